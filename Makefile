@@ -1,0 +1,49 @@
+# One environment in .venv, made when first needed. Every target can be the first command on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+MODEL ?= L
+CHECKPOINT ?=
+PRECISION ?= fp32
+OUT ?= build
+ARGS ?=
+
+
+.PHONY: help setup export test lint bench-graph clean
+.DEFAULT_GOAL := help
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@echo '  variables: MODEL=L CHECKPOINT=path PRECISION=fp32 OUT=build ARGS="--set upsamplings=2"'
+
+setup: $(READY) ## Make .venv with the tested versions
+
+export: $(READY) ## Export MODEL: verdict, ONNX, parity, engine, first latency table
+	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
+		--precision "$(PRECISION)" --out "$(OUT)" $(ARGS)
+
+test: $(READY) ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench-graph: $(READY) ## Measure what the exact rewritings are worth, all models
+	@$(BIN)/convnextpose bench-graph --out "$(OUT)" $(ARGS)
+
+clean: ## Remove .venv and build
+	rm -rf $(VENV) build
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name one with PYTHON=")'
+	@echo 'setting up $(VENV) with the tested versions; this takes a minute or two' >&2
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@if [ -e /proc/driver/nvidia/version ]; then \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tensorrt]' \
+		|| echo 'notice: tensorrt could not be installed; engines are built with TensorRT-RTX instead' >&2; fi
+	@touch $(READY)

@@ -1,0 +1,1 @@
+"""How fast the exported artefacts run, beside the PyTorch reference."""

@@ -1,0 +1,92 @@
+"""A first look at latency: the PyTorch FP32 reference beside ONNX Runtime, on this machine's CPU.
+
+One image, host to host, in one process. It answers "is it worth it, about how much" and nothing finer.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from bench.interleaved import LEAST_ROUNDS, protocol, speed_up, take_turns
+from bench.machine import machine, usable_cores
+from export.artifacts import write_json
+from export.pipeline import WEIGHTS, Request, onnx_path
+from export.progress import Progress
+from export.steps import Folder, Made, Step
+
+REPORT = "latency.json"
+ROUNDS = LEAST_ROUNDS + 2
+ITERATIONS = 3
+PYTORCH, ONNX_RUNTIME = "PyTorch FP32 reference", "ONNX Runtime"
+
+
+def first_table_step(folder: Folder, request: Request, weights: Made, onnx: Made, precision: str) -> Made:
+    """Time both with one thread and with all; the result holds a row for each."""
+    source = onnx_path(request, precision)
+
+    def work(made: Path, progress: Progress) -> dict[str, Any]:
+        result = measure(folder.path / WEIGHTS, folder.path / source, precision, progress)
+        write_json(made / REPORT, result)
+        return result
+
+    options = {"rounds": ROUNDS, "iterations": ITERATIONS, "machine": machine(), "precision": precision}
+    inputs = {WEIGHTS: weights.outputs[WEIGHTS], source: onnx.outputs[source]}
+    tools = ("torch", "onnxruntime-gpu", "onnxruntime")
+    return folder.perform(Step("latency", (REPORT,), inputs, options, tools, code="bench"), work)
+
+
+def measure(weights: Path, onnx: Path, precision: str, progress: Progress) -> dict[str, Any]:
+    """The table as plain data."""
+    import torch
+
+    from bench.sessions import onnx_runtime_session
+    from export.drawings import PARITY_SEED, drawn_images
+    from export.interface import INPUT
+    from export.pose import normalise
+    from export.weights_file import load_network
+
+    network = load_network(weights)
+    image = normalise(drawn_images(1, network.architecture.input_size, PARITY_SEED))
+    pixels = torch.from_numpy(image)
+    counts = sorted({1, usable_cores()})
+    sessions = {threads: onnx_runtime_session(onnx, threads) for threads in counts}
+
+    def run_reference(threads: int) -> None:
+        torch.set_num_threads(threads)
+        with torch.inference_mode():
+            network(pixels).numpy()
+
+    contenders: dict[str, Any] = {}
+    for threads in counts:
+        contenders[f"{PYTORCH}/{threads}"] = lambda threads=threads: run_reference(threads)
+        contenders[f"{ONNX_RUNTIME}/{threads}"] = lambda threads=threads: sessions[threads].run(None, {INPUT: image})
+    before = torch.get_num_threads()
+    try:
+        timings = take_turns(contenders, rounds=ROUNDS, iterations=ITERATIONS, progress=progress)
+    finally:
+        torch.set_num_threads(before)
+    rows = []
+    for threads in counts:
+        base = timings[f"{PYTORCH}/{threads}"]
+        for runtime, kind in ((PYTORCH, "fp32"), (ONNX_RUNTIME, precision)):
+            timing = timings[f"{runtime}/{threads}"]
+            ratio = speed_up(base, timing)
+            rows.append(
+                {
+                    "runtime": runtime,
+                    "precision": kind,
+                    "threads": threads,
+                    "latency_ms": timing.median_ms,
+                    "speed_up": ratio.median,
+                    "speed_up_low": ratio.low,
+                    "speed_up_high": ratio.high,
+                    "samples_ms": timing.samples_ms,
+                }
+            )
+    return {
+        "schema_version": "1.0",
+        "boundary": "host_e2e",
+        "batch": 1,
+        "protocol": protocol(ROUNDS, ITERATIONS),
+        "machine": machine(),
+        "rows": rows,
+    }

@@ -1,0 +1,67 @@
+"""What the exact rewritings are worth: the deploy graph beside a plain export of the reference.
+
+Both are FP32 ONNX files of the same stand-in weights, run by ONNX Runtime with one thread, in turns.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.interleaved import protocol, speed_up, take_turns
+from bench.machine import machine
+from bench.sessions import onnx_runtime_session
+from export.config import load_config
+from export.progress import Progress
+
+ROUNDS = 20
+ITERATIONS = 5
+
+
+def measure_graphs(models: list[str], progress: Progress) -> dict[str, Any]:
+    """One row a model: both latencies, and how many times faster the deploy graph is."""
+    return {
+        "schema_version": "1.0",
+        "boundary": "host_e2e",
+        "batch": 1,
+        "threads": 1,
+        "protocol": protocol(ROUNDS, ITERATIONS),
+        "machine": machine(),
+        "rows": [_measure(model, progress) for model in models],
+    }
+
+
+def _measure(model: str, progress: Progress) -> dict[str, Any]:
+    from export.deploy import deploy
+    from export.drawings import PARITY_SEED, drawn_images
+    from export.interface import INPUT
+    from export.network import build_network
+    from export.onnx_graph import export_onnx
+    from export.pose import normalise
+    from export.standin import stand_in_weights
+
+    architecture = load_config(model).architecture
+    progress(f"{model}: exporting both graphs")
+    reference = build_network(architecture, stand_in_weights(architecture))
+    image = normalise(drawn_images(1, architecture.input_size, PARITY_SEED))
+    with tempfile.TemporaryDirectory() as folder:
+        sessions = {}
+        for name, network in (("plain", reference), ("deploy", deploy(reference))):
+            path = Path(folder) / f"{name}.onnx"
+            export_onnx(network, path, {})
+            sessions[name] = onnx_runtime_session(path, threads=1)
+        contenders = {name: lambda s=session: s.run(None, {INPUT: image}) for name, session in sessions.items()}
+        timings = take_turns(
+            contenders,
+            rounds=ROUNDS,
+            iterations=ITERATIONS,
+            progress=lambda text, share=None: progress(f"{model}: {text}", share),
+        )
+    ratio = speed_up(timings["plain"], timings["deploy"])
+    return {
+        "model": model,
+        "plain_ms": timings["plain"].median_ms,
+        "deploy_ms": timings["deploy"].median_ms,
+        "speed_up": ratio.median,
+        "speed_up_low": ratio.low,
+        "speed_up_high": ratio.high,
+    }

@@ -1,0 +1,92 @@
+"""Timing several ways of computing the same thing side by side, so that noise strikes all alike.
+
+On a shared machine one after the other tells nothing: two identical sessions "differ" in half of such
+trials. So all take turns in rounds of random order, and a speed-up is the median over rounds of the
+ratio within the round, with the exact order-statistic interval of that median.
+"""
+
+import gc
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import quantile_test
+
+from export.progress import Progress, silent
+
+CONFIDENCE = 0.95
+LEAST_ROUNDS = 6
+"""Below this the 95 % interval of a median does not exist."""
+
+
+def protocol(rounds: int, iterations: int) -> str:
+    """In words, for whoever reads the figures."""
+    return f"{rounds} rounds of {iterations}, random order, one process; 95 % interval of the median round ratio"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One contender's latencies: (rounds, iterations) in ms, in the order in which they were taken."""
+
+    samples_ms: tuple[tuple[float, ...], ...]
+
+    @property
+    def round_medians_ms(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """One median a round."""
+        return np.asarray([np.median(samples) for samples in self.samples_ms])
+
+    @property
+    def median_ms(self) -> float:
+        """Median of the rounds' medians."""
+        return float(np.median(self.round_medians_ms))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times faster than the base; the interval is that of the median over rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+def take_turns(
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    iterations: int,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Timing]:
+    """Time each contender ``iterations`` times a round, after one untimed call at each turn."""
+    order = random.Random(seed)
+    samples: dict[str, list[tuple[float, ...]]] = {name: [] for name in contenders}
+    names = list(contenders)
+    collecting = gc.isenabled()
+    for done in range(rounds):
+        order.shuffle(names)
+        for name in names:
+            progress(f"round {done + 1} of {rounds}", done / rounds)
+            run = contenders[name]
+            run()
+            taken = []
+            gc.disable()
+            try:
+                for _ in range(iterations):
+                    started = time.perf_counter_ns()
+                    run()
+                    taken.append((time.perf_counter_ns() - started) / 1e6)
+            finally:
+                if collecting:
+                    gc.enable()
+            samples[name].append(tuple(taken))
+    return {name: Timing(tuple(rows)) for name, rows in samples.items()}
+
+
+def speed_up(base: Timing, candidate: Timing) -> Ratio:
+    """How many times faster ``candidate`` is than ``base``, from rounds in which both took their turn."""
+    logs = np.log(base.round_medians_ms) - np.log(candidate.round_medians_ms)
+    low, high = quantile_test(logs, q=0, p=0.5).confidence_interval(CONFIDENCE)
+    return Ratio(*(float(np.exp(value)) for value in (np.median(logs), low, high)))

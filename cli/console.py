@@ -1,0 +1,93 @@
+"""How results, progress and failures look on a terminal. Results go to stdout, all else to stderr."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+
+from export.errors import Failure
+from export.progress import Progress
+
+LOG_WIDTH = 160
+"""Columns where there is no terminal to ask, as in a file or a CI log."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+err = Console(highlight=False, width=None if sys.stderr.isatty() else LOG_WIDTH, stderr=True)
+
+
+def show_failure(failure: Failure) -> None:
+    """Three parts, a line each."""
+    for label, text, style in (("error", failure.what, "bold red"), ("seen", failure.seen, ""), ("do", failure.do, "")):
+        shown = f"[{style}]{label}:[/]" if style else f"{label}:"
+        err.print(f"{shown:<6} {escape(text)}", soft_wrap=True)
+
+
+def show_list(value: Any) -> str:
+    """A value as a table shows it: lists without their quotes, nothing as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, (list, tuple)):
+        return f"{value[0]} ×{len(value)}" if len(value) > 2 and len(set(value)) == 1 else ", ".join(map(str, value))
+    return str(value)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A plain table; text too long for a cell wraps."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        made.add_column(column, overflow="fold", no_wrap=index == 0)
+    return made
+
+
+class ConsoleNarrator:
+    """A line a step; on a terminal a spinner with the progress while it runs."""
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+
+    def up_to_date(self, step: str) -> None:
+        """See ``export.progress.Narrator``."""
+        err.print(f"  [dim]up to date[/]  {step}")
+
+    def begin(self, step: str, why: str) -> Progress:
+        """See ``export.progress.Narrator``."""
+        err.print(f"  [cyan]running[/]     {step} [dim]({escape(why)})[/]", soft_wrap=True)
+        return self.listener(step)
+
+    def listener(self, step: str) -> Progress:
+        """Shows progress while stderr is a terminal; says nothing in a log file."""
+        if not sys.stderr.isatty():
+            from export.progress import silent
+
+            return silent
+        self.stop()
+        self._status = err.status(step)
+        self._status.start()
+        status = self._status
+
+        def progress(text: str, share: float | None = None) -> None:
+            status.update(f"{step}: {escape(text)}" + (f" {share:.0%}" if share is not None else ""))
+
+        return progress
+
+    def done(self, step: str, seconds: float) -> None:
+        """See ``export.progress.Narrator``."""
+        self.stop()
+        err.print(f"  [green]done[/]        {step} in {seconds:.1f} s")
+
+    def would_run(self, step: str, why: str) -> None:
+        """See ``export.progress.Narrator``."""
+        err.print(f"  [yellow]would run[/]   {step} [dim]({escape(why)})[/]", soft_wrap=True)
+
+    def waiting(self, folder: str) -> None:
+        """See ``export.progress.Narrator``."""
+        err.print(f"  [yellow]waiting[/]     another run works in {escape(folder)} (Ctrl-C gives up)", soft_wrap=True)
+
+    def stop(self) -> None:
+        """Take the spinner away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

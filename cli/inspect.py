@@ -1,0 +1,44 @@
+"""``convnextpose inspect``: what a checkpoint really is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import AsJson, Settings, Strict
+
+
+def command(
+    checkpoint: Annotated[Path, typer.Argument(help="A file or an unpacked folder.")],
+    model: Annotated[str | None, typer.Option(help="The declaration to compare with; left out, it is found.")] = None,
+    settings: Settings = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every architecture field with the tensor that proves it, exact counts, and the claims it contradicts."""
+    import json
+
+    from rich.markup import escape
+
+    from cli import render
+    from cli.console import out
+    from export.inspection import inspect_checkpoint
+    from export.manifest import Counts, VerdictRow
+    from export.options import parse_overrides, require_agreement
+
+    seen = inspect_checkpoint(checkpoint, model, parse_overrides(settings or []))
+    if as_json:
+        print(json.dumps(seen, indent=2))
+    else:
+        epoch = f", epoch {seen['epoch']}" if seen["epoch"] is not None else ""
+        location = f", weights under {seen['location']!r}" if seen["location"] else ""
+        out.print(f"{escape(str(checkpoint))}: {seen['container']}{location}{epoch}, {', '.join(seen['dtypes'])}")
+        out.print(f"sha256 {seen['sha256']}")
+        out.print(f"compared with the declared {seen['model']} ({seen['chosen_by']})")
+        render.verdict([VerdictRow(**row) for row in seen["verdict"]], seen["nearest_models"], Counts(**seen["counts"]))
+        render.claims(
+            [claim for claim in seen["claims"] if claim["outcome"] == "contradicted"],
+            "Claims that this file contradicts",
+        )
+    if strict:
+        require_agreement(seen["model"], seen)

@@ -1,0 +1,40 @@
+"""The typer app. Nothing heavy is imported until the command that needs it runs."""
+
+import sys
+
+import typer
+
+from cli import bench_graph, claims, export, inspect
+from export.errors import Failure
+
+app = typer.Typer(
+    name="convnextpose",
+    help="From a ConvNeXtPose checkpoint of uncertain origin to a proven ONNX file, an engine and latency figures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("export")(export.command)
+app.command("inspect")(inspect.command)
+app.command("claims")(claims.command)
+app.command("bench-graph")(bench_graph.command)
+
+INTERRUPTED = 130
+
+
+def run() -> None:
+    """The console command: every expected failure ends in three lines and its exit code."""
+    try:
+        app()
+    except Failure as failure:
+        from cli.console import show_failure
+
+        show_failure(failure)
+        sys.exit(failure.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; finished steps are kept, the next run goes on from there", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    run()

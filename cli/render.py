@@ -1,0 +1,119 @@
+"""Tables: views of the JSON that the commands write."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from cli.console import err, out, show_list, table
+from export.manifest import Counts, Manifest, VerdictRow
+from export.pipeline import Request
+
+OUTCOME_STYLE = {"agrees": "green", "pass": "green", "contradicted": "red", "fail": "red", "inconclusive": "yellow"}
+
+
+def weights_line(request: Request, *, asked: bool) -> None:
+    """Say where the weights come from, before anything else is said."""
+    if request.checkpoint is None:
+        files = ", ".join(request.config.files) or "the configuration names no file"
+        err.print(f"no checkpoint in weights/ (looked for: {escape(files)})", soft_wrap=True)
+        err.print("[yellow bold]weights: stand-in[/] — latency is meaningful, poses are not")
+        return
+    found = "" if asked else " (found in weights/)"
+    err.print(f"weights: {escape(str(request.checkpoint))}{found}", soft_wrap=True)
+
+
+def verdict(rows: Sequence[VerdictRow], nearest: Sequence[str], counts: Counts) -> None:
+    """Declared, found, used, and where each value came from."""
+    shown = table("field", "declared", "found in weights", "used", "source", "by")
+    for row in rows:
+        mark = "" if row.agrees else "[yellow]"
+        cells = (row.field, show_list(row.declared), show_list(row.found), show_list(row.used), row.source, row.why)
+        shown.add_row(*(mark + escape(cell) for cell in cells))
+    out.print("\n[bold]What the network is[/]")
+    out.print(shown)
+    wrong = [row.field for row in rows if not row.agrees]
+    if wrong:
+        out.print(f"[yellow bold]notice:[/] not as declared in {', '.join(wrong)}; what is used stands in the table")
+    out.print(
+        f"{counts.parameters:,} parameters, {counts.state_elements:,} state elements, {counts.macs / 1e9:.3f} GMACs; "
+        f"nearest declared: {escape(', '.join(nearest))}"
+    )
+
+
+def parity(manifest: Manifest) -> None:
+    """How far each artefact is from the truth, beside the FP32 reference's own distance."""
+    shown = table("artefact", "verdict", "mean mm", "p99 mm", "max mm", "max bins", "max pixels")
+    for result in manifest.parity:
+        style = OUTCOME_STYLE[result["outcome"]]
+        for name, outcome, distances in (
+            (result["artifact"], f"[{style}]{result['outcome']}[/]", result["candidate"]),
+            ("PyTorch FP32 reference", "–", result["reference"]),
+        ):
+            keys = ("mean_mm", "p99_mm", "max_mm", "max_bins", "max_pixels")
+            shown.add_row(name, outcome, *(_number(distances[key]) for key in keys))
+    out.print(f"\n[bold]Parity with the network as released, in FP64[/]{_stand_in(manifest)}")
+    out.print(shown)
+    for result in manifest.parity:
+        signal = result["signal"]
+        out.print(
+            f"{result['precision']}: {escape(result['reason'])}; {result['images']['count']} "
+            f"{result['images']['source']}, batches {', '.join(map(str, result['batches']))}, "
+            f"run by {result['runtime']}\n"
+            f"signal: joints spread {_number(signal['over_images_mm'])} mm over images, "
+            f"{_number(signal['over_joints_mm'])} mm over joints"
+        )
+
+
+def latency(result: Mapping[str, Any], manifest: Manifest) -> None:
+    """The first latency table."""
+    shown = table("runtime", "precision", "threads", "median ms", "speed-up [95 % interval]")
+    for row in result["rows"]:
+        interval = f"{row['speed_up']:.2f} [{row['speed_up_low']:.2f}, {row['speed_up_high']:.2f}]"
+        if row["speed_up"] == row["speed_up_low"] == row["speed_up_high"] == 1:
+            interval = "–"
+        shown.add_row(row["runtime"], row["precision"], str(row["threads"]), f"{row['latency_ms']:.2f}", interval)
+    out.print(f"\n[bold]First latency table[/], one image, host to host{_stand_in(manifest)}")
+    out.print(shown)
+    machine = result["machine"]
+    out.print(
+        f"{escape(str(machine['cpu']))}, {machine['cores']} cores; {result['protocol']}; engines: see their status"
+    )
+
+
+def artifacts(manifest: Manifest, path: Path) -> None:
+    """What lies in the folder, and what could not be made."""
+    shown = table("artefact", "precision", "size", "status")
+    for artifact in manifest.artifacts:
+        shown.add_row(artifact.path, artifact.precision, f"{artifact.size_bytes / 1e6:.1f} MB", escape(artifact.status))
+    for missing in manifest.not_run:
+        shown.add_row(missing.kind, missing.precision, "–", f"[yellow]not run:[/] {escape(missing.reason)}")
+    out.print(f"\n[bold]{escape(str(path.parent))}[/]{_stand_in(manifest)}")
+    out.print(shown)
+    out.print(f"everything about them: {escape(str(path))}")
+
+
+def claims(findings: Sequence[Mapping[str, Any]], title: str) -> None:
+    """What each source claims, and what became of it; the same judgement is printed once for all it covers."""
+    shown = table("model", "source", "claim", "outcome", "by")
+    grouped: dict[tuple[str, str, str, str], list[str]] = {}
+    for finding in findings:
+        key = (finding["model"], finding["source"], finding["outcome"], finding["by"])
+        claim = f"{finding['field']} {show_list(finding['claimed'])}"
+        if claim not in grouped.setdefault(key, []):
+            grouped[key].append(claim)
+    for (model, source, outcome, by), claimed in grouped.items():
+        style = OUTCOME_STYLE.get(outcome, "yellow")
+        shown.add_row(model, source, escape("; ".join(claimed)), f"[{style}]{outcome}[/]", escape(by))
+    out.print(f"\n[bold]{escape(title)}[/]" + ("" if findings else ": none"))
+    if findings:
+        out.print(shown)
+
+
+def _stand_in(manifest: Manifest) -> str:
+    return "  [yellow]weights: stand-in[/]" if manifest.weights.origin == "stand-in" else ""
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3g}"

@@ -1,0 +1,94 @@
+"""Files that appear whole or not at all, and their hashes."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from export.errors import BadInput
+
+PARTIAL_PREFIX = ".partial-"
+"""Every file in the making begins so; what a killed run left behind is found by it."""
+
+WRITE_ERRORS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+
+
+def sha256_file(path: Path) -> str:
+    """Hex digest of one file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_path(path: Path) -> str:
+    """Hex digest of a file, or of a folder: its files' relative names and digests, sorted."""
+    if not path.is_dir():
+        return sha256_file(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; when the block ends well it becomes ``path``, otherwise it is gone.
+
+    The temporary file lies in the same folder, so that the final rename is atomic.
+
+    Raises:
+        BadInput: the folder cannot be written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.chmod(0o644)
+        os.replace(partial, path)
+    except OSError as error:
+        if error.errno in WRITE_ERRORS:
+            raise unwritable(path, error) from error
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as a whole file."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON; NaN and infinity are refused, since JSON has neither."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sweep_partials(folder: Path) -> None:
+    """Remove what a killed run left in the making. Call it only while holding the folder's lock."""
+    for leftover in list(folder.rglob(PARTIAL_PREFIX + "*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> BadInput:
+    """The error for a place that cannot be written to."""
+    return BadInput(
+        f"cannot write {path}",
+        error.strerror or str(error),
+        "choose another folder with --out (OUT= for make), or make room on the disk",
+    )

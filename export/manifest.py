@@ -1,0 +1,141 @@
+"""``OUT/MODEL/manifest.json``: what lies in the folder, what it was made from, and how it was judged."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from export.artifacts import write_text
+from export.errors import BadInput
+from export.steps import WHOLE
+
+SCHEMA_VERSION = "1.0"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Weights(_Record):
+    """Where the weights came from; ``sha256`` is of the file, or of the whole folder, as it was found."""
+
+    origin: Literal["checkpoint", "demo", "stand-in"]
+    path: str | None
+    sha256: str
+    container: str | None
+    location: str | None = None
+    """The key of the file's dictionary under which they lay."""
+    epoch: int | None = None
+    dtypes: list[str] = []
+
+
+class ArchitectureRecord(_Record):
+    """The network that was exported."""
+
+    depths: list[int]
+    dims: list[int]
+    head_channels: list[int]
+    head_kernels: list[int]
+    joints: int
+    depth_dim: int
+    upsamplings: int
+    input_size: int
+    heatmap_size: int
+
+
+class VerdictRow(_Record):
+    """One field of the architecture: what was declared, what the weights show, what is used and why."""
+
+    field: str
+    declared: Any
+    found: Any
+    used: Any
+    source: str
+    why: str
+    agrees: bool
+
+
+class Counts(_Record):
+    """Exact counts; multiply-accumulates for one image, without the decode."""
+
+    parameters: int
+    state_elements: int
+    macs: int
+
+
+class Tensor(_Record):
+    """An input or an output; a free dimension goes by its name."""
+
+    name: str
+    dtype: str
+    shape: list[int | str]
+
+
+class Artifact(_Record):
+    """One file to ship."""
+
+    kind: Literal["onnx", "engine"]
+    runtime: str
+    precision: str
+    path: str
+    sha256: str
+    size_bytes: int
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    targets: list[str] = []
+    status: str
+    details: dict[str, Any]
+
+
+class NotRun(_Record):
+    """What this machine could not do, and why. It is never counted as passed."""
+
+    kind: str
+    precision: str
+    reason: str
+
+
+class Manifest(_Record):
+    """The whole file."""
+
+    schema_version: str = SCHEMA_VERSION
+    model: str
+    weights: Weights
+    architecture: ArchitectureRecord
+    verdict: list[VerdictRow]
+    nearest_models: list[str]
+    counts: Counts
+    artifacts: list[Artifact]
+    not_run: list[NotRun]
+    parity: list[dict[str, Any]]
+    tools: dict[str, str]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Write it, if it says anything new; returns its path."""
+    path = folder / WHOLE
+    text = manifest.model_dump_json(indent=2) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+    return path
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest of this schema version.
+
+    Raises:
+        BadInput: missing, not a manifest, or of another schema version.
+    """
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        seen = error.strerror or str(error)
+        raise BadInput(f"there is no manifest at {path}", seen, "run `make export` first") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        seen = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise BadInput(f"{path} is no manifest of schema {SCHEMA_VERSION}", seen, "run `make export` again") from error
+    if manifest.schema_version != SCHEMA_VERSION:
+        seen = f"schema_version {manifest.schema_version}"
+        raise BadInput(f"{path} is no manifest of schema {SCHEMA_VERSION}", seen, "run `make export` again")
+    return manifest

@@ -1,0 +1,52 @@
+"""What the command line may say about a checkpoint: ``--set`` and ``--strict``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from export.architecture import HEAD_LAYERS
+from export.errors import BadInput, CheckFailed
+
+SETTABLE = {"joints": (1, 4096), "depth_dim": (1, 4096), "upsamplings": (0, HEAD_LAYERS), "input_size": (64, 1024)}
+"""Field → smallest and largest value, for what weights cannot tell, or tell only as a product."""
+
+READ_FROM_WEIGHTS = ("backbone", "depths", "dims", "head_channels", "head_kernels")
+
+
+def parse_overrides(settings: Sequence[str]) -> dict[str, int]:
+    """``["upsamplings=2"]`` → ``{"upsamplings": 2}``.
+
+    Raises:
+        BadInput: not ``field=number``, an unknown field, or one that only weights decide.
+    """
+    overrides: dict[str, int] = {}
+    for setting in settings:
+        field, _, text = (part.strip() for part in setting.partition("="))
+        if field in READ_FROM_WEIGHTS:
+            raise BadInput(f"--set {field} is refused", setting, "weights show this field, and what they show is used")
+        if field not in SETTABLE:
+            raise BadInput("--set does not know this field", setting, f"give one of {', '.join(SETTABLE)}")
+        low, high = SETTABLE[field]
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise BadInput(f"--set {field} needs a whole number", setting, f"from {low} to {high}")
+        if overrides.setdefault(field, int(text)) != int(text):
+            raise BadInput(f"--set {field} is given twice", setting, "give one value")
+    return overrides
+
+
+def require_agreement(model: str, verdict: Mapping[str, Any]) -> None:
+    """What ``--strict`` asks for, of a verdict as plain data.
+
+    Raises:
+        CheckFailed: a field that is used differs from the declared one.
+    """
+    wrong = [row for row in verdict["verdict"] if not row["agrees"]]
+    if wrong:
+        raise CheckFailed(
+            f"the checkpoint is not the declared {model}",
+            "; ".join(f"{row['field']}: declared {_show(row['declared'])}, used {_show(row['used'])}" for row in wrong),
+            f"leave out --strict to use the weights as they are; nearest: {', '.join(verdict['nearest_models'])}",
+        )
+
+
+def _show(value: Any) -> str:
+    return str(list(value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,210 @@
+"""How far a candidate's joints lie from the truth, and whether that may be.
+
+Truth is the released network in PyTorch FP64. The FP32 reference is judged beside the candidate: its
+own distance from the truth is the floor that no FP32 artefact is asked to go below.
+
+All functions here are pure. Joints are (N, J, 3) in bins; a distance is the Euclidean length of the
+difference in mm, through the edge lengths of a bin.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.errors import BadInput, CheckFailed, Inconclusive
+from export.pose import bin_mm, bin_pixels
+
+Joints = NDArray[np.floating[Any]]
+Outcome = Literal["pass", "fail", "inconclusive"]
+
+NEEDED_SIGNAL_MM = 20.0
+"""Joints must spread at least this far over images, and over joints. Networks whose output hardly varies
+agree with anything; 20 mm is 200 times the tightest budget and a tenth of what stand-in weights show."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a precision may cost, in mm from the truth; None is not asked for."""
+
+    max_mm: float | None
+    mean_mm: float | None
+    p99_mm: float | None
+    reference_factor: float | None
+    """At most this many times the FP32 reference's own distance, mean to mean and p99 to p99. (The largest
+    single distance is one rounding accident; two sound graphs were seen to differ in it by 1.3.)"""
+    reason: str
+
+
+REFERENCE_MATTERS_MM = 0.01
+"""A reference nearer to the truth than this is no floor: everything down there is rounding."""
+
+BUDGETS = {
+    "fp32": Budget(
+        max_mm=0.1,
+        mean_mm=None,
+        p99_mm=None,
+        reference_factor=1.5,
+        reason="only the order of operations differs from the reference; 0.1 mm is below any use of a pose, and the "
+        "plain FP32 decode alone is off by up to 0.07 mm where a 64×64×64 volume is flat",
+    ),
+}
+"""One budget a precision, each with its reason. There is no other place for tolerances of parity."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Distances from the truth over all joints of all images; pixels are those of the crop, x and y only."""
+
+    mean_mm: float
+    p99_mm: float
+    max_mm: float
+    max_bins: float
+    max_pixels: float
+
+
+@dataclass(frozen=True)
+class Signal:
+    """How much the truth varies: root mean square distance from the mean, in mm."""
+
+    over_images_mm: float
+    over_joints_mm: float
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One candidate judged."""
+
+    outcome: Outcome
+    reason: str
+    candidate: Distance
+    reference: Distance
+    signal: Signal
+    per_joint_max_mm: tuple[float, ...]
+    worst_image: int
+    worst_joint: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; a distance that is not finite is written as null."""
+        return dict(_finite_or_none(asdict(self)))
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Sizes that turn bins into mm and pixels."""
+
+    heatmap_size: int
+    depth_dim: int
+    input_size: int
+
+    def mm(self, truth: Joints, candidate: Joints) -> NDArray[np.float64]:
+        """(N, J) Euclidean distances in mm."""
+        difference = (candidate.astype(np.float64) - truth) * bin_mm(self.heatmap_size, self.depth_dim)
+        return np.asarray(np.linalg.norm(difference, axis=2))
+
+
+def distance(truth: Joints, candidate: Joints, volume: Volume) -> Distance:
+    """Summarise how far ``candidate`` lies from ``truth``; NaN anywhere gives NaN."""
+    mm = volume.mm(truth, candidate)
+    bins = candidate.astype(np.float64) - truth
+    flat = np.linalg.norm(bins[..., :2], axis=2)
+    return Distance(
+        mean_mm=float(mm.mean()),
+        p99_mm=float(np.quantile(mm, 0.99, method="inverted_cdf")),
+        max_mm=float(mm.max()),
+        max_bins=float(np.linalg.norm(bins, axis=2).max()),
+        max_pixels=float(flat.max()) * bin_pixels(volume.heatmap_size, volume.input_size),
+    )
+
+
+def signal(truth: Joints, volume: Volume) -> Signal:
+    """How far joints move from image to image, and how far they lie apart within one."""
+    over_images = volume.mm(np.broadcast_to(truth.mean(axis=0), truth.shape), truth)
+    over_joints = volume.mm(np.broadcast_to(truth.mean(axis=1, keepdims=True), truth.shape), truth)
+    return Signal(float(np.sqrt((over_images**2).mean())), float(np.sqrt((over_joints**2).mean())))
+
+
+def judge(truth: Joints, reference: Joints, candidate: Joints, volume: Volume, budget: Budget) -> Parity:
+    """Judge (N, J, 3) joints of a candidate; comparisons are written so that NaN fails.
+
+    Raises:
+        BadInput: the arrays do not have one shape.
+    """
+    if not truth.shape == reference.shape == candidate.shape or truth.ndim != 3 or truth.shape[2] != 3:
+        seen = f"truth {truth.shape}, reference {reference.shape}, candidate {candidate.shape}"
+        raise BadInput("joints cannot be compared", seen, "all three must be (images, joints, 3)")
+    mm = volume.mm(truth, candidate)
+    worst_image, worst_joint = np.unravel_index(int(np.argmax(np.where(np.isfinite(mm), mm, np.inf))), mm.shape)
+    seen_signal = signal(truth, volume)
+    of_candidate, of_reference = distance(truth, candidate, volume), distance(truth, reference, volume)
+    outcome, reason = _decide(of_candidate, of_reference, seen_signal, budget)
+    return Parity(
+        outcome=outcome,
+        reason=reason,
+        candidate=of_candidate,
+        reference=of_reference,
+        signal=seen_signal,
+        per_joint_max_mm=tuple(float(v) for v in mm.max(axis=0)),
+        worst_image=int(worst_image),
+        worst_joint=int(worst_joint),
+    )
+
+
+def worst_of(judged: Mapping[int, Parity]) -> tuple[int, Parity]:
+    """The batch size with the worst outcome, and among equals the largest distance (NaN is the largest)."""
+
+    def badness(item: tuple[int, Parity]) -> tuple[int, float]:
+        largest = item[1].candidate.max_mm
+        return ("pass", "fail", "inconclusive").index(item[1].outcome), np.inf if np.isnan(largest) else largest
+
+    return max(judged.items(), key=badness)
+
+
+def require(outcome: str, reason: str, what: str) -> None:
+    """Turn an outcome that is not a pass into the matching end of the command.
+
+    Raises:
+        CheckFailed: the candidate is too far from the truth.
+        Inconclusive: the truth hardly varies, or is itself not finite.
+    """
+    if outcome == "inconclusive":
+        do = "use trained weights, or the stand-in weights that this tool makes"
+        raise Inconclusive(f"the parity of {what} cannot be judged", reason, do)
+    if outcome != "pass":
+        raise CheckFailed(f"{what} does not compute what the reference computes", reason, "do not ship it")
+
+
+def _decide(candidate: Distance, reference: Distance, seen: Signal, budget: Budget) -> tuple[Outcome, str]:
+    if not (seen.over_images_mm >= NEEDED_SIGNAL_MM and seen.over_joints_mm >= NEEDED_SIGNAL_MM):
+        return "inconclusive", (
+            f"joints spread {seen.over_images_mm:.3g} mm over images and {seen.over_joints_mm:.3g} mm over joints; "
+            f"below {NEEDED_SIGNAL_MM:g} mm anything agrees with anything"
+        )
+    if not np.isfinite(reference.max_mm):
+        return "inconclusive", "the reference itself is not finite"
+    limits = [
+        ("max", candidate.max_mm, budget.max_mm, "mm"),
+        ("mean", candidate.mean_mm, budget.mean_mm, "mm"),
+        ("p99", candidate.p99_mm, budget.p99_mm, "mm"),
+    ]
+    if (factor := budget.reference_factor) is not None:
+        floors = (("mean", candidate.mean_mm, reference.mean_mm), ("p99", candidate.p99_mm, reference.p99_mm))
+        limits += [
+            (name, own, factor * floor, f"mm, {factor:g} × the FP32 reference's own")
+            for name, own, floor in floors
+            if floor > REFERENCE_MATTERS_MM
+        ]
+    for name, own, allowed, unit in limits:
+        if allowed is not None and not own <= allowed:
+            return "fail", f"{name} distance {own:.3g} mm, allowed {allowed:.3g} {unit}"
+    return "pass", f"max distance {candidate.max_mm:.3g} mm, the FP32 reference's own {reference.max_mm:.3g} mm"
+
+
+def _finite_or_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite_or_none(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_finite_or_none(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,193 @@
+"""Declared, found, used: every architecture field with the source of its value.
+
+Weights win over the declaration wherever they speak. What they cannot tell comes, in this order, from
+the command line, from an explicit declaration, and from a rule.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from export.architecture import Architecture, cubic_upsamplings
+from export.checkpoint import Checkpoint
+from export.config import ModelConfig, declared_models, load_config
+from export.errors import BadInput
+from export.evidence import Evidence, FieldName, contradiction, read_evidence
+from export.joint_sets import JOINT_SETS
+
+Source = Literal["weights", "configuration", "rule", "command line"]
+
+SHAPE_FIELDS: tuple[FieldName, ...] = ("depths", "dims", "head_channels", "head_kernels")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One field of the verdict."""
+
+    field: str
+    declared: Any
+    found: Any
+    """What the weights show; None where they cannot show it or there are none."""
+    used: Any
+    source: Source
+    why: str
+    """The tensor, rule or option that gave the value."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the value used is the declared one."""
+        return bool(self.used == self.declared)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the network is, and how each field is known."""
+
+    model: str
+    architecture: Architecture
+    rows: tuple[Row, ...]
+    nearest: tuple[str, ...]
+    """Declared models with the fewest differing fields, and which those are."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data: architecture, rows, exact counts and the nearest declared models."""
+        network = self.architecture
+        return {
+            "architecture": asdict(network) | {"heatmap_size": network.heatmap_size},
+            "verdict": [asdict(row) | {"agrees": row.agrees} for row in self.rows],
+            "counts": {
+                "parameters": network.parameters,
+                "state_elements": network.state_elements,
+                "macs": network.macs,
+            },
+            "nearest_models": list(self.nearest),
+        }
+
+
+def judge(config: ModelConfig, checkpoint: Checkpoint | None, overrides: Mapping[str, int] | None = None) -> Verdict:
+    """Decide every field from the weights, the command line, the declaration and the rules.
+
+    Without a checkpoint the declaration is used as it is, but for the overrides.
+
+    Raises:
+        BadInput: the weights contradict themselves, or an override contradicts the weights.
+    """
+    overrides = overrides or {}
+    declared = config.architecture
+    evidence = read_evidence(checkpoint) if checkpoint is not None else None
+    if checkpoint is not None and evidence is not None and evidence.problems:
+        raise contradiction(checkpoint, evidence.problems)
+    rows = [_shape_row(field, config, declared, evidence) for field in SHAPE_FIELDS]
+    input_size = overrides.get("input_size", declared.input_size)
+    if input_size % 64 or not 64 <= input_size <= 1024:
+        raise BadInput("--set input_size is not possible", f"{input_size}", "give a multiple of 64 from 64 to 1024")
+    joints, depth_dim, factors_source, factors_why = _factor_volume(config, declared, evidence, overrides)
+    factors_found = evidence is not None and factors_source == "weights"
+    for field, value in (("joints", joints), ("depth_dim", depth_dim)):
+        found = value if factors_found else None
+        rows.append(Row(field, getattr(declared, field), found, value, factors_source, factors_why))
+    rows.append(_upsampling_row(config, declared, depth_dim, input_size, overrides))
+    source: Source = "command line" if "input_size" in overrides else "configuration"
+    rows.append(Row("input_size", declared.input_size, None, input_size, source, _option("input_size", overrides)))
+    architecture = Architecture(**{row.field: row.used for row in rows})
+    if architecture.heatmap_size < 2:
+        raise BadInput("the map is too small", f"{architecture.heatmap_size} bins", "use more upsamplings")
+    return Verdict(config.name, architecture, tuple(rows), nearest_models(architecture))
+
+
+def nearest_models(architecture: Architecture) -> tuple[str, ...]:
+    """The declared models nearest to ``architecture``, with the fields in which they differ."""
+    fields = (*SHAPE_FIELDS, "joints", "depth_dim", "upsamplings")
+    differing = {}
+    for name in declared_models():
+        declared = load_config(name).architecture
+        differing[name] = [f for f in fields if getattr(declared, f) != getattr(architecture, f)]
+    fewest = min(len(fields) for fields in differing.values())
+    return tuple(
+        f"{name} ({'identical' if not fields else 'differs in ' + ', '.join(fields)})"
+        for name, fields in differing.items()
+        if len(fields) == fewest
+    )
+
+
+def _shape_row(field: FieldName, config: ModelConfig, declared: Architecture, evidence: Evidence | None) -> Row:
+    value = getattr(declared, field)
+    if evidence is None:
+        return Row(field, value, None, value, "configuration", f"configuration {config.name}")
+    found = getattr(evidence, field)
+    return Row(field, value, found, found, "weights", evidence.read_from[field])
+
+
+def _factor_volume(
+    config: ModelConfig, declared: Architecture, evidence: Evidence | None, overrides: Mapping[str, int]
+) -> tuple[int, int, Source, str]:
+    """(joints, depth_dim, source, why): the two factors of the final layer's channels."""
+    asked_joints, asked_depth = overrides.get("joints"), overrides.get("depth_dim")
+    option = ", ".join(f"--set {f}={overrides[f]}" for f in ("joints", "depth_dim") if f in overrides)
+    if evidence is None:
+        source: Source = "command line" if option else "configuration"
+        joints, depth_dim = asked_joints or declared.joints, asked_depth or declared.depth_dim
+        return joints, depth_dim, source, option or f"configuration {config.name}"
+    channels, where = evidence.volume_channels, evidence.read_from["volume_channels"]
+    known = [len(joint_set.joints) for joint_set in JOINT_SETS]
+    if asked_joints is not None or asked_depth is not None:
+        joints = asked_joints or (channels // asked_depth if asked_depth and channels % asked_depth == 0 else 0)
+        depth_dim = asked_depth or channels // joints
+        if joints * depth_dim != channels or not joints:
+            raise BadInput(
+                f"{option} contradicts the weights",
+                f"{where} has {channels} channels",
+                f"give joints and depth_dim whose product is {channels}",
+            )
+        if asked_joints is None and joints not in known:
+            raise BadInput(
+                f"{option} would mean {joints} joints, which is no known joint set",
+                f"{where}; known are {known}",
+                f"leave it out, or give --set joints={joints} too if you mean it",
+            )
+        return joints, depth_dim, "command line", f"{option}; {where}"
+    fitting = [count for count in known if channels % count == 0]
+    cubic = [count for count in fitting if cubic_upsamplings(channels // count, declared.input_size) is not None]
+    candidates = cubic if cubic else fitting
+    if len(candidates) == 1:
+        joints = candidates[0]
+        depth_dim = channels // joints
+        return joints, depth_dim, "weights", f"{where} = {joints} × {depth_dim}; {joints} is a known joint set"
+    if not candidates and declared.joints not in known and channels % declared.joints == 0:
+        why = f"{where}; {declared.joints} joints declared by configuration {config.name}"
+        return declared.joints, channels // declared.joints, "configuration", why
+    raise BadInput(
+        "the final layer does not say how many joints it has",
+        f"{where}: "
+        + (
+            f"{' and '.join(map(str, candidates))} joints both divide it"
+            if candidates
+            else f"none of the known joint sets ({', '.join(map(str, known))}) divides {channels}"
+        ),
+        "say which with --set joints=N",
+    )
+
+
+def _upsampling_row(
+    config: ModelConfig, declared: Architecture, depth_dim: int, input_size: int, overrides: Mapping[str, int]
+) -> Row:
+    """The count leaves no trace in weights, so ``found`` is always None."""
+    source: Source
+    if "upsamplings" in overrides:
+        used, source, why = overrides["upsamplings"], "command line", _option("upsamplings", overrides)
+    elif config.upsamplings is not None:
+        used, source, why = config.upsamplings, "configuration", f"configuration {config.name} declares it"
+    else:
+        cubic = cubic_upsamplings(depth_dim, input_size)
+        if cubic is None:
+            raise BadInput(
+                "the upsampling count is unknown",
+                f"no count makes a cube of depth_dim {depth_dim} at input size {input_size}",
+                "say it with --set upsamplings=N",
+            )
+        used, source, why = cubic, "rule", f"the volume is a cube: depth_dim {depth_dim}, map {depth_dim}×{depth_dim}"
+    return Row("upsamplings", declared.upsamplings, None, used, source, why)
+
+
+def _option(field: str, overrides: Mapping[str, int]) -> str:
+    return f"--set {field}={overrides[field]}" if field in overrides else "the configuration"
