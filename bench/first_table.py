@@ -6,7 +6,6 @@ One image, host to host, in one process. It answers "is it worth it, about how m
 from pathlib import Path
 from typing import Any
 
-from bench.interleaved import LEAST_ROUNDS, protocol, speed_up, take_turns
 from bench.machine import machine, usable_cores
 from export.artifacts import write_json
 from export.pipeline import WEIGHTS, Request, onnx_path
@@ -14,7 +13,8 @@ from export.progress import Progress
 from export.steps import Folder, Made, Step
 
 REPORT = "latency.json"
-ROUNDS = LEAST_ROUNDS + 2
+ROUNDS = 8
+"""Two more than the 95 % interval of a median needs."""
 ITERATIONS = 3
 PYTORCH, ONNX_RUNTIME = "PyTorch FP32 reference", "ONNX Runtime"
 
@@ -38,6 +38,7 @@ def measure(weights: Path, onnx: Path, precision: str, progress: Progress) -> di
     """The table as plain data."""
     import torch
 
+    from bench.interleaved import protocol, speed_up, take_turns
     from bench.sessions import onnx_runtime_session
     from export.drawings import PARITY_SEED, drawn_images
     from export.interface import INPUT

@@ -17,8 +17,6 @@ from scipy.stats import quantile_test
 from export.progress import Progress, silent
 
 CONFIDENCE = 0.95
-LEAST_ROUNDS = 6
-"""Below this the 95 % interval of a median does not exist."""
 
 
 def protocol(rounds: int, iterations: int) -> str:

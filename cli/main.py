@@ -31,9 +31,10 @@ def run() -> None:
 
         show_failure(failure)
         sys.exit(failure.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; finished steps are kept, the next run goes on from there", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:  # typer has turned Ctrl-C into this
+        if end.code == INTERRUPTED:
+            print("interrupted; finished steps are kept, the next run goes on from there", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

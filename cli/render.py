@@ -77,9 +77,7 @@ def latency(result: Mapping[str, Any], manifest: Manifest) -> None:
     out.print(f"\n[bold]First latency table[/], one image, host to host{_stand_in(manifest)}")
     out.print(shown)
     machine = result["machine"]
-    out.print(
-        f"{escape(str(machine['cpu']))}, {machine['cores']} cores; {result['protocol']}; engines: see their status"
-    )
+    out.print(f"{escape(str(machine['cpu']))}, {machine['cores']} cores; {result['protocol']}")
 
 
 def artifacts(manifest: Manifest, path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnx_ir
 import torch
+from google.protobuf.message import DecodeError
 from onnx_ir.passes import common as passes
 
 from export.architecture import Architecture
@@ -87,7 +88,7 @@ def check_onnx(path: Path, network: ConvNeXtPose) -> OnnxRecord:
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+    except (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise _broken("the checker refuses it", str(error).strip().splitlines()[0]) from error
     architecture = network.architecture
     edge = architecture.input_size
@@ -203,14 +204,14 @@ def _check_weights(arrays: Mapping[str, np.ndarray[Any, Any]], network: ConvNeXt
         if array.dtype.kind == "f" and name in weights and not np.array_equal(array, weights[name]):
             raise _broken("a weight is not the network's", name)
     stored = [name for name in weights if name in arrays]
-    missing = [name for name in weights if name not in arrays and not _is_merged(weights[name], arrays)]
+    missing = [name for name, weight in weights.items() if name not in arrays and not _may_be_absent(weight, arrays)]
     if missing or not stored:
         raise _broken("weights are missing in it", ", ".join(missing[:4]) or "all of them")
 
 
-def _is_merged(weight: np.ndarray[Any, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
-    """Equal tensors are stored once, under one of their names."""
-    return any(a.shape == weight.shape and np.array_equal(a, weight) for a in arrays.values())
+def _may_be_absent(weight: np.ndarray[Any, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
+    """Equal tensors are stored once, under one of their names; a bias of zeros is left out of its convolution."""
+    return not weight.any() or any(np.array_equal(a, weight) for a in arrays.values())
 
 
 def _specs(values: Any) -> tuple[TensorSpec, ...]:

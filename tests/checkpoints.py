@@ -47,10 +47,16 @@ def alive_weights(architecture: Architecture = TINY) -> State:
     return {name: tensor.clone() for name, tensor in _alive(architecture).items()}
 
 
-def fresh_weights(architecture: Architecture = TINY) -> State:
-    """What torch initialises: every image gets the same joints."""
+def fresh_weights(architecture: Architecture, *, as_convnext: bool = True) -> State:
+    """Weights before any training: as ConvNeXt initialises them, or as torch does by default."""
     torch.manual_seed(0)
-    return {name: tensor.clone() for name, tensor in ConvNeXtPose(architecture).state_dict().items()}
+    network = ConvNeXtPose(architecture)
+    for module in network.modules():
+        if as_convnext and isinstance(module, torch.nn.Conv2d):
+            assert module.bias is not None
+            torch.nn.init.trunc_normal_(module.weight, std=0.02)
+            torch.nn.init.zeros_(module.bias)
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 def spelled(state: Mapping[str, Tensor], head: HeadSpelling = "named", prefix: str = "module.") -> State:

@@ -1,0 +1,294 @@
+"""The main job from end to end, in processes of its own: a small network of the released layout."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+import cli.export
+import export.deploy
+import export.engine
+from export.artifacts import PARTIAL_PREFIX, sha256_file, sha256_path
+from export.config import ModelConfig
+from export.errors import CheckFailed
+from export.manifest import Manifest, read_manifest
+from export.network import ConvNeXtPose
+from export.steps import version
+from tests.checkpoints import TINY, alive_weights, declared, fresh_weights, spelled, write
+from tests.command_line import ROOT, assert_three_parts, convnextpose
+
+STEPS = ["weights", "truth", "onnx-fp32", "parity-fp32", "engine-fp32", "latency"]
+
+
+def tiny_config(folder: Path) -> Path:
+    fields = {k: v for k, v in asdict(TINY).items() if k != "upsamplings"}
+    config = ModelConfig(name="tiny", backbone="tiny", files=("tiny.tar",), **fields)
+    path = folder / "tiny.yaml"
+    path.write_text(config.model_dump_json())  # JSON is YAML
+    return path
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    tiny_config(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("first")
+    tiny_config(folder)
+    return folder, convnextpose("export", "tiny.yaml", cwd=folder)
+
+
+def steps_said(stderr: str, verdict: str) -> list[str]:
+    return [line.split()[len(verdict.split())] for line in stderr.splitlines() if line.strip().startswith(verdict)]
+
+
+def manifest(place: Path) -> Manifest:
+    return read_manifest(place / "build/tiny/manifest.json")
+
+
+def assert_whole(place: Path) -> None:
+    """Every artefact is what the manifest says, and nothing is in the making."""
+    for artifact in manifest(place).artifacts:
+        path = place / "build/tiny" / artifact.path
+        assert sha256_file(path) == artifact.sha256
+        assert path.stat().st_size == artifact.size_bytes
+    assert not list((place / "build").rglob(PARTIAL_PREFIX + "*"))
+
+
+def test_the_first_run_makes_everything(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    place, run = first_run
+    assert run.returncode == 0, run.stderr
+    assert steps_said(run.stderr, "done") == STEPS
+    assert_whole(place)
+    made = manifest(place)
+    assert made.weights.origin == "stand-in"
+    assert made.counts.parameters == TINY.parameters
+    assert made.architecture.heatmap_size == 32
+    assert (made.artifacts[0].kind, made.artifacts[0].precision) == ("onnx", "fp32")
+    assert [p["outcome"] for p in made.parity] == ["pass"]
+    assert made.tools["torch"] == version("torch")
+    if version("tensorrt-rtx") != "absent":
+        engine = made.artifacts[1]
+        assert engine.status.endswith("not run")
+        assert engine.targets
+        assert engine.details["tf32"] is False
+
+
+def test_stand_in_weights_are_called_so_everywhere(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    place, run = first_run
+    assert "weights: stand-in" in run.stderr
+    for heading in ("Parity", "First latency table", "build/tiny"):
+        line = next(line for line in run.stdout.splitlines() if line.startswith(heading))
+        assert "weights: stand-in" in line
+    model = onnx.load(place / "build/tiny/onnx/tiny-fp32.onnx")
+    assert {p.key: p.value for p in model.metadata_props}["weights_origin"] == "stand-in"
+
+
+def test_latency_is_recorded_with_its_boundary_and_samples(
+    first_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    result = json.loads((first_run[0] / "build/tiny/latency.json").read_text())
+    assert result["boundary"] == "host_e2e"
+    assert {row["threads"] for row in result["rows"]} == {1, len(os.sched_getaffinity(0))}
+    for row in result["rows"]:
+        assert row["latency_ms"] > 0
+        assert row["speed_up_low"] <= row["speed_up"] <= row["speed_up_high"]
+        assert len(row["samples_ms"]) >= 6
+
+
+def test_the_second_run_does_nothing_and_loads_nothing_heavy(
+    first_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    place, _ = first_run
+    before = sha256_path(place / "build")
+    stamps = {p: p.stat().st_mtime_ns for p in (place / "build").rglob("*") if p.is_file() and p.name != ".lock"}
+    command = [sys.executable, "-X", "importtime", "-m", "cli.main", "export", "tiny.yaml"]
+    run = subprocess.run(
+        command, cwd=place, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert steps_said(run.stderr, "up to date") == STEPS
+    imported = {line.split("|")[-1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
+    assert not imported & {"torch", "onnx", "onnxruntime", "scipy", "tensorrt_rtx"}
+    assert sha256_path(place / "build") == before
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+
+
+def test_why_answers_without_doing(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    place, _ = first_run
+    before = sha256_path(place / "build")
+    run = convnextpose("export", "tiny.yaml", "--why", "--set", "upsamplings=3", cwd=place)
+    assert run.returncode == 0, run.stderr
+    assert steps_said(run.stderr, "would run") == STEPS
+    assert "options overrides upsamplings: null → 3" in run.stderr
+    assert sha256_path(place / "build") == before
+
+
+def test_only_what_depends_on_a_change_is_repeated(place: Path) -> None:
+    assert convnextpose("export", "tiny.yaml", cwd=place).returncode == 0
+    engine = place / "build/tiny" / manifest(place).artifacts[-1].path
+    engine.unlink()
+    run = convnextpose("export", "tiny.yaml", cwd=place)
+    assert steps_said(run.stderr, "done") == ["engine-fp32"]
+    assert f"{engine.name} is gone" in run.stderr
+    assert_whole(place)
+
+    checkpoint = write(place / "tiny.tar", spelled(alive_weights()))
+    run = convnextpose("export", "tiny.yaml", "--checkpoint", checkpoint, cwd=place)
+    assert run.returncode == 0, run.stderr
+    # The same weights from another source: only what tells of the source is made again.
+    assert steps_said(run.stderr, "done") == ["weights", "onnx-fp32", "parity-fp32", "engine-fp32", "latency"]
+    assert "inputs checkpoint changed" in run.stderr
+    made = manifest(place)
+    assert (made.weights.origin, made.weights.container, made.weights.location) == (
+        "checkpoint",
+        "torch zip",
+        "network",
+    )
+    assert made.weights.sha256 == sha256_file(checkpoint)
+    assert_whole(place)
+
+    run = convnextpose("export", "tiny.yaml", "--checkpoint", checkpoint, "--set", "upsamplings=3", cwd=place)
+    assert run.returncode == 0, run.stderr
+    assert manifest(place).architecture.heatmap_size == 64
+    row = next(row for row in manifest(place).verdict if row.field == "upsamplings")
+    assert (row.used, row.source, row.why, row.agrees) == (3, "command line", "--set upsamplings=3", False)
+
+
+def test_a_checkpoint_in_weights_is_found_even_as_a_folder(place: Path) -> None:
+    write(place / "weights/tiny.tar", spelled(alive_weights(), "positional"), "folder")
+    run = convnextpose("export", "tiny.yaml", "--why", cwd=place)
+    assert "weights/tiny.tar (found in weights/)" in run.stderr
+    assert convnextpose("export", "tiny.yaml", cwd=place).returncode == 0
+    assert manifest(place).weights.container == "unpacked folder"
+
+
+def test_a_bad_checkpoint_leaves_earlier_results_alone(
+    first_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    place, _ = first_run
+    before = sha256_path(place / "build")
+    (place / "bad.tar").write_text("<!DOCTYPE html><html>")
+    run = convnextpose("export", "tiny.yaml", "--checkpoint", "bad.tar", cwd=place)
+    assert_three_parts(run, 2)
+    assert sha256_path(place / "build") == before
+
+
+def test_fresh_weights_end_inconclusive(place: Path) -> None:
+    """Untrained: any export would agree with them."""
+    architecture = declared("XS-atto")
+    write(place / "fresh.pth", spelled(fresh_weights(architecture)))
+    run = convnextpose("export", "XS-atto", "--checkpoint", "fresh.pth", cwd=place)
+    assert_three_parts(run, 3)
+    made = read_manifest(place / "build/XS-atto/manifest.json")
+    assert [p["outcome"] for p in made.parity] == ["inconclusive"]
+    assert [a.kind for a in made.artifacts] == ["onnx"]
+
+
+def interrupted(place: Path, during: str, number: int) -> subprocess.CompletedProcess[str]:
+    """Run the export and send it a signal as soon as it says that it is in the step ``during``."""
+    command = [sys.executable, "-m", "cli.main", "export", "tiny.yaml"]
+    run = subprocess.Popen(
+        command, cwd=place, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stderr is not None
+    said = ""
+    for line in run.stderr:
+        said += line
+        if line.strip().startswith(f"running     {during}"):
+            time.sleep(0.3)
+            run.send_signal(number)
+            break
+    said += run.stderr.read()
+    return subprocess.CompletedProcess(command, run.wait(timeout=120), "", said)
+
+
+@pytest.mark.parametrize("during", ["weights", "onnx-fp32", "engine-fp32", "latency"])
+def test_ctrl_c_at_any_step_leaves_no_half_file(place: Path, during: str) -> None:
+    run = interrupted(place, during, signal.SIGINT)
+    if run.returncode == 0:
+        pytest.skip("the step was over before the signal came")
+    assert run.returncode == 130, run.stderr
+    assert "Traceback" not in run.stderr
+    assert "interrupted" in run.stderr
+    assert not list((place / "build").rglob(PARTIAL_PREFIX + "*"))
+    assert not (place / "build/tiny/manifest.json").exists()
+    again = convnextpose("export", "tiny.yaml", cwd=place)
+    assert again.returncode == 0, again.stderr
+    assert steps_said(again.stderr, "up to date") == steps_said(run.stderr, "done")
+    assert_whole(place)
+
+
+def test_a_killed_run_is_taken_up_by_the_next(place: Path) -> None:
+    run = interrupted(place, "onnx-fp32", signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+    again = convnextpose("export", "tiny.yaml", cwd=place)
+    assert again.returncode == 0, again.stderr
+    assert steps_said(again.stderr, "up to date") == ["weights", "truth"]
+    assert_whole(place)
+
+
+def test_two_runs_at_once_do_not_corrupt_the_folder(place: Path) -> None:
+    command = [sys.executable, "-m", "cli.main", "export", "tiny.yaml"]
+    runs = [
+        subprocess.Popen(command, cwd=place, env={"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [run.communicate(timeout=240)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    done = sorted(steps_said(text, "done") for text in said)
+    assert done == [[], STEPS]
+    assert sum("waiting" in text for text in said) == 1
+    assert_whole(place)
+
+
+def test_without_a_builder_the_rest_succeeds_and_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(export.engine, "find_spec", lambda name: None)
+    cli.export.command("tiny.yaml")
+    made = manifest(place)
+    assert [a.kind for a in made.artifacts] == ["onnx"]
+    assert [(n.kind, n.precision) for n in made.not_run] == [("engine", "fp32")]
+    assert "not installed" in made.not_run[0].reason
+
+
+def test_a_wrong_rewriting_fails_the_export(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(reference: ConvNeXtPose) -> ConvNeXtPose:
+        network = sound(reference)
+        network.head.logit_upsample = nn.Identity()
+        with torch.no_grad():
+            network.head.final_layer.weight.mul_(1.01)
+        return network
+
+    sound = export.deploy.deploy
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(export.deploy, "deploy", wrong)
+    with pytest.raises(CheckFailed, match="does not compute"):
+        cli.export.command("tiny.yaml")
+    made = manifest(place)
+    assert made.parity[0]["outcome"] == "fail"
+    assert [(a.kind, a.status) for a in made.artifacts] == [("onnx", "parity fail")]
+    assert not (place / "build/tiny/engines").exists()
+
+
+def test_help_answers_without_loading_anything_heavy(tmp_path: Path) -> None:
+    for verb in ([], ["export"], ["inspect"], ["claims"], ["bench-graph"]):
+        command = [sys.executable, "-X", "importtime", "-m", "cli.main", *verb, "--help"]
+        run = subprocess.run(
+            command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=True
+        )
+        imported = {line.split("|")[-1].strip() for line in run.stderr.splitlines()}
+        assert not imported & {"torch", "numpy", "onnx", "onnxruntime", "yaml", "scipy"}
+        assert "Usage" in run.stdout
