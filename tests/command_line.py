@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from cli.main import run
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -20,3 +24,22 @@ def assert_three_parts(run: subprocess.CompletedProcess[str], exit_code: int) ->
     assert "Traceback" not in run.stderr
     for part in ("error:", "seen:", "do:"):
         assert part in run.stderr, run.stderr
+
+
+def convnextpose_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object, cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """The same within this process, which has imported everything already: for long tables of cases."""
+    command = ["convnextpose", *map(str, arguments)]
+    capsys.readouterr()
+    exit_code = 0
+    with monkeypatch.context() as patch:
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", command)
+        patch.setattr(sys, "excepthook", sys.excepthook)  # typer puts its own
+        try:
+            run()
+        except SystemExit as end:
+            exit_code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    said = capsys.readouterr()
+    return subprocess.CompletedProcess(command, exit_code, said.out, said.err)

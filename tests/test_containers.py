@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from export.checkpoint import STATE_DICT_KEYS, Checkpoint, canonical_name, read_checkpoint
+from export.checkpoint import STATE_DICT_KEYS, canonical_name, read_checkpoint
 from export.containers import FOLDER_DEPTH
 from export.errors import BadInput
 from export.evidence import floating_dtypes, read_evidence
@@ -50,7 +50,7 @@ def assert_same(tensors: Mapping[str, torch.Tensor], expected: State) -> None:
 # ── container × spelling × prefix ────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module.", "module.module."])
+@pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("head", get_args(HeadSpelling))
 @pytest.mark.parametrize("form", FORMS)
 def test_all_lead_to_the_same_tensors(tmp_path: Path, form: Form, head: HeadSpelling, prefix: str) -> None:
@@ -81,14 +81,15 @@ def test_all_lead_to_the_same_tensors(tmp_path: Path, form: Form, head: HeadSpel
 )
 def test_canonical_names(in_file: str, canonical: str) -> None:
     assert canonical_name(in_file) == canonical
-    assert canonical_name("module." + in_file) == canonical
+    for wrapped in ("module.", "_orig_mod.module.", "module._orig_mod.", "module.module."):
+        assert canonical_name(wrapped + in_file) == canonical
 
 
 # ── where the file lies, and what it is called ───────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("name", ["ConvNeXtPose_L.tar", "snapshot_83.pth.tar", "a.zip", "b.safetensors", "c.txt", "d"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["bare", "legacy", "safetensors"])
 def test_the_name_tells_nothing(tmp_path: Path, form: Form, name: str) -> None:
     assert read_checkpoint(write(tmp_path / name, spelled(alive_weights()), form)).container == CONTAINER[form]
 
@@ -246,7 +247,8 @@ def test_the_file_is_let_go(tmp_path: Path, form: Form) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 @pytest.mark.parametrize("form", FORMS)
 def test_other_floating_types(tmp_path: Path, form: Form, dtype: torch.dtype) -> None:
-    state = {n: t.to(dtype) if t.is_floating_point() else t for n, t in alive_weights().items()}
+    largest = torch.finfo(torch.float16).max  # the first norms' variances are larger, since pixels reach 1100
+    state = {n: t.clamp(max=largest).to(dtype) if t.is_floating_point() else t for n, t in alive_weights().items()}
     found = read_checkpoint(write(tmp_path / "file", spelled(state), form))
     assert_same(found.tensors, state)
     assert floating_dtypes(found) == [str(dtype).removeprefix("torch.")]
@@ -256,14 +258,10 @@ def test_other_floating_types(tmp_path: Path, form: Form, dtype: torch.dtype) ->
     assert torch.equal(network.head.final_layer.weight, state["head.final_layer.weight"].float())
 
 
-def half_and_full(checkpoint: Checkpoint) -> list[str]:
-    return floating_dtypes(checkpoint)
-
-
 def test_mixed_types_are_all_named(tmp_path: Path) -> None:
     state = alive_weights()
     state["head.final_layer.weight"] = state["head.final_layer.weight"].half()
-    assert half_and_full(read_checkpoint(write(tmp_path / "file", state))) == ["float16", "float32"]
+    assert floating_dtypes(read_checkpoint(write(tmp_path / "file", state))) == ["float16", "float32"]
 
 
 # ── archives that were packed again ──────────────────────────────────────────────────────────────────────────────────
@@ -299,5 +297,5 @@ def test_what_a_packer_leaves_beside_the_records_is_passed_over(tmp_path: Path) 
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("__MACOSX/snapshot_83/._data.pkl", b"\0")
         archive.writestr("__MACOSX/snapshot_83/data.pkl", b"\0")
-        archive.mkdir("empty") if hasattr(archive, "mkdir") else None
+        archive.writestr("empty/", b"")
     assert_same(read_checkpoint(path).tensors, alive_weights())
