@@ -35,7 +35,7 @@ def _measure(model: str, progress: Progress) -> dict[str, Any]:
     from export.drawings import PARITY_SEED, drawn_images
     from export.interface import INPUT
     from export.network import build_network
-    from export.onnx_graph import export_onnx
+    from export.onnx_graph import write_onnx
     from export.pose import normalise
     from export.standin import stand_in_weights
 
@@ -47,7 +47,7 @@ def _measure(model: str, progress: Progress) -> dict[str, Any]:
         sessions = {}
         for name, network in (("plain", reference), ("deploy", deploy(reference))):
             path = Path(folder) / f"{name}.onnx"
-            export_onnx(network, path, {})
+            write_onnx(network, path, {})
             sessions[name] = onnx_runtime_session(path, threads=1)
         contenders = {name: lambda s=session: s.run(None, {INPUT: image}) for name, session in sessions.items()}
         timings = take_turns(

@@ -55,11 +55,17 @@ class OnnxRecord:
 
 
 def export_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str]) -> OnnxRecord:
-    """Write ``network`` to ``path`` and check the file.
+    """Write the deploy graph ``network`` to ``path`` and check the file.
 
     Raises:
         CheckFailed: the file is not what was meant (``check_onnx`` says what it checks).
     """
+    write_onnx(network, path, metadata)
+    return check_onnx(path, network)
+
+
+def write_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str]) -> None:
+    """Trace any form of the network and write it. Torch's exporter may still fold norms that it finds."""
     program = _trace(network)
     model = program.model
     _name_nodes_by_module(model)
@@ -76,7 +82,6 @@ def export_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str]) 
     proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, path)
-    return check_onnx(path, network)
 
 
 def check_onnx(path: Path, network: ConvNeXtPose) -> OnnxRecord:

@@ -87,8 +87,11 @@ def judge(config: ModelConfig, checkpoint: Checkpoint | None, overrides: Mapping
         found = value if factors_found else None
         rows.append(Row(field, getattr(declared, field), found, value, factors_source, factors_why))
     rows.append(_upsampling_row(config, declared, depth_dim, input_size, overrides))
-    source: Source = "command line" if "input_size" in overrides else "configuration"
-    rows.append(Row("input_size", declared.input_size, None, input_size, source, _option("input_size", overrides)))
+    source: Source = "configuration"
+    why = f"configuration {config.name}"
+    if "input_size" in overrides:
+        source, why = "command line", f"--set input_size={input_size}"
+    rows.append(Row("input_size", declared.input_size, None, input_size, source, why))
     architecture = Architecture(**{row.field: row.used for row in rows})
     if architecture.heatmap_size < 2:
         raise BadInput("the map is too small", f"{architecture.heatmap_size} bins", "use more upsamplings")
@@ -174,7 +177,7 @@ def _upsampling_row(
     """The count leaves no trace in weights, so ``found`` is always None."""
     source: Source
     if "upsamplings" in overrides:
-        used, source, why = overrides["upsamplings"], "command line", _option("upsamplings", overrides)
+        used, source, why = overrides["upsamplings"], "command line", f"--set upsamplings={overrides['upsamplings']}"
     elif config.upsamplings is not None:
         used, source, why = config.upsamplings, "configuration", f"configuration {config.name} declares it"
     else:
@@ -187,7 +190,3 @@ def _upsampling_row(
             )
         used, source, why = cubic, "rule", f"the volume is a cube: depth_dim {depth_dim}, map {depth_dim}×{depth_dim}"
     return Row("upsamplings", declared.upsamplings, None, used, source, why)
-
-
-def _option(field: str, overrides: Mapping[str, int]) -> str:
-    return f"--set {field}={overrides[field]}" if field in overrides else "the configuration"
