@@ -8,8 +8,9 @@ from typing import Any
 
 from bench.machine import machine, usable_cores
 from export.artifacts import write_json
-from export.pipeline import WEIGHTS, Request, onnx_path
+from export.pipeline import WEIGHTS
 from export.progress import Progress
+from export.request import Request
 from export.steps import Folder, Made, Step
 
 REPORT = "latency.json"
@@ -21,7 +22,7 @@ PYTORCH, ONNX_RUNTIME = "PyTorch FP32 reference", "ONNX Runtime"
 
 def first_table_step(folder: Folder, request: Request, weights: Made, onnx: Made, precision: str) -> Made:
     """Time both with one thread and with all; the result holds a row for each."""
-    source = onnx_path(request, precision)
+    source = request.onnx_path(precision)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         result = measure(folder.path / WEIGHTS, folder.path / source, precision, progress)

@@ -29,8 +29,10 @@ def command(
     from export.config import load_config
     from export.manifest import write_manifest
     from export.options import parse_overrides
-    from export.pipeline import Request, export_model, find_checkpoint, manifest_of, parse_precisions, require_parity
+    from export.pipeline import export_model, require_parity
+    from export.request import Request, find_checkpoint, parse_precisions
     from export.steps import Folder
+    from export.summary import manifest_of
 
     config = load_config(model)
     overrides, precisions = parse_overrides(settings or []), parse_precisions(precision)

@@ -23,7 +23,7 @@ def command(
     from cli import render
     from cli.console import out
     from export.inspection import inspect_checkpoint
-    from export.manifest import Counts, VerdictRow
+    from export.manifest import Counts, Nearest, VerdictRow
     from export.options import parse_overrides, require_agreement
 
     seen = inspect_checkpoint(checkpoint, model, parse_overrides(settings or []))
@@ -35,7 +35,9 @@ def command(
         out.print(f"{escape(str(checkpoint))}: {seen['container']}{location}{epoch}, {', '.join(seen['dtypes'])}")
         out.print(f"sha256 {seen['sha256']}")
         out.print(f"compared with the declared {seen['model']} ({seen['chosen_by']})")
-        render.verdict([VerdictRow(**row) for row in seen["verdict"]], seen["nearest_models"], Counts(**seen["counts"]))
+        rows = [VerdictRow(**row) for row in seen["verdict"]]
+        nearest = [Nearest(**near) for near in seen["nearest_models"]]
+        render.verdict(rows, nearest, Counts(**seen["counts"]))
         render.claims(
             [claim for claim in seen["claims"] if claim["outcome"] == "contradicted"],
             "Claims that this file contradicts",

@@ -7,10 +7,15 @@ from typing import Any
 from rich.markup import escape
 
 from cli.console import err, out, show_list, table
-from export.manifest import Counts, Manifest, VerdictRow
-from export.pipeline import Request
+from export.manifest import Counts, Manifest, Nearest, VerdictRow
+from export.options import name_nearest
+from export.request import Request
 
 OUTCOME_STYLE = {"agrees": "green", "pass": "green", "contradicted": "red", "fail": "red", "inconclusive": "yellow"}
+
+
+NOISY_ABOVE = 1.25
+"""An interval whose ends differ by more than this says little but that other work was going on."""
 
 
 def weights_line(request: Request, *, asked: bool) -> None:
@@ -24,7 +29,7 @@ def weights_line(request: Request, *, asked: bool) -> None:
     err.print(f"weights: {escape(str(request.checkpoint))}{found}", soft_wrap=True)
 
 
-def verdict(rows: Sequence[VerdictRow], nearest: Sequence[str], counts: Counts) -> None:
+def verdict(rows: Sequence[VerdictRow], nearest: Sequence[Nearest], counts: Counts) -> None:
     """Declared, found, used, and where each value came from."""
     shown = table("field", "declared", "found in weights", "used", "source", "by")
     for row in rows:
@@ -38,7 +43,7 @@ def verdict(rows: Sequence[VerdictRow], nearest: Sequence[str], counts: Counts) 
         out.print(f"[yellow bold]notice:[/] not as declared in {', '.join(wrong)}; what is used stands in the table")
     out.print(
         f"{counts.parameters:,} parameters, {counts.state_elements:,} state elements, {counts.macs / 1e9:.3f} GMACs; "
-        f"nearest declared: {escape(', '.join(nearest))}"
+        f"nearest declared: {escape(name_nearest([near.model_dump() for near in nearest]))}"
     )
 
 
@@ -70,9 +75,11 @@ def latency(result: Mapping[str, Any], manifest: Manifest) -> None:
     """The first latency table."""
     shown = table("runtime", "precision", "threads", "median ms", "speed-up [95 % interval]")
     for row in result["rows"]:
-        interval = f"{row['speed_up']:.2f} [{row['speed_up_low']:.2f}, {row['speed_up_high']:.2f}]"
+        interval = f"{row['speed_up']:.2f} \\[{row['speed_up_low']:.2f}, {row['speed_up_high']:.2f}]"
         if row["speed_up"] == row["speed_up_low"] == row["speed_up_high"] == 1:
             interval = "–"
+        elif row["speed_up_high"] > NOISY_ABOVE * row["speed_up_low"]:
+            interval += " [yellow]noisy: the machine was busy[/]"
         shown.add_row(row["runtime"], row["precision"], str(row["threads"]), f"{row['latency_ms']:.2f}", interval)
     out.print(f"\n[bold]First latency table[/], one image, host to host{_stand_in(manifest)}")
     out.print(shown)

@@ -30,7 +30,7 @@ def inspect_checkpoint(path: Path, model: str | None, overrides: Mapping[str, in
         model, chosen_by = model_by_name(path), "by its file name"
     if model is None:
         architecture = judge(load_config(FALLBACK_MODEL), checkpoint, overrides).architecture
-        model, chosen_by = nearest_models(architecture)[0].split(" ")[0], "the nearest by shape"
+        model, chosen_by = nearest_models(architecture)[0].model, "the nearest by shape"
     config = load_config(model)
     verdict = judge(config, checkpoint, overrides)
     return {

@@ -55,6 +55,13 @@ class VerdictRow(_Record):
     agrees: bool
 
 
+class Nearest(_Record):
+    """A declared model near to what was found, and the fields in which it differs."""
+
+    model: str
+    differs_in: list[str]
+
+
 class Counts(_Record):
     """Exact counts; multiply-accumulates for one image, without the decode."""
 
@@ -103,7 +110,7 @@ class Manifest(_Record):
     weights: Weights
     architecture: ArchitectureRecord
     verdict: list[VerdictRow]
-    nearest_models: list[str]
+    nearest_models: list[Nearest]
     counts: Counts
     artifacts: list[Artifact]
     not_run: list[NotRun]

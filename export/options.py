@@ -44,8 +44,16 @@ def require_agreement(model: str, verdict: Mapping[str, Any]) -> None:
         raise CheckFailed(
             f"the checkpoint is not the declared {model}",
             "; ".join(f"{row['field']}: declared {_show(row['declared'])}, used {_show(row['used'])}" for row in wrong),
-            f"leave out --strict to use the weights as they are; nearest: {', '.join(verdict['nearest_models'])}",
+            f"leave out --strict to use the weights as they are; nearest: {name_nearest(verdict['nearest_models'])}",
         )
+
+
+def name_nearest(nearest: Sequence[Mapping[str, Any]]) -> str:
+    """The nearest declared models in a phrase."""
+    return ", ".join(
+        f"{near['model']} (" + (f"differs in {', '.join(near['differs_in'])})" if near["differs_in"] else "identical)")
+        for near in nearest
+    )
 
 
 def _show(value: Any) -> str:

@@ -9,20 +9,19 @@ up to date loads neither torch nor onnx.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export.artifacts import sha256_path, write_json
-from export.config import ModelConfig
+from export.artifacts import write_json
 from export.drawings import PARITY_SEED
-from export.engine import BACKENDS, EnginePlan, choose_runtime
-from export.errors import BadInput, NotPossible
-from export.manifest import Artifact, Counts, Manifest, NotRun, VerdictRow, Weights
+from export.engine import BACKENDS, choose_runtime
+from export.errors import NotPossible
 from export.options import require_agreement
 from export.parity import BUDGETS, require
 from export.progress import Progress
-from export.steps import Folder, Made, Step, version
+from export.request import Request
+from export.steps import Folder, Made, Step
 
 WEIGHTS = "weights/weights.safetensors"
 TRUTH = "parity/truth.npz"
@@ -30,21 +29,6 @@ PARITY_IMAGES = 20
 PARITY_BATCHES = (1, 2, 5)
 TRUTH_BATCH = 4
 """Images at a time in FP64; four volumes of 64³ for 18 joints are 150 MB."""
-
-PRECISIONS = tuple(BUDGETS)
-TOOLS = ("torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime-gpu", "onnxruntime", "tensorrt", "tensorrt-rtx")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for."""
-
-    config: ModelConfig
-    checkpoint: Path | None
-    overrides: Mapping[str, int]
-    precisions: tuple[str, ...] = ("fp32",)
-    strict: bool = False
-    plan: EnginePlan = field(default_factory=EnginePlan)
 
 
 @dataclass(frozen=True)
@@ -60,28 +44,6 @@ class Exported:
     def failed(self) -> tuple[Mapping[str, Any], ...]:
         """Parity results that are not a pass."""
         return tuple(made.result for made in self.parity.values() if made.result.get("outcome", "pass") != "pass")
-
-
-def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:
-    """The released file, or the folder unpacked from it, in ``folder``; None if there is none."""
-    for name in config.files:
-        for path in (folder / name, folder / Path(name).stem):
-            if path.exists() and path != folder:
-                return path
-    return None
-
-
-def parse_precisions(text: str) -> tuple[str, ...]:
-    """``"fp32"`` → ``("fp32",)``.
-
-    Raises:
-        BadInput: an unknown precision, or none.
-    """
-    asked = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    unknown = [precision for precision in asked if precision not in PRECISIONS]
-    if unknown or not asked:
-        raise BadInput("unknown precision", text or "nothing", f"choose of {', '.join(PRECISIONS)}")
-    return asked
 
 
 def export_model(folder: Folder, request: Request) -> Exported:
@@ -153,9 +115,9 @@ def weights_step(folder: Folder, request: Request) -> Made:
             **verdict.as_json(),
         }
 
-    origin = {"checkpoint": sha256_path(checkpoint)} if checkpoint else {}
-    options = {"declared": declared, "overrides": dict(request.overrides), "origin": origin_of(request)}
-    made = folder.perform(Step("weights", (WEIGHTS,), origin, options, ("torch", "safetensors")), work)
+    inputs = {"checkpoint": request.checkpoint_sha256} if request.checkpoint_sha256 else {}
+    options = {"declared": declared, "overrides": dict(request.overrides), "origin": request.origin}
+    made = folder.perform(Step("weights", (WEIGHTS,), inputs, options, ("torch", "safetensors")), work)
     if request.strict and made.result:
         require_agreement(config.name, made.result)
     return made
@@ -184,7 +146,7 @@ def truth_step(folder: Folder, weights: Made) -> Made:
 
 def onnx_step(folder: Folder, request: Request, weights: Made, precision: str) -> Made:
     """Rewrite the network for deployment and write it as ONNX."""
-    path = onnx_path(request, precision)
+    path = request.onnx_path(precision)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         from export.deploy import deploy
@@ -203,7 +165,7 @@ def onnx_step(folder: Folder, request: Request, weights: Made, precision: str) -
 
 def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, precision: str) -> Made:
     """Judge the ONNX file, run by ONNX Runtime at several batch sizes, against the truth."""
-    path, report = onnx_path(request, precision), f"parity/{precision}.json"
+    path, report = request.onnx_path(precision), f"parity/{precision}.json"
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         import numpy as np
@@ -247,19 +209,15 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, preci
 
 def engine_step(folder: Folder, request: Request, onnx: Made, precision: str) -> Made:
     """Build an engine with what this machine has; where it has nothing, say so and go on."""
-    source, plan, choice = onnx_path(request, precision), replace(request.plan, precision=precision), choose_runtime()
-
-    def stem(suffix: str) -> str:
-        return f"engines/{request.config.name}-{precision}{suffix}"
-
-    engines = tuple(stem(backend.suffix) for backend in BACKENDS.values())
+    source, plan, choice = request.onnx_path(precision), replace(request.plan, precision=precision), choose_runtime()
+    engines = [request.engine_path(precision, backend.suffix) for backend in BACKENDS.values()]
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         from export.engine import build_engine
 
         if choice.backend is None:
             return {"not_run": choice.reason}
-        name = stem(choice.backend.suffix)
+        name = request.engine_path(precision, choice.backend.suffix)
         try:
             return {"path": name, **asdict(build_engine(folder.path / source, made / name, plan, progress))}
         except NotPossible as error:
@@ -271,92 +229,18 @@ def engine_step(folder: Folder, request: Request, onnx: Made, precision: str) ->
     return folder.perform(Step(f"engine-{precision}", outputs, _input(onnx, source), options, tools), work)
 
 
-def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifest:
-    """What was made, as the manifest says it."""
-    weights = exported.weights.result
-    artifacts, not_run = [], []
-    for precision, onnx in exported.onnx.items():
-        path = onnx_path(request, precision)
-        artifacts.append(
-            Artifact(
-                kind="onnx",
-                runtime="onnx",
-                precision=precision,
-                path=path,
-                sha256=onnx.outputs[path],
-                size_bytes=(folder.path / path).stat().st_size,
-                inputs=onnx.result["inputs"],
-                outputs=onnx.result["outputs"],
-                status=f"parity {exported.parity[precision].result['outcome']}",
-                details={name: onnx.result[name] for name in ("opset", "ir_version", "nodes", "initializer_bytes")},
-            )
-        )
-    for precision, engine in exported.engine.items():
-        built = dict(engine.result)
-        if "not_run" in built:
-            not_run.append(NotRun(kind="engine", precision=precision, reason=built["not_run"]))
-            continue
-        onnx = exported.onnx[precision]
-        path = built.pop("path")
-        artifacts.append(
-            Artifact(
-                kind="engine",
-                runtime=built["runtime"],
-                precision=precision,
-                path=path,
-                sha256=engine.outputs[path],
-                size_bytes=built["size_bytes"],
-                inputs=onnx.result["inputs"],
-                outputs=onnx.result["outputs"],
-                targets=built["targets"],
-                status=built["status"],
-                details=built,
-            )
-        )
-    return Manifest(
-        model=request.config.name,
-        weights=Weights(
-            origin=origin_of(request),
-            path=str(request.checkpoint) if request.checkpoint else None,
-            sha256=source_sha256(request, exported.weights),
-            container=weights["container"],
-            location=weights["location"],
-            epoch=weights["epoch"],
-            dtypes=weights["dtypes"],
-        ),
-        architecture=weights["architecture"],
-        verdict=[VerdictRow(**row) for row in weights["verdict"]],
-        nearest_models=weights["nearest_models"],
-        counts=Counts(**weights["counts"]),
-        artifacts=artifacts,
-        not_run=not_run,
-        parity=[dict(made.result) for made in exported.parity.values()],
-        tools={tool: version(tool) for tool in TOOLS if version(tool) != "absent"},
-    )
-
-
-def origin_of(request: Request) -> Any:
-    """``checkpoint`` or ``stand-in``."""
-    return "checkpoint" if request.checkpoint else "stand-in"
-
-
 def about_weights(request: Request, weights: Made) -> dict[str, str]:
     """What an artefact says of the weights in it."""
     return {
         "model": request.config.name,
-        "weights_origin": origin_of(request),
+        "weights_origin": request.origin,
         "weights_sha256": source_sha256(request, weights),
     }
 
 
 def source_sha256(request: Request, weights: Made) -> str:
     """Hash of the checkpoint as it was found; of the canonical weights where there is no checkpoint."""
-    return sha256_path(request.checkpoint) if request.checkpoint else weights.outputs[WEIGHTS]
-
-
-def onnx_path(request: Request, precision: str) -> str:
-    """Where the ONNX file lies within the folder."""
-    return f"onnx/{request.config.name}-{precision}.onnx"
+    return request.checkpoint_sha256 or weights.outputs[WEIGHTS]
 
 
 def parity_images(size: int) -> Any:

@@ -17,6 +17,8 @@ from export.joint_sets import JOINT_SETS
 
 Source = Literal["weights", "configuration", "rule", "command line"]
 
+KNOWN_JOINTS = tuple(len(joint_set.joints) for joint_set in JOINT_SETS)
+
 SHAPE_FIELDS: tuple[FieldName, ...] = ("depths", "dims", "head_channels", "head_kernels")
 
 
@@ -40,14 +42,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """One of the declared models that differ in the fewest fields, and those fields."""
+
+    model: str
+    differs_in: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the network is, and how each field is known."""
 
     model: str
     architecture: Architecture
     rows: tuple[Row, ...]
-    nearest: tuple[str, ...]
-    """Declared models with the fewest differing fields, and which those are."""
+    nearest: tuple[Nearest, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Plain data: architecture, rows, exact counts and the nearest declared models."""
@@ -60,7 +69,7 @@ class Verdict:
                 "state_elements": network.state_elements,
                 "macs": network.macs,
             },
-            "nearest_models": list(self.nearest),
+            "nearest_models": [asdict(near) for near in self.nearest],
         }
 
 
@@ -93,24 +102,19 @@ def judge(config: ModelConfig, checkpoint: Checkpoint | None, overrides: Mapping
         source, why = "command line", f"--set input_size={input_size}"
     rows.append(Row("input_size", declared.input_size, None, input_size, source, why))
     architecture = Architecture(**{row.field: row.used for row in rows})
-    if architecture.heatmap_size < 2:
-        raise BadInput("the map is too small", f"{architecture.heatmap_size} bins", "use more upsamplings")
     return Verdict(config.name, architecture, tuple(rows), nearest_models(architecture))
 
 
-def nearest_models(architecture: Architecture) -> tuple[str, ...]:
-    """The declared models nearest to ``architecture``, with the fields in which they differ."""
+def nearest_models(architecture: Architecture) -> tuple[Nearest, ...]:
+    """The declared models nearest to ``architecture``."""
     fields = (*SHAPE_FIELDS, "joints", "depth_dim", "upsamplings")
-    differing = {}
+    all_of_them = []
     for name in declared_models():
         declared = load_config(name).architecture
-        differing[name] = [f for f in fields if getattr(declared, f) != getattr(architecture, f)]
-    fewest = min(len(fields) for fields in differing.values())
-    return tuple(
-        f"{name} ({'identical' if not fields else 'differs in ' + ', '.join(fields)})"
-        for name, fields in differing.items()
-        if len(fields) == fewest
-    )
+        differing = tuple(f for f in fields if getattr(declared, f) != getattr(architecture, f))
+        all_of_them.append(Nearest(name, differing))
+    fewest = min(len(near.differs_in) for near in all_of_them)
+    return tuple(near for near in all_of_them if len(near.differs_in) == fewest)
 
 
 def _shape_row(field: FieldName, config: ModelConfig, declared: Architecture, evidence: Evidence | None) -> Row:
@@ -121,53 +125,57 @@ def _shape_row(field: FieldName, config: ModelConfig, declared: Architecture, ev
     return Row(field, value, found, found, "weights", evidence.read_from[field])
 
 
+Volume = tuple[int, int, Source, str]
+"""(joints, depth_dim, source, why): the two factors of the final layer's channels."""
+
+
 def _factor_volume(
     config: ModelConfig, declared: Architecture, evidence: Evidence | None, overrides: Mapping[str, int]
-) -> tuple[int, int, Source, str]:
-    """(joints, depth_dim, source, why): the two factors of the final layer's channels."""
-    asked_joints, asked_depth = overrides.get("joints"), overrides.get("depth_dim")
-    option = ", ".join(f"--set {f}={overrides[f]}" for f in ("joints", "depth_dim") if f in overrides)
+) -> Volume:
+    asked = {field: overrides[field] for field in ("joints", "depth_dim") if field in overrides}
+    option = ", ".join(f"--set {field}={value}" for field, value in asked.items())
     if evidence is None:
-        source: Source = "command line" if option else "configuration"
-        joints, depth_dim = asked_joints or declared.joints, asked_depth or declared.depth_dim
-        return joints, depth_dim, source, option or f"configuration {config.name}"
+        joints, depth_dim = asked.get("joints", declared.joints), asked.get("depth_dim", declared.depth_dim)
+        return joints, depth_dim, "command line" if asked else "configuration", option or f"configuration {config.name}"
+    if asked:
+        return _factor_as_asked(evidence, asked.get("joints"), asked.get("depth_dim"), option)
+    return _factor_by_joint_set(config, declared, evidence)
+
+
+def _factor_as_asked(evidence: Evidence, joints: int | None, depth_dim: int | None, option: str) -> Volume:
+    """One factor or both from the command line; their product stands in the weights."""
     channels, where = evidence.volume_channels, evidence.read_from["volume_channels"]
-    known = [len(joint_set.joints) for joint_set in JOINT_SETS]
-    if asked_joints is not None or asked_depth is not None:
-        joints = asked_joints or (channels // asked_depth if asked_depth and channels % asked_depth == 0 else 0)
-        depth_dim = asked_depth or channels // joints
-        if joints * depth_dim != channels or not joints:
-            raise BadInput(
-                f"{option} contradicts the weights",
-                f"{where} has {channels} channels",
-                f"give joints and depth_dim whose product is {channels}",
-            )
-        if asked_joints is None and joints not in known:
-            raise BadInput(
-                f"{option} would mean {joints} joints, which is no known joint set",
-                f"{where}; known are {known}",
-                f"leave it out, or give --set joints={joints} too if you mean it",
-            )
-        return joints, depth_dim, "command line", f"{option}; {where}"
-    fitting = [count for count in known if channels % count == 0]
+    given = (joints or 1) * (depth_dim or 1)
+    if channels % given or (joints and depth_dim and given != channels):
+        do = f"give joints and depth_dim whose product is {channels}"
+        raise BadInput(f"{option} contradicts the weights", f"{where} has {channels} channels", do)
+    derived = channels // (joints or depth_dim or 1)
+    if joints is None and derived not in KNOWN_JOINTS:  # the note's "always 64" would make 9 joints of 576 channels
+        raise BadInput(
+            f"{option} would mean {derived} joints, which is no known joint set",
+            f"{where}; known are {', '.join(map(str, KNOWN_JOINTS))}",
+            f"leave it out, or give --set joints={derived} too if you mean it",
+        )
+    return joints or derived, depth_dim or derived, "command line", f"{option}; {where}"
+
+
+def _factor_by_joint_set(config: ModelConfig, declared: Architecture, evidence: Evidence) -> Volume:
+    """The known joint set that divides the channels; of two, the one whose volume can be a cube."""
+    channels, where = evidence.volume_channels, evidence.read_from["volume_channels"]
+    fitting = [count for count in KNOWN_JOINTS if channels % count == 0]
     cubic = [count for count in fitting if cubic_upsamplings(channels // count, declared.input_size) is not None]
-    candidates = cubic if cubic else fitting
+    candidates = cubic or fitting
     if len(candidates) == 1:
-        joints = candidates[0]
-        depth_dim = channels // joints
+        joints, depth_dim = candidates[0], channels // candidates[0]
         return joints, depth_dim, "weights", f"{where} = {joints} × {depth_dim}; {joints} is a known joint set"
-    if not candidates and declared.joints not in known and channels % declared.joints == 0:
+    if not candidates and declared.joints not in KNOWN_JOINTS and channels % declared.joints == 0:
         why = f"{where}; {declared.joints} joints declared by configuration {config.name}"
         return declared.joints, channels // declared.joints, "configuration", why
+    seen = f"none of the known joint sets ({', '.join(map(str, KNOWN_JOINTS))}) divides {channels}"
+    if candidates:
+        seen = f"{' and '.join(map(str, candidates))} joints both divide {channels}"
     raise BadInput(
-        "the final layer does not say how many joints it has",
-        f"{where}: "
-        + (
-            f"{' and '.join(map(str, candidates))} joints both divide it"
-            if candidates
-            else f"none of the known joint sets ({', '.join(map(str, known))}) divides {channels}"
-        ),
-        "say which with --set joints=N",
+        "the final layer does not say how many joints it has", f"{where}: {seen}", "say it with --set joints=N"
     )
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from export.architecture import KERNEL_SIZES, Architecture
 from tests.checkpoints import State
 
+
 def architectures(
     *,
     joints: Sequence[int] = (18, 21),

@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,17 +19,14 @@ from safetensors.torch import save_file
 from export.checkpoint import read_checkpoint
 from export.errors import BadInput, Failure
 from export.inspection import inspect_checkpoint
-from export.verdict import judge
 from tests import bad_files as bad
 from tests.bad_files import Builder
-from tests.checkpoints import FORMS, TINY, Form, State, alive_weights, declared, fresh_weights, spelled, write
+from tests.checkpoints import FORMS, TINY, Form, State, alive_weights, fresh_weights, spelled, write
 from tests.command_line import assert_three_parts, convnextpose, convnextpose_here
-from tests.grid import blank_weights
 
 Run = subprocess.CompletedProcess[str]
 Here = Callable[..., Run]
 
-STAGE_WITH_TWO_BLOCKS = 2
 BLOCK = "backbone.stages.2.1"
 FINAL = "head.final_layer.weight"
 
@@ -65,10 +61,6 @@ def assert_refused(run: Run, said: tuple[str, ...], exit_code: int = 2) -> None:
 
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def clone_into(state: State, **tensors: torch.Tensor) -> None:
-    state.update({name.replace("__", "."): tensor for name, tensor in tensors.items()})
 
 
 def put(name: str, make: Callable[[State], torch.Tensor]) -> Builder:
@@ -188,10 +180,10 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     "absolute entry, backslashes": (bad.with_entry("\\evil"), (HOSTILE_ENTRY, "evil")),
     "link as an entry": (bad.with_entry("file/link", bad.LINK), (HOSTILE_ENTRY, "file/link")),
     "entry twice": (bad.with_entry_twice, ("hostile archive", "stands twice")),
-    "bomb": (bad.bomb, ("unpacks to too much", r"8,58\d,\d+,\d+ bytes")),
+    "bomb": (bad.bomb, ("unpacks to too much", r"8,59\d,\d+,\d+ bytes")),
     "pickle is a link outside": (bad.linked("data.pkl"), ("is hostile", "link that leads outside")),
     "tensor is a link outside": (bad.linked("data/0"), ("is hostile", "link that leads outside")),
-    "tensors' folder is a link outside": (bad.linked("data"), ("is hostile", "link that leads outside")),
+    "tensors' folder is a link outside": (bad.linked("data"), ("is hostile|torch cannot read weights",)),
     "link to a system file": (bad.with_link("/etc/passwd"), ("is hostile", "'link'")),
     "link to the parent's parent": (bad.with_link("../../tiny.yaml"), ("is hostile", "'link'")),
     "link to nothing": (bad.with_link("nothing"), ("cannot read the folder|is hostile",)),
@@ -274,7 +266,7 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
         (CONTRADICT, rf"module\.{FINAL}: torch\.int8, expected floating-point"),
     ),
     "complex weights": (put(FINAL, lambda s: s[FINAL].to(torch.complex64)), (CONTRADICT, r"torch\.complex64")),
-    "float8 weights": (safetensors_of(torch.float8_e4m3fn), (".",)),
+    "float8 weights": (safetensors_of(torch.float8_e4m3fn), (CONTRADICT, "NaN")),
     "extra tensor": (
         put("head.uncertainty.weight", lambda s: torch.ones(3)),
         (CONTRADICT, r"module\.head\.uncertainty\.weight: an extra tensor of shape \[3\]"),
@@ -335,17 +327,14 @@ def test_bad_files(place: Path, here: Here, case: str) -> None:
 SURROGATE = put("head.\ud800", lambda s: torch.ones(3)), (CONTRADICT, "an extra tensor")
 """Torch reads a name that is no Unicode text; a terminal cannot show it."""
 
-IN_A_PROCESS = ("missing", "web page", "zip, half", "zip slip", "several state dicts", "NaN", "name no Unicode")
+IN_A_PROCESS = ("missing", "zip, half", "zip slip", "NaN", "several state dicts", "name that is no Unicode")
 
 
 @pytest.mark.parametrize("case", IN_A_PROCESS)
 def test_bad_files_in_a_process_of_their_own(place: Path, case: str) -> None:
     build, said = FILES.get(case, SURROGATE)
     path = build(place / "file")
-    if IN_A_PROCESS.index(case) % 2:
-        run = convnextpose("inspect", path, cwd=place)
-    else:
-        run = convnextpose("export", "tiny.yaml", "--checkpoint", path, "--out", "build", cwd=place)
+    run = convnextpose("export", "tiny.yaml", "--checkpoint", path, "--out", "build", cwd=place)
     assert_refused(run, said)
     assert left_in(place / "build") == []
 
@@ -420,6 +409,14 @@ def by_hand(marker: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.parametrize("pack", ["zip", "legacy", "folder"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_harmless_file_of_a_protocol_that_torch_does_not_read_is_not_called_hostile(place: Path, pack: str) -> None:
+    path = bad.PACKS[pack](place / "file", bad.hostile_content([]), 4)
+    with pytest.raises(BadInput, match="torch cannot read weights"):
+        read_checkpoint(path)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("way", by_hand(Path("m")))
 def test_pickles_written_by_hand(place: Path, marker: Path, way: str) -> None:
@@ -443,7 +440,7 @@ def test_any_flipped_bit_ends_in_a_verdict_or_a_failure(tmp_path: Path, form: Fo
     path = write(tmp_path / "file", fresh_weights(TINY), form)
     whole, draw = path.read_bytes(), random.Random(form)
     # Where structure lies, not numbers: the first and the last part of the file.
-    positions = [*draw.sample(range(3000), 30), *draw.sample(range(len(whole) - 3000, len(whole)), 30)]
+    positions = [*draw.sample(range(3000), 20), *draw.sample(range(len(whole) - 3000, len(whole)), 20)]
     refused = 0
     for position in positions:
         path.write_bytes(whole)
@@ -519,7 +516,7 @@ def test_a_map_of_two_bins_is_the_smallest(place: Path, here: Here) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["unknown model", "unknown precision", "field that weights show", "depth_dim with unknown joints"]
+    "case", ["unknown model", "unknown precision", "export: dims", "depth_dim with unknown joints"]
 )
 def test_bad_command_lines_in_a_process_of_their_own(place: Path, case: str) -> None:
     bad.good(place / "good")
@@ -535,15 +532,18 @@ def test_command_lines_that_do_not_parse(here: Here, command: list[str]) -> None
     assert "Usage:" in run.stderr
 
 
+STRICT = {
+    "inspect": ("inspect", "good", "--model", "M", "--strict"),
+    "export": ("export", "M", "--checkpoint", "good", "--strict"),
+}
+
+
 @pytest.mark.parametrize(
-    "arguments",
-    [("inspect", "good", "--model", "M", "--strict"), ("export", "M", "--checkpoint", "good", "--strict")],
-    ids=["inspect", "export"],
+    ("command", "own_process"), [("inspect", False), ("export", False), ("export", True)], ids=str
 )
-@pytest.mark.parametrize("own_process", [False, True])
-def test_strict_ends_with_1(place: Path, here: Here, arguments: tuple[str, ...], own_process: bool) -> None:
+def test_strict_ends_with_1(place: Path, here: Here, command: str, own_process: bool) -> None:
     bad.good(place / "good")
-    run = convnextpose(*arguments, cwd=place) if own_process else here(*arguments)
+    run = convnextpose(*STRICT[command], cwd=place) if own_process else here(*STRICT[command])
     assert_three_parts(run, 1)
     assert "is not the declared M" in run.stderr
     assert "depth_dim: declared 64, used 32" in run.stderr
@@ -621,19 +621,3 @@ def test_the_sound_file_that_the_others_were_made_of(place: Path, here: Here, fo
     run = here("inspect", "good", "--model", "tiny.yaml", "--strict")
     assert (run.returncode, run.stderr) == (0, "")
     assert "module.head.final_layer.weight [576, 16, 1, 1]" in re.sub(r"\s+", " ", run.stdout)
-
-
-def test_blank_weights_of_a_full_size_are_sound(tmp_path: Path) -> None:
-    path = write(tmp_path / "file", blank_weights(declared("S")), "bare")
-    found: dict[str, Any] = inspect_checkpoint(path, None, {})
-    assert found["nearest_models"] == ["XS (identical)", "S (identical)"]
-    with pytest.raises(BadInput, match="contradict"):
-        judge_with_a_hole(path)
-
-
-def judge_with_a_hole(path: Path) -> None:
-    from export.config import load_config
-
-    state = torch.load(path, weights_only=True)
-    del state["backbone.stages.2.4.norm.running_mean"]
-    judge(load_config("S"), read_checkpoint(write(path, state, "bare")))

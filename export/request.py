@@ -1,0 +1,67 @@
+"""What the user asked for, and where it is looked for and put."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from export.artifacts import sha256_path
+from export.config import ModelConfig
+from export.engine import EnginePlan
+from export.errors import BadInput
+from export.parity import BUDGETS
+
+PRECISIONS = tuple(BUDGETS)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One export."""
+
+    config: ModelConfig
+    checkpoint: Path | None
+    overrides: Mapping[str, int]
+    precisions: tuple[str, ...] = ("fp32",)
+    strict: bool = False
+    plan: EnginePlan = field(default_factory=EnginePlan)
+
+    @property
+    def origin(self) -> Literal["checkpoint", "stand-in"]:
+        """Where the weights come from."""
+        return "checkpoint" if self.checkpoint else "stand-in"
+
+    @cached_property
+    def checkpoint_sha256(self) -> str | None:
+        """Hash of the file or folder as it was found."""
+        return sha256_path(self.checkpoint) if self.checkpoint else None
+
+    def onnx_path(self, precision: str) -> str:
+        """Where the ONNX file lies within the model's folder."""
+        return f"onnx/{self.config.name}-{precision}.onnx"
+
+    def engine_path(self, precision: str, suffix: str) -> str:
+        """Where the engine lies within the model's folder; each runtime has its own suffix."""
+        return f"engines/{self.config.name}-{precision}{suffix}"
+
+
+def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:
+    """The released file, or the folder unpacked from it, in ``folder``; None if there is none."""
+    for name in config.files:
+        for path in (folder / name, folder / Path(name).stem):
+            if path.exists() and path != folder:
+                return path
+    return None
+
+
+def parse_precisions(text: str) -> tuple[str, ...]:
+    """``"fp32"`` → ``("fp32",)``.
+
+    Raises:
+        BadInput: an unknown precision, or none.
+    """
+    asked = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [precision for precision in asked if precision not in PRECISIONS]
+    if unknown or not asked:
+        raise BadInput("unknown precision", text or "nothing", f"choose of {', '.join(PRECISIONS)}")
+    return asked
