@@ -132,6 +132,11 @@ def foreign_zip(path: Path) -> Path:
     return path
 
 
+def empty_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
 def folder_of_anything(path: Path) -> Path:
     path.mkdir()
     (path / "photo.jpg").write_bytes(b"\xff\xd8")
@@ -168,11 +173,11 @@ def bomb(path: Path) -> Path:
     with zipfile.ZipFile(good(path), "a", zipfile.ZIP_DEFLATED) as archive:
         for name in ("zeros", "more"):
             archive.writestr(name, bytes(1000))
-    data = bytearray(path.read_bytes())
+    data = path.read_bytes()
     position = data.index(b"PK\x01\x02")
     while (position := data.find(b"PK\x01\x02", position + 1)) > 0:
         if data[position + 46 : position + 50] in (b"zero", b"more"):
-            data[position + 24 : position + 28] = struct.pack("<I", 0xFFFF_FFF0)
+            data = data[: position + 24] + struct.pack("<I", 0xFFFF_FFF0) + data[position + 28 :]
     path.write_bytes(data)
     return path
 
@@ -276,6 +281,9 @@ def payloads(marker: Path) -> dict[str, tuple[Calls, str]]:
         "os.system": (Calls(os.system, f"touch '{marker}'"), rf"{os.system.__module__}\.system"),
         "eval": (Calls(eval, write_marker), r"(builtins|__builtin__)\.eval"),
         "exec": (Calls(exec, write_marker), r"(builtins|__builtin__)\.exec"),
-        "Path.touch": (Calls(Path.touch, marker), r"(builtins|__builtin__)\.getattr.*pathlib\.\w*Path|pathlib\.Path\.touch"),
+        "Path.touch": (
+            Calls(Path.touch, marker),
+            r"(builtins|__builtin__)\.getattr.*pathlib\.\w*Path|pathlib\.Path\.touch",
+        ),
         "shutil.copy": (Calls(shutil.copy, "/etc/hostname", str(marker)), r"shutil\.copy"),
     }

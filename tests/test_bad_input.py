@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_file
 
 from export.checkpoint import read_checkpoint
-from export.errors import BadInput, Failure
+from export.errors import BadInput
 from export.inspection import inspect_checkpoint
 from tests import bad_files as bad
 from tests.bad_files import Builder
@@ -107,14 +106,6 @@ def twice(state: State) -> None:
     state["head.deconv_layers_1.0.weight"] = state["head.deconv_layers_1.dwconv.weight"]
 
 
-def safetensors_of(dtype: torch.dtype) -> Builder:
-    def build(path: Path) -> Path:
-        save_file({n: t.to(dtype) if t.is_floating_point() else t for n, t in alive_weights().items()}, path)
-        return path
-
-    return build
-
-
 def sparse(state: State) -> torch.Tensor:
     return state[FINAL].to_sparse()
 
@@ -148,7 +139,7 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     "foreign zip": (bad.foreign_zip, ("not one that torch.save wrote", "ConvNeXtPose_L.tar", "unpack it")),
     "zip with nothing in it": (bad.holding(b"PK\5\6" + bytes(18)), ("not one that torch.save wrote", "nothing")),
     "folder of anything": (bad.folder_of_anything, ("no unpacked checkpoint", "photo.jpg", "data.pkl")),
-    "empty folder": (lambda path: (path.mkdir(), path)[1], ("no unpacked checkpoint", "nothing")),
+    "empty folder": (bad.empty_folder, ("no unpacked checkpoint", "nothing")),
     # torn
     "zip, nearly whole": (bad.truncated("zip", 0.98), ("truncated or damaged zip", "download")),
     "zip, half": (bad.truncated("zip", 0.5), ("truncated or damaged zip",)),
@@ -230,12 +221,21 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     "unheard of": (renamed("a", "b", "c"), (OTHER, "'a', 'b', 'c'")),
     "only a head": (lost(r"backbone\."), (OTHER,)),
     # contradictions inside the weights
-    "missing block": (lost(r"backbone\.stages\.2\.0\."), (CONTRADICT, r"stages\.2\.0: missing \(present: 1\).*no hole")),
+    "missing block": (
+        lost(r"backbone\.stages\.2\.0\."),
+        (CONTRADICT, r"stages\.2\.0: missing \(present: 1\).*no hole"),
+    ),
     "missing stage": (lost(r"backbone\.stages\.1\."), (CONTRADICT, r"stages\.1: no block at all")),
     "missing layer": (lost(r"head\.final_layer"), (CONTRADICT, r"head\.final_layer\.weight: missing")),
-    "missing downsampling": (lost(r"backbone\.downsample_layers\.2\.1"), (CONTRADICT, r"layers\.2\.1\.weight: missing")),
+    "missing downsampling": (
+        lost(r"backbone\.downsample_layers\.2\.1"),
+        (CONTRADICT, r"layers\.2\.1\.weight: missing"),
+    ),
     "missing norm": (lost(r"backbone\.norm\."), (CONTRADICT, r"backbone\.norm\.running_var: missing")),
-    "missing bias": (lost(r".*2\.1\.dwconv\.bias"), (CONTRADICT, r"2\.1\.dwconv\.bias: missing, expected shape \[24\]")),
+    "missing bias": (
+        lost(r".*2\.1\.dwconv\.bias"),
+        (CONTRADICT, r"2\.1\.dwconv\.bias: missing, expected shape \[24\]"),
+    ),
     "bias without weight": (lost(r".*2\.1\.dwconv\.weight"), (CONTRADICT, "missing, though its bias is there")),
     "wrong shape": (
         put(f"{BLOCK}.pwconv1.weight", lambda s: torch.ones(95, 24, 1, 1)),
@@ -266,7 +266,6 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
         (CONTRADICT, rf"module\.{FINAL}: torch\.int8, expected floating-point"),
     ),
     "complex weights": (put(FINAL, lambda s: s[FINAL].to(torch.complex64)), (CONTRADICT, r"torch\.complex64")),
-    "float8 weights": (safetensors_of(torch.float8_e4m3fn), (CONTRADICT, "NaN")),
     "extra tensor": (
         put("head.uncertainty.weight", lambda s: torch.ones(3)),
         (CONTRADICT, r"module\.head\.uncertainty\.weight: an extra tensor of shape \[3\]"),
@@ -296,8 +295,11 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
         bad.content(lambda: alive_weights() | spelled({FINAL: torch.ones(1)})),
         ("one layer twice", "'module.head.final_layer.weight'"),
     ),
-    "no known joint set": (final_layer(500), ("does not say how many joints", r"none of.*18, 21.*divides 500", "joints=N")),
-    "two joint sets": (final_layer(504), ("does not say how many joints", "18 and 21 joints both divide it")),
+    "no known joint set": (
+        final_layer(500),
+        ("does not say how many joints", r"none of.*18, 21.*divides 500", "joints=N"),
+    ),
+    "two joint sets": (final_layer(504), ("does not say how many joints", "18 and 21 joints both divide 504")),
     "no cube": (final_layer(18 * 48), ("upsampling count is unknown", "depth_dim 48", "upsamplings=N")),
     # names meant for the terminal
     "name with control characters": (
@@ -305,7 +307,10 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
         (CONTRADICT, "an extra tensor"),
     ),
     "name with a line break": (put("head.a\nerror: b", lambda s: torch.ones(3)), (CONTRADICT, "an extra tensor")),
-    "name with markup": (put("head.[bold]x[/nothing]", lambda s: torch.ones(3)), (CONTRADICT, r"\[bold\]x\[/nothing\]")),
+    "name with markup": (
+        put("head.[bold]x[/nothing]", lambda s: torch.ones(3)),
+        (CONTRADICT, r"\[bold\]x\[/nothing\]"),
+    ),
 }
 
 
@@ -350,7 +355,7 @@ def marker(place: Path) -> Iterator[Path]:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("payload", ["os.system", "eval", "exec", "Path.touch", "shutil.copy"])
 @pytest.mark.parametrize("pack", bad.PACKS)
 def test_malicious_pickles(place: Path, marker: Path, pack: str, payload: str, protocol: int) -> None:
@@ -404,7 +409,9 @@ def by_hand(marker: Path) -> dict[str, bytes]:
         "GLOBAL": b"\x80\x02cos\nsystem\n" + text + b"\x85R.",
         "NEWOBJ": b"\x80\x02cos\nsystem\n" + text + b"\x85\x81.",
         "STACK_GLOBAL": b"\x80\x04\x8c\x02os\x8c\x06system\x93" + text + b"\x85R.",
-        "STACK_GLOBAL from the memo": b"\x80\x04\x8c\x06system\x94\x8c\x02os\x94\x8c\x01x0h\x01h\x00\x93" + text + b"\x85R.",
+        "STACK_GLOBAL from the memo": b"\x80\x04\x8c\x06system\x94\x8c\x02os\x94\x8c\x01x0h\x01h\x00\x93"
+        + text
+        + b"\x85R.",
         "hidden behind an allowed name": b"\x80\x02ccollections\nOrderedDict\n)R0cos\nsystem\n" + text + b"\x85R.",
     }
 
@@ -447,9 +454,7 @@ def test_any_flipped_bit_ends_in_a_verdict_or_a_failure(tmp_path: Path, form: Fo
         bad.flipped(path, position, 1 << draw.randrange(8))
         try:
             inspect_checkpoint(path, "L", {})
-        except Failure as failure:
-            assert all((failure.what, failure.seen, failure.do)), position
-            assert failure.exit_code == 2, position
+        except BadInput:  # any other exception would be a traceback
             refused += 1
     assert refused > 5
 
@@ -515,16 +520,16 @@ def test_a_map_of_two_bins_is_the_smallest(place: Path, here: Here) -> None:
     assert here(*COMMAND_LINES["map of one bin"][0]).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "case", ["unknown model", "unknown precision", "export: dims", "depth_dim with unknown joints"]
-)
+@pytest.mark.parametrize("case", ["unknown model", "unknown precision", "depth_dim with unknown joints"])
 def test_bad_command_lines_in_a_process_of_their_own(place: Path, case: str) -> None:
     bad.good(place / "good")
     arguments, said = COMMAND_LINES[case]
     assert_refused(convnextpose(*arguments, cwd=place), said)
 
 
-@pytest.mark.parametrize("command", [["export"], ["export", "L", "--sett", "a"], ["inspect"], ["nothing"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["export"], ["export", "L", "--sett", "a"], ["inspect"], ["nothing"]], ids=" ".join
+)
 def test_command_lines_that_do_not_parse(here: Here, command: list[str]) -> None:
     run = here(*command)
     assert run.returncode == 2
@@ -538,9 +543,7 @@ STRICT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("command", "own_process"), [("inspect", False), ("export", False), ("export", True)], ids=str
-)
+@pytest.mark.parametrize(("command", "own_process"), [("inspect", False), ("export", False), ("export", True)], ids=str)
 def test_strict_ends_with_1(place: Path, here: Here, command: str, own_process: bool) -> None:
     bad.good(place / "good")
     run = convnextpose(*STRICT[command], cwd=place) if own_process else here(*STRICT[command])

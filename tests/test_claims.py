@@ -204,13 +204,15 @@ def test_claims_in_a_process_of_its_own(tmp_path: Path) -> None:
         assert f"\n{model} " in run.stdout
 
 
-def test_inspect_tells_which_claims_the_file_contradicts(tmp_path: Path, atto_file: Path) -> None:
-    run = convnextpose("inspect", atto_file, "--json", cwd=tmp_path)
+def test_inspect_tells_which_claims_the_file_contradicts(
+    tmp_path: Path, atto_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = convnextpose_here(monkeypatch, capsys, "inspect", atto_file, "--json", cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
     seen = json.loads(run.stdout)
     assert (seen["schema_version"], seen["container"], seen["model"]) == ("1.0", "torch zip", "XS")
     assert seen["counts"] == {"parameters": 3_528_008, "state_elements": 3_534_140, "macs": ATTO.macs}
-    assert seen["nearest_models"] == ["XS-atto (identical)"]
+    assert seen["nearest_models"] == [{"model": "XS-atto", "differs_in": []}]
     contradicted = {(c["source"], c["field"]) for c in seen["claims"] if c["outcome"] == "contradicted"}
     assert (TABLE, "parameters") in contradicted
     assert {source for source, _ in contradicted} == {TEXT, TABLE}

@@ -19,7 +19,7 @@ from export.parity import Signal, Volume, signal
 from export.reference import run_reference
 from export.standin import stand_in_weights
 from tests.checkpoints import TINY, State, alive_weights, declared, fresh_weights
-from tests.grid import architectures, blank_weights
+from tests.grid import architectures
 
 # ── strict loading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -63,7 +63,7 @@ def test_batch_counters_may_be_missing() -> None:
 @settings(max_examples=10, deadline=None)
 @given(architecture=architectures(joints=(1, 18), depth_dims=(1, 8), input_sizes=(64, 128)))
 def test_any_architecture_is_built_and_does_what_it_says(architecture: Architecture) -> None:
-    network = build_network(architecture, blank_weights(architecture))
+    network = build_network(architecture, fresh_weights(architecture))
     edge = architecture.input_size
     with torch.inference_mode():
         joints = network(torch.zeros(3, 3, edge, edge))
@@ -95,7 +95,7 @@ def third_upsampling(network: ConvNeXtPose) -> None:
 
 def backbone_defect(reshape: Callable[[Tensor], Tensor]) -> Callable[[ConvNeXtPose], None]:
     def plant(network: ConvNeXtPose) -> None:
-        network.backbone.norm = Reshaped(network.backbone.norm, reshape)
+        network.backbone.stages[3] = Reshaped(network.backbone.stages[3], reshape)
 
     return plant
 
@@ -182,21 +182,13 @@ def test_another_seed_gives_other_weights() -> None:
             assert not torch.equal(tensor, second[name]), name
 
 
-def test_torchs_own_random_state_is_left_alone() -> None:
-    torch.manual_seed(3)
-    expected = torch.rand(4)
-    torch.manual_seed(3)
-    stand_in_weights(TINY)
-    assert torch.equal(torch.rand(4), expected)
-
-
-IMAGES = drawn_images(6, 256, PARITY_SEED)
+IMAGES = drawn_images(4, 256, PARITY_SEED)
 
 
 @cache
 def joints_of(architecture: Architecture, fresh: bool = False) -> Any:
     weights = fresh_weights(architecture) if fresh else stand_in_weights(architecture)
-    return run_reference(build_network(architecture, weights), IMAGES, batch=3)
+    return run_reference(build_network(architecture, weights), IMAGES, batch=2)
 
 
 def signal_of(architecture: Architecture) -> Signal:
@@ -205,9 +197,8 @@ def signal_of(architecture: Architecture) -> Signal:
 
 
 LIVING = {
-    **{model: declared(model) for model in ("XS-atto", "S", "M")},
+    **{model: declared(model) for model in ("XS-atto", "S")},
     "tiny": TINY,
-    "21 joints": replace(TINY, joints=21),
     "wide kernels": replace(TINY, head_kernels=(7, 5, 3)),
     "depth 64": replace(TINY, depth_dim=64, upsamplings=3),
 }

@@ -1,6 +1,6 @@
 """Declared, found, used: weights win, the command line fills what they cannot tell, and every source is named."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from export.config import ModelConfig, load_config
 from export.errors import BadInput, CheckFailed
 from export.inspection import inspect_checkpoint
 from export.options import parse_overrides, require_agreement
-from export.verdict import Row, Verdict, judge, nearest_models
+from export.verdict import Nearest, Row, Verdict, judge, nearest_models
 from tests.checkpoints import HeadSpelling, declared, spelled, write
 from tests.grid import blank_weights
 
@@ -54,28 +54,32 @@ FIELDS = ("depths", "dims", "head_channels", "head_kernels", "joints", "depth_di
 @pytest.mark.parametrize(
     ("model", "file", "differing", "nearest"),
     [
-        ("M", "depth 32", ["depth_dim", "upsamplings"], ["XS (identical)", "S (identical)"]),
-        ("S", "depth 32", [], ["XS (identical)", "S (identical)"]),
-        ("S", "depth 64", ["depth_dim", "upsamplings"], ["M (identical)"]),
-        ("XS", "Atto", ["depths", "dims", "head_channels"], ["XS-atto (identical)"]),
-        ("XS-atto", "Atto", [], ["XS-atto (identical)"]),
-        ("XS-atto", "depth 32", ["depths", "dims", "head_channels"], ["XS (identical)", "S (identical)"]),
-        ("M", "head 512", ["head_channels"], ["L (identical)"]),
-        ("L", "head 512", [], ["L (identical)"]),
-        ("L", "depth 64", ["head_channels"], ["M (identical)"]),
-        ("M", "21 joints", ["joints"], ["M (differs in joints)"]),
-        ("M", "21 joints, depth 32", ["joints", "depth_dim", "upsamplings"], ["XS (differs in joints)"]),
-        ("M", "kernels 7", ["head_kernels"], ["M (differs in head_kernels)"]),
+        ("M", "depth 32", ["depth_dim", "upsamplings"], {"XS": (), "S": ()}),
+        ("S", "depth 32", [], {"XS": (), "S": ()}),
+        ("S", "depth 64", ["depth_dim", "upsamplings"], {"M": ()}),
+        ("XS", "Atto", ["depths", "dims", "head_channels"], {"XS-atto": ()}),
+        ("XS-atto", "Atto", [], {"XS-atto": ()}),
+        ("XS-atto", "depth 32", ["depths", "dims", "head_channels"], {"XS": (), "S": ()}),
+        ("M", "head 512", ["head_channels"], {"L": ()}),
+        ("L", "head 512", [], {"L": ()}),
+        ("L", "depth 64", ["head_channels"], {"M": ()}),
+        ("M", "21 joints", ["joints"], {"M": ("joints",)}),
+        ("M", "21 joints, depth 32", ["joints", "depth_dim", "upsamplings"], {"XS": ("joints",), "S": ("joints",)}),
+        ("M", "kernels 7", ["head_kernels"], {"M": ("head_kernels",)}),
     ],
 )
 def test_weights_win(
-    files: dict[str, Checkpoint], model: str, file: str, differing: Sequence[str], nearest: Sequence[str]
+    files: dict[str, Checkpoint],
+    model: str,
+    file: str,
+    differing: Sequence[str],
+    nearest: Mapping[str, tuple[str, ...]],
 ) -> None:
     verdict = judged(files, model, file)
     assert verdict.architecture == FILES[file]
     assert [row.field for row in verdict.rows] == list(FIELDS)
     assert [row.field for row in verdict.rows if not row.agrees] == differing
-    assert verdict.nearest[: len(nearest)] == tuple(nearest)
+    assert {near.model: near.differs_in for near in verdict.nearest} == nearest
     for field, row in rows(verdict).items():
         assert row.declared == getattr(declared(model), field)
         assert row.used == getattr(FILES[file], field)
@@ -227,7 +231,7 @@ def test_strict_counts_the_command_line_as_a_difference(files: dict[str, Checkpo
 
 def test_all_nearest_models_are_told() -> None:
     between = replace(declared("L"), head_channels=(256, 256, 512))
-    assert nearest_models(between) == ("M (differs in head_channels)", "L (differs in head_channels)")
+    assert nearest_models(between) == (Nearest("M", ("head_channels",)), Nearest("L", ("head_channels",)))
 
 
 @pytest.mark.parametrize(
