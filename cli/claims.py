@@ -15,13 +15,14 @@ def command(
 ) -> None:
     """Audit every source's claims against the arithmetic, or against a file."""
     import json
+    import os
     from dataclasses import asdict
 
     from cli import render
     from export.claims import audit_by_arithmetic
     from export.config import declared_models, load_config
 
-    if subject is not None and subject not in declared_models() and Path(subject).exists() and not _is_yaml(subject):
+    if subject is not None and subject not in declared_models() and os.path.exists(subject) and not _is_yaml(subject):
         from export.inspection import inspect_checkpoint
 
         findings = inspect_checkpoint(Path(subject), model, {})["claims"]

@@ -22,7 +22,12 @@ def show_failure(failure: Failure) -> None:
     """Three parts, a line each."""
     for label, text, style in (("error", failure.what, "bold red"), ("seen", failure.seen, ""), ("do", failure.do, "")):
         shown = f"[{style}]{label}:[/]" if style else f"{label}:"
-        err.print(f"{shown:<6} {escape(text)}", soft_wrap=True)
+        err.print(f"{shown:<6} {escape(printable(text))}", soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """What a file is made of may be shown, but must not command the terminal: control characters are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def show_list(value: Any) -> str:

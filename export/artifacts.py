@@ -26,13 +26,22 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_path(path: Path) -> str:
-    """Hex digest of a file, or of a folder: its files' relative names and digests, sorted."""
-    if not path.is_dir():
-        return sha256_file(path)
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
-    return digest.hexdigest()
+    """Hex digest of a file, or of a folder: its files' relative names and digests, sorted.
+
+    Raises:
+        BadInput: missing, unreadable, or neither a file nor a folder (a pipe would never end).
+    """
+    try:
+        if not path.is_dir():
+            if path.exists() and not path.is_file():
+                raise BadInput(f"cannot read {path}", "neither a file nor a folder", "name a checkpoint")
+            return sha256_file(path)
+        digest = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+        return digest.hexdigest()
+    except OSError as error:
+        raise BadInput(f"cannot read {path}", error.strerror or str(error), "check the path") from error
 
 
 @contextmanager

@@ -24,7 +24,7 @@ WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 """Put before every name by DataParallel and by torch.compile."""
 
 HEAD_NAME = re.compile(
-    r"head\.deconv_layers(?:_(?P<named>\d+)|\.(?P<listed>\d+))\.(?P<part>dwconv|norm|pwconv|[012])\."
+    r"head\.deconv_layers(?:_(?P<named>[0-9]{1,9})|\.(?P<listed>[0-9]{1,9}))\.(?P<part>dwconv|norm|pwconv|[012])\."
 )
 HEAD_PARTS = {"0": "dwconv", "1": "norm", "2": "pwconv"}
 

@@ -16,7 +16,7 @@ from export.errors import BadInput
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Count = Annotated[int, Field(ge=1, le=4096)]
+Count = Annotated[int, Field(strict=True, ge=1, le=4096)]
 Stages = Annotated[tuple[Count, ...], Field(min_length=4, max_length=4)]
 HeadChannels = Annotated[tuple[Count, ...], Field(min_length=HEAD_LAYERS, max_length=HEAD_LAYERS)]
 HeadKernels = Annotated[tuple[Literal[3, 5, 7], ...], Field(min_length=HEAD_LAYERS, max_length=HEAD_LAYERS)]
@@ -131,16 +131,16 @@ def load_config(model: str) -> ModelConfig:
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
         return ModelConfig.model_validate(document)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read the configuration {path}", str(error), "name a readable YAML file") from error
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path} is not valid YAML", " ".join(str(error).split()), "mend the line named") from error
     except ValidationError as error:
         seen = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'model'}: {e['msg']} (seen: {e['input']!r:.60})"
             for e in error.errors(include_url=False)
         )
         raise BadInput(f"{path} is not a model configuration", seen, "compare it with configs/L.yaml") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read the configuration {path}", str(error), "name a readable YAML file") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or a number that is none
+        raise BadInput(f"{path} is not valid YAML", " ".join(str(error).split()), "mend the line named") from error
 
 
 def _unknown_model(model: str) -> BadInput:

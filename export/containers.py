@@ -6,10 +6,12 @@ that folder. Each wrapping is judged here before torch sees it.
 """
 
 import io
+import lzma
 import pickletools
 import re
 import stat
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -57,6 +59,8 @@ def open_container(path: Path) -> tuple[Container, Callable[[], Any]]:
     try:
         if path.is_dir():
             return "unpacked folder", lambda: _load_folder(path)
+        if path.exists() and not path.is_file():
+            raise BadInput(f"cannot read {path}", "neither a file nor a folder", "name a checkpoint")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(512)
@@ -64,12 +68,13 @@ def open_container(path: Path) -> tuple[Container, Callable[[], Any]]:
         raise BadInput(f"cannot read {path}", error.strerror or str(error), "check the path") from error
     if size == 0:
         raise BadInput(f"{path} is empty", "0 bytes", DOWNLOAD_AGAIN)
+    # First, since the length that safetensors begin with may look like the mark of either of the others.
+    if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < size:
+        return "safetensors", lambda: _load_safetensors(path)
     if head.startswith(b"PK"):
         return "torch zip", lambda: _load_zip(path)
     if head.startswith(b"\x80"):
         return "torch legacy", lambda: _load_legacy(path)
-    if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < size:
-        return "safetensors", lambda: _load_safetensors(path)
     raise _not_a_checkpoint(path, head)
 
 
@@ -99,8 +104,8 @@ def _load_safetensors(path: Path) -> Any:
 
 
 def _load_legacy(path: Path) -> Any:
-    with path.open("rb") as file:
-        return _load_torch(path, path, lambda: _pickles(file), mmap=False)
+    with path.open("rb") as source, path.open("rb") as again:
+        return _load_torch(path, source, lambda: _pickles(again), mmap=False)
 
 
 def _load_zip(path: Path) -> Any:
@@ -115,9 +120,14 @@ def _load_zip(path: Path) -> Any:
                 )
             with archive.open(folder + PICKLE_RECORD) as record:
                 pickled = record.read()
-            plain = folder.count("/") == 1 and all(
-                info.compress_type == zipfile.ZIP_STORED and info.filename.startswith(folder)
-                for info in archive.infolist()
+            # torch.load takes any path that ends so for safetensors, whatever the file holds
+            plain = (
+                folder.count("/") == 1
+                and path.suffix != ".safetensors"
+                and all(
+                    info.compress_type == zipfile.ZIP_STORED and info.filename.startswith(folder)
+                    for info in archive.infolist()
+                )
             )
             source: Path | IO[bytes] = path
             if not plain:
@@ -127,7 +137,16 @@ def _load_zip(path: Path) -> Any:
                     if info.filename.startswith(folder) and not info.is_dir()
                 }
                 source = _as_torch_zip(records)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        struct.error,
+        EOFError,
+        RuntimeError,
+        OSError,
+        ValueError,
+    ) as error:
         raise BadInput(
             f"{path} is a truncated or damaged zip", str(error) or type(error).__name__, DOWNLOAD_AGAIN
         ) from error
@@ -188,8 +207,8 @@ def _load_folder(path: Path) -> Any:
                     "do not use this folder",
                 )
             records[file.relative_to(root).as_posix()] = file.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read the folder {path}", str(error), "check its permissions") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+        raise BadInput(f"cannot read the folder {path}", str(error), "check its links and permissions") from error
     pickled = records[PICKLE_RECORD]
     return _load_torch(path, _as_torch_zip(records), lambda: _pickles(io.BytesIO(pickled)), mmap=False)
 
@@ -206,7 +225,9 @@ def _as_torch_zip(records: dict[str, bytes]) -> IO[bytes]:
 
 def _load_torch(path: Path, source: Path | IO[bytes], pickles: Callable[[], Iterator[bytes]], *, mmap: bool) -> Any:
     try:
-        return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about a file is said below, or is of no consequence
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # a damaged or hostile pickle can end torch's reader in any exception
         blocked = sorted(_blocked_globals(pickles()))
         if blocked:
@@ -216,8 +237,13 @@ def _load_torch(path: Path, source: Path | IO[bytes], pickles: Callable[[], Iter
                 "do not trust this file; if it is your own, save only network.state_dict() in it",
             ) from error
         message = str(error).strip() or type(error).__name__
-        told = re.search(r"WeightsUnpickler error: (.+)", message)
+        told = re.search(r"WeightsUnpickler error:\s*(.+)", message)
         reason = (told[1] if told else message).splitlines()[0][:200]
+        if "weights_only" in reason:  # torch's advice to read it without protection
+            reason = type(error).__name__
+        if "Unsupported operand" in reason:
+            do = "torch reads pickles of protocol 2 safely; save it again with torch.save's default protocol"
+            raise BadInput(f"torch cannot read weights from {path}", reason, do) from error
         raise BadInput(f"torch cannot read weights from {path}", reason, DOWNLOAD_AGAIN) from error
 
 
@@ -242,15 +268,22 @@ def _blocked_globals(pickles: Iterator[bytes]) -> set[str]:
     """Names in the pickles that are not part of holding tensors."""
     blocked = set()
     for pickled in pickles:
-        strings: list[str] = []
+        pushed: list[Any] = []
+        memo: dict[Any, Any] = {}
         try:
             for opcode, argument, _ in pickletools.genops(pickled):
-                if isinstance(argument, str) and "GLOBAL" not in opcode.name and opcode.name != "INST":
-                    strings.append(argument)
-                elif opcode.name in ("GLOBAL", "INST"):
+                if opcode.name in ("GLOBAL", "INST"):
                     blocked.add(str(argument).replace(" ", "."))
                 elif opcode.name == "STACK_GLOBAL":
-                    blocked.add(".".join(strings[-2:]))
+                    blocked.add(".".join(map(str, pushed[-2:])))
+                if opcode.name == "MEMOIZE":
+                    memo[len(memo)] = pushed[-1]
+                elif opcode.name.endswith("PUT"):
+                    memo[argument] = pushed[-1]
+                elif opcode.name.endswith("GET"):
+                    pushed.append(memo.get(argument))
+                else:
+                    pushed.append(argument)
         except Exception:
             continue
     return {name for name in blocked if not HARMLESS_GLOBALS.fullmatch(name)}

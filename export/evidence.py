@@ -22,7 +22,7 @@ STAGES = 4
 MAX_DEPTH = 100
 """No ConvNeXt has stages this deep; a larger block number is damage."""
 
-BLOCK_NAME = re.compile(r"backbone\.stages\.(\d+)\.(\d+)\.")
+BLOCK_NAME = re.compile(r"backbone\.stages\.([0-9]{1,9})\.([0-9]{1,9})\.")
 COUNTER = ".num_batches_tracked"
 """Each norm counts its training batches. Inference does not use it, so a file may lack it."""
 
@@ -89,16 +89,19 @@ def read_evidence(checkpoint: Checkpoint) -> Evidence:
         **{f"dw{k}": f"head.deconv_layers_{k}.dwconv.weight" for k in range(1, HEAD_LAYERS + 1)},
         "final": "head.final_layer.weight",
     }
+
+    def spelled(name: str) -> str:
+        return checkpoint.names_in_file.get(name, name)
+
     problems = [
-        Problem(name, "missing" if name not in shapes else f"shape {list(shapes[name])}", "a convolution's weight")
+        Problem(
+            spelled(name), "missing" if name not in shapes else f"shape {list(shapes[name])}", "a convolution's weight"
+        )
         for name in keys.values()
         if len(shapes.get(name, ())) != 4
     ]
     if problems:  # without these nothing else can be judged
         raise contradiction(checkpoint, problems)
-
-    def spelled(name: str) -> str:
-        return checkpoint.names_in_file.get(name, name)
 
     dims = tuple(shapes[keys["stem" if i == 0 else f"down{i}"]][0] for i in range(STAGES))
     depths, holes = _depths(shapes)
@@ -207,6 +210,10 @@ def _value_problems(tensors: Mapping[str, torch.Tensor]) -> Iterator[Problem]:
         if not tensor.is_floating_point():
             yield Problem(name, f"{tensor.dtype}", "floating-point weights")
             continue
+        if tensor.numel() == 0:
+            yield Problem(name, f"shape {list(tensor.shape)}", "at least one value")
+            continue
+        tensor = tensor.float()  # as it will be used: what is finite in FP64 may not be
         finite = torch.isfinite(tensor)
         if not bool(finite.all()):
             bad = int(tensor.numel() - finite.sum())

@@ -189,13 +189,14 @@ def check_sizes(network: ConvNeXtPose, architecture: Architecture, batch: int = 
     """
     image = torch.zeros(batch, 3, architecture.input_size, architecture.input_size)
     logits = network.head(network.backbone(image))
-    joints = network.decode(logits)
     edge = architecture.heatmap_size
-    seen = (tuple(logits.shape), tuple(joints.shape))
-    expected = ((batch, architecture.volume_channels, edge, edge), (batch, architecture.joints, 3))
+    seen: tuple[int, ...] = tuple(logits.shape)
+    expected: tuple[int, ...] = (batch, architecture.volume_channels, edge, edge)
+    if seen == expected:
+        seen, expected = tuple(network.decode(logits).shape), (batch, architecture.joints, 3)
     if seen != expected:
         raise BadInput(
             "the network does not do what its architecture says",
-            f"logits and joints of shapes {seen}",
+            f"{'joints' if len(seen) == 3 else 'logits'} of shape {seen}",
             f"expected {expected}; mend the architecture before anything is exported",
         )

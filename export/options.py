@@ -26,7 +26,7 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, int]:
         if field not in SETTABLE:
             raise BadInput("--set does not know this field", setting, f"give one of {', '.join(SETTABLE)}")
         low, high = SETTABLE[field]
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
             raise BadInput(f"--set {field} needs a whole number", setting, f"from {low} to {high}")
         if overrides.setdefault(field, int(text)) != int(text):
             raise BadInput(f"--set {field} is given twice", setting, "give one value")

@@ -624,3 +624,9 @@ def test_the_sound_file_that_the_others_were_made_of(place: Path, here: Here, fo
     run = here("inspect", "good", "--model", "tiny.yaml", "--strict")
     assert (run.returncode, run.stderr) == (0, "")
     assert "module.head.final_layer.weight [576, 16, 1, 1]" in re.sub(r"\s+", " ", run.stdout)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(place: Path, here: Here) -> None:
+    os.mkfifo(place / "pipe")
+    for command in (["inspect", "pipe"], ["export", "L", "--checkpoint", "pipe"]):
+        assert_refused(here(*command), ("cannot read pipe", "neither a file nor a folder"))
