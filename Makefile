@@ -22,7 +22,7 @@ setup: $(READY) ## Make .venv with the tested versions
 
 export: $(READY) ## Export MODEL: verdict, ONNX, parity, engine, first latency table
 	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
-		--precision "$(PRECISION)" --out "$(OUT)" $(ARGS)
+		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(ARGS)
 
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
@@ -33,7 +33,7 @@ lint: $(READY) ## Check style and types
 	@$(BIN)/mypy
 
 bench-graph: $(READY) ## Measure what the exact rewritings are worth, all models
-	@$(BIN)/convnextpose bench-graph --out "$(OUT)" $(ARGS)
+	@$(BIN)/convnextpose bench-graph --out "$(or $(OUT),build)" $(ARGS)
 
 clean: ## Remove .venv and build
 	rm -rf $(VENV) build

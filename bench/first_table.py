@@ -32,7 +32,7 @@ def first_table_step(folder: Folder, request: Request, weights: Made, onnx: Made
     options = {"rounds": ROUNDS, "iterations": ITERATIONS, "machine": machine(), "precision": precision}
     inputs = {WEIGHTS: weights.outputs[WEIGHTS], source: onnx.outputs[source]}
     tools = ("torch", "onnxruntime-gpu", "onnxruntime")
-    return folder.perform(Step("latency", (REPORT,), inputs, options, tools, code="bench"), work)
+    return folder.perform(Step("latency", (REPORT,), inputs, options, tools, code=("bench", "export")), work)
 
 
 def measure(weights: Path, onnx: Path, precision: str, progress: Progress) -> dict[str, Any]:

@@ -11,15 +11,18 @@ def command(
     out: Annotated[Path, typer.Option(help="The result is written to OUT/bench-graph.json.")] = Path("build"),
 ) -> None:
     """Time the deploy graph against a plain export: ONNX Runtime, FP32, one thread, in turns."""
+    from rich.markup import escape
+
     from bench.graph import measure_graphs
     from cli.console import ConsoleNarrator, table
     from cli.console import out as console
-    from export.artifacts import write_json
+    from export.artifacts import require_writable, write_json
     from export.config import declared_models, load_config
 
     names = models or declared_models()
     for name in names:
         load_config(name)
+    require_writable(out)  # minutes of measuring must not end in "cannot write"
     narrator = ConsoleNarrator()
     try:
         result = measure_graphs(names, narrator.listener("bench-graph"))
@@ -32,4 +35,4 @@ def command(
     console.print(shown)
     console.print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, one used; {result['protocol']}")
     write_json(out / "bench-graph.json", result)
-    console.print(f"written to {out / 'bench-graph.json'}")
+    console.print(f"written to {escape(str(out / 'bench-graph.json'))}")

@@ -21,6 +21,7 @@ def command(
     from cli import render
     from export.claims import audit_by_arithmetic
     from export.config import declared_models, load_config
+    from export.errors import BadInput
 
     if subject is not None and subject not in declared_models() and os.path.exists(subject) and not _is_yaml(subject):
         from export.inspection import inspect_checkpoint
@@ -28,6 +29,10 @@ def command(
         findings = inspect_checkpoint(Path(subject), model, {})["claims"]
         title = f"Claims of {findings[0]['model']}, against {subject}" if findings else "The model makes no claims"
     else:
+        if model is not None:
+            raise BadInput("--model is for a file", f"{subject or 'no subject'}", "leave it out, or name a checkpoint")
+        if subject is not None and Path(subject).suffix and not _is_yaml(subject) and subject not in declared_models():
+            raise BadInput("there is no such model and no such file", subject, "name a declared model or a checkpoint")
         names = [subject] if subject is not None else declared_models()
         findings = [asdict(finding) for name in names for finding in audit_by_arithmetic(load_config(name))]
         title = "Claims against the arithmetic"

@@ -20,6 +20,11 @@ def command(
     out: Annotated[Path, typer.Option(help="Results go to OUT/MODEL.")] = Path("build"),
     strict: Strict = False,
     settings: Settings = None,
+    batches: Annotated[str, typer.Option(metavar="MIN,OPT,MAX", help="The batches that an engine takes.")] = "1,1,8",
+    targets: Annotated[
+        str | None, typer.Option(metavar="8.6,8.9", help="Compute capabilities that TensorRT-RTX builds for.")
+    ] = None,
+    workspace_mib: Annotated[int, typer.Option(help="Scratch memory that an engine may use, in MiB.")] = 1024,
     why: Annotated[bool, typer.Option("--why", help="Only say what would be done, and why.")] = False,
 ) -> None:
     """Checkpoint → verdict → ONNX → parity → engine → first latency table, in OUT/MODEL."""
@@ -28,33 +33,38 @@ def command(
     from cli.console import ConsoleNarrator
     from export.config import load_config
     from export.manifest import write_manifest
-    from export.options import parse_overrides
-    from export.pipeline import export_model, require_parity
-    from export.request import Request, find_checkpoint, parse_precisions
+    from export.options import parse_overrides, parse_plan
+    from export.pipeline import export_model, require_success, weights_step
+    from export.request import Request, find_checkpoint, parse_precisions, require_plain_paths
     from export.steps import Folder
     from export.summary import manifest_of
 
+    require_plain_paths(out, *([checkpoint] if checkpoint else []))
     config = load_config(model)
     overrides, precisions = parse_overrides(settings or []), parse_precisions(precision)
-    request = Request(config, checkpoint or find_checkpoint(config, Path("weights")), overrides, precisions, strict)
+    plan = parse_plan(batches, targets, workspace_mib)
+    found = checkpoint or find_checkpoint(config, Path("weights"))
+    request = Request(config, found, overrides, precisions, strict, plan)
     narrator = ConsoleNarrator()
     render.weights_line(request, asked=checkpoint is not None)
     try:
         folder = Folder(out / config.name, narrator, only_ask=why)
         with folder.held():
-            exported = export_model(folder, request)
+            weights = weights_step(folder, request)
+            if weights.result:
+                render.weights(weights.result)
+            exported = export_model(folder, request, weights)
             latency = None
             if not exported.failed:
-                latency = first_table_step(folder, request, exported.weights, exported.onnx["fp32"], "fp32")
+                latency = first_table_step(folder, request, weights, exported.onnx["fp32"], "fp32")
             if why:
                 return
             manifest = manifest_of(folder, request, exported)
             path = write_manifest(folder.path, manifest)
     finally:
         narrator.stop()
-    render.verdict(manifest.verdict, manifest.nearest_models, manifest.counts)
     render.parity(manifest)
     if latency is not None:
         render.latency(latency.result, manifest)
     render.artifacts(manifest, path)
-    require_parity(exported)
+    require_success(exported)

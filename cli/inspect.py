@@ -21,26 +21,28 @@ def command(
     from rich.markup import escape
 
     from cli import render
-    from cli.console import out
+    from cli.console import out, printable
+    from export.evidence import Contradiction
     from export.inspection import inspect_checkpoint
-    from export.manifest import Counts, Nearest, VerdictRow
     from export.options import parse_overrides, require_agreement
 
-    seen = inspect_checkpoint(checkpoint, model, parse_overrides(settings or []))
+    try:
+        seen = inspect_checkpoint(checkpoint, model, parse_overrides(settings or []))
+    except Contradiction as contradiction:
+        if as_json:
+            print(json.dumps(contradiction.as_json(), indent=2))
+        else:
+            render.problems(contradiction.problems)
+        raise
     if as_json:
         print(json.dumps(seen, indent=2))
     else:
         epoch = f", epoch {seen['epoch']}" if seen["epoch"] is not None else ""
         location = f", weights under {seen['location']!r}" if seen["location"] else ""
-        out.print(f"{escape(str(checkpoint))}: {seen['container']}{location}{epoch}, {', '.join(seen['dtypes'])}")
+        head = f"{checkpoint}: {seen['container']}{location}{epoch}, {', '.join(seen['dtypes'])}"
+        out.print(escape(printable(head)), soft_wrap=True)
         out.print(f"sha256 {seen['sha256']}")
         out.print(f"compared with the declared {seen['model']} ({seen['chosen_by']})")
-        rows = [VerdictRow(**row) for row in seen["verdict"]]
-        nearest = [Nearest(**near) for near in seen["nearest_models"]]
-        render.verdict(rows, nearest, Counts(**seen["counts"]))
-        render.claims(
-            [claim for claim in seen["claims"] if claim["outcome"] == "contradicted"],
-            "Claims that this file contradicts",
-        )
+        render.weights(seen)
     if strict:
         require_agreement(seen["model"], seen)

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from cli.console import err, out, show_list, table
+from cli.console import err, out, printable, show_list, table
 from export.manifest import Counts, Manifest, Nearest, VerdictRow
 from export.options import name_nearest
 from export.request import Request
+
+if TYPE_CHECKING:
+    from export.evidence import Problem
 
 OUTCOME_STYLE = {"agrees": "green", "pass": "green", "contradicted": "red", "fail": "red", "inconclusive": "yellow"}
 
@@ -22,11 +25,23 @@ def weights_line(request: Request, *, asked: bool) -> None:
     """Say where the weights come from, before anything else is said."""
     if request.checkpoint is None:
         files = ", ".join(request.config.files) or "the configuration names no file"
-        err.print(f"no checkpoint in weights/ (looked for: {escape(files)})", soft_wrap=True)
+        others = sorted(p.name for p in Path("weights").glob("*") if p.name != "README.md")
+        also = f"; what lies there: {', '.join(others)}" if others else ""
+        err.print(escape(f"no checkpoint in weights/ (looked for: {files}{also})"), soft_wrap=True)
         err.print("[yellow bold]weights: stand-in[/] — latency is meaningful, poses are not")
         return
     found = "" if asked else " (found in weights/)"
     err.print(f"weights: {escape(str(request.checkpoint))}{found}", soft_wrap=True)
+
+
+def weights(result: Mapping[str, Any]) -> None:
+    """What the weights are, as soon as that is known, and the claims that they contradict."""
+    rows = [VerdictRow(**row) for row in result["verdict"]]
+    verdict(rows, [Nearest(**near) for near in result["nearest_models"]], Counts(**result["counts"]))
+    contradicted = [claim for claim in result["claims"] if claim["outcome"] == "contradicted"]
+    if contradicted:
+        claims(contradicted, "Claims that this checkpoint contradicts")
+    out.print()
 
 
 def verdict(rows: Sequence[VerdictRow], nearest: Sequence[Nearest], counts: Counts) -> None:
@@ -47,6 +62,15 @@ def verdict(rows: Sequence[VerdictRow], nearest: Sequence[Nearest], counts: Coun
     )
 
 
+def problems(found: Sequence["Problem"]) -> None:
+    """Everything in which the weights contradict themselves."""
+    shown = table("where", "seen", "expected")
+    for problem in found:
+        shown.add_row(*(escape(printable(text)) for text in (problem.where, problem.seen, problem.expected)))
+    out.print("\n[bold]What contradicts itself in the weights[/]")
+    out.print(shown)
+
+
 def parity(manifest: Manifest) -> None:
     """How far each artefact is from the truth, beside the FP32 reference's own distance."""
     shown = table("artefact", "verdict", "mean mm", "p99 mm", "max mm", "max bins", "max pixels")
@@ -64,7 +88,7 @@ def parity(manifest: Manifest) -> None:
         signal = result["signal"]
         out.print(
             f"{result['precision']}: {escape(result['reason'])}; {result['images']['count']} "
-            f"{result['images']['source']}, batches {', '.join(map(str, result['batches']))}, "
+            f"{result['images']['source']}, batches {', '.join(result['batches'])}, "
             f"run by {result['runtime']}\n"
             f"signal: joints spread {_number(signal['over_images_mm'])} mm over images, "
             f"{_number(signal['over_joints_mm'])} mm over joints"
@@ -93,7 +117,7 @@ def artifacts(manifest: Manifest, path: Path) -> None:
     for artifact in manifest.artifacts:
         shown.add_row(artifact.path, artifact.precision, f"{artifact.size_bytes / 1e6:.1f} MB", escape(artifact.status))
     for missing in manifest.not_run:
-        shown.add_row(missing.kind, missing.precision, "–", f"[yellow]not run:[/] {escape(missing.reason)}")
+        shown.add_row(missing.kind, missing.precision, "–", f"[yellow]{missing.status}:[/] {escape(missing.reason)}")
     out.print(f"\n[bold]{escape(str(path.parent))}[/]{_stand_in(manifest)}")
     out.print(shown)
     out.print(f"everything about them: {escape(str(path))}")

@@ -16,7 +16,10 @@ from export.errors import BadInput
 PARTIAL_PREFIX = ".partial-"
 """Every file in the making begins so; what a killed run left behind is found by it."""
 
-WRITE_ERRORS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+WRITE_ERRORS = {
+    *(errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS),
+    *(errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY),
+}
 
 
 def sha256_file(path: Path) -> str:
@@ -72,6 +75,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """See, before long work, that its result can be written.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,16 +9,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from export.architecture import BACKBONES, Architecture
 from export.config import Claim, ModelConfig
 from export.joint_sets import JOINT_SETS
 
+if TYPE_CHECKING:
+    from export.verdict import Verdict
+
 Outcome = Literal["agrees", "contradicted", "cannot tell"]
 
 STRUCTURE = ("backbone", "depths", "dims", "head_channels", "joints", "depth_dim")
 COUNTS = ("parameters", "gflops")
+
+DOCUMENT = {
+    "note's text": "note",
+    "note's table": "note",
+    "repository's documentation": "repository",
+    "paper": "paper",
+}
+"""A count is evidence of the file that its document speaks of. Two documents may have had two files."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +61,15 @@ def audit_by_arithmetic(config: ModelConfig) -> list[Finding]:
             return _judge_count(claim, field, value, networks)
         if field not in STRUCTURE:
             return "cannot tell", "needs images"
-        for witness, count, fitting in witnesses:
-            if not any(_structure(a, field) == value for a in fitting):
+        against = [w for w in witnesses if not any(_structure(a, field) == value for a in w[2])]
+        for witness, count, fitting in against:
+            if DOCUMENT[witness.source] == DOCUMENT[claim.source]:
                 return "contradicted", f"{witness.source}, {count} {witness.said()[count]}: {_describe(fitting, field)}"
+        for witness, count, _ in against:
+            return (
+                "cannot tell",
+                f"{witness.source} says otherwise ({count} {witness.said()[count]}); only a file can",
+            )
         for witness, count, fitting in witnesses:
             if all(_structure(a, field) == value for a in fitting):
                 return "agrees", f"{witness.source}, {count} {witness.said()[count]}: {_describe(fitting, field)}"
@@ -61,10 +78,15 @@ def audit_by_arithmetic(config: ModelConfig) -> list[Finding]:
     return list(_each_claim(config, judge))
 
 
-def audit_by_file(config: ModelConfig, architecture: Architecture) -> list[Finding]:
-    """Check a model's claims against the network that a file was found to hold."""
+def audit_by_file(config: ModelConfig, verdict: "Verdict") -> list[Finding]:
+    """Check a model's claims against what a file's weights show; what else is used proves nothing."""
+    architecture = verdict.architecture
+    not_shown = {row.field: row for row in verdict.rows if row.source != "weights"}
 
     def judge(claim: Claim, field: str, value: Any) -> tuple[Outcome, str]:
+        if field in not_shown:
+            row = not_shown[field]
+            return "cannot tell", f"weights do not show it; used is {row.used} ({row.source})"
         if field in STRUCTURE:
             found = _structure(architecture, field)
             shown = list(found) if isinstance(found, tuple) else found

@@ -327,5 +327,5 @@ def _run_worker(job: dict[str, Any], progress: Progress) -> tuple[dict[str, Any]
     if result is None or status != 0:
         cause = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         do = "if it was SIGKILL, memory ran out: close other programs; otherwise the lines above say where it died"
-        raise CheckFailed(f"the builder died on {job['onnx']}", "\n".join([cause, *log[-8:]]), do)
+        raise CheckFailed(f"the builder died on {job['onnx']}", "; ".join([cause, *log[-8:]]), do)
     return result, log

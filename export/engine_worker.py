@@ -106,7 +106,7 @@ def build(trt: Any, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan
         # Copied to strings here: reading an error after its parser is gone is a segmentation fault.
         bad = [describe(parser.get_error(index)) for index in range(parser.num_errors)]
         do = "export the model again with the operators and types that the message names mended"
-        raise BadInput(f"{backend.product} cannot read {onnx}", "\n".join(bad) or "no reason given", do)
+        raise BadInput(f"{backend.product} cannot read {onnx}", "; ".join(bad) or "no reason given", do)
     shape = check_interface(network, onnx)
     precision = check_types(model, onnx, plan)
     shapes = profile_shapes(shape, plan)
@@ -227,7 +227,7 @@ def profile_shapes(shape: tuple[int, ...], plan: EnginePlan) -> list[tuple[int, 
 def require(good: bool, setting: str, seen: object, errors: list[str] | None = None) -> None:
     """A builder refuses a setting by returning False, and goes on without it."""
     if good is not True:
-        raise CheckFailed(f"the builder did not take {setting}", f"{seen}\n{relevant(errors or [])}", "ask for another")
+        raise CheckFailed(f"the builder did not take {setting}", f"{seen}; {relevant(errors or [])}", "ask for another")
 
 
 def describe(error: Any) -> str:
@@ -238,7 +238,7 @@ def describe(error: Any) -> str:
 
 def relevant(errors: list[str]) -> str:
     """The errors that say something, or all of them if none does."""
-    return "\n".join([error for error in errors if NOISE not in error] or errors) or "no error in the log"
+    return "; ".join([error for error in errors if NOISE not in error] or errors) or "no error in the log"
 
 
 def open_channel() -> Send:

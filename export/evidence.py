@@ -6,9 +6,9 @@ all of them are collected, because a user who mends one wants to know of the oth
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import torch
 
@@ -93,13 +93,12 @@ def read_evidence(checkpoint: Checkpoint) -> Evidence:
     def spelled(name: str) -> str:
         return checkpoint.names_in_file.get(name, name)
 
-    problems = [
-        Problem(
-            spelled(name), "missing" if name not in shapes else f"shape {list(shapes[name])}", "a convolution's weight"
-        )
-        for name in keys.values()
-        if len(shapes.get(name, ())) != 4
-    ]
+    problems = []
+    for name in keys.values():
+        shape = shapes.get(name, ())
+        if len(shape) != 4 or 0 in shape:
+            seen = f"shape {list(shape)}" if name in shapes else "missing"
+            problems.append(Problem(spelled(name), seen, "the weight of a convolution"))
     if problems:  # without these nothing else can be judged
         raise contradiction(checkpoint, problems)
 
@@ -142,15 +141,34 @@ def floating_dtypes(checkpoint: Checkpoint) -> list[str]:
     return sorted({str(t.dtype).removeprefix("torch.") for t in checkpoint.tensors.values() if t.is_floating_point()})
 
 
-def contradiction(checkpoint: Checkpoint, problems: list[Problem] | tuple[Problem, ...]) -> BadInput:
-    """The error for weights that contradict themselves: all problems, the first ones in full."""
+class Contradiction(BadInput):
+    """Weights that contradict themselves, with everything that was found."""
+
+    checkpoint: Checkpoint
+    problems: tuple[Problem, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The file and all that was found wrong in it, as plain data."""
+        return {
+            "schema_version": "1.0",
+            "path": str(self.checkpoint.path),
+            "sha256": self.checkpoint.sha256,
+            "container": self.checkpoint.container,
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+
+
+def contradiction(checkpoint: Checkpoint, problems: Sequence[Problem]) -> Contradiction:
+    """The error for weights that contradict themselves: the first problems in words, all of them as data."""
     shown = "; ".join(f"{p.where}: {p.seen}, expected {p.expected}" for p in problems[:8])
     more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
-    return BadInput(
+    error = Contradiction(
         f"the weights in {checkpoint.path} contradict themselves",
         shown + more,
         "no configuration can mend this; get the file again, or find out what was done to it",
     )
+    error.checkpoint, error.problems = checkpoint, tuple(problems)
+    return error
 
 
 def _refuse_other_network(checkpoint: Checkpoint) -> None:

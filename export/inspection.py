@@ -44,7 +44,7 @@ def inspect_checkpoint(path: Path, model: str | None, overrides: Mapping[str, in
         "model": config.name,
         "chosen_by": chosen_by,
         **verdict.as_json(),
-        "claims": [asdict(finding) for finding in audit_by_file(config, verdict.architecture)],
+        "claims": [asdict(finding) for finding in audit_by_file(config, verdict)],
     }
 
 

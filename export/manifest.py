@@ -99,6 +99,7 @@ class NotRun(_Record):
 
     kind: str
     precision: str
+    status: Literal["not run", "failed"]
     reason: str
 
 
@@ -111,6 +112,8 @@ class Manifest(_Record):
     architecture: ArchitectureRecord
     verdict: list[VerdictRow]
     nearest_models: list[Nearest]
+    claims: list[dict[str, Any]]
+    """What the sources claim of the declared model, checked against this checkpoint."""
     counts: Counts
     artifacts: list[Artifact]
     not_run: list[NotRun]
@@ -122,7 +125,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     """Write it, if it says anything new; returns its path."""
     path = folder / WHOLE
     text = manifest.model_dump_json(indent=2) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         write_text(path, text)
     return path
 

@@ -71,7 +71,7 @@ def write_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str]) -
     _name_nodes_by_module(model)
     for tidy in (
         passes.ClearMetadataAndDocStringPass(),  # stack traces with this machine's paths
-        passes.DeduplicateInitializersPass(),
+        passes.DeduplicateInitializersPass(size_limit=2**63 - 1),  # layers may share their weights
         passes.RemoveUnusedNodesPass(),
         passes.TopologicalSortPass(),
     ):

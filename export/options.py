@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from export.architecture import HEAD_LAYERS
+from export.engine import EnginePlan
 from export.errors import BadInput, CheckFailed
 
 SETTABLE = {"joints": (1, 4096), "depth_dim": (1, 4096), "upsamplings": (0, HEAD_LAYERS), "input_size": (64, 1024)}
@@ -31,6 +32,20 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, int]:
         if overrides.setdefault(field, int(text)) != int(text):
             raise BadInput(f"--set {field} is given twice", setting, "give one value")
     return overrides
+
+
+def parse_plan(batches: str, targets: str | None, workspace_mib: int) -> EnginePlan:
+    """``("1,1,8", "8.6,8.9", 1024)`` → what is asked of an engine's builder.
+
+    Raises:
+        BadInput: not three numbers, or nothing that a builder could honour.
+    """
+    sizes = [part.strip() for part in batches.split(",")]
+    if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 6 for size in sizes):
+        raise BadInput("--batches needs three whole numbers", batches, "give MIN,OPT,MAX such as 1,1,8")
+    low, best, high = map(int, sizes)
+    named = tuple(part.strip() for part in targets.split(",")) if targets is not None else None
+    return EnginePlan(batch_min=low, batch_opt=best, batch_max=high, workspace_bytes=workspace_mib << 20, targets=named)
 
 
 def require_agreement(model: str, verdict: Mapping[str, Any]) -> None:

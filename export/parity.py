@@ -178,6 +178,8 @@ def require(outcome: str, reason: str, what: str) -> None:
 
 
 def _decide(candidate: Distance, reference: Distance, seen: Signal, budget: Budget) -> tuple[Outcome, str]:
+    if not np.isfinite(seen.over_images_mm):
+        return "inconclusive", "the truth itself is not finite"
     if not (seen.over_images_mm >= NEEDED_SIGNAL_MM and seen.over_joints_mm >= NEEDED_SIGNAL_MM):
         return "inconclusive", (
             f"joints spread {seen.over_images_mm:.3g} mm over images and {seen.over_joints_mm:.3g} mm over joints; "

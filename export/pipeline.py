@@ -16,7 +16,7 @@ from typing import Any
 from export.artifacts import write_json
 from export.drawings import PARITY_SEED
 from export.engine import BACKENDS, choose_runtime
-from export.errors import NotPossible
+from export.errors import CheckFailed, NotPossible
 from export.options import require_agreement
 from export.parity import BUDGETS, require
 from export.progress import Progress
@@ -46,12 +46,11 @@ class Exported:
         return tuple(made.result for made in self.parity.values() if made.result.get("outcome", "pass") != "pass")
 
 
-def export_model(folder: Folder, request: Request) -> Exported:
-    """Do every step that is not up to date. Call it while the folder is held.
+def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
+    """Do every step after ``weights_step`` that is not up to date. Call it while the folder is held.
 
     A parity that fails ends the run before an engine is built; the result says so.
     """
-    weights = weights_step(folder, request)
     truth = truth_step(folder, weights)
     onnx, parity, engine = {}, {}, {}
     for precision in request.precisions:
@@ -62,14 +61,18 @@ def export_model(folder: Folder, request: Request) -> Exported:
     return Exported(weights, onnx, parity, engine)
 
 
-def require_parity(exported: Exported) -> None:
-    """End with the exit code of the first parity that is not a pass.
+def require_success(exported: Exported) -> None:
+    """End with the exit code of the first parity that is not a pass, or of an engine that could not be built.
 
     Raises:
         CheckFailed, Inconclusive: see ``export.parity.require``.
     """
     for failed in exported.failed:
         require(failed["outcome"], failed["reason"], failed["artifact"])
+    for precision, engine in exported.engine.items():
+        if engine.result.get("not_made") == "failed":
+            do = "the ONNX file is sound; mend the builder's trouble and run again"
+            raise CheckFailed(f"the {precision} engine could not be built", engine.result["reason"], do)
 
 
 def weights_step(folder: Folder, request: Request) -> Made:
@@ -83,6 +86,7 @@ def weights_step(folder: Folder, request: Request) -> Made:
     declared = config.model_dump(mode="json", exclude={"claims", "files"})
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
+        from export.claims import audit_by_file
         from export.network import build_network
         from export.verdict import judge
         from export.weights_file import save_weights
@@ -113,6 +117,7 @@ def weights_step(folder: Folder, request: Request) -> Made:
             "epoch": found.epoch if found else None,
             "dtypes": dtypes,
             **verdict.as_json(),
+            "claims": [asdict(finding) for finding in audit_by_file(config, verdict)] if found else [],
         }
 
     inputs = {"checkpoint": request.checkpoint_sha256} if request.checkpoint_sha256 else {}
@@ -191,7 +196,7 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, preci
             "precision": precision,
             "runtime": f"onnxruntime {onnxruntime.__version__}, CPU",
             "images": {"count": len(images), "source": "drawn shapes", "seed": PARITY_SEED},
-            "batches": list(PARITY_BATCHES),
+            "batches": {size: of.as_json() for size, of in judged.items()},
             "worst_batch": batch,
             "worst_joint_name": about["joint_names"][worst.worst_joint],
             "budget": asdict(BUDGETS[precision]),
@@ -208,25 +213,31 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, preci
 
 
 def engine_step(folder: Folder, request: Request, onnx: Made, precision: str) -> Made:
-    """Build an engine with what this machine has; where it has nothing, say so and go on."""
+    """Build an engine with what this machine has; where it has nothing, or fails, say so and go on.
+
+    Neither is recorded as finished: the next run tries again.
+    """
     source, plan, choice = request.onnx_path(precision), replace(request.plan, precision=precision), choose_runtime()
+    backend = choice.backend
+    if backend is None:
+        return Made({}, {"not_made": "not run", "reason": choice.reason})
     engines = [request.engine_path(precision, backend.suffix) for backend in BACKENDS.values()]
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         from export.engine import build_engine
 
-        if choice.backend is None:
-            return {"not_run": choice.reason}
-        name = request.engine_path(precision, choice.backend.suffix)
-        try:
-            return {"path": name, **asdict(build_engine(folder.path / source, made / name, plan, progress))}
-        except NotPossible as error:
-            return {"not_run": str(error)}
+        name = request.engine_path(precision, backend.suffix)
+        return {"path": name, **asdict(build_engine(folder.path / source, made / name, plan, progress))}
 
-    options = {"plan": asdict(plan), "gpu": choice.gpu, "runtime": choice.backend.module if choice.backend else None}
+    options = {"plan": asdict(plan), "gpu": choice.gpu, "runtime": backend.module}
     outputs = tuple(name + suffix for name in engines for suffix in ("", ".log", ".json"))
     tools = ("tensorrt", "tensorrt-rtx")
-    return folder.perform(Step(f"engine-{precision}", outputs, _input(onnx, source), options, tools), work)
+    try:
+        return folder.perform(Step(f"engine-{precision}", outputs, _input(onnx, source), options, tools), work)
+    except NotPossible as failure:
+        return Made({}, {"not_made": "not run", "reason": str(failure)})
+    except CheckFailed as failure:
+        return Made({}, {"not_made": "failed", "reason": str(failure)})
 
 
 def about_weights(request: Request, weights: Made) -> dict[str, str]:

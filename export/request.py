@@ -26,6 +26,11 @@ class Request:
     strict: bool = False
     plan: EnginePlan = field(default_factory=EnginePlan)
 
+    def __post_init__(self) -> None:
+        if self.strict and self.checkpoint is None:
+            do = f"name one, or put one into weights/ as {' or '.join(self.config.files) or 'the configuration says'}"
+            raise BadInput("--strict needs a checkpoint to judge", "none", do)
+
     @property
     def origin(self) -> Literal["checkpoint", "stand-in"]:
         """Where the weights come from."""
@@ -46,12 +51,28 @@ class Request:
 
 
 def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:
-    """The released file, or the folder unpacked from it, in ``folder``; None if there is none."""
+    """The released file, or the folder unpacked from it, in ``folder``; None if there is none.
+
+    A link that leads nowhere is found too: reading it then says what is wrong.
+    """
     for name in config.files:
         for path in (folder / name, folder / Path(name).stem):
-            if path.exists() and path != folder:
+            if path.exists() or path.is_symlink():
                 return path
     return None
+
+
+def require_plain_paths(*paths: Path) -> None:
+    """Refuse paths that cannot be written into JSON.
+
+    Raises:
+        BadInput: a name is not valid text.
+    """
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise BadInput("a path is not valid UTF-8", repr(str(path)), "rename the file or folder") from error
 
 
 def parse_precisions(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -44,8 +44,8 @@ class Step:
     options: Mapping[str, Any] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
     """Distributions whose version matters."""
-    code: str = "export"
-    """The package of this project whose code makes it."""
+    code: tuple[str, ...] = ("export",)
+    """The packages of this project whose code makes it."""
 
     @property
     def key(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Step:
             "inputs": dict(self.inputs),
             "options": dict(self.options),
             "tools": {tool: version(tool) for tool in self.tools},
-            "code": {self.code: sha256_code(self.code)},
+            "code": {package: sha256_code(package) for package in self.code},
         }
         return dict(json.loads(json.dumps(key)))
 
@@ -127,14 +127,27 @@ class Folder:
         return Made(outputs, result)
 
     def _move_into_place(self, step: Step, made: Path) -> dict[str, str]:
-        """Replace the step's files by what it made; returns their hashes."""
-        for stale in (WHOLE, f"{RECORDS}/{step.name}.json", *step.outputs):
-            (self.path / stale).unlink(missing_ok=True)
+        """Replace the step's files by what it made, and remove what was made from the old ones; returns the hashes."""
         outputs = {name: sha256_file(made / name) for name in step.outputs if (made / name).is_file()}
+        for stale in (WHOLE, f"{RECORDS}/{step.name}.json", *self._made_from(step.outputs, outputs), *step.outputs):
+            (self.path / stale).unlink(missing_ok=True)
         for name in outputs:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             (made / name).replace(self.path / name)
         return outputs
+
+    def _made_from(self, names: Iterable[str], kept: Mapping[str, str]) -> list[str]:
+        """Files that other steps made from ``names``, unless from the very content in ``kept``; and so on.
+
+        Their records stay, so that the next run can say why it repeats those steps.
+        """
+        stale: list[str] = []
+        for path in sorted((self.path / RECORDS).glob("*.json")):
+            record = self._recorded(path.stem)
+            inputs = record.get("key", {}).get("inputs", {})
+            if any(name in inputs and inputs[name] != kept.get(name) for name in names):
+                stale += [*record["outputs"], *self._made_from(record["outputs"], {})]
+        return stale
 
     def _record(self, name: str) -> Path:
         return self.path / RECORDS / f"{name}.json"
@@ -151,7 +164,7 @@ class Folder:
         if not recorded:
             return "not made yet"
         changes = list(_changes(recorded["key"], key))
-        for name, digest in recorded["outputs"].items():
+        for name, digest in recorded["outputs"].items() if not changes else ():
             path = self.path / name
             if not path.is_file():
                 changes.append(f"{name} is gone")

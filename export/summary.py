@@ -30,8 +30,9 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
         )
     for precision, engine in exported.engine.items():
         built = dict(engine.result)
-        if "not_run" in built:
-            not_run.append(NotRun(kind="engine", precision=precision, reason=built["not_run"]))
+        if "not_made" in built:
+            status, reason = built["not_made"], built["reason"]
+            not_run.append(NotRun(kind="engine", precision=precision, status=status, reason=reason))
             continue
         onnx = exported.onnx[precision]
         path = built.pop("path")
@@ -64,6 +65,7 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
         architecture=weights["architecture"],
         verdict=[VerdictRow(**row) for row in weights["verdict"]],
         nearest_models=weights["nearest_models"],
+        claims=weights["claims"],
         counts=Counts(**weights["counts"]),
         artifacts=artifacts,
         not_run=not_run,

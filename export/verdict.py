@@ -17,6 +17,9 @@ from export.joint_sets import JOINT_SETS
 
 Source = Literal["weights", "configuration", "rule", "command line"]
 
+MAX_VOLUME_ELEMENTS = 1 << 27
+"""Twenty-eight times the volume of L; half a gigabyte of logits an image."""
+
 KNOWN_JOINTS = tuple(len(joint_set.joints) for joint_set in JOINT_SETS)
 
 SHAPE_FIELDS: tuple[FieldName, ...] = ("depths", "dims", "head_channels", "head_kernels")
@@ -87,22 +90,28 @@ def judge(config: ModelConfig, checkpoint: Checkpoint | None, overrides: Mapping
     if checkpoint is not None and evidence is not None and evidence.problems:
         raise contradiction(checkpoint, evidence.problems)
     rows = [_shape_row(field, config, declared, evidence) for field in SHAPE_FIELDS]
-    input_size = overrides.get("input_size", declared.input_size)
-    if input_size % 64 or not 64 <= input_size <= 1024:
-        raise BadInput("--set input_size is not possible", f"{input_size}", "give a multiple of 64 from 64 to 1024")
-    joints, depth_dim, factors_source, factors_why = _factor_volume(config, declared, evidence, overrides)
-    factors_found = evidence is not None and factors_source == "weights"
-    for field, value in (("joints", joints), ("depth_dim", depth_dim)):
-        found = value if factors_found else None
-        rows.append(Row(field, getattr(declared, field), found, value, factors_source, factors_why))
-    rows.append(_upsampling_row(config, declared, depth_dim, input_size, overrides))
-    source: Source = "configuration"
-    why = f"configuration {config.name}"
-    if "input_size" in overrides:
-        source, why = "command line", f"--set input_size={input_size}"
-    rows.append(Row("input_size", declared.input_size, None, input_size, source, why))
+    if evidence is None:
+        rows += [_asked_row(field, config, declared, overrides) for field in ("joints", "depth_dim")]
+    else:
+        joints, depth_dim, source, why = _factor_volume(config, declared, evidence, overrides)
+        for field, value in (("joints", joints), ("depth_dim", depth_dim)):
+            found = value if source == "weights" else None
+            rows.append(Row(field, getattr(declared, field), found, value, source, why))
+    rows.append(_upsampling_row(config, declared, rows[-1].used, overrides))
+    rows.append(_asked_row("input_size", config, declared, overrides))
     architecture = Architecture(**{row.field: row.used for row in rows})
+    _refuse_impossible_sizes(architecture)
     return Verdict(config.name, architecture, tuple(rows), nearest_models(architecture))
+
+
+def _refuse_impossible_sizes(architecture: Architecture) -> None:
+    if architecture.input_size % 64:
+        raise BadInput("--set input_size is not possible", f"{architecture.input_size}", "give a multiple of 64")
+    elements = architecture.volume_channels * architecture.heatmap_size**2
+    if elements > MAX_VOLUME_ELEMENTS:
+        edge = architecture.heatmap_size
+        seen = f"{architecture.volume_channels} channels on a map of {edge}×{edge}"
+        raise BadInput("the volume is too large", seen, "give fewer joints, depth bins or upsamplings")
 
 
 def nearest_models(architecture: Architecture) -> tuple[Nearest, ...]:
@@ -125,24 +134,29 @@ def _shape_row(field: FieldName, config: ModelConfig, declared: Architecture, ev
     return Row(field, value, found, found, "weights", evidence.read_from[field])
 
 
-Volume = tuple[int, int, Source, str]
+Factors = tuple[int, int, Source, str]
 """(joints, depth_dim, source, why): the two factors of the final layer's channels."""
 
 
+def _asked_row(field: str, config: ModelConfig, declared: Architecture, overrides: Mapping[str, int]) -> Row:
+    """A field that weights do not show, or that there are no weights for."""
+    value = getattr(declared, field)
+    if field in overrides:
+        return Row(field, value, None, overrides[field], "command line", f"--set {field}={overrides[field]}")
+    return Row(field, value, None, value, "configuration", f"configuration {config.name}")
+
+
 def _factor_volume(
-    config: ModelConfig, declared: Architecture, evidence: Evidence | None, overrides: Mapping[str, int]
-) -> Volume:
+    config: ModelConfig, declared: Architecture, evidence: Evidence, overrides: Mapping[str, int]
+) -> Factors:
     asked = {field: overrides[field] for field in ("joints", "depth_dim") if field in overrides}
     option = ", ".join(f"--set {field}={value}" for field, value in asked.items())
-    if evidence is None:
-        joints, depth_dim = asked.get("joints", declared.joints), asked.get("depth_dim", declared.depth_dim)
-        return joints, depth_dim, "command line" if asked else "configuration", option or f"configuration {config.name}"
     if asked:
         return _factor_as_asked(evidence, asked.get("joints"), asked.get("depth_dim"), option)
     return _factor_by_joint_set(config, declared, evidence)
 
 
-def _factor_as_asked(evidence: Evidence, joints: int | None, depth_dim: int | None, option: str) -> Volume:
+def _factor_as_asked(evidence: Evidence, joints: int | None, depth_dim: int | None, option: str) -> Factors:
     """One factor or both from the command line; their product stands in the weights."""
     channels, where = evidence.volume_channels, evidence.read_from["volume_channels"]
     given = (joints or 1) * (depth_dim or 1)
@@ -159,9 +173,15 @@ def _factor_as_asked(evidence: Evidence, joints: int | None, depth_dim: int | No
     return joints or derived, depth_dim or derived, "command line", f"{option}; {where}"
 
 
-def _factor_by_joint_set(config: ModelConfig, declared: Architecture, evidence: Evidence) -> Volume:
-    """The known joint set that divides the channels; of two, the one whose volume can be a cube."""
+def _factor_by_joint_set(config: ModelConfig, declared: Architecture, evidence: Evidence) -> Factors:
+    """The known joint set that divides the channels; of two, the one whose volume can be a cube.
+
+    A set of joints that nobody but the user's configuration knows is used if it divides the channels as declared.
+    """
     channels, where = evidence.volume_channels, evidence.read_from["volume_channels"]
+    if declared.joints not in KNOWN_JOINTS and declared.volume_channels == channels:
+        why = f"{where} = {declared.joints} × {declared.depth_dim} as configuration {config.name} declares"
+        return declared.joints, declared.depth_dim, "configuration", why
     fitting = [count for count in KNOWN_JOINTS if channels % count == 0]
     cubic = [count for count in fitting if cubic_upsamplings(channels // count, declared.input_size) is not None]
     candidates = cubic or fitting
@@ -179,10 +199,13 @@ def _factor_by_joint_set(config: ModelConfig, declared: Architecture, evidence: 
     )
 
 
-def _upsampling_row(
-    config: ModelConfig, declared: Architecture, depth_dim: int, input_size: int, overrides: Mapping[str, int]
-) -> Row:
-    """The count leaves no trace in weights, so ``found`` is always None."""
+def _upsampling_row(config: ModelConfig, declared: Architecture, depth_dim: int, overrides: Mapping[str, int]) -> Row:
+    """The count leaves no trace in weights, so ``found`` is always None.
+
+    The cube is that of the declared input size, at which the network was trained: to feed it larger crops does not
+    change how often its head doubles the map.
+    """
+    input_size = declared.input_size
     source: Source
     if "upsamplings" in overrides:
         used, source, why = overrides["upsamplings"], "command line", f"--set upsamplings={overrides['upsamplings']}"

@@ -18,7 +18,7 @@ from export.network import ConvNeXtPose, build_network
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture) -> None:
-    """Write floating-point tensors as float32 and counters as they are."""
+    """Write floating-point tensors as float32 (FP64 is rounded here, once) and counters as they are."""
     plain = {n: t.float().contiguous() if t.is_floating_point() else t for n, t in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(save(plain, metadata={"architecture": json.dumps(asdict(architecture))}))

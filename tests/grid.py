@@ -1,11 +1,15 @@
 """Architectures drawn over everything that a state dict can show, and weights of their shape."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from hypothesis import strategies as st
 
 from export.architecture import KERNEL_SIZES, Architecture
+from export.checkpoint import Checkpoint
+from export.config import ModelConfig
+from export.verdict import Verdict, judge
 from tests.checkpoints import State
 
 
@@ -37,3 +41,10 @@ def blank_weights(architecture: Architecture) -> State:
         name: torch.ones(shape, dtype=torch.int64 if name.endswith(counter) else torch.float32)
         for name, shape in architecture.tensor_shapes().items()
     }
+
+
+def seen_in(config: ModelConfig, architecture: Architecture, overrides: Mapping[str, int] | None = None) -> Verdict:
+    """The verdict on a checkpoint of that architecture, compared with ``config``."""
+    weights = blank_weights(architecture)
+    names = {name: name for name in weights}
+    return judge(config, Checkpoint(Path("a file"), "torch zip", "0" * 64, "", weights, names), overrides)

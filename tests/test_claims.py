@@ -12,7 +12,7 @@ from export.claims import Finding, audit_by_arithmetic, audit_by_file, published
 from export.config import Claim, ModelConfig, load_config
 from tests.checkpoints import declared, write
 from tests.command_line import convnextpose, convnextpose_here
-from tests.grid import blank_weights
+from tests.grid import blank_weights, seen_in
 
 TEXT, TABLE, REPOSITORY, PAPER = "note's text", "note's table", "repository's documentation", "paper"
 MODELS = ["XS-atto", "XS", "S", "M", "L"]
@@ -36,10 +36,10 @@ def outcomes(findings: list[Finding]) -> dict[tuple[str, str], tuple[set[str], s
         ("M", TEXT, "depth_dim", "agrees", ["note's table", "7.60M", "depth_dim 64", "7,596,986"]),
         ("L", TEXT, "depth_dim", "agrees", ["note's table", "8.39M", "depth_dim 64", "8,391,354"]),
         # the published XS against the note's count
-        ("XS", REPOSITORY, "backbone", "contradicted", ["note's table", "7.45M", "Femto-L"]),
-        ("XS", REPOSITORY, "depths", "contradicted", ["7.45M"]),
-        ("XS", REPOSITORY, "dims", "contradicted", ["7.45M"]),
-        ("XS", REPOSITORY, "head_channels", "contradicted", ["7.45M", "head_channels 256"]),
+        ("XS", REPOSITORY, "backbone", "cannot tell", ["note's table", "7.45M", "only a file can"]),
+        ("XS", REPOSITORY, "depths", "cannot tell", ["7.45M"]),
+        ("XS", REPOSITORY, "dims", "cannot tell", ["7.45M"]),
+        ("XS", REPOSITORY, "head_channels", "cannot tell", ["7.45M"]),
         ("XS", TEXT, "backbone", "agrees", ["7.45M", "Femto-L"]),
         ("S", REPOSITORY, "backbone", "agrees", ["7.45M", "Femto-L"]),
         ("L", REPOSITORY, "head_channels", "agrees", ["8.39M", "head_channels 512"]),
@@ -66,7 +66,7 @@ def test_against_the_arithmetic(model: str, source: str, field: str, outcome: st
 def test_every_claim_is_judged(model: str) -> None:
     config = load_config(model)
     said = [(claim.source, field, value) for claim in config.claims for field, value in claim.said().items()]
-    for findings in (audit_by_arithmetic(config), audit_by_file(config, declared(model))):
+    for findings in (audit_by_arithmetic(config), audit_by_file(config, seen_in(config, declared(model)))):
         assert [(f.source, f.field, f.claimed) for f in findings] == said
         assert all(f.model == model and f.by and f.words for f in findings)
 
@@ -90,13 +90,15 @@ def test_a_published_figure_fits_one_count_of_upsamplings_only(gflops: str, upsa
 
 @pytest.mark.parametrize("printed", ["7.59M", "7.60M", "7.587M", "7587008", "7.597M", "7596986"])
 def test_counts_may_mean_parameters_or_all_elements(printed: str) -> None:
-    [finding] = audit_by_file(claiming(parameters=printed), declared("M"))
+    config = claiming(parameters=printed)
+    [finding] = audit_by_file(config, seen_in(config, declared("M")))
     assert finding.outcome == "agrees"
 
 
 @pytest.mark.parametrize("printed", ["7.58M", "7.61M", "7.588M", "7587009", "7.45M", "7"])
 def test_counts_are_compared_to_the_printed_digit(printed: str) -> None:
-    [finding] = audit_by_file(claiming(parameters=printed), declared("M"))
+    config = claiming(parameters=printed)
+    [finding] = audit_by_file(config, seen_in(config, declared("M")))
     assert finding.outcome == "contradicted"
     assert "7,587,008 parameters, 7,596,986 state elements" in finding.by
 
@@ -119,7 +121,8 @@ ATTO = declared("XS-atto")
 
 @pytest.mark.parametrize("model", ["XS", "XS-atto"])
 def test_an_atto_file_agrees_with_the_repository_and_contradicts_the_note(model: str) -> None:
-    told = outcomes(audit_by_file(load_config(model), ATTO))
+    config = load_config(model)
+    told = outcomes(audit_by_file(config, seen_in(config, ATTO)))
     for field in ("backbone", "depths", "dims", "head_channels"):
         assert told[REPOSITORY, field][0] == {"agrees"}
         assert told[TEXT, field][0] == {"contradicted"}
@@ -139,10 +142,18 @@ def test_an_atto_file_agrees_with_the_repository_and_contradicts_the_note(model:
     ids=["as claimed", "depth_dim 32", "21 joints"],
 )
 def test_claims_of_m_against_files(architecture: Architecture, contradicted: set[tuple[str, str]]) -> None:
-    told = outcomes(audit_by_file(load_config("M"), architecture))
+    config = load_config("M")
+    told = outcomes(audit_by_file(config, seen_in(config, architecture)))
     assert {claim for claim, (seen, _) in told.items() if "contradicted" in seen} == contradicted
     assert told[PAPER, "gflops"][0] == told[PAPER, "mpjpe_mm"][0] == {"cannot tell"}
     assert "weights do not show upsamplings" in told[PAPER, "gflops"][1]
+
+
+def test_what_was_only_said_proves_nothing() -> None:
+    config = load_config("M")
+    told = outcomes(audit_by_file(config, seen_in(config, declared("M"), {"joints": 36})))
+    assert told[TEXT, "joints"][0] == told[TEXT, "depth_dim"][0] == {"cannot tell"}
+    assert "used is 36 (command line)" in told[TEXT, "joints"][1]
 
 
 # ── the command ──────────────────────────────────────────────────────────────────────────────────────────────────────

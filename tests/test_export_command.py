@@ -264,6 +264,93 @@ def test_without_a_builder_the_rest_succeeds_and_says_so(place: Path, monkeypatc
     assert "not installed" in made.not_run[0].reason
 
 
+def test_a_builder_that_dies_becomes_a_failed_row(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(export.engine, "WORKER", (sys.executable, "-c", "import os; os.abort()"))
+    with pytest.raises(CheckFailed, match="engine could not be built"):
+        cli.export.command("tiny.yaml")
+    made = manifest(place)
+    assert [(a.kind, a.status) for a in made.artifacts] == [("onnx", "parity pass")]
+    assert [(n.kind, n.status) for n in made.not_run] == [("engine", "failed")]
+    assert "SIGABRT" in made.not_run[0].reason
+    assert (place / "build/tiny/latency.json").is_file()
+    monkeypatch.undo()
+    run = convnextpose("export", "tiny.yaml", cwd=place)
+    assert run.returncode == 0, run.stderr
+    assert steps_said(run.stderr, "done") == ["engine-fp32"]
+
+
+def test_nothing_made_from_other_weights_stays(place: Path) -> None:
+    assert convnextpose("export", "tiny.yaml", cwd=place).returncode == 0
+    write(place / "fresh.pth", spelled(fresh_weights(TINY)))
+    assert convnextpose("export", "tiny.yaml", "--checkpoint", "fresh.pth", cwd=place).returncode == 3
+    made = {path.relative_to(place / "build/tiny").as_posix() for path in (place / "build/tiny").rglob("*.*")}
+    assert {name for name in made if not name.startswith(".")} == {
+        "manifest.json",
+        "onnx/tiny-fp32.onnx",
+        "parity/fp32.json",
+        "parity/truth.npz",
+        "weights/weights.safetensors",
+    }
+
+
+def test_the_verdict_comes_first_with_the_claims_that_a_file_refutes(place: Path) -> None:
+    write(place / "xs.tar", spelled(alive_weights(declared("XS-atto"))))
+    run = convnextpose("inspect", "xs.tar", "--model", "XS", cwd=place)
+    assert run.returncode == 0, run.stderr
+    contradicted = [line for line in run.stdout.splitlines() if "contradicted" in line]
+    assert any("note's text" in line and "backbone Femto-L" in line for line in contradicted)
+    assert not any("repository" in line for line in contradicted)
+
+
+def test_parity_is_kept_for_every_batch_size(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    result = json.loads((first_run[0] / "build/tiny/parity/fp32.json").read_text())
+    assert list(result["batches"]) == ["1", "2", "5"]
+    assert all(batch["outcome"] == "pass" for batch in result["batches"].values())
+
+
+def test_an_engine_s_plan_can_be_chosen(place: Path) -> None:
+    arguments = ("export", "tiny.yaml", "--batches", "1,2,4", "--targets", "8.6", "--workspace-mib", "512")
+    assert convnextpose(*arguments, cwd=place).returncode == 0
+    details = manifest(place).artifacts[-1].details
+    assert (details["targets"], details["workspace_bytes"]) == (["8.6"], 512 << 20)
+    assert [details["profile"][bound][0] for bound in ("min", "opt", "max")] == [1, 2, 4]
+    for wrong in (("--batches", "1,2"), ("--batches", "4,2,8"), ("--targets", "9.0"), ("--workspace-mib", "0")):
+        assert_three_parts(convnextpose("export", "tiny.yaml", *wrong, cwd=place), 2)
+
+
+def test_what_cannot_be_judged_or_written_is_refused_at_once(place: Path) -> None:
+    assert_three_parts(convnextpose("export", "tiny.yaml", "--strict", cwd=place), 2)
+    (place / "weights").mkdir()
+    (place / "weights/tiny.tar").symlink_to("nowhere")
+    assert_three_parts(convnextpose("export", "tiny.yaml", cwd=place), 2)
+    for name in ("checkpoint", "out"):
+        run = convnextpose("export", "tiny.yaml", f"--{name}", os.fsdecode(b"bad\xff"), cwd=place)
+        assert_three_parts(run, 2)
+        assert "UTF-8" in run.stderr
+    assert not (place / "build").exists()
+    (place / "build/tiny").mkdir(parents=True)
+    (place / "build/tiny/weights").write_text("in the way")
+    (place / "weights/tiny.tar").unlink()
+    assert_three_parts(convnextpose("export", "tiny.yaml", cwd=place), 2)
+
+
+def test_a_key_of_the_file_is_not_taken_for_markup(place: Path) -> None:
+    torch.save({"[/boom]": alive_weights()}, place / "markup.pth")
+    run = convnextpose("inspect", "markup.pth", cwd=place)
+    assert run.returncode == 0, run.stderr
+    assert "[/boom]" in run.stdout
+
+
+def test_a_contradiction_is_told_in_full_as_json(place: Path) -> None:
+    weights = {name: t * float("nan") if t.is_floating_point() else t for name, t in alive_weights().items()}
+    torch.save(weights, place / "nan.pth")
+    run = convnextpose("inspect", "nan.pth", "--json", cwd=place)
+    assert_three_parts(run, 2)
+    told = json.loads(run.stdout)
+    assert len(told["problems"]) == sum(t.is_floating_point() for t in weights.values())
+
+
 def test_a_wrong_rewriting_fails_the_export(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(reference: ConvNeXtPose) -> ConvNeXtPose:
         network = sound(reference)

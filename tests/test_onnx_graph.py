@@ -144,3 +144,13 @@ def test_metadata_survives_as_text(written: tuple[Path, OnnxRecord]) -> None:
     texts = {p.key: p.value for p in onnx.load(written[0]).metadata_props}
     assert json.loads(texts["pixel_range"]) == [0, 255]
     assert texts["model"] == "tiny"
+
+
+def test_layers_that_share_their_weights_are_stored_once(tmp_path: Path) -> None:
+    weights = alive_weights()
+    for name in list(weights):
+        if name.startswith("backbone.stages.2.1."):
+            weights[name] = weights[name.replace("stages.2.1", "stages.2.0")].clone()
+    export_onnx(deploy(build_network(TINY, weights)), tmp_path / "tied.onnx", {})
+    stored = {i.name for i in onnx.load(tmp_path / "tied.onnx").graph.initializer}
+    assert len(stored & {f"backbone.stages.2.{j}.pwconv1.weight" for j in (0, 1)}) == 1

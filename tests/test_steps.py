@@ -81,7 +81,7 @@ def test_a_finished_step_is_not_repeated_and_remembers_its_result(folder: Folder
         ({"options": {"times": 1}}, 'options deep: {"er": [1, 2]} → null'),
         ({"tools": ("pytest", "no-such-distribution")}, 'tools no-such-distribution: null → "absent"'),
         ({"inputs": {"source": "aa", "more": "cc"}}, "inputs more changed"),
-        ({"code": "bench"}, "code bench changed; code export changed"),
+        ({"code": ("bench",)}, "code bench changed; code export changed"),
     ],
 )
 def test_a_change_repeats_the_step_and_is_named(folder: Folder, change: Mapping[str, Any], why: str) -> None:

@@ -170,7 +170,6 @@ def test_the_product_of_joints_and_depth_dim_may_be_split(
         (["joints=18", "depth_dim=32"], "--set joints=18, --set depth_dim=32 contradicts the weights"),
         (["joints=4096"], "contradicts the weights"),
         (["joints=24"], "upsampling count is unknown"),
-        (["input_size=192"], "upsampling count is unknown"),
         (["upsamplings=0", "input_size=1000"], "input_size is not possible"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -182,8 +181,33 @@ def test_settings_that_contradict(files: dict[str, Checkpoint], settings: list[s
 
 def test_the_input_size_may_be_said(files: dict[str, Checkpoint]) -> None:
     verdict = judged(files, "S", "depth 32", "input_size=128")
-    assert (verdict.architecture.input_size, verdict.architecture.upsamplings) == (128, 3)
     assert rows(verdict)["input_size"].source == "command line"
+    # What the head was trained to do does not change with the size of the crop that it is fed.
+    assert (verdict.architecture.input_size, verdict.architecture.upsamplings) == (128, 2)
+    assert verdict.architecture.heatmap_size == 16
+
+
+def test_a_joint_set_of_the_user_s_own_is_used_where_it_fits(files: dict[str, Checkpoint]) -> None:
+    """1152 channels are 18 × 64, or 36 × 32: weights cannot tell, and the user has said."""
+    own = load_config("M").model_copy(update={"name": "own", "joints": 36, "depth_dim": 32})
+    verdict = judge(own, files["depth 64"])
+    assert (verdict.architecture.joints, verdict.architecture.depth_dim, verdict.architecture.upsamplings) == (
+        36,
+        32,
+        2,
+    )
+    for field in ("joints", "depth_dim"):
+        assert (rows(verdict)[field].source, rows(verdict)[field].found) == ("configuration", None)
+
+
+def test_without_weights_only_what_was_said_is_called_so(files: dict[str, Checkpoint]) -> None:
+    said = rows(judged(files, "S", None, "joints=17"))
+    assert (said["joints"].source, said["depth_dim"].source) == ("command line", "configuration")
+
+
+def test_a_volume_that_no_machine_holds_is_refused(files: dict[str, Checkpoint]) -> None:
+    with pytest.raises(BadInput, match="too large"):
+        judged(files, "S", None, "joints=4096", "depth_dim=4096", "upsamplings=3")
 
 
 def test_without_weights_the_declaration_is_used_and_said_to_be_one(files: dict[str, Checkpoint]) -> None:
