@@ -2,8 +2,8 @@
 
 A step's key is everything that its result depends on: the content of its inputs, its options, the
 versions of what it runs, and this project's own code. A step works in a folder of its own; what it
-made moves to its place when it has ended well, and the key is written last. A step that fails or is
-interrupted therefore changes nothing.
+made moves to its place when it has ended well, and the key is written last. A step that fails, or is
+interrupted while it works, changes nothing; whatever was made from files that it replaces is removed.
 """
 
 import hashlib

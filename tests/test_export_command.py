@@ -328,8 +328,7 @@ def test_what_cannot_be_judged_or_written_is_refused_at_once(place: Path) -> Non
         run = convnextpose("export", "tiny.yaml", f"--{name}", os.fsdecode(b"bad\xff"), cwd=place)
         assert_three_parts(run, 2)
         assert "UTF-8" in run.stderr
-    assert not (place / "build").exists()
-    (place / "build/tiny").mkdir(parents=True)
+    assert {path.name for path in (place / "build").rglob("*") if path.is_file()} == {".lock"}
     (place / "build/tiny/weights").write_text("in the way")
     (place / "weights/tiny.tar").unlink()
     assert_three_parts(convnextpose("export", "tiny.yaml", cwd=place), 2)
