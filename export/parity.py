@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import BadInput, CheckFailed, Inconclusive
-from export.pose import bin_mm, bin_pixels
+from export.pose import Volume
 
 Joints = NDArray[np.floating[Any]]
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -92,23 +92,14 @@ class Parity:
         return dict(_finite_or_none(asdict(self)))
 
 
-@dataclass(frozen=True)
-class Volume:
-    """Sizes that turn bins into mm and pixels."""
-
-    heatmap_size: int
-    depth_dim: int
-    input_size: int
-
-    def mm(self, truth: Joints, candidate: Joints) -> NDArray[np.float64]:
-        """(N, J) Euclidean distances in mm."""
-        difference = (candidate.astype(np.float64) - truth) * bin_mm(self.heatmap_size, self.depth_dim)
-        return np.asarray(np.linalg.norm(difference, axis=2))
+def millimetres(truth: Joints, candidate: Joints, volume: Volume) -> NDArray[np.float64]:
+    """(N, J) Euclidean distances in mm."""
+    return np.asarray(np.linalg.norm((candidate.astype(np.float64) - truth) * volume.bin_mm, axis=2))
 
 
 def distance(truth: Joints, candidate: Joints, volume: Volume) -> Distance:
     """Summarise how far ``candidate`` lies from ``truth``; NaN anywhere gives NaN."""
-    mm = volume.mm(truth, candidate)
+    mm = millimetres(truth, candidate, volume)
     bins = candidate.astype(np.float64) - truth
     flat = np.linalg.norm(bins[..., :2], axis=2)
     return Distance(
@@ -116,14 +107,14 @@ def distance(truth: Joints, candidate: Joints, volume: Volume) -> Distance:
         p99_mm=float(np.quantile(mm, 0.99, method="inverted_cdf")),
         max_mm=float(mm.max()),
         max_bins=float(np.linalg.norm(bins, axis=2).max()),
-        max_pixels=float(flat.max()) * bin_pixels(volume.heatmap_size, volume.input_size),
+        max_pixels=float(flat.max()) * volume.bin_pixels,
     )
 
 
 def signal(truth: Joints, volume: Volume) -> Signal:
     """How far joints move from image to image, and how far they lie apart within one."""
-    over_images = volume.mm(np.broadcast_to(truth.mean(axis=0), truth.shape), truth)
-    over_joints = volume.mm(np.broadcast_to(truth.mean(axis=1, keepdims=True), truth.shape), truth)
+    over_images = millimetres(np.broadcast_to(truth.mean(axis=0), truth.shape), truth, volume)
+    over_joints = millimetres(np.broadcast_to(truth.mean(axis=1, keepdims=True), truth.shape), truth, volume)
     return Signal(float(np.sqrt((over_images**2).mean())), float(np.sqrt((over_joints**2).mean())))
 
 
@@ -136,7 +127,7 @@ def judge(truth: Joints, reference: Joints, candidate: Joints, volume: Volume, b
     if not truth.shape == reference.shape == candidate.shape or truth.ndim != 3 or truth.shape[2] != 3:
         seen = f"truth {truth.shape}, reference {reference.shape}, candidate {candidate.shape}"
         raise BadInput("joints cannot be compared", seen, "all three must be (images, joints, 3)")
-    mm = volume.mm(truth, candidate)
+    mm = millimetres(truth, candidate, volume)
     worst_image, worst_joint = np.unravel_index(int(np.argmax(np.where(np.isfinite(mm), mm, np.inf))), mm.shape)
     seen_signal = signal(truth, volume)
     of_candidate, of_reference = distance(truth, candidate, volume), distance(truth, reference, volume)

@@ -177,7 +177,8 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, preci
         import onnxruntime
 
         from export.onnx_graph import read_metadata, run_onnx
-        from export.parity import Volume, judge, worst_of
+        from export.parity import judge, worst_of
+        from export.pose import Volume
 
         about = read_metadata(folder.path / path)
         volume = Volume(about["heatmap_size"], about["depth_dim"], about["input_size"])

@@ -15,7 +15,8 @@ from export.architecture import Architecture
 from export.drawings import LIVENESS_SEED, PARITY_SEED, drawn_images
 from export.errors import BadInput
 from export.network import ConvNeXtPose, Doubling, SoftArgmax, build_network, check_sizes
-from export.parity import Signal, Volume, signal
+from export.parity import Signal, signal
+from export.pose import Volume
 from export.reference import run_reference
 from export.standin import stand_in_weights
 from tests.checkpoints import TINY, State, alive_weights, declared, fresh_weights

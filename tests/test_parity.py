@@ -16,8 +16,8 @@ from export.drawings import PARITY_SEED, drawn_images
 from export.errors import BadInput, CheckFailed, Inconclusive
 from export.network import build_network
 from export.onnx_graph import check_onnx, export_onnx, run_onnx
-from export.parity import BUDGETS, Budget, Joints, Parity, Volume, distance, judge, require, signal, worst_of
-from export.pose import normalise
+from export.parity import BUDGETS, Budget, Joints, Parity, distance, judge, require, signal, worst_of
+from export.pose import Volume, normalise
 from export.reference import run_reference
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights
 
