@@ -19,12 +19,14 @@ import torch
 
 from demo.cores import SharedCores
 from demo.data import training_batch
+from demo.release import release
 from demo.training import Losses, Plan, Trainer, learning_rate
 from export.artifacts import whole_file
 from export.config import load_config
 
 MODEL = "XS-atto"
 STATE_FILE = Path("build/demo/state.pt")
+OUT = Path("demo")
 SAVE_EVERY = 100
 SHOW_EVERY = 10
 INTERRUPTED = 130
@@ -118,6 +120,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--state", type=Path, default=STATE_FILE, help="where the training is laid down")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the checkpoint and its record go")
     options = parser.parse_args()
     cv2.setNumThreads(1)  # its operations are too small to be shared out
     stop = Stop()
@@ -128,6 +131,9 @@ def main() -> int:
     if trainer.step < options.steps:
         print(f"\nstopped after step {trainer.step}; the same command goes on from there", file=sys.stderr)
         return INTERRUPTED
+    print("\nfinding the norms' statistics and the errors on held-out figures", file=sys.stderr)
+    accuracy = release(trainer, seconds, options.out, MODEL)
+    print(f"{options.out}/{MODEL}-demo.pth: {accuracy.mpjpe_mm:.1f} mm MPJPE on {accuracy.figures} held-out figures")
     return 0
 
 

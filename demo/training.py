@@ -1,7 +1,6 @@
 """One training step after another: the loss, the schedule, and a state that can be laid down and taken up."""
 
 from dataclasses import dataclass
-from math import cos, pi
 from typing import Any
 
 import torch

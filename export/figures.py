@@ -27,13 +27,14 @@ PARITY_SEED = 1_019
 """Figures on which exported networks are compared with the truth."""
 
 CROP_SIZE = 256
+IMAGE_SIZE = 1000
 BOX_ENLARGEMENT = 1.25
 """How much larger the crop is than the person's box, in the released training and evaluation code."""
 FIGURE_MARGIN_MM = 60.0
 """From a joint to the figure's outline; the person's box goes around the outline."""
 FOCAL_PX = (1050.0, 1250.0)
 PRINCIPAL_PX = (480.0, 520.0)
-"""Of an image of about 1000 x 1000 pixels, as Human3.6M's cameras take them."""
+"""Both coordinates; Human3.6M's cameras are like that."""
 ROOT_DEPTH_MM = (2600.0, 5200.0)
 ROOT_OFFSET_MM = 250.0
 
@@ -81,6 +82,38 @@ class Figure:
         return relative
 
 
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The figure of the same seed and index as a camera would take it, before it is cut out."""
+
+    image: NDArray[np.uint8]
+    """(1000, 1000, 3) RGB; limbs may reach over its edge."""
+    person_box: Array
+    """(4,) x, y, width, height of the figure's outline in pixels, neither clipped nor enlarged."""
+    joints_px: Array
+    """(18, 2) x, y in pixels of the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """A body before a camera."""
+
+    joints_mm: Array
+    root_mm: Array
+    focal_px: float
+    principal_px: Array
+
+    @property
+    def image_px(self) -> Array:
+        return project(self.joints_mm + self.root_mm, self.focal_px, self.principal_px)
+
+    @property
+    def px_per_mm(self) -> Array:
+        """(18,) how large a millimetre is at each joint, in the camera's image."""
+        scale: Array = self.focal_px / (self.joints_mm + self.root_mm)[:, 2]
+        return scale
+
+
 def draw_figures(count: int, seed: int, first: int = 0) -> list[Figure]:
     """``count`` figures from number ``first`` on; a figure does not depend on how many are drawn."""
     return [draw_figure(seed, index) for index in range(first, first + count)]
@@ -89,19 +122,36 @@ def draw_figures(count: int, seed: int, first: int = 0) -> list[Figure]:
 def draw_figure(seed: int, index: int) -> Figure:
     """Figure number ``index`` of those that belong to ``seed``."""
     rng = np.random.default_rng((seed, index))
+    subject = _random_subject(rng)
+    box = crop_box(outline_box(subject.image_px, FIGURE_MARGIN_MM * subject.px_per_mm))
+    scale = CROP_SIZE / box[2]
+    joints_px = (subject.image_px - box[:2]) * scale
+    image = paint(rng, CROP_SIZE, joints_px, subject.joints_mm[:, 2], subject.px_per_mm * scale)
+    return Figure(
+        image=image,
+        joints_mm=subject.joints_mm,
+        joints_px=joints_px,
+        root_mm=subject.root_mm,
+        focal_px=subject.focal_px,
+        principal_px=subject.principal_px,
+        box=box,
+    )
+
+
+def draw_scene(seed: int, index: int) -> Scene:
+    """What the camera saw of ``draw_figure(seed, index)``, on another ground."""
+    rng = np.random.default_rng((seed, index))
+    subject = _random_subject(rng)
+    image = paint(rng, IMAGE_SIZE, subject.image_px, subject.joints_mm[:, 2], subject.px_per_mm)
+    person_box = outline_box(subject.image_px, FIGURE_MARGIN_MM * subject.px_per_mm)
+    return Scene(image, person_box, subject.image_px)
+
+
+def _random_subject(rng: np.random.Generator) -> _Subject:
     joints_mm = random_joints(rng)
     depth = np.exp(rng.uniform(*np.log(ROOT_DEPTH_MM)))
     root_mm = np.array([*rng.uniform(-ROOT_OFFSET_MM, ROOT_OFFSET_MM, 2), depth])
-    focal = rng.uniform(*FOCAL_PX)
-    principal = rng.uniform(*PRINCIPAL_PX, 2)
-    in_camera = joints_mm + root_mm
-    image_px = project(in_camera, focal, principal)
-    px_per_mm = focal / in_camera[:, 2]
-    box = crop_box(image_px, FIGURE_MARGIN_MM * px_per_mm)
-    scale = CROP_SIZE / box[2]
-    joints_px = (image_px - box[:2]) * scale
-    image = paint(rng, CROP_SIZE, joints_px, joints_mm[:, 2], px_per_mm * scale)
-    return Figure(image, joints_mm, joints_px, root_mm, focal, principal, box)
+    return _Subject(joints_mm, root_mm, rng.uniform(*FOCAL_PX), rng.uniform(*PRINCIPAL_PX, 2))
 
 
 def project(points_mm: Array, focal_px: float, principal_px: Array) -> Array:
@@ -110,9 +160,14 @@ def project(points_mm: Array, focal_px: float, principal_px: Array) -> Array:
     return pixels
 
 
-def crop_box(image_px: Array, margins_px: Array) -> Array:
-    """(4,) x, y, width, height: the box around the outline, made square about its centre, enlarged."""
+def outline_box(image_px: Array, margins_px: Array) -> Array:
+    """(4,) x, y, width, height: the box around discs of these radii."""
     low = (image_px - margins_px[:, None]).min(axis=0)
     high = (image_px + margins_px[:, None]).max(axis=0)
-    edge = BOX_ENLARGEMENT * (high - low).max()
-    return np.array([*((low + high - edge) / 2), edge, edge])
+    return np.array([*low, *(high - low)])
+
+
+def crop_box(box: Array) -> Array:
+    """(4,) x, y, width, height: ``box`` made square about its centre, and enlarged."""
+    edge = BOX_ENLARGEMENT * box[2:].max()
+    return np.array([*(box[:2] + (box[2:] - edge) / 2), edge, edge])

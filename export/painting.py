@@ -15,11 +15,12 @@ from export.skeleton import Array
 
 Image = NDArray[np.uint8]
 
-HUES = {
-    **{"R_Hip": 22, "R_Knee": 0, "R_Ankle": 42, "R_Shoulder": 338, "R_Elbow": 318, "R_Wrist": 298},
-    **{"L_Hip": 200, "L_Knee": 220, "L_Ankle": 242, "L_Shoulder": 175, "L_Elbow": 150, "L_Wrist": 122},
-    **{"Torso": 60, "Nose": 270, "Neck": 85},
-}
+RIGHT_LEG = {"R_Hip": 22, "R_Knee": 0, "R_Ankle": 42}
+LEFT_LEG = {"L_Hip": 200, "L_Knee": 220, "L_Ankle": 242}
+RIGHT_ARM = {"R_Shoulder": 338, "R_Elbow": 318, "R_Wrist": 298}
+LEFT_ARM = {"L_Shoulder": 175, "L_Elbow": 150, "L_Wrist": 122}
+TRUNK = {"Torso": 60, "Neck": 85, "Nose": 270}
+HUES = RIGHT_LEG | LEFT_LEG | RIGHT_ARM | LEFT_ARM | TRUNK
 """Degrees on the colour circle: warm on the person's right, cool on the left."""
 PALE = {"Pelvis": (1.0, 1.0, 1.0), "Head": (1.0, 0.75, 0.6), "Thorax": (0.65, 0.7, 1.0)}
 JOINT_RADIUS_MM = {"Pelvis": 58.0, "Thorax": 34.0, "Head": 58.0, "Nose": 44.0}
@@ -53,7 +54,8 @@ JOINT_RADII_MM = np.array([JOINT_RADIUS_MM.get(name, USUAL_JOINT_RADIUS_MM) for 
 
 def brightness(depth_mm: Array) -> Array:
     """Factor on a colour at this depth behind the pelvis (negative: in front of it)."""
-    return np.clip(BRIGHTNESS_AT_ROOT + BRIGHTNESS_PER_MM * depth_mm, *BRIGHTNESS_LIMITS)
+    factor: Array = np.clip(BRIGHTNESS_AT_ROOT + BRIGHTNESS_PER_MM * depth_mm, *BRIGHTNESS_LIMITS)
+    return factor
 
 
 def paint(rng: np.random.Generator, size: int, joints_px: Array, depth_mm: Array, px_per_mm: Array) -> Image:
