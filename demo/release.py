@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demo.accuracy import Accuracy, held_out_accuracy
+from demo.accuracy import HELD_OUT_FIGURES, Accuracy, held_out_accuracy
 from demo.data import normalised, training_batch
 from demo.training import Trainer
 from export.artifacts import sha256_file, whole_file, write_json
@@ -30,7 +30,7 @@ STEM_SPREAD = 64.0
 training it is some hundreds, and its square, which the norm keeps, does not fit into FP16."""
 
 
-def release(trainer: Trainer, seconds: float, folder: Path, name: str) -> Accuracy:
+def release(trainer: Trainer, seconds: float, folder: Path, name: str, figures: int = HELD_OUT_FIGURES) -> Accuracy:
     """Write ``NAME-demo.pth`` and its record ``NAME-demo.json``; returns the errors of what the file holds.
 
     Raises:
@@ -40,8 +40,8 @@ def release(trainer: Trainer, seconds: float, folder: Path, name: str) -> Accura
     settle_norms(network, trainer.plan.batch)
     checkpoint = folder / f"{name}-demo.pth"
     write_checkpoint(network, checkpoint, epoch=trainer.step * trainer.plan.batch // EPOCH_FIGURES)
-    accuracy = held_out_accuracy(build_network(trainer.architecture, read_checkpoint(checkpoint).tensors))
-    unrounded = held_out_accuracy(network)
+    accuracy = held_out_accuracy(build_network(trainer.architecture, read_checkpoint(checkpoint).tensors), figures)
+    unrounded = held_out_accuracy(network, figures)
     write_json(folder / f"{name}-demo.json", record(trainer, seconds, checkpoint, name, accuracy, unrounded))
     return accuracy
 
@@ -150,8 +150,8 @@ def record(
             "optimizer": "AdamW; learning rate up along a line, level, down along a line to nothing",
             "plan": asdict(plan),
             "norms": f"statistics over {NORM_BATCHES} batches of training figures, with the averaged weights, FP32",
-            "seconds": round(seconds),
-            "seconds_per_step": round(seconds / max(trainer.step, 1), 3),
+            "wall_seconds": round(seconds),
+            "wall_seconds_per_step": round(seconds / max(trainer.step, 1), 3),
         },
         "held_out": asdict(accuracy),
         "held_out_before_rounding_mpjpe_mm": unrounded.mpjpe_mm,

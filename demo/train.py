@@ -4,6 +4,7 @@ Interrupt it when you like; the same command goes on where it stopped.
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from demo.release import release
 from demo.training import Losses, Plan, Trainer, learning_rate
 from export.artifacts import whole_file
 from export.config import load_config
+from export.errors import BadInput, Failure
 
 MODEL = "XS-atto"
 STATE_FILE = Path("build/demo/state.pt")
@@ -50,38 +52,45 @@ class Stop:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def train(trainer: Trainer, state_file: Path, stop: Stop, show: Show, seconds: float = 0.0) -> float:
+def train(
+    trainer: Trainer,
+    state_file: Path,
+    stop: Stop,
+    show: Show,
+    seconds: float = 0.0,
+    cores: SharedCores | None = None,
+) -> float:
     """Take the plan's remaining steps, or those until ``stop`` is asked; the state lies in ``state_file`` then.
 
     Returns:
         seconds of training since the first step, given those before this call.
     """
     plan = trainer.plan
-    cores = SharedCores(torch.get_num_threads())
     recent: deque[Losses] = deque(maxlen=50)
-    begun, first = time.perf_counter() - seconds, trainer.step
-    started = time.perf_counter()
+    started, first = time.perf_counter(), trainer.step
     while trainer.step < plan.steps and not stop.asked:
         recent.append(trainer.take_step(training_batch(trainer.step, plan.batch, trainer.architecture)))
-        cores.adjust()
+        if cores is not None:
+            cores.adjust()
+        elapsed = time.perf_counter() - started
         if trainer.step % SHOW_EVERY == 0:
-            each = (time.perf_counter() - started) / (trainer.step - first)
-            show(progress_line(trainer, list(recent), each, cores.threads))
+            show(progress_line(trainer, list(recent), elapsed / (trainer.step - first)))
         if trainer.step % SAVE_EVERY == 0:
-            save_state(trainer, state_file, time.perf_counter() - begun)
-    seconds = time.perf_counter() - begun
+            save_state(trainer, state_file, seconds + elapsed)
+    seconds += time.perf_counter() - started
     save_state(trainer, state_file, seconds)
     return seconds
 
 
-def progress_line(trainer: Trainer, recent: list[Losses], seconds_each: float, threads: int) -> str:
+def progress_line(trainer: Trainer, recent: list[Losses], seconds_each: float) -> str:
     """Where the training is, how well it does, and how long it will take."""
     left = round((trainer.plan.steps - trainer.step) * seconds_each)
     xy = sum(loss.xy_bins for loss in recent) / len(recent)
     z = sum(loss.z_bins for loss in recent) / len(recent)
+    threads = torch.get_num_threads()
     return (
         f"step {trainer.step}/{trainer.plan.steps}  x, y {xy:.3f} bins  z {z:.3f} bins  "
-        f"{seconds_each:.2f} s a step on {threads} threads  {left // 60}:{left % 60:02d} min left"
+        f"{seconds_each:.2f} s a step on {threads} of {os.cpu_count()} cores  {left // 60}:{left % 60:02d} min left"
     )
 
 
@@ -93,12 +102,22 @@ def save_state(trainer: Trainer, path: Path, seconds: float) -> None:
 
 
 def load_state(trainer: Trainer, path: Path) -> float:
-    """Take up what ``save_state`` wrote; the seconds of training so far, 0 where there is no state of this plan."""
+    """Take up what ``save_state`` wrote; the seconds of training so far, 0 where there is no file.
+
+    Raises:
+        BadInput: the file was written under a plan that prescribed something else for the steps done.
+    """
     if not path.exists():
         return 0.0
     content: dict[str, Any] = torch.load(path, weights_only=True)
-    if not same_until(content["state"]["step"], Plan(**content["plan"]), trainer.plan):
-        return 0.0
+    step, plan = content["state"]["step"], Plan(**content["plan"])
+    if not same_until(step, plan, trainer.plan):
+        raise BadInput(
+            f"{path} holds another training",
+            f"{step} steps of {plan}",
+            "name another file with --state, or remove this one; only the number of steps may change on the way, "
+            "and only before the cool-down",
+        )
     trainer.take_up(content["state"])
     return float(content["seconds"])
 
@@ -120,14 +139,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--state", type=Path, default=STATE_FILE, help="where the training is laid down")
+    parser.add_argument(
+        "--threads", type=int, help="use always so many, for the same bits again; else fewer while others compute"
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="where the checkpoint and its record go")
     options = parser.parse_args()
     cv2.setNumThreads(1)  # its operations are too small to be shared out
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    cores = None if options.threads else SharedCores(torch.get_num_threads())
     stop = Stop()
     stop.listen()
     trainer = Trainer(load_config(MODEL).architecture, Plan(steps=options.steps))
     seconds = load_state(trainer, options.state)
-    seconds = train(trainer, options.state, stop, show_on_stderr, seconds)
+    seconds = train(trainer, options.state, stop, show_on_stderr, seconds, cores)
     if trainer.step < options.steps:
         print(f"\nstopped after step {trainer.step}; the same command goes on from there", file=sys.stderr)
         return INTERRUPTED
@@ -138,4 +163,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        print(failure, file=sys.stderr)
+        sys.exit(failure.exit_code)

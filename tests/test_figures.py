@@ -174,7 +174,7 @@ def test_the_box_is_a_square_around_the_outline_enlarged() -> None:
     assert outline.tolist() == [90, 40, 55, 215]
     x, y, width, height = crop_box(outline)
     assert width == height == pytest.approx(1.25 * 215)
-    assert (x + width / 2, y + height / 2) == (pytest.approx(117.5), pytest.approx(147.5))
+    assert [x + width / 2, y + height / 2] == pytest.approx([117.5, 147.5])
 
 
 def test_a_scene_shows_the_same_figure_before_it_is_cut_out() -> None:
