@@ -81,7 +81,8 @@ def _paint_figure(canvas: Image, joints_px: Array, depth_mm: Array, px_per_mm: A
     def along(values: Array) -> Array:
         """(18, ...) at the joints → (SEGMENTS + 1, 17, ...) at the ends of the pieces."""
         weight = share.reshape(-1, 1, *[1] * (values.ndim - 1))
-        return values[start] * (1 - weight) + values[end] * weight
+        ends: Array = values[start] * (1 - weight) + values[end] * weight
+        return ends
 
     points, depths, radii = along(joints_px), along(depth_mm), LIMB_RADIUS_MM * along(px_per_mm)
     middle = (depths[:-1] + depths[1:]) / 2
