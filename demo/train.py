@@ -115,8 +115,8 @@ def load_state(trainer: Trainer, path: Path) -> float:
         raise BadInput(
             f"{path} holds another training",
             f"{step} steps of {plan}",
-            "name another file with --state, or remove this one; only the number of steps may change on the way, "
-            "and only before the cool-down",
+            "name another file with --state, or remove this one; only the number of steps and the cool-down may change "
+            "on the way, and only before the cool-down begins",
         )
     trainer.take_up(content["state"])
     return float(content["seconds"])
@@ -124,7 +124,7 @@ def load_state(trainer: Trainer, path: Path) -> float:
 
 def same_until(step: int, one: Plan, other: Plan) -> bool:
     """Whether two plans prescribe the same for all steps before number ``step``."""
-    return replace(one, steps=other.steps) == other and all(
+    return replace(one, steps=other.steps, cooldown=other.cooldown) == other and all(
         learning_rate(k, one) == learning_rate(k, other) for k in range(step)
     )
 

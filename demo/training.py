@@ -20,7 +20,7 @@ class Plan:
     rate: float = 1.5e-3
     """The learning rate between warm-up and cool-down."""
     warmup_steps: int = 200
-    cooldown: float = 0.4
+    cooldown: float = 0.2
     """Share of the steps in which the learning rate falls to nothing. Until then, nothing depends on ``steps``:
     a training can be made longer or shorter while it runs."""
     weight_decay: float = 0.02
