@@ -1,0 +1,30 @@
+"""What the network is trained on: batches of drawn figures, numbered by the step that uses them."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from export.architecture import Architecture
+from export.figures import TRAIN_SEED, Figure, draw_figures
+from export.pose import MEAN, STD
+
+Batch = tuple[Tensor, Tensor]
+"""(N, 256, 256, 3) uint8 RGB and (N, 18, 3) float32 bins."""
+
+
+def training_batch(step: int, size: int, architecture: Architecture) -> Batch:
+    """The figures of one training step. No figure comes twice; drawing takes a tenth of the step's time."""
+    return as_batch(draw_figures(size, TRAIN_SEED, first=step * size), architecture)
+
+
+def as_batch(figures: list[Figure], architecture: Architecture) -> Batch:
+    """Images, and what the network should say of them."""
+    bins = [figure.joints_bins(architecture.heatmap_size, architecture.depth_dim) for figure in figures]
+    images = np.stack([figure.image for figure in figures])
+    return torch.from_numpy(images), torch.from_numpy(np.stack(bins).astype(np.float32))
+
+
+def normalised(images: Tensor) -> Tensor:
+    """What ``export.pose.normalise`` does, on a tensor: (N, S, S, 3) uint8 → (N, 3, S, S), channels last."""
+    pixels = (images.float() - torch.tensor(MEAN)) / torch.tensor(STD)
+    return pixels.permute(0, 3, 1, 2)

@@ -1,0 +1,175 @@
+"""From a finished training to a file in the released layout, and the record of how it came about."""
+
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from demo.accuracy import HELD_OUT_FIGURES, Accuracy, held_out_accuracy
+from demo.data import normalised, training_batch
+from demo.training import Trainer
+from export.artifacts import sha256_file, whole_file, write_json
+from export.checkpoint import read_checkpoint
+from export.errors import CheckFailed
+from export.figures import CALIBRATION_SEED, EVALUATION_SEED, PARITY_SEED, TRAIN_SEED
+from export.network import ConvNeXtPose, build_network
+
+RECORD_SCHEMA = 1
+MOST_BYTES = 8_000_000
+EPOCH_FIGURES = 1_000
+"""What the file's ``epoch`` counts: the released files have one, and drawn figures have no natural epoch."""
+NORM_BATCHES = 64
+STEM = "backbone.downsample_layers.0"
+STEM_SPREAD = 64.0
+"""Standard deviation of what leaves the stem's convolution, in the file. Pixels are not divided by 255, so after
+training it is some hundreds, and its square, which the norm keeps, does not fit into FP16."""
+
+
+def release(trainer: Trainer, seconds: float, folder: Path, name: str, figures: int = HELD_OUT_FIGURES) -> Accuracy:
+    """Write ``NAME-demo.pth`` and its record ``NAME-demo.json``; returns the errors of what the file holds.
+
+    Raises:
+        CheckFailed: a weight does not fit into FP16, or the file is larger than it may be.
+    """
+    network = averaged_network(trainer)
+    settle_norms(network, trainer.plan.batch)
+    checkpoint = folder / f"{name}-demo.pth"
+    write_checkpoint(network, checkpoint, epoch=trainer.step * trainer.plan.batch // EPOCH_FIGURES)
+    accuracy = held_out_accuracy(build_network(trainer.architecture, read_checkpoint(checkpoint).tensors), figures)
+    unrounded = held_out_accuracy(network, figures)
+    write_json(folder / f"{name}-demo.json", record(trainer, seconds, checkpoint, name, accuracy, unrounded))
+    return accuracy
+
+
+def averaged_network(trainer: Trainer) -> ConvNeXtPose:
+    """A copy of the network with the running average of its weights."""
+    network = ConvNeXtPose(trainer.architecture)
+    network.load_state_dict(trainer.network.state_dict())
+    network.load_state_dict(trainer.averaged, strict=False)
+    return network.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def settle_norms(network: ConvNeXtPose, batch: int, batches: int = NORM_BATCHES) -> None:
+    """Give every norm the plain mean of its statistics over training figures, in FP32.
+
+    Those that were gathered on the way belong to other weights, and to bfloat16.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    for step in range(batches):
+        network(normalised(training_batch(step, batch, network.architecture)[0]))
+    network.eval()
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+def write_checkpoint(network: ConvNeXtPose, path: Path, epoch: int) -> None:
+    """What the released training code would have saved, in FP16 and without the optimizer's state."""
+    state = {f"module.{name}": in_half(name, t) for name, t in tame_stem(network.state_dict()).items()}
+    with whole_file(path) as partial:
+        torch.save({"epoch": epoch, "network": state}, partial)
+        if partial.stat().st_size > MOST_BYTES:
+            raise CheckFailed(
+                "the demo checkpoint is too large", f"{partial.stat().st_size} bytes", f"allowed are {MOST_BYTES}"
+            )
+
+
+def tame_stem(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same function with a quieter stem: ``norm(a * conv(x)) = norm(conv(x))`` for any a > 0.
+
+    a is a power of two for each channel, so nothing is rounded; only the norm's epsilon weighs a little more.
+    """
+    deviation = state[f"{STEM}.1.running_var"].sqrt()
+    scale = torch.exp2(torch.round(torch.log2(STEM_SPREAD / deviation)))
+    changed = {
+        f"{STEM}.0.weight": state[f"{STEM}.0.weight"] * scale[:, None, None, None],
+        f"{STEM}.0.bias": state[f"{STEM}.0.bias"] * scale,
+        f"{STEM}.1.running_mean": state[f"{STEM}.1.running_mean"] * scale,
+        f"{STEM}.1.running_var": state[f"{STEM}.1.running_var"] * scale**2,
+    }
+    return {**state, **changed}
+
+
+def in_half(name: str, tensor: Tensor) -> Tensor:
+    """The tensor in FP16; counters as they are.
+
+    Raises:
+        CheckFailed: a number is too large for FP16, or a variance so small that it vanishes.
+    """
+    if not tensor.is_floating_point():
+        return tensor.clone()
+    half = tensor.detach().half().contiguous()
+    vanished = name.endswith("running_var") and not bool((half > 0).all())
+    if not bool(half.isfinite().all()) or vanished:
+        raise CheckFailed(
+            f"{name} does not fit into FP16",
+            f"values from {tensor.min().item():g} to {tensor.max().item():g}",
+            "train with more weight decay, or write the checkpoint in FP32",
+        )
+    return half
+
+
+def record(
+    trainer: Trainer, seconds: float, checkpoint: Path, name: str, accuracy: Accuracy, unrounded: Accuracy
+) -> dict[str, Any]:
+    """How the file came about and what it is worth."""
+    plan, architecture = trainer.plan, trainer.architecture
+    return {
+        "schema_version": RECORD_SCHEMA,
+        "checkpoint": {
+            "file": checkpoint.name,
+            "sha256": sha256_file(checkpoint),
+            "size_bytes": checkpoint.stat().st_size,
+            "layout": "{epoch, network}: released names with the prefix module., FP16, counters int64",
+            "epoch_figures": EPOCH_FIGURES,
+        },
+        "model": name,
+        "architecture": asdict(architecture) | {"parameters": architecture.parameters},
+        "data": {
+            "what": "figures drawn by export/figures.py: sticks and discs, not people",
+            "input": "(x - mean) / std with x in 0..255, no division by 255",
+            "train_seed": TRAIN_SEED,
+            "figures_seen": trainer.step * plan.batch,
+            "held_out_seeds": {
+                "evaluation": EVALUATION_SEED,
+                "calibration": CALIBRATION_SEED,
+                "parity": PARITY_SEED,
+            },
+        },
+        "training": {
+            "loss": "L1 of the decoded joints in bins + marginal_weight * cross-entropy of the volume's marginals",
+            "optimizer": "AdamW; learning rate up along a line, level, down along a line to nothing",
+            "plan": asdict(plan),
+            "norms": f"statistics over {NORM_BATCHES} batches of training figures, with the averaged weights, FP32",
+            "wall_seconds": round(seconds),
+            "wall_seconds_per_step": round(seconds / max(trainer.step, 1), 3),
+        },
+        "held_out": asdict(accuracy),
+        "held_out_before_rounding_mpjpe_mm": unrounded.mpjpe_mm,
+        "machine": {"cpu": _cpu(), "threads": torch.get_num_threads(), "system": platform.system()},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+        },
+    }
+
+
+def _cpu() -> str:
+    """What the processor calls itself, where the system says so."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()

@@ -1,0 +1,140 @@
+"""One training step after another: the loss, the schedule, and a state that can be laid down and taken up."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demo.data import Batch, normalised
+from export.architecture import Architecture
+from export.network import ConvNeXtPose
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what comes out, but for the figures."""
+
+    steps: int
+    batch: int = 16
+    rate: float = 1.5e-3
+    """The learning rate between warm-up and cool-down."""
+    warmup_steps: int = 200
+    cooldown: float = 0.2
+    """Share of the steps in which the learning rate falls to nothing. Until then, nothing depends on ``steps``:
+    a training can be made longer or shorter while it runs."""
+    weight_decay: float = 0.02
+    average: float = 0.998
+    """Each step, the averaged weights keep this share of themselves."""
+    marginal_weight: float = 0.2
+    """Of the cross-entropy of the volume's marginals, beside the distance in bins."""
+    marginal_spread_bins: float = 0.7
+    seed: int = 0
+    bfloat16: bool = True
+    """Convolutions in bfloat16; the weights, the decode and the loss are float32 in any case."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Means over one batch."""
+
+    xy_bins: float
+    z_bins: float
+    marginal: float
+
+
+def learning_rate(step: int, plan: Plan) -> float:
+    """Of step number ``step``, counted from 0: up along a line, level, and down along a line to nothing."""
+    up = (step + 1) / plan.warmup_steps
+    down = (plan.steps - step) / (plan.cooldown * plan.steps + 1)
+    return plan.rate * min(up, 1.0, down)
+
+
+class Trainer:
+    """The network, its running average and the optimizer, after ``step`` steps."""
+
+    def __init__(self, architecture: Architecture, plan: Plan) -> None:
+        torch.manual_seed(plan.seed)
+        self.architecture = architecture
+        self.plan = plan
+        self.step = 0
+        self.network = ConvNeXtPose(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=plan.rate, weight_decay=plan.weight_decay, fused=True
+        )
+
+    def take_step(self, batch: Batch) -> Losses:
+        """Adjust the weights once, to one batch."""
+        images, bins = batch
+        self.network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.plan)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.bfloat16):
+            logits = self.network.head(self.network.backbone(normalised(images)))
+        marginals = log_marginals(logits.float(), self.architecture)
+        distance = (expectation(marginals) - bins).abs()
+        entropy = cross_entropy(marginals, bins, self.plan.marginal_spread_bins)
+        loss = distance.mean() + self.plan.marginal_weight * entropy
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.step += 1
+        self._average()
+        distance = distance.detach()
+        return Losses(distance[..., :2].mean().item(), distance[..., 2].mean().item(), entropy.item())
+
+    def _average(self) -> None:
+        keep = min(self.plan.average, self.step / (self.step + 9))
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                self.averaged[name].lerp_(parameter, 1 - keep)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on, as plain tensors and numbers."""
+        return {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "averaged": self.averaged,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def take_up(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self.step = state["step"]
+        self.network.load_state_dict(state["network"])
+        self.averaged = state["averaged"]
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def log_marginals(logits: Tensor, architecture: Architecture) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, J * D, H, W) → logarithms of the probabilities along x (N, J, W), y (N, J, H) and z (N, J, D)."""
+    joints, depth, edge = architecture.joints, architecture.depth_dim, architecture.heatmap_size
+    volume = logits.reshape(-1, joints, depth * edge * edge).softmax(dim=2)
+    volume = volume.reshape(-1, joints, depth, edge * edge)
+    plane = volume.sum(dim=2).reshape(-1, joints, edge, edge)
+    floor = 1e-9
+    return (
+        (plane.sum(dim=2) + floor).log(),
+        (plane.sum(dim=3) + floor).log(),
+        (volume.sum(dim=3) + floor).log(),
+    )
+
+
+def expectation(marginals: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """(N, J, 3) bins: what the network's decode says."""
+    axes = [(log_p.exp() * torch.arange(float(log_p.shape[2]))).sum(dim=2) for log_p in marginals]
+    return torch.stack(axes, dim=2)
+
+
+def cross_entropy(marginals: tuple[Tensor, Tensor, Tensor], bins: Tensor, spread: float) -> Tensor:
+    """Mean over axes, joints and images, against a bell of ``spread`` bins around the truth.
+
+    The distance alone says little while the volume is still flat: every bin then pulls the same way.
+    """
+    total = torch.zeros(())
+    for axis, log_p in enumerate(marginals):
+        offset = torch.arange(float(log_p.shape[2])) - bins[..., axis, None]
+        bell = (-0.5 * (offset / spread) ** 2).softmax(dim=2)
+        total = total - (bell * log_p).sum(dim=2).mean()
+    return total / len(marginals)
