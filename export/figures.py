@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.painting import paint
-from export.pose import CUBE_MM
+from export.pose import Box, Camera, Volume, crop_to_image, enlarged, image_to_crop
 from export.skeleton import Array, random_joints
 
 TRAIN_SEED = 1_906
@@ -28,8 +28,6 @@ PARITY_SEED = 1_019
 
 CROP_SIZE = 256
 IMAGE_SIZE = 1000
-BOX_ENLARGEMENT = 1.25
-"""How much larger the crop is than the person's box, in the released training and evaluation code."""
 FIGURE_MARGIN_MM = 60.0
 """From a joint to the figure's outline; the person's box goes around the outline."""
 FOCAL_PX = (1050.0, 1250.0)
@@ -51,12 +49,10 @@ class Figure:
     """(18, 2) x, y in pixels of the crop."""
     root_mm: Array
     """(3,) the pelvis in the camera's coordinates."""
-    focal_px: float
-    """Focal length in pixels of the image from which the crop was cut."""
-    principal_px: Array
-    """(2,) x, y in pixels of that image."""
-    box: Array
-    """(4,) x, y, width, height of the crop in that image: square, already enlarged."""
+    camera: Camera
+    """That took the image from which the crop was cut."""
+    box: Box
+    """x, y, width, height of the crop in that image: square, already enlarged."""
 
     @property
     def root_depth_mm(self) -> float:
@@ -65,9 +61,7 @@ class Figure:
 
     def joints_bins(self, heatmap_size: int, depth_dim: int) -> Array:
         """(18, 3) x, y, z in bins: what a network with this volume should say of the image."""
-        xy = self.joints_px * heatmap_size / CROP_SIZE
-        z = (self.joints_mm[:, 2] / (CUBE_MM / 2) + 1) / 2 * depth_dim
-        return np.column_stack([xy, z])
+        return Volume(heatmap_size, depth_dim, CROP_SIZE).to_bins(self.joints_px, self.joints_mm[:, 2])
 
     def located_mm(self, bins: Array, heatmap_size: int, depth_dim: int) -> Array:
         """(18, 3) mm relative to the pelvis: where a network's joints (18, 3) in bins lie.
@@ -75,9 +69,9 @@ class Figure:
         The crop's place, the camera and the pelvis' depth are taken from the figure, as the released
         evaluation takes them from its annotations.
         """
-        image_px = bins[:, :2] * self.box[2:] / heatmap_size + self.box[:2]
-        depth = (bins[:, 2] / depth_dim * 2 - 1) * (CUBE_MM / 2) + self.root_depth_mm
-        joints = np.column_stack([(image_px - self.principal_px) / self.focal_px * depth[:, None], depth])
+        volume = Volume(heatmap_size, depth_dim, CROP_SIZE)
+        image_px = crop_to_image(volume.crop_pixels(bins), self.box, CROP_SIZE)
+        joints = self.camera.back_project(image_px, volume.relative_depth_mm(bins) + self.root_depth_mm)
         relative: Array = joints - joints[0]
         return relative
 
@@ -88,8 +82,8 @@ class Scene:
 
     image: NDArray[np.uint8]
     """(1000, 1000, 3) RGB; limbs may reach over its edge."""
-    person_box: Array
-    """(4,) x, y, width, height of the figure's outline in pixels, neither clipped nor enlarged."""
+    person_box: Box
+    """x, y, width, height of the figure's outline in pixels, neither clipped nor enlarged."""
     joints_px: Array
     """(18, 2) x, y in pixels of the image."""
 
@@ -100,17 +94,16 @@ class _Subject:
 
     joints_mm: Array
     root_mm: Array
-    focal_px: float
-    principal_px: Array
+    camera: Camera
 
     @property
     def image_px(self) -> Array:
-        return project(self.joints_mm + self.root_mm, self.focal_px, self.principal_px)
+        return self.camera.project(self.joints_mm + self.root_mm)
 
     @property
     def px_per_mm(self) -> Array:
         """(18,) how large a millimetre is at each joint, in the camera's image."""
-        scale: Array = self.focal_px / (self.joints_mm + self.root_mm)[:, 2]
+        scale: Array = self.camera.fx / (self.joints_mm + self.root_mm)[:, 2]
         return scale
 
 
@@ -123,17 +116,16 @@ def draw_figure(seed: int, index: int) -> Figure:
     """Figure number ``index`` of those that belong to ``seed``."""
     rng = np.random.default_rng((seed, index))
     subject = _random_subject(rng)
-    box = crop_box(outline_box(subject.image_px, FIGURE_MARGIN_MM * subject.px_per_mm))
+    box = enlarged(outline_box(subject.image_px, FIGURE_MARGIN_MM * subject.px_per_mm))
     scale = CROP_SIZE / box[2]
-    joints_px = (subject.image_px - box[:2]) * scale
+    joints_px = image_to_crop(subject.image_px, box, CROP_SIZE)
     image = paint(rng, CROP_SIZE, joints_px, subject.joints_mm[:, 2], subject.px_per_mm * scale)
     return Figure(
         image=image,
         joints_mm=subject.joints_mm,
         joints_px=joints_px,
         root_mm=subject.root_mm,
-        focal_px=subject.focal_px,
-        principal_px=subject.principal_px,
+        camera=subject.camera,
         box=box,
     )
 
@@ -151,23 +143,13 @@ def _random_subject(rng: np.random.Generator) -> _Subject:
     joints_mm = random_joints(rng)
     depth = np.exp(rng.uniform(*np.log(ROOT_DEPTH_MM)))
     root_mm = np.array([*rng.uniform(-ROOT_OFFSET_MM, ROOT_OFFSET_MM, 2), depth])
-    return _Subject(joints_mm, root_mm, rng.uniform(*FOCAL_PX), rng.uniform(*PRINCIPAL_PX, 2))
+    focal = rng.uniform(*FOCAL_PX)
+    return _Subject(joints_mm, root_mm, Camera(focal, focal, *rng.uniform(*PRINCIPAL_PX, 2)))
 
 
-def project(points_mm: Array, focal_px: float, principal_px: Array) -> Array:
-    """(N, 3) in the camera's coordinates → (N, 2) pixels of a pinhole camera's image."""
-    pixels: Array = points_mm[:, :2] / points_mm[:, 2:] * focal_px + principal_px
-    return pixels
-
-
-def outline_box(image_px: Array, margins_px: Array) -> Array:
-    """(4,) x, y, width, height: the box around discs of these radii."""
+def outline_box(image_px: Array, margins_px: Array) -> Box:
+    """x, y, width, height: the box around discs of these radii."""
     low = (image_px - margins_px[:, None]).min(axis=0)
     high = (image_px + margins_px[:, None]).max(axis=0)
-    return np.array([*low, *(high - low)])
-
-
-def crop_box(box: Array) -> Array:
-    """(4,) x, y, width, height: ``box`` made square about its centre, and enlarged."""
-    edge = BOX_ENLARGEMENT * box[2:].max()
-    return np.array([*(box[:2] + (box[2:] - edge) / 2), edge, edge])
+    x, y, width, height = (float(value) for value in (*low, *(high - low)))
+    return x, y, width, height

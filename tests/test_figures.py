@@ -12,15 +12,14 @@ from export.figures import (
     CROP_SIZE,
     IMAGE_SIZE,
     Figure,
-    crop_box,
     draw_figure,
     draw_figures,
     draw_scene,
     outline_box,
-    project,
 )
 from export.joint_sets import HUMAN36M
 from export.painting import DISC_LIFT_MM, JOINT_COLOURS, JOINT_RADII_MM, brightness
+from export.pose import enlarged, image_to_crop
 from export.skeleton import LENGTHS_MM, REACH_MM, random_joints
 
 SEED = 4
@@ -68,9 +67,8 @@ def test_joints_lie_inside_the_crop_and_the_volume(drawn: list[Figure]) -> None:
 
 def test_the_camera_sees_the_joints_where_they_are_said_to_be(drawn: list[Figure]) -> None:
     for figure in drawn:
-        image_px = project(figure.joints_mm + figure.root_mm, figure.focal_px, figure.principal_px)
-        crop_px = (image_px - figure.box[:2]) * CROP_SIZE / figure.box[2:]
-        assert crop_px == pytest.approx(figure.joints_px, abs=1e-9)
+        image_px = figure.camera.project(figure.joints_mm + figure.root_mm)
+        assert image_to_crop(image_px, figure.box, CROP_SIZE) == pytest.approx(figure.joints_px, abs=1e-9)
 
 
 @given(index=numbers, volume=st.sampled_from([(32, 32), (64, 64), (64, 32), (16, 24)]))
@@ -160,7 +158,7 @@ def test_a_disc_is_as_large_as_its_distance_says(drawn: list[Figure]) -> None:
     for figure in drawn[:50]:
         j = int(np.argmin(figure.joints_mm[:, 2]))
         depth_mm = figure.root_depth_mm + figure.joints_mm[j, 2]
-        radius = JOINT_RADII_MM[j] * figure.focal_px / depth_mm * CROP_SIZE / figure.box[2]
+        radius = JOINT_RADII_MM[j] * figure.camera.fx / depth_mm * CROP_SIZE / figure.box[2]
         x, y = figure.joints_px[j]
         # From the centre upwards: the disc's colour, then the dark ring, which its antialiased edges may brighten.
         column = figure.image[: round(y) + 1, round(x)][::-1].max(axis=1).astype(float)
@@ -171,8 +169,8 @@ def test_a_disc_is_as_large_as_its_distance_says(drawn: list[Figure]) -> None:
 
 def test_the_box_is_a_square_around_the_outline_enlarged() -> None:
     outline = outline_box(np.array([[100.0, 50.0], [140.0, 250.0]]), np.array([10.0, 5.0]))
-    assert outline.tolist() == [90, 40, 55, 215]
-    x, y, width, height = crop_box(outline)
+    assert outline == (90, 40, 55, 215)
+    x, y, width, height = enlarged(outline)
     assert width == height == pytest.approx(1.25 * 215)
     assert [x + width / 2, y + height / 2] == pytest.approx([117.5, 147.5])
 
@@ -180,8 +178,8 @@ def test_the_box_is_a_square_around_the_outline_enlarged() -> None:
 def test_a_scene_shows_the_same_figure_before_it_is_cut_out() -> None:
     figure, scene = draw_figure(SEED, 1), draw_scene(SEED, 1)
     assert scene.image.shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
-    assert crop_box(scene.person_box) == pytest.approx(figure.box)
-    assert (scene.joints_px - figure.box[:2]) * CROP_SIZE / figure.box[2] == pytest.approx(figure.joints_px)
+    assert enlarged(scene.person_box) == pytest.approx(figure.box)
+    assert image_to_crop(scene.joints_px, figure.box, CROP_SIZE) == pytest.approx(figure.joints_px)
     j = int(np.argmin(figure.joints_mm[:, 2]))
     x, y = np.rint(scene.joints_px[j]).astype(int)
     in_crop_x, in_crop_y = np.rint(figure.joints_px[j]).astype(int)
