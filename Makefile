@@ -11,7 +11,7 @@ OUT ?= build
 ARGS ?=
 
 
-.PHONY: help setup export test lint bench-graph clean
+.PHONY: help setup export test lint demo-checkpoint bench-graph clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -31,6 +31,9 @@ lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour or two; interrupt it when you like)
+	@$(BIN)/python -m demo.train --steps 2940 $(ARGS)
 
 bench-graph: $(READY) ## Measure what the exact rewritings are worth, all models
 	@$(BIN)/convnextpose bench-graph --out "$(or $(OUT),build)" $(ARGS)

@@ -35,7 +35,7 @@ def command(
     from export.manifest import write_manifest
     from export.options import parse_overrides, parse_plan
     from export.pipeline import export_model, require_success, weights_step
-    from export.request import Request, find_checkpoint, parse_precisions, require_plain_paths
+    from export.request import Request, demo_checkpoint, find_checkpoint, parse_precisions, require_plain_paths
     from export.steps import Folder
     from export.summary import manifest_of
 
@@ -43,7 +43,7 @@ def command(
     config = load_config(model)
     overrides, precisions = parse_overrides(settings or []), parse_precisions(precision)
     plan = parse_plan(batches, targets, workspace_mib)
-    found = checkpoint or find_checkpoint(config, Path("weights"))
+    found = checkpoint or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
     request = Request(config, found, overrides, precisions, strict, plan)
     narrator = ConsoleNarrator()
     render.weights_line(request, asked=checkpoint is not None)

@@ -23,12 +23,15 @@ NOISY_ABOVE = 1.25
 
 def weights_line(request: Request, *, asked: bool) -> None:
     """Say where the weights come from, before anything else is said."""
-    if request.checkpoint is None:
+    if request.origin != "checkpoint":
         files = ", ".join(request.config.files) or "the configuration names no file"
         others = sorted(p.name for p in Path("weights").glob("*") if p.name != "README.md")
         also = f"; what lies there: {', '.join(others)}" if others else ""
         err.print(escape(f"no checkpoint in weights/ (looked for: {files}{also})"), soft_wrap=True)
-        err.print("[yellow bold]weights: stand-in[/] — latency is meaningful, poses are not")
+        meaning = "trained on drawn figures: its poses are real, but say nothing about people"
+        if request.origin == "stand-in":
+            meaning = "latency is meaningful, poses are not"
+        err.print(f"[yellow bold]weights: {request.origin}[/] — {meaning}")
         return
     found = "" if asked else " (found in weights/)"
     err.print(f"weights: {escape(str(request.checkpoint))}{found}", soft_wrap=True)
@@ -82,7 +85,7 @@ def parity(manifest: Manifest) -> None:
         ):
             keys = ("mean_mm", "p99_mm", "max_mm", "max_bins", "max_pixels")
             shown.add_row(name, outcome, *(_number(distances[key]) for key in keys))
-    out.print(f"\n[bold]Parity with the network as released, in FP64[/]{_stand_in(manifest)}")
+    out.print(f"\n[bold]Parity with the network as released, in FP64[/]{_origin(manifest)}")
     out.print(shown)
     for result in manifest.parity:
         signal = result["signal"]
@@ -105,7 +108,7 @@ def latency(result: Mapping[str, Any], manifest: Manifest) -> None:
         elif row["speed_up_high"] > NOISY_ABOVE * row["speed_up_low"]:
             interval += " [yellow]noisy: the machine was busy[/]"
         shown.add_row(row["runtime"], row["precision"], str(row["threads"]), f"{row['latency_ms']:.2f}", interval)
-    out.print(f"\n[bold]First latency table[/], one image, host to host{_stand_in(manifest)}")
+    out.print(f"\n[bold]First latency table[/], one image, host to host{_origin(manifest)}")
     out.print(shown)
     machine = result["machine"]
     out.print(f"{escape(str(machine['cpu']))}, {machine['cores']} cores; {result['protocol']}")
@@ -118,7 +121,7 @@ def artifacts(manifest: Manifest, path: Path) -> None:
         shown.add_row(artifact.path, artifact.precision, f"{artifact.size_bytes / 1e6:.1f} MB", escape(artifact.status))
     for missing in manifest.not_run:
         shown.add_row(missing.kind, missing.precision, "–", f"[yellow]{missing.status}:[/] {escape(missing.reason)}")
-    out.print(f"\n[bold]{escape(str(path.parent))}[/]{_stand_in(manifest)}")
+    out.print(f"\n[bold]{escape(str(path.parent))}[/]{_origin(manifest)}")
     out.print(shown)
     out.print(f"everything about them: {escape(str(path))}")
 
@@ -140,8 +143,9 @@ def claims(findings: Sequence[Mapping[str, Any]], title: str) -> None:
         out.print(shown)
 
 
-def _stand_in(manifest: Manifest) -> str:
-    return "  [yellow]weights: stand-in[/]" if manifest.weights.origin == "stand-in" else ""
+def _origin(manifest: Manifest) -> str:
+    origin = manifest.weights.origin
+    return f"  [yellow]weights: {origin}[/]" if origin != "checkpoint" else ""
 
 
 def _number(value: float | None) -> str:

@@ -76,6 +76,8 @@ class ModelConfig(_Strict):
     input_size: InputSize = 256
     files: tuple[str, ...] = ()
     """Names under which the released checkpoint is found in ``weights/``, most likely first."""
+    demo: str | None = None
+    """A checkpoint of this project's own, within its repository: used where there is no other."""
     claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")

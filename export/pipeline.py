@@ -83,7 +83,7 @@ def weights_step(folder: Folder, request: Request) -> Made:
         CheckFailed: ``--strict``, and the checkpoint is not what the configuration declares.
     """
     config, checkpoint = request.config, request.checkpoint
-    declared = config.model_dump(mode="json", exclude={"claims", "files"})
+    declared = config.model_dump(mode="json", exclude={"claims", "files", "demo"})
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         from export.claims import audit_by_file
@@ -110,6 +110,9 @@ def weights_step(folder: Folder, request: Request) -> Made:
             progress("making stand-in weights")
             tensors = stand_in_weights(verdict.architecture)
         build_network(verdict.architecture, tensors)
+        claims = []  # only a file from elsewhere is evidence of what others claim
+        if request.origin == "checkpoint":
+            claims = [asdict(finding) for finding in audit_by_file(config, verdict)]
         save_weights(made / WEIGHTS, tensors, verdict.architecture)
         return {
             "location": found.location if found else None,
@@ -117,7 +120,7 @@ def weights_step(folder: Folder, request: Request) -> Made:
             "epoch": found.epoch if found else None,
             "dtypes": dtypes,
             **verdict.as_json(),
-            "claims": [asdict(finding) for finding in audit_by_file(config, verdict)] if found else [],
+            "claims": claims,
         }
 
     inputs = {"checkpoint": request.checkpoint_sha256} if request.checkpoint_sha256 else {}

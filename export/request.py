@@ -13,6 +13,7 @@ from export.errors import BadInput
 from export.parity import BUDGETS
 
 PRECISIONS = tuple(BUDGETS)
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,16 @@ class Request:
     plan: EnginePlan = field(default_factory=EnginePlan)
 
     def __post_init__(self) -> None:
-        if self.strict and self.checkpoint is None:
+        if self.strict and self.origin != "checkpoint":
             do = f"name one, or put one into weights/ as {' or '.join(self.config.files) or 'the configuration says'}"
             raise BadInput("--strict needs a checkpoint to judge", "none", do)
 
     @property
-    def origin(self) -> Literal["checkpoint", "stand-in"]:
+    def origin(self) -> Literal["checkpoint", "demo", "stand-in"]:
         """Where the weights come from."""
-        return "checkpoint" if self.checkpoint else "stand-in"
+        if self.checkpoint is None:
+            return "stand-in"
+        return "demo" if self.checkpoint == demo_checkpoint(self.config) else "checkpoint"
 
     @cached_property
     def checkpoint_sha256(self) -> str | None:
@@ -60,6 +63,12 @@ def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:
             if path.exists() or path.is_symlink():
                 return path
     return None
+
+
+def demo_checkpoint(config: ModelConfig) -> Path | None:
+    """The model's checkpoint that was trained on drawn figures, if it has one."""
+    path = PROJECT / config.demo if config.demo else None
+    return path if path and path.is_file() else None
 
 
 def require_plain_paths(*paths: Path) -> None:

@@ -8,6 +8,13 @@ from export.steps import Folder, version
 TOOLS = ("torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime-gpu", "onnxruntime", "tensorrt", "tensorrt-rtx")
 
 
+def path_of_weights(request: Request) -> str | None:
+    """Where the checkpoint lies; the project's own within its repository, since that is where it is looked for."""
+    if request.origin == "demo":
+        return request.config.demo
+    return str(request.checkpoint) if request.checkpoint else None
+
+
 def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifest:
     """Every artefact, every judgement, and what could not be made."""
     weights = exported.weights.result
@@ -55,7 +62,7 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
         model=request.config.name,
         weights=Weights(
             origin=request.origin,
-            path=str(request.checkpoint) if request.checkpoint else None,
+            path=path_of_weights(request),
             sha256=source_sha256(request, exported.weights),
             container=weights["container"],
             location=weights["location"],

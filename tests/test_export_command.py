@@ -319,6 +319,19 @@ def test_an_engine_s_plan_can_be_chosen(place: Path) -> None:
         assert_three_parts(convnextpose("export", "tiny.yaml", *wrong, cwd=place), 2)
 
 
+def test_the_demo_checkpoint_serves_where_there_is_no_other_and_is_called_so(place: Path) -> None:
+    run = convnextpose("export", "XS-atto", cwd=place)
+    assert run.returncode == 0, run.stderr
+    assert "weights: demo" in run.stderr
+    assert "weights: demo" in next(line for line in run.stdout.splitlines() if line.startswith("Parity"))
+    made = read_manifest(place / "build/XS-atto/manifest.json")
+    assert (made.weights.origin, made.weights.path) == ("demo", "demo/XS-atto-demo.pth")
+    assert made.weights.dtypes == ["float16"]
+    assert not [row.field for row in made.verdict if not row.agrees]
+    assert [p["outcome"] for p in made.parity] == ["pass"]
+    assert_three_parts(convnextpose("export", "XS-atto", "--strict", cwd=place), 2)
+
+
 def test_what_cannot_be_judged_or_written_is_refused_at_once(place: Path) -> None:
     assert_three_parts(convnextpose("export", "tiny.yaml", "--strict", cwd=place), 2)
     (place / "weights").mkdir()
