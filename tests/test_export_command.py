@@ -220,7 +220,8 @@ def test_ctrl_c_at_any_step_leaves_no_half_file(place: Path, during: str) -> Non
     run = interrupted(place, during, signal.SIGINT)
     if run.returncode == 0:
         pytest.skip("the step was over before the signal came")
-    assert run.returncode == 130, run.stderr
+    # Python ends itself by the signal, which a shell calls 130 as well, if it came while a library was being imported.
+    assert run.returncode in (130, -signal.SIGINT), run.stderr
     assert "Traceback" not in run.stderr
     assert "interrupted" in run.stderr
     assert not list((place / "build").rglob(PARTIAL_PREFIX + "*"))
