@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.machine import cpu_name
 from demo.accuracy import HELD_OUT_FIGURES, Accuracy, held_out_accuracy
 from demo.data import normalised, training_batch
 from demo.training import Trainer
@@ -155,7 +156,7 @@ def record(
         },
         "held_out": asdict(accuracy),
         "held_out_before_rounding_mpjpe_mm": unrounded.mpjpe_mm,
-        "machine": {"cpu": _cpu(), "threads": torch.get_num_threads(), "system": platform.system()},
+        "machine": {"cpu": cpu_name(), "threads": torch.get_num_threads(), "system": platform.system()},
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -163,13 +164,3 @@ def record(
             "opencv": cv2.__version__,
         },
     }
-
-
-def _cpu() -> str:
-    """What the processor calls itself, where the system says so."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.machine()

@@ -181,7 +181,7 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, preci
 
         from export.onnx_graph import read_metadata, run_onnx
         from export.parity import judge, worst_of
-        from export.pose import Volume
+        from export.pose import Volume, normalise
 
         about = read_metadata(folder.path / path)
         volume = Volume(about["heatmap_size"], about["depth_dim"], about["input_size"])
@@ -191,7 +191,7 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, preci
         judged = {}
         for batch in PARITY_BATCHES:
             progress(f"batch {batch}", PARITY_BATCHES.index(batch) / len(PARITY_BATCHES))
-            candidate = run_onnx(folder.path / path, _normalised(images), batch)
+            candidate = run_onnx(folder.path / path, normalise(images), batch)
             judged[batch] = judge(truth_joints, reference_joints, candidate, volume, BUDGETS[precision])
         batch, worst = worst_of(judged)
         result = {
@@ -263,12 +263,6 @@ def parity_images(size: int) -> Any:
     from export.drawings import drawn_images
 
     return drawn_images(PARITY_IMAGES, size, PARITY_SEED)
-
-
-def _normalised(images: Any) -> Any:
-    from export.pose import normalise
-
-    return normalise(images)
 
 
 def _input(made: Made, name: str) -> dict[str, str]:

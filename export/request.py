@@ -37,7 +37,8 @@ class Request:
         """Where the weights come from."""
         if self.checkpoint is None:
             return "stand-in"
-        return "demo" if self.checkpoint == demo_checkpoint(self.config) else "checkpoint"
+        demo = demo_checkpoint(self.config)
+        return "demo" if demo and self.checkpoint.absolute() == demo else "checkpoint"
 
     @cached_property
     def checkpoint_sha256(self) -> str | None:
