@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.painting import paint
-from export.pose import Box, Camera, Volume, crop_to_image, enlarged, image_to_crop
+from export.pose import Box, Camera, Volume, enlarged, image_to_crop, locate
 from export.skeleton import Array, random_joints
 
 TRAIN_SEED = 1_906
@@ -70,8 +70,7 @@ class Figure:
         evaluation takes them from its annotations.
         """
         volume = Volume(heatmap_size, depth_dim, CROP_SIZE)
-        image_px = crop_to_image(volume.crop_pixels(bins), self.box, CROP_SIZE)
-        joints = self.camera.back_project(image_px, volume.relative_depth_mm(bins) + self.root_depth_mm)
+        joints = locate(bins, volume, self.box, self.camera, self.root_depth_mm)
         relative: Array = joints - joints[0]
         return relative
 

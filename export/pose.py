@@ -89,6 +89,12 @@ class Volume:
         return turned
 
 
+def locate(bins: Array, volume: Volume, box: Box, camera: Camera, root_depth_mm: float) -> Array:
+    """(..., J, 3) bins of a crop at ``box`` → camera coordinates in mm, given how far away the root joint is."""
+    image_px = crop_to_image(volume.crop_pixels(bins), box, volume.input_size)
+    return camera.back_project(image_px, volume.relative_depth_mm(bins) + root_depth_mm)
+
+
 def normalise(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(N, S, S, 3) RGB pixels in 0..255 → (N, 3, S, S) float32 network input."""
     planes = images.astype(np.float32).transpose(0, 3, 1, 2)

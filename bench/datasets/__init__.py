@@ -1,0 +1,1 @@
+"""Annotated images behind one small protocol, one source a file."""

@@ -1,0 +1,66 @@
+"""What accuracy is measured on: people cut out of images, and what is true of them."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.joint_sets import JointSet
+from export.pose import Array, Box, Camera
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One person in one image."""
+
+    name: str
+    """Names the image (and the person) in messages: a path within the dataset, or a number."""
+    group: str | None
+    """What a table may be split by: the action."""
+    crop: NDArray[np.uint8]
+    """(S, S, 3) RGB, pixels 0..255, cut out as ``export.pose.crop`` does it."""
+    box: Box
+    """The crop's place in the image."""
+    joints_px: Array
+    """(J, 2) true x, y in pixels of the *image*."""
+    joints_mm: Array | None
+    """(J, 3) true joints relative to the root joint, in the camera's axes; None where only pixels are annotated."""
+    annotated: NDArray[np.bool_]
+    """(J,) which joints the annotation speaks of."""
+    camera: Camera | None
+    root_depth_mm: float | None
+    """Depth that the root joint is given when a prediction is located; both are None where ``joints_mm`` is."""
+
+
+class Dataset(Protocol):
+    """Samples by number, so that a run can stop and go on; nothing is kept of a sample that was given away."""
+
+    name: str
+    """As a table says it: ``Human3.6M, protocol 2``."""
+    joint_set: JointSet
+    """What a network must speak of to be judged on it."""
+    counted: tuple[int, ...]
+    """Joints over which errors are averaged."""
+    root: int
+    """The joint that predictions and truth are aligned at."""
+    mirrors: bool
+    """Whether a mirrored image is again one of a person as they are found in it."""
+    flip: bool
+    """Whether the released evaluation averages over the mirrored image."""
+    published: str | None
+    """The field of a configuration's claims that holds the published figure for this dataset."""
+    identity: dict[str, Any]
+    """Plain data on which the samples depend: a run on another identity is another run."""
+    notes: tuple[str, ...]
+    """What a user must be told: images that are missing, people that were left out."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def sample(self, index: int) -> Sample:
+        """Number ``index``; may be called from several threads.
+
+        Raises:
+            BadInput: the image cannot be read.
+        """
