@@ -39,8 +39,8 @@ def measure(weights: Path, onnx: Path, precision: str, progress: Progress) -> di
     """The table as plain data."""
     import torch
 
+    from bench.backends.onnx_runtime import onnx_runtime_session
     from bench.interleaved import protocol, speed_up, take_turns
-    from bench.sessions import onnx_runtime_session
     from export.drawings import PARITY_SEED, drawn_images
     from export.interface import INPUT
     from export.pose import normalise

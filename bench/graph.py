@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench.backends.onnx_runtime import onnx_runtime_session
 from bench.interleaved import protocol, speed_up, take_turns
 from bench.machine import machine
-from bench.sessions import onnx_runtime_session
 from export.config import load_config
 from export.progress import Progress
 

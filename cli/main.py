@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import bench_graph, claims, export, inspect
+from cli import bench_graph, claims, demo, export, inspect, predict
 from export.errors import Failure
 
 app = typer.Typer(
@@ -17,6 +17,8 @@ app = typer.Typer(
 app.command("export")(export.command)
 app.command("inspect")(inspect.command)
 app.command("claims")(claims.command)
+app.command("predict")(predict.command)
+app.command("demo")(demo.command)
 app.command("bench-graph")(bench_graph.command)
 
 INTERRUPTED = 130

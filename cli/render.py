@@ -143,6 +143,29 @@ def claims(findings: Sequence[Mapping[str, Any]], title: str) -> None:
         out.print(shown)
 
 
+def prediction(record: Mapping[str, Any], picture: Path) -> None:
+    """Where the joints are, and where to look."""
+    true_mm = record["joints_camera_mm"] is not None
+    shown = table("joint", "x px", "y px", "x mm", "y mm", "z mm")
+    space = record["joints_camera_mm"] or record["joints_cube_mm"]
+    for name, flat, mm in zip(record["joint_names"], record["joints_image_px"], space, strict=True):
+        shown.add_row(name, *(f"{value:.1f}" for value in flat), *(f"{value:.0f}" for value in mm))
+    out.print(shown)
+    measure = "mm are the camera's" if true_mm else "mm are the cube's: true only if the crop is 2000 mm wide"
+    out.print(f"pixels are the photo's; {measure}")
+    out.print(f"picture: {escape(str(picture))}", soft_wrap=True)
+
+
+def prediction_notes(record: Mapping[str, Any]) -> None:
+    """What was done to the photo, and what looks wrong with it."""
+    for text in record["notes"]:
+        err.print(f"note: {escape(text)}", soft_wrap=True)
+    for text in record["warnings"]:
+        err.print(f"[yellow bold]warning:[/] {escape(text)}", soft_wrap=True)
+    if record["weights"]["origin"] != "checkpoint":
+        err.print(f"[yellow bold]weights: {record['weights']['origin']}[/] — what is seen says nothing about people")
+
+
 def _origin(manifest: Manifest) -> str:
     origin = manifest.weights.origin
     return f"  [yellow]weights: {origin}[/]" if origin != "checkpoint" else ""

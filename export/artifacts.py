@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from export.errors import BadInput
 
 PARTIAL_PREFIX = ".partial-"
@@ -99,6 +102,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON; NaN and infinity are refused, since JSON has neither."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write (H, W, 3) RGB to ``path`` as PNG, whole."""
+    import cv2
+
+    _, encoded = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))
+    with whole_file(path) as partial:
+        partial.write_bytes(encoded.tobytes())
 
 
 def sweep_partials(folder: Path) -> None:

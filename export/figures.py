@@ -85,6 +85,9 @@ class Scene:
     """x, y, width, height of the figure's outline in pixels, neither clipped nor enlarged."""
     joints_px: Array
     """(18, 2) x, y in pixels of the image."""
+    joints_mm: Array
+    """(18, 3) in the camera's coordinates."""
+    camera: Camera
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +138,7 @@ def draw_scene(seed: int, index: int) -> Scene:
     subject = _random_subject(rng)
     image = paint(rng, IMAGE_SIZE, subject.image_px, subject.joints_mm[:, 2], subject.px_per_mm)
     person_box = outline_box(subject.image_px, FIGURE_MARGIN_MM * subject.px_per_mm)
-    return Scene(image, person_box, subject.image_px)
+    return Scene(image, person_box, subject.image_px, subject.joints_mm + subject.root_mm, subject.camera)
 
 
 def _random_subject(rng: np.random.Generator) -> _Subject:

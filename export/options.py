@@ -1,5 +1,6 @@
 """What the command line may say about a checkpoint: ``--set`` and ``--strict``."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,21 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, int]:
         if overrides.setdefault(field, int(text)) != int(text):
             raise BadInput(f"--set {field} is given twice", setting, "give one value")
     return overrides
+
+
+def parse_numbers(option: str, form: str, text: str) -> tuple[float, ...]:
+    """``("--bbox", "X,Y,W,H", "10,20,300,400")`` → ``(10.0, 20.0, 300.0, 400.0)``.
+
+    Raises:
+        BadInput: not as many finite numbers as ``form`` names.
+    """
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != len(form.split(",")) or not all(map(math.isfinite, numbers)):
+        raise BadInput(f"{option} needs {len(form.split(','))} numbers", text or "nothing", f"give {form}")
+    return numbers
 
 
 def parse_plan(batches: str, targets: str | None, workspace_mib: int) -> EnginePlan:

@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from bench.backends.onnx_runtime import onnx_runtime_session
 from bench.interleaved import Timing, speed_up, take_turns
-from bench.sessions import onnx_runtime_session
 from export.deploy import deploy
 from export.network import build_network
 from export.onnx_graph import export_onnx

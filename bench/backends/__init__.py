@@ -1,0 +1,1 @@
+"""What can run an exported model, one runtime a file, behind one small protocol."""

@@ -1,0 +1,44 @@
+"""The network as released, in PyTorch FP32 on the CPU: the reference that all else is compared with."""
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bench.backends.protocol import Joints
+from bench.machine import usable_cores
+
+
+class PyTorchReference:
+    """Not rewritten, not converted."""
+
+    runtime = "pytorch"
+    precision = "fp32"
+    takes_pixels = False
+
+    def __init__(self, weights: Path, threads: int | None = None) -> None:
+        import torch
+
+        from export.weights_file import load_network
+
+        self.threads = threads or usable_cores()
+        torch.set_num_threads(self.threads)
+        self._network: Any = load_network(weights)
+
+    def run(self, images: NDArray[Any]) -> Joints:
+        """See ``Backend``."""
+        import torch
+
+        with torch.inference_mode():
+            joints: Joints = self._network(torch.from_numpy(images)).numpy()
+        return joints
+
+    def describe(self) -> str:
+        """See ``Backend``."""
+        import torch
+
+        return f"PyTorch {torch.__version__}, CPU, threads: {self.threads}"
+
+    def close(self) -> None:
+        """See ``Backend``."""
+        self._network = None

@@ -1,0 +1,65 @@
+"""``convnextpose predict``: what an exported model sees in a photo, to look at."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import AsJson, Runtime
+
+BBOX, CAMERA = "X,Y,W,H", "FX,FY,CX,CY"
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/XS-atto.")],
+    photo: Annotated[Path, typer.Argument(help="An image file.")],
+    bbox: Annotated[
+        str | None, typer.Option(metavar=BBOX, help="The person's box in pixels. Left out, the whole photo is taken.")
+    ] = None,
+    runtime: Runtime = "onnxruntime",
+    precision: Annotated[str, typer.Option(help="Which of the exported files is run.")] = "fp32",
+    flip: Annotated[bool, typer.Option("--flip", help="Take the mean with what is seen in the mirrored crop.")] = False,
+    camera: Annotated[
+        str | None, typer.Option(metavar=CAMERA, help="Intrinsics in pixels; with --root-depth they give true mm.")
+    ] = None,
+    root_depth: Annotated[float | None, typer.Option(metavar="MM", help="How far away the root joint is.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="The picture; by default in MODEL/predictions.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the pose on the photo and in space, and write it as JSON beside the picture."""
+    import json
+
+    from bench.exported import open_backend, read_export
+    from bench.picture import draw_prediction
+    from bench.prediction import predict, prediction_record
+    from cli import render
+    from export.artifacts import write_image, write_json
+    from export.errors import BadInput
+    from export.options import parse_numbers
+    from export.photo import read_photo
+    from export.pose import Camera
+
+    box = parse_numbers("--bbox", BBOX, bbox) if bbox is not None else None
+    lens = Camera(*parse_numbers("--camera", CAMERA, camera)) if camera is not None else None
+    if (lens is None) != (root_depth is None):
+        seen = "only --root-depth" if lens is None else "only --camera"
+        raise BadInput("true millimetres need camera and distance", seen, "give --camera and --root-depth, or neither")
+    exported = read_export(model)
+    picture = out or model / "predictions" / f"{photo.stem}-{precision}-{runtime}.png"
+    if picture.suffix != ".png":
+        raise BadInput("the picture is written as PNG", str(picture), "name a .png file with --out")
+    seen_photo = read_photo(photo)
+    backend = open_backend(exported, runtime, precision)
+    prediction = predict(exported, backend, seen_photo, box, flip=flip, camera=lens, root_depth_mm=root_depth)
+    record = prediction_record(exported, backend, photo, seen_photo, box, prediction)
+
+    title = [f"{record['model']} {precision}, {runtime}, weights: {record['weights']['origin']}"]
+    write_image(picture, draw_prediction(seen_photo, prediction, title))
+    write_json(picture.with_suffix(".json"), record)
+    render.prediction_notes(record)
+    if as_json:
+        print(json.dumps(record, indent=2))
+    else:
+        render.prediction(record, picture)
