@@ -7,27 +7,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.backends.protocol import Backend
+from bench.exported import ExportFolder
+from export.errors import BadInput
 from export.pose import Array, Volume, normalise
 
 
-def network_input(backend: Backend, crops: NDArray[np.uint8]) -> NDArray[Any]:
-    """(N, S, S, 3) RGB → what ``backend`` is to be given."""
-    return np.ascontiguousarray(crops) if backend.takes_pixels else normalise(crops)
-
-
-def joints_in(
-    crops: NDArray[np.uint8], backend: Backend, volume: Volume, flip_pairs: Sequence[tuple[int, int]] | None = None
+def run_network(
+    backend: Backend,
+    crops: NDArray[np.uint8],
+    volume: Volume,
+    flip_pairs: Sequence[tuple[int, int]] | None = None,
+    inputs: dict[tuple[bool, bool], NDArray[Any]] | None = None,
 ) -> Array:
-    """(N, S, S, 3) RGB → (N, J, 3) bins; with ``flip_pairs`` the mean with what is seen in the mirrored crops.
+    """(N, S, S, 3) RGB → (N, J, 3) bins.
 
-    That mean is what the released evaluation takes.
+    Args:
+        backend: what runs the model.
+        crops: as ``export.pose.crop`` makes them.
+        volume: the model's.
+        flip_pairs: given, the mean with what is seen in the mirrored crops is taken, as the released evaluation does.
+        inputs: what was prepared of these crops already for another backend; added to.
     """
-    joints = _run(backend, crops)
+    inputs = {} if inputs is None else inputs
+
+    def run(mirrored: bool) -> Array:
+        key = backend.takes_pixels, mirrored
+        if key not in inputs:
+            pixels = np.ascontiguousarray(crops[:, :, ::-1] if mirrored else crops)
+            inputs[key] = pixels if backend.takes_pixels else normalise(pixels)
+        return backend.run(inputs[key]).astype(np.float64)
+
+    joints = run(False)
     if flip_pairs is None:
         return joints
-    mirrored = volume.mirrored(_run(backend, crops[:, :, ::-1]), flip_pairs)
-    return np.asarray((joints + mirrored) / 2)
+    return np.asarray((joints + volume.mirrored(run(True), flip_pairs)) / 2)
 
 
-def _run(backend: Backend, crops: NDArray[np.uint8]) -> Array:
-    return backend.run(network_input(backend, crops)).astype(np.float64)
+def require_mirrors(exported: ExportFolder) -> None:
+    """See that averaging over mirrored images makes sense for this model.
+
+    Raises:
+        BadInput: its joints have no left and right, or it was trained on figures whose colours tell the side.
+    """
+    do = "leave --flip away"
+    if exported.manifest.weights.origin == "demo":
+        raise BadInput("mirroring makes no sense", "the demo checkpoint's figures have a colour for each side", do)
+    if not exported.joint_set.mirror_pairs:
+        raise BadInput("mirroring makes no sense", f"{exported.joint_set.name}: left and right are not known", do)

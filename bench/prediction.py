@@ -9,8 +9,8 @@ import numpy as np
 
 from bench.backends.protocol import Backend
 from bench.exported import ExportFolder
-from bench.inference import joints_in
-from export.errors import BadInput, CheckFailed
+from bench.inference import require_mirrors, run_network
+from export.errors import CheckFailed
 from export.joint_sets import JointSet
 from export.photo import Photo
 from export.pose import CUBE_MM, Array, Box, Camera, crop, crop_box, crop_to_image, locate
@@ -69,7 +69,7 @@ def predict(
     box = crop_box(person_box or (0, 0, width, height), width, height)
     volume, joints = exported.volume, exported.joint_set
     crops = crop(photo.image, box, volume.input_size)[None]
-    bins = joints_in(crops, backend, volume, joints.mirror_pairs if flip else None)[0]
+    bins = run_network(backend, crops, volume, joints.mirror_pairs if flip else None)[0]
     if not np.isfinite(bins).all():
         seen = f"{int((~np.isfinite(bins)).sum())} of {bins.size} values are not finite"
         raise CheckFailed(f"the {backend.precision} model computes no pose", seen, "do not ship it")
@@ -84,19 +84,6 @@ def predict(
         cube_mm=bins * volume.bin_mm - CUBE_MM / 2,
         camera_mm=camera_mm,
     )
-
-
-def require_mirrors(exported: ExportFolder) -> None:
-    """See that averaging over mirrored images makes sense for this model.
-
-    Raises:
-        BadInput: its joints have no left and right, or it was trained on figures whose colours tell the side.
-    """
-    do = "leave --flip away"
-    if exported.manifest.weights.origin == "demo":
-        raise BadInput("mirroring makes no sense", "the demo checkpoint's figures have a colour for each side", do)
-    if not exported.joint_set.mirror_pairs:
-        raise BadInput("mirroring makes no sense", f"{exported.joint_set.name}: left and right are not known", do)
 
 
 def prediction_record(

@@ -166,6 +166,58 @@ def prediction_notes(record: Mapping[str, Any]) -> None:
         err.print(f"[yellow bold]weights: {record['weights']['origin']}[/] — what is seen says nothing about people")
 
 
+def dataset_notes(notes: Sequence[str], done: int, total: int) -> None:
+    """What a user must know of a dataset, and where a run goes on."""
+    for text in notes:
+        err.print(f"note: {escape(text)}", soft_wrap=True)
+    if done:
+        err.print(f"going on after {done} of {total} samples, which an earlier run has done")
+
+
+def accuracy(record: Mapping[str, Any], report: Path) -> None:
+    """Every model's errors, per joint and per group."""
+    rows, data, origin = record["contenders"], record["dataset"], record["weights"]["origin"]
+    mark = f"  [yellow]weights: {origin}[/]" if origin != "checkpoint" else ""
+    shown = table("model", "precision", "MPJPE mm", "PA-MPJPE mm", "error px", "price mm [95 %]", "drift mm mean, max")
+    for row in rows:
+        price, drift = row["price_mm"], row["drift_mm"]
+        interval = f"{price['mean']:+.3f} \\[{price['low']:+.3f}, {price['high']:+.3f}]" if price else "–"
+        apart = "–" if drift["mean"] is None else f"{_number(drift['mean'])}, {_number(drift['max'])}"
+        errors = (_shown(row[name]) for name in ("mpjpe_mm", "pa_mpjpe_mm", "error_px"))
+        shown.add_row(row["runtime"], row["precision"], *errors, interval, apart)
+    for claim in record["published"]:
+        field, figure = next(item for item in claim.items() if item[0] != "source")
+        cells = {"mpjpe_mm": "–", "pa_mpjpe_mm": "–"} | {field: figure}
+        shown.add_row(f"published ({claim['source']})", "–", *cells.values(), "–", "–", "–")
+    flip = ", averaged over mirrored images" if record["flip"] else ""
+    out.print(f"\n[bold]Accuracy[/] of {record['model']}, {data['samples']} samples of {data['name']}{flip}{mark}")
+    out.print(shown)
+    _by_part("joint", record["counted_joints"], rows, lambda row, name: _of_joint(record, row, name))
+    groups = sorted({group for row in rows for group in row["groups"]})
+    _by_part("action", groups, rows, lambda row, group: row["groups"][group]["mpjpe_mm"])
+    busy = sum(row["seconds"] for row in rows) / record["seconds"]
+    out.print(f"{record['samples_per_s']:.1f} samples a second; {busy:.0%} of the time in the models")
+    out.print(f"everything about it: {escape(str(report))}", soft_wrap=True)
+
+
+def _by_part(title: str, parts: Sequence[str], rows: Sequence[Mapping[str, Any]], value: Any) -> None:
+    if not parts:
+        return
+    shown = table(f"MPJPE mm by {title}", *(f"{row['runtime']} {row['precision']}" for row in rows))
+    for part in parts:
+        shown.add_row(escape(part), *(_shown(value(row, part)) for row in rows))
+    out.print(shown)
+
+
+def _of_joint(record: Mapping[str, Any], row: Mapping[str, Any], name: str) -> float | None:
+    errors = row["joints"]["mpjpe_mm"]
+    return errors[record["joint_names"].index(name)] if errors else None
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
 def _origin(manifest: Manifest) -> str:
     origin = manifest.weights.origin
     return f"  [yellow]weights: {origin}[/]" if origin != "checkpoint" else ""

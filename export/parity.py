@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import BadInput, CheckFailed, Inconclusive
+from export.plain import finite_or_none
 from export.pose import Volume
 
 Joints = NDArray[np.floating[Any]]
@@ -89,7 +90,7 @@ class Parity:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; a distance that is not finite is written as null."""
-        return dict(_finite_or_none(asdict(self)))
+        return dict(finite_or_none(asdict(self)))
 
 
 def millimetres(truth: Joints, candidate: Joints, volume: Volume) -> NDArray[np.float64]:
@@ -194,11 +195,3 @@ def _decide(candidate: Distance, reference: Distance, seen: Signal, budget: Budg
         if allowed is not None and not own <= allowed:
             return "fail", f"{name} distance {own:.3g} mm, allowed {allowed:.3g} {unit}"
     return "pass", f"max distance {candidate.max_mm:.3g} mm, the FP32 reference's own {reference.max_mm:.3g} mm"
-
-
-def _finite_or_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _finite_or_none(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_finite_or_none(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,51 @@
+"""Drawn figures as a dataset: always at hand, and true to the last digit."""
+
+from typing import Any
+
+import numpy as np
+
+from bench.datasets.protocol import Sample
+from export.errors import BadInput
+from export.figures import CROP_SIZE, EVALUATION_SEED, draw_figure
+from export.joint_sets import HUMAN36M
+from export.pose import crop_to_image
+
+
+class DrawnFigures:
+    """Figures of the evaluation's seed, which no training has seen."""
+
+    joint_set = HUMAN36M
+    counted = tuple(j for j, name in enumerate(HUMAN36M.joints) if name != "Thorax")
+    root = 0
+    mirrors = False
+    """A mirrored figure has its colours on the wrong sides."""
+    flip = False
+    published: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, count: int, input_size: int) -> None:
+        if input_size != CROP_SIZE:
+            do = "evaluate on a dataset of photographs"
+            raise BadInput(f"figures are drawn {CROP_SIZE} pixels large", f"the model takes {input_size}", do)
+        self.name = "drawn figures"
+        self.count = count
+        self.identity: dict[str, Any] = {"dataset": self.name, "seed": EVALUATION_SEED, "count": count}
+
+    def __len__(self) -> int:
+        """See ``Dataset``."""
+        return self.count
+
+    def sample(self, index: int) -> Sample:
+        """See ``Dataset``."""
+        figure = draw_figure(EVALUATION_SEED, index)
+        return Sample(
+            name=f"figure {index}",
+            group=None,
+            crop=figure.image,
+            box=figure.box,
+            joints_px=crop_to_image(figure.joints_px, figure.box, CROP_SIZE),
+            joints_mm=figure.joints_mm,
+            annotated=np.ones(len(figure.joints_mm), bool),
+            camera=figure.camera,
+            root_depth_mm=figure.root_depth_mm,
+        )

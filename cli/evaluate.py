@@ -1,0 +1,63 @@
+"""``convnextpose evaluate``: how far an exported model is from the truth, and what its precision costs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import AsJson
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/XS-atto.")],
+    dataset: Annotated[str, typer.Option(help="drawn, coco, human36m or mupots.")] = "drawn",
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the dataset lies; drawn needs none.")] = None,
+    protocol: Annotated[int, typer.Option(help="Of human36m: 1 or 2.")] = 2,
+    count: Annotated[int, typer.Option(min=1, help="How many figures are drawn.")] = 1024,
+    precision: Annotated[
+        str | None, typer.Option(metavar="fp32,fp16", help="Which of the exported files; by default all of them.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Images at a time.")] = 16,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Average over mirrored images; by default as released.")
+    ] = None,
+    reference: Annotated[bool, typer.Option(help="Run the PyTorch reference beside them.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """MPJPE and PA-MPJPE of every exported precision and of the reference, on the same images."""
+    import json
+
+    from bench.accuracy import accuracy_record, require_finite, run_key
+    from bench.contenders import open_contenders
+    from bench.datasets.choice import open_dataset, report_name
+    from bench.evaluation import Run, evaluate, require_fitting
+    from bench.exported import read_export
+    from cli import render
+    from cli.console import ConsoleNarrator
+    from export.artifacts import require_writable, write_json
+
+    exported = read_export(model)
+    images = open_dataset(dataset, data, protocol, count, exported)
+    mirrored = images.flip if flip is None else flip
+    require_fitting(exported, images, flip=mirrored)
+    folder = model / "accuracy"
+    require_writable(folder)
+    contenders = open_contenders(exported, precision, reference=reference)
+    name = report_name(dataset, protocol, mirrored)
+    run = Run(run_key(exported, images, contenders, mirrored), folder / f".{name}.npz")
+    run.resume(contenders)
+    render.dataset_notes(images.notes, run.done, len(images))
+    narrator = ConsoleNarrator()
+    try:
+        evaluate(exported, images, contenders, run, batch=batch, flip=mirrored, progress=narrator.listener(images.name))
+    finally:
+        narrator.stop()
+    record = accuracy_record(exported, images, contenders, run, flip=mirrored)
+    report = folder / f"{name}.json"
+    write_json(report, record)
+    run.forget()
+    if as_json:
+        print(json.dumps(record, indent=2))
+    else:
+        render.accuracy(record, report)
+    require_finite(record)

@@ -1,0 +1,22 @@
+"""Plain data, as JSON has it: there is no NaN in it, and no infinity."""
+
+import math
+from typing import Any
+
+
+def finite_or_none(value: Any) -> Any:
+    """A copy in which a float that is not finite is None; tuples become lists."""
+    if isinstance(value, dict):
+        return {k: finite_or_none(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [finite_or_none(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def all_finite(value: Any) -> bool:
+    """Whether no number in it is NaN or infinite."""
+    if isinstance(value, dict):
+        return all(map(all_finite, value.values()))
+    if isinstance(value, (tuple, list)):
+        return all(map(all_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
