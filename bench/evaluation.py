@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Run:
 
     def resume(self, contenders: Sequence[Contender]) -> None:
         """Take up the sums of a run that was stopped, if they are of this key."""
-        with suppress(OSError, ValueError, KeyError), np.load(self.state) as saved:
+        with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(self.state) as saved:
             header = json.loads(str(saved["header"]))
             if header["key"] != self.key:
                 return

@@ -1,0 +1,30 @@
+"""Image files of every kind, for tests to read."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+ROTATE_90_CLOCKWISE_TO_VIEW = 6
+"""EXIF: what the camera stored must be turned so to be seen upright."""
+
+
+def write_rgb(path: Path, image: NDArray[Any], *options: int) -> Path:
+    """Write (H, W, 3) RGB of any type that the format takes."""
+    assert cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]), options)
+    return path
+
+
+def write_rotated_jpeg(path: Path, upright: NDArray[np.uint8]) -> Path:
+    """A JPEG whose pixels lie on their side, and whose EXIF says so."""
+    stored = np.rot90(upright, k=1)
+    write_rgb(path, stored, cv2.IMWRITE_JPEG_QUALITY, 100)
+    entry = struct.pack("<HHIHH", 0x0112, 3, 1, ROTATE_90_CLOCKWISE_TO_VIEW, 0)
+    tiff = b"II*\0" + struct.pack("<IH", 8, 1) + entry + struct.pack("<I", 0)
+    body = b"Exif\0\0" + tiff
+    jpeg = path.read_bytes()
+    path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:])
+    return path

@@ -1,0 +1,221 @@
+"""A photo in, a pose out: from an exported folder, as users call it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.exported import read_export
+from bench.inference import run_network
+from bench.picture import HEIGHT, draw_prediction
+from bench.prediction import predict
+from export.errors import CheckFailed
+from export.figures import EVALUATION_SEED, Scene, draw_scene
+from export.joint_sets import HUMAN36M, joint_set
+from export.photo import Photo
+from export.pose import Array, Volume
+from tests.command_line import ROOT, assert_three_parts, convnextpose_here
+from tests.photos import write_rgb, write_rotated_jpeg
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+NEAR_PX = 12.0
+"""The demo checkpoint is a few pixels off in these images, whose figures are 300 pixels large."""
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return draw_scene(EVALUATION_SEED, 4)
+
+
+def box_of(scene: Scene) -> str:
+    return ",".join(f"{value:.1f}" for value in scene.person_box)
+
+
+@pytest.fixture
+def place(tmp_path: Path, demo_export: Path, scene: Scene) -> Path:
+    """The export, linked, and a photo."""
+    model = tmp_path / "model"
+    shutil.copytree(demo_export, model, copy_function=lambda a, b: Path(b).hardlink_to(a))
+    write_rgb(tmp_path / "photo.png", scene.image)
+    return tmp_path
+
+
+@pytest.fixture
+def call(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    return lambda *args: convnextpose_here(monkeypatch, capsys, "predict", *args, cwd=place)
+
+
+def record_of(place: Path, name: str = "photo-fp32-onnxruntime") -> dict[str, Any]:
+    return dict(json.loads((place / f"model/predictions/{name}.json").read_text()))
+
+
+def off_px(record: dict[str, Any], truth: Array) -> float:
+    return float(np.linalg.norm(np.array(record["joints_image_px"]) - truth, axis=1).mean())
+
+
+def test_the_skeleton_lies_on_the_figure(call: Call, place: Path, scene: Scene) -> None:
+    run = call("model", "photo.png", "--bbox", box_of(scene))
+    assert run.returncode == 0, run.stderr
+    record = record_of(place)
+    assert off_px(record, scene.joints_px) < NEAR_PX
+    assert record["schema_version"] == "1.0"
+    assert record["joint_names"] == list(HUMAN36M.joints)
+    assert record["weights"]["origin"] == "demo"
+    assert record["joints_camera_mm"] is None
+    assert "says nothing about people" in run.stderr
+    picture = cv2.imread(str(place / "model/predictions/photo-fp32-onnxruntime.png"), cv2.IMREAD_COLOR_RGB)
+    assert picture is not None
+    assert picture.shape == (HEIGHT, HEIGHT * 3 // 2, 3)
+
+
+def test_onnx_runtime_needs_no_torch(place: Path, scene: Scene) -> None:
+    """That is what makes it quick."""
+    code = (
+        "import sys; from cli.main import run\n"
+        f"sys.argv = ['convnextpose', 'predict', 'model', 'photo.png', '--bbox', '{box_of(scene)}']\n"
+        "try: run()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "assert not {'torch', 'onnx', 'scipy'} & sys.modules.keys()\n"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, check=True, capture_output=True)
+
+
+def test_known_camera_and_distance_give_true_millimetres(call: Call, place: Path, scene: Scene) -> None:
+    lens = scene.camera
+    depth = scene.joints_mm[0, 2]
+    options = ("--camera", f"{lens.fx},{lens.fy},{lens.cx},{lens.cy}", "--root-depth", depth)
+    assert call("model", "photo.png", "--bbox", box_of(scene), *options).returncode == 0
+    seen = np.array(record_of(place)["joints_camera_mm"])
+    assert np.linalg.norm(seen - scene.joints_mm, axis=1).mean() < 80
+
+
+def test_the_reference_sees_the_same(call: Call, place: Path, scene: Scene) -> None:
+    assert call("model", "photo.png", "--bbox", box_of(scene)).returncode == 0
+    assert call("model", "photo.png", "--bbox", box_of(scene), "--runtime", "pytorch").returncode == 0
+    by_onnx, by_torch = record_of(place), record_of(place, "photo-fp32-pytorch")
+    np.testing.assert_allclose(by_onnx["joints_image_px"], by_torch["joints_image_px"], atol=0.01)
+
+
+def test_without_a_box_the_whole_photo_is_taken_and_that_is_said(call: Call, place: Path, scene: Scene) -> None:
+    x, y, w, h = (round(value) for value in scene.person_box)
+    write_rgb(place / "person.png", scene.image[y : y + h, x : x + w])
+    run = call("model", "person.png")
+    assert run.returncode == 0
+    assert "no person's box was given" in run.stderr
+    assert off_px(record_of(place, "person-fp32-onnxruntime"), scene.joints_px - (x, y)) < NEAR_PX
+
+
+def test_a_rotated_jpeg_is_seen_upright(call: Call, place: Path, scene: Scene) -> None:
+    write_rotated_jpeg(place / "turned.jpg", scene.image)
+    assert call("model", "turned.jpg", "--bbox", box_of(scene)).returncode == 0
+    assert off_px(record_of(place, "turned-fp32-onnxruntime"), scene.joints_px) < NEAR_PX
+
+
+def test_pixels_divided_by_255_are_warned_of_and_spoil_the_pose(call: Call, place: Path, scene: Scene) -> None:
+    write_rgb(place / "scaled.tiff", (scene.image / 255).astype(np.float32))
+    run = call("model", "scaled.tiff", "--bbox", box_of(scene))
+    assert run.returncode == 0
+    assert "divided by 255" in run.stderr
+    record = record_of(place, "scaled-fp32-onnxruntime")
+    assert record["warnings"]
+    assert off_px(record, scene.joints_px) > 3 * NEAR_PX
+
+
+def test_json_on_stdout_is_the_file(call: Call, place: Path) -> None:
+    run = call("model", "photo.png", "--json")
+    assert json.loads(run.stdout) == record_of(place)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("model", "photo.png", "--bbox", "2000,10,50,50"),
+        ("model", "photo.png", "--bbox", "10,10,0,50"),
+        ("model", "photo.png", "--bbox", "10,10,50"),
+        ("model", "photo.png", "--bbox", "a,b,c,d"),
+        ("model", "photo.png", "--bbox", "nan,10,50,50"),
+        ("model", "photo.png", "--runtime", "abacus"),
+        ("model", "photo.png", "--precision", "fp8"),
+        ("model", "photo.png", "--runtime", "pytorch", "--precision", "fp16"),
+        ("model", "photo.png", "--camera", "1000,1000,500,500"),
+        ("model", "photo.png", "--root-depth", "3000"),
+        ("model", "photo.png", "--flip"),
+        ("model", "photo.png", "--out", "picture.jpg"),
+        ("model", "missing.png"),
+        ("model", "model/manifest.json"),
+        ("photo.png", "photo.png"),
+        ("nowhere", "photo.png"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(call: Call, place: Path, wrong: tuple[str, ...]) -> None:
+    before = sorted(place.rglob("*"))
+    assert_three_parts(call(*wrong), 2)
+    assert sorted(place.rglob("*")) == before
+
+
+def test_an_onnx_file_that_was_changed_is_refused(call: Call, place: Path) -> None:
+    path = place / "model/onnx/XS-atto-fp32.onnx"
+    changed = path.read_bytes() + b"\0"
+    path.unlink()  # a hard link: the export's own file stays
+    path.write_bytes(changed)
+    run = call("model", "photo.png")
+    assert_three_parts(run, 2)
+    assert "changed" in run.stderr
+
+
+class Told:
+    """A backend that says what it is told."""
+
+    runtime, precision, takes_pixels = "told", "fp32", False
+
+    def __init__(self, answer: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+        self.run = answer
+
+    def describe(self) -> str:
+        return "told"
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_model_that_says_nan_is_a_failed_check(demo_export: Path) -> None:
+    told = Told(lambda images: np.full((len(images), 18, 3), np.nan, np.float32))
+    photo = Photo(np.zeros((64, 64, 3), np.uint8), (), None)
+    with pytest.raises(CheckFailed):
+        predict(read_export(demo_export), told, photo)
+
+
+def test_flip_averaging_undoes_a_lean_to_one_side() -> None:
+    """A network that errs to the right of whatever it sees errs to the left in the mirrored crop."""
+    rng = np.random.default_rng(0)
+    truth, volume = rng.uniform(0, 31, (1, 18, 3)), Volume(32, 32, 256)
+    crops = rng.integers(0, 256, (1, 256, 256, 3), np.uint8)
+    lean = np.array([0.5, 0, 0])
+    answers = iter([truth + lean, volume.mirrored(truth, HUMAN36M.mirror_pairs) + lean])
+    seen: list[NDArray[Any]] = []
+
+    def answer(images: NDArray[Any]) -> NDArray[Any]:
+        seen.append(images)
+        return next(answers)
+
+    np.testing.assert_allclose(run_network(Told(answer), crops, volume, HUMAN36M.mirror_pairs), truth)
+    assert np.array_equal(seen[1], seen[0][..., ::-1])
+
+
+def test_joints_without_bones_and_tiny_photos_are_drawn_too(demo_export: Path) -> None:
+    exported = read_export(demo_export)
+    photo = Photo(np.full((5, 3, 3), 90, np.uint8), (), None)
+    told = Told(lambda images: np.full((len(images), 18, 3), 16, np.float32))
+    whole = predict(exported, told, photo)
+    few = {name: getattr(whole, name)[:5] for name in ("bins", "image_px", "cube_mm")}
+    picture = draw_prediction(photo, replace(whole, joint_set=joint_set(5), **few), ["a"])
+    assert picture.shape[0] == HEIGHT
