@@ -52,6 +52,14 @@ BUDGETS = {
         reason="only the order of operations differs from the reference; 0.1 mm is below any use of a pose, and the "
         "plain FP32 decode alone is off by up to 0.07 mm where a 64×64×64 volume is flat",
     ),
+    "int8": Budget(
+        max_mm=None,
+        mean_mm=5.0,
+        p99_mm=None,
+        reference_factor=None,
+        reason="a tenth of what the best published model is off; single joints may go wrong by more where two places "
+        "compete, which an average over images shows and a maximum does not",
+    ),
 }
 """One budget a precision, each with its reason. There is no other place for tolerances of parity."""
 

@@ -1,0 +1,82 @@
+"""From a placement to a plan that holds its budget: scales, sensitivities, and a greedy search."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.calibration import CalibrationSet, Images
+from export.fake_quant import simulate, stored_scale
+from export.int8_plan import Int8Plan, place
+from export.network import ConvNeXtPose
+from export.parity import BUDGETS, millimetres
+from export.pose import Volume
+from export.progress import Progress, silent
+from export.ranges import activation_scales
+from export.reference import run_reference
+
+SENSITIVITY_IMAGES = 8
+"""Enough to rank convolutions; each is run on all of them alone."""
+MARGIN = 0.8
+"""The share of the budget that the search may use: parity is judged on other images."""
+BATCH = 4
+
+Joints = NDArray[np.floating[Any]]
+
+
+def search_plan(network: ConvNeXtPose, calibration: CalibrationSet, progress: Progress = silent) -> Int8Plan:
+    """Quantise all that the placement allows; take out the most sensitive convolutions until the drift is small.
+
+    Drift is measured against the deploy network in FP32, on the calibration images. If even one quantised
+    convolution is too much, the plan ends with none: a network that is not quantised, and parity says what it is.
+    """
+    allowed_mm = MARGIN * (BUDGETS["int8"].mean_mm or 0.0)
+    volume = volume_of(network)
+    convs = place(network)
+    scales = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images, progress)
+    plan = Int8Plan(
+        convs=tuple(replace(c, activation_scale=stored_scale(scales[c.name])) if c.quantised else c for c in convs),
+        calibration=calibration.as_json(),
+    )
+    truth = run_reference(network, calibration.images, BATCH)
+    plan = _with_sensitivities(network, plan, calibration.images, truth, volume, progress)
+    worst_first = sorted(plan.quantised, key=lambda conv: -(conv.drift_alone_mm or 0.0))
+    said = []
+    for out in range(len(worst_first) + 1):
+        tried = plan.keeping((conv.name for conv in worst_first[:out]), "it costs most of what was left")
+        progress(f"search, {out} kept out")
+        drift = mean_drift(simulate(network, tried), calibration.images, truth, volume)
+        said.append(
+            f"{len(tried.quantised)} in int8: {drift:.3f} mm"
+            + (f", without {worst_first[out - 1].name}" if out else "")
+        )
+        if drift <= allowed_mm:
+            break
+    return replace(tried, drift_mm=drift, search=tuple(said))
+
+
+def mean_drift(network: ConvNeXtPose, images: Images, truth: Joints, volume: Volume) -> float:
+    """Mean distance from ``truth`` (N, J, 3) in mm."""
+    return float(millimetres(truth, run_reference(network, images, BATCH), volume).mean())
+
+
+def volume_of(network: ConvNeXtPose) -> Volume:
+    """What turns the network's bins into mm."""
+    architecture = network.architecture
+    return Volume(architecture.heatmap_size, architecture.depth_dim, architecture.input_size)
+
+
+def _with_sensitivities(
+    network: ConvNeXtPose, plan: Int8Plan, images: Images, truth: Joints, volume: Volume, progress: Progress
+) -> Int8Plan:
+    few, few_truth = images[:SENSITIVITY_IMAGES], truth[:SENSITIVITY_IMAGES]
+    alone: Mapping[str, float] = {}
+    alone = {}
+    for index, conv in enumerate(plan.quantised):
+        progress(f"{conv.name} alone", index / len(plan.quantised))
+        others = [other.name for other in plan.quantised if other is not conv]
+        alone[conv.name] = mean_drift(simulate(network, plan.keeping(others, "")), few, few_truth, volume)
+    convs = tuple(replace(conv, drift_alone_mm=alone.get(conv.name)) for conv in plan.convs)
+    return replace(plan, convs=convs)

@@ -1,0 +1,80 @@
+"""Int8 in the graph: explicit quantise and dequantise nodes around the convolutions of a plan.
+
+What TensorRT asks for (its explicit-quantisation rules): symmetric int8 with zero point 0, one scale a tensor for
+activations and one an output channel for weights, biases in float, nodes at the inputs of convolutions only. Scales
+have the type of the graph around them, since a dequantised tensor has the type of its scale.
+"""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from export.errors import CheckFailed
+from export.fake_quant import quantised_weights
+from export.int8_plan import Int8Plan
+
+NODE_SUFFIX = "/Conv"
+"""A convolution's node is called after its module."""
+
+
+def insert_int8(model: onnx.ModelProto, plan: Int8Plan) -> None:
+    """Quantise the plan's convolutions in ``model``, whose nodes are named by module.
+
+    Raises:
+        CheckFailed: a convolution of the plan is not in the graph, or is not as it was planned.
+    """
+    graph = model.graph
+    arrays = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = {node.name.removesuffix(NODE_SUFFIX): node for node in graph.node if node.op_type == "Conv"}
+    before: dict[str, list[onnx.NodeProto]] = {}
+    for placed in plan.quantised:
+        node = nodes.get(placed.name)
+        if node is None or node.input[1] not in arrays:
+            raise CheckFailed("the int8 plan does not fit the graph", placed.name, "this is a defect; report it")
+        weights = numpy_helper.to_array(arrays[node.input[1]])
+        assert placed.activation_scale is not None
+        dtype = weights.dtype
+        before[node.name] = _quantise(graph, node, weights, placed.activation_scale, dtype)
+    ordered = [part for node in graph.node for part in (*before.get(node.name, ()), node)]
+    del graph.node[:]
+    graph.node.extend(ordered)
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _quantise(
+    graph: onnx.GraphProto, node: onnx.NodeProto, weights: NDArray[Any], scale: float, dtype: np.dtype[Any]
+) -> list[onnx.NodeProto]:
+    """Rewire ``node``; returns the nodes that must stand before it."""
+    stem, source, weight = node.name.removesuffix(NODE_SUFFIX), node.input[0], node.input[1]
+    values, scales = quantised_weights(weights.astype(np.float32))
+    zeros = f"{stem}.zero_points"
+    constants = {
+        f"{stem}.input_scale": np.array(scale, dtype),
+        f"{stem}.input_zero_point": np.array(0, np.int8),
+        f"{weight}.int8": values,
+        f"{weight}.scales": scales.astype(dtype),
+        zeros: np.zeros(len(scales), np.int8),
+    }
+    graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+    pair = [f"{stem}.input_scale", f"{stem}.input_zero_point"]
+    made = [
+        onnx.helper.make_node("QuantizeLinear", [source, *pair], [f"{stem}.input_int8"], f"{stem}/QuantizeLinear"),
+        onnx.helper.make_node(
+            "DequantizeLinear", [f"{stem}.input_int8", *pair], [f"{stem}.input"], f"{stem}/DequantizeLinear"
+        ),
+        onnx.helper.make_node(
+            "DequantizeLinear",
+            [f"{weight}.int8", f"{weight}.scales", zeros],
+            [f"{weight}.dequantized"],
+            f"{stem}/DequantizeLinear_weight",
+            axis=0,
+        ),
+    ]
+    node.input[0], node.input[1] = f"{stem}.input", f"{weight}.dequantized"
+    return made

@@ -1,0 +1,309 @@
+"""Int8: calibration that is refused or believed, scales, placement, the graph, and the search."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import nn
+
+from export.artifacts import write_json
+from export.calibration import NEEDED_IMAGES, CalibrationSet, drawn_calibration, folder_calibration
+from export.deploy import deploy
+from export.drawings import drawn_images
+from export.errors import BadInput, CheckFailed
+from export.fake_quant import dequantised, quantised_weights, simulate, stored_scale
+from export.int8_plan import Int8Plan, place, read_plan
+from export.int8_search import search_plan, volume_of
+from export.network import ConvNeXtPose, build_network
+from export.onnx_graph import run_onnx, write_onnx
+from export.parity import millimetres
+from export.pose import normalise
+from export.quantize import insert_int8
+from export.ranges import LARGEST, Seen, activation_scales
+from export.reference import run_reference
+from tests.checkpoints import TINY, alive_weights
+from tests.photos import write_rgb
+
+
+@pytest.fixture(scope="module")
+def network() -> ConvNeXtPose:
+    return deploy(build_network(TINY, alive_weights()))
+
+
+@pytest.fixture(scope="module")
+def calibration() -> CalibrationSet:
+    return CalibrationSet(drawn_images(NEEDED_IMAGES, 256, 77), "drawn shapes")
+
+
+@pytest.fixture(scope="module")
+def plan(network: ConvNeXtPose, calibration: CalibrationSet) -> Int8Plan:
+    """Every convolution that the placement allows, whatever it costs."""
+    convs = place(network)
+    scales = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images)
+    return Int8Plan(tuple(replace(c, activation_scale=scales.get(c.name)) for c in convs), calibration.as_json())
+
+
+# -- calibration ------------------------------------------------------------------------------------------------------
+
+
+def folder_of(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for index, image in enumerate(drawn_images(count, 64, 3)):
+        write_rgb(folder / f"{index:03}.png", image)
+    return folder
+
+
+def test_a_folder_of_crops_is_read(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "crops", 33)
+    found = folder_calibration(folder, 64)
+    assert np.array_equal(found.images, drawn_images(33, 64, 3))
+    assert found.as_json()["count"] == 33
+    assert found.sha256 == folder_calibration(folder, 64).sha256 != folder_calibration(folder, 128).sha256
+
+
+def test_one_unreadable_file_is_named_and_many_are_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "crops", 40)
+    (folder / "bad.jpg").write_text("no image")
+    assert "bad.jpg" in folder_calibration(folder, 64).notes[0]
+    for index in range(4):
+        (folder / f"worse{index}.png").write_text("no image")
+    with pytest.raises(BadInput, match=r"5 of 45: bad.jpg"):
+        folder_calibration(folder, 64)
+
+
+def test_too_few_repeated_flat_or_missing_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="31 in"):
+        folder_calibration(folder_of(tmp_path / "few", 31), 64)
+    repeated = folder_of(tmp_path / "repeated", 31)
+    for index in range(10):
+        (repeated / f"again{index}.png").write_bytes((repeated / "000.png").read_bytes())
+    with pytest.raises(BadInput, match="31 in"):
+        folder_calibration(repeated, 64)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for level in range(40):
+        write_rgb(flat / f"{level}.png", np.full((64, 64, 3), level, np.uint8))
+    with pytest.raises(BadInput, match="flat"):
+        folder_calibration(flat, 64)
+    (tmp_path / "empty").mkdir()
+    for nothing in ("empty", "nowhere"):
+        with pytest.raises(BadInput):
+            folder_calibration(tmp_path / nothing, 64)
+
+
+def test_drawn_calibration_is_deterministic_and_apart_from_other_images() -> None:
+    drawn = drawn_calibration(256)
+    assert drawn.sha256 == drawn_calibration(256).sha256
+    assert len(drawn.images) >= NEEDED_IMAGES
+    assert len(drawn_calibration(128).images) >= NEEDED_IMAGES
+
+
+# -- scales -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_scale_clips_what_is_rare_and_keeps_what_is_not() -> None:
+    even = Seen(10.0, np.ones(2048))
+    assert even.scale == pytest.approx(10 / LARGEST, rel=0.02)
+    rare = np.zeros(2048)
+    rare[:200], rare[-1] = 1e6, 1
+    assert Seen(10.0, rare).scale < 3 / LARGEST
+    assert Seen().scale > 0
+
+
+def test_scales_are_those_of_the_inputs(network: ConvNeXtPose, calibration: CalibrationSet) -> None:
+    """Against a largest value taken another way."""
+    name = "head.deconv_layers_2.pwconv"
+    seen = []
+    conv = network.get_submodule(name)
+    handle = conv.register_forward_pre_hook(lambda _, args: seen.append(float(args[0].abs().max())))
+    run_reference(network, calibration.images, 8)
+    handle.remove()
+    scale = activation_scales(network, [name], calibration.images)[name]
+    assert 0.15 * max(seen) / LARGEST <= scale <= max(seen) / LARGEST
+    assert not conv._forward_pre_hooks
+
+
+@given(arrays(np.float32, (4, 3, 1, 1), elements=st.floats(-100, 100, width=32)))
+def test_weights_are_rounded_to_half_a_step_and_never_clipped(weights: NDArray[np.float32]) -> None:
+    values, scales = quantised_weights(weights)
+    assert values.dtype == np.int8
+    assert np.abs(values.astype(int)).max() <= LARGEST
+    assert (scales == scales.astype(np.float16)).all()
+    error = np.abs(dequantised(values, scales) - weights)
+    assert (error <= scales[:, None, None, None] * 0.5001).all()
+
+
+@given(st.floats(1e-9, 60000))
+def test_a_stored_scale_is_a_normal_half_from_above(scale: float) -> None:
+    stored = stored_scale(scale)
+    assert stored >= scale
+    assert stored == float(np.float16(stored))
+    assert stored <= max(scale * (1 + 2**-9), 6.2e-5)
+
+
+# -- placement and plan -----------------------------------------------------------------------------------------------
+
+
+def test_every_convolution_is_placed_with_a_reason(network: ConvNeXtPose) -> None:
+    convs = {name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    placed = place(network)
+    assert {c.name for c in placed} == convs
+    assert all(c.reason for c in placed)
+    assert {c.kind: c.quantised for c in placed} == {
+        "stem": False,
+        "downsampling": True,
+        "depthwise": False,
+        "pointwise": True,
+        "final": False,
+    }
+
+
+def test_a_plan_comes_back_from_its_file(tmp_path: Path, network: ConvNeXtPose, plan: Int8Plan) -> None:
+    write_json(tmp_path / "plan.json", plan.as_json())
+    assert read_plan(tmp_path / "plan.json", network) == plan
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda p: p["convs"].pop(), "another network"),
+        (lambda p: p["convs"].append(p["convs"][0]), "another network"),
+        (lambda p: p["convs"][1].update(activation_scale=0.0), "scale"),
+        (lambda p: p["convs"][1].update(activation_scale=None), "scale"),
+        (lambda p: p["convs"][1].update(quantised="perhaps"), "no int8 plan"),
+        (lambda p: p.update(schema_version="9"), "schema"),
+        (lambda p: p.pop("convs"), "no int8 plan"),
+    ],
+)
+def test_a_plan_that_cannot_be_meant_is_refused(
+    tmp_path: Path, network: ConvNeXtPose, plan: Int8Plan, damage: object, words: str
+) -> None:
+    record = json.loads(json.dumps(plan.as_json()))
+    index = next(i for i, c in enumerate(record["convs"]) if c["quantised"])
+    record["convs"][1], record["convs"][index] = record["convs"][index], record["convs"][1]
+    damage(record)  # type: ignore[operator]
+    write_json(tmp_path / "plan.json", record)
+    with pytest.raises(BadInput, match=words):
+        read_plan(tmp_path / "plan.json", network)
+    for name in ("nowhere.json", "."):
+        with pytest.raises(BadInput):
+            read_plan(tmp_path / name, network)
+
+
+# -- the graph --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, network: ConvNeXtPose) -> Path:
+    path = tmp_path_factory.mktemp("int8") / "fp32.onnx"
+    write_onnx(network, path, {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def written(plain: Path, plan: Int8Plan) -> Path:
+    path = plain.with_name("int8.onnx")
+    model = onnx.load(plain)
+    insert_int8(model, plan)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return path
+
+
+def test_the_graph_is_what_tensorrt_accepts(written: Path, plan: Int8Plan) -> None:
+    graph = onnx.load(written).graph
+    arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    made = {node.output[0]: node for node in graph.node}
+    convs = {node.name.removesuffix("/Conv"): node for node in graph.node if node.op_type == "Conv"}
+    for placed in plan.convs:
+        node = convs[placed.name]
+        sources = [made[name].op_type if name in made else "constant" for name in node.input]
+        assert (sources[:2] == ["DequantizeLinear"] * 2) == placed.quantised, placed.name
+        assert sources[2:] in (["constant"], [])
+        if placed.quantised:
+            weight = made[node.input[1]]
+            assert arrays[weight.input[0]].dtype == np.int8
+            assert arrays[weight.input[1]].shape == (arrays[weight.input[0]].shape[0],)
+            activation = made[made[node.input[0]].input[0]]
+            assert activation.op_type == "QuantizeLinear"
+            assert arrays[activation.input[1]].shape == ()
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero = arrays[node.input[2]]
+            assert zero.dtype == np.int8
+            assert not zero.any()
+    used = {name for node in graph.node for name in node.input}
+    assert used >= arrays.keys()
+
+
+def test_the_graph_computes_what_the_simulation_computes(
+    written: Path, network: ConvNeXtPose, plan: Int8Plan, calibration: CalibrationSet
+) -> None:
+    """Up to values that lie between two steps, which float arithmetic rounds either way."""
+    images = calibration.images[:8]
+    volume = volume_of(network)
+    truth = run_reference(network, images, 4)
+    simulated = run_reference(simulate(network, plan), images, 4)
+    graph = run_onnx(written, normalise(images), 4)
+    apart, drift = millimetres(simulated, graph, volume).mean(), millimetres(truth, graph, volume).mean()
+    assert drift > 0.5  # int8 costs something here, or nothing would be tested
+    assert apart < drift
+
+
+def test_a_wrong_scale_is_seen_by_both(network: ConvNeXtPose, plan: Int8Plan, calibration: CalibrationSet) -> None:
+    convs = tuple(replace(c, activation_scale=c.activation_scale * 40) if c.activation_scale else c for c in plan.convs)
+    images, volume = calibration.images[:4], volume_of(network)
+    truth = run_reference(network, images, 4)
+
+    def drift(of: Int8Plan) -> float:
+        return float(millimetres(truth, run_reference(simulate(network, of), images, 4), volume).mean())
+
+    assert drift(replace(plan, convs=convs)) > 5 * drift(plan)
+
+
+def test_a_plan_for_another_graph_is_a_defect(plan: Int8Plan, plain: Path) -> None:
+    odd = replace(plan, convs=(*plan.convs, replace(plan.quantised[0], name="head.no_such_layer")))
+    with pytest.raises(CheckFailed, match="no_such_layer"):
+        insert_int8(onnx.load(plain), odd)
+
+
+# -- the search -------------------------------------------------------------------------------------------------------
+
+
+def test_the_search_keeps_out_what_costs_most(
+    network: ConvNeXtPose, calibration: CalibrationSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A convolution is made sensitive: one input channel a thousand times the others, so int8 loses these."""
+    odd = deploy(build_network(TINY, alive_weights()))
+    victim, before = "head.deconv_layers_2.pwconv", odd.head.layers[1].dwconv
+    conv = odd.get_submodule(victim)
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(before, nn.Conv2d)
+    with torch.no_grad():
+        assert before.bias is not None
+        before.weight[0] *= 1000
+        before.bias[0] *= 1000
+        conv.weight[:, 0] /= 1000
+    few = replace(calibration, images=calibration.images[:8])
+    plan = search_plan(odd, few)
+    sensitivities = {c.name: c.drift_alone_mm for c in plan.convs if c.drift_alone_mm is not None}
+    assert max(sensitivities, key=lambda name: sensitivities[name] or 0) == victim
+    kept = [c for c in plan.convs if c.kind in ("pointwise", "downsampling") and not c.quantised]
+    assert victim in [c.name for c in kept]
+    assert all("search" in c.reason for c in kept)
+    assert plan.drift_mm is not None
+    assert plan.drift_mm <= 4
+    assert len(plan.search) == len(kept) + 1
+
+
+def test_calibration_is_recorded(plan: Int8Plan, calibration: CalibrationSet) -> None:
+    assert plan.calibration["sha256"] == calibration.sha256
