@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import bench_graph, claims, demo, evaluate, export, inspect, predict
+from cli import bench_graph, claims, demo, evaluate, export, inspect, parity, predict
 from export.errors import Failure
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 app.command("export")(export.command)
 app.command("inspect")(inspect.command)
 app.command("claims")(claims.command)
+app.command("parity")(parity.command)
 app.command("predict")(predict.command)
 app.command("evaluate")(evaluate.command)
 app.command("demo")(demo.command)

@@ -98,6 +98,22 @@ def parity(manifest: Manifest) -> None:
         )
 
 
+def trace(record: Mapping[str, Any]) -> None:
+    """Every convolution's distance from FP32, and where it becomes more than rounding."""
+    shown = table("layer", "relative error", "largest error", "largest value")
+    for layer in record["layers"]:
+        mark = "[red]" if layer["layer"] == record["first_departure"] else ""
+        numbers = (_number(layer[name]) for name in ("relative_error", "largest_error", "largest_value"))
+        shown.add_row(mark + escape(layer["layer"]), *numbers)
+    out.print(f"\n[bold]{record['precision']} beside fp32[/], {record['images']} images, run by {record['runtime']}")
+    out.print(shown)
+    limit = f"{record['expected_relative_error']:g}"
+    if record["first_departure"]:
+        out.print(f"first layer with a relative error above {limit}: [red]{escape(record['first_departure'])}[/]")
+    else:
+        out.print(f"no layer has a relative error above {limit}: this is what rounding costs")
+
+
 def latency(result: Mapping[str, Any], manifest: Manifest) -> None:
     """The first latency table."""
     shown = table("runtime", "precision", "threads", "median ms", "speed-up [95 % interval]")

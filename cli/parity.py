@@ -1,0 +1,50 @@
+"""``convnextpose parity``: how far each exported precision is from the reference, and from which layer on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import AsJson
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/S.")],
+    trace: Annotated[bool, typer.Option("--trace", help="Compare every convolution's output with FP32's.")] = False,
+    precision: Annotated[
+        str | None, typer.Option(metavar="fp16,int8", help="Which precisions are traced; by default all but fp32.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the parity that `export` measured; with --trace, name the first layer that departs from FP32."""
+    import json
+
+    from bench.exported import read_export
+    from cli import render
+    from cli.console import ConsoleNarrator
+    from export.artifacts import write_json
+
+    exported = read_export(model)
+    if not as_json:
+        render.parity(exported.manifest)
+    records = []
+    if trace or precision:
+        from export.trace import trace_record
+
+        asked = precision.split(",") if precision else [p for p in exported.onnx_precisions if p != "fp32"]
+        reference = exported.path / exported.onnx("fp32").path
+        narrator = ConsoleNarrator()
+        try:
+            for name in (part.strip() for part in asked):
+                candidate = exported.path / exported.onnx(name).path
+                narrator.listener(f"trace {name}")("running both graphs")
+                record = trace_record(reference, candidate, name, exported.volume.input_size)
+                write_json(model / "parity" / f"trace-{name}.json", record)
+                records.append(record)
+        finally:
+            narrator.stop()
+    if as_json:
+        print(json.dumps({"parity": exported.manifest.parity, "traces": records}, indent=2))
+    else:
+        for record in records:
+            render.trace(record)
