@@ -43,14 +43,21 @@ def run_network(
     return np.asarray((joints + volume.mirrored(run(True), flip_pairs)) / 2)
 
 
+def no_mirrors(exported: ExportFolder) -> str | None:
+    """Why averaging over mirrored images makes no sense for this model; None if it does."""
+    if exported.manifest.weights.origin == "demo":
+        return "the demo checkpoint's figures have a colour for each side"
+    if not exported.joint_set.mirror_pairs:
+        return f"{exported.joint_set.name}: left and right are not known"
+    return None
+
+
 def require_mirrors(exported: ExportFolder) -> None:
     """See that averaging over mirrored images makes sense for this model.
 
     Raises:
-        BadInput: its joints have no left and right, or it was trained on figures whose colours tell the side.
+        BadInput: it does not.
     """
-    do = "leave --flip away"
-    if exported.manifest.weights.origin == "demo":
-        raise BadInput("mirroring makes no sense", "the demo checkpoint's figures have a colour for each side", do)
-    if not exported.joint_set.mirror_pairs:
-        raise BadInput("mirroring makes no sense", f"{exported.joint_set.name}: left and right are not known", do)
+    reason = no_mirrors(exported)
+    if reason is not None:
+        raise BadInput("mirroring makes no sense", reason, "leave --flip away")

@@ -32,13 +32,14 @@ def command(
     from bench.datasets.choice import open_dataset, report_name
     from bench.evaluation import Run, evaluate, require_fitting
     from bench.exported import read_export
+    from bench.inference import no_mirrors
     from cli import render
     from cli.console import ConsoleNarrator
     from export.artifacts import require_writable, write_json
 
     exported = read_export(model)
     images = open_dataset(dataset, data, protocol, count, exported)
-    mirrored = images.flip if flip is None else flip
+    mirrored = images.flip and no_mirrors(exported) is None if flip is None else flip
     require_fitting(exported, images, flip=mirrored)
     folder = model / "accuracy"
     require_writable(folder)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import bench.evaluation
 from bench.accuracy import accuracy_record, published, require_finite, run_key
 from bench.datasets.drawn import DrawnFigures
+from bench.datasets.human36m import ACTIONS
 from bench.datasets.protocol import Sample
 from bench.evaluation import Contender, Run, evaluate, require_fitting
 from bench.exported import ExportFolder, read_export
@@ -24,6 +25,7 @@ from export.joint_sets import MUCO
 from export.pose import Array
 from export.progress import silent
 from tests.command_line import assert_three_parts, convnextpose_here
+from tests.tiny_datasets import write_coco, write_human36m, write_mupots
 
 COUNT, BATCH = 12, 4
 TRUE_BINS = np.stack([figure.joints_bins(32, 32) for figure in draw_figures(COUNT, EVALUATION_SEED)])
@@ -277,10 +279,54 @@ def test_the_table_shows_both(call: Call, demo_export: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "name", "samples", "published"),
+    [
+        (("--dataset", "human36m"), "human36m-p2", 60, [{"source": "paper", "mpjpe_mm": "56.61"}]),
+        (("--dataset", "human36m", "--protocol", 1), "human36m-p1", 30, []),
+        (("--dataset", "coco"), "coco", None, []),
+    ],
+)
+def test_photographs_are_evaluated_as_the_released_code_does(
+    call: Call,
+    tmp_path: Path,
+    demo_export: Path,
+    options: tuple[str, ...],
+    name: str,
+    samples: int | None,
+    published: list[Any],
+) -> None:
+    """The demo checkpoint knows nothing of these images: what is tested is that all of it runs."""
+    write = write_coco if "coco" in options else write_human36m
+    write(tmp_path / "data")
+    run = call(demo_export, *options, "--data", tmp_path / "data", "--json", "--no-reference")
+    assert run.returncode == 0, run.stderr
+    record = json.loads(run.stdout)
+    assert json.loads((demo_export / f"accuracy/{name}.json").read_text()) == record
+    [row] = record["contenders"]
+    assert record["flip"] is False  # the demo's figures have coloured sides
+    assert record["published"] == published
+    if samples is not None:
+        assert record["dataset"]["samples"] == samples
+        assert list(row["groups"]) == sorted(ACTIONS)
+        assert row["mpjpe_mm"] > row["pa_mpjpe_mm"] > 50
+        assert len(record["counted_joints"]) == 17
+    assert row["error_px"] > 1
+
+
+def test_joints_of_another_set_are_refused_before_anything_runs(call: Call, tmp_path: Path, demo_export: Path) -> None:
+    write_mupots(tmp_path / "data")
+    run = call(demo_export, "--dataset", "mupots", "--data", tmp_path / "data")
+    assert_three_parts(run, 2)
+    assert "MuCo" in run.stderr
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         ("--dataset", "imagenet"),
         ("--dataset", "coco"),
+        ("--dataset", "human36m", "--data", "."),
+        ("--dataset", "human36m", "--data", ".", "--protocol", "3"),
         ("--flip",),
         ("--precision", "fp8"),
         ("--precision", ""),

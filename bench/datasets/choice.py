@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from bench.datasets.coco import open_coco
 from bench.datasets.drawn import DrawnFigures
+from bench.datasets.human36m import open_human36m
+from bench.datasets.mupots import open_mupots
 from bench.datasets.protocol import Dataset
 from bench.exported import ExportFolder
 from export.errors import BadInput
@@ -23,7 +26,13 @@ def open_dataset(name: str, folder: Path | None, protocol: int, count: int, expo
         raise BadInput("unknown dataset", name, f"choose of {', '.join(DATASETS)}")
     if folder is None:
         raise BadInput(f"{name} lies nowhere", "no --data", "name its folder with --data")
-    raise NotImplementedError
+    if name == "coco":
+        return open_coco(folder, exported.joint_set, size)
+    if name == "mupots":
+        return open_mupots(folder, size)
+    if protocol not in (1, 2):
+        raise BadInput("Human3.6M has protocols 1 and 2", str(protocol), "give --protocol 1 or 2")
+    return open_human36m(folder, 1 if protocol == 1 else 2, size)
 
 
 def report_name(name: str, protocol: int, flip: bool) -> str:
