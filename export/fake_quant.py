@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from export.int8_plan import Int8Plan
 from export.network import ConvNeXtPose
-from export.ranges import LARGEST
+from export.scales import LARGEST
 
 
 class FakeQuantConv(nn.Module):

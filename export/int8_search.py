@@ -14,7 +14,7 @@ from export.network import ConvNeXtPose
 from export.parity import BUDGETS, millimetres
 from export.pose import Volume
 from export.progress import Progress, silent
-from export.ranges import activation_scales
+from export.scales import activation_scales
 from export.reference import run_reference
 
 SENSITIVITY_IMAGES = 8
