@@ -28,8 +28,8 @@ from export.onnx_graph import run_onnx, write_onnx
 from export.parity import millimetres
 from export.pose import normalise
 from export.quantize import insert_int8
-from export.scales import LARGEST, Seen, activation_scales
 from export.reference import run_reference
+from export.scales import LARGEST, Seen, activation_scales
 from tests.checkpoints import TINY, alive_weights
 from tests.photos import write_rgb
 
