@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.machine import machine, usable_cores
 from export.artifacts import write_json
-from export.pipeline import WEIGHTS
+from export.pipeline import WEIGHTS, Exported
 from export.progress import Progress
 from export.request import Request
 from export.steps import Folder, Made, Step
@@ -17,7 +17,14 @@ REPORT = "latency.json"
 ROUNDS = 8
 """Two more than the 95 % interval of a median needs."""
 ITERATIONS = 3
+TIMED = ("fp32", "fp16")
+"""What ONNX Runtime can run on the CPU, first choice first. It computes FP16 files in FP32 and has no BF16."""
 PYTORCH, ONNX_RUNTIME = "PyTorch FP32 reference", "ONNX Runtime"
+
+
+def first_timed(exported: Exported) -> str | None:
+    """The precision that the table is made of: one that has passed its parity and that ONNX Runtime can run."""
+    return next((precision for precision in TIMED if exported.passed(precision)), None)
 
 
 def first_table_step(folder: Folder, request: Request, weights: Made, onnx: Made, precision: str) -> Made:

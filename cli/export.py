@@ -16,7 +16,9 @@ def command(
             help="In any container. Without it weights/ is searched; failing that, stand-in weights are made."
         ),
     ] = None,
-    precision: Annotated[str, typer.Option(help="Precisions, separated by commas. This version writes fp32.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(metavar="fp32,fp16,bf16", help="Precisions, separated by commas; one ONNX file for each.")
+    ] = "fp32",
     out: Annotated[Path, typer.Option(help="Results go to OUT/MODEL.")] = Path("build"),
     strict: Strict = False,
     settings: Settings = None,
@@ -28,7 +30,7 @@ def command(
     why: Annotated[bool, typer.Option("--why", help="Only say what would be done, and why.")] = False,
 ) -> None:
     """Checkpoint → verdict → ONNX → parity → engine → first latency table, in OUT/MODEL."""
-    from bench.first_table import first_table_step
+    from bench.first_table import first_table_step, first_timed
     from cli import render
     from cli.console import ConsoleNarrator
     from export.config import load_config
@@ -54,9 +56,9 @@ def command(
             if weights.result:
                 render.weights(weights.result)
             exported = export_model(folder, request, weights)
-            latency = None
-            if not exported.failed:
-                latency = first_table_step(folder, request, weights, exported.onnx["fp32"], "fp32")
+            latency, timed = None, first_timed(exported)
+            if timed is not None:
+                latency = first_table_step(folder, request, weights, exported.onnx[timed], timed)
             if why:
                 return
             manifest = manifest_of(folder, request, exported)
@@ -66,5 +68,7 @@ def command(
     render.parity(manifest)
     if latency is not None:
         render.latency(latency.result, manifest)
+    else:
+        render.no_latency()
     render.artifacts(manifest, path)
     require_success(exported)

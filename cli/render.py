@@ -75,27 +75,43 @@ def problems(found: Sequence["Problem"]) -> None:
 
 
 def parity(manifest: Manifest) -> None:
-    """How far each artefact is from the truth, beside the FP32 reference's own distance."""
-    shown = table("artefact", "verdict", "mean mm", "p99 mm", "max mm", "max bins", "max pixels")
+    """How far each artefact is from the truth, beside the distance of what it is compared with."""
+    shown = table("artefact", "run by", "verdict", "mean mm", "p99 mm", "max mm", "max bins", "max pixels")
     for result in manifest.parity:
-        style = OUTCOME_STYLE[result["outcome"]]
-        for name, outcome, distances in (
-            (result["artifact"], f"[{style}]{result['outcome']}[/]", result["candidate"]),
-            ("PyTorch FP32 reference", "–", result["reference"]),
-        ):
+        rows = []
+        for run in result["runs"]:
+            worst = run["batches"][str(run["worst_batch"])]
+            verdict = f"[{OUTCOME_STYLE[worst['outcome']]}]{worst['outcome']}[/]"
+            rows.append((result["artifact"], run["runner"], verdict, worst["candidate"]))
+        rows.append((result["budget"]["reference"], "PyTorch", "–", result["reference"]))
+        for *names, distances in rows:
             keys = ("mean_mm", "p99_mm", "max_mm", "max_bins", "max_pixels")
-            shown.add_row(name, outcome, *(_number(distances[key]) for key in keys))
-    out.print(f"\n[bold]Parity with the network as released, in FP64[/]{_origin(manifest)}")
-    out.print(shown)
+            shown.add_row(*names, *(_number(distances[key]) for key in keys))
+    if manifest.parity:
+        out.print(f"\n[bold]Parity with the network as released, in FP64[/]{_origin(manifest)}")
+        out.print(shown)
     for result in manifest.parity:
-        signal = result["signal"]
+        runtimes = " and by ".join(run["runtime"] for run in result["runs"])
         out.print(
             f"{result['precision']}: {escape(result['reason'])}; {result['images']['count']} "
-            f"{result['images']['source']}, batches {', '.join(result['batches'])}, "
-            f"run by {result['runtime']}\n"
-            f"signal: joints spread {_number(signal['over_images_mm'])} mm over images, "
-            f"{_number(signal['over_joints_mm'])} mm over joints"
+            f"{result['images']['source']}, batches {', '.join(map(str, result['batches']))}, "
+            f"run by {escape(runtimes)}"
         )
+        if result["budget"]["mean_mm"] is None and result["budget"]["max_mm"] is None:
+            out.print(f"[yellow]{result['precision']}: no limit in mm:[/] {escape(result['budget']['reason'])}")
+    for ranges in manifest.ranges:
+        values = ranges["activations"]
+        name = next(iter(values))
+        largest = f"{_number(values[name])} in {escape(name)}"
+        out.print(f"{ranges['precision']}: largest value {largest}; {ranges['limit']:.4g} is the limit")
+    for result in manifest.parity[:1]:  # it is the truth's, and so the same for all
+        over_images, over_joints = (_number(result["signal"][f"over_{what}_mm"]) for what in ("images", "joints"))
+        out.print(f"signal: joints spread {over_images} mm over images, {over_joints} mm over joints")
+
+
+def no_latency() -> None:
+    """Why there is no latency table."""
+    err.print("no latency table: it needs an fp32 or fp16 file that passed its parity (ONNX Runtime runs no bf16)")
 
 
 def trace(record: Mapping[str, Any]) -> None:
@@ -126,6 +142,8 @@ def latency(result: Mapping[str, Any], manifest: Manifest) -> None:
         shown.add_row(row["runtime"], row["precision"], str(row["threads"]), f"{row['latency_ms']:.2f}", interval)
     out.print(f"\n[bold]First latency table[/], one image, host to host{_origin(manifest)}")
     out.print(shown)
+    if any(row["precision"] == "fp16" for row in result["rows"]):
+        out.print("the fp16 file's latency is that of the type that ONNX Runtime computes in; see its parity")
     machine = result["machine"]
     out.print(f"{escape(str(machine['cpu']))}, {machine['cores']} cores; {result['protocol']}")
 

@@ -93,7 +93,7 @@ def _absorb_norm_after(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
     """``norm(conv(x))`` as one convolution."""
     assert isinstance(conv, nn.Conv2d)
     weight, bias = _doubles(conv)
-    scale, shift = _affine(norm)
+    scale, shift = affine(norm)
     return _with_weights(conv, weight * scale[:, None, None, None], bias * scale + shift)
 
 
@@ -102,12 +102,12 @@ def _absorb_norm_before(norm: nn.Module, conv: nn.Module) -> nn.Conv2d:
     assert isinstance(conv, nn.Conv2d)
     assert conv.padding == (0, 0), "the shift of a norm before a padded convolution is no constant"
     weight, bias = _doubles(conv)
-    scale, shift = _affine(norm)
+    scale, shift = affine(norm)
     constant = (weight * shift[None, :, None, None]).sum(dim=(1, 2, 3))
     return _with_weights(conv, weight * scale[None, :, None, None], bias + constant)
 
 
-def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     """(C,) scale s and shift t in FP64 with ``norm(x) = s·x + t``: s = γ / √(σ² + ε), t = β - sμ."""
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_var is not None

@@ -29,8 +29,11 @@ RTX_TARGETS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 DEFAULT_RTX_TARGETS = ("8.0", "8.6", "8.9", "12.0")
 """NVIDIA's own default for builds without a GPU. Turing (7.5) works if asked, but it has no BF16 or FP8."""
 
+TARGETS_WITHOUT = {"bf16": ("7.5",)}
+"""Compute capabilities that lack a precision."""
+
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = (sys.executable, "-X", "faulthandler", "-m", "export.engine_worker")
 DRIVER = "libcuda.so.1"
@@ -71,6 +74,9 @@ class EnginePlan:
             bad = [target for target in self.targets if target not in RTX_TARGETS]
             what = "TensorRT-RTX builds no engine for this compute capability"
             need(not bad, what, ", ".join(bad), f"choose of {', '.join(RTX_TARGETS)}")
+            lacking = [target for target in self.targets if target in TARGETS_WITHOUT.get(self.precision, ())]
+            what = f"this compute capability has no {self.precision}"
+            need(not lacking, what, ", ".join(lacking), "leave it out, or ask for fp16")
             once = 0 < len(self.targets) == len(set(self.targets))
             need(once, "targets must be named, each once", self.targets, "leave targets out for the default")
 
@@ -126,6 +132,8 @@ class EngineRecord:
     """The GPU that the builder tuned on; None: compiled ahead of time, for ``targets``."""
     targets: tuple[str, ...]
     precision: str
+    layer_types: dict[str, dict[str, int]]
+    """Kind of layer → type of what it gives → how many, in the strongly typed network that the builder was given."""
     tf32: bool
     """Read back from the builder. On, multiplications of FP32 tensors keep 10 bits of mantissa."""
     profile: Profile
@@ -214,6 +222,7 @@ def build_engine(onnx_path: Path, engine_path: Path, plan: EnginePlan, progress:
             gpu=choice.gpu,
             targets=targets,
             precision=result["precision"],
+            layer_types=result["layer_types"],
             tf32=result["tf32"],
             profile=Profile(result["input"], *(tuple(shape) for shape in result["shapes"])),
             workspace_bytes=plan.workspace_bytes,

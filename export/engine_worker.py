@@ -22,6 +22,8 @@ from export.interface import INPUT, OUTPUT
 
 NOISE = "cudaError 35"
 """Without a driver most errors are followed by this one; it says nothing about the model."""
+BODY_TYPE = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16"}
+"""What TensorRT calls the type of a precision's convolutions."""
 MEMORY_WORDS = ("workspace", "outofmemory", "out of memory")
 
 Send = Callable[[dict[str, Any]], None]
@@ -109,6 +111,8 @@ def build(trt: Any, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan
         raise BadInput(f"{backend.product} cannot read {onnx}", "; ".join(bad) or "no reason given", do)
     shape = check_interface(network, onnx)
     precision = check_types(model, onnx, plan)
+    layer_types = count_types(network)
+    check_layers(layer_types, onnx, precision)
     shapes = profile_shapes(shape, plan)
     config = configure(trt, builder, plan)
     config.progress_monitor = monitor
@@ -128,6 +132,7 @@ def build(trt: Any, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan
     return {
         "package_version": str(trt.__version__),
         "precision": precision,
+        "layer_types": layer_types,
         "tf32": config.get_flag(trt.BuilderFlag.TF32),
         "input": INPUT,
         "shapes": shapes,
@@ -207,6 +212,32 @@ def check_types(model: bytes, path: Path, plan: EnginePlan) -> str:
         do = f"ask for {precision}, or export the model in {plan.precision}"
         raise BadInput(f"{path} has another precision than the plan", f"{precision}, not {plan.precision}", do)
     return precision
+
+
+def count_types(network: Any) -> dict[str, dict[str, int]]:
+    """Kind of layer → type of what it gives → how many. Networks are strongly typed, so this is what will be run."""
+    counts: dict[str, dict[str, int]] = {}
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        for output in range(layer.num_outputs):
+            of_kind = counts.setdefault(layer.type.name, {})
+            kind = layer.get_output(output).dtype.name
+            of_kind[kind] = of_kind.get(kind, 0) + 1
+    return counts
+
+
+def check_layers(layer_types: dict[str, dict[str, int]], path: Path, precision: str) -> None:
+    """See that convolutions give the precision's type, and that softmax and sums are FP32.
+
+    Raises:
+        BadInput: a layer has another type.
+    """
+    wanted = {"CONVOLUTION": BODY_TYPE.get(precision), "SOFTMAX": "FLOAT", "REDUCE": "FLOAT"}
+    for layer, kind in wanted.items():
+        if kind is not None and not layer_types.get(layer, {}).keys() <= {kind}:
+            do = "export the model again; its precision lies in its types"
+            seen = ", ".join(f"{count} {name}" for name, count in layer_types[layer].items())
+            raise BadInput(f"{path} has {layer} layers that are not {kind}", seen, do)
 
 
 def profile_shapes(shape: tuple[int, ...], plan: EnginePlan) -> list[tuple[int, ...]]:

@@ -117,6 +117,8 @@ class Manifest(_Record):
     counts: Counts
     artifacts: list[Artifact]
     not_run: list[NotRun]
+    ranges: list[dict[str, Any]] = []
+    """The largest values that each half precision has to hold, and that precision's limit."""
     parity: list[dict[str, Any]]
     tools: dict[str, str]
 

@@ -45,7 +45,7 @@ class Backbone(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(dim) for _ in range(depth))) for depth, dim in zip(depths, dims, strict=True)
         )
-        self.norm = nn.BatchNorm2d(dims[-1], eps=BATCH_NORM_EPS)
+        self.norm: nn.Module = nn.BatchNorm2d(dims[-1], eps=BATCH_NORM_EPS)
 
     @property
     def downsamplings(self) -> list[nn.Sequential]:
@@ -141,13 +141,15 @@ class ConvNeXtPose(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
+        self.entry: nn.Module = nn.Identity()
+        """Where a graph in half precision begins; the released network has nothing here."""
         self.backbone = Backbone(architecture.depths, architecture.dims)
         self.head = Head(architecture.dims[-1], architecture)
         self.decode: nn.Module = SoftArgmax(architecture.joints, architecture.depth_dim)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, S, S) → (N, joints, 3) in bins."""
-        joints: Tensor = self.decode(self.head(self.backbone(image)))
+        joints: Tensor = self.decode(self.head(self.backbone(self.entry(image))))
         return joints
 
 

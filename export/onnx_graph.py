@@ -23,13 +23,12 @@ from export.interface import INPUT, OUTPUT
 from export.joint_sets import joint_set
 from export.network import ConvNeXtPose
 from export.pose import CUBE_MM, MEAN, PIXEL_RANGE, STD, normalise
+from export.typed import OPSETS, TypeProof, prove_types
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
 
 
-OPSET = 18
-"""Every operator that is used stands in opset 18, which TensorRT 10.3 (JetPack 6) reads as well."""
 METADATA_SCHEMA = "1.0"
 
 
@@ -52,21 +51,22 @@ class OnnxRecord:
     initializer_bytes: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    types: TypeProof
 
 
-def export_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str]) -> OnnxRecord:
-    """Write the deploy graph ``network`` to ``path`` and check the file.
+def export_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], precision: str = "fp32") -> OnnxRecord:
+    """Write the graph ``network``, which has this precision already, to ``path`` and check the file.
 
     Raises:
         CheckFailed: the file is not what was meant (``check_onnx`` says what it checks).
     """
-    write_onnx(network, path, metadata)
-    return check_onnx(path, network)
+    write_onnx(network, path, metadata, OPSETS[precision])
+    return check_onnx(path, network, precision)
 
 
-def write_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str]) -> None:
+def write_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], opset: int = OPSETS["fp32"]) -> None:
     """Trace any form of the network and write it. Torch's exporter may still fold norms that it finds."""
-    program = _trace(network)
+    program = _trace(network, opset)
     model = program.model
     _name_nodes_by_module(model)
     for tidy in (
@@ -84,8 +84,8 @@ def write_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str]) -
     onnx.save(proto, path)
 
 
-def check_onnx(path: Path, network: ConvNeXtPose) -> OnnxRecord:
-    """See that the file is valid, has the agreed interface, and holds this network's weights, each once.
+def check_onnx(path: Path, network: ConvNeXtPose, precision: str = "fp32") -> OnnxRecord:
+    """See that the file is valid, has the agreed interface and types, and holds this network's weights, each once.
 
     Raises:
         CheckFailed: one of these does not hold; the message names the tensor.
@@ -117,6 +117,7 @@ def check_onnx(path: Path, network: ConvNeXtPose) -> OnnxRecord:
         initializer_bytes=sum(a.nbytes for a in arrays.values()),
         inputs=inputs,
         outputs=outputs,
+        types=prove_types(model, precision),
     )
 
 
@@ -148,17 +149,6 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return {key: _decoded(text) for key, text in texts.items()}
 
 
-def run_onnx(path: Path, images: np.ndarray[Any, np.dtype[np.float32]], batch: int) -> np.ndarray[Any, Any]:
-    """(N, 3, S, S) → (N, joints, 3) in bins: ONNX Runtime on the CPU, ``batch`` images at a time."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    chunks = [images[start : start + batch] for start in range(0, len(images), batch)]
-    return np.concatenate([session.run([OUTPUT], {INPUT: chunk})[0] for chunk in chunks])
-
-
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
@@ -166,7 +156,7 @@ def _decoded(text: str) -> Any:
         return text
 
 
-def _trace(network: ConvNeXtPose) -> "ONNXProgram":
+def _trace(network: ConvNeXtPose, opset: int) -> "ONNXProgram":
     """Torch's dynamo exporter with a free batch; its notices about what is not installed are dropped."""
     image = torch.from_numpy(normalise(drawn_images(2, network.architecture.input_size, PARITY_SEED)))
     log = logging.getLogger("torch.onnx")
@@ -181,7 +171,7 @@ def _trace(network: ConvNeXtPose) -> "ONNXProgram":
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
-                opset_version=OPSET,
+                opset_version=opset,
                 dynamo=True,
                 verbose=False,
             )
@@ -203,10 +193,10 @@ def _name_nodes_by_module(model: onnx_ir.Model) -> None:
 
 
 def _check_weights(arrays: Mapping[str, np.ndarray[Any, Any]], network: ConvNeXtPose) -> None:
-    """Every weight of the network stands in the file under its name, bit for bit."""
-    weights = {name: p.detach().numpy() for name, p in network.named_parameters()}
+    """Every weight of the network stands in the file under its name, bit for bit and in its type."""
+    weights = {name: _as_numpy(weight) for name, weight in network.named_parameters()}
     for name, array in arrays.items():
-        if array.dtype.kind == "f" and name in weights and not np.array_equal(array, weights[name]):
+        if name in weights and not _equal(array, weights[name]):
             raise _broken("a weight is not the network's", name)
     stored = [name for name in weights if name in arrays]
     missing = [name for name, weight in weights.items() if name not in arrays and not _may_be_absent(weight, arrays)]
@@ -216,7 +206,18 @@ def _check_weights(arrays: Mapping[str, np.ndarray[Any, Any]], network: ConvNeXt
 
 def _may_be_absent(weight: np.ndarray[Any, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
     """Equal tensors are stored once, under one of their names; a bias of zeros is left out of its convolution."""
-    return not weight.any() or any(np.array_equal(a, weight) for a in arrays.values())
+    return not weight.any() or any(_equal(a, weight) for a in arrays.values())
+
+
+def _equal(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    return a.dtype == b.dtype and np.array_equal(a, b)
+
+
+def _as_numpy(weight: torch.Tensor) -> np.ndarray[Any, Any]:
+    """NumPy knows bfloat16 through ml_dtypes, as ONNX does."""
+    if weight.dtype == torch.bfloat16:
+        return weight.view(torch.uint16).numpy().view(onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16))
+    return weight.numpy()
 
 
 def _specs(values: Any) -> tuple[TensorSpec, ...]:

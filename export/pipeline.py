@@ -1,15 +1,16 @@
 """The main job: from a model's name, and a checkpoint if there is one, to a folder of proven artefacts.
 
-    weights ──► onnx ──► parity
-       └──► truth ──────────┘
-                 onnx ──► engine
+    weights ──► ranges ──► onnx ──► parity ──► engine
+       └──► truth ────────────────────┘
+
+``ranges`` is for half precisions only: whether they can hold the network's values, and what rounding alone costs.
 
 Each step is a function below; what it needs is imported inside, so that a run in which everything is
 up to date loads neither torch nor onnx.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from export.drawings import PARITY_SEED
 from export.engine import BACKENDS, choose_runtime
 from export.errors import CheckFailed, NotPossible
 from export.options import require_agreement
-from export.parity import BUDGETS, require
+from export.parity import budget_for, require
 from export.progress import Progress
+from export.ranges import HALVES, require_range
 from export.request import Request
 from export.steps import Folder, Made, Step
 
@@ -33,40 +35,61 @@ TRUTH_BATCH = 4
 
 @dataclass(frozen=True)
 class Exported:
-    """The steps' results, in the order in which they were made."""
+    """The steps' results by precision, in the order in which they were made."""
 
     weights: Made
-    onnx: Mapping[str, Made]
-    parity: Mapping[str, Made]
-    engine: Mapping[str, Made]
+    ranges: dict[str, Made] = field(default_factory=dict)
+    onnx: dict[str, Made] = field(default_factory=dict)
+    parity: dict[str, Made] = field(default_factory=dict)
+    engine: dict[str, Made] = field(default_factory=dict)
+    refused: dict[str, CheckFailed] = field(default_factory=dict)
+    """Precisions of which no ONNX file was written, and why."""
+
+    def passed(self, precision: str) -> bool:
+        """Whether the ONNX file of this precision is there and its parity is a pass, as far as is known yet."""
+        return precision in self.parity and self.parity[precision].result.get("outcome", "pass") == "pass"
 
     @property
     def failed(self) -> tuple[Mapping[str, Any], ...]:
         """Parity results that are not a pass."""
-        return tuple(made.result for made in self.parity.values() if made.result.get("outcome", "pass") != "pass")
+        return tuple(made.result for precision, made in self.parity.items() if not self.passed(precision))
 
 
 def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
     """Do every step after ``weights_step`` that is not up to date. Call it while the folder is held.
 
-    A parity that fails ends the run before an engine is built; the result says so.
+    A precision that fails a check ends there, and the others go on; ``require_success`` tells at the end.
     """
     truth = truth_step(folder, weights)
-    onnx, parity, engine = {}, {}, {}
+    exported = Exported(weights)
     for precision in request.precisions:
-        onnx[precision] = onnx_step(folder, request, weights, precision)
-        parity[precision] = parity_step(folder, request, onnx[precision], truth, precision)
-        if parity[precision].result.get("outcome", "pass") == "pass":
-            engine[precision] = engine_step(folder, request, onnx[precision], precision)
-    return Exported(weights, onnx, parity, engine)
+        try:
+            _export_precision(folder, request, truth, precision, exported)
+        except CheckFailed as failure:
+            exported.refused[precision] = failure
+    return exported
+
+
+def _export_precision(folder: Folder, request: Request, truth: Made, precision: str, exported: Exported) -> None:
+    """Add what is made of one precision to ``exported``; no engine is built from a file that fails its parity."""
+    ranges = None
+    if precision in HALVES:
+        ranges = exported.ranges[precision] = ranges_step(folder, request, exported.weights, precision)
+        require_range(ranges.result, precision)
+    onnx = exported.onnx[precision] = onnx_step(folder, request, exported.weights, precision)
+    exported.parity[precision] = parity_step(folder, request, onnx, truth, ranges, precision)
+    if exported.passed(precision):
+        exported.engine[precision] = engine_step(folder, request, onnx, precision)
 
 
 def require_success(exported: Exported) -> None:
-    """End with the exit code of the first parity that is not a pass, or of an engine that could not be built.
+    """End with the exit code of the first precision that failed a check, or whose engine could not be built.
 
     Raises:
-        CheckFailed, Inconclusive: see ``export.parity.require``.
+        CheckFailed, Inconclusive: see ``export.parity.require`` and ``export.ranges.require_range``.
     """
+    for refusal in exported.refused.values():
+        raise refusal
     for failed in exported.failed:
         require(failed["outcome"], failed["reason"], failed["artifact"])
     for precision, engine in exported.engine.items():
@@ -152,67 +175,113 @@ def truth_step(folder: Folder, weights: Made) -> Made:
     return folder.perform(Step("truth", (TRUTH,), _input(weights, WEIGHTS), options, ("torch", "numpy")), work)
 
 
+def ranges_step(folder: Folder, request: Request, weights: Made, precision: str) -> Made:
+    """Measure the largest values of the half graph, and run it in FP32 arithmetic with every value rounded.
+
+    A value that does not fit is a result, not a failure: ``require_range`` refuses the precision for it.
+    """
+    report, rounded = request.ranges_path(precision), request.rounded_path(precision)
+
+    def work(made: Path, progress: Progress) -> dict[str, Any]:
+        import numpy as np
+
+        from export.reference import run_reference
+        from export.rounding import measure_ranges, rounded_network
+        from export.weights_file import load_network
+
+        network = load_network(folder.path / WEIGHTS)
+        images = parity_images(network.architecture.input_size)
+        ranges = measure_ranges(network, precision, images, TRUTH_BATCH, progress)
+        result = {"schema_version": "1.0", "precision": precision, **ranges.as_json()}
+        write_json(made / report, result)
+        joints = run_reference(rounded_network(network, precision), images, TRUTH_BATCH, progress)
+        np.savez(made / rounded, reference=joints)
+        return result
+
+    options = {"images": PARITY_IMAGES, "seed": PARITY_SEED, "precision": precision}
+    step = Step(f"ranges-{precision}", (report, rounded), _input(weights, WEIGHTS), options, ("torch", "numpy"))
+    return folder.perform(step, work)
+
+
 def onnx_step(folder: Folder, request: Request, weights: Made, precision: str) -> Made:
-    """Rewrite the network for deployment and write it as ONNX."""
+    """Rewrite the network for deployment in this precision, and write it as ONNX."""
     path = request.onnx_path(precision)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
-        from export.deploy import deploy
         from export.onnx_graph import consumer_metadata, export_onnx
+        from export.precision import in_precision
         from export.weights_file import load_network
 
         network = load_network(folder.path / WEIGHTS)
         progress("tracing and writing the graph")
         metadata = consumer_metadata(network.architecture, precision=precision, **about_weights(request, weights))
-        return asdict(export_onnx(deploy(network), made / path, metadata))
+        return asdict(export_onnx(in_precision(network, precision), made / path, metadata, precision))
 
     options = {"precision": precision, **about_weights(request, weights)}
     tools = ("torch", "onnx", "onnxscript", "onnx-ir")
     return folder.perform(Step(f"onnx-{precision}", (path,), _input(weights, WEIGHTS), options, tools), work)
 
 
-def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, precision: str) -> Made:
-    """Judge the ONNX file, run by ONNX Runtime at several batch sizes, against the truth."""
+def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, ranges: Made | None, precision: str) -> Made:
+    """Judge the ONNX file, run by everything that judges this precision at several batch sizes, against the truth."""
     path, report = request.onnx_path(precision), f"parity/{precision}.json"
+    rounded = request.rounded_path(precision)
+    budget = budget_for(precision, trained=request.trained)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         import numpy as np
-        import onnxruntime
 
-        from export.onnx_graph import read_metadata, run_onnx
+        from export.onnx_graph import read_metadata
         from export.parity import judge, worst_of
         from export.pose import Volume, normalise
+        from export.runners import RUNNERS, run_batches
 
         about = read_metadata(folder.path / path)
         volume = Volume(about["heatmap_size"], about["depth_dim"], about["input_size"])
         images = parity_images(volume.input_size)
         with np.load(folder.path / TRUTH) as joints:
             truth_joints, reference_joints = joints["truth"], joints["reference"]
-        judged = {}
-        for batch in PARITY_BATCHES:
-            progress(f"batch {batch}", PARITY_BATCHES.index(batch) / len(PARITY_BATCHES))
-            candidate = run_onnx(folder.path / path, normalise(images), batch)
-            judged[batch] = judge(truth_joints, reference_joints, candidate, volume, BUDGETS[precision])
-        batch, worst = worst_of(judged)
+        if ranges is not None:
+            with np.load(folder.path / rounded) as joints:
+                reference_joints = joints["reference"]
+        inputs, runs, judged = normalise(images), [], {}
+        for load in RUNNERS[precision]:
+            runner = load(folder.path / path)
+            by_batch = {}
+            for batch in PARITY_BATCHES:
+                progress(f"{runner.name}, batch {batch}", len(judged) / (len(RUNNERS[precision]) * len(PARITY_BATCHES)))
+                candidate = run_batches(runner, inputs, batch)
+                by_batch[batch] = judge(truth_joints, reference_joints, candidate, volume, budget)
+                judged[runner.name, batch] = by_batch[batch]
+            runs.append(
+                {
+                    "runner": runner.name,
+                    "runtime": runner.describe(),
+                    "worst_batch": worst_of(by_batch)[0],
+                    "batches": {size: of.as_json() for size, of in by_batch.items()},
+                }
+            )
+        (name, batch), worst = worst_of(judged)
         result = {
             "schema_version": "1.0",
             "artifact": path,
             "precision": precision,
-            "runtime": f"onnxruntime {onnxruntime.__version__}, CPU",
             "images": {"count": len(images), "source": "drawn shapes", "seed": PARITY_SEED},
-            "batches": {size: of.as_json() for size, of in judged.items()},
+            "runs": runs,
+            "runtime": next(run["runtime"] for run in runs if run["runner"] == name),
+            "batches": list(PARITY_BATCHES),
             "worst_batch": batch,
             "worst_joint_name": about["joint_names"][worst.worst_joint],
-            "budget": asdict(BUDGETS[precision]),
+            "budget": asdict(budget),
             **worst.as_json(),
         }
         (made / report).parent.mkdir()
         write_json(made / report, result)
         return result
 
-    inputs = _input(onnx, path) | _input(truth, TRUTH)
-    options = {"batches": list(PARITY_BATCHES), "budget": asdict(BUDGETS[precision])}
-    tools = ("onnxruntime-gpu", "onnxruntime", "numpy")
+    inputs = _input(onnx, path) | _input(truth, TRUTH) | (_input(ranges, rounded) if ranges is not None else {})
+    options = {"batches": list(PARITY_BATCHES), "budget": asdict(budget)}
+    tools = ("onnxruntime-gpu", "onnxruntime", "openvino", "numpy")
     return folder.perform(Step(f"parity-{precision}", (report,), inputs, options, tools), work)
 
 
@@ -221,7 +290,7 @@ def engine_step(folder: Folder, request: Request, onnx: Made, precision: str) ->
 
     Neither is recorded as finished: the next run tries again.
     """
-    source, plan, choice = request.onnx_path(precision), replace(request.plan, precision=precision), choose_runtime()
+    source, plan, choice = request.onnx_path(precision), request.engine_plan(precision), choose_runtime()
     backend = choice.backend
     if backend is None:
         return Made({}, {"not_made": "not run", "reason": choice.reason})

@@ -1,7 +1,7 @@
 """What the user asked for, and where it is looked for and put."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Request:
-    """One export."""
+    """One export.
+
+    Raises:
+        BadInput: ``strict`` without a checkpoint, or a plan that cannot be had in one of the precisions.
+    """
 
     config: ModelConfig
     checkpoint: Path | None
@@ -31,6 +35,8 @@ class Request:
         if self.strict and self.origin != "checkpoint":
             do = f"name one, or put one into weights/ as {' or '.join(self.config.files) or 'the configuration says'}"
             raise BadInput("--strict needs a checkpoint to judge", "none", do)
+        for precision in self.precisions:
+            self.engine_plan(precision)
 
     @property
     def origin(self) -> Literal["checkpoint", "demo", "stand-in"]:
@@ -44,6 +50,23 @@ class Request:
     def checkpoint_sha256(self) -> str | None:
         """Hash of the file or folder as it was found."""
         return sha256_path(self.checkpoint) if self.checkpoint else None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights are anybody's, so that the price of a precision can be measured on them."""
+        return self.origin != "stand-in"
+
+    def engine_plan(self, precision: str) -> EnginePlan:
+        """What is asked of an engine of this precision."""
+        return replace(self.plan, precision=precision)
+
+    def ranges_path(self, precision: str) -> str:
+        """Where the report on the values' ranges lies within the model's folder."""
+        return f"parity/{precision}-ranges.json"
+
+    def rounded_path(self, precision: str) -> str:
+        """Where the rounded reference's joints lie within the model's folder."""
+        return f"parity/{precision}-rounded.npz"
 
     def onnx_path(self, precision: str) -> str:
         """Where the ONNX file lies within the model's folder."""
@@ -86,7 +109,7 @@ def require_plain_paths(*paths: Path) -> None:
 
 
 def parse_precisions(text: str) -> tuple[str, ...]:
-    """``"fp32"`` → ``("fp32",)``.
+    """``"fp32,fp16"`` → ``("fp32", "fp16")``.
 
     Raises:
         BadInput: an unknown precision, or none.

@@ -5,7 +5,11 @@ from export.pipeline import Exported, source_sha256
 from export.request import Request
 from export.steps import Folder, version
 
-TOOLS = ("torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime-gpu", "onnxruntime", "tensorrt", "tensorrt-rtx")
+TOOLS = (
+    *("torch", "onnx", "onnxscript", "onnx-ir"),
+    *("onnxruntime-gpu", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"),
+)
+ONNX_DETAILS = ("opset", "ir_version", "nodes", "initializer_bytes", "types")
 
 
 def path_of_weights(request: Request) -> str | None:
@@ -32,9 +36,11 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
                 inputs=onnx.result["inputs"],
                 outputs=onnx.result["outputs"],
                 status=f"parity {exported.parity[precision].result['outcome']}",
-                details={name: onnx.result[name] for name in ("opset", "ir_version", "nodes", "initializer_bytes")},
+                details={name: onnx.result[name] for name in ONNX_DETAILS},
             )
         )
+    for precision, refusal in exported.refused.items():
+        not_run.append(NotRun(kind="onnx", precision=precision, status="failed", reason=str(refusal)))
     for precision, engine in exported.engine.items():
         built = dict(engine.result)
         if "not_made" in built:
@@ -76,6 +82,7 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
         counts=Counts(**weights["counts"]),
         artifacts=artifacts,
         not_run=not_run,
+        ranges=[dict(made.result) for made in exported.ranges.values()],
         parity=[dict(made.result) for made in exported.parity.values()],
         tools={tool: version(tool) for tool in TOOLS if version(tool) != "absent"},
     )

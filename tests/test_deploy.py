@@ -74,6 +74,7 @@ def test_folding_the_last_norm_would_be_wrong_at_the_border() -> None:
     """Why it stays: its shift does not reach the padding, so the fold differs, and only at the border."""
     network = lively(TINY)
     norm, conv = network.backbone.norm, network.head.layers[0].dwconv
+    assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)

@@ -523,7 +523,7 @@ def test_importing_the_module_is_light() -> None:
 # ── records, headers, shares ─────────────────────────────────────────────────────────────────────────────────────────
 
 RECORD = EngineRecord(
-    schema_version=1,
+    schema_version=2,
     status="built for SM 8.9; not run",
     runtime="tensorrt_rtx",
     package_version="1.7.1.116",
@@ -531,6 +531,7 @@ RECORD = EngineRecord(
     gpu=None,
     targets=("8.9",),
     precision="fp32",
+    layer_types={"CONVOLUTION": {"FLOAT": 65}},
     tf32=False,
     profile=engine.Profile("image", (1, 3, 256, 256), (1, 3, 256, 256), (8, 3, 256, 256)),
     workspace_bytes=1 << 30,
@@ -555,7 +556,7 @@ def test_a_record_survives_json(tmp_path: Path) -> None:
     assert read_record(path) == RECORD
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 0}, {"tf32": None}, {"size_bytes": "1"}, {"profile": {}}])
+@pytest.mark.parametrize("change", [{"schema_version": 1}, {"tf32": None}, {"size_bytes": "1"}, {"profile": {}}])
 def test_other_records_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "e.json"
     path.write_text(json.dumps({**asdict(RECORD), **change}))

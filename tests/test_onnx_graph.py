@@ -12,8 +12,10 @@ from export.architecture import Architecture
 from export.deploy import deploy
 from export.errors import CheckFailed
 from export.network import ConvNeXtPose, build_network
-from export.onnx_graph import OPSET, OnnxRecord, check_onnx, consumer_metadata, export_onnx, read_metadata, run_onnx
+from export.onnx_graph import OnnxRecord, check_onnx, consumer_metadata, export_onnx, read_metadata
 from export.pose import normalise
+from export.runners import OnnxRuntime, run_batches
+from export.typed import OPSETS
 from tests.checkpoints import TINY, alive_weights
 
 TINY_3UP = Architecture(TINY.depths, TINY.dims, TINY.head_channels, (3, 5, 7), 21, 64, upsamplings=3)
@@ -36,7 +38,7 @@ def test_interface_and_opset(written: tuple[Path, OnnxRecord]) -> None:
     assert [(t.name, t.dtype, t.shape) for t in record.inputs] == [("image", "float32", ("batch", 3, 256, 256))]
     assert [(t.name, t.dtype, t.shape) for t in record.outputs] == [("joints", "float32", ("batch", 21, 3))]
     model = onnx.load(path)
-    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSETS["fp32"])]
     assert model.ir_version == record.ir_version == helper.find_min_ir_version_for(model.opset_import)
 
 
@@ -89,9 +91,9 @@ def test_the_same_network_gives_the_same_bytes(
 def test_any_batch_runs_and_every_image_is_computed_by_itself(written: tuple[Path, OnnxRecord], batch: int) -> None:
     rng = np.random.default_rng(0)
     pixels = normalise(rng.integers(0, 256, (3, 256, 256, 3), dtype=np.uint8))
-    joints = run_onnx(written[0], pixels, batch)
+    joints = run_batches(OnnxRuntime(written[0]), pixels, batch)
     assert joints.shape == (3, 21, 3)
-    np.testing.assert_allclose(joints, run_onnx(written[0], pixels, 1), atol=1e-3)
+    np.testing.assert_allclose(joints, run_batches(OnnxRuntime(written[0]), pixels, 1), atol=1e-3)
 
 
 def damaged(source: Path, target: Path, defect: str) -> Path:

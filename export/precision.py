@@ -1,0 +1,111 @@
+"""The deploy graph in half precision: the body in FP16 or BF16, both ends in FP32.
+
+    image ─ pixels ─ cast │ backbone, head │ cast ─ decode ─ joints
+          FP32            │  half          │      FP32
+
+Precision lies in the graph's types, not in switches of a builder. Norms are folded in FP64 and every
+weight is rounded once.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from export.deploy import affine, deploy
+from export.network import ConvNeXtPose
+from export.pose import MEAN, STD
+
+HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def in_precision(reference: ConvNeXtPose, precision: str) -> ConvNeXtPose:
+    """The graph that is exported in this precision; ``reference`` stays as it is."""
+    return half_graph(reference, HALF[precision]) if precision in HALF else deploy(reference)
+
+
+def half_graph(reference: ConvNeXtPose, dtype: torch.dtype) -> ConvNeXtPose:
+    """A rewritten copy whose body has this type; in FP32 it gives every value of the half graph, unrounded."""
+    network = deploy(copy.deepcopy(reference).double())
+    read_pixels(network)
+    spell_out_last_norm(network)
+    network.backbone.to(dtype)
+    network.head.to(dtype)
+    network.entry = nn.Sequential(network.entry, Cast(dtype))
+    network.head.logit_upsample = nn.Sequential(network.head.logit_upsample, Cast(torch.float32))
+    return network
+
+
+def read_pixels(network: ConvNeXtPose) -> None:
+    """Let the stem read pixels: FP16 and BF16 hold every whole number from 0 to 255, but not their normalised values.
+
+    With x = (p - μ) / σ: ``W*x + b = (W/σ)*p + (b - Σ W·μ/σ)``; exact because the stem has no padding.
+    """
+    stem = network.backbone.downsamplings[0]
+    conv = stem[0]
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    assert conv.padding == (0, 0), "the mean's contribution would be no constant at the border"
+    weight = conv.weight / _each_channel(STD, conv.weight)
+    conv.bias = _fixed(conv.bias - (weight * _each_channel(MEAN, weight)).sum(dim=(1, 2, 3)))
+    conv.weight = _fixed(weight)
+    network.entry = Pixels()
+
+
+def spell_out_last_norm(network: ConvNeXtPose) -> None:
+    """Write the norm that could not be folded as ``x·s + t``: its variances need not fit into FP16."""
+    scale, shift = affine(network.backbone.norm)
+    network.backbone.norm = nn.Sequential(Scale(scale[:, None, None]), Shift(shift[:, None, None]))
+
+
+class Pixels(nn.Module):
+    """Undoes the normalisation, in the type of the image."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, S, S) normalised → (N, 3, S, S) pixels in 0..255."""
+        return image * _each_channel(STD, image) + _each_channel(MEAN, image)
+
+
+class Cast(nn.Module):
+    """Where the graph changes its type."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape → the same shape."""
+        return x.to(self.dtype)
+
+
+class Scale(nn.Module):
+    """One factor a channel."""
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.scale = _fixed(scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
+        return x * self.scale
+
+
+class Shift(nn.Module):
+    """One summand a channel."""
+
+    def __init__(self, shift: Tensor) -> None:
+        super().__init__()
+        self.shift = _fixed(shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
+        return x + self.shift
+
+
+def _each_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """(3, 1, 1) constants of the same type."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
+
+
+def _fixed(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)

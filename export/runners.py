@@ -1,0 +1,152 @@
+"""What runs an exported file where it is judged: runtimes on the CPU, which read back what they computed in.
+
+A runtime may compute in another type than the file's, without a word. So a half file is judged twice: by
+a runtime as its users have it, and by its own types, simulated.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.interface import INPUT, OUTPUT
+from export.simulation import with_rounding
+
+Images = NDArray[np.float32]
+"""(N, 3, S, S), normalised."""
+Joints = NDArray[np.float32]
+"""(N, joints, 3) in bins."""
+
+
+class Runner(Protocol):
+    """A file that is loaded and can be run."""
+
+    name: str
+
+    def run(self, images: Images) -> Joints:
+        """All images as one batch."""
+
+    def describe(self) -> str:
+        """Runtime, version, device, and the types that it computed in."""
+
+
+class OnnxRuntime:
+    """ONNX Runtime as it comes."""
+
+    name = "ONNX Runtime"
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        with tempfile.TemporaryDirectory() as folder:
+            options = _options()
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            shape = self._session.get_inputs()[0].shape
+            self.run(np.zeros((1, *shape[1:]), np.float32))
+            events = json.loads(Path(self._session.end_profiling()).read_text())
+        kernels = [event["args"] for event in events if event["name"].endswith("_kernel_time")]
+        convolutions = [kernel for kernel in kernels if kernel["op_name"].endswith("Conv")]
+        self._types = {kind for conv in convolutions for output in conv["output_type_shape"] for kind in output}
+
+    def run(self, images: Images) -> Joints:
+        """See ``Runner``."""
+        joints: Joints = self._session.run([OUTPUT], {INPUT: images})[0]
+        return joints
+
+    def describe(self) -> str:
+        """See ``Runner``."""
+        return f"{_version()}, CPU; convolutions in {_listed(self._types)}"
+
+
+class Rounded:
+    """ONNX Runtime in FP32, with every half value rounded to its type: see ``with_rounding``."""
+
+    name = "rounding, simulated"
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        options = _options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # casts must stay
+        model = with_rounding(onnx.load(path)).SerializeToString()
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def run(self, images: Images) -> Joints:
+        """See ``Runner``."""
+        joints: Joints = self._session.run([OUTPUT], {INPUT: images})[0]
+        return joints
+
+    def describe(self) -> str:
+        """See ``Runner``."""
+        return f"{_version()}, CPU; computes in float32 and rounds every value to the file's type"
+
+
+class OpenVino:
+    """OpenVINO, asked for the file's own BF16 where the processor has it."""
+
+    name = "OpenVINO"
+
+    def __init__(self, path: Path) -> None:
+        import openvino
+
+        core = openvino.Core()
+        can_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        hint = {"INFERENCE_PRECISION_HINT": "bf16" if can_bf16 else "f32"}  # never its own choice
+        self._model = core.compile_model(path, "CPU", hint)
+        # Not the hint read back: with f32 asked for, it was seen to convolve in bf16 all the same.
+        layers = [layer.get_rt_info() for layer in self._model.get_runtime_model().get_ordered_ops()]
+        kinds = {(info["layerType"].astype(str), info["runtimePrecision"].astype(str)) for info in layers}
+        self._types = {kind for layer, kind in kinds if layer == "Convolution"}
+        self._decode_types = {kind for layer, kind in kinds if layer in ("Softmax", "Reduce")}
+
+    def run(self, images: Images) -> Joints:
+        """See ``Runner``."""
+        joints: Joints = self._model({INPUT: images})[OUTPUT].copy()
+        return joints
+
+    def describe(self) -> str:
+        """See ``Runner``."""
+        import openvino
+
+        version = openvino.get_version().split("-")[0]
+        types = f"convolutions in {_listed(self._types)}, decode in {_listed(self._decode_types)}"
+        return f"openvino {version}, CPU; {types}"
+
+
+RUNNERS: dict[str, tuple[Callable[[Path], Runner], ...]] = {
+    "fp32": (OnnxRuntime,),
+    "fp16": (OnnxRuntime, Rounded),
+    "bf16": (OpenVino, Rounded),
+}
+"""What judges the files of a precision. ONNX Runtime has no BF16 convolution on the CPU."""
+
+
+def run_batches(runner: Runner, images: Images, batch: int) -> Joints:
+    """All images, ``batch`` at a time."""
+    return np.concatenate([runner.run(images[start : start + batch]) for start in range(0, len(images), batch)])
+
+
+def _listed(types: set[str]) -> str:
+    """In NumPy's words."""
+    return " and ".join(sorted({"float": "float32", "f32": "float32", "bf16": "bfloat16"}.get(t, t) for t in types))
+
+
+def _options() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return options
+
+
+def _version() -> str:
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__}"

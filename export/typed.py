@@ -1,0 +1,106 @@
+"""Proof, from the file alone, that a graph has the types that its precision means."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import onnx
+from onnx import TensorProto
+
+from export.errors import CheckFailed
+
+FLOAT = TensorProto.FLOAT
+BODY = {"fp32": FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+"""The type of the body; the decode is FP32 in every precision."""
+OPSETS = {"fp32": 18, "fp16": 18, "bf16": 22}
+"""Every operator that is used stands in opset 18, which TensorRT 10.3 (JetPack 6) reads as well; a convolution of
+bfloat16 stands in opset 22 only."""
+BYTES = {FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2}
+LARGEST_SHARE = 0.55
+"""Of the bytes that the same numbers take in FP32. The decode's constants stay in FP32, hence not quite a half."""
+WHOLE_NUMBERS = (TensorProto.INT64,)
+
+
+@dataclass(frozen=True)
+class TypeProof:
+    """What the walk over all values has found."""
+
+    operators: dict[str, dict[str, int]]
+    """Operator → type of what it gives → how many."""
+    casts: dict[str, int]
+    initializer_share: float
+    """Of the bytes that the same numbers take in FP32."""
+
+
+def prove_types(model: onnx.ModelProto, precision: str) -> TypeProof:
+    """See that convolutions have the precision's type, softmax and sums are FP32, and types change twice at most.
+
+    One cast into half precision and one out of it leave no room for a part of the body in FP32, or for a
+    part of the decode in half.
+
+    Raises:
+        CheckFailed: one of these does not hold; the message names the node.
+    """
+    types = value_types(model)
+    body = BODY[precision]
+    operators: dict[str, Counter[str]] = {}
+    casts: Counter[str] = Counter()
+    for node in model.graph.node:
+        given = [types[name] for name in node.output if name]
+        floats = [kind for name in (*node.input, *node.output) if name and (kind := types[name]) not in WHOLE_NUMBERS]
+        where, seen = f"{node.name or node.output[0]} ({node.op_type})", ", ".join(map(_name, floats))
+        for kind in given:
+            operators.setdefault(node.op_type, Counter())[_name(kind)] += 1
+        if node.op_type == "Cast":
+            casts[f"{_name(types[node.input[0]])} → {_name(given[0])}"] += 1
+        elif node.op_type == "Conv":
+            _require(all(kind == body for kind in floats), f"{where} is not {_name(body)} throughout", seen)
+        elif must_be_fp32(node.op_type):
+            _require(all(kind == FLOAT for kind in floats), f"{where} is not float32", seen)
+        _require(all(kind in (FLOAT, body) for kind in floats), f"{where} has a type of another precision", seen)
+    _require("Conv" in operators and "Softmax" in operators, "it has no convolution or no softmax", list(operators))
+    here = {} if body == FLOAT else {f"float32 → {_name(body)}": 1, f"{_name(body)} → float32": 1}
+    _require(casts == here, "it changes its type elsewhere than at the ends of its body", dict(casts))
+    share = _initializer_share(model)
+    if body != FLOAT:
+        _require(share <= LARGEST_SHARE, f"its weights take more than {LARGEST_SHARE} of what they take in FP32", share)
+    return TypeProof({kind: dict(counts) for kind, counts in sorted(operators.items())}, dict(casts), share)
+
+
+def must_be_fp32(operator: str) -> bool:
+    """A softmax over 262,144 bins, and sums of its tiny terms, are nothing for half precision."""
+    return operator in ("Softmax", "LogSoftmax", "CumSum") or operator.startswith("Reduce")
+
+
+def value_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Every value's element type, as ONNX infers it.
+
+    Raises:
+        CheckFailed: the type of a value is not known.
+    """
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    values = (*graph.input, *graph.value_info, *graph.output)
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for node in graph.node:
+        for name in (*node.input, *node.output):
+            known = not name or types.get(name, TensorProto.UNDEFINED) != TensorProto.UNDEFINED
+            _require(known, f"the type of {name} is not known", node.op_type)
+    return types
+
+
+def _initializer_share(model: onnx.ModelProto) -> float:
+    stored = {i.name: i for i in model.graph.initializer if i.data_type in BYTES}.values()
+    count = sum(math.prod(i.dims) for i in stored)
+    return sum(BYTES[i.data_type] * math.prod(i.dims) for i in stored) / (4 * count) if count else math.nan
+
+
+def _name(kind: int) -> str:
+    """As NumPy calls it."""
+    return str(onnx.helper.tensor_dtype_to_np_dtype(kind))
+
+
+def _require(good: bool, what: str, seen: object) -> None:
+    if not good:
+        do = "this is a defect of the exporter; report it"
+        raise CheckFailed(f"the exported ONNX file is wrong: {what}", str(seen), do)
