@@ -232,7 +232,7 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, range
         import numpy as np
 
         from export.onnx_graph import read_metadata
-        from export.parity import judge, worst_of
+        from export.parity import Parity, judge, worst_of
         from export.pose import Volume, normalise
         from export.runners import RUNNERS, run_batches
 
@@ -244,7 +244,8 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, range
         if ranges is not None:
             with np.load(folder.path / rounded) as joints:
                 reference_joints = joints["reference"]
-        inputs, runs, judged = normalise(images), [], {}
+        inputs, runs = normalise(images), []
+        judged: dict[tuple[str, int], Parity] = {}
         for load in RUNNERS[precision]:
             runner = load(folder.path / path)
             by_batch = {}

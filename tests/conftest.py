@@ -5,6 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from export.network import build_network
+from export.onnx_graph import consumer_metadata, export_onnx
+from export.precision import in_precision
+from export.typed import OPSETS
+from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, convnextpose
 
 torch.set_num_threads(1)
@@ -19,3 +24,13 @@ def demo_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = convnextpose("export", "XS-atto", "--checkpoint", ROOT / "demo/XS-atto-demo.pth", cwd=place)
     assert run.returncode == 0, run.stderr
     return place / "build/XS-atto"
+
+
+@pytest.fixture(scope="session")
+def typed_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tiny network in every precision; tests must leave the files as they are."""
+    folder, network = tmp_path_factory.mktemp("typed"), build_network(TINY, alive_weights())
+    for precision in OPSETS:
+        path, metadata = folder / f"{precision}.onnx", consumer_metadata(TINY, precision=precision)
+        export_onnx(in_precision(network, precision), path, metadata, precision)
+    return {precision: folder / f"{precision}.onnx" for precision in OPSETS}

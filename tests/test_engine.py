@@ -43,6 +43,33 @@ def network(*nodes: Any, batch: int | str = "batch", name: str = "image", kind: 
     return bytes(model.SerializeToString())
 
 
+HALF, BFLOAT = TensorProto.FLOAT16, TensorProto.BFLOAT16
+
+
+def half_network(body: int = HALF, *, conv: int | None = None, softmax: int = FLOAT) -> bytes:
+    """The types of an exported half network in small; ``conv`` and ``softmax`` are other types for these two."""
+    conv = conv or body
+    weight = np.random.default_rng(0).normal(size=(8, 3, 3, 3)).astype(helper.tensor_dtype_to_np_dtype(conv))
+    nodes = [
+        cast("image", "half", conv),
+        helper.make_node("Conv", ["half", "weight"], ["features"], "conv", pads=[1, 1, 1, 1]),
+        cast("features", "more", body),
+        helper.make_node("Relu", ["more"], ["active"], "relu"),
+        cast("active", "logits", softmax),
+        helper.make_node("Softmax", ["logits"], ["shares"], "softmax", axis=1),
+        cast("shares", "joints", FLOAT),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "half",
+        [helper.make_tensor_value_info("image", FLOAT, ["batch", 3, 32, 32])],
+        [helper.make_tensor_value_info("joints", FLOAT, ["batch", 8, 32, 32])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
 def cast(source: str, target: str, kind: int) -> Any:
     return helper.make_node("Cast", [source], [target], f"cast_{target}", to=kind)
 
@@ -139,11 +166,45 @@ def test_tf32_is_recorded_as_the_builder_has_it(tiny: Path, tmp_path: Path, tf32
 
 
 @pytest.mark.usefixtures("rtx")
-def test_fixed_batch_and_half_precision(tmp_path: Path) -> None:
+def test_a_fixed_batch(tmp_path: Path) -> None:
+    path = tmp_path / "fixed.onnx"
+    path.write_bytes(network(batch=2))
+    record = build_engine(path, tmp_path / "e", EnginePlan(batch_min=2, batch_opt=2, batch_max=2))
+    assert record.profile.min == record.profile.max == (2, 3, 32, 32)
+
+
+@pytest.mark.usefixtures("rtx")
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", "FLOAT"), ("fp16", "HALF"), ("bf16", "BF16")])
+def test_the_network_that_is_built_has_the_precision_s_types(
+    typed_files: dict[str, Path], tmp_path: Path, precision: str, kind: str
+) -> None:
+    record = build_engine(typed_files[precision], tmp_path / "e", EnginePlan(precision=precision))
+    assert record.status == "built for SM 8.0, 8.6, 8.9, 12.0; not run"
+    assert record.precision == precision
+    assert record.layer_types["CONVOLUTION"] == {kind: 26}
+    assert record.layer_types["SOFTMAX"] == {"FLOAT": 1}
+    assert record.layer_types["REDUCE"] == {"FLOAT": 7}
+    assert record.layer_types.get("CAST", {}).get(kind, 0) == (precision != "fp32")
+
+
+@pytest.mark.usefixtures("rtx")
+def test_turing_has_fp16_but_no_bf16(tmp_path: Path) -> None:
+    path, turing = tmp_path / "half.onnx", ("7.5",)
+    path.write_bytes(half_network())
+    assert build_engine(path, tmp_path / "e", EnginePlan(precision="fp16", targets=turing)).targets == turing
+    with pytest.raises(BadInput, match=r"no bf16 — 7\.5"):
+        EnginePlan(precision="bf16", targets=("8.6", *turing))
+
+
+@pytest.mark.usefixtures("rtx")
+def test_the_library_itself_refuses_bf16_on_turing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is why this is refused before anything is built."""
     path = tmp_path / "half.onnx"
-    path.write_bytes(network(*HALF_INSIDE, batch=2))
-    plan = EnginePlan(precision="fp16", batch_min=2, batch_opt=2, batch_max=2)
-    assert build_engine(path, tmp_path / "e", plan).precision == "fp16"
+    path.write_bytes(half_network(BFLOAT))
+    monkeypatch.setattr(engine, "TARGETS_WITHOUT", {})
+    monkeypatch.setattr(engine, "WORKER", plant("engine.TARGETS_WITHOUT = {}"))
+    with pytest.raises(CheckFailed, match="built no sound engine"):
+        build_engine(path, tmp_path / "e", EnginePlan(precision="bf16", targets=("7.5",)))
 
 
 @pytest.mark.usefixtures("rtx")
@@ -233,6 +294,19 @@ DOUBLE = TensorProto.DOUBLE
         ),
         pytest.param(network(*MIXED), {}, BadInput, ["node 2 'add' (Add)", "Float and Half"], id="mixed types"),
         pytest.param(network(*HALF_INSIDE), {}, BadInput, ["fp16, not fp32"], id="another precision"),
+        pytest.param(
+            half_network(conv=FLOAT), {"precision": "fp16"}, BadInput, ["CONVOLUTION", "1 FLOAT"], id="FP32 convolution"
+        ),
+        pytest.param(
+            half_network(BFLOAT, conv=HALF),
+            {"precision": "bf16"},
+            BadInput,
+            ["CONVOLUTION", "1 HALF"],
+            id="FP16 in BF16",
+        ),
+        pytest.param(
+            half_network(softmax=HALF), {"precision": "fp16"}, BadInput, ["SOFTMAX", "1 HALF"], id="half softmax"
+        ),
         pytest.param(network(), {"workspace_bytes": 1024}, BadInput, ["1024 bytes of workspace"], id="workspace"),
     ],
 )

@@ -1,0 +1,82 @@
+"""The half graph computes the same function before it is rounded, and has the types that it is meant to have."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+
+from export.architecture import Architecture
+from export.deploy import deploy
+from export.drawings import PARITY_SEED, drawn_images
+from export.network import ConvNeXtPose, build_network
+from export.pose import normalise
+from export.precision import HALF, Pixels, half_graph, in_precision, read_pixels, spell_out_last_norm
+from tests.checkpoints import TINY, alive_weights
+from tests.test_deploy import BINS, architectures, images, lively
+
+
+def rewritten(reference: ConvNeXtPose) -> ConvNeXtPose:
+    """All that is rewritten for half precision, without the casts."""
+    network = deploy(reference)
+    read_pixels(network)
+    spell_out_last_norm(network)
+    return network
+
+
+@settings(max_examples=25, deadline=None)
+@given(architecture=architectures)
+def test_the_rewritings_are_exact(architecture: Architecture) -> None:
+    reference = lively(architecture)
+    image = images(architecture)
+    assert torch.allclose(reference(image), rewritten(reference)(image), rtol=0, atol=BINS)
+
+
+@pytest.mark.parametrize("defect", ["mean forgotten", "standard deviation forgotten", "scale forgotten", "shift lost"])
+def test_a_wrong_rewriting_is_seen(defect: str) -> None:
+    reference = lively(TINY)
+    right, wrong = rewritten(reference), rewritten(reference)
+    stem = wrong.backbone.downsamplings[0][0]
+    unchanged = deploy(reference).backbone.downsamplings[0][0]
+    if defect == "mean forgotten":
+        stem.bias = unchanged.bias
+    elif defect == "standard deviation forgotten":
+        stem.weight = unchanged.weight
+    else:
+        for name, value in wrong.backbone.norm.named_parameters():
+            if name.endswith(defect.split()[0]):
+                value.fill_(1.0 if defect == "scale forgotten" else 0.0)
+    image = images(TINY)
+    assert not torch.allclose(right(image), wrong(image), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", HALF.values(), ids=HALF.keys())
+def test_every_pixel_is_exact_in_half_and_its_normalised_value_is_not(dtype: torch.dtype) -> None:
+    pixels = torch.arange(256).reshape(1, 16, 16, 1).expand(1, 16, 16, 3).contiguous()
+    image = torch.from_numpy(normalise(pixels.to(torch.uint8).numpy()))
+    stored = Pixels()(image).to(dtype).double()
+    assert torch.allclose(stored, pixels.permute(0, 3, 1, 2).double(), rtol=0, atol=1e-6)
+    assert (image.to(dtype).double() - image.double()).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("precision", HALF)
+def test_the_body_is_half_and_both_ends_are_float(precision: str) -> None:
+    reference = build_network(TINY, alive_weights())
+    before = {name: tensor.clone() for name, tensor in reference.state_dict().items()}
+    network = in_precision(reference, precision)
+    assert {weight.dtype for weight in network.parameters()} == {HALF[precision]}
+    image = torch.from_numpy(normalise(drawn_images(1, TINY.input_size, PARITY_SEED)))
+    with torch.inference_mode():
+        entered = network.entry(image)
+        logits = network.head(network.backbone(entered))
+        joints = network.decode(logits)
+    assert (entered.dtype, logits.dtype, joints.dtype) == (HALF[precision], torch.float32, torch.float32)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in reference.state_dict().items())
+
+
+def test_weights_are_rounded_once() -> None:
+    """Folded in FP64 from the weights as released, not from a fold that was rounded to FP32 before."""
+    reference = build_network(TINY, alive_weights())
+    exact = dict(rewritten(copy.deepcopy(reference).double()).named_parameters())
+    for name, weight in half_graph(reference, torch.float16).named_parameters():
+        assert torch.equal(weight, exact[name].to(torch.float16)), name
