@@ -17,7 +17,7 @@ REPORT = "latency.json"
 ROUNDS = 8
 """Two more than the 95 % interval of a median needs."""
 ITERATIONS = 3
-TIMED = ("fp32", "fp16")
+TIMED = ("fp32", "fp16", "int8")
 """What ONNX Runtime can run on the CPU, first choice first. It computes FP16 files in FP32 and has no BF16."""
 PYTORCH, ONNX_RUNTIME = "PyTorch FP32 reference", "ONNX Runtime"
 
@@ -48,13 +48,13 @@ def measure(weights: Path, onnx: Path, precision: str, progress: Progress) -> di
 
     from bench.backends.onnx_runtime import onnx_runtime_session
     from bench.interleaved import protocol, speed_up, take_turns
-    from export.drawings import PARITY_SEED, drawn_images
+    from export.drawings import SHAPES_SEED, drawn_images
     from export.interface import INPUT
     from export.pose import normalise
     from export.weights_file import load_network
 
     network = load_network(weights)
-    image = normalise(drawn_images(1, network.architecture.input_size, PARITY_SEED))
+    image = normalise(drawn_images(1, network.architecture.input_size, SHAPES_SEED))
     pixels = torch.from_numpy(image)
     counts = sorted({1, usable_cores()})
     sessions = {threads: onnx_runtime_session(onnx, threads) for threads in counts}

@@ -32,7 +32,7 @@ def measure_graphs(models: list[str], progress: Progress) -> dict[str, Any]:
 
 def _measure(model: str, progress: Progress) -> dict[str, Any]:
     from export.deploy import deploy
-    from export.drawings import PARITY_SEED, drawn_images
+    from export.drawings import SHAPES_SEED, drawn_images
     from export.interface import INPUT
     from export.network import build_network
     from export.onnx_graph import write_onnx
@@ -42,7 +42,7 @@ def _measure(model: str, progress: Progress) -> dict[str, Any]:
     architecture = load_config(model).architecture
     progress(f"{model}: exporting both graphs")
     reference = build_network(architecture, stand_in_weights(architecture))
-    image = normalise(drawn_images(1, architecture.input_size, PARITY_SEED))
+    image = normalise(drawn_images(1, architecture.input_size, SHAPES_SEED))
     with tempfile.TemporaryDirectory() as folder:
         sessions = {}
         for name, network in (("plain", reference), ("deploy", deploy(reference))):

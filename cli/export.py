@@ -27,6 +27,15 @@ def command(
         str | None, typer.Option(metavar="8.6,8.9", help="Compute capabilities that TensorRT-RTX builds for.")
     ] = None,
     workspace_mib: Annotated[int, typer.Option(help="Scratch memory that an engine may use, in MiB.")] = 1024,
+    with_preprocess: Annotated[
+        bool, typer.Option("--with-preprocess", help="Also write graphs that take uint8 pixels and normalise them.")
+    ] = False,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Crops of people for int8; by default drawn figures.")
+    ] = None,
+    int8_plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Quantise as an earlier export did: its int8-plan.json.")
+    ] = None,
     why: Annotated[bool, typer.Option("--why", help="Only say what would be done, and why.")] = False,
 ) -> None:
     """Checkpoint → verdict → ONNX → parity → engine → first latency table, in OUT/MODEL."""
@@ -46,7 +55,7 @@ def command(
     overrides, precisions = parse_overrides(settings or []), parse_precisions(precision)
     plan = parse_plan(batches, targets, workspace_mib)
     found = checkpoint or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
-    request = Request(config, found, overrides, precisions, strict, plan)
+    request = Request(config, found, overrides, precisions, strict, plan, with_preprocess, calibration, int8_plan)
     narrator = ConsoleNarrator()
     render.weights_line(request, asked=checkpoint is not None)
     try:

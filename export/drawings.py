@@ -7,7 +7,7 @@ check by itself; noise alone would not do, since a deep network averages it away
 import numpy as np
 from numpy.typing import NDArray
 
-PARITY_SEED = 20_251_019
+SHAPES_SEED = 20_251_019
 LIVENESS_SEED = 7
 """Other images than those of parity, for giving stand-in weights their statistics."""
 

@@ -22,7 +22,7 @@ from export.interface import INPUT, OUTPUT
 
 NOISE = "cudaError 35"
 """Without a driver most errors are followed by this one; it says nothing about the model."""
-BODY_TYPE = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16"}
+BODY_TYPE = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "HALF"}
 """What TensorRT calls the type of a precision's convolutions."""
 MEMORY_WORDS = ("workspace", "outofmemory", "out of memory")
 
@@ -187,14 +187,16 @@ def check_types(model: bytes, path: Path, plan: EnginePlan) -> str:
     Read from the file, since the parser narrows float64 to float32 without a word and then reports float32.
 
     Raises:
-        BadInput: an input or output is not float32, the precision is not the plan's, or weights lie in other files.
+        BadInput: the output is not float32, the input neither that nor pixels; the precision is not the plan's, or
+            weights lie in other files.
     """
     from onnx import ModelProto, TensorProto
 
     graph = ModelProto.FromString(model).graph
     weights = {tensor.name for tensor in graph.initializer}
     for value in [*(value for value in graph.input if value.name not in weights), *graph.output]:
-        if (kind := value.type.tensor_type.elem_type) != TensorProto.FLOAT:
+        pixels = (TensorProto.UINT8,) if value.name == INPUT else ()
+        if (kind := value.type.tensor_type.elem_type) not in (TensorProto.FLOAT, *pixels):
             seen = f"{value.name} is {TensorProto.DataType.Name(kind)}"
             raise BadInput(f"{path} has an input or output that is not float32", seen, "cast inside the network")
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer):

@@ -1,6 +1,5 @@
 """From a placement to a plan that holds its budget: scales, sensitivities, and a greedy search."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,11 +25,15 @@ BATCH = 4
 Joints = NDArray[np.floating[Any]]
 
 
-def search_plan(network: ConvNeXtPose, calibration: CalibrationSet, progress: Progress = silent) -> Int8Plan:
+def search_plan(
+    network: ConvNeXtPose, calibration: CalibrationSet, *, trained: bool, progress: Progress = silent
+) -> Int8Plan:
     """Quantise all that the placement allows; take out the most sensitive convolutions until the drift is small.
 
     Drift is measured against the deploy network in FP32, on the calibration images. If even one quantised
     convolution is too much, the plan ends with none: a network that is not quantised, and parity says what it is.
+    Weights that were never ``trained`` are quantised without a search: their volumes have many peaks of nearly the
+    same height, and what they drift says nothing about a network that localises.
     """
     allowed_mm = MARGIN * (BUDGETS["int8"].mean_mm or 0.0)
     volume = volume_of(network)
@@ -41,6 +44,9 @@ def search_plan(network: ConvNeXtPose, calibration: CalibrationSet, progress: Pr
         calibration=calibration.as_json(),
     )
     truth = run_reference(network, calibration.images, BATCH)
+    if not trained:
+        drift = mean_drift(simulate(network, plan), calibration.images, truth, volume)
+        return replace(plan, drift_mm=drift, search=("not searched: the weights were never trained",))
     plan = _with_sensitivities(network, plan, calibration.images, truth, volume, progress)
     worst_first = sorted(plan.quantised, key=lambda conv: -(conv.drift_alone_mm or 0.0))
     said = []
@@ -72,8 +78,7 @@ def _with_sensitivities(
     network: ConvNeXtPose, plan: Int8Plan, images: Images, truth: Joints, volume: Volume, progress: Progress
 ) -> Int8Plan:
     few, few_truth = images[:SENSITIVITY_IMAGES], truth[:SENSITIVITY_IMAGES]
-    alone: Mapping[str, float] = {}
-    alone = {}
+    alone: dict[str, float] = {}
     for index, conv in enumerate(plan.quantised):
         progress(f"{conv.name} alone", index / len(plan.quantised))
         others = [other.name for other in plan.quantised if other is not conv]

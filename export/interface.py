@@ -1,7 +1,20 @@
 """What every exported artefact is called from outside."""
 
 INPUT = "image"
-"""float32 (batch, 3, S, S), normalised as ``export.pose`` has it."""
+"""float32 (batch, 3, S, S), normalised as ``export.pose`` has it; in a pixel edition uint8 (batch, S, S, 3), RGB."""
 
 OUTPUT = "joints"
 """float32 (batch, joints, 3): x, y, z in bins."""
+
+PIXELS = "-pixels"
+"""What the name of an edition ends in that takes pixels and normalises them itself: ``fp32-pixels``."""
+
+
+def edition_of(precision: str, *, takes_pixels: bool) -> str:
+    """``("fp16", True)`` → ``"fp16-pixels"``: one precision with one kind of input, which is one ONNX file."""
+    return precision + PIXELS * takes_pixels
+
+
+def precision_of(edition: str) -> str:
+    """``"fp16-pixels"`` → ``"fp16"``."""
+    return edition.removesuffix(PIXELS)

@@ -17,12 +17,13 @@ from google.protobuf.message import DecodeError
 from onnx_ir.passes import common as passes
 
 from export.architecture import Architecture
-from export.drawings import PARITY_SEED, drawn_images
+from export.drawings import SHAPES_SEED, drawn_images
 from export.errors import CheckFailed
 from export.interface import INPUT, OUTPUT
 from export.joint_sets import joint_set
 from export.network import ConvNeXtPose
 from export.pose import CUBE_MM, MEAN, PIXEL_RANGE, STD, normalise
+from export.precision import reads_bytes
 from export.typed import OPSETS, TypeProof, prove_types
 
 if TYPE_CHECKING:
@@ -90,16 +91,15 @@ def check_onnx(path: Path, network: ConvNeXtPose, precision: str = "fp32") -> On
     Raises:
         CheckFailed: one of these does not hold; the message names the tensor.
     """
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model, full_check=True)
-    except (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        raise _broken("the checker refuses it", str(error).strip().splitlines()[0]) from error
+    model = load_checked(path)
     architecture = network.architecture
     edge = architecture.input_size
     inputs, outputs = _specs(model.graph.input), _specs(model.graph.output)
+    image = TensorSpec(INPUT, "float32", ("batch", 3, edge, edge))
+    if reads_bytes(network):
+        image = TensorSpec(INPUT, "uint8", ("batch", edge, edge, 3))
     agreed = (
-        (TensorSpec(INPUT, "float32", ("batch", 3, edge, edge)),),
+        (image,),
         (TensorSpec(OUTPUT, "float32", ("batch", architecture.joints, 3)),),
     )
     if (inputs, outputs) != agreed:
@@ -119,6 +119,20 @@ def check_onnx(path: Path, network: ConvNeXtPose, precision: str = "fp32") -> On
         outputs=outputs,
         types=prove_types(model, precision),
     )
+
+
+def load_checked(path: Path) -> onnx.ModelProto:
+    """The file, which ONNX's own checker takes.
+
+    Raises:
+        CheckFailed: the checker refuses it.
+    """
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+    except (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise _broken("the checker refuses it", str(error).strip().splitlines()[0]) from error
+    return model
 
 
 def consumer_metadata(architecture: Architecture, **about: str) -> dict[str, str]:
@@ -158,7 +172,8 @@ def _decoded(text: str) -> Any:
 
 def _trace(network: ConvNeXtPose, opset: int) -> "ONNXProgram":
     """Torch's dynamo exporter with a free batch; its notices about what is not installed are dropped."""
-    image = torch.from_numpy(normalise(drawn_images(2, network.architecture.input_size, PARITY_SEED)))
+    pixels = drawn_images(2, network.architecture.input_size, SHAPES_SEED)
+    image = torch.from_numpy(pixels if reads_bytes(network) else normalise(pixels))
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -4,6 +4,7 @@
        └──► truth ────────────────────┘
 
 ``ranges`` is for half precisions only: whether they can hold the network's values, and what rounding alone costs.
+For int8 an ``int8-plan`` stands beside it: which convolutions are quantised, with which scales, at what cost.
 
 Each step is a function below; what it needs is imported inside, so that a run in which everything is
 up to date loads neither torch nor onnx.
@@ -14,12 +15,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from export.artifacts import write_json
-from export.drawings import PARITY_SEED
+from export.artifacts import sha256_path, write_json
 from export.engine import BACKENDS, choose_runtime
 from export.errors import CheckFailed, NotPossible
+from export.interface import precision_of
 from export.options import require_agreement
 from export.parity import budget_for, require
+from export.parity_images import IMAGES_OF_PARITY, parity_images
 from export.progress import Progress
 from export.ranges import HALVES, require_range
 from export.request import Request
@@ -27,32 +29,35 @@ from export.steps import Folder, Made, Step
 
 WEIGHTS = "weights/weights.safetensors"
 TRUTH = "parity/truth.npz"
-PARITY_IMAGES = 20
-PARITY_BATCHES = (1, 2, 5)
+INT8_PLAN = "quantize/int8-plan.json"
+INT8_REFERENCE = "parity/int8-rounded.npz"
+PARITY_BATCHES = (1, 5)
 TRUTH_BATCH = 4
 """Images at a time in FP64; four volumes of 64³ for 18 joints are 150 MB."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Exported:
-    """The steps' results by precision, in the order in which they were made."""
+    """The steps' results by edition, in the order in which they were made."""
 
     weights: Made
     ranges: dict[str, Made] = field(default_factory=dict)
+    """By precision."""
+    int8_plan: Made | None = None
     onnx: dict[str, Made] = field(default_factory=dict)
     parity: dict[str, Made] = field(default_factory=dict)
     engine: dict[str, Made] = field(default_factory=dict)
     refused: dict[str, CheckFailed] = field(default_factory=dict)
-    """Precisions of which no ONNX file was written, and why."""
+    """Editions of which no ONNX file was written, and why."""
 
-    def passed(self, precision: str) -> bool:
-        """Whether the ONNX file of this precision is there and its parity is a pass, as far as is known yet."""
-        return precision in self.parity and self.parity[precision].result.get("outcome", "pass") == "pass"
+    def passed(self, edition: str) -> bool:
+        """Whether the ONNX file of this edition is there and its parity is a pass, as far as is known yet."""
+        return edition in self.parity and self.parity[edition].result.get("outcome", "pass") == "pass"
 
     @property
     def failed(self) -> tuple[Mapping[str, Any], ...]:
         """Parity results that are not a pass."""
-        return tuple(made.result for precision, made in self.parity.items() if not self.passed(precision))
+        return tuple(made.result for edition, made in self.parity.items() if not self.passed(edition))
 
 
 def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
@@ -62,24 +67,29 @@ def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
     """
     truth = truth_step(folder, weights)
     exported = Exported(weights)
-    for precision in request.precisions:
+    for edition in request.editions:
         try:
-            _export_precision(folder, request, truth, precision, exported)
+            _export_edition(folder, request, truth, edition, exported)
         except CheckFailed as failure:
-            exported.refused[precision] = failure
+            exported.refused[edition] = failure
     return exported
 
 
-def _export_precision(folder: Folder, request: Request, truth: Made, precision: str, exported: Exported) -> None:
-    """Add what is made of one precision to ``exported``; no engine is built from a file that fails its parity."""
-    ranges = None
-    if precision in HALVES:
-        ranges = exported.ranges[precision] = ranges_step(folder, request, exported.weights, precision)
-        require_range(ranges.result, precision)
-    onnx = exported.onnx[precision] = onnx_step(folder, request, exported.weights, precision)
-    exported.parity[precision] = parity_step(folder, request, onnx, truth, ranges, precision)
-    if exported.passed(precision):
-        exported.engine[precision] = engine_step(folder, request, onnx, precision)
+def _export_edition(folder: Folder, request: Request, truth: Made, edition: str, exported: Exported) -> None:
+    """Add what is made of one edition to ``exported``; no engine is built from a file that fails its parity."""
+    weights, precision, reference = exported.weights, precision_of(edition), None
+    if precision != "fp32":
+        half = precision if precision in HALVES else "fp16"  # what is around int8
+        ranges = exported.ranges[half] = ranges_step(folder, request, weights, half)
+        require_range(ranges.result, half)
+        reference = ranges, request.rounded_path(half)
+    if precision == "int8":
+        exported.int8_plan = int8_plan_step(folder, request, weights)
+        reference = exported.int8_plan, INT8_REFERENCE
+    onnx = exported.onnx[edition] = onnx_step(folder, request, weights, edition, exported.int8_plan)
+    exported.parity[edition] = parity_step(folder, request, onnx, truth, reference, edition)
+    if exported.passed(edition):
+        exported.engine[edition] = engine_step(folder, request, onnx, edition)
 
 
 def require_success(exported: Exported) -> None:
@@ -169,9 +179,9 @@ def truth_step(folder: Folder, weights: Made) -> Made:
         truth = run_reference(network.double(), images, TRUTH_BATCH, progress)
         (made / TRUTH).parent.mkdir()
         np.savez(made / TRUTH, truth=truth, reference=reference)
-        return {"images": PARITY_IMAGES, "seed": PARITY_SEED}
+        return {"images": len(images)}
 
-    options = {"images": PARITY_IMAGES, "seed": PARITY_SEED}
+    options = {"images": IMAGES_OF_PARITY}
     return folder.perform(Step("truth", (TRUTH,), _input(weights, WEIGHTS), options, ("torch", "numpy")), work)
 
 
@@ -198,34 +208,83 @@ def ranges_step(folder: Folder, request: Request, weights: Made, precision: str)
         np.savez(made / rounded, reference=joints)
         return result
 
-    options = {"images": PARITY_IMAGES, "seed": PARITY_SEED, "precision": precision}
+    options = {"images": IMAGES_OF_PARITY, "precision": precision}
     step = Step(f"ranges-{precision}", (report, rounded), _input(weights, WEIGHTS), options, ("torch", "numpy"))
     return folder.perform(step, work)
 
 
-def onnx_step(folder: Folder, request: Request, weights: Made, precision: str) -> Made:
-    """Rewrite the network for deployment in this precision, and write it as ONNX."""
-    path = request.onnx_path(precision)
+def int8_plan_step(folder: Folder, request: Request, weights: Made) -> Made:
+    """Find out which convolutions bear int8, and simulate the network that is quantised so."""
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
+        import numpy as np
+
+        from export.calibration import drawn_calibration, folder_calibration
+        from export.deploy import deploy
+        from export.fake_quant import simulate
+        from export.int8_plan import read_plan
+        from export.int8_search import search_plan
+        from export.reference import run_reference
+        from export.weights_file import load_network
+
+        network = deploy(load_network(folder.path / WEIGHTS))
+        size = network.architecture.input_size
+        if request.int8_plan is not None:
+            plan = read_plan(request.int8_plan, network)
+        else:
+            progress("reading the images for calibration")
+            chosen = request.calibration
+            images = drawn_calibration(size) if chosen is None else folder_calibration(chosen, size)
+            plan = search_plan(network, images, trained=request.trained, progress=progress)
+        simulated = run_reference(simulate(network, plan), parity_images(size), TRUTH_BATCH, progress)
+        (made / INT8_PLAN).parent.mkdir()
+        write_json(made / INT8_PLAN, plan.as_json())
+        (made / INT8_REFERENCE).parent.mkdir()
+        np.savez(made / INT8_REFERENCE, reference=simulated)
+        return plan.as_json()
+
+    given = {"calibration": request.calibration, "int8 plan": request.int8_plan}
+    inputs = _input(weights, WEIGHTS) | {name: sha256_path(path) for name, path in given.items() if path is not None}
+    options = {"images": IMAGES_OF_PARITY, "trained": request.trained}
+    return folder.perform(Step("int8-plan", (INT8_PLAN, INT8_REFERENCE), inputs, options, ("torch", "numpy")), work)
+
+
+def onnx_step(folder: Folder, request: Request, weights: Made, edition: str, int8_plan: Made | None) -> Made:
+    """Rewrite the network for deployment in this edition, and write it as ONNX."""
+    path, precision = request.onnx_path(edition), precision_of(edition)
+
+    def work(made: Path, progress: Progress) -> dict[str, Any]:
+        from export.int8_plan import read_plan
         from export.onnx_graph import consumer_metadata, export_onnx
         from export.precision import in_precision
+        from export.quantize import export_int8
         from export.weights_file import load_network
 
         network = load_network(folder.path / WEIGHTS)
         progress("tracing and writing the graph")
         metadata = consumer_metadata(network.architecture, precision=precision, **about_weights(request, weights))
-        return asdict(export_onnx(in_precision(network, precision), made / path, metadata, precision))
+        graph = in_precision(network, precision, takes_pixels=edition != precision)
+        if precision == "int8":
+            plan = read_plan(folder.path / INT8_PLAN, graph)
+            return asdict(export_int8(graph, made / path, metadata, plan))
+        return asdict(export_onnx(graph, made / path, metadata, precision))
 
-    options = {"precision": precision, **about_weights(request, weights)}
+    inputs = _input(weights, WEIGHTS)
+    if precision == "int8" and int8_plan is not None:
+        inputs |= _input(int8_plan, INT8_PLAN)
+    options = {"edition": edition, **about_weights(request, weights)}
     tools = ("torch", "onnx", "onnxscript", "onnx-ir")
-    return folder.perform(Step(f"onnx-{precision}", (path,), _input(weights, WEIGHTS), options, tools), work)
+    return folder.perform(Step(f"onnx-{edition}", (path,), inputs, options, tools), work)
 
 
-def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, ranges: Made | None, precision: str) -> Made:
-    """Judge the ONNX file, run by everything that judges this precision at several batch sizes, against the truth."""
-    path, report = request.onnx_path(precision), f"parity/{precision}.json"
-    rounded = request.rounded_path(precision)
+def parity_step(
+    folder: Folder, request: Request, onnx: Made, truth: Made, reference: tuple[Made, str] | None, edition: str
+) -> Made:
+    """Judge the ONNX file, run by everything that judges this precision at several batch sizes, against the truth.
+
+    ``reference`` is the step and the file with the joints of what stands beside the candidate; None: the FP32 network.
+    """
+    path, report, precision = request.onnx_path(edition), f"parity/{edition}.json", precision_of(edition)
     budget = budget_for(precision, trained=request.trained)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
@@ -241,10 +300,10 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, range
         images = parity_images(volume.input_size)
         with np.load(folder.path / TRUTH) as joints:
             truth_joints, reference_joints = joints["truth"], joints["reference"]
-        if ranges is not None:
-            with np.load(folder.path / rounded) as joints:
+        if reference is not None:
+            with np.load(folder.path / reference[1]) as joints:
                 reference_joints = joints["reference"]
-        inputs, runs = normalise(images), []
+        inputs, runs = images if edition != precision else normalise(images), []
         judged: dict[tuple[str, int], Parity] = {}
         for load in RUNNERS[precision]:
             runner = load(folder.path / path)
@@ -267,7 +326,8 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, range
             "schema_version": "1.0",
             "artifact": path,
             "precision": precision,
-            "images": {"count": len(images), "source": "drawn shapes", "seed": PARITY_SEED},
+            "edition": edition,
+            "images": {"count": len(images), "source": IMAGES_OF_PARITY},
             "runs": runs,
             "runtime": next(run["runtime"] for run in runs if run["runner"] == name),
             "batches": list(PARITY_BATCHES),
@@ -280,34 +340,34 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, range
         write_json(made / report, result)
         return result
 
-    inputs = _input(onnx, path) | _input(truth, TRUTH) | (_input(ranges, rounded) if ranges is not None else {})
+    inputs = _input(onnx, path) | _input(truth, TRUTH) | (_input(*reference) if reference is not None else {})
     options = {"batches": list(PARITY_BATCHES), "budget": asdict(budget)}
     tools = ("onnxruntime-gpu", "onnxruntime", "openvino", "numpy")
-    return folder.perform(Step(f"parity-{precision}", (report,), inputs, options, tools), work)
+    return folder.perform(Step(f"parity-{edition}", (report,), inputs, options, tools), work)
 
 
-def engine_step(folder: Folder, request: Request, onnx: Made, precision: str) -> Made:
+def engine_step(folder: Folder, request: Request, onnx: Made, edition: str) -> Made:
     """Build an engine with what this machine has; where it has nothing, or fails, say so and go on.
 
     Neither is recorded as finished: the next run tries again.
     """
-    source, plan, choice = request.onnx_path(precision), request.engine_plan(precision), choose_runtime()
+    source, plan, choice = request.onnx_path(edition), request.engine_plan(edition), choose_runtime()
     backend = choice.backend
     if backend is None:
         return Made({}, {"not_made": "not run", "reason": choice.reason})
-    engines = [request.engine_path(precision, backend.suffix) for backend in BACKENDS.values()]
+    engines = [request.engine_path(edition, backend.suffix) for backend in BACKENDS.values()]
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         from export.engine import build_engine
 
-        name = request.engine_path(precision, backend.suffix)
+        name = request.engine_path(edition, backend.suffix)
         return {"path": name, **asdict(build_engine(folder.path / source, made / name, plan, progress))}
 
     options = {"plan": asdict(plan), "gpu": choice.gpu, "runtime": backend.module}
     outputs = tuple(name + suffix for name in engines for suffix in ("", ".log", ".json"))
     tools = ("tensorrt", "tensorrt-rtx")
     try:
-        return folder.perform(Step(f"engine-{precision}", outputs, _input(onnx, source), options, tools), work)
+        return folder.perform(Step(f"engine-{edition}", outputs, _input(onnx, source), options, tools), work)
     except NotPossible as failure:
         return Made({}, {"not_made": "not run", "reason": str(failure)})
     except CheckFailed as failure:
@@ -326,13 +386,6 @@ def about_weights(request: Request, weights: Made) -> dict[str, str]:
 def source_sha256(request: Request, weights: Made) -> str:
     """Hash of the checkpoint as it was found; of the canonical weights where there is no checkpoint."""
     return request.checkpoint_sha256 or weights.outputs[WEIGHTS]
-
-
-def parity_images(size: int) -> Any:
-    """(N, size, size, 3) the images that parity is judged on."""
-    from export.drawings import drawn_images
-
-    return drawn_images(PARITY_IMAGES, size, PARITY_SEED)
 
 
 def _input(made: Made, name: str) -> dict[str, str]:

@@ -1,7 +1,11 @@
-"""The deploy graph in half precision: the body in FP16 or BF16, both ends in FP32.
+"""The deploy graph in another precision, or with another input.
+
+In half precision the body is FP16 or BF16, both ends are FP32:
 
     image ─ pixels ─ cast │ backbone, head │ cast ─ decode ─ joints
           FP32            │  half          │      FP32
+
+In a pixel edition the image is bytes already, and only their cast is left before the stem.
 
 Precision lies in the graph's types, not in switches of a builder. Norms are folded in FP64 and every
 weight is rounded once.
@@ -17,23 +21,37 @@ from export.network import ConvNeXtPose
 from export.pose import MEAN, STD
 
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
+BODY = HALF | {"int8": torch.float16}
+"""The type of what is not FP32: an int8 graph has FP16 around its quantised convolutions."""
 
 
-def in_precision(reference: ConvNeXtPose, precision: str) -> ConvNeXtPose:
-    """The graph that is exported in this precision; ``reference`` stays as it is."""
-    return half_graph(reference, HALF[precision]) if precision in HALF else deploy(reference)
+def in_precision(reference: ConvNeXtPose, precision: str, *, takes_pixels: bool = False) -> ConvNeXtPose:
+    """The graph that is exported in this precision, int8 still without its int8; ``reference`` stays as it is."""
+    if precision in BODY:
+        return half_graph(reference, BODY[precision], takes_pixels=takes_pixels)
+    if not takes_pixels:
+        return deploy(reference)
+    network = deploy(copy.deepcopy(reference).double())
+    read_pixels(network)
+    network.entry = Bytes(torch.float32)
+    return network.float()
 
 
-def half_graph(reference: ConvNeXtPose, dtype: torch.dtype) -> ConvNeXtPose:
+def half_graph(reference: ConvNeXtPose, dtype: torch.dtype, *, takes_pixels: bool = False) -> ConvNeXtPose:
     """A rewritten copy whose body has this type; in FP32 it gives every value of the half graph, unrounded."""
     network = deploy(copy.deepcopy(reference).double())
     read_pixels(network)
     spell_out_last_norm(network)
     network.backbone.to(dtype)
     network.head.to(dtype)
-    network.entry = nn.Sequential(network.entry, Cast(dtype))
+    network.entry = Bytes(dtype) if takes_pixels else nn.Sequential(network.entry, Cast(dtype))
     network.head.logit_upsample = nn.Sequential(network.head.logit_upsample, Cast(torch.float32))
     return network
+
+
+def reads_bytes(network: ConvNeXtPose) -> bool:
+    """Whether the network's input is (N, S, S, 3) uint8."""
+    return isinstance(network.entry, Bytes)
 
 
 def read_pixels(network: ConvNeXtPose) -> None:
@@ -64,6 +82,18 @@ class Pixels(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, S, S) normalised → (N, 3, S, S) pixels in 0..255."""
         return image * _each_channel(STD, image) + _each_channel(MEAN, image)
+
+
+class Bytes(nn.Module):
+    """Pixels as cameras and decoders give them. The cast comes first: TensorRT lets bytes do nothing else."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, S, S, 3) uint8 → (N, 3, S, S)."""
+        return image.to(self.dtype).permute(0, 3, 1, 2)
 
 
 class Cast(nn.Module):

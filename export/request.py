@@ -10,6 +10,7 @@ from export.artifacts import sha256_path
 from export.config import ModelConfig
 from export.engine import EnginePlan
 from export.errors import BadInput
+from export.interface import edition_of, precision_of
 from export.parity import BUDGETS
 
 PRECISIONS = tuple(BUDGETS)
@@ -30,6 +31,12 @@ class Request:
     precisions: tuple[str, ...] = ("fp32",)
     strict: bool = False
     plan: EnginePlan = field(default_factory=EnginePlan)
+    with_preprocess: bool = False
+    """Whether each precision is written a second time, as a graph that takes pixels."""
+    calibration: Path | None = None
+    """A folder of crops of people; without it drawn figures are used."""
+    int8_plan: Path | None = None
+    """A plan of an earlier export, which is used as it is."""
 
     def __post_init__(self) -> None:
         if self.strict and self.origin != "checkpoint":
@@ -56,9 +63,15 @@ class Request:
         """Whether the weights are anybody's, so that the price of a precision can be measured on them."""
         return self.origin != "stand-in"
 
-    def engine_plan(self, precision: str) -> EnginePlan:
-        """What is asked of an engine of this precision."""
-        return replace(self.plan, precision=precision)
+    @property
+    def editions(self) -> tuple[str, ...]:
+        """The ONNX files that are asked for: each precision, and its pixel edition where that is asked for."""
+        inputs = (False, True) if self.with_preprocess else (False,)
+        return tuple(edition_of(p, takes_pixels=pixels) for p in self.precisions for pixels in inputs)
+
+    def engine_plan(self, edition: str) -> EnginePlan:
+        """What is asked of an engine of this edition."""
+        return replace(self.plan, precision=precision_of(edition))
 
     def ranges_path(self, precision: str) -> str:
         """Where the report on the values' ranges lies within the model's folder."""
@@ -68,13 +81,13 @@ class Request:
         """Where the rounded reference's joints lie within the model's folder."""
         return f"parity/{precision}-rounded.npz"
 
-    def onnx_path(self, precision: str) -> str:
+    def onnx_path(self, edition: str) -> str:
         """Where the ONNX file lies within the model's folder."""
-        return f"onnx/{self.config.name}-{precision}.onnx"
+        return f"onnx/{self.config.name}-{edition}.onnx"
 
-    def engine_path(self, precision: str, suffix: str) -> str:
+    def engine_path(self, edition: str, suffix: str) -> str:
         """Where the engine lies within the model's folder; each runtime has its own suffix."""
-        return f"engines/{self.config.name}-{precision}{suffix}"
+        return f"engines/{self.config.name}-{edition}{suffix}"
 
 
 def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """What was made, as the manifest says it."""
 
+from export.interface import precision_of
 from export.manifest import Artifact, Counts, Manifest, NotRun, VerdictRow, Weights
 from export.pipeline import Exported, source_sha256
 from export.request import Request
@@ -23,37 +24,39 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
     """Every artefact, every judgement, and what could not be made."""
     weights = exported.weights.result
     artifacts, not_run = [], []
-    for precision, onnx in exported.onnx.items():
-        path = request.onnx_path(precision)
+    for edition, onnx in exported.onnx.items():
+        path, details = request.onnx_path(edition), {name: onnx.result[name] for name in ONNX_DETAILS}
+        if precision_of(edition) == "int8" and exported.int8_plan is not None:
+            details["int8_plan"] = dict(exported.int8_plan.result)
         artifacts.append(
             Artifact(
                 kind="onnx",
                 runtime="onnx",
-                precision=precision,
+                precision=precision_of(edition),
                 path=path,
                 sha256=onnx.outputs[path],
                 size_bytes=(folder.path / path).stat().st_size,
                 inputs=onnx.result["inputs"],
                 outputs=onnx.result["outputs"],
-                status=f"parity {exported.parity[precision].result['outcome']}",
-                details={name: onnx.result[name] for name in ONNX_DETAILS},
+                status=f"parity {exported.parity[edition].result['outcome']}",
+                details=details,
             )
         )
-    for precision, refusal in exported.refused.items():
-        not_run.append(NotRun(kind="onnx", precision=precision, status="failed", reason=str(refusal)))
-    for precision, engine in exported.engine.items():
+    for edition, refusal in exported.refused.items():
+        not_run.append(NotRun(kind="onnx", precision=edition, status="failed", reason=str(refusal)))
+    for edition, engine in exported.engine.items():
         built = dict(engine.result)
         if "not_made" in built:
             status, reason = built["not_made"], built["reason"]
-            not_run.append(NotRun(kind="engine", precision=precision, status=status, reason=reason))
+            not_run.append(NotRun(kind="engine", precision=edition, status=status, reason=reason))
             continue
-        onnx = exported.onnx[precision]
+        onnx = exported.onnx[edition]
         path = built.pop("path")
         artifacts.append(
             Artifact(
                 kind="engine",
                 runtime=built["runtime"],
-                precision=precision,
+                precision=precision_of(edition),
                 path=path,
                 sha256=engine.outputs[path],
                 size_bytes=built["size_bytes"],

@@ -67,7 +67,7 @@ def trace(reference: Path, candidate: Path, images: NDArray[np.float32], run: tu
 
 def trace_record(reference: Path, candidate: Path, precision: str, input_size: int) -> dict[str, Any]:
     """The comparison as plain data, on a few of the images that parity is judged on."""
-    from export.pipeline import parity_images
+    from export.parity_images import parity_images
     from export.pose import normalise
 
     images = normalise(parity_images(input_size)[:IMAGES])

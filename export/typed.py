@@ -10,15 +10,16 @@ from onnx import TensorProto
 from export.errors import CheckFailed
 
 FLOAT = TensorProto.FLOAT
-BODY = {"fp32": FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-"""The type of the body; the decode is FP32 in every precision."""
-OPSETS = {"fp32": 18, "fp16": 18, "bf16": 22}
-"""Every operator that is used stands in opset 18, which TensorRT 10.3 (JetPack 6) reads as well; a convolution of
-bfloat16 stands in opset 22 only."""
-BYTES = {FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2}
-LARGEST_SHARE = 0.55
-"""Of the bytes that the same numbers take in FP32. The decode's constants stay in FP32, hence not quite a half."""
-WHOLE_NUMBERS = (TensorProto.INT64,)
+BODY = {"fp32": FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "int8": TensorProto.FLOAT16}
+"""The type of the body, in int8 of what is not quantised; the decode is FP32 in every precision."""
+OPSETS = {"fp32": 18, "fp16": 18, "bf16": 22, "int8": 19}
+"""Every operator that is used stands in opset 18, which TensorRT 10.3 (JetPack 6) reads as well; quantisation with
+scales of float16 stands in opset 19, a convolution of bfloat16 in opset 22 only."""
+BYTES = {FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.INT8: 1}
+LARGEST_SHARE = {"fp32": 1.0, "fp16": 0.55, "bf16": 0.55, "int8": 0.4}
+"""Of the bytes that the same numbers take in FP32. The decode's constants stay in FP32, hence not quite a half; how
+much is quantised is the plan's matter, but most weights are those of pointwise convolutions."""
+WHOLE_NUMBERS = (TensorProto.INT64, TensorProto.INT8)
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def prove_types(model: onnx.ModelProto, precision: str) -> TypeProof:
     """See that convolutions have the precision's type, softmax and sums are FP32, and types change twice at most.
 
     One cast into half precision and one out of it leave no room for a part of the body in FP32, or for a
-    part of the decode in half.
+    part of the decode in half. Bytes are cast at once, and nothing else is done to them. Int8 has no casts of its
+    own: only what quantises and dequantises may touch it.
 
     Raises:
         CheckFailed: one of these does not hold; the message names the node.
@@ -53,17 +55,23 @@ def prove_types(model: onnx.ModelProto, precision: str) -> TypeProof:
             operators.setdefault(node.op_type, Counter())[_name(kind)] += 1
         if node.op_type == "Cast":
             casts[f"{_name(types[node.input[0]])} → {_name(given[0])}"] += 1
+        elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            _require(precision == "int8", f"{where} is in a graph that is not quantised", seen)
+        elif TensorProto.INT8 in (types[name] for name in (*node.input, *node.output) if name):
+            _require(False, f"{where} computes with int8 itself", seen)
         elif node.op_type == "Conv":
             _require(all(kind == body for kind in floats), f"{where} is not {_name(body)} throughout", seen)
         elif must_be_fp32(node.op_type):
             _require(all(kind == FLOAT for kind in floats), f"{where} is not float32", seen)
-        _require(all(kind in (FLOAT, body) for kind in floats), f"{where} has a type of another precision", seen)
+        known = (FLOAT, body, TensorProto.UINT8) if node.op_type == "Cast" else (FLOAT, body)
+        _require(all(kind in known for kind in floats), f"{where} has a type of another precision", seen)
     _require("Conv" in operators and "Softmax" in operators, "it has no convolution or no softmax", list(operators))
-    here = {} if body == FLOAT else {f"float32 → {_name(body)}": 1, f"{_name(body)} → float32": 1}
+    entry = _name(model.graph.input[0].type.tensor_type.elem_type)
+    ends = ((entry, _name(body)), (_name(body), "float32"))
+    here = {f"{before} → {after}": 1 for before, after in ends if before != after}
     _require(casts == here, "it changes its type elsewhere than at the ends of its body", dict(casts))
-    share = _initializer_share(model)
-    if body != FLOAT:
-        _require(share <= LARGEST_SHARE, f"its weights take more than {LARGEST_SHARE} of what they take in FP32", share)
+    share, most = _initializer_share(model), LARGEST_SHARE[precision]
+    _require(share <= most, f"its weights take more than {most} of what they take in FP32", share)
     return TypeProof({kind: dict(counts) for kind, counts in sorted(operators.items())}, dict(casts), share)
 
 

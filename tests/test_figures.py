@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export import figures
-from export.drawings import LIVENESS_SEED
-from export.drawings import PARITY_SEED as SHAPES_SEED
+from export.drawings import LIVENESS_SEED, SHAPES_SEED
 from export.figures import (
     CROP_SIZE,
     IMAGE_SIZE,

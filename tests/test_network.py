@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from torch import Tensor, nn
 
 from export.architecture import Architecture
-from export.drawings import LIVENESS_SEED, PARITY_SEED, drawn_images
+from export.drawings import LIVENESS_SEED, SHAPES_SEED, drawn_images
 from export.errors import BadInput
 from export.network import ConvNeXtPose, Doubling, SoftArgmax, build_network, check_sizes
 from export.parity import Signal, signal
@@ -183,7 +183,7 @@ def test_another_seed_gives_other_weights() -> None:
             assert not torch.equal(tensor, second[name]), name
 
 
-IMAGES = drawn_images(4, 256, PARITY_SEED)
+IMAGES = drawn_images(4, 256, SHAPES_SEED)
 
 
 @cache
@@ -226,5 +226,5 @@ def test_freshly_initialised_weights_are_flat(architecture: Architecture) -> Non
 
 
 def test_stand_in_weights_were_not_fitted_to_the_images_of_parity() -> None:
-    assert LIVENESS_SEED != PARITY_SEED
-    assert not np.array_equal(drawn_images(1, 64, LIVENESS_SEED), drawn_images(1, 64, PARITY_SEED))
+    assert LIVENESS_SEED != SHAPES_SEED
+    assert not np.array_equal(drawn_images(1, 64, LIVENESS_SEED), drawn_images(1, 64, SHAPES_SEED))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from export.architecture import Architecture
 from export.deploy import deploy
-from export.drawings import PARITY_SEED, drawn_images
+from export.drawings import SHAPES_SEED, drawn_images
 from export.errors import BadInput, CheckFailed, Inconclusive
 from export.network import build_network
 from export.onnx_graph import check_onnx, export_onnx
@@ -28,7 +28,7 @@ COUNT = 10
 
 
 def images(architecture: Architecture = TINY) -> NDArray[np.uint8]:
-    return drawn_images(COUNT, architecture.input_size, PARITY_SEED)
+    return drawn_images(COUNT, architecture.input_size, SHAPES_SEED)
 
 
 def truth_and_reference(weights: dict[str, torch.Tensor], architecture: Architecture = TINY) -> tuple[Joints, Joints]:

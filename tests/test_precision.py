@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from export.architecture import Architecture
 from export.deploy import deploy
-from export.drawings import PARITY_SEED, drawn_images
+from export.drawings import SHAPES_SEED, drawn_images
 from export.network import ConvNeXtPose, build_network
 from export.pose import normalise
 from export.precision import HALF, Pixels, half_graph, in_precision, read_pixels, spell_out_last_norm
@@ -65,7 +65,7 @@ def test_the_body_is_half_and_both_ends_are_float(precision: str) -> None:
     before = {name: tensor.clone() for name, tensor in reference.state_dict().items()}
     network = in_precision(reference, precision)
     assert {weight.dtype for weight in network.parameters()} == {HALF[precision]}
-    image = torch.from_numpy(normalise(drawn_images(1, TINY.input_size, PARITY_SEED)))
+    image = torch.from_numpy(normalise(drawn_images(1, TINY.input_size, SHAPES_SEED)))
     with torch.inference_mode():
         entered = network.entry(image)
         logits = network.head(network.backbone(entered))

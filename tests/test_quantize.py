@@ -295,7 +295,7 @@ def test_the_search_keeps_out_what_costs_most(
         before.bias[0] *= 1000
         conv.weight[:, 0] /= 1000
     few = replace(calibration, images=calibration.images[:8])
-    plan = search_plan(odd, few)
+    plan = search_plan(odd, few, trained=True)
     sensitivities = {c.name: c.drift_alone_mm for c in plan.convs if c.drift_alone_mm is not None}
     assert max(sensitivities, key=lambda name: sensitivities[name] or 0) == victim
     kept = [c for c in plan.convs if c.kind in ("pointwise", "downsampling") and not c.quantised]

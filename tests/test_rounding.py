@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from export.drawings import PARITY_SEED, drawn_images
+from export.drawings import SHAPES_SEED, drawn_images
 from export.errors import CheckFailed
 from export.interface import INPUT
 from export.network import ConvNeXtPose, build_network
@@ -37,7 +37,7 @@ def network(weights: State | None = None) -> ConvNeXtPose:
 
 @pytest.fixture(scope="module")
 def images() -> NDArray[np.uint8]:
-    return drawn_images(COUNT, TINY.input_size, PARITY_SEED)
+    return drawn_images(COUNT, TINY.input_size, SHAPES_SEED)
 
 
 @pytest.fixture(scope="module")
