@@ -99,23 +99,28 @@ def upsampling_evidence(
 ) -> UpsamplingEvidence:
     """Run the network with each of the counts on the crops, and on the crops turned and mirrored.
 
-    Counts whose volume would be larger than any network's here are left out.
-
     Args:
         architecture: its own count does not matter.
         tensors: the checkpoint's, under canonical names.
         images: (N, S, S, 3) RGB crops of people, S the architecture's input size.
-        counts: the candidates.
+        counts: the candidates; those that ``possible_candidates`` leaves out are not run.
         progress: told how many images are done.
 
     Raises:
         BadInput: the tensors do not fit the architecture.
     """
-    candidates = [replace(architecture, upsamplings=count) for count in sorted(set(counts))]
-    candidates = [c for c in candidates if c.volume_channels * c.heatmap_size**2 <= MAX_VOLUME_ELEMENTS]
+    candidates = possible_candidates(architecture, counts)
     if len(images) < FEWEST_IMAGES:
         return UpsamplingEvidence(len(images), (), None, f"{len(images)} images; {FEWEST_IMAGES} are needed at least")
     return evidence_of(candidates, run_candidates(candidates, tensors, images, progress))
+
+
+def possible_candidates(
+    architecture: Architecture, counts: Sequence[int] = range(HEAD_LAYERS + 1)
+) -> list[Architecture]:
+    """The architecture with each of the counts, without those whose volume would be too large for any network here."""
+    candidates = [replace(architecture, upsamplings=count) for count in sorted(set(counts))]
+    return [c for c in candidates if c.volume_channels * c.heatmap_size**2 <= MAX_VOLUME_ELEMENTS]
 
 
 def evidence_of(candidates: Sequence[Architecture], runs: Sequence[Run]) -> UpsamplingEvidence:
