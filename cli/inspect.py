@@ -11,6 +11,9 @@ from cli.options import AsJson, Settings, Strict
 def command(
     checkpoint: Annotated[Path, typer.Argument(help="A file or an unpacked folder.")],
     model: Annotated[str | None, typer.Option(help="The declaration to compare with; left out, it is found.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Crops of people, to find the upsampling count from.")
+    ] = None,
     settings: Settings = None,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -21,19 +24,24 @@ def command(
     from rich.markup import escape
 
     from cli import render
-    from cli.console import out, printable
+    from cli.console import ConsoleNarrator, out, printable
     from export.evidence import Contradiction
     from export.inspection import inspect_checkpoint
-    from export.options import parse_overrides, require_agreement
+    from export.options import parse_overrides, require_agreement, require_images_agree
 
+    overrides = parse_overrides(settings or [])
+    narrator = ConsoleNarrator()
     try:
-        seen = inspect_checkpoint(checkpoint, model, parse_overrides(settings or []))
+        seen = inspect_checkpoint(checkpoint, model, overrides, images, narrator.listener("inspect"))
     except Contradiction as contradiction:
         if as_json:
             print(json.dumps(contradiction.as_json(), indent=2))
         else:
             render.problems(contradiction.problems)
         raise
+    finally:
+        narrator.stop()
+    from_images = seen.get("upsamplings_from_images")
     if as_json:
         print(json.dumps(seen, indent=2))
     else:
@@ -44,5 +52,8 @@ def command(
         out.print(f"sha256 {seen['sha256']}")
         out.print(f"compared with the declared {seen['model']} ({seen['chosen_by']})")
         render.weights(seen)
+        if from_images is not None:
+            render.upsamplings(from_images)
     if strict:
         require_agreement(seen["model"], seen)
+        require_images_agree(from_images)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 OUTCOME_STYLE = {"agrees": "green", "pass": "green", "contradicted": "red", "fail": "red", "inconclusive": "yellow"}
 
+FINDING_STYLE = {"fits": "green", "unclear": "yellow", "does not fit": "dim", "does not follow": "dim"}
 
 NOISY_ABOVE = 1.25
 """An interval whose ends differ by more than this says little but that other work was going on."""
@@ -63,6 +64,48 @@ def verdict(rows: Sequence[VerdictRow], nearest: Sequence[Nearest], counts: Coun
         f"{counts.parameters:,} parameters, {counts.state_elements:,} state elements, {counts.macs / 1e9:.3f} GMACs; "
         f"nearest declared: {escape(name_nearest([near.model_dump() for near in nearest]))}"
     )
+
+
+def upsamplings(seen: Mapping[str, Any]) -> None:
+    """What images say of the count that weights do not show."""
+    shown = table(
+        *("upsamplings", "map", "missed when turned", "when mirrored", "centre off by, px", "allowed, px"),
+        *("entropy", "mean to mode, mm", "finding"),
+    )
+    for row in seen["candidates"]:
+        shown.add_row(
+            str(row["upsamplings"]),
+            f"{row['heatmap_size']}×{row['heatmap_size']}",
+            _share(row["turned_missed"]),
+            _share(row["mirrored_missed"]),
+            f"{_decimal(row['offset_px'])} ± {_decimal(row['uncertainty_px'])}",
+            _decimal(row["allowed_px"]),
+            _share(row["entropy_share"]),
+            _number(row["mode_distance_mm"]),
+            f"[{FINDING_STYLE[row['finding']]}]{row['finding']}[/]",
+        )
+    out.print("[bold]Upsamplings, from images[/]")
+    out.print(escape(printable(f"{seen['folder']}: {_taken(seen)}")), soft_wrap=True)
+    if seen["unreadable"]:
+        out.print(escape(printable(f"no image in {', '.join(seen['unreadable'])}")), soft_wrap=True)
+    out.print(shown)
+    if seen["decided"] is None:
+        out.print(f"[yellow bold]cannot tell[/] from these images: {escape(seen['reason'])}", soft_wrap=True)
+    elif seen["agrees"]:
+        out.print(f"[green bold]confirmed:[/] upsamplings={seen['used']}; {escape(seen['reason'])}", soft_wrap=True)
+    else:
+        out.print(
+            f"[red bold]contradicted:[/] upsamplings={seen['used']} is used, the images say {seen['decided']}: "
+            f"{escape(seen['reason'])}. Pass --set upsamplings={seen['decided']}",
+            soft_wrap=True,
+        )
+
+
+def _taken(seen: Mapping[str, Any]) -> str:
+    taken = f"{seen['images']} of {seen['found']} images, each taken as the crop of one person"
+    if seen["made_square"]:
+        taken += f"; {seen['made_square']} not square: the whole image as the person's box"
+    return taken
 
 
 def problems(found: Sequence["Problem"]) -> None:
@@ -259,3 +302,11 @@ def _origin(manifest: Manifest) -> str:
 
 def _number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.3g}"
+
+
+def _decimal(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.1f}"
+
+
+def _share(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.0%}"

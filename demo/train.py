@@ -27,7 +27,7 @@ from export.config import load_config
 from export.errors import BadInput, Failure
 
 MODEL = "XS-atto"
-STATE_FILE = Path("build/demo/state.pt")
+STATE_FOLDER = Path("build/demo")
 OUT = Path("demo")
 SAVE_EVERY = 100
 SHOW_EVERY = 10
@@ -137,8 +137,9 @@ def show_on_stderr(line: str) -> None:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
+    parser.add_argument("--model", default=MODEL, help="another declared model, or a .yaml file")
     parser.add_argument("--steps", type=int, default=2940)
-    parser.add_argument("--state", type=Path, default=STATE_FILE, help="where the training is laid down")
+    parser.add_argument("--state", type=Path, help=f"where the training is laid down; else in {STATE_FOLDER}")
     parser.add_argument(
         "--threads", type=int, help="use always so many, for the same bits again; else fewer while others compute"
     )
@@ -150,15 +151,19 @@ def main() -> int:
     cores = None if options.threads else SharedCores(torch.get_num_threads())
     stop = Stop()
     stop.listen()
-    trainer = Trainer(load_config(MODEL).architecture, Plan(steps=options.steps))
-    seconds = load_state(trainer, options.state)
-    seconds = train(trainer, options.state, stop, show_on_stderr, seconds, cores)
+    config = load_config(options.model)
+    trainer = Trainer(config.architecture, Plan(steps=options.steps))
+    state = options.state or STATE_FOLDER / f"{config.name}.pt"
+    seconds = load_state(trainer, state)
+    seconds = train(trainer, state, stop, show_on_stderr, seconds, cores)
     if trainer.step < options.steps:
         print(f"\nstopped after step {trainer.step}; the same command goes on from there", file=sys.stderr)
         return INTERRUPTED
     print("\nfinding the norms' statistics and the errors on held-out figures", file=sys.stderr)
-    accuracy = release(trainer, seconds, options.out, MODEL)
-    print(f"{options.out}/{MODEL}-demo.pth: {accuracy.mpjpe_mm:.1f} mm MPJPE on {accuracy.figures} held-out figures")
+    accuracy = release(trainer, seconds, options.out, config.name)
+    print(
+        f"{options.out}/{config.name}-demo.pth: {accuracy.mpjpe_mm:.1f} mm MPJPE on {accuracy.figures} held-out figures"
+    )
     return 0
 
 

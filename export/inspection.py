@@ -5,24 +5,32 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from export.checkpoint import read_checkpoint
+from export.architecture import Architecture
+from export.checkpoint import Checkpoint, read_checkpoint
 from export.claims import audit_by_file
 from export.config import declared_models, load_config
 from export.evidence import floating_dtypes
+from export.progress import Progress, silent
 from export.verdict import judge, nearest_models
 
 SCHEMA_VERSION = "1.0"
 FALLBACK_MODEL = "L"
 
 
-def inspect_checkpoint(path: Path, model: str | None, overrides: Mapping[str, int]) -> dict[str, Any]:
-    """Container, verdict, counts and audited claims.
+def inspect_checkpoint(
+    path: Path,
+    model: str | None,
+    overrides: Mapping[str, int],
+    images: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Container, verdict, counts and audited claims; with a folder of images, which upsampling count they show.
 
     Without ``model`` the file is compared with the declared model whose released file has this name,
     otherwise with the nearest one.
 
     Raises:
-        BadInput: the file cannot be read, is another network, or contradicts itself.
+        BadInput: the file cannot be read, is another network, or contradicts itself; too few images can be read.
     """
     checkpoint = read_checkpoint(path)
     chosen_by = "asked for"
@@ -33,7 +41,7 @@ def inspect_checkpoint(path: Path, model: str | None, overrides: Mapping[str, in
         model, chosen_by = nearest_models(architecture)[0].model, "the nearest by shape"
     config = load_config(model)
     verdict = judge(config, checkpoint, overrides)
-    return {
+    seen = {
         "schema_version": SCHEMA_VERSION,
         "path": str(path),
         "sha256": checkpoint.sha256,
@@ -45,6 +53,29 @@ def inspect_checkpoint(path: Path, model: str | None, overrides: Mapping[str, in
         "chosen_by": chosen_by,
         **verdict.as_json(),
         "claims": [asdict(finding) for finding in audit_by_file(config, verdict)],
+    }
+    if images is not None:
+        seen["upsamplings_from_images"] = _from_images(images, checkpoint, verdict.architecture, progress)
+    return seen
+
+
+def _from_images(
+    folder: Path, checkpoint: Checkpoint, architecture: Architecture, progress: Progress
+) -> dict[str, Any]:
+    from export.image_folder import read_crops
+    from export.upsampling_evidence import FEWEST_IMAGES, MOST_IMAGES, upsampling_evidence
+
+    crops = read_crops(folder, architecture.input_size, FEWEST_IMAGES, MOST_IMAGES)
+    evidence = upsampling_evidence(architecture, checkpoint.tensors, crops.images, progress=progress)
+    used = architecture.upsamplings
+    return {
+        "folder": str(folder),
+        "found": crops.found,
+        "unreadable": list(crops.unreadable),
+        "made_square": crops.made_square,
+        **evidence.as_json(),
+        "used": used,
+        "agrees": None if evidence.decided is None else evidence.decided == used,
     }
 
 

@@ -79,6 +79,20 @@ def require_agreement(model: str, verdict: Mapping[str, Any]) -> None:
         )
 
 
+def require_images_agree(seen: Mapping[str, Any] | None) -> None:
+    """What ``--strict`` asks for, of images: that they do not decide for another count. They may leave it open.
+
+    Raises:
+        CheckFailed: they decide for another count than the one that is used.
+    """
+    if seen is not None and seen["agrees"] is False:
+        raise CheckFailed(
+            f"the images contradict upsamplings={seen['used']}",
+            f"they say upsamplings={seen['decided']}: {seen['reason']}",
+            f"pass --set upsamplings={seen['decided']}",
+        )
+
+
 def name_nearest(nearest: Sequence[Mapping[str, Any]]) -> str:
     """The nearest declared models in a phrase."""
     return ", ".join(

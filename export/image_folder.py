@@ -1,0 +1,82 @@
+"""Crops of people from a folder of image files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.errors import BadInput
+from export.pose import crop, crop_box
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """What was read of a folder."""
+
+    images: NDArray[np.uint8]
+    """(N, S, S, 3) RGB."""
+    found: int
+    """How many image files lie in the folder."""
+    unreadable: tuple[str, ...]
+    """Names of chosen files that hold no image."""
+    made_square: int
+    """How many of the images were not square."""
+
+
+def read_crops(folder: Path, size: int, fewest: int, most: int) -> Crops:
+    """The folder's image files, in the order of their names, each as one person's crop of ``size`` pixels.
+
+    A square image is taken as a crop already and only resized. Of any other the whole is taken as the person's box,
+    which is made square and enlarged as ``export.pose.crop_box`` does it. Of more than ``most`` files as many are
+    chosen, evenly over their order.
+
+    Raises:
+        BadInput: no folder, or fewer than ``fewest`` of the chosen files hold an image.
+    """
+    files = _image_files(folder)
+    chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)]
+    images, unreadable, made_square = [], [], 0
+    for file in chosen:
+        image = _read(file)
+        if image is None:
+            unreadable.append(file.name)
+            continue
+        images.append(_as_crop(image, size))
+        made_square += image.shape[0] != image.shape[1]
+    if len(images) < fewest:
+        seen = f"{len(images)} readable of {len(files)} files with the suffixes {', '.join(SUFFIXES)}"
+        if unreadable:
+            seen += f"; no image in {', '.join(unreadable)}"
+        raise BadInput(f"too few images in {folder}", seen, f"give a folder with {fewest} crops of people at least")
+    return Crops(np.stack(images), len(files), tuple(unreadable), made_square)
+
+
+def _image_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    except OSError as error:
+        do = "name a folder with crops of people"
+        raise BadInput(f"cannot read the images' folder {folder}", error.strerror or str(error), do) from error
+
+
+def _read(file: Path) -> NDArray[np.uint8] | None:
+    """(H, W, 3) RGB, or None where there is no image to be had."""
+    import cv2
+
+    try:
+        content = np.frombuffer(file.read_bytes(), np.uint8)
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    except (OSError, cv2.error):
+        return None
+    if image is None or min(image.shape[:2]) < 2:
+        return None
+    return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
+
+
+def _as_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    box = (0.0, 0.0, float(width), float(height))
+    return crop(image, box if width == height else crop_box(box, width, height), size)
