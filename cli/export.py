@@ -30,6 +30,9 @@ def command(
     with_preprocess: Annotated[
         bool, typer.Option("--with-preprocess", help="Also write graphs that take uint8 pixels and normalise them.")
     ] = False,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Crops of people to judge parity on; by default drawn figures.")
+    ] = None,
     calibration: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Crops of people for int8; by default drawn figures.")
     ] = None,
@@ -50,12 +53,23 @@ def command(
     from export.steps import Folder
     from export.summary import manifest_of
 
-    require_plain_paths(out, *([checkpoint] if checkpoint else []))
+    require_plain_paths(out, *(path for path in (checkpoint, images, calibration, int8_plan) if path))
     config = load_config(model)
     overrides, precisions = parse_overrides(settings or []), parse_precisions(precision)
     plan = parse_plan(batches, targets, workspace_mib)
     found = checkpoint or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
-    request = Request(config, found, overrides, precisions, strict, plan, with_preprocess, calibration, int8_plan)
+    request = Request(
+        config,
+        found,
+        overrides,
+        precisions,
+        strict,
+        plan,
+        with_preprocess=with_preprocess,
+        parity_images=images,
+        calibration=calibration,
+        int8_plan=int8_plan,
+    )
     narrator = ConsoleNarrator()
     render.weights_line(request, asked=checkpoint is not None)
     try:

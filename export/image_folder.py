@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import BadInput
-from export.pose import crop, crop_box
+from export.photo import read_photo
+from export.pose import crop, enlarged
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+NOTHING = np.empty((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,7 @@ def read_crops(folder: Path, size: int, fewest: int, most: int) -> Crops:
     """The folder's image files, in the order of their names, each as one person's crop of ``size`` pixels.
 
     A square image is taken as a crop already and only resized. Of any other the whole is taken as the person's box,
-    which is made square and enlarged as ``export.pose.crop_box`` does it. Of more than ``most`` files as many are
+    which is made square and enlarged as every person's box is. Of more than ``most`` files as many are
     chosen, evenly over their order.
 
     Raises:
@@ -40,8 +43,11 @@ def read_crops(folder: Path, size: int, fewest: int, most: int) -> Crops:
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)]
     images, unreadable, made_square = [], [], 0
     for file in chosen:
-        image = _read(file)
-        if image is None:
+        try:
+            image = read_photo(file).image
+        except BadInput:
+            image = NOTHING
+        if min(image.shape[:2]) < 2:
             unreadable.append(file.name)
             continue
         images.append(_as_crop(image, size))
@@ -62,21 +68,7 @@ def _image_files(folder: Path) -> list[Path]:
         raise BadInput(f"cannot read the images' folder {folder}", error.strerror or str(error), do) from error
 
 
-def _read(file: Path) -> NDArray[np.uint8] | None:
-    """(H, W, 3) RGB, or None where there is no image to be had."""
-    import cv2
-
-    try:
-        content = np.frombuffer(file.read_bytes(), np.uint8)
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    except (OSError, cv2.error):
-        return None
-    if image is None or min(image.shape[:2]) < 2:
-        return None
-    return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
-
-
 def _as_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     box = (0.0, 0.0, float(width), float(height))
-    return crop(image, box if width == height else crop_box(box, width, height), size)
+    return crop(image, box if width == height else enlarged(box), size)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.calibration import CalibrationSet, Images
 from export.fake_quant import simulate, stored_scale
+from export.image_set import Images, ImageSet
 from export.int8_plan import Int8Plan, place
 from export.network import ConvNeXtPose
 from export.parity import BUDGETS, millimetres
@@ -26,7 +26,7 @@ Joints = NDArray[np.floating[Any]]
 
 
 def search_plan(
-    network: ConvNeXtPose, calibration: CalibrationSet, *, trained: bool, progress: Progress = silent
+    network: ConvNeXtPose, calibration: ImageSet, *, trained: bool, progress: Progress = silent
 ) -> Int8Plan:
     """Quantise all that the placement allows; take out the most sensitive convolutions until the drift is small.
 

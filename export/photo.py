@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 
 from export.errors import BadInput
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""What a folder is searched for."""
-
 DARK = 2
 """An 8-bit image without a brighter pixel than this was divided by something: sensors are noisier than that."""
 

@@ -21,7 +21,6 @@ from export.errors import CheckFailed, NotPossible
 from export.interface import precision_of
 from export.options import require_agreement
 from export.parity import budget_for, require
-from export.parity_images import IMAGES_OF_PARITY, parity_images
 from export.progress import Progress
 from export.ranges import HALVES, require_range
 from export.request import Request
@@ -65,7 +64,7 @@ def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
 
     A precision that fails a check ends there, and the others go on; ``require_success`` tells at the end.
     """
-    truth = truth_step(folder, weights)
+    truth = truth_step(folder, request, weights)
     exported = Exported(weights)
     for edition in request.editions:
         try:
@@ -164,25 +163,26 @@ def weights_step(folder: Folder, request: Request) -> Made:
     return made
 
 
-def truth_step(folder: Folder, weights: Made) -> Made:
+def truth_step(folder: Folder, request: Request, weights: Made) -> Made:
     """Run the reference in FP64, which is the truth, and in FP32, which is the reference to be judged beside."""
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         import numpy as np
 
+        from export.parity_images import parity_images
         from export.reference import run_reference
         from export.weights_file import load_network
 
         network = load_network(folder.path / WEIGHTS)
-        images = parity_images(network.architecture.input_size)
-        reference = run_reference(network, images, TRUTH_BATCH)
-        truth = run_reference(network.double(), images, TRUTH_BATCH, progress)
+        images = parity_images(network.architecture.input_size, request.parity_images)
+        reference = run_reference(network, images.images, TRUTH_BATCH)
+        truth = run_reference(network.double(), images.images, TRUTH_BATCH, progress)
         (made / TRUTH).parent.mkdir()
         np.savez(made / TRUTH, truth=truth, reference=reference)
-        return {"images": len(images)}
+        return images.as_json()
 
-    options = {"images": IMAGES_OF_PARITY}
-    return folder.perform(Step("truth", (TRUTH,), _input(weights, WEIGHTS), options, ("torch", "numpy")), work)
+    inputs = _input(weights, WEIGHTS) | _given(parity_images=request.parity_images)
+    return folder.perform(Step("truth", (TRUTH,), inputs, {}, ("torch", "numpy")), work)
 
 
 def ranges_step(folder: Folder, request: Request, weights: Made, precision: str) -> Made:
@@ -195,12 +195,13 @@ def ranges_step(folder: Folder, request: Request, weights: Made, precision: str)
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         import numpy as np
 
+        from export.parity_images import parity_images
         from export.reference import run_reference
         from export.rounding import measure_ranges, rounded_network
         from export.weights_file import load_network
 
         network = load_network(folder.path / WEIGHTS)
-        images = parity_images(network.architecture.input_size)
+        images = parity_images(network.architecture.input_size, request.parity_images).images
         ranges = measure_ranges(network, precision, images, TRUTH_BATCH, progress)
         result = {"schema_version": "1.0", "precision": precision, **ranges.as_json()}
         write_json(made / report, result)
@@ -208,8 +209,8 @@ def ranges_step(folder: Folder, request: Request, weights: Made, precision: str)
         np.savez(made / rounded, reference=joints)
         return result
 
-    options = {"images": IMAGES_OF_PARITY, "precision": precision}
-    step = Step(f"ranges-{precision}", (report, rounded), _input(weights, WEIGHTS), options, ("torch", "numpy"))
+    inputs = _input(weights, WEIGHTS) | _given(parity_images=request.parity_images)
+    step = Step(f"ranges-{precision}", (report, rounded), inputs, {"precision": precision}, ("torch", "numpy"))
     return folder.perform(step, work)
 
 
@@ -224,28 +225,30 @@ def int8_plan_step(folder: Folder, request: Request, weights: Made) -> Made:
         from export.fake_quant import simulate
         from export.int8_plan import read_plan
         from export.int8_search import search_plan
+        from export.parity_images import parity_images, require_disjoint
         from export.reference import run_reference
         from export.weights_file import load_network
 
         network = deploy(load_network(folder.path / WEIGHTS))
         size = network.architecture.input_size
+        judged_on = parity_images(size, request.parity_images)
         if request.int8_plan is not None:
             plan = read_plan(request.int8_plan, network)
         else:
             progress("reading the images for calibration")
             chosen = request.calibration
             images = drawn_calibration(size) if chosen is None else folder_calibration(chosen, size)
+            require_disjoint(judged_on, images)
             plan = search_plan(network, images, trained=request.trained, progress=progress)
-        simulated = run_reference(simulate(network, plan), parity_images(size), TRUTH_BATCH, progress)
+        simulated = run_reference(simulate(network, plan), judged_on.images, TRUTH_BATCH, progress)
         (made / INT8_PLAN).parent.mkdir()
         write_json(made / INT8_PLAN, plan.as_json())
         (made / INT8_REFERENCE).parent.mkdir()
         np.savez(made / INT8_REFERENCE, reference=simulated)
         return plan.as_json()
 
-    given = {"calibration": request.calibration, "int8 plan": request.int8_plan}
-    inputs = _input(weights, WEIGHTS) | {name: sha256_path(path) for name, path in given.items() if path is not None}
-    options = {"images": IMAGES_OF_PARITY, "trained": request.trained}
+    given = {"parity_images": request.parity_images, "calibration": request.calibration, "plan": request.int8_plan}
+    inputs, options = _input(weights, WEIGHTS) | _given(**given), {"trained": request.trained}
     return folder.perform(Step("int8-plan", (INT8_PLAN, INT8_REFERENCE), inputs, options, ("torch", "numpy")), work)
 
 
@@ -292,12 +295,13 @@ def parity_step(
 
         from export.onnx_graph import read_metadata
         from export.parity import Parity, judge, worst_of
+        from export.parity_images import parity_images
         from export.pose import Volume, normalise
         from export.runners import RUNNERS, run_batches
 
         about = read_metadata(folder.path / path)
         volume = Volume(about["heatmap_size"], about["depth_dim"], about["input_size"])
-        images = parity_images(volume.input_size)
+        images = parity_images(volume.input_size, request.parity_images).images
         with np.load(folder.path / TRUTH) as joints:
             truth_joints, reference_joints = joints["truth"], joints["reference"]
         if reference is not None:
@@ -327,7 +331,7 @@ def parity_step(
             "artifact": path,
             "precision": precision,
             "edition": edition,
-            "images": {"count": len(images), "source": IMAGES_OF_PARITY},
+            "images": dict(truth.result),
             "runs": runs,
             "runtime": next(run["runtime"] for run in runs if run["runner"] == name),
             "batches": list(PARITY_BATCHES),
@@ -386,6 +390,11 @@ def about_weights(request: Request, weights: Made) -> dict[str, str]:
 def source_sha256(request: Request, weights: Made) -> str:
     """Hash of the checkpoint as it was found; of the canonical weights where there is no checkpoint."""
     return request.checkpoint_sha256 or weights.outputs[WEIGHTS]
+
+
+def _given(**paths: Path | None) -> dict[str, str]:
+    """The hashes of what the user named, if anything."""
+    return {name: sha256_path(path) for name, path in paths.items() if path is not None}
 
 
 def _input(made: Made, name: str) -> dict[str, str]:

@@ -33,6 +33,8 @@ class Request:
     plan: EnginePlan = field(default_factory=EnginePlan)
     with_preprocess: bool = False
     """Whether each precision is written a second time, as a graph that takes pixels."""
+    parity_images: Path | None = None
+    """A folder of crops of people that parity is judged on; without it drawn figures are used."""
     calibration: Path | None = None
     """A folder of crops of people; without it drawn figures are used."""
     int8_plan: Path | None = None

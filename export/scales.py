@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.calibration import Images
+from export.image_set import Images
 from export.network import ConvNeXtPose
 from export.pose import normalise
 from export.progress import Progress, silent

@@ -70,7 +70,7 @@ def trace_record(reference: Path, candidate: Path, precision: str, input_size: i
     from export.parity_images import parity_images
     from export.pose import normalise
 
-    images = normalise(parity_images(input_size)[:IMAGES])
+    images = normalise(parity_images(input_size).images[:IMAGES])
     runtime = "openvino" if precision == "bf16" else "onnxruntime"
     run = run_openvino if precision == "bf16" else run_onnxruntime
     drifts = trace(reference, candidate, images, (run_onnxruntime, run))

@@ -8,7 +8,7 @@ import torch
 from export.network import build_network
 from export.onnx_graph import consumer_metadata, export_onnx
 from export.precision import in_precision
-from export.typed import OPSETS
+from export.ranges import HALVES
 from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, convnextpose
 
@@ -28,9 +28,9 @@ def demo_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def typed_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The tiny network in every precision; tests must leave the files as they are."""
+    """The tiny network in FP32 and in both halves; tests must leave the files as they are."""
     folder, network = tmp_path_factory.mktemp("typed"), build_network(TINY, alive_weights())
-    for precision in OPSETS:
+    for precision in ("fp32", *HALVES):
         path, metadata = folder / f"{precision}.onnx", consumer_metadata(TINY, precision=precision)
         export_onnx(in_precision(network, precision), path, metadata, precision)
-    return {precision: folder / f"{precision}.onnx" for precision in OPSETS}
+    return {precision: folder / f"{precision}.onnx" for precision in ("fp32", *HALVES)}

@@ -1,8 +1,10 @@
 """Int8: calibration that is refused or believed, scales, placement, the graph, and the search."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,18 +18,21 @@ from onnx import numpy_helper
 from torch import nn
 
 from export.artifacts import write_json
-from export.calibration import NEEDED_IMAGES, CalibrationSet, drawn_calibration, folder_calibration
+from export.calibration import NEEDED_IMAGES, drawn_calibration, folder_calibration
 from export.deploy import deploy
 from export.drawings import drawn_images
 from export.errors import BadInput, CheckFailed
 from export.fake_quant import dequantised, quantised_weights, simulate, stored_scale
+from export.image_set import ImageSet
 from export.int8_plan import Int8Plan, place, read_plan
 from export.int8_search import search_plan, volume_of
 from export.network import ConvNeXtPose, build_network
 from export.onnx_graph import write_onnx
 from export.parity import millimetres
+from export.parity_images import parity_images, require_disjoint
 from export.pose import normalise
-from export.quantize import insert_int8
+from export.precision import in_precision
+from export.quantize import export_int8, insert_int8, prove_int8
 from export.reference import run_reference
 from export.runners import OnnxRuntime, run_batches
 from export.scales import LARGEST, Seen, activation_scales
@@ -41,12 +46,12 @@ def network() -> ConvNeXtPose:
 
 
 @pytest.fixture(scope="module")
-def calibration() -> CalibrationSet:
-    return CalibrationSet(drawn_images(NEEDED_IMAGES, 256, 77), "drawn shapes")
+def calibration() -> ImageSet:
+    return ImageSet(drawn_images(NEEDED_IMAGES, 256, 77), "drawn shapes")
 
 
 @pytest.fixture(scope="module")
-def plan(network: ConvNeXtPose, calibration: CalibrationSet) -> Int8Plan:
+def plan(network: ConvNeXtPose, calibration: ImageSet) -> Int8Plan:
     """Every convolution that the placement allows, whatever it costs."""
     convs = place(network)
     scales = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images)
@@ -120,7 +125,7 @@ def test_a_scale_clips_what_is_rare_and_keeps_what_is_not() -> None:
     assert Seen().scale > 0
 
 
-def test_scales_are_those_of_the_inputs(network: ConvNeXtPose, calibration: CalibrationSet) -> None:
+def test_scales_are_those_of_the_inputs(network: ConvNeXtPose, calibration: ImageSet) -> None:
     """Against a largest value taken another way."""
     name = "head.deconv_layers_2.pwconv"
     seen = []
@@ -247,7 +252,7 @@ def test_the_graph_is_what_tensorrt_accepts(written: Path, plan: Int8Plan) -> No
 
 
 def test_the_graph_computes_what_the_simulation_computes(
-    written: Path, network: ConvNeXtPose, plan: Int8Plan, calibration: CalibrationSet
+    written: Path, network: ConvNeXtPose, plan: Int8Plan, calibration: ImageSet
 ) -> None:
     """Up to values that lie between two steps, which float arithmetic rounds either way."""
     images = calibration.images[:8]
@@ -260,7 +265,7 @@ def test_the_graph_computes_what_the_simulation_computes(
     assert apart < drift
 
 
-def test_a_wrong_scale_is_seen_by_both(network: ConvNeXtPose, plan: Int8Plan, calibration: CalibrationSet) -> None:
+def test_a_wrong_scale_is_seen_by_both(network: ConvNeXtPose, plan: Int8Plan, calibration: ImageSet) -> None:
     convs = tuple(replace(c, activation_scale=c.activation_scale * 40) if c.activation_scale else c for c in plan.convs)
     images, volume = calibration.images[:4], volume_of(network)
     truth = run_reference(network, images, 4)
@@ -277,11 +282,91 @@ def test_a_plan_for_another_graph_is_a_defect(plan: Int8Plan, plain: Path) -> No
         insert_int8(onnx.load(plain), odd)
 
 
+def test_the_written_file_is_proven(tmp_path: Path, plan: Int8Plan) -> None:
+    """Both inputs; the rest of the graph is FP16, and the file says of itself what it is."""
+    reference = build_network(TINY, alive_weights())
+    for takes_pixels in (False, True):
+        graph = in_precision(reference, "int8", takes_pixels=takes_pixels)
+        record = export_int8(graph, tmp_path / "int8.onnx", {}, plan)
+        assert record.types.operators["QuantizeLinear"] == {"int8": len(plan.quantised)}
+        assert record.types.operators["Conv"] == {"float16": len(plan.convs)}
+        assert record.types.operators["Softmax"] == {"float32": 1}
+        assert record.inputs[0].dtype == ("uint8" if takes_pixels else "float32")
+        assert record.nodes["DequantizeLinear"] == 2 * len(plan.quantised)
+
+
+def in_float(model: onnx.ModelProto) -> None:
+    conv = next(n for n in model.graph.node if n.op_type == "Conv" and n.input[0].endswith(".input"))
+    conv.input[0] = next(
+        n for n in model.graph.node if n.output[0] == conv.input[0].replace(".input", ".input_int8")
+    ).input[0]
+
+
+def with_array(suffix: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[onnx.ModelProto], None]:
+    def plant(model: onnx.ModelProto) -> None:
+        tensor = next(t for t in model.graph.initializer if t.name.endswith(suffix))
+        tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor).copy()), tensor.name))
+
+    return plant
+
+
+@pytest.mark.parametrize(
+    ("plant", "said"),
+    [
+        (in_float, "only one of input and weights"),
+        (with_array(".input_scale", lambda a: -a), "not positive"),
+        (with_array(".input_scale", lambda a: a * np.nan), "not positive"),
+        (with_array(".scales", lambda a: a * 0), "not positive"),
+        (with_array(".input_zero_point", lambda a: a + 3), "not symmetric"),
+        (with_array(".input_zero_point", lambda a: a.astype(np.uint8)), "not symmetric"),
+    ],
+)
+def test_planted_defects_are_seen(
+    written: Path, plan: Int8Plan, plant: Callable[[onnx.ModelProto], None], said: str
+) -> None:
+    model = onnx.load(written)
+    prove_int8(model, plan)
+    plant(model)
+    with pytest.raises(CheckFailed, match=said):
+        prove_int8(model, plan)
+
+
+def test_other_convolutions_than_planned_are_seen(written: Path, plan: Int8Plan) -> None:
+    fewer = plan.keeping([plan.quantised[0].name], "a test")
+    with pytest.raises(CheckFailed, match=plan.quantised[0].name):
+        prove_int8(onnx.load(written), fewer)
+
+
+def test_a_plan_that_quantises_nothing_makes_no_int8_file(tmp_path: Path, plan: Int8Plan) -> None:
+    nothing = plan.keeping([conv.name for conv in plan.convs], "a test")
+    graph = in_precision(build_network(TINY, alive_weights()), "int8")
+    with pytest.raises(CheckFailed, match="quantises nothing"):
+        export_int8(graph, tmp_path / "int8.onnx", {}, nothing)
+
+
+# -- images of parity -------------------------------------------------------------------------------------------------
+
+
+def test_parity_is_not_judged_on_calibration_images(tmp_path: Path) -> None:
+    drawn = parity_images(256)
+    assert len(drawn.images) >= 64
+    require_disjoint(drawn, drawn_calibration(256))
+    both = ImageSet(np.concatenate([drawn_calibration(256).images[:1], drawn.images]), "both")
+    with pytest.raises(BadInput, match="1 images stand in"):
+        require_disjoint(both, drawn_calibration(256))
+
+
+def test_parity_on_a_folder_needs_enough_images(tmp_path: Path) -> None:
+    assert len(parity_images(64, folder_of(tmp_path / "enough", 64)).images) == 64
+    with pytest.raises(BadInput, match="63 in"):
+        parity_images(64, folder_of(tmp_path / "few", 63))
+
+
 # -- the search -------------------------------------------------------------------------------------------------------
 
 
 def test_the_search_keeps_out_what_costs_most(
-    network: ConvNeXtPose, calibration: CalibrationSet, monkeypatch: pytest.MonkeyPatch
+    network: ConvNeXtPose, calibration: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A convolution is made sensitive: one input channel a thousand times the others, so int8 loses these."""
     odd = deploy(build_network(TINY, alive_weights()))
@@ -306,5 +391,5 @@ def test_the_search_keeps_out_what_costs_most(
     assert len(plan.search) == len(kept) + 1
 
 
-def test_calibration_is_recorded(plan: Int8Plan, calibration: CalibrationSet) -> None:
+def test_calibration_is_recorded(plan: Int8Plan, calibration: ImageSet) -> None:
     assert plan.calibration["sha256"] == calibration.sha256

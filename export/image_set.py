@@ -1,0 +1,65 @@
+"""Crops that something is measured on, and what a result says of them."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from export.errors import BadInput
+from export.figures import CROP_SIZE, draw_figures
+from export.image_folder import read_crops
+
+UNREADABLE_SHARE = 0.05
+"""Above it something is wrong with the folder, and a guess at what is left would not be honest."""
+
+Images = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Crops, and where they came from."""
+
+    images: Images
+    """(N, S, S, 3) RGB."""
+    source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Of the pixels, in order."""
+        return hashlib.sha256(np.ascontiguousarray(self.images).tobytes()).hexdigest()
+
+    def as_json(self) -> dict[str, Any]:
+        """Where the images came from, how many they are, and their hash."""
+        return {"source": self.source, "count": len(self.images), "sha256": self.sha256, "notes": list(self.notes)}
+
+
+def drawn_set(size: int, count: int, seed: int) -> ImageSet:
+    """The first drawn figures of a seed, scaled where the network does not take 256 pixels."""
+    images = [figure.image for figure in draw_figures(count, seed)]
+    if size != CROP_SIZE:
+        images = [np.asarray(cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA), np.uint8) for i in images]
+    return ImageSet(np.stack(images), f"drawn figures, seed {seed}")
+
+
+def folder_set(folder: Path, size: int, most: int) -> ImageSet:
+    """The crops in a folder, evenly chosen if there are more than ``most``.
+
+    Raises:
+        BadInput: no folder, no image in it, or more than one file in twenty that cannot be read.
+    """
+    crops = read_crops(folder, size, 1, most)
+    chosen, unreadable = len(crops.images) + len(crops.unreadable), ", ".join(crops.unreadable[:5])
+    if len(crops.unreadable) > UNREADABLE_SHARE * chosen:
+        seen = f"{len(crops.unreadable)} of {chosen}: {unreadable}"
+        raise BadInput(f"too many files in {folder} cannot be read as images", seen, "mend or remove them")
+    notes = [f"{len(crops.unreadable)} files cannot be read: {unreadable}"] if unreadable else []
+    if chosen < crops.found:
+        notes.append(f"{chosen} of {crops.found} images, evenly chosen")
+    if crops.made_square:
+        notes.append(f"{crops.made_square} images were not square, and taken as a person's box")
+    return ImageSet(crops.images, f"folder {folder.name}", tuple(notes))
