@@ -75,6 +75,7 @@ def _row(contender: Contender) -> dict[str, Any]:
         "name": contender.name,
         "runtime": contender.backend.runtime,
         "precision": contender.backend.precision,
+        "takes_pixels": contender.backend.takes_pixels,
         "run_by": contender.backend.describe(),
         "reference": contender.is_reference,
         "sha256": contender.sha256,

@@ -1,23 +1,31 @@
 """The models of one folder that are judged together: the reference first."""
 
+from bench.backends.judge import Judge
 from bench.evaluation import Contender
-from bench.exported import ONNX_RUNTIME, PYTORCH, ExportFolder, open_backend
+from bench.exported import PYTORCH, ExportFolder, open_backend
 from export.errors import BadInput
+from export.interface import precision_of
+from export.runners import RUNNERS
 
 
-def open_contenders(exported: ExportFolder, precisions: str | None, *, reference: bool) -> list[Contender]:
-    """Load the reference and every ONNX file of these precisions (separated by commas; None: all of them).
+def open_contenders(exported: ExportFolder, editions: str | None, *, reference: bool) -> list[Contender]:
+    """Load the reference, and every ONNX file of these editions (separated by commas; None: all of them).
+
+    A file is run by everything that its parity is judged with: a runtime may compute in another type than the
+    file's, and then only its simulation tells what the precision costs on a device that has it.
 
     Raises:
-        BadInput: a precision of which there is no file.
+        BadInput: an edition of which there is no file.
     """
-    asked = exported.onnx_precisions if precisions is None else tuple(p.strip() for p in precisions.split(","))
+    asked = exported.editions if editions is None else tuple(part.strip() for part in editions.split(","))
     contenders = []
     if reference:
         contenders.append(Contender(open_backend(exported, PYTORCH, "fp32"), None, is_reference=True))
-    for precision in dict.fromkeys(asked):
-        artifact = exported.onnx(precision)
-        contenders.append(Contender(open_backend(exported, ONNX_RUNTIME, precision), artifact.sha256))
+    for edition in dict.fromkeys(asked):
+        artifact = exported.onnx(edition)
+        for load in RUNNERS[precision_of(edition)]:
+            runner = load(exported.path / artifact.path)
+            contenders.append(Contender(Judge(runner, runner.name, edition), artifact.sha256))
     if not contenders:
         seen = "no ONNX file in the folder, and no reference asked for"
         raise BadInput("there is nothing to evaluate", seen, f"export {exported.manifest.model} first")

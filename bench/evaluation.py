@@ -23,6 +23,7 @@ from bench.inference import require_mirrors, run_network
 from bench.tally import Tally, judge_sample
 from export.artifacts import whole_file
 from export.errors import BadInput
+from export.interface import edition_of
 from export.pose import Array
 from export.progress import Progress
 
@@ -46,7 +47,8 @@ class Contender:
     @property
     def name(self) -> str:
         """Tells it from the others."""
-        return f"{self.backend.runtime}-{self.backend.precision}" + ("-pixels" if self.backend.takes_pixels else "")
+        edition = edition_of(self.backend.precision, takes_pixels=self.backend.takes_pixels)
+        return f"{self.backend.runtime} {edition}"
 
 
 @dataclass

@@ -7,14 +7,15 @@ from pathlib import Path
 from bench.backends.protocol import Backend
 from export.artifacts import sha256_file
 from export.errors import BadInput, NotPossible
+from export.interface import edition_of, precision_of
 from export.joint_sets import JointSet, joint_set
 from export.manifest import Artifact, Manifest, read_manifest
 from export.pipeline import WEIGHTS
 from export.pose import Volume
 from export.steps import WHOLE
 
-ONNX_RUNTIME, PYTORCH = "onnxruntime", "pytorch"
-RUNTIMES = (ONNX_RUNTIME, PYTORCH)
+ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
+RUNTIMES = (ONNX_RUNTIME, OPENVINO, PYTORCH)
 
 
 @dataclass(frozen=True)
@@ -36,23 +37,27 @@ class ExportFolder:
         return joint_set(self.manifest.architecture.joints)
 
     @property
-    def onnx_precisions(self) -> tuple[str, ...]:
-        """Precisions of which there is an ONNX file."""
-        return tuple(artifact.precision for artifact in self.manifest.artifacts if artifact.kind == "onnx")
+    def editions(self) -> tuple[str, ...]:
+        """The ONNX files in the folder: precisions, those that take pixels with ``-pixels`` behind."""
+        return tuple(map(_edition, self._onnx_files()))
 
-    def onnx(self, precision: str) -> Artifact:
-        """The ONNX file of this precision.
+    def onnx(self, edition: str) -> Artifact:
+        """The ONNX file of this edition.
 
         Raises:
             BadInput: there is none, or it is not the one that the manifest speaks of.
         """
-        for artifact in self.manifest.artifacts:
-            if artifact.kind == "onnx" and artifact.precision == precision:
+        for artifact in self._onnx_files():
+            if _edition(artifact) == edition:
                 self._require_unchanged(artifact)
                 return artifact
-        there = ", ".join(self.onnx_precisions) or "none"
-        do = f"make it: convnextpose export {self.manifest.model} --precision {precision}"
-        raise BadInput(f"{self.path} holds no {precision} ONNX file", f"precisions there: {there}", do)
+        there = ", ".join(self.editions) or "none"
+        do = f"make it: convnextpose export {self.manifest.model} --precision {precision_of(edition)}"
+        do += " --with-preprocess" * (edition != precision_of(edition))
+        raise BadInput(f"{self.path} holds no {edition} ONNX file", f"there: {there}", do)
+
+    def _onnx_files(self) -> list[Artifact]:
+        return [artifact for artifact in self.manifest.artifacts if artifact.kind == "onnx"]
 
     def _require_unchanged(self, artifact: Artifact) -> None:
         path = self.path / artifact.path
@@ -60,6 +65,10 @@ class ExportFolder:
             seen = "it was changed since" if path.is_file() else "it is gone"
             do = f"make it again: convnextpose export {self.manifest.model}"
             raise BadInput(f"{path} is not what the manifest says of it", seen, do)
+
+
+def _edition(artifact: Artifact) -> str:
+    return edition_of(artifact.precision, takes_pixels=artifact.inputs[0].dtype == "uint8")
 
 
 def read_export(folder: Path) -> ExportFolder:
@@ -74,26 +83,41 @@ def read_export(folder: Path) -> ExportFolder:
     return ExportFolder(folder, read_manifest(folder / WHOLE))
 
 
-def open_backend(exported: ExportFolder, runtime: str, precision: str, threads: int | None = None) -> Backend:
-    """Load the model of this precision in this runtime.
+def usual_runtime(edition: str) -> str:
+    """What runs an edition where nobody says otherwise: ONNX Runtime has no BF16 convolution on the CPU."""
+    return OPENVINO if precision_of(edition) == "bf16" else ONNX_RUNTIME
+
+
+def open_backend(exported: ExportFolder, runtime: str, edition: str, threads: int | None = None) -> Backend:
+    """Load the model of this edition in this runtime.
 
     Raises:
-        BadInput: an unknown runtime, or nothing of this precision to run in it.
-        NotPossible: the runtime is not installed.
+        BadInput: an unknown runtime, or nothing of this edition to run in it.
+        NotPossible: the runtime is not installed, or cannot run this precision.
     """
     if runtime not in RUNTIMES:
         raise BadInput("unknown runtime", runtime, f"choose of {', '.join(RUNTIMES)}")
+    precision = precision_of(edition)
     try:
         if runtime == PYTORCH:
             from bench.backends.pytorch import PyTorchReference
 
-            if precision != PyTorchReference.precision:
+            if edition != PyTorchReference.precision:
                 do = f"ask for {PyTorchReference.precision}, or for another runtime"
-                raise BadInput("PyTorch runs the reference only", precision, do)
+                raise BadInput("PyTorch runs the reference only", edition, do)
             return PyTorchReference(exported.path / WEIGHTS, threads)
+        path = exported.path / exported.onnx(edition).path
+        if runtime == OPENVINO:
+            from bench.backends.judge import Judge
+            from export.runners import OpenVino
+
+            return Judge(OpenVino(path), OPENVINO, edition)
+        if precision == "bf16":
+            seen = "its CPU provider has no BF16 convolution"
+            raise NotPossible("ONNX Runtime cannot run BF16 here", seen, "choose --runtime openvino")
         from bench.backends.onnx_runtime import OnnxRuntime
 
-        return OnnxRuntime(exported.path / exported.onnx(precision).path, precision, threads)
+        return OnnxRuntime(path, precision, threads)
     except ImportError as error:
         do = "install it, or choose another with --runtime"
         raise NotPossible(f"{runtime} is not installed", str(error), do) from error

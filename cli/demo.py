@@ -5,21 +5,21 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Runtime
+from cli.options import Precision, Runtime
 
 
 def command(
     model: Annotated[Path, typer.Argument(help="The exported demo checkpoint, as build/demo/XS-atto.")],
     index: Annotated[int, typer.Option(min=0, help="Which figure; the checkpoint was trained on none of them.")] = 0,
-    runtime: Runtime = "onnxruntime",
-    precision: Annotated[str, typer.Option(help="Which of the exported files is run.")] = "fp32",
+    runtime: Runtime = None,
+    precision: Precision = "fp32",
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture.")] = Path("build/demo/figure.png"),
 ) -> None:
     """Draw a figure whose joints are known, find them with the exported model, and show both."""
     import numpy as np
     from rich.markup import escape
 
-    from bench.exported import open_backend, read_export
+    from bench.exported import open_backend, read_export, usual_runtime
     from bench.picture import draw_prediction
     from bench.prediction import predict
     from cli.console import out as stdout
@@ -30,6 +30,7 @@ def command(
     from export.photo import from_pixels
 
     exported = read_export(model)
+    runtime = runtime or usual_runtime(precision)
     if exported.joint_set != HUMAN36M:
         named = f"{exported.manifest.model}: {exported.joint_set.name}"
         raise BadInput("figures have Human3.6M's 18 joints", named, "name the exported demo checkpoint: make demo")

@@ -10,4 +10,8 @@ Settings = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="End with exit 1 where the checkpoint is not as declared.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")]
-Runtime = Annotated[str, typer.Option(help="What runs the model: onnxruntime or pytorch (the reference).")]
+Runtime = Annotated[
+    str | None,
+    typer.Option(help="onnxruntime, openvino or pytorch (the reference); by default what can run the precision."),
+]
+Precision = Annotated[str, typer.Option(metavar="fp32|fp16-pixels|…", help="Which of the exported files is run.")]

@@ -23,6 +23,7 @@ def command(
     from cli import render
     from cli.console import ConsoleNarrator
     from export.artifacts import write_json
+    from export.interface import precision_of
 
     exported = read_export(model)
     if not as_json:
@@ -31,7 +32,7 @@ def command(
     if trace or precision:
         from export.trace import trace_record
 
-        asked = precision.split(",") if precision else [p for p in exported.onnx_precisions if p != "fp32"]
+        asked = precision.split(",") if precision else [p for p in exported.editions if precision_of(p) == p != "fp32"]
         reference = exported.path / exported.onnx("fp32").path
         narrator = ConsoleNarrator()
         try:

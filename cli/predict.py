@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import AsJson, Runtime
+from cli.options import AsJson, Precision, Runtime
 
 BBOX, CAMERA = "X,Y,W,H", "FX,FY,CX,CY"
 
@@ -16,8 +16,8 @@ def command(
     bbox: Annotated[
         str | None, typer.Option(metavar=BBOX, help="The person's box in pixels. Left out, the whole photo is taken.")
     ] = None,
-    runtime: Runtime = "onnxruntime",
-    precision: Annotated[str, typer.Option(help="Which of the exported files is run.")] = "fp32",
+    runtime: Runtime = None,
+    precision: Precision = "fp32",
     flip: Annotated[bool, typer.Option("--flip", help="Take the mean with what is seen in the mirrored crop.")] = False,
     camera: Annotated[
         str | None, typer.Option(metavar=CAMERA, help="Intrinsics in pixels; with --root-depth they give true mm.")
@@ -31,7 +31,7 @@ def command(
     """Draw the pose on the photo and in space, and write it as JSON beside the picture."""
     import json
 
-    from bench.exported import open_backend, read_export
+    from bench.exported import open_backend, read_export, usual_runtime
     from bench.picture import draw_prediction
     from bench.prediction import predict, prediction_record
     from cli import render
@@ -47,6 +47,7 @@ def command(
         seen = "only --root-depth" if lens is None else "only --camera"
         raise BadInput("true millimetres need camera and distance", seen, "give --camera and --root-depth, or neither")
     exported = read_export(model)
+    runtime = runtime or usual_runtime(precision)
     picture = out or model / "predictions" / f"{photo.stem}-{precision}-{runtime}.png"
     if picture.suffix != ".png":
         raise BadInput("the picture is written as PNG", str(picture), "name a .png file with --out")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from cli.console import err, out, printable, show_list, table
+from export.interface import edition_of
 from export.manifest import Counts, Manifest, Nearest, VerdictRow
 from export.options import name_nearest
 from export.request import Request
@@ -261,7 +262,7 @@ def accuracy(record: Mapping[str, Any], report: Path) -> None:
         interval = f"{price['mean']:+.3f} \\[{price['low']:+.3f}, {price['high']:+.3f}]" if price else "–"
         apart = "–" if drift["mean"] is None else f"{_number(drift['mean'])}, {_number(drift['max'])}"
         errors = (_shown(row[name]) for name in ("mpjpe_mm", "pa_mpjpe_mm", "error_px"))
-        shown.add_row(row["runtime"], row["precision"], *errors, interval, apart)
+        shown.add_row(row["runtime"], _edition(row), *errors, interval, apart)
     for claim in record["published"]:
         field, figure = next(item for item in claim.items() if item[0] != "source")
         cells = {"mpjpe_mm": "–", "pa_mpjpe_mm": "–"} | {field: figure}
@@ -280,10 +281,14 @@ def accuracy(record: Mapping[str, Any], report: Path) -> None:
 def _by_part(title: str, parts: Sequence[str], rows: Sequence[Mapping[str, Any]], value: Any) -> None:
     if not parts:
         return
-    shown = table(f"MPJPE mm by {title}", *(f"{row['runtime']} {row['precision']}" for row in rows))
+    shown = table(f"MPJPE mm by {title}", *(f"{row['runtime']} {_edition(row)}" for row in rows))
     for part in parts:
         shown.add_row(escape(part), *(_shown(value(row, part)) for row in rows))
     out.print(shown)
+
+
+def _edition(row: Mapping[str, Any]) -> str:
+    return edition_of(row["precision"], takes_pixels=row["takes_pixels"])
 
 
 def _of_joint(record: Mapping[str, Any], row: Mapping[str, Any], name: str) -> float | None:
