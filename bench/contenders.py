@@ -1,7 +1,7 @@
 """The models of one folder that are judged together: the reference first."""
 
 from bench.evaluation import Contender
-from bench.exported import ONNX_RUNTIME, PYTORCH, ExportFolder, open_backend
+from bench.exported import BEYOND_ONNX_RUNTIME, ONNX_RUNTIME, OPENVINO, PYTORCH, ExportFolder, open_backend
 from export.errors import BadInput
 
 
@@ -17,7 +17,8 @@ def open_contenders(exported: ExportFolder, precisions: str | None, *, reference
         contenders.append(Contender(open_backend(exported, PYTORCH, "fp32"), None, is_reference=True))
     for precision in dict.fromkeys(asked):
         artifact = exported.onnx(precision)
-        contenders.append(Contender(open_backend(exported, ONNX_RUNTIME, precision), artifact.sha256))
+        runtime = OPENVINO if precision in BEYOND_ONNX_RUNTIME else ONNX_RUNTIME
+        contenders.append(Contender(open_backend(exported, runtime, precision), artifact.sha256))
     if not contenders:
         seen = "no ONNX file in the folder, and no reference asked for"
         raise BadInput("there is nothing to evaluate", seen, f"export {exported.manifest.model} first")

@@ -13,8 +13,10 @@ from export.pipeline import WEIGHTS
 from export.pose import Volume
 from export.steps import WHOLE
 
-ONNX_RUNTIME, PYTORCH = "onnxruntime", "pytorch"
-RUNTIMES = (ONNX_RUNTIME, PYTORCH)
+ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
+RUNTIMES = (ONNX_RUNTIME, OPENVINO, PYTORCH)
+BEYOND_ONNX_RUNTIME = ("bf16",)
+"""Precisions of which ONNX Runtime has no convolution on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,12 @@ def open_backend(exported: ExportFolder, runtime: str, precision: str, threads: 
                 do = f"ask for {PyTorchReference.precision}, or for another runtime"
                 raise BadInput("PyTorch runs the reference only", precision, do)
             return PyTorchReference(exported.path / WEIGHTS, threads)
+        if runtime == OPENVINO:
+            from bench.backends.openvino import OpenVino
+
+            return OpenVino(exported.path / exported.onnx(precision).path, precision, threads)
+        if precision in BEYOND_ONNX_RUNTIME:
+            raise BadInput(f"ONNX Runtime runs no {precision} on the CPU", precision, f"ask for --runtime {OPENVINO}")
         from bench.backends.onnx_runtime import OnnxRuntime
 
         return OnnxRuntime(exported.path / exported.onnx(precision).path, precision, threads)

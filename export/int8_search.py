@@ -14,8 +14,8 @@ from export.network import ConvNeXtPose
 from export.parity import BUDGETS, millimetres
 from export.pose import Volume
 from export.progress import Progress, silent
-from export.scales import activation_scales
 from export.reference import run_reference
+from export.scales import activation_scales
 
 SENSITIVITY_IMAGES = 8
 """Enough to rank convolutions; each is run on all of them alone."""

@@ -10,9 +10,9 @@ from export.artifacts import sha256_path
 from export.config import ModelConfig
 from export.engine import EnginePlan
 from export.errors import BadInput
-from export.parity import BUDGETS
+from export.ranges import HALVES
 
-PRECISIONS = tuple(BUDGETS)
+PRECISIONS = ("fp32", *HALVES)
 PROJECT = Path(__file__).resolve().parent.parent
 
 

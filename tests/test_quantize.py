@@ -24,12 +24,13 @@ from export.fake_quant import dequantised, quantised_weights, simulate, stored_s
 from export.int8_plan import Int8Plan, place, read_plan
 from export.int8_search import search_plan, volume_of
 from export.network import ConvNeXtPose, build_network
-from export.onnx_graph import run_onnx, write_onnx
+from export.onnx_graph import write_onnx
 from export.parity import millimetres
 from export.pose import normalise
 from export.quantize import insert_int8
-from export.scales import LARGEST, Seen, activation_scales
 from export.reference import run_reference
+from export.runners import OnnxRuntime, run_batches
+from export.scales import LARGEST, Seen, activation_scales
 from tests.checkpoints import TINY, alive_weights
 from tests.photos import write_rgb
 
@@ -253,7 +254,7 @@ def test_the_graph_computes_what_the_simulation_computes(
     volume = volume_of(network)
     truth = run_reference(network, images, 4)
     simulated = run_reference(simulate(network, plan), images, 4)
-    graph = run_onnx(written, normalise(images), 4)
+    graph = run_batches(OnnxRuntime(written), normalise(images), 4)
     apart, drift = millimetres(simulated, graph, volume).mean(), millimetres(truth, graph, volume).mean()
     assert drift > 0.5  # int8 costs something here, or nothing would be tested
     assert apart < drift
