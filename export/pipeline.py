@@ -264,7 +264,7 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, range
             )
         (name, batch), worst = worst_of(judged)
         result = {
-            "schema_version": "1.0",
+            "schema_version": "1.1",
             "artifact": path,
             "precision": precision,
             "images": {"count": len(images), "source": "drawn shapes", "seed": PARITY_SEED},
