@@ -327,7 +327,7 @@ def parity_step(
             )
         (name, batch), worst = worst_of(judged)
         result = {
-            "schema_version": "1.0",
+            "schema_version": "1.1",
             "artifact": path,
             "precision": precision,
             "edition": edition,

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def convnextpose(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run it in ``cwd``; output and exit code are returned, never raised."""
     command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd)}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -17,11 +18,14 @@ from torch import nn
 import cli.export
 import export.deploy
 import export.engine
+from bench.contenders import open_contenders
+from bench.exported import open_backend, read_export
 from export.artifacts import PARTIAL_PREFIX, sha256_file, sha256_path
 from export.config import ModelConfig
-from export.errors import CheckFailed
+from export.errors import BadInput, CheckFailed
 from export.manifest import Manifest, read_manifest
 from export.network import ConvNeXtPose
+from export.request import PRECISIONS
 from export.steps import version
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights, spelled, write
 from tests.command_line import ROOT, assert_three_parts, convnextpose
@@ -306,8 +310,9 @@ def test_the_verdict_comes_first_with_the_claims_that_a_file_refutes(place: Path
 
 def test_parity_is_kept_for_every_batch_size(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     result = json.loads((first_run[0] / "build/tiny/parity/fp32.json").read_text())
-    assert list(result["batches"]) == ["1", "2", "5"]
-    assert all(batch["outcome"] == "pass" for batch in result["batches"].values())
+    [run] = result["runs"]
+    assert list(run["batches"]) == ["1", "2", "5"]
+    assert all(batch["outcome"] == "pass" for batch in run["batches"].values())
 
 
 def test_an_engine_s_plan_can_be_chosen(place: Path) -> None:
@@ -375,7 +380,7 @@ def test_a_wrong_rewriting_fails_the_export(place: Path, monkeypatch: pytest.Mon
     sound = export.deploy.deploy
     monkeypatch.chdir(place)
     monkeypatch.setattr(export.deploy, "deploy", wrong)
-    with pytest.raises(CheckFailed, match="does not compute"):
+    with pytest.raises(CheckFailed, match="farther from the truth"):
         cli.export.command("tiny.yaml")
     made = manifest(place)
     assert made.parity[0]["outcome"] == "fail"
@@ -392,3 +397,101 @@ def test_help_answers_without_loading_anything_heavy(tmp_path: Path) -> None:
         imported = {line.split("|")[-1].strip() for line in run.stderr.splitlines()}
         assert not imported & {"torch", "numpy", "onnx", "onnxruntime", "yaml", "scipy"}
         assert "Usage" in run.stdout
+
+
+# ── half precisions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def half_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("half")
+    tiny_config(folder)
+    return folder, convnextpose("export", "tiny.yaml", "--precision", "fp16,bf16", cwd=folder)
+
+
+def test_half_precisions_are_made_and_proven(half_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    place, run = half_run
+    assert run.returncode == 0, run.stderr
+    each = ("ranges", "onnx", "parity", "engine")
+    made_steps = [f"{step}-{precision}" for precision in ("fp16", "bf16") for step in each]
+    assert steps_said(run.stderr, "done") == ["weights", "truth", *made_steps, "latency"]
+    assert_whole(place)
+    made = manifest(place)
+    for precision, kind, layer_kind in (("fp16", "float16", "HALF"), ("bf16", "bfloat16", "BF16")):
+        file = next(a for a in made.artifacts if (a.kind, a.precision) == ("onnx", precision))
+        assert file.details["types"]["operators"]["Conv"] == {kind: 26}
+        assert file.details["types"]["operators"]["Softmax"] == {"float32": 1}
+        assert (file.inputs[0].dtype, file.outputs[0].dtype, file.status) == ("float32", "float32", "parity pass")
+        engines = [a for a in made.artifacts if (a.kind, a.precision) == ("engine", precision)]
+        assert all(engine.details["layer_types"]["CONVOLUTION"] == {layer_kind: 26} for engine in engines)
+        assert len(engines) == (version("tensorrt-rtx") != "absent")
+    assert [(ranges["precision"], ranges["overflowing"]) for ranges in made.ranges] == [("fp16", {}), ("bf16", {})]
+
+
+def test_each_half_file_is_judged_by_its_types_and_by_a_runtime(
+    half_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    place, run = half_run
+    fp16, bf16 = manifest(place).parity
+    assert [run["runner"] for run in fp16["runs"]] == ["ONNX Runtime", "rounding, simulated"]
+    assert [run["runner"] for run in bf16["runs"]] == ["OpenVINO", "rounding, simulated"]
+    assert "convolutions in" in bf16["runs"][0]["runtime"]
+    for result in (fp16, bf16):
+        assert result["budget"]["mean_mm"] is None  # stand-in weights
+        assert result["runtime"] in {run["runtime"] for run in result["runs"]}
+        assert f"{result['precision']}: no limit in mm" in run.stdout
+
+
+def test_without_fp32_the_latency_table_is_that_of_fp16(
+    half_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    rows = json.loads((half_run[0] / "build/tiny/latency.json").read_text())["rows"]
+    assert {(row["runtime"], row["precision"]) for row in rows} == {
+        ("PyTorch FP32 reference", "fp32"),
+        ("ONNX Runtime", "fp16"),
+    }
+
+
+def test_a_precision_that_is_refused_keeps_no_other_from_being_made(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What does not fit into FP16 is named; BF16 is made; the exit code tells at the end."""
+    weights = alive_weights()
+    for name, factor in (("pwconv1.weight", 2.0**18), ("pwconv1.bias", 2.0**18), ("pwconv2.weight", 2.0**-18)):
+        weights[f"backbone.stages.1.0.{name}"] *= factor
+    write(place / "large.tar", spelled(weights))
+    monkeypatch.chdir(place)
+    with pytest.raises(CheckFailed, match=r"backbone\.stages\.1\.0\.pwconv1: "):
+        cli.export.command("tiny.yaml", checkpoint=Path("large.tar"), precision="fp16,bf16")
+    made = manifest(place)
+    assert {(a.kind, a.precision) for a in made.artifacts} >= {("onnx", "bf16")}
+    [refused] = [row for row in made.not_run if row.kind == "onnx"]
+    assert (refused.precision, refused.status) == ("fp16", "failed")
+    assert "backbone.stages.1.0.pwconv1: " in refused.reason
+    assert next(iter(made.ranges[0]["overflowing"])) == "backbone.stages.1.0.pwconv1"
+    assert [result["precision"] for result in made.parity] == ["bf16"]
+    assert "no latency table" in capsys.readouterr().err
+    assert not (place / "build/tiny/onnx/tiny-fp16.onnx").exists()
+
+
+def test_a_bf16_file_is_run_by_openvino(half_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    exported = read_export(half_run[0] / "build/tiny")
+    backends = [contender.backend for contender in open_contenders(exported, None, reference=False)]
+    assert [(b.runtime, b.precision) for b in backends] == [("onnxruntime", "fp16"), ("openvino", "bf16")]
+    size = exported.volume.input_size
+    ours, theirs = (backend.run(np.zeros((2, 3, size, size), np.float32)) for backend in backends)
+    assert ours.shape == theirs.shape == (2, 18, 3)
+    with pytest.raises(BadInput, match="--runtime openvino"):
+        open_backend(exported, "onnxruntime", "bf16")
+
+
+def test_precisions_that_cannot_be_had_are_refused_before_anything_is_made(place: Path) -> None:
+    for wrong in (("--precision", "fp64"), ("--precision", ""), ("--precision", "bf16", "--targets", "7.5,8.6")):
+        assert_three_parts(convnextpose("export", "tiny.yaml", *wrong, cwd=place), 2)
+    assert not (place / "build").exists()
+
+
+def test_the_help_names_every_precision() -> None:
+    command = [sys.executable, "-m", "cli.main", "export", "--help"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert ",".join(PRECISIONS) in run.stdout

@@ -16,8 +16,9 @@ from export.drawings import SHAPES_SEED, drawn_images
 from export.errors import BadInput, CheckFailed, Inconclusive
 from export.network import build_network
 from export.onnx_graph import check_onnx, export_onnx
-from export.parity import BUDGETS, Budget, Joints, Parity, distance, judge, require, signal, worst_of
+from export.parity import BUDGETS, Budget, Joints, Parity, budget_for, distance, judge, require, signal, worst_of
 from export.pose import Volume, normalise
+from export.ranges import HALVES
 from export.reference import run_reference
 from export.runners import OnnxRuntime, run_batches
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights
@@ -179,6 +180,25 @@ def test_every_limit_of_a_budget_is_asked_for(limit: str) -> None:
     tight, loose = (Budget(**(limits | {limit: value}), reason="") for value in (1.0, 100.0))
     assert judge(truth, truth, truth + 0.5, VOLUME, tight).outcome == "fail"
     assert judge(truth, truth, truth + 0.5, VOLUME, loose).outcome == "pass"
+
+
+@pytest.mark.parametrize("precision", HALVES)
+def test_a_half_precision_has_a_price_in_mm_only_where_weights_are_trained(precision: str) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 31, (COUNT, 18, 3))
+    reference = truth + rng.normal(0, 0.02, truth.shape)  # rounding alone costs 2 mm
+    trained, stand_in = (budget_for(precision, trained=trained) for trained in (True, False))
+    assert (trained.mean_mm, trained.p99_mm, trained.max_mm) == (1.0, 5.0, None)
+    assert judge(truth, reference, reference, VOLUME, trained).outcome == "fail"
+    assert judge(truth, reference, reference, VOLUME, stand_in).outcome == "pass"
+    far = truth + 1.6 * (reference - truth)
+    assert judge(truth, reference, far, VOLUME, stand_in).outcome == "fail"
+    assert "stand-in" in stand_in.reason
+
+
+def test_other_precisions_keep_their_budget_whatever_the_weights() -> None:
+    for precision in BUDGETS.keys() - set(HALVES):
+        assert budget_for(precision, trained=False) == BUDGETS[precision]
 
 
 def test_distances_are_those_of_the_cube() -> None:
