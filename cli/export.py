@@ -35,6 +35,7 @@ def command(
     from export.manifest import write_manifest
     from export.options import parse_overrides, parse_plan
     from export.pipeline import export_model, require_success, weights_step
+    from export.recipe import recipe_of, write_recipe
     from export.request import Request, demo_checkpoint, find_checkpoint, parse_precisions, require_plain_paths
     from export.steps import Folder
     from export.summary import manifest_of
@@ -60,11 +61,12 @@ def command(
             if why:
                 return
             manifest = manifest_of(folder, request, exported)
+            recipe = write_recipe(folder.path, recipe_of(manifest, plan))
             path = write_manifest(folder.path, manifest)
     finally:
         narrator.stop()
     render.parity(manifest)
     if latency is not None:
         render.latency(latency.result, manifest)
-    render.artifacts(manifest, path)
+    render.artifacts(manifest, path, recipe)
     require_success(exported)
