@@ -166,12 +166,17 @@ def _model(artifact: Artifact, plan: EnginePlan) -> ModelRecipe:
 
 def _python(artifact: Artifact, engine: str, plan: EnginePlan) -> tuple[str, ...]:
     wanted = EnginePlan(**{**asdict(plan), "precision": artifact.precision, "targets": None})
-    settings = ", ".join(f"{name}={value!r}" for name, value in asdict(wanted).items())
+    settings = ", ".join(f"{name}={_literal(value)}" for name, value in asdict(wanted).items())
     code = (
         "from pathlib import Path; from export.engine import EnginePlan, build_engine; "
-        f"print(build_engine(Path({artifact.path!r}), Path({engine!r}), EnginePlan({settings})).status)"
+        f"print(build_engine(Path({_literal(artifact.path)}), Path({_literal(engine)}), EnginePlan({settings})).status)"
     )
     return ("python", "-c", code)
+
+
+def _literal(value: object) -> str:
+    """As Python has it, with the quotes that a shell leaves alone."""
+    return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 def _timing(engine: str, stem: str, shape: tuple[int, ...], boundary: str) -> Timing:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 RTX_ONLY = (
     "ComputeCapability",
+    "CudaGraphStrategy",
     "DynamicShapesKernelSpecializationStrategy",
     "IBuilderConfig.num_compute_capabilities",
     "IBuilderConfig.set_compute_capability",
@@ -127,6 +128,7 @@ class Builder(Protocol):
 class IRuntimeConfig(Protocol):
     """How TensorRT-RTX runs an engine."""
 
+    cuda_graph_strategy: Enumerator
     dynamic_shapes_kernel_specialization_strategy: Enumerator
 
 
@@ -183,6 +185,12 @@ class ComputeCapability(Protocol):
     __members__: Mapping[str, Enumerator]
 
 
+class CudaGraphStrategy(Protocol):
+    """Whether TensorRT-RTX launches a CUDA graph by itself."""
+
+    WHOLE_GRAPH_CAPTURE: Enumerator
+
+
 class DynamicShapesKernelSpecializationStrategy(Protocol):
     """When TensorRT-RTX compiles kernels for the shapes that it meets."""
 
@@ -213,6 +221,9 @@ class TensorRT(Protocol):
     """The module ``tensorrt``, or ``tensorrt_rtx``."""
 
     __version__: str
+
+    def __hash__(self) -> int: ...
+
     Builder: MakeBuilder
     OnnxParser: MakeParser
     Runtime: MakeRuntime
@@ -222,6 +233,7 @@ class TensorRT(Protocol):
     MemoryPoolType: MemoryPoolType
     NetworkDefinitionCreationFlag: NetworkDefinitionCreationFlag
     ComputeCapability: ComputeCapability
+    CudaGraphStrategy: CudaGraphStrategy
     DynamicShapesKernelSpecializationStrategy: DynamicShapesKernelSpecializationStrategy
     DataType: DataType
     TensorIOMode: TensorIOMode
