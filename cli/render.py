@@ -116,7 +116,7 @@ def latency(result: Mapping[str, Any], manifest: Manifest) -> None:
     out.print(f"{escape(str(machine['cpu']))}, {machine['cores']} cores; {result['protocol']}")
 
 
-def artifacts(manifest: Manifest, path: Path, recipe: Path) -> None:
+def artifacts(manifest: Manifest, path: Path, recipe: Path | None) -> None:
     """What lies in the folder, and what could not be made."""
     shown = table("artefact", "precision", "size", "status")
     for artifact in manifest.artifacts:
@@ -126,7 +126,8 @@ def artifacts(manifest: Manifest, path: Path, recipe: Path) -> None:
     out.print(f"\n[bold]{escape(str(path.parent))}[/]{_origin(manifest)}")
     out.print(shown)
     out.print(f"everything about them: {escape(str(path))}")
-    out.print(f"how to build and time engines on the device: {escape(str(recipe))}")
+    if recipe is not None:
+        out.print(f"how to build and time engines on the device: {escape(str(recipe))}")
 
 
 def claims(findings: Sequence[Mapping[str, Any]], title: str) -> None:

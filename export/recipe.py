@@ -17,6 +17,7 @@ from export.interface import INPUT
 from export.manifest import Artifact, Manifest
 
 SCHEMA_VERSION = "1.0"
+PROVEN = "parity pass"
 MAJORS = (10, 11)
 
 WARM_UP_MS, SECONDS, ITERATIONS = 1000, 10, 100
@@ -91,18 +92,25 @@ class Recipe:
 
 
 def recipe_of(manifest: Manifest, plan: EnginePlan) -> Recipe:
-    """The recipe for every ONNX file of the manifest; ``plan`` says batches, workspace and TF32.
+    """The recipe for every ONNX file that parity has passed; ``plan`` says batches, workspace and TF32.
 
     Raises:
         BadInput: the batch of a file is fixed, and not the plan's.
     """
-    files = [artifact for artifact in manifest.artifacts if artifact.kind == "onnx"]
+    files = [artifact for artifact in manifest.artifacts if (artifact.kind, artifact.status) == ("onnx", PROVEN)]
     models = tuple(_model(artifact, plan) for artifact in files)
     return Recipe(SCHEMA_VERSION, manifest.model, manifest.weights.origin, models)
 
 
-def write_recipe(folder: Path, recipe: Recipe) -> Path:
-    """Write both files, where they say anything new; returns the readable one."""
+def write_recipe(folder: Path, recipe: Recipe) -> Path | None:
+    """Write both files, where they say anything new; returns the readable one.
+
+    Where nothing is proven there is none, and an earlier one goes.
+    """
+    if not recipe.models:
+        for name in ("recipe.json", "recipe.md"):
+            (folder / name).unlink(missing_ok=True)
+        return None
     for name, text in (("recipe.json", as_json(recipe)), ("recipe.md", as_markdown(recipe))):
         if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode():
             write_text(folder / name, text)

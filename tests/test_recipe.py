@@ -18,7 +18,7 @@ from export.steps import WHOLE
 from tests.command_line import ROOT
 
 
-def artifact(precision: str, batch: int | str = "batch", kind: str = "onnx") -> Artifact:
+def artifact(precision: str, batch: int | str = "batch", kind: str = "onnx", status: str = "parity pass") -> Artifact:
     return Artifact.model_validate(
         {
             "kind": kind,
@@ -29,7 +29,7 @@ def artifact(precision: str, batch: int | str = "batch", kind: str = "onnx") -> 
             "size_bytes": 1,
             "inputs": [{"name": "image", "dtype": "float32", "shape": [batch, 3, 256, 256]}],
             "outputs": [{"name": "joints", "dtype": "float32", "shape": [batch, 18, 3]}],
-            "status": "parity pass",
+            "status": status,
             "details": {},
         }
     )
@@ -144,8 +144,9 @@ def test_a_fixed_batch() -> None:
         recipe_of(manifest(artifact("fp32", 2)), PLAN)
 
 
-def test_only_onnx_files_have_recipes() -> None:
-    made = recipe_of(manifest(artifact("fp32"), artifact("fp32", kind="engine"), artifact("fp16")), PLAN)
+def test_only_proven_onnx_files_have_recipes() -> None:
+    failed = artifact("int8", status="parity fail")
+    made = recipe_of(manifest(artifact("fp32"), artifact("fp32", kind="engine"), failed, artifact("fp16")), PLAN)
     assert [model.precision for model in made.models] == ["fp32", "fp16"]
 
 
@@ -164,12 +165,15 @@ def test_the_readable_form_holds_every_command() -> None:
 def test_it_is_written_once(tmp_path: Path) -> None:
     made = recipe("fp32")
     path = write_recipe(tmp_path, made)
+    assert path is not None
     before = path.stat().st_mtime_ns
     write_recipe(tmp_path, made)
     assert path.stat().st_mtime_ns == before
     write_recipe(tmp_path, recipe("fp16"))
     assert "L-fp16" in path.read_text()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["recipe.json", "recipe.md"]
+    assert write_recipe(tmp_path, recipe()) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_leaves_one_that_is_true_of_its_files(demo_export: Path) -> None:
