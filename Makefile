@@ -11,7 +11,7 @@ OUT ?= build
 ARGS ?=
 
 
-.PHONY: help setup export demo test lint demo-checkpoint bench-graph clean
+.PHONY: help setup doctor export demo test lint demo-checkpoint bench-graph clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -19,6 +19,9 @@ help: ## Show what can be made
 	@echo '  variables: MODEL=L CHECKPOINT=path PRECISION=fp32 OUT=build ARGS="--set upsamplings=2"'
 
 setup: $(READY) ## Make .venv with the tested versions
+
+doctor: $(READY) ## Say what this machine can build and run, and what it lacks
+	@$(BIN)/convnextpose doctor --out "$(or $(OUT),build)" $(ARGS)
 
 export: $(READY) ## Export MODEL: verdict, ONNX, parity, engine, first latency table
 	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from bench.backends.protocol import Backend
 from export.artifacts import sha256_file
+from export.engine import BACKENDS, beside, read_record
+from export.engine import Backend as EngineBackend
 from export.errors import BadInput, NotPossible
 from export.interface import edition_of, precision_of
 from export.joint_sets import JointSet, joint_set
@@ -15,7 +17,10 @@ from export.pose import Volume
 from export.steps import WHOLE
 
 ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
-RUNTIMES = (ONNX_RUNTIME, OPENVINO, PYTORCH)
+ENGINES = {backend.module.replace("_", "-"): backend for backend in BACKENDS.values()}
+"""Runtimes of engines, as the command line calls them."""
+
+RUNTIMES = (ONNX_RUNTIME, OPENVINO, PYTORCH, *ENGINES)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,29 @@ class ExportFolder:
     def _onnx_files(self) -> list[Artifact]:
         return [artifact for artifact in self.manifest.artifacts if artifact.kind == "onnx"]
 
+    def engine(self, edition: str, backend: EngineBackend) -> Path:
+        """The engine of this edition: the manifest's, or one that the recipe's command has put in its place.
+
+        Raises:
+            BadInput: there is none, or it is not the manifest's, or it was built from another ONNX file.
+        """
+        source = self.onnx(edition)
+        name = f"engines/{Path(source.path).stem}{backend.suffix}"
+        for artifact in self.manifest.artifacts:
+            if (artifact.kind, artifact.runtime, _edition(artifact)) == ("engine", backend.module, edition):
+                self._require_unchanged(artifact)
+                name = artifact.path
+        path = self.path / name
+        if not path.is_file():
+            reasons = [missing.reason for missing in self.manifest.not_run if missing.precision == edition]
+            seen = "; ".join([f"no {name}", *reasons])
+            do = "build it on the machine that runs it: convnextpose export, or the commands of recipe.md"
+            raise BadInput(f"{self.path} holds no {edition} engine for {backend.product}", seen, do)
+        if read_record(beside(path, ".json")).onnx_sha256 != source.sha256:
+            seen, do = "the sha256 in its record is not that of the ONNX file", "build it again from this ONNX file"
+            raise BadInput(f"{path} was built from another model", seen, do)
+        return path
+
     def _require_unchanged(self, artifact: Artifact) -> None:
         path = self.path / artifact.path
         if not path.is_file() or sha256_file(path) != artifact.sha256:
@@ -93,7 +121,7 @@ def open_backend(exported: ExportFolder, runtime: str, edition: str, threads: in
 
     Raises:
         BadInput: an unknown runtime, or nothing of this edition to run in it.
-        NotPossible: the runtime is not installed, or cannot run this precision.
+        NotPossible: the runtime is not installed, this machine cannot run it, or it cannot run this precision.
     """
     if runtime not in RUNTIMES:
         raise BadInput("unknown runtime", runtime, f"choose of {', '.join(RUNTIMES)}")
@@ -106,6 +134,10 @@ def open_backend(exported: ExportFolder, runtime: str, edition: str, threads: in
                 do = f"ask for {PyTorchReference.precision}, or for another runtime"
                 raise BadInput("PyTorch runs the reference only", edition, do)
             return PyTorchReference(exported.path / WEIGHTS, threads)
+        if runtime in ENGINES:
+            from bench.backends.tensorrt import TensorRTEngine
+
+            return TensorRTEngine(exported.engine(edition, ENGINES[runtime]), ENGINES[runtime])
         path = exported.path / exported.onnx(edition).path
         if runtime == OPENVINO:
             from bench.backends.judge import Judge

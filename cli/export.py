@@ -49,6 +49,7 @@ def command(
     from export.manifest import write_manifest
     from export.options import parse_overrides, parse_plan
     from export.pipeline import export_model, require_success, weights_step
+    from export.recipe import recipe_of, write_recipe
     from export.request import Request, demo_checkpoint, find_checkpoint, parse_precisions, require_plain_paths
     from export.steps import Folder
     from export.summary import manifest_of
@@ -85,6 +86,7 @@ def command(
             if why:
                 return
             manifest = manifest_of(folder, request, exported)
+            recipe = write_recipe(folder.path, recipe_of(manifest, plan))
             path = write_manifest(folder.path, manifest)
     finally:
         narrator.stop()
@@ -93,5 +95,5 @@ def command(
         render.latency(latency.result, manifest)
     else:
         render.no_latency()
-    render.artifacts(manifest, path)
+    render.artifacts(manifest, path, recipe)
     require_success(exported)

@@ -12,6 +12,8 @@ Strict = Annotated[bool, typer.Option("--strict", help="End with exit 1 where th
 AsJson = Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")]
 Runtime = Annotated[
     str | None,
-    typer.Option(help="onnxruntime, openvino or pytorch (the reference); by default what can run the precision."),
+    typer.Option(
+        help="onnxruntime, openvino, pytorch (the reference), tensorrt or tensorrt-rtx; by default what runs it here."
+    ),
 ]
 Precision = Annotated[str, typer.Option(metavar="fp32|fp16-pixels|…", help="Which of the exported files is run.")]

@@ -13,6 +13,8 @@ from export.options import name_nearest
 from export.request import Request
 
 if TYPE_CHECKING:
+    from bench.doctor import Capability
+    from bench.facts import Answer, Facts
     from export.evidence import Problem
 
 OUTCOME_STYLE = {"agrees": "green", "pass": "green", "contradicted": "red", "fail": "red", "inconclusive": "yellow"}
@@ -192,7 +194,7 @@ def latency(result: Mapping[str, Any], manifest: Manifest) -> None:
     out.print(f"{escape(str(machine['cpu']))}, {machine['cores']} cores; {result['protocol']}")
 
 
-def artifacts(manifest: Manifest, path: Path) -> None:
+def artifacts(manifest: Manifest, path: Path, recipe: Path | None) -> None:
     """What lies in the folder, and what could not be made."""
     shown = table("artefact", "precision", "size", "status")
     for artifact in manifest.artifacts:
@@ -202,6 +204,8 @@ def artifacts(manifest: Manifest, path: Path) -> None:
     out.print(f"\n[bold]{escape(str(path.parent))}[/]{_origin(manifest)}")
     out.print(shown)
     out.print(f"everything about them: {escape(str(path))}")
+    if recipe is not None:
+        out.print(f"how to build and time engines on the device: {escape(str(recipe))}")
 
 
 def claims(findings: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -276,6 +280,43 @@ def accuracy(record: Mapping[str, Any], report: Path) -> None:
     busy = sum(row["seconds"] for row in rows) / record["seconds"]
     out.print(f"{record['samples_per_s']:.1f} samples a second; {busy:.0%} of the time in the models")
     out.print(f"everything about it: {escape(str(report))}", soft_wrap=True)
+
+
+def doctor(facts: "Facts", capabilities: Sequence["Capability"]) -> None:
+    """What the machine is, and what it can do."""
+    memory, disk, board = facts.memory.value, facts.disk.value, facts.jetson.value
+    shown = table("machine", "")
+    shown.add_row("system", f"{facts.system}, Python {facts.python}")
+    shown.add_row("processor", f"{_found(facts.cpu)}, usable cores: {facts.cores}")
+    shown.add_row("", _found(facts.features, show_list(facts.features.value or ["no features that matter"])))
+    memory_text = f"{memory[1] / 2**30:.1f} of {memory[0] / 2**30:.1f} GiB free" if memory else ""
+    shown.add_row("memory", _found(facts.memory, memory_text))
+    shown.add_row("disk", _found(facts.disk, f"{disk / 2**30:.1f} GiB free" if disk is not None else ""))
+    for gpu in facts.gpus.value or ():
+        about = f"compute capability {gpu.compute_capability}, {gpu.memory_bytes / 2**30:.1f} GiB"
+        shown.add_row("GPU", escape(f"{gpu.name}, {about}, driver {_found(facts.driver)}"))
+    if not facts.gpus.value:
+        shown.add_row("GPU", f"none: {escape(facts.gpus.trouble or 'the driver sees none')}")
+    if board or facts.jetson.trouble:
+        board_text = f"{board.model}, L4T {board.l4t or 'unknown'}" if board else ""
+        shown.add_row("Jetson", _found(facts.jetson, board_text))
+    for name, version in facts.packages.items():
+        shown.add_row(name, version or "[yellow]not installed[/]")
+    out.print(shown)
+    shown = table("name", "capability", "", "why, and what to do")
+    for one in capabilities:
+        style = {"yes": "green", "no": "red"}.get(one.available, "yellow")
+        advice = "; ".join(text for text in (one.why, one.do) if text)
+        shown.add_row(one.name, escape(one.about), f"[{style}]{one.available}[/]", escape(printable(advice)))
+    out.print("\n[bold]What it can do[/]")
+    out.print(shown)
+
+
+def _found(answer: "Answer[Any]", text: str | None = None) -> str:
+    """The value, or ``text`` in its place; the reason where there is none."""
+    if answer.value is None:
+        return f"unknown: {escape(printable(answer.trouble))}"
+    return escape(printable(str(answer.value) if text is None else text))
 
 
 def _by_part(title: str, parts: Sequence[str], rows: Sequence[Mapping[str, Any]], value: Any) -> None:

@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from export.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PARTIAL_PREFIX = ".partial-"
 """Every file in the making begins so; what a killed run left behind is found by it."""
@@ -104,9 +105,10 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+def write_image(path: Path, image: "NDArray[np.uint8]") -> None:
     """Write (H, W, 3) RGB to ``path`` as PNG, whole."""
     import cv2
+    import numpy as np
 
     _, encoded = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))
     with whole_file(path) as partial:

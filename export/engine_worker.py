@@ -1,6 +1,7 @@
 """The child process that builds one engine; ``export.engine`` starts it and reads its JSON lines.
 
-Only what TensorRT 10.3 to 11.4 and TensorRT-RTX 1.7 share is called, apart from the compute capabilities of RTX.
+Only what ``export.tensorrt_api`` declares is called: what TensorRT 10.3 to 11.4 and TensorRT-RTX 1.7 share, and the
+compute capabilities of RTX.
 """
 
 import contextlib
@@ -19,6 +20,16 @@ from typing import Any
 from export.engine import BACKENDS, Backend, EnginePlan
 from export.errors import BadInput, CheckFailed, Failure, NotPossible
 from export.interface import INPUT, OUTPUT
+from export.tensorrt_api import (
+    Builder,
+    Enumerator,
+    IBuilderConfig,
+    ILogger,
+    INetworkDefinition,
+    IProgressMonitor,
+    ParserError,
+    TensorRT,
+)
 
 NOISE = "cudaError 35"
 """Without a driver most errors are followed by this one; it says nothing about the model."""
@@ -48,26 +59,26 @@ class Phases:
         self.share = max(self.share, min(begin + width * (step + 1), 1.0))
 
 
-def make_logger(trt: Any, send: Send, errors: list[str]) -> Any:
+def make_logger(trt: TensorRT, send: Send, errors: list[str]) -> ILogger:
     """The process's only logger: the library keeps the first one that it is given."""
 
-    class Logger(trt.ILogger):  # type: ignore[misc]
+    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
-        def log(self, severity: Any, text: str) -> None:
-            if int(severity) <= int(trt.ILogger.Severity.ERROR):
+        def log(self, severity: Enumerator, text: str) -> None:
+            if int(severity) <= int(trt.ILogger.ERROR):
                 errors.append(text)
-            if int(severity) <= int(trt.ILogger.Severity.INFO):
+            if int(severity) <= int(trt.ILogger.INFO):
                 send({"log": f"{severity.name} {text}"})
 
     return Logger()
 
 
-def make_monitor(trt: Any, send: Send) -> Any:
+def make_monitor(trt: TensorRT, send: Send) -> IProgressMonitor:
     """Reports each further hundredth. An exception, or anything but True, would cancel the build."""
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.phases, self.lock, self.sent = Phases(), threading.Lock(), 0.0
@@ -90,7 +101,7 @@ def make_monitor(trt: Any, send: Send) -> Any:
     return Monitor()
 
 
-def build(trt: Any, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan, send: Send) -> dict[str, Any]:
+def build(trt: TensorRT, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan, send: Send) -> dict[str, Any]:
     """Write the plan to ``engine``; returns the facts for its record.
 
     Raises:
@@ -142,7 +153,7 @@ def build(trt: Any, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan
     }
 
 
-def configure(trt: Any, builder: Any, plan: EnginePlan) -> Any:
+def configure(trt: TensorRT, builder: Builder, plan: EnginePlan) -> IBuilderConfig:
     """The builder's configuration, each setting checked.
 
     Raises:
@@ -166,7 +177,7 @@ def configure(trt: Any, builder: Any, plan: EnginePlan) -> Any:
     return config
 
 
-def check_interface(network: Any, onnx: Path) -> tuple[int, ...]:
+def check_interface(network: INetworkDefinition, onnx: Path) -> tuple[int, ...]:
     """Shape of the one input, -1 where it is open, after comparing the names that all consumers rely on.
 
     Raises:
@@ -263,7 +274,7 @@ def require(good: bool, setting: str, seen: object, errors: list[str] | None = N
         raise CheckFailed(f"the builder did not take {setting}", f"{seen}; {relevant(errors or [])}", "ask for another")
 
 
-def describe(error: Any) -> str:
+def describe(error: ParserError) -> str:
     """One parser error as text: node, name, operator, code and description."""
     where = f"node {error.node()} {error.node_name()!r} ({error.node_operator()}): " if error.node() >= 0 else ""
     return f"{where}{error.code().name}: {relevant(error.desc().splitlines())}"
@@ -305,7 +316,7 @@ def main() -> None:
     try:
         send({"progress": f"loading {backend.product}", "share": 0.0})
         try:
-            trt = importlib.import_module(backend.module)
+            trt: TensorRT = importlib.import_module(backend.module)
         except (ImportError, OSError) as error:
             do = f"install {backend.module} again"
             raise NotPossible(f"{backend.product} is installed but does not load", str(error), do) from error

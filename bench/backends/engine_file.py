@@ -1,0 +1,78 @@
+"""Whether an engine file can be run here: judged from the file, its record and this machine, before it is loaded.
+
+TensorRT answers a file that it does not like with None and a line in its log, or, without a driver, with a crash.
+"""
+
+import re
+from pathlib import Path
+
+from bench.gpu import Gpu
+from export.artifacts import sha256_file
+from export.engine import BACKENDS, Backend, EngineRecord, beside, read_record
+from export.errors import BadInput, NotPossible
+
+HEADER_BYTES = 28
+REBUILD = "build the engine again: convnextpose export, or the commands of recipe.md"
+
+
+def check_engine(path: Path, backend: Backend) -> EngineRecord:
+    """The record of an engine, after comparing the file with it.
+
+    Raises:
+        BadInput: no engine, another runtime's, without a record, cut off, or changed since it was built.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+        size = path.stat().st_size
+    except OSError as error:
+        raise BadInput(f"cannot read the engine {path}", error.strerror or str(error), REBUILD) from error
+    magic = header[:4].decode("ascii", errors="replace")
+    made_by = next((other for other in BACKENDS.values() if other.magic == magic), None)
+    if made_by is None:
+        raise BadInput(f"{path} is no engine", f"it begins with {header[:4]!r}", REBUILD)
+    if made_by != backend:
+        do = f"run it with --runtime {runtime_name(made_by)}, or build one for {backend.product}"
+        raise BadInput(f"{path} is an engine of {made_by.product}, not of {backend.product}", f"magic {magic}", do)
+    record = read_record(beside(path, ".json"))
+    version = ".".join(str(byte) for byte in header[24:HEADER_BYTES])
+    if len(header) < HEADER_BYTES or size != record.size_bytes:
+        raise BadInput(f"{path} is cut off", f"{size} bytes in place of {record.size_bytes}", REBUILD)
+    if (record.runtime, record.plan_version) != (backend.module, version):
+        seen = f"{record.runtime} {record.plan_version} in the record, {backend.module} {version} in the file"
+        raise BadInput(f"{path} is not what its record says", seen, REBUILD)
+    if sha256_file(path) != record.engine_sha256:
+        raise BadInput(f"{path} is not what its record says", "another sha256", REBUILD)
+    return record
+
+
+def require_version(path: Path, record: EngineRecord, backend: Backend, installed: str) -> None:
+    """See that the installed library is the one that built the engine.
+
+    Raises:
+        NotPossible: it is another: engines do not load in other releases.
+    """
+    want, have = (re.findall(r"\d+", text)[:3] for text in (record.package_version, installed))
+    if want != have:
+        seen = f"built by {backend.product} {record.package_version}; installed: {installed}"
+        raise NotPossible(f"{path} needs another {backend.product}", seen, f"install that version, or {REBUILD}")
+
+
+def require_gpu(path: Path, record: EngineRecord, gpu: Gpu) -> None:
+    """See that the engine was built for this GPU.
+
+    Raises:
+        NotPossible: it was built for another.
+    """
+    if record.targets and gpu.compute_capability not in record.targets:
+        seen = f"{record.status}; this machine has {gpu.name} ({gpu.compute_capability})"
+        do = f"build it with --targets {gpu.compute_capability}, or use TensorRT if TensorRT-RTX does not know this GPU"
+        raise NotPossible(f"{path} was not built for this GPU", seen, do)
+    if record.gpu is not None and record.gpu != gpu.name:
+        seen = f"tuned on {record.gpu}; this machine has {gpu.name}"
+        raise NotPossible(f"{path} was not built for this GPU", seen, f"on this machine {REBUILD}")
+
+
+def runtime_name(backend: Backend) -> str:
+    """As the command line calls it."""
+    return backend.module.replace("_", "-")

@@ -1,0 +1,98 @@
+"""The NVIDIA GPUs of this machine, asked of the driver itself: no CUDA library, no torch."""
+
+import ctypes
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.engine import DRIVER
+
+MANAGEMENT = "libnvidia-ml.so.1"
+DEVICE_TREE = Path("/proc/device-tree/model")
+TEGRA_RELEASE = Path("/etc/nv_tegra_release")
+COMPUTE_CAPABILITY = (75, 76)
+"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` and ``_MINOR``."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU."""
+
+    name: str
+    compute_capability: str
+    """As in 8.6."""
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Jetson:
+    """The board, and the release of its Linux for Tegra, from which JetPack and TensorRT follow."""
+
+    model: str
+    l4t: str | None
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """All of them, in the driver's order.
+
+    Raises:
+        OSError: there is no driver.
+        RuntimeError: it refuses.
+    """
+    try:
+        driver = ctypes.CDLL(DRIVER)
+    except OSError as error:
+        raise OSError(f"there is no NVIDIA driver ({DRIVER})") from error
+    _call(driver.cuInit(0), "cuInit")
+    count = ctypes.c_int(0)
+    _call(driver.cuDeviceGetCount(ctypes.byref(count)), "cuDeviceGetCount")
+    return tuple(_gpu(driver, index) for index in range(count.value))
+
+
+def _gpu(driver: ctypes.CDLL, index: int) -> Gpu:
+    device, name, memory = ctypes.c_int(0), ctypes.create_string_buffer(256), ctypes.c_size_t(0)
+    _call(driver.cuDeviceGet(ctypes.byref(device), index), "cuDeviceGet")
+    _call(driver.cuDeviceGetName(name, 256, device), "cuDeviceGetName")
+    _call(driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device), "cuDeviceTotalMem")
+    numbers = []
+    for attribute in COMPUTE_CAPABILITY:
+        number = ctypes.c_int(0)
+        _call(driver.cuDeviceGetAttribute(ctypes.byref(number), attribute, device), "cuDeviceGetAttribute")
+        numbers.append(str(number.value))
+    return Gpu(name.value.decode(errors="replace"), ".".join(numbers), memory.value)
+
+
+def _call(status: int, function: str) -> None:
+    if status != 0:
+        raise RuntimeError(f"the NVIDIA driver refuses ({function}: error {status})")
+
+
+def driver_version() -> str:
+    """The driver's release, as in 580.65.06.
+
+    Raises:
+        OSError, RuntimeError: NVIDIA's management library is not there, or refuses.
+    """
+    library, text = ctypes.CDLL(MANAGEMENT), ctypes.create_string_buffer(96)
+    _call(library.nvmlInit_v2(), "nvmlInit")
+    try:
+        _call(library.nvmlSystemGetDriverVersion(text, 96), "nvmlSystemGetDriverVersion")
+    finally:
+        library.nvmlShutdown()
+    return text.value.decode(errors="replace")
+
+
+def jetson() -> Jetson | None:
+    """The board, if this is one of NVIDIA's embedded ones.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+    """
+    if not DEVICE_TREE.is_file():
+        return None
+    model = DEVICE_TREE.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    release = TEGRA_RELEASE.read_text(encoding="utf-8", errors="replace") if TEGRA_RELEASE.is_file() else ""
+    if not (release or re.search("NVIDIA|Jetson", model)):
+        return None
+    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
+    return Jetson(model, f"{found[1]}.{found[2]}" if found else None)

@@ -1,0 +1,303 @@
+"""The doctor must answer on any machine, and never promise what the machine cannot do."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import facts as asking
+from bench import gpu, machine
+from bench.doctor import capabilities, report, require
+from bench.facts import Answer, Facts, facts
+from bench.gpu import Gpu, Jetson
+from cli import render
+from export.errors import BadInput, NotPossible
+from tests.command_line import ROOT, assert_three_parts, convnextpose
+
+GIB = 1 << 30
+NO_DRIVER: Answer[Any] = Answer(None, "there is no NVIDIA driver")
+PLAIN = Facts(
+    python="3.11.7",
+    system="Linux x86_64",
+    packages=dict.fromkeys(asking.PACKAGES, "1.0") | {"tensorrt": None},
+    torch_cuda=Answer(None, "torch is built for the CPU only"),
+    cpu=Answer("Some processor"),
+    cores=4,
+    features=Answer(("AVX2", "AVX-512 VNNI")),
+    memory=Answer((16 * GIB, 8 * GIB)),
+    disk=Answer(100 * GIB),
+    gpus=NO_DRIVER,
+    driver=NO_DRIVER,
+    jetson=Answer(None),
+    cuda_session=NO_DRIVER,
+)
+WITH_GPU = replace(
+    PLAIN,
+    packages=PLAIN.packages | {"tensorrt": "10.3.0"},
+    torch_cuda=Answer("13.0"),
+    gpus=Answer((Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 * GIB),)),
+    driver=Answer("580.65.06"),
+    cuda_session=Answer("CUDAExecutionProvider"),
+)
+ORIN = replace(
+    WITH_GPU,
+    system="Linux aarch64",
+    packages=WITH_GPU.packages | {"tensorrt-rtx": None},
+    features=Answer(("NEON", "NEON FP16", "NEON dot product")),
+    gpus=Answer((Gpu("Orin", "8.7", 32 * GIB),)),
+    jetson=Answer(Jetson("NVIDIA Jetson AGX Orin", "36.4.0")),
+)
+
+
+def verdicts(of: Facts) -> dict[str, str]:
+    return {capability.name: capability.available for capability in capabilities(of)}
+
+
+def why(of: Facts, name: str) -> str:
+    return next(capability.why for capability in capabilities(of) if capability.name == name)
+
+
+def test_a_machine_without_a_gpu() -> None:
+    said = verdicts(PLAIN)
+    assert [name for name, verdict in said.items() if verdict == "no"] == [
+        "build-tensorrt",
+        "run-onnxruntime-bf16",
+        "run-onnxruntime-cuda",
+        "run-tensorrt",
+        "run-tensorrt-rtx",
+    ]
+    assert set(said.values()) == {"yes", "no"}
+    assert "AVX-512 VNNI" in why(PLAIN, "run-onnxruntime-int8")
+
+
+def test_a_gpu_opens_what_needs_one() -> None:
+    assert [name for name, verdict in verdicts(WITH_GPU).items() if verdict != "yes"] == ["run-onnxruntime-bf16"]
+    assert "RTX 4090 (8.9)" in why(WITH_GPU, "run-tensorrt")
+
+
+def test_a_jetson_runs_tensorrt_and_not_rtx() -> None:
+    said = verdicts(ORIN)
+    assert (said["build-tensorrt"], said["run-tensorrt"]) == ("yes", "yes")
+    assert (said["build-tensorrt-rtx"], said["run-tensorrt-rtx"]) == ("no", "no")
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "verdict", "said"),
+    [
+        ({"gpus": Answer((Gpu("NVIDIA H100", "9.0", 80 * GIB),))}, "run-tensorrt-rtx", "no", "9.0 (NVIDIA H100)"),
+        ({"torch_cuda": Answer(None, "torch is built for the CPU only")}, "run-tensorrt", "no", "CPU only"),
+        ({"cuda_session": Answer("CPUExecutionProvider")}, "run-onnxruntime-cuda", "no", "fell back to CPUExec"),
+        ({"cuda_session": Answer(None, "libcudnn.so.9")}, "run-onnxruntime-cuda", "no", "libcudnn.so.9"),
+        ({"gpus": Answer(())}, "build-tensorrt", "no", "sees no GPU"),
+        ({"gpus": Answer(())}, "run-onnxruntime-cuda", "no", "sees no GPU"),
+        ({"features": Answer(("AVX2",))}, "run-onnxruntime-int8", "yes", "seldom faster"),
+        ({"features": Answer(None, "no such file")}, "run-onnxruntime-int8", "yes", "speed unknown: no such file"),
+        ({"memory": Answer((16 * GIB, GIB))}, "room", "no", "1.0 GiB of memory"),
+        ({"disk": Answer(0)}, "room", "no", "0.0 GiB on the disk"),
+        ({"memory": Answer(None, "not Linux")}, "room", "unknown", "not Linux"),
+        ({"packages": dict.fromkeys(asking.PACKAGES)}, "export", "no", "torch, onnx, onnxscript, onnxruntime"),
+        ({"packages": dict.fromkeys(asking.PACKAGES)}, "run-onnxruntime-int8", "no", "not installed"),
+        ({"packages": dict.fromkeys(asking.PACKAGES)}, "run-tensorrt", "no", "not installed"),
+    ],
+)
+def test_what_is_lacking_is_named(change: dict[str, Any], name: str, verdict: str, said: str) -> None:
+    changed = replace(WITH_GPU, **change)
+    assert verdicts(changed)[name] == verdict
+    assert said in why(changed, name)
+
+
+def test_every_no_says_what_to_do() -> None:
+    nothing = replace(PLAIN, packages=dict.fromkeys(asking.PACKAGES), disk=Answer(0))
+    refused = [capability for capability in capabilities(nothing) if capability.available != "yes"]
+    assert all(capability.do for capability in refused)
+
+
+def test_require() -> None:
+    found = capabilities(PLAIN)
+    require(found, ["export", "build-tensorrt-rtx"])
+    with pytest.raises(NotPossible, match="no: tensorrt is not installed"):
+        require(found, ["export", "run-tensorrt"])
+    with pytest.raises(BadInput, match="give one of export, room"):
+        require(found, ["flying"])
+    with pytest.raises(NotPossible, match="unknown: not Linux"):
+        require(capabilities(replace(PLAIN, memory=Answer(None, "not Linux"))), ["room"])
+
+
+# ── probes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+PROBES = ("gpus", "driver_version", "jetson", "cpu_name", "cpu_features", "memory_bytes", "torch_cuda")
+
+
+@pytest.mark.parametrize("probe", [*PROBES, "free_disk_bytes", "package", "cuda_session"])
+@pytest.mark.parametrize("error", [RuntimeError("planted"), KeyError("planted"), PermissionError(13, "planted")])
+def test_a_failing_probe_is_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probe: str, error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(asking, "gpus", lambda: (Gpu("Stub", "8.9", GIB),))
+    monkeypatch.setattr(asking, "cuda_session", lambda: "CUDAExecutionProvider")
+    monkeypatch.setattr(asking, probe, fail)
+    found = facts(tmp_path)
+    render.doctor(found, capabilities(found))
+    shown = capsys.readouterr().out
+    said = json.dumps(report(found)) + shown
+    assert "planted" in said or probe == "package"
+    assert "Traceback" not in said
+    if probe in PROBES[3:6] or probe == "free_disk_bytes":
+        assert "unknown: " in shown
+
+
+def test_every_probe_fails_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for probe in (*PROBES, "free_disk_bytes", "package", "cuda_session"):
+        monkeypatch.setattr(asking, probe, lambda *_: 1 / 0)
+    found = facts(tmp_path)
+    render.doctor(found, capabilities(found))
+    assert "yes" not in verdicts(found).values()
+
+
+def test_the_processor_and_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info, limit, memory = tmp_path / "cpuinfo", tmp_path / "memory.max", tmp_path / "meminfo"
+    monkeypatch.setattr(machine, "CPUINFO", info)
+    monkeypatch.setattr(machine, "MEMINFO", memory)
+    monkeypatch.setattr(machine, "MEMORY_LIMITS", (limit,))
+    info.write_text("processor\t: 0\nFeatures\t: fp asimd asimdhp asimddp i8mm bf16\n")
+    assert machine.cpu_features() == ("NEON", "NEON FP16", "NEON dot product", "I8MM", "BF16")
+    info.write_text("flags\t\t: sse avx2 avx_vnni amx_tile amx_int8\n")
+    assert machine.cpu_features() == ("AVX2", "AVX VNNI", "AMX", "AMX INT8")
+    info.write_text("processor : 0\n")
+    with pytest.raises(ValueError, match="names no features"):
+        machine.cpu_features()
+    memory.write_text("MemTotal:  8 kB\nMemFree: 1 kB\nMemAvailable:  4 kB\n\n")
+    limit.write_text("max\n")
+    assert machine.memory_bytes() == (8192, 4096)
+    limit.write_text("2048\n")
+    assert machine.memory_bytes() == (2048, 2048)
+    assert machine.free_disk_bytes(tmp_path / "not" / "there") > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "release", "found"),
+    [
+        (None, None, None),
+        ("Raspberry Pi 5\0", None, None),
+        (
+            "NVIDIA Jetson AGX Orin Developer Kit\0",
+            "# R36 (release), REVISION: 4.0, GCID: 37537400, BOARD: generic, EABI: aarch64\n",
+            Jetson("NVIDIA Jetson AGX Orin Developer Kit", "36.4.0"),
+        ),
+        ("NVIDIA Jetson AGX Thor\0", "in another form", Jetson("NVIDIA Jetson AGX Thor", None)),
+        ("NVIDIA Jetson AGX Thor\0", None, Jetson("NVIDIA Jetson AGX Thor", None)),
+    ],
+)
+def test_which_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str | None, release: str | None, found: Jetson | None
+) -> None:
+    monkeypatch.setattr(gpu, "DEVICE_TREE", tmp_path / "model")
+    monkeypatch.setattr(gpu, "TEGRA_RELEASE", tmp_path / "release")
+    for name, text in (("model", model), ("release", release)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert gpu.jetson() == found
+
+
+STUB = """
+#include <string.h>
+int cuInit(unsigned flags) { return INIT; }
+int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
+int cuDeviceGet(int *device, int ordinal) { *device = 7 + ordinal; return 0; }
+int cuDeviceGetName(char *name, int size, int device) { strncpy(name, device > 7 ? "Second" : "First", 9); return 0; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 5000000000UL; return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) { *value = attribute == 75 ? 8 : 6; return 0; }
+int nvmlInit_v2(void) { return INIT; }
+int nvmlShutdown(void) { return 0; }
+int nvmlSystemGetDriverVersion(char *text, unsigned size) { strncpy(text, "580.65.06", size); return 0; }
+"""
+
+
+def stub_driver(folder: Path, init: int, count: int) -> str:
+    if (compiler := shutil.which("cc")) is None:
+        pytest.skip("no C compiler for a stand-in of the driver")
+    library = folder / "libcuda_stub.so"
+    flags = ["-shared", "-fPIC", "-x", "c", "-", f"-DINIT={init}", f"-DCOUNT={count}", "-o", str(library)]
+    subprocess.run([compiler, *flags], input=STUB.encode(), check=True)
+    return str(library)
+
+
+def test_what_the_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = stub_driver(tmp_path, 0, 2)
+    monkeypatch.setattr(gpu, "DRIVER", library)
+    monkeypatch.setattr(gpu, "MANAGEMENT", library)
+    assert gpu.gpus() == (Gpu("First", "8.6", 5_000_000_000), Gpu("Second", "8.6", 5_000_000_000))
+    assert gpu.driver_version() == "580.65.06"
+
+
+def test_a_driver_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = stub_driver(tmp_path, 999, 0)
+    monkeypatch.setattr(gpu, "DRIVER", library)
+    monkeypatch.setattr(gpu, "MANAGEMENT", library)
+    with pytest.raises(RuntimeError, match="cuInit: error 999"):
+        gpu.gpus()
+    with pytest.raises(RuntimeError, match="nvmlInit: error 999"):
+        gpu.driver_version()
+    monkeypatch.setattr(gpu, "DRIVER", str(tmp_path / "absent.so"))
+    with pytest.raises(OSError, match="there is no NVIDIA driver"):
+        gpu.gpus()
+
+
+def test_torch_tells_its_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").touch()
+    monkeypatch.setattr(
+        asking, "find_spec", lambda _: type("Spec", (), {"origin": str(tmp_path / "torch/__init__.py")})
+    )
+    for line, cuda in (("cuda: Optional[str] = '13.0'", "13.0"), ('cuda = "12.6"', "12.6"), ("cuda = None", None)):
+        (tmp_path / "torch/version.py").write_text(f"__version__ = '2.13.0'\n{line}\nhip = None\n")
+        assert asking.ask(asking.torch_cuda).value == cuda
+
+
+def test_a_session_for_cuda_is_really_tried() -> None:
+    """Compiled in is not usable: without a GPU it falls back, and says so; a library that dies is an answer too."""
+    pytest.importorskip("onnxruntime")
+    answer = asking.ask(asking.cuda_session)
+    assert answer.value in ("CPUExecutionProvider", "CUDAExecutionProvider") or answer.trouble
+
+
+def test_a_session_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "CUDA_SESSION", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert "exit status -11" in asking.ask(asking.cuda_session).trouble
+
+
+# ── the command ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_command_answers(tmp_path: Path) -> None:
+    run = convnextpose("doctor", "--json", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    record = json.loads(run.stdout)
+    assert record["schema_version"] == "1.0"
+    assert {capability["available"] for capability in record["capabilities"]} <= {"yes", "no", "unknown"}
+    shown = convnextpose("doctor", "--require", "run-pytorch-fp32", cwd=tmp_path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for capability in record["capabilities"]:
+        assert capability["name"] in shown.stdout
+    for name in ("run-tensorrt", "run-onnxruntime-bf16"):
+        run = convnextpose("doctor", "--require", name, cwd=tmp_path)
+        verdict = next(one["available"] for one in record["capabilities"] if one["name"] == name)
+        if verdict != "yes":
+            assert_three_parts(run, 4)
+    assert_three_parts(convnextpose("doctor", "--require", "flying", cwd=tmp_path), 2)
+
+
+def test_it_is_quick_since_it_loads_nothing_large() -> None:
+    large = {"torch", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "cv2", "scipy"}
+    check = f"import sys, bench.doctor; from bench.facts import facts; from pathlib import Path; facts(Path()); \
+print({large} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
