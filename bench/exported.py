@@ -96,7 +96,7 @@ class ExportFolder:
 
 
 def _edition(artifact: Artifact) -> str:
-    return edition_of(artifact.precision, takes_pixels=artifact.inputs[0].dtype == "uint8")
+    return edition_of(artifact.precision, takes_pixels=any(tensor.dtype == "uint8" for tensor in artifact.inputs))
 
 
 def read_export(folder: Path) -> ExportFolder:

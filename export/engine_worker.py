@@ -227,7 +227,7 @@ def check_types(model: bytes, path: Path, plan: EnginePlan) -> str:
     return precision
 
 
-def count_types(network: Any) -> dict[str, dict[str, int]]:
+def count_types(network: INetworkDefinition) -> dict[str, dict[str, int]]:
     """Kind of layer → type of what it gives → how many. Networks are strongly typed, so this is what will be run."""
     counts: dict[str, dict[str, int]] = {}
     for index in range(network.num_layers):

@@ -51,6 +51,17 @@ class ITensor(Protocol):
 
     name: str
     shape: Sequence[int]
+    dtype: Enumerator
+
+
+class ILayer(Protocol):
+    """One layer of a network."""
+
+    type: Enumerator
+
+    @property
+    def num_outputs(self) -> int: ...
+    def get_output(self, index: int, /) -> ITensor: ...
 
 
 class INetworkDefinition(Protocol):
@@ -62,6 +73,7 @@ class INetworkDefinition(Protocol):
     def num_outputs(self) -> int: ...
     @property
     def num_layers(self) -> int: ...
+    def get_layer(self, index: int, /) -> ILayer: ...
     def get_input(self, index: int, /) -> ITensor: ...
     def get_output(self, index: int, /) -> ITensor: ...
 
