@@ -23,6 +23,7 @@ from export.artifacts import require_writable
 from export.checkpoint import read_checkpoint
 from export.config import load_config
 from export.errors import Failure
+from export.network import build_network
 
 START = OUT / f"{MODEL}-demo.pth"
 RECENT = 20
@@ -35,10 +36,14 @@ def finetuning_plan(steps: int, batch: int) -> Plan:
 
 
 def started_from(checkpoint: Path, architecture: Architecture, plan: Plan) -> Trainer:
-    """A training whose first step starts from the tensors in ``checkpoint``."""
+    """A training whose first step starts from the tensors in ``checkpoint``.
+
+    Raises:
+        BadInput: the file cannot be read, or holds another network.
+    """
     trainer = Trainer(architecture, plan)
-    weights = read_checkpoint(checkpoint).tensors
-    trainer.network.load_state_dict(weights)
+    network = build_network(architecture, read_checkpoint(checkpoint).tensors)
+    trainer.network.load_state_dict(network.state_dict())
     trainer.averaged = {name: p.detach().clone() for name, p in trainer.network.named_parameters()}
     return trainer
 

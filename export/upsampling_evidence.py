@@ -30,10 +30,11 @@ from export.verdict import MAX_VOLUME_ELEMENTS
 FEWEST_IMAGES = 8
 """With fewer, the interval's own width is hardly known."""
 MOST_IMAGES = 32
-"""More would make the interval narrower than what networks themselves are off by (0.1 to 0.4 px)."""
+"""More would make the interval narrower than what trained networks are off by (0.1 to 0.2 px over 256 figures)."""
 MOST_MISSED = 0.5
-"""Of the way that turned joints should go. Trained networks missed 0.13 to 0.17 of it with their own count; stand-in
-and fresh weights 0.99 and more."""
+"""Of the way that turned joints should go. Five trained networks missed 0.14 to 0.25 of it with their own count; fresh
+and stand-in weights, and the demo checkpoint on noise and on flat images, 1.0 and more."""
+
 Finding = Literal["fits", "does not fit", "unclear", "does not follow"]
 
 

@@ -197,7 +197,7 @@ def test_the_demo_checkpoint_was_trained_with_two(demo: Demo) -> None:
 
 def test_one_doubling_is_found_though_the_file_is_loaded_with_two() -> None:
     architecture, tensors = once()
-    evidence = upsampling_evidence(replace(architecture, upsamplings=2), tensors, figures(16))
+    evidence = upsampling_evidence(replace(architecture, upsamplings=2), tensors, figures(12))
     assert evidence.decided == 1
     assert findings(evidence)[1:] == ["fits", "does not fit", "does not fit"]
 
@@ -232,7 +232,7 @@ def test_weights_that_were_not_trained_tell_nothing(weights: str) -> None:
 
 
 def test_too_few_images_tell_nothing() -> None:
-    evidence = upsampling_evidence(*once(), figures(16)[: FEWEST_IMAGES - 1])
+    evidence = upsampling_evidence(*once(), figures(FEWEST_IMAGES - 1))
     assert (evidence.decided, evidence.candidates) == (None, ())
     assert "8 are needed" in evidence.reason
 
