@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import bench_graph, claims, demo, doctor, evaluate, export, inspect, parity, predict
+from cli import bench_graph, claims, demo, doctor, engine, evaluate, export, inspect, parity, predict
 from export.errors import Failure
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app.command("export")(export.command)
 app.command("inspect")(inspect.command)
 app.command("claims")(claims.command)
 app.command("parity")(parity.command)
+app.command("engine")(engine.command)
 app.command("predict")(predict.command)
 app.command("evaluate")(evaluate.command)
 app.command("demo")(demo.command)

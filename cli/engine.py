@@ -1,0 +1,44 @@
+"""``convnextpose engine``: an engine from one ONNX file, wherever it came from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    onnx: Annotated[Path, typer.Argument(help="An ONNX file with input `image` and output `joints`.")],
+    precision: Annotated[str, typer.Option(help="What the file's types say: fp32, fp16, bf16 or int8.")] = "fp32",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The engine; by default beside the ONNX file.")
+    ] = None,
+    batches: Annotated[str, typer.Option(metavar="MIN,OPT,MAX", help="The batches that the engine takes.")] = "1,1,8",
+    targets: Annotated[
+        str | None, typer.Option(metavar="8.6,8.9", help="Compute capabilities that TensorRT-RTX builds for.")
+    ] = None,
+    workspace_mib: Annotated[int, typer.Option(help="Scratch memory that the engine may use, in MiB.")] = 1024,
+) -> None:
+    """Build it with what this machine has; its record and its log lie beside it."""
+    from dataclasses import replace
+
+    from rich.markup import escape
+
+    from cli.console import ConsoleNarrator
+    from cli.console import out as stdout
+    from export.engine import build_engine, choose_runtime
+    from export.options import parse_plan
+
+    plan = replace(parse_plan(batches, targets, workspace_mib), precision=precision)
+    backend = choose_runtime().backend
+    engine = out or onnx.with_suffix(backend.suffix if backend else ".engine")
+    narrator = ConsoleNarrator()
+    try:
+        record = build_engine(onnx, engine, plan, narrator.listener("engine"))
+    finally:
+        narrator.stop()
+    for warning in record.warnings:
+        stdout.print(f"warning: {escape(warning)}", soft_wrap=True)
+    size, took = f"{record.size_bytes / 1e6:.1f} MB", f"{record.build_seconds:.1f} s"
+    stdout.print(
+        f"{escape(str(engine))}: {record.precision}, {size}, {escape(record.status)}, in {took}", soft_wrap=True
+    )
