@@ -210,6 +210,8 @@ def build_engine(onnx_path: Path, engine_path: Path, plan: EnginePlan, progress:
     record_path, log_path = beside(engine_path, ".json"), beside(engine_path, ".log")
     with whole_file(engine_path) as partial:
         job = {"backend": backend.module, "onnx": str(onnx_path.resolve()), "engine": str(partial.resolve())}
+        if choice.gpu is not None:  # what is built ahead of time times nothing
+            job["gpu"] = choice.gpu
         result, log = _run_worker({**job, "plan": asdict(plan)}, progress)
         version = check_plan_file(partial, backend, result["package_version"], result["size_bytes"])
         targets = plan.targets or ()

@@ -30,6 +30,7 @@ from export.tensorrt_api import (
     ParserError,
     TensorRT,
 )
+from export.timing_cache import keep_timing_cache, timing_cache_path, use_timing_cache
 
 NOISE = "cudaError 35"
 """Without a driver most errors are followed by this one; it says nothing about the model."""
@@ -101,8 +102,10 @@ def make_monitor(trt: TensorRT, send: Send) -> IProgressMonitor:
     return Monitor()
 
 
-def build(trt: TensorRT, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan, send: Send) -> dict[str, Any]:
-    """Write the plan to ``engine``; returns the facts for its record.
+def build(
+    trt: TensorRT, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan, send: Send, gpu: str | None = None
+) -> dict[str, Any]:
+    """Write the plan to ``engine``; returns the facts for its record. On a ``gpu`` the timing cache is kept.
 
     Raises:
         BadInput: the model is not one that can be built under this plan.
@@ -127,6 +130,9 @@ def build(trt: TensorRT, backend: Backend, onnx: Path, engine: Path, plan: Engin
     shapes = profile_shapes(shape, plan)
     config = configure(trt, builder, plan)
     config.progress_monitor = monitor
+    cache = timing_cache_path(engine.parent, gpu, str(trt.__version__)) if gpu is not None else None
+    if cache is not None:
+        use_timing_cache(config, cache)
     profile = builder.create_optimization_profile()
     profile.set_shape(INPUT, *shapes)
     require(config.add_optimization_profile(profile) == 0, "the profile", shapes, errors)
@@ -140,6 +146,8 @@ def build(trt: TensorRT, backend: Backend, onnx: Path, engine: Path, plan: Engin
             raise BadInput(what, seen, "give more workspace, or a smaller largest batch")
         raise CheckFailed(f"{backend.product} built no sound engine from {onnx}", seen, "mend what the error names")
     engine.write_bytes(blob)
+    if cache is not None:
+        keep_timing_cache(config, cache)
     return {
         "package_version": str(trt.__version__),
         "precision": precision,
@@ -320,7 +328,7 @@ def main() -> None:
         except (ImportError, OSError) as error:
             do = f"install {backend.module} again"
             raise NotPossible(f"{backend.product} is installed but does not load", str(error), do) from error
-        send({"result": build(trt, backend, Path(job["onnx"]), Path(job["engine"]), plan, send)})
+        send({"result": build(trt, backend, Path(job["onnx"]), Path(job["engine"]), plan, send, job.get("gpu"))})
     except Failure as failure:
         send({"failure": [failure.what, failure.seen, failure.do], "exit_code": failure.exit_code})
     except OSError as error:
