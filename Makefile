@@ -11,7 +11,7 @@ OUT ?= build
 ARGS ?=
 
 
-.PHONY: help setup doctor export demo test lint demo-checkpoint bench-graph clean
+.PHONY: help setup doctor export demo test lint demo-checkpoint bench-graph bench-precisions clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -44,6 +44,9 @@ demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour
 
 bench-graph: $(READY) ## Measure what the exact rewritings are worth, all models
 	@$(BIN)/convnextpose bench-graph --out "$(or $(OUT),build)" $(ARGS)
+
+bench-precisions: $(READY) ## Measure what BF16 and INT8 are worth on this CPU (OpenVINO, S and L)
+	@$(BIN)/convnextpose bench-precisions --out "$(or $(OUT),build)" $(ARGS)
 
 clean: ## Remove .venv and build
 	rm -rf $(VENV) build

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import bench_graph, claims, demo, doctor, engine, evaluate, export, inspect, parity, predict
+from cli import bench_graph, bench_precisions, claims, demo, doctor, engine, evaluate, export, inspect, parity, predict
 from export.errors import Failure
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("evaluate")(evaluate.command)
 app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
 app.command("bench-graph")(bench_graph.command)
+app.command("bench-precisions")(bench_precisions.command)
 
 INTERRUPTED = 130
 

@@ -1,0 +1,102 @@
+"""What precisions are worth on a CPU that has them: OpenVINO beside a plain FP32 export in ONNX Runtime.
+
+All files are of the same stand-in weights and run with one thread, in turns. The int8 plan is the placement's, without
+a search: stand-in weights cannot be searched, and speed does not depend on what the weights are.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bench.backends.onnx_runtime import onnx_runtime_session
+from bench.interleaved import protocol, speed_up, take_turns
+from bench.machine import machine
+from export.config import load_config
+from export.progress import Progress
+
+ROUNDS = 20
+ITERATIONS = 5
+BASE = "plain FP32 graph, ONNX Runtime"
+
+
+def measure_precisions(models: list[str], progress: Progress) -> dict[str, Any]:
+    """Rows for each model: what ran, its latency, and how many times faster than the plain export it is."""
+    return {
+        "schema_version": "1.0",
+        "boundary": "host_e2e",
+        "batch": 1,
+        "threads": 1,
+        "protocol": protocol(ROUNDS, ITERATIONS),
+        "machine": machine(),
+        "rows": [row for model in models for row in _measure(model, progress)],
+    }
+
+
+def _measure(model: str, progress: Progress) -> list[dict[str, Any]]:
+    from export.drawings import SHAPES_SEED, drawn_images
+    from export.interface import INPUT
+    from export.pose import normalise
+
+    progress(f"{model}: exporting the graphs")
+    with tempfile.TemporaryDirectory() as folder:
+        files = _write(model, Path(folder))
+        image = normalise(drawn_images(1, load_config(model).input_size, SHAPES_SEED))
+        plain, deploy = (onnx_runtime_session(files[name], threads=1) for name in ("plain", "fp32"))
+        contenders: dict[str, Callable[[], object]] = {
+            BASE: lambda: plain.run(None, {INPUT: image}),
+            "FP32, ONNX Runtime": lambda: deploy.run(None, {INPUT: image}),
+            "FP32, OpenVINO in FP32": _openvino(files["fp32"], "f32", image),
+            "BF16, OpenVINO in BF16": _openvino(files["bf16"], "bf16", image),
+            "INT8, OpenVINO, the rest in FP32": _openvino(files["int8"], "f32", image),
+            "INT8, OpenVINO, the rest in BF16": _openvino(files["int8"], "bf16", image),
+        }
+        timings = take_turns(
+            contenders,
+            rounds=ROUNDS,
+            iterations=ITERATIONS,
+            progress=lambda text, share=None: progress(f"{model}: {text}", share),
+        )
+    ratios = {name: speed_up(timings[BASE], timing) for name, timing in timings.items()}
+    return [
+        {
+            "model": model,
+            "what": name,
+            "latency_ms": timing.median_ms,
+            "speed_up": ratios[name].median,
+            "speed_up_low": ratios[name].low,
+            "speed_up_high": ratios[name].high,
+        }
+        for name, timing in timings.items()
+    ]
+
+
+def _write(model: str, folder: Path) -> dict[str, Path]:
+    from export.calibration import drawn_calibration
+    from export.deploy import deploy
+    from export.int8_search import search_plan
+    from export.network import build_network
+    from export.onnx_graph import export_onnx, write_onnx
+    from export.precision import in_precision
+    from export.quantize import export_int8
+    from export.standin import stand_in_weights
+
+    architecture = load_config(model).architecture
+    reference = build_network(architecture, stand_in_weights(architecture))
+    plan = search_plan(deploy(reference), drawn_calibration(architecture.input_size), trained=False)
+    files = {name: folder / f"{name}.onnx" for name in ("plain", "fp32", "bf16", "int8")}
+    write_onnx(reference, files["plain"], {})
+    for precision in ("fp32", "bf16"):
+        export_onnx(in_precision(reference, precision), files[precision], {}, precision)
+    export_int8(in_precision(reference, "int8"), files["int8"], {}, plan)
+    return files
+
+
+def _openvino(path: Path, hint: str, image: NDArray[Any]) -> Callable[[], object]:
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    return lambda: request.infer({0: image})
