@@ -262,7 +262,7 @@ def test_fp32_onnx_is_as_far_from_the_truth_as_the_reference(call: Call, demo_ex
     record = json.loads(run.stdout)
     reference, onnx = record["contenders"]
     assert reference["reference"]
-    assert (reference["runtime"], onnx["runtime"]) == ("pytorch", "onnxruntime")
+    assert (reference["runtime"], onnx["runtime"]) == ("pytorch", "ONNX Runtime")
     assert 10 < reference["mpjpe_mm"] < 60
     assert abs(onnx["mpjpe_mm"] - reference["mpjpe_mm"]) < 0.01
     assert abs(onnx["price_mm"]["mean"]) < 0.01
