@@ -13,8 +13,10 @@ from export.pipeline import WEIGHTS
 from export.pose import Volume
 from export.steps import WHOLE
 
-ONNX_RUNTIME, PYTORCH = "onnxruntime", "pytorch"
-RUNTIMES = (ONNX_RUNTIME, PYTORCH)
+ONNX_RUNTIME, PYTORCH, OPENVINO = "onnxruntime", "pytorch", "openvino"
+CHANNELS_LAST, COMPILED = "pytorch-channels-last", "pytorch-compile"
+TORCH_FORMS = (PYTORCH, CHANNELS_LAST, COMPILED)
+RUNTIMES = (ONNX_RUNTIME, OPENVINO, *TORCH_FORMS)
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,31 @@ def open_backend(exported: ExportFolder, runtime: str, precision: str, threads: 
     if runtime not in RUNTIMES:
         raise BadInput("unknown runtime", runtime, f"choose of {', '.join(RUNTIMES)}")
     try:
-        if runtime == PYTORCH:
-            from bench.backends.pytorch import PyTorchReference
+        if runtime in TORCH_FORMS:
+            return _open_torch(exported, runtime, precision, threads)
+        if runtime == OPENVINO:
+            from bench.backends.openvino import OpenVino
 
-            if precision != PyTorchReference.precision:
-                do = f"ask for {PyTorchReference.precision}, or for another runtime"
-                raise BadInput("PyTorch runs the reference only", precision, do)
-            return PyTorchReference(exported.path / WEIGHTS, threads)
+            return OpenVino(exported.path / openvino_source(exported, precision).path, precision, threads)
         from bench.backends.onnx_runtime import OnnxRuntime
 
         return OnnxRuntime(exported.path / exported.onnx(precision).path, precision, threads)
     except ImportError as error:
         do = "install it, or choose another with --runtime"
         raise NotPossible(f"{runtime} is not installed", str(error), do) from error
+
+
+def openvino_source(exported: ExportFolder, precision: str) -> Artifact:
+    """The file that OpenVINO reads: it makes bfloat16 of the fp32 file by itself."""
+    return exported.onnx("fp32" if precision == "bf16" else precision)
+
+
+def _open_torch(exported: ExportFolder, runtime: str, precision: str, threads: int | None) -> Backend:
+    from bench.backends.pytorch import PyTorchReference
+    from bench.backends.torch_forms import TorchChannelsLast, TorchCompiled
+
+    if precision != PyTorchReference.precision:
+        do = f"ask for {PyTorchReference.precision}, or for another runtime"
+        raise BadInput("PyTorch runs the reference only", precision, do)
+    form = {PYTORCH: PyTorchReference, CHANNELS_LAST: TorchChannelsLast, COMPILED: TorchCompiled}[runtime]
+    return form(exported.path / WEIGHTS, threads)

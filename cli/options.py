@@ -10,4 +10,4 @@ Settings = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="End with exit 1 where the checkpoint is not as declared.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")]
-Runtime = Annotated[str, typer.Option(help="What runs the model: onnxruntime or pytorch (the reference).")]
+Runtime = Annotated[str, typer.Option(help="What runs the model: onnxruntime, openvino or pytorch (the reference).")]
