@@ -11,7 +11,7 @@ OUT ?= build
 ARGS ?=
 
 
-.PHONY: help setup export demo test lint demo-checkpoint bench-graph clean
+.PHONY: help setup export bench demo test lint demo-checkpoint bench-graph clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -27,6 +27,11 @@ export: $(READY) ## Export MODEL: verdict, ONNX, parity, engine, first latency t
 demo: $(READY) ## Export the demo checkpoint and look at what it sees: OUT/demo/figure.png
 	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --out "$(or $(OUT),build)/demo"
 	@$(BIN)/convnextpose demo "$(or $(OUT),build)/demo/XS-atto" --out "$(or $(OUT),build)/demo/figure.png" $(ARGS)
+
+bench: $(READY) ## Export MODEL if anything is missing, then compare every runtime of this machine
+	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
+		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
+	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)

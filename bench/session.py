@@ -54,6 +54,10 @@ class Settings:
     warm_up: WarmUpRule
     parity_images: int = 8
     seed: int = 0
+    cold_starts: int = 1
+    """Fresh processes; the worker that is timed is the first."""
+    throughput_s: float = 0.0
+    """For each point of the sweep; 0 leaves throughput out."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     environment: Mapping[str, str] = field(default_factory=dict)
     """For the workers, beside the thread counts."""
@@ -70,6 +74,10 @@ class Entry:
     faults: list[str] = field(default_factory=list)
     not_possible: str | None = None
     overhead_ns: float | None = None
+    cold: list[Loaded] = field(default_factory=list)
+    """The other fresh processes."""
+    throughput: list[Mapping[str, float]] | None = None
+    throughput_fault: str | None = None
 
 
 @dataclass
@@ -147,6 +155,12 @@ def hold_session(
                 remotes.pop(name).end()
             for name, remote in remotes.items():
                 _finish(session.entries[name], remote, settings)
+            for name, remote in remotes.items():
+                progress(f"throughput of {name}")
+                _throughput(session.entries[name], remote, settings)
+            for entrant in entrants if settings.cold_starts > 1 else ():
+                progress(f"starting {entrant.name} afresh")
+                _start_afresh(entrant, session.entries[entrant.name], paths, settings)
         except KeyboardInterrupt:
             session.interrupted = True
         finally:
@@ -214,6 +228,32 @@ def _finish(entry: Entry, remote: Remote, settings: Settings) -> None:
             entry.memory_mib = remote.call("memory", timeout_s=settings.timeouts.answer_s)
     except WorkerLost as loss:
         entry.faults.append(f"after measuring: {loss}")
+
+
+def _throughput(entry: Entry, remote: Remote, settings: Settings) -> None:
+    """A pass of its own: it disturbs nothing that was timed, and its failing spoils nothing."""
+    if not settings.throughput_s or entry.faults:
+        return
+    limit = settings.timeouts.compile_s + 20 * settings.throughput_s
+    try:
+        with _awake(remote):
+            entry.throughput = remote.call("throughput", settings.throughput_s, timeout_s=limit)
+    except WorkerLost as loss:
+        entry.throughput_fault = str(loss)
+
+
+def _start_afresh(entrant: Entrant, entry: Entry, folder: Path, settings: Settings) -> None:
+    if entry.loaded is None or entry.faults:
+        return
+    limit = settings.timeouts.compile_s if entrant.compiles else settings.timeouts.load_s
+    for _ in range(settings.cold_starts - 1):
+        remote = Remote(entrant.job, worker_environment(settings), folder / f"{os.urandom(4).hex()}.log")
+        try:
+            entry.cold.append(remote.call("load", timeout_s=limit))
+        except WorkerLost:
+            return
+        finally:
+            remote.end()
 
 
 def _latency_ms(entry: Entry) -> float:

@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.backends.protocol import Accountable, Backend, Bindable, SelfTiming
+from bench.backends.protocol import Accountable, Backend, Bindable, Concurrent, SelfTiming
 from bench.steadiness import State, WarmUpRule, Window, state
 from export.errors import NotPossible
 
@@ -131,7 +132,8 @@ class Subject:
         started = time.perf_counter()
         run = self._runs()
         while True:
-            began, taken = time.perf_counter(), []
+            began = time.perf_counter()
+            taken: list[float] = []
             while len(taken) < rule.window_iterations or time.perf_counter() - began < rule.window_s:
                 taken += self._timed(run, 1, start=len(taken))
                 if len(taken) >= 3 and time.perf_counter() - started > rule.cap_s:
@@ -156,7 +158,8 @@ class Subject:
             unrecorded += 1
         if isinstance(self._backend, SelfTiming):
             own: list[float] = []
-            samples[HOST_E2E] = self._timed(runs, iterations, after=lambda b=self._backend: own.append(b.device_ms()))
+            ask = self._backend.device_ms
+            samples[HOST_E2E] = self._timed(runs, iterations, after=lambda: own.append(ask()))
             samples[DEVICE] = own
         else:
             samples[HOST_E2E] = self._timed(runs, iterations)
@@ -177,11 +180,12 @@ class Subject:
         """What the timing loop itself adds to an iteration: its median around a function that does nothing."""
         return median(self._timed([lambda: None], iterations)) * 1e6
 
-    def throughput(self, batch: int, in_flight: int, seconds: float) -> Mapping[str, float]:
-        """See ``bench.throughput``."""
-        from bench.throughput import closed_loop
+    def throughput(self, seconds: float) -> list[Mapping[str, float]]:
+        """The points of ``bench.throughput.sweep``, each measured for ``seconds``."""
+        from bench.throughput import closed_loop, sweep
 
-        return closed_loop(self._backend, self._inputs, batch, in_flight, seconds)
+        concurrent = isinstance(self._backend, Concurrent) and self._backend.concurrent
+        return list(sweep(partial(closed_loop, self._backend, self._inputs, seconds=seconds), concurrent=concurrent))
 
     def _prepare(self, images: Any) -> None:
         import numpy as np

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import bench_graph, claims, demo, evaluate, export, inspect, parity, predict
+from cli import bench, bench_graph, claims, demo, evaluate, export, inspect, parity, predict
 from export.errors import Failure
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("parity")(parity.command)
 app.command("predict")(predict.command)
 app.command("evaluate")(evaluate.command)
 app.command("demo")(demo.command)
+app.command("bench")(bench.command)
 app.command("bench-graph")(bench_graph.command)
 
 INTERRUPTED = 130

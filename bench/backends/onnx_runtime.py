@@ -17,6 +17,7 @@ class OnnxRuntime:
     """An ONNX file in a CPU session."""
 
     runtime = "onnxruntime"
+    concurrent = True
 
     def __init__(self, model: Path, precision: str, threads: int | None = None) -> None:
         self.precision = precision

@@ -56,3 +56,10 @@ class Bindable(Protocol):
 
     def bind(self, images: NDArray[Any]) -> Callable[[], object]:
         """What runs on ``images`` as often as it is called, and leaves its result where it is."""
+
+
+@runtime_checkable
+class Concurrent(Protocol):
+    """A backend that several threads may run at once."""
+
+    concurrent: bool

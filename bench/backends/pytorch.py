@@ -48,7 +48,7 @@ class PyTorchReference:
             "proof": f"parameters are {', '.join(dtypes)}, on the CPU, without autocast",
             "threads": threads,
             "versions": {"torch": torch.__version__},
-            "options": {"inference_mode": True, "mkldnn": torch.backends.mkldnn.is_available()},
+            "options": {"inference_mode": True},
             "problems": problems,
         }
 
