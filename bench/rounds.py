@@ -8,6 +8,7 @@ sensors and contenders come from outside, so that every rule here can be tested 
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,6 +75,10 @@ class Measured:
         return speed_up(*self.paired_ms(base, name), confidence)
 
 
+Decide = Callable[[Measured, Sequence[str], float], Stop | None]
+"""(what was seen, who is still there, seconds since the first round) → whether to stop."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Which contender all others are compared with, and when it is enough."""
@@ -82,6 +87,8 @@ class Plan:
     rule: StopRule
     seed: int = 0
     max_rounds: int = 10_000
+    decide: Decide | None = None
+    """Decides in place of the rule when it is enough."""
 
 
 def run_rounds(
@@ -125,13 +132,14 @@ def run_rounds(
             if plan.reference in measured.lost or len(alive) < 2:
                 measured.stop = Stop("there is nothing left to compare", reached=False)
             else:
-                measured.stop = _look(measured, plan, alive, clock() - started)
+                decide = plan.decide or partial(_look, plan)
+                measured.stop = decide(measured, alive, clock() - started)
     except KeyboardInterrupt:
         measured.interrupted = True
     return measured
 
 
-def _look(measured: Measured, plan: Plan, alive: Sequence[str], elapsed_s: float) -> Stop | None:
+def _look(plan: Plan, measured: Measured, alive: Sequence[str], elapsed_s: float) -> Stop | None:
     others = [name for name in alive if name != plan.reference]
     ratios = [measured.ratio(plan.reference, name) for name in others]
     widths = [ratio.half_width if ratio is not None else None for ratio in ratios]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.remote import Remote, WorkerLost
-from bench.rounds import Measured, Plan, run_rounds
+from bench.rounds import Decide, Measured, Plan, run_rounds
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
 from bench.worker import Job, Loaded, Samples, WarmUp
@@ -58,6 +58,8 @@ class Settings:
     """Fresh processes; the worker that is timed is the first."""
     throughput_s: float = 0.0
     """For each point of the sweep; 0 leaves throughput out."""
+    decide: Decide | None = None
+    """Decides in place of the rule when enough was measured."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     environment: Mapping[str, str] = field(default_factory=dict)
     """For the workers, beside the thread counts."""
@@ -146,7 +148,7 @@ def hold_session(
             latencies = {name: _latency_ms(session.entries[name]) for name in remotes}
             if reference in remotes:
                 visitors = {n: _Visitor(r, latencies[n], settings.timeouts) for n, r in remotes.items()}
-                plan = Plan(reference, settings.rule, settings.seed)
+                plan = Plan(reference, settings.rule, settings.seed, decide=settings.decide)
                 seen = run_rounds(visitors, latencies, plan, clock=time.monotonic, sensors=sensors, progress=progress)
                 seen.visits = session.measured.visits | seen.visits
                 session.measured = seen

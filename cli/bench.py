@@ -51,8 +51,8 @@ def command(
     require_writable(out)
     asked = Asked(
         mode=PUBLISH_MODE if publish else QUICK_MODE,
-        runtimes=_names(runtime),
-        precisions=_names(precision),
+        runtimes=names(runtime),
+        precisions=names(precision),
         threads=threads or usable_cores(),
         half_width=half_width,
         budget_s=budget,
@@ -75,7 +75,8 @@ def command(
         raise typer.Exit(INTERRUPTED)
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
+def names(text: str | None) -> tuple[str, ...] | None:
+    """``"a,b"`` → ``("a", "b")``."""
     if text is None:
         return None
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import bench, bench_graph, claims, demo, evaluate, export, inspect, parity, predict
+from cli import bench, bench_graph, claims, compare, demo, evaluate, export, inspect, parity, predict
 from export.errors import Failure
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("predict")(predict.command)
 app.command("evaluate")(evaluate.command)
 app.command("demo")(demo.command)
 app.command("bench")(bench.command)
+app.command("compare")(compare.command)
 app.command("bench-graph")(bench_graph.command)
 
 INTERRUPTED = 130
