@@ -6,12 +6,13 @@ READY := $(VENV)/.ready
 
 MODEL ?= L
 CHECKPOINT ?=
+BASE ?=
 PRECISION ?= fp32
 OUT ?= build
 ARGS ?=
 
 
-.PHONY: help setup export bench demo test lint demo-checkpoint bench-graph clean
+.PHONY: help setup export bench demo test lint demo-checkpoint bench-graph bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -46,6 +47,12 @@ demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour
 
 bench-graph: $(READY) ## Measure what the exact rewritings are worth, all models
 	@$(BIN)/convnextpose bench-graph --out "$(or $(OUT),build)" $(ARGS)
+
+bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the latter is slower
+	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
+
+bench-selftest: $(READY) ## Check what the harness adds, known delays, and its rules on recorded rounds
+	@$(BIN)/convnextpose bench-selftest
 
 clean: ## Remove .venv and build
 	rm -rf $(VENV) build

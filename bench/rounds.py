@@ -9,13 +9,14 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
 
 from bench.remote import WorkerLost
 from bench.statistics import Ratio, Values, speed_up
-from bench.stopping import Stop, StopRule, iterations_per_visit, should_stop
+from bench.stopping import Stop, StopRule, is_look, iterations_per_visit, should_stop
 from bench.worker import HOST_E2E, Samples
 from export.progress import Progress, silent
 
@@ -55,9 +56,7 @@ class Measured:
 
     def round_medians_ms(self, name: str, boundary: str = HOST_E2E) -> dict[int, float]:
         """Round → median of the round's samples."""
-        return {
-            v.round: float(np.median(v.samples_ms[boundary])) for v in self.visits[name] if boundary in v.samples_ms
-        }
+        return {v.round: median(v.samples_ms[boundary]) for v in self.visits[name] if boundary in v.samples_ms}
 
     def samples_ms(self, name: str, boundary: str = HOST_E2E) -> Values:
         """All samples in the order in which they were taken."""
@@ -140,6 +139,8 @@ def run_rounds(
 
 
 def _look(plan: Plan, measured: Measured, alive: Sequence[str], elapsed_s: float) -> Stop | None:
+    if not is_look(measured.rounds, plan.rule.first_look) and not elapsed_s >= plan.rule.budget_s:
+        return None
     others = [name for name in alive if name != plan.reference]
     ratios = [measured.ratio(plan.reference, name) for name in others]
     widths = [ratio.half_width if ratio is not None else None for ratio in ratios]

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import bench, bench_graph, claims, compare, demo, evaluate, export, inspect, parity, predict
+from cli import bench, bench_graph, bench_selftest, claims, compare, demo, evaluate, export, inspect, parity, predict
 from export.errors import Failure
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("evaluate")(evaluate.command)
 app.command("demo")(demo.command)
 app.command("bench")(bench.command)
 app.command("compare")(compare.command)
+app.command("bench-selftest")(bench_selftest.command)
 app.command("bench-graph")(bench_graph.command)
 
 INTERRUPTED = 130

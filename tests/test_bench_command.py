@@ -69,3 +69,25 @@ def test_a_missing_library_is_a_row_with_its_reason(measured: Path, monkeypatch:
 def test_a_precision_that_is_not_there_is_refused(measured: Path) -> None:
     with pytest.raises(BadInput, match="holds no int4"):
         find_candidates(read_export(measured), ("onnxruntime",), ("int4",), 1)
+
+
+def test_an_identical_pair_never_fails_the_gate(measured: Path) -> None:
+    command = ("compare", measured, measured, "--runtime", "onnxruntime", "--precision", "fp32", "--threads", "1")
+    run = convnextpose(*command, "--budget", "3", "--json", cwd=measured.parent)
+    record = json.loads(run.stdout)
+    assert run.returncode == (0 if record["outcome"] in ("PASS", "IMPROVED") else 3)
+    (cell,) = record["cells"]
+    assert (cell["id"], cell["boundary"]) == ("onnxruntime/fp32/b1/t1", "host_e2e")
+    assert cell["outcome"] != "FAIL" or cell["slowdown"]["low"] > 1.03
+
+
+def test_a_candidate_that_computes_something_else_fails_the_gate(measured: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "XS-atto"
+    shutil.copytree(measured, folder)
+    with np.load(folder / "parity/truth.npz") as joints:
+        moved = {name: joints[name] + 1.0 for name in joints}
+    np.savez(folder / "parity/truth.npz", **moved)
+    command = ("compare", measured, folder, "--runtime", "onnxruntime", "--precision", "fp32", "--threads", "1")
+    run = convnextpose(*command, "--budget", "2", cwd=tmp_path)
+    assert_three_parts(run, 1)
+    assert "parity fail" in run.stderr

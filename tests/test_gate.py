@@ -59,7 +59,7 @@ def test_a_cell(seen: CellSeen, outcome: str, reason: str) -> None:
 
 
 def test_the_worst_cell_decides_and_nothing_decides_nothing() -> None:
-    cells = [Judged(outcome) for outcome in ("IMPROVED", "PASS", "INCONCLUSIVE", "FAIL")]  # type: ignore[arg-type]
+    cells = [Judged(outcome) for outcome in ("IMPROVED", "PASS", "INCONCLUSIVE", "FAIL")]
     assert [gate.judge_all(cells[: n + 1]) for n in range(4)] == ["IMPROVED", "PASS", "INCONCLUSIVE", "FAIL"]
     assert gate.judge_all([]) == "INCONCLUSIVE"
 
