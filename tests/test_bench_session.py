@@ -160,7 +160,7 @@ if __name__ == "__main__":  # workers import this file too
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "coordinate.py"
     script.write_text(COORDINATOR)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}  # a killed run cannot tidy up
     command = [sys.executable, str(script), str(tmp_path)]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
