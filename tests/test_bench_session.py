@@ -26,7 +26,7 @@ QUICK = Settings(
     threads=1,
     rule=StopRule(half_width=10.0, quantile=0.5, first_look=6),
     warm_up=WarmUpRule(minimum_s=0.02, cap_s=0.2, window_s=0.01),
-    timeouts=Timeouts(load_s=60, answer_s=3),
+    timeouts=Timeouts(load_s=120, answer_s=60),
 )
 """As few rounds as have an interval, however wide: a busy machine is no failure."""
 
