@@ -6,12 +6,13 @@ READY := $(VENV)/.ready
 
 MODEL ?= L
 CHECKPOINT ?=
+BASE ?=
 PRECISION ?= fp32
 OUT ?= build
 ARGS ?=
 
 
-.PHONY: help setup doctor export demo test lint demo-checkpoint bench-graph bench-precisions clean
+.PHONY: help setup doctor export bench demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -31,6 +32,11 @@ demo: $(READY) ## Export the demo checkpoint and look at what it sees: OUT/demo/
 	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --out "$(or $(OUT),build)/demo"
 	@$(BIN)/convnextpose demo "$(or $(OUT),build)/demo/XS-atto" --out "$(or $(OUT),build)/demo/figure.png" $(ARGS)
 
+bench: $(READY) ## Export MODEL if anything is missing, then compare every runtime of this machine
+	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
+		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
+	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
+
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -47,6 +53,12 @@ bench-graph: $(READY) ## Measure what the exact rewritings are worth, all models
 
 bench-precisions: $(READY) ## Measure what BF16 and INT8 are worth on this CPU (OpenVINO, S and L)
 	@$(BIN)/convnextpose bench-precisions --out "$(or $(OUT),build)" $(ARGS)
+
+bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the latter is slower
+	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
+
+bench-selftest: $(READY) ## Check what the harness adds, known delays, and its rules on recorded rounds
+	@$(BIN)/convnextpose bench-selftest
 
 clean: ## Remove .venv and build
 	rm -rf $(VENV) build

@@ -17,10 +17,13 @@ from export.pose import Volume
 from export.steps import WHOLE
 
 ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
+CHANNELS_LAST, COMPILED = "pytorch-channels-last", "pytorch-compile"
+TORCH_FORMS = (PYTORCH, CHANNELS_LAST, COMPILED)
 ENGINES = {backend.module.replace("_", "-"): backend for backend in BACKENDS.values()}
 """Runtimes of engines, as the command line calls them."""
 
-RUNTIMES = (ONNX_RUNTIME, OPENVINO, PYTORCH, *ENGINES)
+RUNTIMES = (ONNX_RUNTIME, OPENVINO, *TORCH_FORMS, *ENGINES)
+NO_BF16 = "its CPU provider has no BF16 convolution"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class ExportFolder:
     def editions(self) -> tuple[str, ...]:
         """The ONNX files in the folder: precisions, those that take pixels with ``-pixels`` behind."""
         return tuple(map(_edition, self._onnx_files()))
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions of which there is an ONNX file that takes normalised images."""
+        return tuple(edition for edition in self.editions if precision_of(edition) == edition)
 
     def onnx(self, edition: str) -> Artifact:
         """The ONNX file of this edition.
@@ -127,29 +135,33 @@ def open_backend(exported: ExportFolder, runtime: str, edition: str, threads: in
         raise BadInput("unknown runtime", runtime, f"choose of {', '.join(RUNTIMES)}")
     precision = precision_of(edition)
     try:
-        if runtime == PYTORCH:
-            from bench.backends.pytorch import PyTorchReference
-
-            if edition != PyTorchReference.precision:
-                do = f"ask for {PyTorchReference.precision}, or for another runtime"
-                raise BadInput("PyTorch runs the reference only", edition, do)
-            return PyTorchReference(exported.path / WEIGHTS, threads)
+        if runtime in TORCH_FORMS:
+            return _open_torch(exported, runtime, edition, threads)
         if runtime in ENGINES:
             from bench.backends.tensorrt import TensorRTEngine
 
             return TensorRTEngine(exported.engine(edition, ENGINES[runtime]), ENGINES[runtime])
         path = exported.path / exported.onnx(edition).path
         if runtime == OPENVINO:
-            from bench.backends.judge import Judge
-            from export.runners import OpenVino
+            from bench.backends.openvino import OpenVino
 
-            return Judge(OpenVino(path), OPENVINO, edition)
+            return OpenVino(path, precision, threads)
         if precision == "bf16":
-            seen = "its CPU provider has no BF16 convolution"
-            raise NotPossible("ONNX Runtime cannot run BF16 here", seen, "choose --runtime openvino")
+            raise NotPossible("ONNX Runtime cannot run BF16 here", NO_BF16, "choose --runtime openvino")
         from bench.backends.onnx_runtime import OnnxRuntime
 
         return OnnxRuntime(path, precision, threads)
     except ImportError as error:
         do = "install it, or choose another with --runtime"
         raise NotPossible(f"{runtime} is not installed", str(error), do) from error
+
+
+def _open_torch(exported: ExportFolder, runtime: str, edition: str, threads: int | None) -> Backend:
+    from bench.backends.pytorch import PyTorchReference
+    from bench.backends.torch_forms import TorchChannelsLast, TorchCompiled
+
+    if edition != PyTorchReference.precision:
+        do = f"ask for {PyTorchReference.precision}, or for another runtime"
+        raise BadInput("PyTorch runs the reference only", edition, do)
+    form = {PYTORCH: PyTorchReference, CHANNELS_LAST: TorchChannelsLast, COMPILED: TorchCompiled}[runtime]
+    return form(exported.path / WEIGHTS, threads)

@@ -47,7 +47,8 @@ def measure(weights: Path, onnx: Path, precision: str, progress: Progress) -> di
     import torch
 
     from bench.backends.onnx_runtime import onnx_runtime_session
-    from bench.interleaved import protocol, speed_up, take_turns
+    from bench.interleaved import protocol, take_turns
+    from bench.statistics import speed_up
     from export.drawings import SHAPES_SEED, drawn_images
     from export.interface import INPUT
     from export.pose import normalise
@@ -78,7 +79,8 @@ def measure(weights: Path, onnx: Path, precision: str, progress: Progress) -> di
         base = timings[f"{PYTORCH}/{threads}"]
         for runtime, kind in ((PYTORCH, "fp32"), (ONNX_RUNTIME, precision)):
             timing = timings[f"{runtime}/{threads}"]
-            ratio = speed_up(base, timing)
+            ratio = speed_up(base.round_medians_ms, timing.round_medians_ms)
+            assert ratio is not None
             rows.append(
                 {
                     "runtime": runtime,

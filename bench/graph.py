@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.backends.onnx_runtime import onnx_runtime_session
-from bench.interleaved import protocol, speed_up, take_turns
+from bench.interleaved import protocol, take_turns
 from bench.machine import machine
+from bench.statistics import speed_up
 from export.config import load_config
 from export.progress import Progress
 
@@ -56,7 +57,8 @@ def _measure(model: str, progress: Progress) -> dict[str, Any]:
             iterations=ITERATIONS,
             progress=lambda text, share=None: progress(f"{model}: {text}", share),
         )
-    ratio = speed_up(timings["plain"], timings["deploy"])
+    ratio = speed_up(timings["plain"].round_medians_ms, timings["deploy"].round_medians_ms)
+    assert ratio is not None
     return {
         "model": model,
         "plain_ms": timings["plain"].median_ms,

@@ -1,8 +1,8 @@
 """Timing several ways of computing the same thing side by side, so that noise strikes all alike.
 
 On a shared machine one after the other tells nothing: two identical sessions "differ" in half of such
-trials. So all take turns in rounds of random order, and a speed-up is the median over rounds of the
-ratio within the round, with the exact order-statistic interval of that median.
+trials. So all take turns in rounds of random order, and a speed-up is taken from the rounds
+(``bench.statistics.speed_up``). This is the small form, in one process; ``bench.rounds`` gives each its own.
 """
 
 import gc
@@ -12,11 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import quantile_test
 
 from export.progress import Progress, silent
-
-CONFIDENCE = 0.95
 
 
 def protocol(rounds: int, iterations: int) -> str:
@@ -39,15 +36,6 @@ class Timing:
     def median_ms(self) -> float:
         """Median of the rounds' medians."""
         return float(np.median(self.round_medians_ms))
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times faster than the base; the interval is that of the median over rounds."""
-
-    median: float
-    low: float
-    high: float
 
 
 def take_turns(
@@ -81,10 +69,3 @@ def take_turns(
                     gc.enable()
             samples[name].append(tuple(taken))
     return {name: Timing(tuple(rows)) for name, rows in samples.items()}
-
-
-def speed_up(base: Timing, candidate: Timing) -> Ratio:
-    """How many times faster ``candidate`` is than ``base``, from rounds in which both took their turn."""
-    logs = np.log(base.round_medians_ms) - np.log(candidate.round_medians_ms)
-    low, high = quantile_test(logs, q=0, p=0.5).confidence_interval(CONFIDENCE)
-    return Ratio(*(float(np.exp(value)) for value in (np.median(logs), low, high)))

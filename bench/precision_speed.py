@@ -12,8 +12,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bench.backends.onnx_runtime import onnx_runtime_session
-from bench.interleaved import protocol, speed_up, take_turns
+from bench.interleaved import protocol, take_turns
 from bench.machine import machine
+from bench.statistics import speed_up
 from export.config import load_config
 from export.progress import Progress
 

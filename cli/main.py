@@ -4,7 +4,22 @@ import sys
 
 import typer
 
-from cli import bench_graph, bench_precisions, claims, demo, doctor, engine, evaluate, export, inspect, parity, predict
+from cli import (
+    bench,
+    bench_graph,
+    bench_precisions,
+    bench_selftest,
+    claims,
+    compare,
+    demo,
+    doctor,
+    engine,
+    evaluate,
+    export,
+    inspect,
+    parity,
+    predict,
+)
 from export.errors import Failure
 
 app = typer.Typer(
@@ -23,6 +38,9 @@ app.command("predict")(predict.command)
 app.command("evaluate")(evaluate.command)
 app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
+app.command("bench")(bench.command)
+app.command("compare")(compare.command)
+app.command("bench-selftest")(bench_selftest.command)
 app.command("bench-graph")(bench_graph.command)
 app.command("bench-precisions")(bench_precisions.command)
 

@@ -178,7 +178,7 @@ def truth_step(folder: Folder, request: Request, weights: Made) -> Made:
         reference = run_reference(network, images.images, TRUTH_BATCH)
         truth = run_reference(network.double(), images.images, TRUTH_BATCH, progress)
         (made / TRUTH).parent.mkdir()
-        np.savez(made / TRUTH, truth=truth, reference=reference)
+        np.savez(made / TRUTH, truth=truth, reference=reference, images=images.images)
         return images.as_json()
 
     inputs = _input(weights, WEIGHTS) | _given(parity_images=request.parity_images)

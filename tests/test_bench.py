@@ -1,4 +1,4 @@
-"""Timing side by side: who took turns, how often, and what the ratio of two timings is."""
+"""Timing side by side: who took turns, and how often."""
 
 from functools import partial
 
@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 
 from bench.backends.onnx_runtime import onnx_runtime_session
-from bench.interleaved import Timing, speed_up, take_turns
+from bench.interleaved import take_turns
 from export.deploy import deploy
 from export.network import build_network
 from export.onnx_graph import export_onnx
 from tests.checkpoints import TINY, alive_weights
-
-
-def timing(rounds: list[float]) -> Timing:
-    return Timing(tuple((value, value * 1.01, value * 0.99) for value in rounds))
 
 
 def test_everyone_takes_a_turn_in_every_round_in_changing_order() -> None:
@@ -35,29 +31,6 @@ def test_the_order_is_reproducible() -> None:
         take_turns({name: partial(calls.append, name) for name in "abcd"}, rounds=5, iterations=1)
         orders.append(calls)
     assert orders[0] == orders[1]
-
-
-def test_a_known_speed_up_is_found_though_rounds_differ() -> None:
-    noise = np.random.default_rng(0).uniform(1, 3, 20)
-    ratio = speed_up(timing(list(20 * noise)), timing(list(10 * noise)))
-    assert ratio.median == pytest.approx(2)
-    assert ratio.low == pytest.approx(2)
-    assert ratio.high == pytest.approx(2)
-
-
-def test_one_spoiled_round_does_not_move_the_ratio() -> None:
-    base, candidate = [20.0] * 10, [10.0] * 10
-    candidate[4] = 1000
-    ratio = speed_up(timing(base), timing(candidate))
-    assert ratio.median == pytest.approx(2)
-    assert (ratio.low, ratio.high) == pytest.approx((2, 2))
-
-
-def test_equal_contenders_are_not_called_different() -> None:
-    rng = np.random.default_rng(0)
-    a, b = (timing(list(rng.lognormal(0, 0.1, 20))) for _ in range(2))
-    ratio = speed_up(a, b)
-    assert ratio.low < 1 < ratio.high
 
 
 def test_a_session_has_the_threads_that_were_asked_for_and_runs_on_the_cpu(

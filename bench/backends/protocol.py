@@ -1,6 +1,7 @@
 """What every runtime looks like from outside."""
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,3 +27,39 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give back what it holds; it cannot be run afterwards."""
+
+
+@runtime_checkable
+class Accountable(Protocol):
+    """A backend that can prove what it does."""
+
+    def facts(self) -> dict[str, Any]:
+        """Plain data, read back from the runtime, not from what was asked of it.
+
+        ``device``; ``precision_used`` with ``proof`` in words; ``threads``; ``versions``; ``options``; and
+        ``problems``: why figures would not be those of what was asked for (another device, another precision, a
+        recompilation). Any problem makes the row invalid.
+        """
+
+
+@runtime_checkable
+class SelfTiming(Protocol):
+    """A backend whose runtime times itself: the boundary ``device``."""
+
+    def device_ms(self) -> float:
+        """What the last run took by the runtime's own account."""
+
+
+@runtime_checkable
+class Bindable(Protocol):
+    """A backend that can run on memory bound beforehand: the boundary ``host_nocopy``."""
+
+    def bind(self, images: NDArray[Any]) -> Callable[[], object]:
+        """What runs on ``images`` as often as it is called, and leaves its result where it is."""
+
+
+@runtime_checkable
+class Concurrent(Protocol):
+    """A backend that several threads may run at once."""
+
+    concurrent: bool

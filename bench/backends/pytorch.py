@@ -33,6 +33,25 @@ class PyTorchReference:
             joints: Joints = self._network(torch.from_numpy(images)).numpy()
         return joints
 
+    def facts(self) -> dict[str, Any]:
+        """See ``Accountable``."""
+        import torch
+
+        threads = torch.get_num_threads()
+        dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in self._network.parameters()})
+        problems = [] if threads == self.threads else [f"{threads} threads, not {self.threads}"]
+        if dtypes != ["float32"]:
+            problems.append(f"parameters are {', '.join(dtypes)}, not float32")
+        return {
+            "device": "CPU",
+            "precision_used": self.precision,
+            "proof": f"parameters are {', '.join(dtypes)}, on the CPU, without autocast",
+            "threads": threads,
+            "versions": {"torch": torch.__version__},
+            "options": {"inference_mode": True},
+            "problems": problems,
+        }
+
     def describe(self) -> str:
         """See ``Backend``."""
         import torch

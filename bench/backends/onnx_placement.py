@@ -1,0 +1,43 @@
+"""What ONNX Runtime makes of a file: in which type it really convolves."""
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+TYPES = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
+
+INTEGER_CONVOLUTIONS = ("QLinearConv", "ConvInteger")
+
+
+def convolution_types(model: Path, options: Any, providers: list[str]) -> Counter[str]:
+    """How many convolutions run in which precision, from the graph that the session really executes.
+
+    The optimised graph is written out and read. Where a processor has no kernel for a type, ONNX Runtime casts to
+    one that it has, and where an explicitly quantised convolution does not fuse, it computes in float32.
+
+    Args:
+        model: the ONNX file.
+        options: the session's options; where the optimised graph is written is set, and taken back.
+        providers: the session's.
+    """
+    import onnx
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "optimised.onnx"
+        before = options.optimized_model_filepath
+        options.optimized_model_filepath = str(written)
+        try:
+            onnxruntime.InferenceSession(model, options, providers=providers)
+        finally:
+            options.optimized_model_filepath = before
+        graph = onnx.load(written).graph
+    types = {tensor.name: onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in graph.initializer}
+    counts: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type in INTEGER_CONVOLUTIONS:
+            counts["int8"] += 1
+        elif node.op_type in ("Conv", "FusedConv"):
+            counts[TYPES.get(types.get(node.input[1], ""), "fp32")] += 1
+    return counts

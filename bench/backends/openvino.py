@@ -1,0 +1,113 @@
+"""OpenVINO on the CPU, with the precision that it computes in pinned and read back."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bench.backends.counts import in_words
+from bench.backends.protocol import Joints
+from bench.machine import usable_cores
+
+HINTS = {"fp32": "f32", "fp16": "f32", "int8": "f32", "bf16": "bf16"}
+"""Precision → INFERENCE_PRECISION_HINT. Left alone, OpenVINO takes bfloat16 where the processor has it, and the fp32
+row would be a bf16 row. Quantised layers stay integer under f32; CPUs without fp16 units store fp16 and compute f32."""
+
+COMPUTES = {"fp32": "f32", "fp16": "f32", "int8": "i8", "bf16": "bf16"}
+"""Precision → what OpenVINO must report of the convolutions."""
+
+NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+
+
+class OpenVino:
+    """An ONNX file, compiled for the CPU."""
+
+    runtime = "openvino"
+    takes_pixels = False
+
+    def __init__(self, model: Path, precision: str, threads: int | None = None) -> None:
+        import openvino
+
+        self.precision = precision
+        self.threads = threads or usable_cores()
+        options = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": self.threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+        }
+        self._compiled: Any = openvino.Core().compile_model(model, "CPU", options)
+        self._request = self._compiled.create_infer_request()
+        self.takes_pixels = self._compiled.input(0).element_type.to_string() == "u8"
+
+    def run(self, images: NDArray[Any]) -> Joints:
+        """See ``Backend``; the result is copied out."""
+        joints: Joints = self._request.infer([images], share_inputs=True)[0]
+        return joints
+
+    def device_ms(self) -> float:
+        """See ``SelfTiming``: OpenVINO's own clock around the last run."""
+        return float(self._request.latency)
+
+    def bind(self, images: NDArray[Any]) -> Callable[[], object]:
+        """See ``Bindable``."""
+        import openvino
+
+        request = self._compiled.create_infer_request()
+        request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
+
+        def run() -> None:
+            request.start_async()
+            request.wait()
+
+        return run
+
+    def facts(self) -> dict[str, Any]:
+        """See ``Accountable``."""
+        import openvino
+
+        types = self._convolution_types()
+        devices, threads = (self._compiled.get_property(n) for n in ("EXECUTION_DEVICES", "INFERENCE_NUM_THREADS"))
+        problems = []
+        if list(devices) != ["CPU"]:
+            problems.append(f"run on {', '.join(devices)}, not on the CPU")
+        if threads != self.threads:
+            problems.append(f"{threads} threads, not {self.threads}")
+        wanted = COMPUTES[self.precision]
+        if NAMES[wanted] not in types or (self.precision != "int8" and len(types) > 1):
+            problems.append(f"convolutions do not run in {wanted}: {in_words(types)}")
+        return {
+            "device": ", ".join(devices),
+            "precision_used": "+".join(sorted(types)),
+            "proof": f"runtime model: {in_words(types)}",
+            "threads": threads,
+            "versions": {"openvino": openvino.__version__},
+            "options": {
+                "INFERENCE_PRECISION_HINT": self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string(),
+                "NUM_STREAMS": int(self._compiled.get_property("NUM_STREAMS")),
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+            "problems": problems,
+        }
+
+    def _convolution_types(self) -> Counter[str]:
+        """Of the graph that is executed, as the plug-in reports it."""
+        counts: Counter[str] = Counter()
+        for node in self._compiled.get_runtime_model().get_ordered_ops():
+            about = node.get_rt_info()
+            if about["layerType"].astype(str) == "Convolution":
+                kind = about["runtimePrecision"].astype(str)
+                counts[NAMES.get(kind, kind)] += 1
+        return counts
+
+    def describe(self) -> str:
+        """See ``Backend``."""
+        import openvino
+
+        return f"openvino {openvino.__version__.split('-')[0]}, CPU, threads: {self.threads}"
+
+    def close(self) -> None:
+        """See ``Backend``."""
+        self._request = self._compiled = None

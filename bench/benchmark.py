@@ -1,0 +1,182 @@
+"""``convnextpose bench`` as a function: an exported model, compared on this machine."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from bench.assemble import ratio_record, row_of, sample_arrays
+from bench.candidates import PUBLISH, QUICK, Candidate, find_candidates, reference
+from bench.environment import environment_record, fingerprint, read_sensors
+from bench.exported import COMPILED, ExportFolder
+from bench.remote import QUIESCE_METHOD
+from bench.result import SAMPLES, NotRunRow, Result, SamplesFile, write_result
+from bench.session import Entrant, Session, Settings, hold_session
+from bench.steadiness import WarmUpRule
+from bench.stopping import StopRule
+from bench.timed_parity import ParityJudge
+from export.artifacts import sha256_file, whole_file
+from export.progress import Progress, silent
+
+CONTROL = "#control"
+"""Behind the reference's id: A′, the second instance of the reference."""
+
+DEADLINES_MS = (33.3, 16.7)
+IMAGES = 8
+"""Distinct inputs, the first of those that parity is judged on."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How thorough."""
+
+    name: str
+    runtimes: tuple[str, ...]
+    rule: StopRule
+    warm_up: WarmUpRule
+    nocopy: bool
+    cold_starts: int
+    throughput_s: float
+
+
+QUICK_MODE = Mode("quick", QUICK, StopRule(budget_s=45, quantile=0.9), WarmUpRule(cap_s=6), False, 1, 0.0)
+"""S with four backends in 90 s on two cores: 45 s of rounds, the rest is loading and warming up."""
+PUBLISH_MODE = Mode("publish", PUBLISH, StopRule(budget_s=600, quantile=0.99), WarmUpRule(), True, 5, 5.0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user may change."""
+
+    mode: Mode = QUICK_MODE
+    runtimes: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] | None = None
+    threads: int = 1
+    half_width: float = 0.01
+    budget_s: float | None = None
+    deadlines_ms: tuple[float, ...] = DEADLINES_MS
+    seed: int = 0
+    throughput: bool = False
+
+
+def benchmark(exported: ExportFolder, asked: Asked, out: Path, progress: Progress = silent) -> Result:
+    """Measure and write ``result.json`` and ``samples.npz`` into ``out``; after Ctrl-C what there is by then.
+
+    Raises:
+        BadInput: nothing to compare, or the export lacks its truth.
+    """
+    candidates, not_run = find_candidates(
+        exported, asked.runtimes or asked.mode.runtimes, asked.precisions, asked.threads
+    )
+    judge = ParityJudge(exported)
+    images = judge.images[:IMAGES]
+    out.mkdir(parents=True, exist_ok=True)
+    settings = _settings(asked, out)
+    with tempfile.TemporaryDirectory(prefix="convnextpose-bench-") as folder:
+        inputs = Path(folder) / "inputs.npy"
+        np.save(inputs, images)
+        entrants = entrants_of(exported, candidates, inputs, nocopy=asked.mode.nocopy)
+        precisions = {entrant.name: entrant.precision for entrant in entrants}
+        session = hold_session(
+            entrants,
+            candidates[0].id,
+            images,
+            lambda name, joints: judge(precisions[name], joints),
+            settings,
+            sensors=read_sensors,
+            progress=progress,
+        )
+    return _write(exported, candidates, not_run, asked, settings, session, out)
+
+
+def entrants_of(
+    exported: ExportFolder, candidates: Sequence[Candidate], inputs: Path, *, nocopy: bool
+) -> list[Entrant]:
+    """Each candidate, and the reference a second time."""
+    first = reference(candidates[0].threads)
+    named = [(candidate.id, candidate) for candidate in candidates] + [(first.id + CONTROL, first)]
+    return [
+        Entrant(name, c.job(exported, inputs, nocopy=nocopy), c.precision, compiles=c.runtime == COMPILED)
+        for name, c in named
+    ]
+
+
+def _settings(asked: Asked, out: Path) -> Settings:
+    rule = replace(asked.mode.rule, half_width=asked.half_width, budget_s=asked.budget_s or asked.mode.rule.budget_s)
+    environment = {
+        "TORCHINDUCTOR_CACHE_DIR": str((out / "cache/inductor").absolute()),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # its pool of processes would outlive its use
+    }
+    return Settings(
+        threads=asked.threads,
+        rule=rule,
+        warm_up=asked.mode.warm_up,
+        parity_images=IMAGES,
+        seed=asked.seed,
+        cold_starts=asked.mode.cold_starts,
+        throughput_s=PUBLISH_MODE.throughput_s if asked.throughput else asked.mode.throughput_s,
+        environment=environment,
+    )
+
+
+def _write(
+    exported: ExportFolder,
+    candidates: Sequence[Candidate],
+    not_run: Sequence[NotRunRow],
+    asked: Asked,
+    settings: Settings,
+    session: Session,
+    out: Path,
+) -> Result:
+    first, measured = candidates[0].id, session.measured
+    control = measured.ratio(first, first + CONTROL)
+    rows, impossible = [], []
+    for candidate in candidates:
+        entry = session.entries[candidate.id]
+        if entry.not_possible is not None:
+            reason = entry.not_possible
+            impossible.append(NotRunRow(runtime=candidate.runtime, precision=candidate.precision, reason=reason))
+        else:
+            rows.append(row_of(candidate, entry, session, first, control, asked.deadlines_ms))
+    arrays, record = sample_arrays(measured, rows), environment_record()
+    samples = None
+    if arrays:
+        with whole_file(out / SAMPLES) as partial:
+            np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
+        samples = SamplesFile(path=SAMPLES, sha256=sha256_file(out / SAMPLES))
+    overheads = [e.overhead_ns for e in session.entries.values() if e.overhead_ns is not None]
+    result = Result(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=exported.manifest.model,
+        weights=exported.manifest.weights.origin,
+        complete=session.complete,
+        mode=asked.mode.name,
+        protocol={
+            "topology": "one process for each backend; all but one stopped",
+            "quiesce_method": QUIESCE_METHOD,
+            "order": "random, every second round reversed",
+            "seed": settings.seed,
+            "threads": settings.threads,
+            "images": IMAGES,
+            "clock": "time.perf_counter_ns",
+            "warm_up": asdict(settings.warm_up),
+            "stop": asdict(settings.rule),
+        },
+        stop_reason=measured.stop.reason if measured.stop else None,
+        precision_reached=measured.stop is not None and measured.stop.reached,
+        rounds=measured.rounds,
+        environment=record,
+        fingerprint=fingerprint(record),
+        sensors=[dict(reading) for reading in measured.sensors],
+        reference_id=first,
+        control=ratio_record(control),
+        harness_overhead_ns=max(overheads, default=None),
+        rows=rows,
+        not_run=[*impossible, *not_run],
+        samples=samples,
+    )
+    write_result(out, result)
+    return result

@@ -1,0 +1,145 @@
+"""A worker process as the coordinator holds it: asked over a pipe, stopped while others are timed, never left."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.worker import Job, serve
+
+CAN_STOP = hasattr(signal, "SIGSTOP")
+QUIESCE_METHOD = "SIGSTOP" if CAN_STOP else "wait 100 ms"
+WAIT_S = 0.1
+"""Where processes cannot be stopped: spinning thread pools were seen to be clean after it."""
+STOP_WITHIN_S = 0.05
+
+
+class WorkerLost(Exception):
+    """The worker crashed, hung, or could not do what it was asked; the text says which, for a reader."""
+
+    def __init__(self, reason: str, *, possible: bool = True) -> None:
+        super().__init__(reason)
+        self.possible = possible
+        """Whether this machine could have done it: False for a library that is missing."""
+
+
+class Remote:
+    """One worker."""
+
+    def __init__(self, job: Job, environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        self._stopped = False
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, job, log, os.getpid()), daemon=True)
+        with _environment(environment), _interrupts_held():
+            self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def call(self, method: str, *arguments: Any, timeout_s: float) -> Any:
+        """What the worker's ``Subject`` returns.
+
+        Raises:
+            WorkerLost: it answered with a failure, ended, or did not answer in time (then it is killed).
+        """
+        try:
+            self._pipe.send((method, arguments))
+            if not self._pipe.poll(timeout_s):
+                self.end()
+                raise WorkerLost(f"no answer to {method} within {timeout_s:g} s")
+            outcome, value = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise WorkerLost(self._last_words()) from error
+        if outcome != "ok":
+            raise WorkerLost(str(value), possible=outcome != "not possible")
+        return value
+
+    def quiet(self) -> None:
+        """See that it takes no processor time. It must have answered its last call."""
+        if not CAN_STOP:
+            time.sleep(WAIT_S)
+            return
+        self._signal(signal.SIGSTOP)
+        self._stopped = True
+        deadline = time.perf_counter() + STOP_WITHIN_S
+        while process_state(self.pid) in "RS" and time.perf_counter() < deadline:
+            time.sleep(0.0005)
+
+    def wake(self) -> None:
+        """Undo ``quiet``."""
+        if self._stopped:
+            self._signal(signal.SIGCONT)
+            self._stopped = False
+
+    def end(self) -> None:
+        """End the process, stopped or hanging as it may be."""
+        self._pipe.close()
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+
+    def _signal(self, number: int) -> None:
+        if self._process.is_alive():
+            os.kill(self.pid, number)
+
+    def _last_words(self) -> str:
+        """Why it ended, with the last line that it wrote."""
+        self._process.join(5)
+        code = self._process.exitcode
+        if code is None:
+            self.end()
+            why = "it closed its pipe"
+        elif code < 0:
+            name = signal.Signals(-code).name
+            why = f"it was ended by {name}" + (", perhaps for lack of memory" if name == "SIGKILL" else "")
+        else:
+            why = f"it ended with exit code {code}"
+        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n") if self._log.is_file() else []
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"the worker was lost: {why}" + (f" ({said[:200]})" if said else "")
+
+
+def process_state(pid: int) -> str:
+    """Linux's letter for a process's state, T when stopped; ``?`` where it cannot be read."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return "?"
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A child inherits what is blocked: Ctrl-C reaches the coordinator only, from the child's first moment on."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Set variables while a child is started; thread pools read them when their library is loaded."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

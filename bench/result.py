@@ -1,0 +1,230 @@
+"""``OUT/MODEL/bench/result.json``: everything that a benchmark has seen. Tables and reports are views of it.
+
+Figures that may not be shown are not in it: an invalid row has no timing, an unstable one no speed-up and no tail.
+Raw samples lie beside it, in ``samples.npz``.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from export.artifacts import sha256_file, write_text
+from export.errors import BadInput
+
+SCHEMA_VERSION = "1.0"
+RESULT, SAMPLES = "result.json", "samples.npz"
+JSON_SCHEMA = Path(__file__).with_name("result.schema.json")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RatioRecord(_Record):
+    """How many times faster: the median over rounds and its exact interval."""
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+
+class SpeedUp(RatioRecord):
+    """Over the reference; ``same``: less than twice what the control leaves open."""
+
+    same: bool
+
+
+class PercentileRecord(_Record):
+    """Nearest rank; null below the floor, and in rows that are unstable."""
+
+    quantile: float
+    value_ms: float | None
+    upper_ms: float | None
+    floor: int
+
+
+class MissesRecord(_Record):
+    """How many samples came later than the deadline."""
+
+    deadline_ms: float
+    missed: int
+    rate: float
+    low: float
+    high: float
+
+
+class Latency(_Record):
+    """One boundary of one row, batch 1."""
+
+    samples: int
+    rounds: int
+    p50_ms: float
+    """Median of round medians: of this run on this machine."""
+    round_median_low_ms: float
+    round_median_high_ms: float
+    max_ms: float
+    percentiles: list[PercentileRecord]
+    deadlines: list[MissesRecord]
+    jitter_ms: float | None
+    """p99 − p50."""
+    outliers: int
+    """Beyond Tukey's outer fences; they are counted, and stay."""
+    round_spread: float
+    """Interquartile range of round medians over their median."""
+
+
+class WarmUpRecord(_Record):
+    """How warming up went."""
+
+    state: Literal["steady", "not_steady"]
+    seconds: float
+    windows_ms: list[float]
+
+
+class ColdStart(_Record):
+    """In fresh processes: until the first result. The files lie in the page cache."""
+
+    processes: int
+    import_ms: list[float]
+    load_ms: list[float]
+    first_ms: list[float]
+
+
+class Memory(_Record):
+    """Resident memory of the worker, in MiB."""
+
+    after_import_mib: float
+    peak_after_load_mib: float
+    peak_after_first_mib: float
+    peak_mib: float | None
+
+
+class ThroughputPoint(_Record):
+    """One point of the closed loop: so many images at a time, so many calls in flight."""
+
+    batch: int
+    in_flight: int
+    images_per_s: float
+    p50_ms: float
+    seconds: float
+    calls: int
+
+
+class Row(_Record):
+    """One backend × precision."""
+
+    id: str
+    runtime: str
+    precision: str
+    precision_used: str | None
+    batch: int
+    threads: int
+    artifact: str | None
+    artifact_sha256: str | None
+    artifact_bytes: int | None
+    is_reference: bool
+    verdict: Literal["stable", "noisy", "unstable", "invalid"]
+    reasons: list[str]
+    parity: dict[str, Any] | None
+    latency: dict[str, Latency]
+    """By boundary: host_e2e is the headline."""
+    speed_up: SpeedUp | None
+    warm_up: WarmUpRecord | None
+    cold_start: ColdStart | None
+    memory: Memory | None
+    throughput: list[ThroughputPoint] | None
+    throughput_reason: str | None
+    energy_mj: float | None
+    energy_reason: str | None
+    facts: dict[str, Any]
+    description: str | None
+
+
+class NotRunRow(_Record):
+    """What was not measured, and why. It is never counted as measured."""
+
+    runtime: str
+    precision: str | None
+    reason: str
+
+
+class SamplesFile(_Record):
+    """Where the raw samples are."""
+
+    path: str
+    sha256: str
+
+
+class Result(_Record):
+    """The whole file."""
+
+    schema_version: str = SCHEMA_VERSION
+    kind: Literal["bench", "compare"] = "bench"
+    created: str
+    model: str
+    weights: str
+    complete: bool
+    mode: str
+    protocol: dict[str, Any]
+    stop_reason: str | None
+    precision_reached: bool
+    rounds: int
+    environment: dict[str, Any]
+    fingerprint: str
+    sensors: list[dict[str, Any]]
+    reference_id: str
+    control: RatioRecord | None
+    """A′ over A: two instances of the reference, which must not differ."""
+    harness_overhead_ns: float | None
+    rows: list[Row]
+    not_run: list[NotRunRow]
+    samples: SamplesFile | None
+
+    def row(self, identity: str) -> Row | None:
+        """The row of this id."""
+        return next((row for row in self.rows if row.id == identity), None)
+
+
+def write_result(folder: Path, result: Result) -> Path:
+    """Write ``result.json``; returns its path."""
+    path = folder / RESULT
+    write_text(path, result.model_dump_json(indent=2) + "\n")
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """Read a result of this schema version, with its samples as they were written.
+
+    Raises:
+        BadInput: missing, no result, of another schema version, or its samples were changed.
+    """
+    do = "measure again: convnextpose bench"
+    try:
+        plain = json.loads(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"there is no result at {path}", error.strerror or str(error), do) from error
+    except ValueError as error:
+        raise BadInput(f"{path} is no result", "it is not JSON", do) from error
+    seen = plain.get("schema_version") if isinstance(plain, dict) else None
+    if seen != SCHEMA_VERSION:
+        raise BadInput(f"{path} is no result of schema {SCHEMA_VERSION}", f"schema_version {seen}", do)
+    try:
+        result = Result.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = f"{path} is no result of schema {SCHEMA_VERSION}"
+        raise BadInput(what, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", do) from error
+    if result.samples is not None:
+        beside = path.parent / result.samples.path
+        if beside.is_file() and sha256_file(beside) != result.samples.sha256:
+            raise BadInput(f"{beside} does not belong to {path}", "its hash is another", do)
+    return result
+
+
+def json_schema() -> str:
+    """The schema that lies in ``result.schema.json`` (JSON Schema 2020-12)."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | Result.model_json_schema(), indent=2) + "\n"

@@ -1,0 +1,65 @@
+"""When warming up is over: pure functions of window medians.
+
+A steady state may never come (Barrett et al. 2017, "Virtual machine warmup blows hot and cold", found that fewer than
+half of the pairs of program and machine reach one on every start), so there is a cap, and what did not become steady
+is reported as that.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["warming", "steady", "not_steady"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The median latency of a while, and the processor's clock at its end where it can be read."""
+
+    median_ms: float
+    clock_mhz: float | None = None
+
+
+@dataclass(frozen=True)
+class WarmUpRule:
+    """What steady means, and how long it is waited for."""
+
+    minimum_s: float = 0.5
+    """1 s on a GPU, whose clocks take longer to rise."""
+    cap_s: float = 30.0
+    window_iterations: int = 10
+    window_s: float = 0.1
+    """A window ends when both are reached."""
+    last: int = 3
+    spread: float = 0.02
+    trend: int = 6
+    clock_spread: float = 0.03
+
+
+def state(windows: Sequence[Window], elapsed_s: float, rule: WarmUpRule) -> State:
+    """Whether to go on warming up."""
+    if elapsed_s >= rule.minimum_s and is_steady(windows, rule):
+        return "steady"
+    return "not_steady" if elapsed_s >= rule.cap_s else "warming"
+
+
+def is_steady(windows: Sequence[Window], rule: WarmUpRule) -> bool:
+    """Last medians near to their mean, no run of medians in one direction, a clock that stands still."""
+    if len(windows) < rule.last:
+        return False
+    medians = [window.median_ms for window in windows]
+    clocks = [window.clock_mhz for window in windows[-rule.last :] if window.clock_mhz is not None]
+    if not _near_mean(medians[-rule.last :], rule.spread) or not _near_mean(clocks, rule.clock_spread):
+        return False
+    return not (len(medians) >= rule.trend and _monotone(medians[-rule.trend :]))
+
+
+def _near_mean(values: Sequence[float], spread: float) -> bool:
+    mean = sum(values) / max(1, len(values))
+    return all(abs(value - mean) <= spread * mean for value in values)
+
+
+def _monotone(values: Sequence[float]) -> bool:
+    steps = [later - earlier for earlier, later in itertools.pairwise(values)]
+    return all(step > 0 for step in steps) or all(step < 0 for step in steps)

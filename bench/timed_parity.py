@@ -1,0 +1,59 @@
+"""Parity of the very session that is timed: its joints against the truth that the export left."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bench.exported import ExportFolder
+from export.errors import BadInput
+from export.parity import BUDGETS, budget_for, judge
+from export.pipeline import TRUTH
+from export.plain import finite_or_none
+
+ROUNDED = "parity/{}-rounded.npz"
+"""Where the export of a half precision leaves the joints of the network whose every value is rounded."""
+KEPT = ("mean_mm", "p99_mm", "max_mm")
+
+
+class ParityJudge:
+    """Judges joints of the first parity images."""
+
+    def __init__(self, exported: ExportFolder) -> None:
+        """Read the truth.
+
+        Raises:
+            BadInput: the export's truth is missing or damaged.
+        """
+        path = exported.path / TRUTH
+        try:
+            with np.load(path) as joints:
+                self._truth, self._reference = joints["truth"], joints["reference"]
+                self.images = joints["images"]
+                """(N, S, S, 3) RGB: what the truth is of."""
+        except (OSError, ValueError, KeyError) as error:
+            do = f"make it again: convnextpose export {exported.manifest.model}"
+            raise BadInput(f"cannot read the truth at {path}", str(error), do) from error
+        self._volume = exported.volume
+        self._trained = exported.manifest.weights.origin != "stand-in"
+        self._rounded = {
+            precision: exported.path / ROUNDED.format(precision)
+            for precision in BUDGETS
+            if (exported.path / ROUNDED.format(precision)).is_file()
+        }
+
+    def __call__(self, precision: str, joints: Any) -> Mapping[str, Any]:
+        """Plain data: outcome, reason, distances. Without a budget nothing passes."""
+        count = len(joints)
+        if precision not in BUDGETS:
+            return {"outcome": "inconclusive", "reason": f"there is no budget for {precision}", "images": count}
+        budget, reference = budget_for(precision, trained=self._trained), self._reference
+        if precision in self._rounded:
+            with np.load(self._rounded[precision]) as rounded:
+                reference = rounded["reference"]
+        elif precision != "fp32":  # FP32's own distance is no floor for a precision that rounds more
+            budget = replace(budget, reference_factor=None)
+        found = judge(self._truth[:count], reference[:count], joints, self._volume, budget)
+        distances = {name: getattr(found.candidate, name) for name in KEPT}
+        return {"outcome": found.outcome, "reason": found.reason, "images": count, **finite_or_none(distances)}

@@ -1,0 +1,82 @@
+"""``convnextpose bench``: every runtime of this machine over an exported model, side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import AsJson
+
+INTERRUPTED = 130
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/S.")],
+    publish: Annotated[bool, typer.Option("--publish", help="Thorough: all runtimes, ten minutes, p99.")] = False,
+    runtime: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Runtimes, separated by commas; the reference always runs.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="fp32,int8", help="Precisions, separated by commas; by default all there are.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Of every backend; by default all cores.")
+    ] = None,
+    half_width: Annotated[
+        float, typer.Option("--precision-wanted", min=0.0005, max=0.5, help="Half-width of the ratios' intervals.")
+    ] = 0.01,
+    budget: Annotated[float | None, typer.Option(min=1, metavar="S", help="Seconds for the rounds.")] = None,
+    deadline: Annotated[str, typer.Option(metavar="MS,MS", help="Deadlines whose misses are counted.")] = "33.3,16.7",
+    throughput: Annotated[
+        bool, typer.Option("--throughput", help="Images a second over batches and calls in flight, too.")
+    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write the table as result.csv, too.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the rounds' order.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Parity, latency, speed-up over the PyTorch reference and a verdict for every backend, in MODEL/bench."""
+    from bench.benchmark import PUBLISH_MODE, QUICK_MODE, Asked, benchmark
+    from bench.exported import read_export
+    from bench.machine import usable_cores
+    from bench.result import RESULT
+    from bench.result_csv import result_csv
+    from cli import render_bench
+    from cli.console import ConsoleNarrator
+    from export.artifacts import require_writable, write_text
+    from export.options import parse_numbers
+
+    deadlines = parse_numbers("--deadline", ",".join("MS" for _ in deadline.split(",")), deadline)
+    exported = read_export(model)
+    out = model / "bench"
+    require_writable(out)
+    asked = Asked(
+        mode=PUBLISH_MODE if publish else QUICK_MODE,
+        runtimes=names(runtime),
+        precisions=names(precision),
+        threads=threads or usable_cores(),
+        half_width=half_width,
+        budget_s=budget,
+        deadlines_ms=deadlines,
+        seed=seed,
+        throughput=throughput,
+    )
+    narrator = ConsoleNarrator()
+    try:
+        result = benchmark(exported, asked, out, narrator.listener("bench"))
+    finally:
+        narrator.stop()
+    if csv:
+        write_text(out / "result.csv", result_csv(result))
+    if as_json:
+        print(result.model_dump_json(indent=2))
+    else:
+        render_bench.bench(result, out / RESULT)
+    if not result.complete:
+        raise typer.Exit(INTERRUPTED)
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """``"a,b"`` → ``("a", "b")``."""
+    if text is None:
+        return None
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

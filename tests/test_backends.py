@@ -1,0 +1,99 @@
+"""Runtimes agree with each other, and say truly what they do."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.backends import openvino as openvino_backend
+from bench.backends.onnx_runtime import OnnxRuntime
+from bench.backends.openvino import OpenVino
+from bench.backends.protocol import Accountable, Backend, Bindable, SelfTiming
+from bench.backends.pytorch import PyTorchReference
+from bench.backends.torch_forms import TorchChannelsLast
+from export.deploy import deploy
+from export.drawings import drawn_images
+from export.network import build_network
+from export.onnx_graph import export_onnx
+from export.pose import normalise
+from export.weights_file import save_weights
+from tests.checkpoints import TINY, alive_weights
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``tiny.onnx`` and ``tiny.safetensors``."""
+    folder = tmp_path_factory.mktemp("tiny")
+    export_onnx(deploy(build_network(TINY, alive_weights())), folder / "tiny.onnx", {})
+    save_weights(folder / "tiny.safetensors", alive_weights(), TINY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def opened(tiny: Path) -> dict[str, Backend]:
+    backends: list[Backend] = [
+        PyTorchReference(tiny / "tiny.safetensors", 1),
+        TorchChannelsLast(tiny / "tiny.safetensors", 1),
+        OnnxRuntime(tiny / "tiny.onnx", "fp32", 1),
+        OpenVino(tiny / "tiny.onnx", "fp32", 1),
+    ]
+    return {backend.runtime: backend for backend in backends}
+
+
+def test_all_runtimes_see_the_same_joints(opened: dict[str, Backend]) -> None:
+    images = normalise(drawn_images(2, 256, 1))
+    joints = {name: backend.run(images) for name, backend in opened.items()}
+    for name, seen in joints.items():
+        assert np.abs(seen - joints["pytorch"]).max() < 2e-3, name
+
+
+def test_results_are_not_overwritten_by_the_next_run(opened: dict[str, Backend]) -> None:
+    first, second = (normalise(drawn_images(1, 256, seed)) for seed in (1, 2))
+    for name, backend in opened.items():
+        kept = backend.run(first)
+        copy = kept.copy()
+        backend.run(second)
+        assert (kept == copy).all(), name
+
+
+def test_facts_are_read_back_and_without_problems(opened: dict[str, Backend]) -> None:
+    for name, backend in opened.items():
+        assert isinstance(backend, Accountable)
+        facts = backend.facts()
+        assert facts["problems"] == [], name
+        assert (facts["device"], facts["precision_used"], facts["threads"]) == ("CPU", "fp32", 1)
+        assert set(facts) == {"device", "precision_used", "proof", "threads", "versions", "options", "problems"}
+
+
+def test_bound_memory_and_own_clocks(opened: dict[str, Backend]) -> None:
+    images = normalise(drawn_images(1, 256, 1))
+    for name in ("onnxruntime", "openvino"):
+        backend = opened[name]
+        assert isinstance(backend, Bindable)
+        backend.bind(images)()
+    own = opened["openvino"]
+    assert isinstance(own, SelfTiming)
+    own.run(images)
+    assert own.device_ms() > 0
+    assert not isinstance(opened["onnxruntime"], SelfTiming)
+
+
+def test_an_fp32_file_that_is_called_int8_is_a_problem(tiny: Path) -> None:
+    for form in (OnnxRuntime, OpenVino):
+        (problem,) = form(tiny / "tiny.onnx", "int8", 1).facts()["problems"]
+        assert "int8" in problem or "i8" in problem
+
+
+@pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="needs a processor with bfloat16")
+def test_bfloat16_where_float32_was_asked_for_is_a_problem(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert OpenVino(tiny / "tiny.onnx", "bf16", 1).facts()["problems"] == []
+    monkeypatch.setitem(openvino_backend.HINTS, "fp32", "bf16")
+    (problem,) = OpenVino(tiny / "tiny.onnx", "fp32", 1).facts()["problems"]
+    assert "do not run in f32" in problem
+
+
+def test_another_thread_count_is_a_problem(tiny: Path) -> None:
+    reference = PyTorchReference(tiny / "tiny.safetensors", 1)
+    reference.threads = 3
+    assert reference.facts()["problems"] == ["1 threads, not 3"]

@@ -1,0 +1,93 @@
+"""``convnextpose bench`` on the demo checkpoint, in real processes; nothing is asked of how fast they are."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.candidates import find_candidates
+from bench.exported import read_export
+from bench.result import read_result
+from export.errors import BadInput
+from tests.command_line import assert_three_parts, convnextpose
+
+
+@pytest.fixture(scope="module")
+def measured(demo_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bench") / "XS-atto"
+    shutil.copytree(demo_export, folder)
+    run = convnextpose(*("bench", folder, "--budget", "3", "--threads", "1", "--precision", "fp32"), cwd=folder.parent)
+    assert run.returncode == 0, run.stderr
+    assert "onnxruntime" in run.stdout
+    return folder
+
+
+def test_every_row_is_proven_and_judged(measured: Path) -> None:
+    result = read_result(measured / "bench/result.json")
+    assert [row.id for row in result.rows] == ["pytorch/fp32/b1/t1", "onnxruntime/fp32/b1/t1", "openvino/fp32/b1/t1"]
+    for row in result.rows:
+        assert row.parity is not None
+        assert (row.parity["outcome"], row.precision_used, row.facts["threads"]) == ("pass", "fp32", 1)
+        assert row.verdict in ("stable", "noisy", "unstable")
+        assert row.latency["host_e2e"].samples >= 5
+    assert "device" in result.rows[2].latency
+    assert {row.runtime for row in result.not_run} >= {"tensorrt", "pytorch-compile"}
+    assert result.samples is not None
+    with np.load(measured / "bench" / result.samples.path) as samples:
+        assert len(samples["pytorch/fp32/b1/t1|host_e2e|round"]) == result.rows[0].latency["host_e2e"].samples
+
+
+def test_what_computes_something_else_is_not_timed(measured: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "XS-atto"
+    shutil.copytree(measured, folder)
+    with np.load(folder / "parity/truth.npz") as joints:
+        moved = {name: joints[name] + 1.0 for name in joints}
+    np.savez(folder / "parity/truth.npz", **moved)
+    command = ("bench", folder, "--budget", "1", "--threads", "1", "--runtime", "onnxruntime", "--json")
+    run = convnextpose(*command, cwd=tmp_path)
+    rows = json.loads(run.stdout)["rows"]
+    assert [row["verdict"] for row in rows] == ["invalid", "invalid"]
+    assert all(row["latency"] == {} and "distance" in row["reasons"][0] for row in rows)
+
+
+def test_mistakes_are_told_in_three_parts(measured: Path, tmp_path: Path) -> None:
+    assert_three_parts(convnextpose("bench", tmp_path / "nowhere", cwd=tmp_path), 2)
+    assert_three_parts(convnextpose("bench", measured, "--runtime", "abacus", cwd=tmp_path), 2)
+    assert_three_parts(convnextpose("bench", measured, "--precision", "fp8", cwd=tmp_path), 2)
+    assert_three_parts(convnextpose("bench", measured, "--deadline", "soon", cwd=tmp_path), 2)
+
+
+def test_a_missing_library_is_a_row_with_its_reason(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.candidates.find_spec", lambda name: None if name == "openvino" else object())
+    found, not_run = find_candidates(read_export(measured), ("onnxruntime", "openvino"), None, 1)
+    assert [candidate.runtime for candidate in found] == ["pytorch", "onnxruntime"]
+    assert {(row.runtime, row.reason) for row in not_run} >= {("openvino", "openvino is not installed")}
+
+
+def test_a_precision_that_is_not_there_is_refused(measured: Path) -> None:
+    with pytest.raises(BadInput, match="holds no int4"):
+        find_candidates(read_export(measured), ("onnxruntime",), ("int4",), 1)
+
+
+def test_an_identical_pair_never_fails_the_gate(measured: Path) -> None:
+    command = ("compare", measured, measured, "--runtime", "onnxruntime", "--precision", "fp32", "--threads", "1")
+    run = convnextpose(*command, "--budget", "3", "--json", cwd=measured.parent)
+    record = json.loads(run.stdout)
+    assert run.returncode == (0 if record["outcome"] in ("PASS", "IMPROVED") else 3)
+    (cell,) = record["cells"]
+    assert (cell["id"], cell["boundary"]) == ("onnxruntime/fp32/b1/t1", "host_e2e")
+    assert cell["outcome"] != "FAIL" or cell["slowdown"]["low"] > 1.03
+
+
+def test_a_candidate_that_computes_something_else_fails_the_gate(measured: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "XS-atto"
+    shutil.copytree(measured, folder)
+    with np.load(folder / "parity/truth.npz") as joints:
+        moved = {name: joints[name] + 1.0 for name in joints}
+    np.savez(folder / "parity/truth.npz", **moved)
+    command = ("compare", measured, folder, "--runtime", "onnxruntime", "--precision", "fp32", "--threads", "1")
+    run = convnextpose(*command, "--budget", "2", cwd=tmp_path)
+    assert_three_parts(run, 1)
+    assert "parity fail" in run.stderr
