@@ -60,18 +60,22 @@ def _measure(model: str, progress: Progress) -> list[dict[str, Any]]:
             iterations=ITERATIONS,
             progress=lambda text, share=None: progress(f"{model}: {text}", share),
         )
-    ratios = {name: speed_up(timings[BASE], timing) for name, timing in timings.items()}
-    return [
-        {
-            "model": model,
-            "what": name,
-            "latency_ms": timing.median_ms,
-            "speed_up": ratios[name].median,
-            "speed_up_low": ratios[name].low,
-            "speed_up_high": ratios[name].high,
-        }
-        for name, timing in timings.items()
-    ]
+    base = timings[BASE].round_medians_ms
+    rows = []
+    for name, timing in timings.items():
+        ratio = speed_up(base, timing.round_medians_ms)
+        assert ratio is not None
+        rows.append(
+            {
+                "model": model,
+                "what": name,
+                "latency_ms": timing.median_ms,
+                "speed_up": ratio.median,
+                "speed_up_low": ratio.low,
+                "speed_up_high": ratio.high,
+            }
+        )
+    return rows
 
 
 def _write(model: str, folder: Path) -> dict[str, Path]:

@@ -17,7 +17,7 @@ def command(
         ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(metavar="fp32,fp16,bf16", help="Precisions, separated by commas; one ONNX file for each.")
+        str, typer.Option(metavar="fp32,fp16,bf16,int8", help="Precisions; one ONNX file and one engine for each.")
     ] = "fp32",
     out: Annotated[Path, typer.Option(help="Results go to OUT/MODEL.")] = Path("build"),
     strict: Strict = False,

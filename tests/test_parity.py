@@ -196,9 +196,13 @@ def test_a_half_precision_has_a_price_in_mm_only_where_weights_are_trained(preci
     assert "stand-in" in stand_in.reason
 
 
-def test_other_precisions_keep_their_budget_whatever_the_weights() -> None:
-    for precision in BUDGETS.keys() - set(HALVES):
-        assert budget_for(precision, trained=False) == BUDGETS[precision]
+def test_fp32_keeps_its_budget_whatever_the_weights() -> None:
+    assert budget_for("fp32", trained=False) == BUDGETS["fp32"]
+
+
+def test_int8_of_stand_in_weights_is_only_compared_with_its_simulation() -> None:
+    budget = budget_for("int8", trained=False)
+    assert (budget.mean_mm, budget.reference_factor) == (None, BUDGETS["int8"].reference_factor)
 
 
 def test_distances_are_those_of_the_cube() -> None:
