@@ -475,7 +475,9 @@ def test_a_precision_that_is_refused_keeps_no_other_from_being_made(
     assert not (place / "build/tiny/onnx/tiny-fp16.onnx").exists()
 
 
-def test_a_bf16_file_is_run_by_openvino(half_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_half_files_are_evaluated_by_what_judged_them(
+    half_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
     exported = read_export(half_run[0] / "build/tiny")
     backends = [contender.backend for contender in open_contenders(exported, None, reference=False)]
     simulated = "rounding, simulated"
