@@ -357,7 +357,7 @@ def test_paths_that_cannot_be_used(tiny: Path, tmp_path: Path, monkeypatch: pyte
         pytest.param("w.main(); os._exit(3)", CheckFailed, "exit status 3", id="result, then failure"),
         pytest.param("sys.modules['tensorrt_rtx'] = None", NotPossible, "does not load", id="library broken"),
         pytest.param(
-            "inner = w.build\nw.build = lambda a, b, c, d, e, f: inner(a, b, c, w.Path('/dev/full'), e, f)",
+            "inner = w.build\nw.build = lambda a, b, c, d, *rest: inner(a, b, c, w.Path('/dev/full'), *rest)",
             BadInput,
             "No space left",
             id="disk full",
