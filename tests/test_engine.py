@@ -473,7 +473,7 @@ def test_an_exception_while_listening_ends_the_worker(
 
     def interrupt(text: str, share: float | None = None) -> None:
         if share is not None and share > 0.3:
-            workers.extend(psutil.Process().children())
+            workers.extend(workers_of(psutil.Process()))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
