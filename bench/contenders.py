@@ -17,7 +17,11 @@ def open_contenders(exported: ExportFolder, editions: str | None, *, reference: 
     Raises:
         BadInput: an edition of which there is no file.
     """
-    asked = exported.editions if editions is None else tuple(part.strip() for part in editions.split(","))
+    asked = exported.editions
+    if editions is not None:
+        asked = tuple(part.strip() for part in editions.split(",") if part.strip())
+        if not asked:
+            raise BadInput("unknown precision", editions or "nothing", f"choose of {', '.join(exported.editions)}")
     contenders = []
     if reference:
         contenders.append(Contender(open_backend(exported, PYTORCH, "fp32"), None, is_reference=True))

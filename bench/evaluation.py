@@ -63,7 +63,7 @@ class Run:
 
     def resume(self, contenders: Sequence[Contender]) -> None:
         """Take up the sums of a run that was stopped, if they are of this key."""
-        with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(self.state) as saved:
+        with suppress(OSError, EOFError, ValueError, KeyError, BadZipFile), np.load(self.state) as saved:
             header = json.loads(str(saved["header"]))
             if header["key"] != self.key:
                 return

@@ -1,5 +1,6 @@
 """One person in one photo: joints in every measure that is known, as plain data."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,14 @@ def predict(
     )
 
 
+def is_prediction(path: Path) -> bool:
+    """Whether a JSON file is one that ``prediction_record`` made."""
+    try:
+        return "joints_bins" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def prediction_record(
     exported: ExportFolder,
     backend: Backend,
@@ -93,6 +102,8 @@ def prediction_record(
     photo: Photo,
     person_box: Sequence[float] | None,
     prediction: Prediction,
+    *,
+    edition: str,
 ) -> dict[str, Any]:
     """What was predicted, from what and by what, as plain data."""
     height, width = photo.image.shape[:2]
@@ -102,6 +113,7 @@ def prediction_record(
         "model": exported.manifest.model,
         "weights": exported.manifest.weights.model_dump(include={"origin", "sha256"}),
         "precision": backend.precision,
+        "edition": edition,
         "runtime": backend.describe(),
         "photo": {"path": str(path), "width": width, "height": height},
         "person_box": None if person_box is None else list(person_box),

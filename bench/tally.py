@@ -55,8 +55,10 @@ class Tally:
         """The largest drift."""
         return float(self.arrays[DRIFT_MAX][0]) if DRIFT_MAX in self.arrays else None
 
-    def price(self) -> tuple[float, float, float] | None:
+    def price(self) -> tuple[float, float | None, float | None] | None:
         """Mean of the samples' differences from the reference, and its 95 % interval (normal, from their spread).
+
+        One sample has no spread, and so no interval.
 
         Differences are paired: both saw the same images, so what images cost cancels.
         """
@@ -64,6 +66,8 @@ class Tally:
         if not count:
             return None
         mean = total / count
+        if count < 2:
+            return mean, None, None
         spread = max(0.0, squares / count - mean**2) * count / max(1, count - 1)
         half = NORMAL_95 * float(np.sqrt(spread / count))
         return mean, mean - half, mean + half

@@ -30,16 +30,18 @@ def command(
         render.parity(exported.manifest)
     records = []
     if trace or precision:
-        from export.trace import trace_record
+        from export.pipeline import TRUTH
+        from export.trace import require_traceable, trace_record
 
         asked = precision.split(",") if precision else [p for p in exported.editions if precision_of(p) == p != "fp32"]
         reference = exported.path / exported.onnx("fp32").path
         narrator = ConsoleNarrator()
         try:
-            for name in (part.strip() for part in asked):
+            for name in filter(None, (part.strip() for part in asked)):
+                require_traceable(name)
                 candidate = exported.path / exported.onnx(name).path
                 narrator.listener(f"trace {name}")("running both graphs")
-                record = trace_record(reference, candidate, name, exported.volume.input_size)
+                record = trace_record(reference, candidate, name, exported.path / TRUTH)
                 write_json(model / "parity" / f"trace-{name}.json", record)
                 records.append(record)
         finally:

@@ -30,10 +30,11 @@ def command(
 ) -> None:
     """Draw the pose on the photo and in space, and write it as JSON beside the picture."""
     import json
+    import math
 
     from bench.exported import open_backend, read_export, usual_runtime
     from bench.picture import draw_prediction
-    from bench.prediction import predict, prediction_record
+    from bench.prediction import is_prediction, predict, prediction_record
     from cli import render
     from export.artifacts import write_image, write_json
     from export.errors import BadInput
@@ -46,15 +47,24 @@ def command(
     if (lens is None) != (root_depth is None):
         seen = "only --root-depth" if lens is None else "only --camera"
         raise BadInput("true millimetres need camera and distance", seen, "give --camera and --root-depth, or neither")
+    if lens is not None and not (lens.fx > 0 and lens.fy > 0):
+        raise BadInput("a camera's focal lengths are positive", str(camera), f"give {CAMERA} in pixels")
+    if root_depth is not None and not 0 < root_depth < math.inf:
+        raise BadInput("the root joint lies before the camera", f"{root_depth} mm", "give its distance in mm")
     exported = read_export(model)
     runtime = runtime or usual_runtime(precision)
-    picture = out or model / "predictions" / f"{photo.stem}-{precision}-{runtime}.png"
+    picture = out or model / "predictions" / f"{photo.name}-{precision}-{runtime}.png"
     if picture.suffix != ".png":
         raise BadInput("the picture is written as PNG", str(picture), "name a .png file with --out")
+    if photo.exists() and picture.exists() and picture.samefile(photo):
+        raise BadInput("the picture would replace the photo", str(picture), "name another file with --out")
+    if out is not None and picture.with_suffix(".json").exists() and not is_prediction(picture.with_suffix(".json")):
+        do = "name another file with --out; the joints are written beside the picture"
+        raise BadInput("a file of another kind would be replaced", str(picture.with_suffix(".json")), do)
     seen_photo = read_photo(photo)
     backend = open_backend(exported, runtime, precision)
     prediction = predict(exported, backend, seen_photo, box, flip=flip, camera=lens, root_depth_mm=root_depth)
-    record = prediction_record(exported, backend, photo, seen_photo, box, prediction)
+    record = prediction_record(exported, backend, photo, seen_photo, box, prediction, edition=precision)
 
     title = [f"{record['model']} {precision}, {runtime}, weights: {record['weights']['origin']}"]
     write_image(picture, draw_prediction(seen_photo, prediction, title))

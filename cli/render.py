@@ -263,7 +263,9 @@ def accuracy(record: Mapping[str, Any], report: Path) -> None:
     shown = table("model", "precision", "MPJPE mm", "PA-MPJPE mm", "error px", "price mm [95 %]", "drift mm mean, max")
     for row in rows:
         price, drift = row["price_mm"], row["drift_mm"]
-        interval = f"{price['mean']:+.3f} \\[{price['low']:+.3f}, {price['high']:+.3f}]" if price else "–"
+        interval = f"{price['mean']:+.3f}" if price else "–"
+        if price and price["low"] is not None:
+            interval += f" \\[{price['low']:+.3f}, {price['high']:+.3f}]"
         apart = "–" if drift["mean"] is None else f"{_number(drift['mean'])}, {_number(drift['max'])}"
         errors = (_shown(row[name]) for name in ("mpjpe_mm", "pa_mpjpe_mm", "error_px"))
         shown.add_row(row["runtime"], _edition(row), *errors, interval, apart)

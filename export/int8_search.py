@@ -31,7 +31,7 @@ def search_plan(
     """Quantise all that the placement allows; take out the most sensitive convolutions until the drift is small.
 
     Drift is measured against the deploy network in FP32, on the calibration images. If even one quantised
-    convolution is too much, the plan ends with none: a network that is not quantised, and parity says what it is.
+    convolution is too much, the plan ends with none, and no int8 file is made of it.
     Weights that were never ``trained`` are quantised without a search: their volumes have many peaks of nearly the
     same height, and what they drift says nothing about a network that localises.
     """
@@ -51,7 +51,7 @@ def search_plan(
     worst_first = sorted(plan.quantised, key=lambda conv: -(conv.drift_alone_mm or 0.0))
     said = []
     for out in range(len(worst_first) + 1):
-        tried = plan.keeping((conv.name for conv in worst_first[:out]), "it costs most of what was left")
+        tried = plan.keeping((conv.name for conv in worst_first[:out]), "among the most sensitive alone")
         progress(f"search, {out} kept out")
         drift = mean_drift(simulate(network, tried), calibration.images, truth, volume)
         said.append(

@@ -15,6 +15,9 @@ from export.errors import BadInput
 DARK = 2
 """An 8-bit image without a brighter pixel than this was divided by something: sensors are noisier than that."""
 
+DARK_SHARE = 1 / 8
+"""The same for 16 bits: a sensor's 12 bits, not shifted up, reach a sixteenth."""
+
 
 @dataclass(frozen=True, eq=False)
 class Photo:
@@ -29,7 +32,7 @@ class Photo:
 
 
 def read_photo(path: Path) -> Photo:
-    """Read any image that OpenCV reads; EXIF rotation is honoured.
+    """Read any image that OpenCV reads; EXIF rotation is honoured, but for images with transparency.
 
     Grey becomes RGB, transparency black (as everything outside of an image is), 16 bits become 8.
 
@@ -51,7 +54,8 @@ def read_photo(path: Path) -> Photo:
         pixels = _decoded(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         return from_pixels(pixels[..., ::-1], str(path))
     photo = from_pixels(pixels[..., 2::-1], str(path))
-    opacity = pixels[..., 3:].astype(np.float32) / np.iinfo(pixels.dtype).max
+    most = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1.0
+    opacity = np.clip(np.nan_to_num(pixels[..., 3:].astype(np.float32)) / most, 0, 1)
     notes = (*photo.notes, "transparent parts are black")
     return Photo(np.rint(photo.image * opacity).astype(np.uint8), notes, photo.warning)
 
@@ -68,6 +72,9 @@ def from_pixels(pixels: NDArray[Any], name: str) -> Photo:
     notes: tuple[str, ...] = ()
     if pixels.dtype == np.uint16 and high > 255:
         pixels, notes = np.rint(pixels / 257), ("16 bits a channel were reduced to 8",)
+        if high <= np.iinfo(np.uint16).max * DARK_SHARE:
+            warning = f"16-bit pixels reach only {high:.0f} of 65535: dark, or 10 or 12 bits that were not shifted up"
+            return Photo(pixels.astype(np.uint8), notes, warning)
     return Photo(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), notes, _suspicion(low, high))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from export.artifacts import sha256_path, write_json
 from export.engine import BACKENDS, choose_runtime
-from export.errors import CheckFailed, NotPossible
+from export.errors import BadInput, CheckFailed, NotPossible
 from export.interface import precision_of
 from export.options import require_agreement
 from export.parity import budget_for, require
@@ -64,8 +64,10 @@ def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
 
     A precision that fails a check ends there, and the others go on; ``require_success`` tells at the end.
     """
-    truth = truth_step(folder, request, weights)
     exported = Exported(weights)
+    if "int8" in request.precisions:  # first of all: it may refuse what the user named
+        exported.int8_plan = int8_plan_step(folder, request, weights)
+    truth = truth_step(folder, request, weights)
     for edition in request.editions:
         try:
             _export_edition(folder, request, truth, edition, exported)
@@ -82,13 +84,25 @@ def _export_edition(folder: Folder, request: Request, truth: Made, edition: str,
         ranges = exported.ranges[half] = ranges_step(folder, request, weights, half)
         require_range(ranges.result, half)
         reference = ranges, request.rounded_path(half)
-    if precision == "int8":
-        exported.int8_plan = int8_plan_step(folder, request, weights)
+    if precision == "int8" and exported.int8_plan is not None:
+        require_int8(exported.int8_plan.result)
         reference = exported.int8_plan, INT8_REFERENCE
     onnx = exported.onnx[edition] = onnx_step(folder, request, weights, edition, exported.int8_plan)
     exported.parity[edition] = parity_step(folder, request, onnx, truth, reference, edition)
     if exported.passed(edition):
         exported.engine[edition] = engine_step(folder, request, onnx, edition)
+
+
+def require_int8(plan: Mapping[str, Any]) -> None:
+    """See that a plan leaves something in int8.
+
+    Raises:
+        CheckFailed: it does not; no file would be one of int8.
+    """
+    if plan and not any(conv["quantised"] for conv in plan["convs"]):
+        seen = "; ".join(plan["search"][-1:]) or "the plan that was given quantises nothing"
+        do = "ask for fp16; or calibrate with crops of what the network was trained on (--calibration)"
+        raise CheckFailed("no convolution bears int8 within its budget", seen, do)
 
 
 def require_success(exported: Exported) -> None:
@@ -234,6 +248,9 @@ def int8_plan_step(folder: Folder, request: Request, weights: Made) -> Made:
         judged_on = parity_images(size, request.parity_images)
         if request.int8_plan is not None:
             plan = read_plan(request.int8_plan, network)
+            if plan.calibration.get("sha256") == judged_on.sha256:
+                do = "name other crops with --images, or leave it out"
+                raise BadInput("int8 cannot be judged on its own calibration images", judged_on.source, do)
         else:
             progress("reading the images for calibration")
             chosen = request.calibration

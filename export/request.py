@@ -44,6 +44,14 @@ class Request:
         if self.strict and self.origin != "checkpoint":
             do = f"name one, or put one into weights/ as {' or '.join(self.config.files) or 'the configuration says'}"
             raise BadInput("--strict needs a checkpoint to judge", "none", do)
+        named = [name for name in ("calibration", "int8_plan") if getattr(self, name) is not None]
+        if named and "int8" not in self.precisions:
+            do = "add int8 to --precision, or leave it out"
+            raise BadInput(
+                f"--{named[0].replace('_', '-')} is for int8", f"precisions {', '.join(self.precisions)}", do
+            )
+        if len(named) > 1:
+            raise BadInput("a plan is used as it is", "--int8-plan and --calibration", "give one of them")
         for precision in self.precisions:
             self.engine_plan(precision)
 

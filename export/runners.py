@@ -128,8 +128,8 @@ RUNNERS: dict[str, tuple[Callable[[Path], Runner], ...]] = {
     "bf16": (OpenVino, Rounded),
     "int8": (OnnxRuntime, OpenVino),
 }
-"""What judges the files of a precision. ONNX Runtime has no BF16 convolution on the CPU; what both do with int8 they
-do in their own ways, and each leaves FP16 around it in FP32."""
+"""What judges the files of a precision. ONNX Runtime has no BF16 convolution on the CPU; OpenVINO convolves
+in integers where the file says so, ONNX Runtime rounds and convolves in FP32; what is FP16 around, both do in FP32."""
 
 
 def precision_hint(capabilities: list[str], *, half: bool) -> str:

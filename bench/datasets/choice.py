@@ -20,6 +20,8 @@ def open_dataset(name: str, folder: Path | None, protocol: int, count: int, expo
         BadInput: no such dataset, none where it is looked for, or in another layout.
     """
     size = exported.volume.input_size
+    if name == "drawn" and folder is not None:
+        raise BadInput("figures are drawn, not read", f"--data {folder}", "leave --data out, or name a --dataset")
     if name == "drawn":
         return DrawnFigures(count, size)
     if name not in DATASETS:
