@@ -226,9 +226,17 @@ def test_the_interval_of_a_price() -> None:
     tally = Tally()
     for difference in differences:
         tally.add_price(float(difference))
-    mean, low, high = tally.price() or (0, 0, 0)
+    price = tally.price()
+    assert price is not None
+    mean, low, high = (float(value or 0) for value in price)
     half = 1.96 * differences.std(ddof=1) / np.sqrt(500)
     np.testing.assert_allclose([mean, low, high], [differences.mean() + d for d in (0, -half, half)])
+
+
+def test_one_sample_has_no_interval() -> None:
+    tally = Tally()
+    tally.add_price(0.5)
+    assert tally.price() == (0.5, None, None)
 
 
 def test_published_figures_stand_beside_where_the_dataset_matches() -> None:
@@ -325,6 +333,8 @@ def test_joints_of_another_set_are_refused_before_anything_runs(call: Call, tmp_
     [
         ("--dataset", "imagenet"),
         ("--dataset", "coco"),
+        ("--dataset", "drawn", "--data", "."),
+        ("--precision", ","),
         ("--dataset", "human36m", "--data", "."),
         ("--dataset", "human36m", "--data", ".", "--protocol", "3"),
         ("--flip",),

@@ -75,6 +75,21 @@ def test_pixels_that_look_scaled_are_warned_of(
     assert words in warning
 
 
+def test_twelve_bits_that_were_not_shifted_are_warned_of(tmp_path: Path, colours: NDArray[np.uint8]) -> None:
+    warning = read_photo(write_rgb(tmp_path / "a.png", colours.astype(np.uint16) * 16)).warning
+    assert warning is not None
+    assert "12 bits" in warning
+
+
+def test_transparency_may_be_float(tmp_path: Path, colours: NDArray[np.uint8]) -> None:
+    opacity = np.ones((40, 60, 1), np.float32)
+    opacity[:5] = 0
+    cv2.imwrite(str(tmp_path / "a.tiff"), np.concatenate([colours[..., ::-1].astype(np.float32), opacity], axis=2))
+    image = read_photo(tmp_path / "a.tiff").image
+    assert not image[:5].any()
+    assert np.array_equal(image[5:], colours[5:])
+
+
 def test_float_pixels_in_the_right_range_are_taken(tmp_path: Path, colours: NDArray[np.uint8]) -> None:
     photo = read_photo(write_rgb(tmp_path / "a.tiff", colours.astype(np.float32)))
     assert np.array_equal(photo.image, colours)

@@ -54,7 +54,7 @@ def call(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     return lambda *args: convnextpose_here(monkeypatch, capsys, "predict", *args, cwd=place)
 
 
-def record_of(place: Path, name: str = "photo-fp32-onnxruntime") -> dict[str, Any]:
+def record_of(place: Path, name: str = "photo.png-fp32-onnxruntime") -> dict[str, Any]:
     return dict(json.loads((place / f"model/predictions/{name}.json").read_text()))
 
 
@@ -72,7 +72,7 @@ def test_the_skeleton_lies_on_the_figure(call: Call, place: Path, scene: Scene) 
     assert record["weights"]["origin"] == "demo"
     assert record["joints_camera_mm"] is None
     assert "says nothing about people" in run.stderr
-    picture = cv2.imread(str(place / "model/predictions/photo-fp32-onnxruntime.png"), cv2.IMREAD_COLOR_RGB)
+    picture = cv2.imread(str(place / "model/predictions/photo.png-fp32-onnxruntime.png"), cv2.IMREAD_COLOR_RGB)
     assert picture is not None
     assert picture.shape == (HEIGHT, HEIGHT * 3 // 2, 3)
 
@@ -101,7 +101,7 @@ def test_known_camera_and_distance_give_true_millimetres(call: Call, place: Path
 def test_the_reference_sees_the_same(call: Call, place: Path, scene: Scene) -> None:
     assert call("model", "photo.png", "--bbox", box_of(scene)).returncode == 0
     assert call("model", "photo.png", "--bbox", box_of(scene), "--runtime", "pytorch").returncode == 0
-    by_onnx, by_torch = record_of(place), record_of(place, "photo-fp32-pytorch")
+    by_onnx, by_torch = record_of(place), record_of(place, "photo.png-fp32-pytorch")
     np.testing.assert_allclose(by_onnx["joints_image_px"], by_torch["joints_image_px"], atol=0.01)
 
 
@@ -111,13 +111,13 @@ def test_without_a_box_the_whole_photo_is_taken_and_that_is_said(call: Call, pla
     run = call("model", "person.png")
     assert run.returncode == 0
     assert "no person's box was given" in run.stderr
-    assert off_px(record_of(place, "person-fp32-onnxruntime"), scene.joints_px - (x, y)) < NEAR_PX
+    assert off_px(record_of(place, "person.png-fp32-onnxruntime"), scene.joints_px - (x, y)) < NEAR_PX
 
 
 def test_a_rotated_jpeg_is_seen_upright(call: Call, place: Path, scene: Scene) -> None:
     write_rotated_jpeg(place / "turned.jpg", scene.image)
     assert call("model", "turned.jpg", "--bbox", box_of(scene)).returncode == 0
-    assert off_px(record_of(place, "turned-fp32-onnxruntime"), scene.joints_px) < NEAR_PX
+    assert off_px(record_of(place, "turned.jpg-fp32-onnxruntime"), scene.joints_px) < NEAR_PX
 
 
 def test_pixels_divided_by_255_are_warned_of_and_spoil_the_pose(call: Call, place: Path, scene: Scene) -> None:
@@ -125,7 +125,7 @@ def test_pixels_divided_by_255_are_warned_of_and_spoil_the_pose(call: Call, plac
     run = call("model", "scaled.tiff", "--bbox", box_of(scene))
     assert run.returncode == 0
     assert "divided by 255" in run.stderr
-    record = record_of(place, "scaled-fp32-onnxruntime")
+    record = record_of(place, "scaled.tiff-fp32-onnxruntime")
     assert record["warnings"]
     assert off_px(record, scene.joints_px) > 3 * NEAR_PX
 
@@ -148,6 +148,11 @@ def test_json_on_stdout_is_the_file(call: Call, place: Path) -> None:
         ("model", "photo.png", "--runtime", "pytorch", "--precision", "fp16"),
         ("model", "photo.png", "--camera", "1000,1000,500,500"),
         ("model", "photo.png", "--root-depth", "3000"),
+        ("model", "photo.png", "--camera", "0,1000,500,500", "--root-depth", "3000"),
+        ("model", "photo.png", "--camera", "1000,1000,500,500", "--root-depth", "-3000"),
+        ("model", "photo.png", "--camera", "1000,1000,500,500", "--root-depth", "nan"),
+        ("model", "photo.png", "--out", "photo.png"),
+        ("model", "photo.png", "--out", "model/manifest.png"),
         ("model", "photo.png", "--flip"),
         ("model", "photo.png", "--out", "picture.jpg"),
         ("model", "missing.png"),

@@ -30,6 +30,7 @@ from export.network import ConvNeXtPose, build_network
 from export.onnx_graph import write_onnx
 from export.parity import millimetres
 from export.parity_images import parity_images, require_disjoint
+from export.pipeline import require_int8
 from export.pose import normalise
 from export.precision import in_precision
 from export.quantize import export_int8, insert_int8, prove_int8
@@ -342,6 +343,13 @@ def test_a_plan_that_quantises_nothing_makes_no_int8_file(tmp_path: Path, plan: 
     graph = in_precision(build_network(TINY, alive_weights()), "int8")
     with pytest.raises(CheckFailed, match="quantises nothing"):
         export_int8(graph, tmp_path / "int8.onnx", {}, nothing)
+
+
+def test_a_plan_without_int8_is_refused_in_words_of_its_own(plan: Int8Plan) -> None:
+    require_int8(plan.as_json())
+    nothing = plan.keeping([conv.name for conv in plan.convs], "a test")
+    with pytest.raises(CheckFailed, match="no convolution bears int8"):
+        require_int8(nothing.as_json())
 
 
 # -- images of parity -------------------------------------------------------------------------------------------------

@@ -1,0 +1,66 @@
+"""The trace names the first layer in which a planted defect shows, and none where there is none."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from export.errors import BadInput
+from export.parity_images import parity_images
+from export.trace import first_departure, require_traceable, trace_record
+from tests.checkpoints import TINY
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("truth") / "truth.npz"
+    np.savez(path, images=parity_images(TINY.input_size).images[:4])
+    return path
+
+
+def test_rounding_alone_is_no_departure(typed_files: dict[str, Path], truth: Path) -> None:
+    record = trace_record(typed_files["fp32"], typed_files["fp16"], "fp16", truth)
+    assert len(record["layers"]) == 26
+    assert record["first_departure"] is None
+    assert record["runtime"] == "onnxruntime"
+    assert 0 < max(layer["relative_error"] for layer in record["layers"]) < record["expected_relative_error"]
+
+
+def test_bf16_is_run_by_openvino(typed_files: dict[str, Path], truth: Path) -> None:
+    record = trace_record(typed_files["fp32"], typed_files["bf16"], "bf16", truth)
+    assert record["runtime"] == "openvino"
+    assert len(record["layers"]) == 26
+
+
+@pytest.mark.parametrize("layer", ["backbone.stages.1.0.pwconv1", "head.final_layer"])
+def test_the_layer_with_the_defect_is_named(
+    typed_files: dict[str, Path], truth: Path, tmp_path: Path, layer: str
+) -> None:
+    model = onnx.load(typed_files["fp16"])
+    conv = next(node for node in model.graph.node if node.name == f"{layer}/Conv")
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name == conv.input[1])
+    spoiled = (numpy_helper.to_array(weight) * 1.1).astype(np.float16)
+    weight.CopyFrom(numpy_helper.from_array(spoiled, weight.name))
+    onnx.save(model, tmp_path / "spoiled.onnx")
+    record = trace_record(typed_files["fp32"], tmp_path / "spoiled.onnx", "fp16", truth)
+    assert record["first_departure"] == layer
+
+
+def test_not_a_number_is_a_departure(typed_files: dict[str, Path], truth: Path, tmp_path: Path) -> None:
+    model = onnx.load(typed_files["fp16"])
+    weight = next(t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16 and len(t.dims) == 4)
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float16(np.nan), weight.name))
+    onnx.save(model, tmp_path / "nan.onnx")
+    record = trace_record(typed_files["fp32"], tmp_path / "nan.onnx", "fp16", truth)
+    assert record["first_departure"] is not None
+    assert first_departure([], "fp16") is None
+
+
+def test_what_cannot_be_traced_is_refused(typed_files: dict[str, Path], tmp_path: Path) -> None:
+    for edition in ("fp16-pixels", "fp8", ""):
+        with pytest.raises(BadInput):
+            require_traceable(edition)
+    with pytest.raises(BadInput, match="images of parity"):
+        trace_record(typed_files["fp32"], typed_files["fp16"], "fp16", tmp_path / "nowhere.npz")
