@@ -12,7 +12,7 @@ from export.errors import BadInput, NotPossible
 from export.interface import edition_of, precision_of
 from export.joint_sets import JointSet, joint_set
 from export.manifest import Artifact, Manifest, read_manifest
-from export.pipeline import WEIGHTS
+from export.model_steps import WEIGHTS
 from export.pose import Volume
 from export.steps import WHOLE
 

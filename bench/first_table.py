@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.machine import machine, usable_cores
 from export.artifacts import write_json
-from export.pipeline import WEIGHTS, Exported
+from export.model_steps import WEIGHTS
+from export.pipeline import Exported
 from export.progress import Progress
 from export.request import Request
 from export.steps import Folder, Made, Step

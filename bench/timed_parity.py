@@ -8,8 +8,8 @@ import numpy as np
 
 from bench.exported import ExportFolder
 from export.errors import BadInput
+from export.model_steps import TRUTH
 from export.parity import BUDGETS, budget_for, judge
-from export.pipeline import TRUTH
 from export.plain import finite_or_none
 
 ROUNDED = "parity/{}-rounded.npz"

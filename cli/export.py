@@ -47,8 +47,9 @@ def command(
     from cli.console import ConsoleNarrator
     from export.config import load_config
     from export.manifest import write_manifest
+    from export.model_steps import weights_step
     from export.options import parse_overrides, parse_plan
-    from export.pipeline import export_model, require_success, weights_step
+    from export.pipeline import export_model, require_success
     from export.recipe import recipe_of, write_recipe
     from export.request import Request, demo_checkpoint, find_checkpoint, parse_precisions, require_plain_paths
     from export.steps import Folder

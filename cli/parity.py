@@ -30,7 +30,7 @@ def command(
         render.parity(exported.manifest)
     records = []
     if trace or precision:
-        from export.pipeline import TRUTH
+        from export.model_steps import TRUTH
         from export.trace import require_traceable, trace_record
 
         asked = precision.split(",") if precision else [p for p in exported.editions if precision_of(p) == p != "fp32"]

@@ -21,6 +21,7 @@ from typing import Any
 
 from export.artifacts import sha256_file, whole_file, write_json, write_text
 from export.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
+from export.interface import PRECISIONS
 from export.progress import Progress, silent
 
 RTX_TARGETS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
@@ -32,7 +33,6 @@ DEFAULT_RTX_TARGETS = ("8.0", "8.6", "8.9", "12.0")
 TARGETS_WITHOUT = {"bf16": ("7.5",)}
 """Compute capabilities that lack a precision."""
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 SCHEMA_VERSION = 2
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = (sys.executable, "-X", "faulthandler", "-m", "export.engine_worker")

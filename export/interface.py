@@ -6,6 +6,12 @@ INPUT = "image"
 OUTPUT = "joints"
 """float32 (batch, joints, 3): x, y, z in bins."""
 
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+"""All that can be asked for. Tables by precision have these keys and no others; a test compares them."""
+
+HALVES = ("fp16", "bf16")
+"""Precisions of half the size, whose range and rounding are measured before anything is written."""
+
 PIXELS = "-pixels"
 """What the name of an edition ends in that takes pixels and normalises them itself: ``fp32-pixels``."""
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import BadInput, CheckFailed, Inconclusive
+from export.interface import HALVES
 from export.plain import finite_or_none
 from export.pose import Volume
-from export.ranges import HALVES
 
 Joints = NDArray[np.floating[Any]]
 Outcome = Literal["pass", "fail", "inconclusive"]

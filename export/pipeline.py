@@ -6,33 +6,28 @@
 ``ranges`` is for half precisions only: whether they can hold the network's values, and what rounding alone costs.
 For int8 an ``int8-plan`` stands beside it: which convolutions are quantised, with which scales, at what cost.
 
-Each step is a function below; what it needs is imported inside, so that a run in which everything is
-up to date loads neither torch nor onnx.
+The steps themselves stand in ``export.model_steps``; here is in which order they are taken, and what ends a run.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from export.artifacts import sha256_path, write_json
-from export.engine import BACKENDS, choose_runtime
-from export.errors import BadInput, CheckFailed, NotPossible
-from export.interface import precision_of
-from export.options import require_agreement
-from export.parity import budget_for, require
-from export.progress import Progress
-from export.ranges import HALVES, require_range
+from export.errors import CheckFailed
+from export.interface import HALVES, precision_of
+from export.model_steps import (
+    INT8_REFERENCE,
+    engine_step,
+    int8_plan_step,
+    onnx_step,
+    parity_step,
+    ranges_step,
+    truth_step,
+)
+from export.parity import require
+from export.ranges import require_range
 from export.request import Request
-from export.steps import Folder, Made, Step
-
-WEIGHTS = "weights/weights.safetensors"
-TRUTH = "parity/truth.npz"
-INT8_PLAN = "quantize/int8-plan.json"
-INT8_REFERENCE = "parity/int8-rounded.npz"
-PARITY_BATCHES = (1, 5)
-TRUTH_BATCH = 4
-"""Images at a time in FP64; four volumes of 64³ for 18 joints are 150 MB."""
+from export.steps import Folder, Made
 
 
 @dataclass
@@ -84,7 +79,8 @@ def _export_edition(folder: Folder, request: Request, truth: Made, edition: str,
         ranges = exported.ranges[half] = ranges_step(folder, request, weights, half)
         require_range(ranges.result, half)
         reference = ranges, request.rounded_path(half)
-    if precision == "int8" and exported.int8_plan is not None:
+    if precision == "int8":
+        assert exported.int8_plan is not None
         require_int8(exported.int8_plan.result)
         reference = exported.int8_plan, INT8_REFERENCE
     onnx = exported.onnx[edition] = onnx_step(folder, request, weights, edition, exported.int8_plan)
@@ -119,300 +115,3 @@ def require_success(exported: Exported) -> None:
         if engine.result.get("not_made") == "failed":
             do = "the ONNX file is sound; mend the builder's trouble and run again"
             raise CheckFailed(f"the {precision} engine could not be built", engine.result["reason"], do)
-
-
-def weights_step(folder: Folder, request: Request) -> Made:
-    """Read the checkpoint, or make stand-in weights; decide what network it is.
-
-    Raises:
-        BadInput: the checkpoint cannot be read or contradicts itself.
-        CheckFailed: ``--strict``, and the checkpoint is not what the configuration declares.
-    """
-    config, checkpoint = request.config, request.checkpoint
-    declared = config.model_dump(mode="json", exclude={"claims", "files", "demo"})
-
-    def work(made: Path, progress: Progress) -> dict[str, Any]:
-        from export.claims import audit_by_file
-        from export.network import build_network
-        from export.verdict import judge
-        from export.weights_file import save_weights
-
-        found, dtypes = None, ["float32"]
-        if checkpoint is not None:
-            from export.checkpoint import read_checkpoint
-            from export.evidence import floating_dtypes
-
-            progress(f"reading {checkpoint}")
-            found = read_checkpoint(checkpoint)
-            dtypes = floating_dtypes(found)
-        verdict = judge(config, found, request.overrides)
-        if request.strict:
-            require_agreement(config.name, verdict.as_json())
-        if found is not None:
-            tensors = found.tensors
-        else:
-            from export.standin import stand_in_weights
-
-            progress("making stand-in weights")
-            tensors = stand_in_weights(verdict.architecture)
-        build_network(verdict.architecture, tensors)
-        claims = []  # only a file from elsewhere is evidence of what others claim
-        if request.origin == "checkpoint":
-            claims = [asdict(finding) for finding in audit_by_file(config, verdict)]
-        save_weights(made / WEIGHTS, tensors, verdict.architecture)
-        return {
-            "location": found.location if found else None,
-            "container": found.container if found else None,
-            "epoch": found.epoch if found else None,
-            "dtypes": dtypes,
-            **verdict.as_json(),
-            "claims": claims,
-        }
-
-    inputs = {"checkpoint": request.checkpoint_sha256} if request.checkpoint_sha256 else {}
-    options = {"declared": declared, "overrides": dict(request.overrides), "origin": request.origin}
-    made = folder.perform(Step("weights", (WEIGHTS,), inputs, options, ("torch", "safetensors")), work)
-    if request.strict and made.result:
-        require_agreement(config.name, made.result)
-    return made
-
-
-def truth_step(folder: Folder, request: Request, weights: Made) -> Made:
-    """Run the reference in FP64, which is the truth, and in FP32, which is the reference to be judged beside."""
-
-    def work(made: Path, progress: Progress) -> dict[str, Any]:
-        import numpy as np
-
-        from export.parity_images import parity_images
-        from export.reference import run_reference
-        from export.weights_file import load_network
-
-        network = load_network(folder.path / WEIGHTS)
-        images = parity_images(network.architecture.input_size, request.parity_images)
-        reference = run_reference(network, images.images, TRUTH_BATCH)
-        truth = run_reference(network.double(), images.images, TRUTH_BATCH, progress)
-        (made / TRUTH).parent.mkdir()
-        np.savez(made / TRUTH, truth=truth, reference=reference, images=images.images)
-        return images.as_json()
-
-    inputs = _input(weights, WEIGHTS) | _given(parity_images=request.parity_images)
-    return folder.perform(Step("truth", (TRUTH,), inputs, {}, ("torch", "numpy")), work)
-
-
-def ranges_step(folder: Folder, request: Request, weights: Made, precision: str) -> Made:
-    """Measure the largest values of the half graph, and run it in FP32 arithmetic with every value rounded.
-
-    A value that does not fit is a result, not a failure: ``require_range`` refuses the precision for it.
-    """
-    report, rounded = request.ranges_path(precision), request.rounded_path(precision)
-
-    def work(made: Path, progress: Progress) -> dict[str, Any]:
-        import numpy as np
-
-        from export.parity_images import parity_images
-        from export.reference import run_reference
-        from export.rounding import measure_ranges, rounded_network
-        from export.weights_file import load_network
-
-        network = load_network(folder.path / WEIGHTS)
-        images = parity_images(network.architecture.input_size, request.parity_images).images
-        ranges = measure_ranges(network, precision, images, TRUTH_BATCH, progress)
-        result = {"schema_version": "1.0", "precision": precision, **ranges.as_json()}
-        write_json(made / report, result)
-        joints = run_reference(rounded_network(network, precision), images, TRUTH_BATCH, progress)
-        np.savez(made / rounded, reference=joints)
-        return result
-
-    inputs = _input(weights, WEIGHTS) | _given(parity_images=request.parity_images)
-    step = Step(f"ranges-{precision}", (report, rounded), inputs, {"precision": precision}, ("torch", "numpy"))
-    return folder.perform(step, work)
-
-
-def int8_plan_step(folder: Folder, request: Request, weights: Made) -> Made:
-    """Find out which convolutions bear int8, and simulate the network that is quantised so."""
-
-    def work(made: Path, progress: Progress) -> dict[str, Any]:
-        import numpy as np
-
-        from export.calibration import drawn_calibration, folder_calibration
-        from export.deploy import deploy
-        from export.fake_quant import simulate
-        from export.int8_plan import read_plan
-        from export.int8_search import search_plan
-        from export.parity_images import parity_images, require_disjoint
-        from export.reference import run_reference
-        from export.weights_file import load_network
-
-        network = deploy(load_network(folder.path / WEIGHTS))
-        size = network.architecture.input_size
-        judged_on = parity_images(size, request.parity_images)
-        if request.int8_plan is not None:
-            plan = read_plan(request.int8_plan, network)
-            if plan.calibration.get("sha256") == judged_on.sha256:
-                do = "name other crops with --images, or leave it out"
-                raise BadInput("int8 cannot be judged on its own calibration images", judged_on.source, do)
-        else:
-            progress("reading the images for calibration")
-            chosen = request.calibration
-            images = drawn_calibration(size) if chosen is None else folder_calibration(chosen, size)
-            require_disjoint(judged_on, images)
-            plan = search_plan(network, images, trained=request.trained, progress=progress)
-        simulated = run_reference(simulate(network, plan), judged_on.images, TRUTH_BATCH, progress)
-        (made / INT8_PLAN).parent.mkdir()
-        write_json(made / INT8_PLAN, plan.as_json())
-        (made / INT8_REFERENCE).parent.mkdir()
-        np.savez(made / INT8_REFERENCE, reference=simulated)
-        return plan.as_json()
-
-    given = {"parity_images": request.parity_images, "calibration": request.calibration, "plan": request.int8_plan}
-    inputs, options = _input(weights, WEIGHTS) | _given(**given), {"trained": request.trained}
-    return folder.perform(Step("int8-plan", (INT8_PLAN, INT8_REFERENCE), inputs, options, ("torch", "numpy")), work)
-
-
-def onnx_step(folder: Folder, request: Request, weights: Made, edition: str, int8_plan: Made | None) -> Made:
-    """Rewrite the network for deployment in this edition, and write it as ONNX."""
-    path, precision = request.onnx_path(edition), precision_of(edition)
-
-    def work(made: Path, progress: Progress) -> dict[str, Any]:
-        from export.int8_plan import read_plan
-        from export.onnx_graph import consumer_metadata, export_onnx
-        from export.precision import in_precision
-        from export.quantize import export_int8
-        from export.weights_file import load_network
-
-        network = load_network(folder.path / WEIGHTS)
-        progress("tracing and writing the graph")
-        metadata = consumer_metadata(network.architecture, precision=precision, **about_weights(request, weights))
-        graph = in_precision(network, precision, takes_pixels=edition != precision)
-        if precision == "int8":
-            plan = read_plan(folder.path / INT8_PLAN, graph)
-            return asdict(export_int8(graph, made / path, metadata, plan))
-        return asdict(export_onnx(graph, made / path, metadata, precision))
-
-    inputs = _input(weights, WEIGHTS)
-    if precision == "int8" and int8_plan is not None:
-        inputs |= _input(int8_plan, INT8_PLAN)
-    options = {"edition": edition, **about_weights(request, weights)}
-    tools = ("torch", "onnx", "onnxscript", "onnx-ir")
-    return folder.perform(Step(f"onnx-{edition}", (path,), inputs, options, tools), work)
-
-
-def parity_step(
-    folder: Folder, request: Request, onnx: Made, truth: Made, reference: tuple[Made, str] | None, edition: str
-) -> Made:
-    """Judge the ONNX file, run by everything that judges this precision at several batch sizes, against the truth.
-
-    ``reference`` is the step and the file with the joints of what stands beside the candidate; None: the FP32 network.
-    """
-    path, report, precision = request.onnx_path(edition), f"parity/{edition}.json", precision_of(edition)
-    budget = budget_for(precision, trained=request.trained)
-
-    def work(made: Path, progress: Progress) -> dict[str, Any]:
-        import numpy as np
-
-        from export.onnx_graph import read_metadata
-        from export.parity import Parity, judge, worst_of
-        from export.parity_images import parity_images
-        from export.pose import Volume, normalise
-        from export.runners import RUNNERS, run_batches
-
-        about = read_metadata(folder.path / path)
-        volume = Volume(about["heatmap_size"], about["depth_dim"], about["input_size"])
-        images = parity_images(volume.input_size, request.parity_images).images
-        with np.load(folder.path / TRUTH) as joints:
-            truth_joints, reference_joints = joints["truth"], joints["reference"]
-        if reference is not None:
-            with np.load(folder.path / reference[1]) as joints:
-                reference_joints = joints["reference"]
-        inputs, runs = images if edition != precision else normalise(images), []
-        judged: dict[tuple[str, int], Parity] = {}
-        for load in RUNNERS[precision]:
-            runner = load(folder.path / path)
-            by_batch = {}
-            for batch in PARITY_BATCHES:
-                progress(f"{runner.name}, batch {batch}", len(judged) / (len(RUNNERS[precision]) * len(PARITY_BATCHES)))
-                candidate = run_batches(runner, inputs, batch)
-                by_batch[batch] = judge(truth_joints, reference_joints, candidate, volume, budget)
-                judged[runner.name, batch] = by_batch[batch]
-            runs.append(
-                {
-                    "runner": runner.name,
-                    "runtime": runner.describe(),
-                    "worst_batch": worst_of(by_batch)[0],
-                    "batches": {size: of.as_json() for size, of in by_batch.items()},
-                }
-            )
-        (name, batch), worst = worst_of(judged)
-        result = {
-            "schema_version": "1.1",
-            "artifact": path,
-            "precision": precision,
-            "edition": edition,
-            "images": dict(truth.result),
-            "runs": runs,
-            "runtime": next(run["runtime"] for run in runs if run["runner"] == name),
-            "batches": list(PARITY_BATCHES),
-            "worst_batch": batch,
-            "worst_joint_name": about["joint_names"][worst.worst_joint],
-            "budget": asdict(budget),
-            **worst.as_json(),
-        }
-        (made / report).parent.mkdir()
-        write_json(made / report, result)
-        return result
-
-    inputs = _input(onnx, path) | _input(truth, TRUTH) | (_input(*reference) if reference is not None else {})
-    options = {"batches": list(PARITY_BATCHES), "budget": asdict(budget)}
-    tools = ("onnxruntime-gpu", "onnxruntime", "openvino", "numpy")
-    return folder.perform(Step(f"parity-{edition}", (report,), inputs, options, tools), work)
-
-
-def engine_step(folder: Folder, request: Request, onnx: Made, edition: str) -> Made:
-    """Build an engine with what this machine has; where it has nothing, or fails, say so and go on.
-
-    Neither is recorded as finished: the next run tries again.
-    """
-    source, plan, choice = request.onnx_path(edition), request.engine_plan(edition), choose_runtime()
-    backend = choice.backend
-    if backend is None:
-        return Made({}, {"not_made": "not run", "reason": choice.reason})
-    engines = [request.engine_path(edition, backend.suffix) for backend in BACKENDS.values()]
-
-    def work(made: Path, progress: Progress) -> dict[str, Any]:
-        from export.engine import build_engine
-
-        name = request.engine_path(edition, backend.suffix)
-        return {"path": name, **asdict(build_engine(folder.path / source, made / name, plan, progress))}
-
-    options = {"plan": asdict(plan), "gpu": choice.gpu, "runtime": backend.module}
-    outputs = tuple(name + suffix for name in engines for suffix in ("", ".log", ".json"))
-    tools = ("tensorrt", "tensorrt-rtx")
-    try:
-        return folder.perform(Step(f"engine-{edition}", outputs, _input(onnx, source), options, tools), work)
-    except NotPossible as failure:
-        return Made({}, {"not_made": "not run", "reason": str(failure)})
-    except CheckFailed as failure:
-        return Made({}, {"not_made": "failed", "reason": str(failure)})
-
-
-def about_weights(request: Request, weights: Made) -> dict[str, str]:
-    """What an artefact says of the weights in it."""
-    return {
-        "model": request.config.name,
-        "weights_origin": request.origin,
-        "weights_sha256": source_sha256(request, weights),
-    }
-
-
-def source_sha256(request: Request, weights: Made) -> str:
-    """Hash of the checkpoint as it was found; of the canonical weights where there is no checkpoint."""
-    return request.checkpoint_sha256 or weights.outputs[WEIGHTS]
-
-
-def _given(**paths: Path | None) -> dict[str, str]:
-    """The hashes of what the user named, if anything."""
-    return {name: sha256_path(path) for name, path in paths.items() if path is not None}
-
-
-def _input(made: Made, name: str) -> dict[str, str]:
-    return {name: made.outputs[name]}

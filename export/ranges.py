@@ -8,9 +8,6 @@ from typing import Any
 from export.errors import CheckFailed
 from export.plain import finite_or_none
 
-HALVES = ("fp16", "bf16")
-"""Precisions of half the size, whose range and rounding are measured before anything is written."""
-
 REPORTED = 8
 """How many of the largest are kept."""
 

@@ -10,10 +10,8 @@ from export.artifacts import sha256_path
 from export.config import ModelConfig
 from export.engine import EnginePlan
 from export.errors import BadInput
-from export.interface import edition_of, precision_of
-from export.parity import BUDGETS
+from export.interface import PRECISIONS, edition_of, precision_of
 
-PRECISIONS = tuple(BUDGETS)
 PROJECT = Path(__file__).resolve().parent.parent
 
 

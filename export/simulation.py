@@ -10,7 +10,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from export.typed import FLOAT, value_types
 
-HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+HALF_TYPES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -20,16 +20,16 @@ def with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
     rounded.CopyFrom(model)
     graph = rounded.graph
     for initializer in graph.initializer:
-        if initializer.data_type in HALVES:
+        if initializer.data_type in HALF_TYPES:
             array = numpy_helper.to_array(initializer).astype("float32")
             initializer.CopyFrom(numpy_helper.from_array(array, initializer.name))
     nodes: list[NodeProto] = []
     for node in graph.node:
         for attribute in node.attribute if node.op_type == "Cast" else ():
-            attribute.i = FLOAT if attribute.i in HALVES else attribute.i
+            attribute.i = FLOAT if attribute.i in HALF_TYPES else attribute.i
         casts = []
         for index, name in enumerate(node.output):
-            if types[name] in HALVES:
+            if types[name] in HALF_TYPES:
                 node.output[index] = f"{name}/exact"
                 casts.append(helper.make_node("Cast", [f"{name}/exact"], [f"{name}/half"], to=types[name]))
                 casts.append(helper.make_node("Cast", [f"{name}/half"], [name], to=FLOAT))

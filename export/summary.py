@@ -2,7 +2,8 @@
 
 from export.interface import precision_of
 from export.manifest import Artifact, Counts, Manifest, NotRun, VerdictRow, Weights
-from export.pipeline import Exported, source_sha256
+from export.model_steps import source_sha256
+from export.pipeline import Exported
 from export.request import Request
 from export.steps import Folder, version
 

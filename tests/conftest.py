@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from export.interface import HALVES
 from export.network import build_network
 from export.onnx_graph import consumer_metadata, export_onnx
 from export.precision import in_precision
-from export.ranges import HALVES
 from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, convnextpose
 

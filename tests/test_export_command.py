@@ -24,9 +24,9 @@ from bench.exported import open_backend, read_export
 from export.artifacts import PARTIAL_PREFIX, sha256_file, sha256_path
 from export.config import ModelConfig
 from export.errors import CheckFailed, NotPossible
+from export.interface import PRECISIONS
 from export.manifest import Manifest, read_manifest
 from export.network import ConvNeXtPose
-from export.request import PRECISIONS
 from export.steps import version
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights, spelled, write
 from tests.command_line import ROOT, assert_three_parts, convnextpose

@@ -14,11 +14,11 @@ from export.architecture import Architecture
 from export.deploy import deploy
 from export.drawings import SHAPES_SEED, drawn_images
 from export.errors import BadInput, CheckFailed, Inconclusive
+from export.interface import HALVES
 from export.network import build_network
 from export.onnx_graph import check_onnx, export_onnx
 from export.parity import BUDGETS, Budget, Joints, Parity, budget_for, distance, judge, require, signal, worst_of
 from export.pose import Volume, normalise
-from export.ranges import HALVES
 from export.reference import run_reference
 from export.runners import OnnxRuntime, run_batches
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights

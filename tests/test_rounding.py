@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from export.drawings import SHAPES_SEED, drawn_images
 from export.errors import CheckFailed
-from export.interface import INPUT
+from export.interface import HALVES, INPUT
 from export.network import ConvNeXtPose, build_network
 from export.parity import Distance, budget_for, distance, judge
 from export.pose import Volume, normalise
 from export.precision import HALF, half_graph, in_precision
-from export.ranges import HALVES, REPORTED, Ranges, require_range
+from export.ranges import REPORTED, Ranges, require_range
 from export.reference import run_reference
 from export.rounding import graph_values, measure_ranges, rounded_network
 from export.runners import RUNNERS, OnnxRuntime, OpenVino, Rounded, precision_hint, run_batches
