@@ -17,15 +17,11 @@ def open_contenders(exported: ExportFolder, editions: str | None, *, reference: 
     Raises:
         BadInput: an edition of which there is no file.
     """
-    asked = exported.editions
-    if editions is not None:
-        asked = tuple(part.strip() for part in editions.split(",") if part.strip())
-        if not asked:
-            raise BadInput("unknown precision", editions or "nothing", f"choose of {', '.join(exported.editions)}")
+    asked = exported.editions if editions is None else exported.chosen(editions)
     contenders = []
     if reference:
         contenders.append(Contender(open_backend(exported, PYTORCH, "fp32"), None, is_reference=True))
-    for edition in dict.fromkeys(asked):
+    for edition in asked:
         artifact = exported.onnx(edition)
         for load in RUNNERS[precision_of(edition)]:
             runner = load(exported.path / artifact.path)

@@ -36,8 +36,7 @@ class ExportFolder:
     @cached_property
     def volume(self) -> Volume:
         """What turns the model's bins into pixels and mm."""
-        of = self.manifest.architecture
-        return Volume(of.heatmap_size, of.depth_dim, of.input_size)
+        return Volume.of(self.manifest.architecture)
 
     @cached_property
     def joint_set(self) -> JointSet:
@@ -53,6 +52,19 @@ class ExportFolder:
     def precisions(self) -> tuple[str, ...]:
         """Precisions of which there is an ONNX file that takes normalised images."""
         return tuple(edition for edition in self.editions if precision_of(edition) == edition)
+
+    def chosen(self, editions: str) -> tuple[str, ...]:
+        """``"fp16, int8"`` → ``("fp16", "int8")``, each once, all of them in the folder.
+
+        Raises:
+            BadInput: one is not there, or none is named.
+        """
+        asked = tuple(dict.fromkeys(part.strip() for part in editions.split(",") if part.strip()))
+        if not asked:
+            raise BadInput("unknown precision", editions or "nothing", f"choose of {', '.join(self.editions)}")
+        for edition in asked:
+            self.onnx(edition)
+        return asked
 
     def onnx(self, edition: str) -> Artifact:
         """The ONNX file of this edition.

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.backends.onnx_runtime import onnx_runtime_session
-from bench.interleaved import protocol, take_turns
-from bench.machine import machine
+from bench.interleaved import single_thread_record, take_turns
 from bench.statistics import speed_up
 from export.config import load_config
 from export.progress import Progress
@@ -20,15 +19,7 @@ ITERATIONS = 5
 
 def measure_graphs(models: list[str], progress: Progress) -> dict[str, Any]:
     """One row a model: both latencies, and how many times faster the deploy graph is."""
-    return {
-        "schema_version": "1.0",
-        "boundary": "host_e2e",
-        "batch": 1,
-        "threads": 1,
-        "protocol": protocol(ROUNDS, ITERATIONS),
-        "machine": machine(),
-        "rows": [_measure(model, progress) for model in models],
-    }
+    return single_thread_record(ROUNDS, ITERATIONS, [_measure(model, progress) for model in models])
 
 
 def _measure(model: str, progress: Progress) -> dict[str, Any]:

@@ -10,15 +10,30 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from bench.machine import machine
 from export.progress import Progress, silent
 
 
 def protocol(rounds: int, iterations: int) -> str:
     """In words, for whoever reads the figures."""
     return f"{rounds} rounds of {iterations}, random order, one process; 95 % interval of the median round ratio"
+
+
+def single_thread_record(rounds: int, iterations: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The result of contenders that took turns on one image and one thread, as plain data."""
+    return {
+        "schema_version": "1.0",
+        "boundary": "host_e2e",
+        "batch": 1,
+        "threads": 1,
+        "protocol": protocol(rounds, iterations),
+        "machine": machine(),
+        "rows": rows,
+    }
 
 
 @dataclass(frozen=True)

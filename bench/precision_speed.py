@@ -12,8 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bench.backends.onnx_runtime import onnx_runtime_session
-from bench.interleaved import protocol, take_turns
-from bench.machine import machine
+from bench.interleaved import single_thread_record, take_turns
 from bench.statistics import speed_up
 from export.config import load_config
 from export.progress import Progress
@@ -25,15 +24,7 @@ BASE = "plain FP32 graph, ONNX Runtime"
 
 def measure_precisions(models: list[str], progress: Progress) -> dict[str, Any]:
     """Rows for each model: what ran, its latency, and how many times faster than the plain export it is."""
-    return {
-        "schema_version": "1.0",
-        "boundary": "host_e2e",
-        "batch": 1,
-        "threads": 1,
-        "protocol": protocol(ROUNDS, ITERATIONS),
-        "machine": machine(),
-        "rows": [row for model in models for row in _measure(model, progress)],
-    }
+    return single_thread_record(ROUNDS, ITERATIONS, [row for model in models for row in _measure(model, progress)])
 
 
 def _measure(model: str, progress: Progress) -> list[dict[str, Any]]:

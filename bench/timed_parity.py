@@ -1,7 +1,6 @@
 """Parity of the very session that is timed: its joints against the truth that the export left."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,23 +36,24 @@ class ParityJudge:
             raise BadInput(f"cannot read the truth at {path}", str(error), do) from error
         self._volume = exported.volume
         self._trained = exported.manifest.weights.origin != "stand-in"
-        self._rounded = {
-            precision: exported.path / ROUNDED.format(precision)
-            for precision in BUDGETS
-            if (exported.path / ROUNDED.format(precision)).is_file()
-        }
+        self._folder = exported.path
 
     def __call__(self, precision: str, joints: Any) -> Mapping[str, Any]:
-        """Plain data: outcome, reason, distances. Without a budget nothing passes."""
+        """(n, J, 3) joints of the first n images, in bins → plain data: outcome, reason, distances.
+
+        Without a budget, or without the joints of what stands beside a precision, nothing passes.
+        """
         count = len(joints)
         if precision not in BUDGETS:
             return {"outcome": "inconclusive", "reason": f"there is no budget for {precision}", "images": count}
         budget, reference = budget_for(precision, trained=self._trained), self._reference
-        if precision in self._rounded:
-            with np.load(self._rounded[precision]) as rounded:
-                reference = rounded["reference"]
-        elif precision != "fp32":  # FP32's own distance is no floor for a precision that rounds more
-            budget = replace(budget, reference_factor=None)
+        if precision != "fp32":
+            try:
+                with np.load(self._folder / ROUNDED.format(precision)) as rounded:
+                    reference = rounded["reference"]
+            except (OSError, ValueError, KeyError) as error:
+                reason = f"what rounding alone costs is not known: {error}"
+                return {"outcome": "inconclusive", "reason": reason, "images": count}
         found = judge(self._truth[:count], reference[:count], joints, self._volume, budget)
         distances = {name: getattr(found.candidate, name) for name in KEPT}
         return {"outcome": found.outcome, "reason": found.reason, "images": count, **finite_or_none(distances)}

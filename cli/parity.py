@@ -23,21 +23,20 @@ def command(
     from cli import render
     from cli.console import ConsoleNarrator
     from export.artifacts import write_json
-    from export.interface import precision_of
 
     exported = read_export(model)
     if not as_json:
         render.parity(exported.manifest)
     records = []
-    if trace or precision:
+    if trace or precision is not None:
         from export.model_steps import TRUTH
         from export.trace import require_traceable, trace_record
 
-        asked = precision.split(",") if precision else [p for p in exported.editions if precision_of(p) == p != "fp32"]
+        asked = exported.chosen(precision) if precision is not None else [p for p in exported.precisions if p != "fp32"]
         reference = exported.path / exported.onnx("fp32").path
         narrator = ConsoleNarrator()
         try:
-            for name in filter(None, (part.strip() for part in asked)):
+            for name in asked:
                 require_traceable(name)
                 candidate = exported.path / exported.onnx(name).path
                 narrator.listener(f"trace {name}")("running both graphs")

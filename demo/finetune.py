@@ -10,10 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import torch
-
-from demo.cores import SharedCores
+from demo.command import run, shared_cores
 from demo.data import training_batch
 from demo.release import averaged_network, settle_norms, write_checkpoint
 from demo.train import MODEL, OUT, SHOW_EVERY, progress_line, show_on_stderr
@@ -22,7 +19,6 @@ from export.architecture import HEAD_LAYERS, Architecture
 from export.artifacts import require_writable
 from export.checkpoint import read_checkpoint
 from export.config import load_config
-from export.errors import Failure
 from export.network import build_network
 
 START = OUT / f"{MODEL}-demo.pth"
@@ -58,10 +54,7 @@ def main() -> int:
     parser.add_argument("--start", type=Path, default=START, help="the checkpoint to go on from")
     parser.add_argument("--out", type=Path, required=True, help="the folder where the checkpoint goes")
     options = parser.parse_args()
-    cv2.setNumThreads(1)  # its operations are too small to be shared out
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    cores = None if options.threads else SharedCores(torch.get_num_threads())
+    cores = shared_cores(options)
     require_writable(options.out)
     architecture = replace(load_config(MODEL).architecture, upsamplings=options.upsamplings)
     trainer = started_from(options.start, architecture, finetuning_plan(options.steps, options.batch))
@@ -82,8 +75,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        sys.exit(failure.exit_code)
+    run(main)

@@ -15,16 +15,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import cv2
 import torch
 
+from demo.command import run, shared_cores
 from demo.cores import SharedCores
 from demo.data import training_batch
 from demo.release import release
 from demo.training import Losses, Plan, Trainer, learning_rate
 from export.artifacts import whole_file
 from export.config import load_config
-from export.errors import BadInput, Failure
+from export.errors import BadInput
 
 MODEL = "XS-atto"
 STATE_FOLDER = Path("build/demo")
@@ -145,10 +145,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=OUT, help="where the checkpoint and its record go")
     options = parser.parse_args()
-    cv2.setNumThreads(1)  # its operations are too small to be shared out
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    cores = None if options.threads else SharedCores(torch.get_num_threads())
+    cores = shared_cores(options)
     stop = Stop()
     stop.listen()
     config = load_config(options.model)
@@ -168,8 +165,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        sys.exit(failure.exit_code)
+    run(main)

@@ -5,7 +5,6 @@ docs/checkpoints.md: each checkpoint is run with every count on the same held-ou
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ import cv2
 import numpy as np
 
 from demo.accuracy import held_out_accuracy
+from demo.command import run
 from export.architecture import HEAD_LAYERS, Architecture
 from export.checkpoint import Checkpoint, read_checkpoint
-from export.errors import BadInput, Failure
+from export.errors import BadInput
 from export.evidence import read_evidence
 from export.figures import CROP_SIZE, EVALUATION_SEED, draw_figures
 from export.joint_sets import HUMAN36M
@@ -123,8 +123,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        sys.exit(failure.exit_code)
+    run(main)

@@ -1,11 +1,13 @@
 """From a placement to a plan that holds its budget: scales, sensitivities, and a greedy search."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from export.errors import CheckFailed
 from export.fake_quant import simulate, stored_scale
 from export.image_set import Images, ImageSet
 from export.int8_plan import Int8Plan, place
@@ -36,7 +38,7 @@ def search_plan(
     same height, and what they drift says nothing about a network that localises.
     """
     allowed_mm = MARGIN * (BUDGETS["int8"].mean_mm or 0.0)
-    volume = volume_of(network)
+    volume = Volume.of(network.architecture)
     convs = place(network)
     scales = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images, progress)
     plan = Int8Plan(
@@ -64,14 +66,16 @@ def search_plan(
 
 
 def mean_drift(network: ConvNeXtPose, images: Images, truth: Joints, volume: Volume) -> float:
-    """Mean distance from ``truth`` (N, J, 3) in mm."""
-    return float(millimetres(truth, run_reference(network, images, BATCH), volume).mean())
+    """Mean distance of the network's joints from ``truth`` (N, J, 3) bins, in mm.
 
-
-def volume_of(network: ConvNeXtPose) -> Volume:
-    """What turns the network's bins into mm."""
-    architecture = network.architecture
-    return Volume(architecture.heatmap_size, architecture.depth_dim, architecture.input_size)
+    Raises:
+        CheckFailed: it is not finite; a search would take that for a convolution that bears no int8.
+    """
+    drift = float(millimetres(truth, run_reference(network, images, BATCH), volume).mean())
+    if not math.isfinite(drift):
+        do = "look at the calibration images, and at the checkpoint: `convnextpose inspect`"
+        raise CheckFailed("the network's joints on calibration images are not finite", str(drift), do)
+    return drift
 
 
 def _with_sensitivities(

@@ -9,7 +9,7 @@ Boxes are (x, y, width, height) in pixels of the image. Joints are (..., J, 3).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,22 @@ class Camera:
         return np.concatenate([flat, depth_mm[..., None]], axis=-1)
 
 
+class Sized(Protocol):
+    """What an architecture says of a network's volume."""
+
+    @property
+    def heatmap_size(self) -> int:
+        """Edge of the map in bins."""
+
+    @property
+    def depth_dim(self) -> int:
+        """Bins in depth."""
+
+    @property
+    def input_size(self) -> int:
+        """Edge of the crop in pixels."""
+
+
 @dataclass(frozen=True)
 class Volume:
     """The volume of a network: what turns its bins into pixels of the crop and into mm."""
@@ -55,6 +71,11 @@ class Volume:
     heatmap_size: int
     depth_dim: int
     input_size: int
+
+    @classmethod
+    def of(cls, architecture: "Sized") -> "Volume":
+        """The volume of a network, from its architecture or from a record of it."""
+        return cls(architecture.heatmap_size, architecture.depth_dim, architecture.input_size)
 
     @property
     def bin_mm(self) -> Array:

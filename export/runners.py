@@ -36,7 +36,18 @@ class Runner(Protocol):
         """Runtime, version, device, and the types that it computed in."""
 
 
-class OnnxRuntime:
+class _Session:
+    """A session of ONNX Runtime on the CPU."""
+
+    _session: Any
+
+    def run(self, images: Images) -> Joints:
+        """See ``Runner``."""
+        joints: Joints = self._session.run([OUTPUT], {INPUT: images})[0]
+        return joints
+
+
+class OnnxRuntime(_Session):
     """ONNX Runtime as it comes."""
 
     name = "ONNX Runtime"
@@ -56,17 +67,12 @@ class OnnxRuntime:
         convolutions = [kernel for kernel in kernels if kernel["op_name"].endswith("Conv")]
         self._types = {kind for conv in convolutions for output in conv["output_type_shape"] for kind in output}
 
-    def run(self, images: Images) -> Joints:
-        """See ``Runner``."""
-        joints: Joints = self._session.run([OUTPUT], {INPUT: images})[0]
-        return joints
-
     def describe(self) -> str:
         """See ``Runner``."""
         return f"{_version()}, CPU; convolutions in {_listed(self._types)}"
 
 
-class Rounded:
+class Rounded(_Session):
     """ONNX Runtime in FP32, with every half value rounded to its type: see ``with_rounding``."""
 
     name = "rounding, simulated"
@@ -78,11 +84,6 @@ class Rounded:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # casts must stay
         model = with_rounding(onnx.load(path)).SerializeToString()
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-    def run(self, images: Images) -> Joints:
-        """See ``Runner``."""
-        joints: Joints = self._session.run([OUTPUT], {INPUT: images})[0]
-        return joints
 
     def describe(self) -> str:
         """See ``Runner``."""

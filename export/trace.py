@@ -17,6 +17,7 @@ from onnx import TensorProto
 from export.errors import BadInput
 from export.interface import INPUT
 from export.plain import finite_or_none
+from export.simulation import with_rounding
 
 Values = dict[str, NDArray[np.float32]]
 Run = Callable[[bytes, NDArray[Any]], Values]
@@ -79,8 +80,7 @@ def trace_record(reference: Path, candidate: Path, precision: str, truth: Path) 
             images = normalise(judged_on["images"][:IMAGES])
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"cannot read the images of parity in {truth}", str(error), "export the model again") from error
-    runtime = "openvino" if precision == "bf16" else "onnxruntime"
-    run = run_openvino if precision == "bf16" else run_onnxruntime
+    runtime, run = TRACED_BY[precision]
     drifts = trace(reference, candidate, images, (run_onnxruntime, run))
     departed = first_departure(drifts, precision)
     return {
@@ -138,6 +138,11 @@ def run_onnxruntime(model: bytes, images: NDArray[Any]) -> Values:
     return _named(dict(zip(names, session.run(names, {INPUT: images}), strict=True)))
 
 
+def run_rounded(model: bytes, images: NDArray[Any]) -> Values:
+    """By ONNX Runtime with every half value rounded to its type, which it would not do by itself."""
+    return run_onnxruntime(with_rounding(onnx.load_from_string(model)).SerializeToString(), images)
+
+
 def run_openvino(model: bytes, images: NDArray[Any]) -> Values:
     """By OpenVINO on the CPU, in the graph's own types: for bfloat16, of which ONNX Runtime has no convolution."""
     import openvino
@@ -148,6 +153,15 @@ def run_openvino(model: bytes, images: NDArray[Any]) -> Values:
     request.infer({INPUT: images})
     named = ((name, port) for port in compiled.outputs for name in port.names if name.endswith(SUFFIX))
     return _named({name: request.get_tensor(port).data.copy() for name, port in named})
+
+
+TRACED_BY: dict[str, tuple[str, Run]] = {
+    "fp32": ("ONNX Runtime", run_onnxruntime),
+    "fp16": ("ONNX Runtime, rounding simulated", run_rounded),
+    "bf16": ("OpenVINO", run_openvino),
+    "int8": ("ONNX Runtime", run_onnxruntime),
+}
+"""Precision → what runs its file, in words and in deed."""
 
 
 def _named(values: Mapping[str, NDArray[Any]]) -> Values:

@@ -88,7 +88,7 @@ def test_an_fp32_file_that_is_called_int8_is_a_problem(tiny: Path) -> None:
 @pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="needs a processor with bfloat16")
 def test_bfloat16_where_float32_was_asked_for_is_a_problem(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert OpenVino(tiny / "tiny.onnx", "bf16", 1).facts()["problems"] == []
-    monkeypatch.setitem(openvino_backend.HINTS, "fp32", "bf16")
+    monkeypatch.setattr(openvino_backend, "precision_hint", lambda capabilities, half: "bf16")
     (problem,) = OpenVino(tiny / "tiny.onnx", "fp32", 1).facts()["problems"]
     assert "do not run in f32" in problem
 

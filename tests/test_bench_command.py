@@ -10,6 +10,7 @@ import pytest
 from bench.candidates import find_candidates
 from bench.exported import read_export
 from bench.result import read_result
+from bench.timed_parity import ParityJudge
 from export.errors import BadInput
 from tests.command_line import assert_three_parts, convnextpose
 
@@ -39,12 +40,18 @@ def test_every_row_is_proven_and_judged(measured: Path) -> None:
         assert len(samples["pytorch/fp32/b1/t1|host_e2e|round"]) == result.rows[0].latency["host_e2e"].samples
 
 
-def test_what_computes_something_else_is_not_timed(measured: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "XS-atto"
+def with_moved(measured: Path, place: Path, names: tuple[str, ...]) -> Path:
+    """A copy of the export in which these arrays of the truth are not what they were."""
+    folder = place / "XS-atto"
     shutil.copytree(measured, folder)
-    with np.load(folder / "parity/truth.npz") as joints:
-        moved = {name: joints[name] + (name != "images") for name in joints}
+    with np.load(folder / "parity/truth.npz") as known:
+        moved = {name: known[name] + known[name].dtype.type(name in names) for name in known}
     np.savez(folder / "parity/truth.npz", **moved)
+    return folder
+
+
+def test_what_computes_something_else_is_not_timed(measured: Path, tmp_path: Path) -> None:
+    folder = with_moved(measured, tmp_path, ("truth", "reference"))
     command = ("bench", folder, "--budget", "1", "--threads", "1", "--runtime", "onnxruntime", "--json")
     run = convnextpose(*command, cwd=tmp_path)
     rows = json.loads(run.stdout)["rows"]
@@ -82,12 +89,28 @@ def test_an_identical_pair_never_fails_the_gate(measured: Path) -> None:
 
 
 def test_a_candidate_that_computes_something_else_fails_the_gate(measured: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "XS-atto"
-    shutil.copytree(measured, folder)
-    with np.load(folder / "parity/truth.npz") as joints:
-        moved = {name: joints[name] + (name != "images") for name in joints}
-    np.savez(folder / "parity/truth.npz", **moved)
+    folder = with_moved(measured, tmp_path, ("truth", "reference"))
     command = ("compare", measured, folder, "--runtime", "onnxruntime", "--precision", "fp32", "--threads", "1")
     run = convnextpose(*command, "--budget", "2", cwd=tmp_path)
     assert_three_parts(run, 1)
     assert "parity fail" in run.stderr
+
+
+def test_exports_that_were_judged_on_other_images_are_not_compared(measured: Path, tmp_path: Path) -> None:
+    folder = with_moved(measured, tmp_path, ("images",))
+    command = ("compare", measured, folder, "--runtime", "onnxruntime", "--precision", "fp32", "--threads", "1")
+    run = convnextpose(*command, "--budget", "2", cwd=tmp_path)
+    assert_three_parts(run, 2)
+    assert "other images" in run.stderr
+
+
+def test_without_the_rounded_reference_a_precision_is_not_judged(measured: Path) -> None:
+    """On weights that were never trained rounding is the only limit: without it anything would pass."""
+    judge = ParityJudge(read_export(measured))
+    with np.load(measured / "parity/truth.npz") as known:
+        joints = known["truth"][:4]
+    assert judge("fp32", joints)["outcome"] == "pass"
+    found = judge("fp16", joints)
+    assert found["outcome"] == "inconclusive"
+    assert "rounding" in found["reason"]
+    assert judge("fp4", joints)["outcome"] == "inconclusive"

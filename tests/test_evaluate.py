@@ -165,6 +165,9 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(
     state.write_bytes(kept[:-200])
     damaged = run_on(exported, DrawnFigures(COUNT, 256), pair(error), state)
     assert figures_of(damaged) == figures_of(at_once)
+    state.write_bytes(b"")
+    emptied = run_on(exported, DrawnFigures(COUNT, 256), pair(error), state)
+    assert figures_of(emptied) == figures_of(at_once)
 
 
 class Counting(DrawnFigures):

@@ -21,12 +21,14 @@ import export.engine
 import export.precision
 from bench.contenders import open_contenders
 from bench.exported import open_backend, read_export
+from bench.inference import run_network
 from export.artifacts import PARTIAL_PREFIX, sha256_file, sha256_path
 from export.config import ModelConfig
 from export.errors import CheckFailed, NotPossible
 from export.interface import PRECISIONS
 from export.manifest import Manifest, read_manifest
 from export.network import ConvNeXtPose
+from export.parity_images import parity_images
 from export.steps import version
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights, spelled, write
 from tests.command_line import ROOT, assert_three_parts, convnextpose
@@ -490,6 +492,89 @@ def test_half_files_are_evaluated_by_what_judged_them(
         assert backend.run(np.zeros((2, 3, size, size), np.float32)).shape == (2, 18, 3)
     with pytest.raises(NotPossible, match="--runtime openvino"):
         open_backend(exported, "onnxruntime", "bf16")
+
+
+# ── int8, and editions that take pixels ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def int8_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("int8")
+    tiny_config(folder)
+    return folder, convnextpose("export", "tiny.yaml", "--precision", "int8", "--with-preprocess", cwd=folder)
+
+
+def test_int8_and_its_pixel_edition_are_made_and_proven(
+    int8_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    place, run = int8_run
+    assert run.returncode == 0, run.stderr
+    assert_whole(place)
+    made = manifest(place)
+    files = [artifact for artifact in made.artifacts if artifact.kind == "onnx"]
+    assert [(a.precision, a.inputs[0].dtype, a.inputs[0].shape) for a in files] == [
+        ("int8", "float32", ["batch", 3, 256, 256]),
+        ("int8", "uint8", ["batch", 256, 256, 3]),
+    ]
+    assert [(result["edition"], result["outcome"]) for result in made.parity] == [
+        ("int8", "pass"),
+        ("int8-pixels", "pass"),
+    ]
+    for result in made.parity:
+        assert [run["runner"] for run in result["runs"]] == ["ONNX Runtime", "OpenVINO"]
+        assert (result["images"]["count"], "drawn figures" in result["images"]["source"]) == (64, True)
+    for file in files:
+        convs = {conv["name"]: conv for conv in file.details["int8_plan"]["convs"]}
+        quantised = [name for name, conv in convs.items() if conv["quantised"]]
+        assert file.details["types"]["operators"]["QuantizeLinear"] == {"int8": len(quantised)}
+        assert all(conv["reason"] for conv in convs.values())
+        assert file.details["int8_plan"]["calibration"]["count"] == 64
+    engines = [artifact for artifact in made.artifacts if artifact.kind == "engine"]
+    assert len(engines) == 2 * (version("tensorrt-rtx") != "absent")
+
+
+def test_pixel_editions_are_run_like_the_others(int8_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    exported = read_export(int8_run[0] / "build/tiny")
+    assert exported.editions == ("int8", "int8-pixels")
+    assert exported.precisions == ("int8",)
+    crops = parity_images(256).images[:2]
+    floats, pixels = (open_backend(exported, "onnxruntime", edition) for edition in exported.editions)
+    assert (floats.takes_pixels, pixels.takes_pixels) == (False, True)
+    seen = [run_network(backend, crops, exported.volume) for backend in (floats, pixels)]
+    apart = np.linalg.norm((seen[0] - seen[1]) * exported.volume.bin_mm, axis=2).mean()
+    assert apart < 100  # stand-in weights: roundings move joints from peak to peak, but not everywhere at once
+    for backend in open_contenders(exported, "int8-pixels", reference=False):
+        assert run_network(backend.backend, crops, exported.volume).shape == (2, 18, 3)
+
+
+def test_a_plan_can_be_given_back(int8_run: tuple[Path, subprocess.CompletedProcess[str]], place: Path) -> None:
+    plan = int8_run[0] / "build/tiny/quantize/int8-plan.json"
+    record = json.loads(plan.read_text())
+    kept = next(conv for conv in record["convs"] if conv["quantised"])
+    kept.update(quantised=False, reason="by hand")
+    (place / "mine.json").write_text(json.dumps(record))
+    run = convnextpose("export", "tiny.yaml", "--precision", "int8", "--int8-plan", "mine.json", cwd=place)
+    assert run.returncode == 0, run.stderr
+    used = manifest(place).artifacts[0].details["int8_plan"]["convs"]
+    assert next(conv for conv in used if conv["name"] == kept["name"])["reason"] == "by hand"
+    record["calibration"]["sha256"] = parity_images(256).sha256
+    (place / "mine.json").write_text(json.dumps(record))
+    run = convnextpose("export", "tiny.yaml", "--precision", "int8", "--int8-plan", "mine.json", cwd=place)
+    assert_three_parts(run, 2)
+    assert "its own calibration images" in run.stderr
+
+
+def test_what_is_for_int8_is_refused_elsewhere(place: Path) -> None:
+    for wrong in (
+        ("--calibration", "."),
+        ("--int8-plan", "plan.json"),
+        ("--precision", "int8", "--calibration", ".", "--int8-plan", "plan.json"),
+        ("--precision", "int8", "--calibration", "."),
+        ("--precision", "int8", "--int8-plan", "nowhere.json"),
+        ("--images", "."),
+    ):
+        assert_three_parts(convnextpose("export", "tiny.yaml", *wrong, cwd=place), 2)
+    assert not list(place.rglob("*.onnx"))
 
 
 def test_precisions_that_cannot_be_had_are_refused_before_anything_is_made(place: Path) -> None:

@@ -25,13 +25,13 @@ from export.errors import BadInput, CheckFailed
 from export.fake_quant import dequantised, quantised_weights, simulate, stored_scale
 from export.image_set import ImageSet
 from export.int8_plan import Int8Plan, place, read_plan
-from export.int8_search import search_plan, volume_of
+from export.int8_search import mean_drift, search_plan
 from export.network import ConvNeXtPose, build_network
 from export.onnx_graph import write_onnx
 from export.parity import millimetres
 from export.parity_images import parity_images, require_disjoint
 from export.pipeline import require_int8
-from export.pose import normalise
+from export.pose import Volume, normalise
 from export.precision import in_precision
 from export.quantize import export_int8, insert_int8, prove_int8
 from export.reference import run_reference
@@ -257,7 +257,7 @@ def test_the_graph_computes_what_the_simulation_computes(
 ) -> None:
     """Up to values that lie between two steps, which float arithmetic rounds either way."""
     images = calibration.images[:8]
-    volume = volume_of(network)
+    volume = Volume.of(network.architecture)
     truth = run_reference(network, images, 4)
     simulated = run_reference(simulate(network, plan), images, 4)
     graph = run_batches(OnnxRuntime(written), normalise(images), 4)
@@ -268,7 +268,7 @@ def test_the_graph_computes_what_the_simulation_computes(
 
 def test_a_wrong_scale_is_seen_by_both(network: ConvNeXtPose, plan: Int8Plan, calibration: ImageSet) -> None:
     convs = tuple(replace(c, activation_scale=c.activation_scale * 40) if c.activation_scale else c for c in plan.convs)
-    images, volume = calibration.images[:4], volume_of(network)
+    images, volume = calibration.images[:4], Volume.of(network.architecture)
     truth = run_reference(network, images, 4)
 
     def drift(of: Int8Plan) -> float:
@@ -397,6 +397,22 @@ def test_the_search_keeps_out_what_costs_most(
     assert plan.drift_mm is not None
     assert plan.drift_mm <= 4
     assert len(plan.search) == len(kept) + 1
+
+
+def test_joints_that_are_not_finite_end_the_search(calibration: ImageSet) -> None:
+    broken = deploy(build_network(TINY, alive_weights()))
+    with torch.no_grad():
+        broken.head.final_layer.weight[0] = float("nan")
+    images, volume = calibration.images[:2], Volume.of(broken.architecture)
+    with pytest.raises(CheckFailed, match="not finite"):
+        mean_drift(broken, images, run_reference(broken, images, 2), volume)
+
+
+def test_weights_that_were_never_trained_are_not_searched(network: ConvNeXtPose, calibration: ImageSet) -> None:
+    found = search_plan(network, replace(calibration, images=calibration.images[:4]), trained=False)
+    assert {c.name for c in found.quantised} == {c.name for c in place(network) if c.quantised}
+    assert "not searched" in found.search[0]
+    assert all(c.drift_alone_mm is None for c in found.convs)
 
 
 def test_calibration_is_recorded(plan: Int8Plan, calibration: ImageSet) -> None:

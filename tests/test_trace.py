@@ -9,7 +9,15 @@ from onnx import numpy_helper
 
 from export.errors import BadInput
 from export.parity_images import parity_images
-from export.trace import first_departure, require_traceable, trace_record
+from export.pose import normalise
+from export.trace import (
+    first_departure,
+    require_traceable,
+    run_onnxruntime,
+    run_rounded,
+    trace,
+    trace_record,
+)
 from tests.checkpoints import TINY
 
 
@@ -24,14 +32,23 @@ def test_rounding_alone_is_no_departure(typed_files: dict[str, Path], truth: Pat
     record = trace_record(typed_files["fp32"], typed_files["fp16"], "fp16", truth)
     assert len(record["layers"]) == 26
     assert record["first_departure"] is None
-    assert record["runtime"] == "onnxruntime"
+    assert record["runtime"] == "ONNX Runtime, rounding simulated"
     assert 0 < max(layer["relative_error"] for layer in record["layers"]) < record["expected_relative_error"]
 
 
 def test_bf16_is_run_by_openvino(typed_files: dict[str, Path], truth: Path) -> None:
     record = trace_record(typed_files["fp32"], typed_files["bf16"], "bf16", truth)
-    assert record["runtime"] == "openvino"
+    assert record["runtime"] == "OpenVINO"
     assert len(record["layers"]) == 26
+
+
+def test_rounding_between_layers_is_not_hidden(typed_files: dict[str, Path]) -> None:
+    """ONNX Runtime alone computes the same file in FP32 between its layers, and seems nearer than FP16 is."""
+    images = normalise(parity_images(TINY.input_size).images[:2])
+    files = typed_files["fp32"], typed_files["fp16"]
+    rounded = trace(*files, images, (run_onnxruntime, run_rounded))
+    unrounded = trace(*files, images, (run_onnxruntime, run_onnxruntime))
+    assert rounded[-1].relative_error > 1.2 * unrounded[-1].relative_error
 
 
 @pytest.mark.parametrize("layer", ["backbone.stages.1.0.pwconv1", "head.final_layer"])

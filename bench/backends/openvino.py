@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 from bench.backends.counts import in_words
 from bench.backends.protocol import Joints
 from bench.machine import usable_cores
-
-HINTS = {"fp32": "f32", "fp16": "f32", "int8": "f32", "bf16": "bf16"}
-"""Precision → INFERENCE_PRECISION_HINT. Left alone, OpenVINO takes bfloat16 where the processor has it, and the fp32
-row would be a bf16 row. Quantised layers stay integer under f32; CPUs without fp16 units store fp16 and compute f32."""
+from export.runners import precision_hint
 
 COMPUTES = {"fp32": "f32", "fp16": "f32", "int8": "i8", "bf16": "bf16"}
 """Precision → what OpenVINO must report of the convolutions."""
@@ -25,20 +22,21 @@ class OpenVino:
     """An ONNX file, compiled for the CPU."""
 
     runtime = "openvino"
-    takes_pixels = False
 
     def __init__(self, model: Path, precision: str, threads: int | None = None) -> None:
         import openvino
 
         self.precision = precision
         self.threads = threads or usable_cores()
+        core = openvino.Core()
+        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         options = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_PRECISION_HINT": precision_hint(capabilities, half=precision == "bf16"),
             "INFERENCE_NUM_THREADS": self.threads,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
         }
-        self._compiled: Any = openvino.Core().compile_model(model, "CPU", options)
+        self._compiled: Any = core.compile_model(model, "CPU", options)
         self._request = self._compiled.create_infer_request()
         self.takes_pixels = self._compiled.input(0).element_type.to_string() == "u8"
 
@@ -106,7 +104,8 @@ class OpenVino:
         """See ``Backend``."""
         import openvino
 
-        return f"openvino {openvino.__version__.split('-')[0]}, CPU, threads: {self.threads}"
+        types = in_words(self._convolution_types())
+        return f"openvino {openvino.__version__.split('-')[0]}, CPU, threads: {self.threads}; convolutions: {types}"
 
     def close(self) -> None:
         """See ``Backend``."""

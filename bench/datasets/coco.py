@@ -196,7 +196,19 @@ def _person(
     size, root, camera = (image.width, image.height), root_of(joint_set), image.camera
     if annotation.keypoints_cam is None or camera is None:
         agrees = lies_in(box, joints_px[annotated], joints_px[annotated])
-        return Person(name, None, path, size, box, joints_px, None, annotated, None, None, agrees)
+        return Person(
+            name=name,
+            group=None,
+            box=box,
+            joints_px=joints_px,
+            joints_mm=None,
+            annotated=annotated,
+            camera=None,
+            root_depth_mm=None,
+            image=path,
+            image_size=size,
+            agrees=agrees,
+        )
     if not annotated[root]:
         left_out.add("their pelvis is not annotated, from which mm are counted", name)
         return None

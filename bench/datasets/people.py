@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.datasets.annotations import Layout, LeftOut, some
 from bench.datasets.images import Images, read_image
-from bench.datasets.protocol import Sample
+from bench.datasets.protocol import Annotation, Sample
 from export.artifacts import sha256_file
 from export.errors import BadInput
 from export.joint_sets import JointSet
@@ -24,21 +24,13 @@ SMALLEST_MM = 200.0
 """A person whose joints span less is not annotated in millimetres: 1700 mm are 1.7 m or 170 cm."""
 
 
-@dataclass(frozen=True, eq=False)
-class Person:
-    """What is kept of a sample until its image is asked for; the fields are those of ``Sample``."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Person(Annotation):
+    """What is kept of a sample until its image is asked for."""
 
-    name: str
-    group: str | None
     image: Path
     image_size: tuple[int, int]
     """Annotated width, height."""
-    box: Box
-    joints_px: Array
-    joints_mm: Array | None
-    annotated: NDArray[np.bool_]
-    camera: Camera | None
-    root_depth_mm: float | None
     agrees: bool
     """Whether the joints lie in the box, and the camera sees them at the annotated pixels."""
 
@@ -125,17 +117,7 @@ class AnnotatedPeople:
             BadInput: the image cannot be read, or is of another size than annotated.
         """
         person = self.people[index]
-        return Sample(
-            name=person.name,
-            group=person.group,
-            crop=crop(read_image(person.image, *person.image_size), person.box, self.input_size),
-            box=person.box,
-            joints_px=person.joints_px,
-            joints_mm=person.joints_mm,
-            annotated=person.annotated,
-            camera=person.camera,
-            root_depth_mm=person.root_depth_mm,
-        )
+        return person.with_crop(crop(read_image(person.image, *person.image_size), person.box, self.input_size))
 
 
 def photographs(

@@ -1,6 +1,6 @@
 """What accuracy is measured on: people cut out of images, and what is true of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,16 +10,14 @@ from export.joint_sets import JointSet
 from export.pose import Array, Box, Camera
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One person in one image."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Annotation:
+    """What is known of one person in one image, but for the image."""
 
     name: str
     """Names the image (and the person) in messages: a path within the dataset, or a number."""
     group: str | None
     """What a table may be split by: the action."""
-    crop: NDArray[np.uint8]
-    """(S, S, 3) RGB, pixels 0..255, cut out as ``export.pose.crop`` does it."""
     box: Box
     """The crop's place in the image."""
     joints_px: Array
@@ -27,10 +25,23 @@ class Sample:
     joints_mm: Array | None
     """(J, 3) true joints relative to the root joint, in the camera's axes; None where only pixels are annotated."""
     annotated: NDArray[np.bool_]
-    """(J,) which joints the annotation speaks of."""
+    """(J,) which joints the annotation speaks of; of the others, what stands in the arrays means nothing."""
     camera: Camera | None
     root_depth_mm: float | None
     """Depth that the root joint is given when a prediction is located; both are None where ``joints_mm`` is."""
+
+    def with_crop(self, crop: NDArray[np.uint8]) -> "Sample":
+        """The sample of this person and of (S, S, 3) RGB pixels."""
+        known = {field.name: getattr(self, field.name) for field in fields(Annotation)}
+        return Sample(crop=crop, **known)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sample(Annotation):
+    """One person in one image."""
+
+    crop: NDArray[np.uint8]
+    """(S, S, 3) RGB, pixels 0..255, cut out as ``export.pose.crop`` does it."""
 
 
 class Dataset(Protocol):

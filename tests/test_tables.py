@@ -1,0 +1,23 @@
+"""Every table by precision speaks of all precisions, and of no others."""
+
+import pytest
+
+from bench.backends.openvino import COMPUTES
+from export import engine_worker, parity, precision, runners, trace, typed
+from export.interface import HALVES, PRECISIONS
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        *(parity.BUDGETS, runners.RUNNERS, trace.EXPECTED, trace.TRACED_BY),
+        *(typed.BODY, typed.OPSETS, typed.LARGEST_SHARE, engine_worker.BODY_TYPE, COMPUTES),
+    ],
+)
+def test_a_table_is_whole(table: dict[str, object]) -> None:
+    assert table.keys() == set(PRECISIONS)
+
+
+def test_types_of_the_body_are_those_of_the_halves() -> None:
+    assert precision.HALF.keys() == set(HALVES)
+    assert precision.BODY.keys() == set(PRECISIONS) - {"fp32"}
