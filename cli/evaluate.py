@@ -46,8 +46,9 @@ def command(
     contenders = open_contenders(exported, precision, reference=reference)
     name = report_name(dataset, protocol, mirrored)
     run = Run(run_key(exported, images, contenders, mirrored), folder / f".{name}.npz")
+    stopped = run.state.is_file()
     run.resume(contenders)
-    render.dataset_notes(images.notes, run.done, len(images))
+    render.dataset_notes(images.notes, run.done, len(images), begun_anew=stopped and not run.done)
     narrator = ConsoleNarrator()
     try:
         evaluate(exported, images, contenders, run, batch=batch, flip=mirrored, progress=narrator.listener(images.name))

@@ -248,10 +248,12 @@ def prediction_notes(record: Mapping[str, Any]) -> None:
         err.print(f"[yellow bold]weights: {record['weights']['origin']}[/] — what is seen says nothing about people")
 
 
-def dataset_notes(notes: Sequence[str], done: int, total: int) -> None:
+def dataset_notes(notes: Sequence[str], done: int, total: int, *, begun_anew: bool) -> None:
     """What a user must know of a dataset, and where a run goes on."""
     for text in notes:
         err.print(f"note: {escape(text)}", soft_wrap=True)
+    if begun_anew:
+        err.print("note: what an earlier run left is damaged, or of other files, options or code: begun anew")
     if done:
         err.print(f"going on after {done} of {total} samples, which an earlier run has done")
 

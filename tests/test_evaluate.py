@@ -283,6 +283,15 @@ def test_fp32_onnx_is_as_far_from_the_truth_as_the_reference(call: Call, demo_ex
     assert not list((demo_export / "accuracy").glob(".*"))
 
 
+def test_sums_that_cannot_be_taken_up_are_told_of(call: Call, demo_export: Path) -> None:
+    (demo_export / "accuracy").mkdir(exist_ok=True)
+    (demo_export / "accuracy/.drawn.npz").write_bytes(b"")
+    run = call(demo_export, "--count", 2, "--no-reference")
+    assert run.returncode == 0
+    assert "begun anew" in run.stderr
+    assert "begun anew" not in call(demo_export, "--count", 2, "--no-reference").stderr
+
+
 def test_the_table_shows_both(call: Call, demo_export: Path) -> None:
     run = call(demo_export, "--count", 4)
     assert "MPJPE mm by joint" in run.stdout
