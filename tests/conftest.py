@@ -11,6 +11,7 @@ from export.onnx_graph import consumer_metadata, export_onnx
 from export.precision import in_precision
 from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, convnextpose
+from tests.tiny_export import tiny_config
 
 torch.set_num_threads(1)
 """Networks as small as those of the tests gain nothing from a second thread, and wait fifty times as long where
@@ -34,3 +35,10 @@ def typed_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         path, metadata = folder / f"{precision}.onnx", consumer_metadata(TINY, precision=precision)
         export_onnx(in_precision(network, precision), path, metadata, precision)
     return {precision: folder / f"{precision}.onnx" for precision in ("fp32", *HALVES)}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with the declaration of a tiny network, to export in."""
+    tiny_config(tmp_path)
+    return tmp_path

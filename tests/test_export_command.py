@@ -6,10 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -19,35 +17,16 @@ import cli.export
 import export.deploy
 import export.engine
 import export.precision
-from bench.contenders import open_contenders
-from bench.exported import open_backend, read_export
-from bench.inference import run_network
 from export.artifacts import PARTIAL_PREFIX, sha256_file, sha256_path
-from export.config import ModelConfig
-from export.errors import CheckFailed, NotPossible
-from export.interface import PRECISIONS
-from export.manifest import Manifest, read_manifest
+from export.errors import CheckFailed
+from export.manifest import read_manifest
 from export.network import ConvNeXtPose
-from export.parity_images import parity_images
 from export.steps import version
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights, spelled, write
 from tests.command_line import ROOT, assert_three_parts, convnextpose
+from tests.tiny_export import assert_whole, manifest, steps_said, tiny_config
 
 STEPS = ["weights", "truth", "onnx-fp32", "parity-fp32", "engine-fp32", "latency"]
-
-
-def tiny_config(folder: Path) -> Path:
-    fields = {k: v for k, v in asdict(TINY).items() if k != "upsamplings"}
-    config = ModelConfig(name="tiny", backbone="tiny", files=("tiny.tar",), **fields)
-    path = folder / "tiny.yaml"
-    path.write_text(config.model_dump_json())  # JSON is YAML
-    return path
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    tiny_config(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -55,23 +34,6 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subproces
     folder = tmp_path_factory.mktemp("first")
     tiny_config(folder)
     return folder, convnextpose("export", "tiny.yaml", cwd=folder)
-
-
-def steps_said(stderr: str, verdict: str) -> list[str]:
-    return [line.split()[len(verdict.split())] for line in stderr.splitlines() if line.strip().startswith(verdict)]
-
-
-def manifest(place: Path) -> Manifest:
-    return read_manifest(place / "build/tiny/manifest.json")
-
-
-def assert_whole(place: Path) -> None:
-    """Every artefact is what the manifest says, and nothing is in the making."""
-    for artifact in manifest(place).artifacts:
-        path = place / "build/tiny" / artifact.path
-        assert sha256_file(path) == artifact.sha256
-        assert path.stat().st_size == artifact.size_bytes
-    assert not list((place / "build").rglob(PARTIAL_PREFIX + "*"))
 
 
 def test_the_first_run_makes_everything(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -400,190 +362,3 @@ def test_help_answers_without_loading_anything_heavy(tmp_path: Path) -> None:
         imported = {line.split("|")[-1].strip() for line in run.stderr.splitlines()}
         assert not imported & {"torch", "numpy", "onnx", "onnxruntime", "yaml", "scipy"}
         assert "Usage" in run.stdout
-
-
-# ── half precisions ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def half_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    folder = tmp_path_factory.mktemp("half")
-    tiny_config(folder)
-    return folder, convnextpose("export", "tiny.yaml", "--precision", "fp16,bf16", cwd=folder)
-
-
-def test_half_precisions_are_made_and_proven(half_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    place, run = half_run
-    assert run.returncode == 0, run.stderr
-    each = ("ranges", "onnx", "parity", "engine")
-    made_steps = [f"{step}-{precision}" for precision in ("fp16", "bf16") for step in each]
-    assert steps_said(run.stderr, "done") == ["weights", "truth", *made_steps, "latency"]
-    assert_whole(place)
-    made = manifest(place)
-    for precision, kind, layer_kind in (("fp16", "float16", "HALF"), ("bf16", "bfloat16", "BF16")):
-        file = next(a for a in made.artifacts if (a.kind, a.precision) == ("onnx", precision))
-        assert file.details["types"]["operators"]["Conv"] == {kind: 26}
-        assert file.details["types"]["operators"]["Softmax"] == {"float32": 1}
-        assert (file.inputs[0].dtype, file.outputs[0].dtype, file.status) == ("float32", "float32", "parity pass")
-        engines = [a for a in made.artifacts if (a.kind, a.precision) == ("engine", precision)]
-        assert all(engine.details["layer_types"]["CONVOLUTION"] == {layer_kind: 26} for engine in engines)
-        assert len(engines) == (version("tensorrt-rtx") != "absent")
-    assert [(ranges["precision"], ranges["overflowing"]) for ranges in made.ranges] == [("fp16", {}), ("bf16", {})]
-
-
-def test_each_half_file_is_judged_by_its_types_and_by_a_runtime(
-    half_run: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    place, run = half_run
-    fp16, bf16 = manifest(place).parity
-    assert [run["runner"] for run in fp16["runs"]] == ["ONNX Runtime", "rounding, simulated"]
-    assert [run["runner"] for run in bf16["runs"]] == ["OpenVINO", "rounding, simulated"]
-    assert "convolutions in" in bf16["runs"][0]["runtime"]
-    for result in (fp16, bf16):
-        assert result["budget"]["mean_mm"] is None  # stand-in weights
-        assert result["runtime"] in {run["runtime"] for run in result["runs"]}
-        assert f"{result['precision']}: no limit in mm" in run.stdout
-
-
-def test_without_fp32_the_latency_table_is_that_of_fp16(
-    half_run: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    rows = json.loads((half_run[0] / "build/tiny/latency.json").read_text())["rows"]
-    assert {(row["runtime"], row["precision"]) for row in rows} == {
-        ("PyTorch FP32 reference", "fp32"),
-        ("ONNX Runtime", "fp16"),
-    }
-
-
-def test_a_precision_that_is_refused_keeps_no_other_from_being_made(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What does not fit into FP16 is named; BF16 is made; the exit code tells at the end."""
-    weights = alive_weights()
-    for name, factor in (("pwconv1.weight", 2.0**18), ("pwconv1.bias", 2.0**18), ("pwconv2.weight", 2.0**-18)):
-        weights[f"backbone.stages.1.0.{name}"] *= factor
-    write(place / "large.tar", spelled(weights))
-    monkeypatch.chdir(place)
-    with pytest.raises(CheckFailed, match=r"backbone\.stages\.1\.0\.pwconv1: "):
-        cli.export.command("tiny.yaml", checkpoint=Path("large.tar"), precision="fp16,bf16")
-    made = manifest(place)
-    assert {(a.kind, a.precision) for a in made.artifacts} >= {("onnx", "bf16")}
-    [refused] = [row for row in made.not_run if row.kind == "onnx"]
-    assert (refused.precision, refused.status) == ("fp16", "failed")
-    assert "backbone.stages.1.0.pwconv1: " in refused.reason
-    assert next(iter(made.ranges[0]["overflowing"])) == "backbone.stages.1.0.pwconv1"
-    assert [result["precision"] for result in made.parity] == ["bf16"]
-    assert "no latency table" in capsys.readouterr().err
-    assert not (place / "build/tiny/onnx/tiny-fp16.onnx").exists()
-
-
-def test_half_files_are_evaluated_by_what_judged_them(
-    half_run: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    exported = read_export(half_run[0] / "build/tiny")
-    backends = [contender.backend for contender in open_contenders(exported, None, reference=False)]
-    simulated = "rounding, simulated"
-    assert [(b.runtime, b.precision) for b in backends] == [
-        *(("ONNX Runtime", "fp16"), (simulated, "fp16")),
-        *(("OpenVINO", "bf16"), (simulated, "bf16")),
-    ]
-    size = exported.volume.input_size
-    for backend in (*backends, open_backend(exported, "openvino", "bf16")):
-        assert backend.run(np.zeros((2, 3, size, size), np.float32)).shape == (2, 18, 3)
-    with pytest.raises(NotPossible, match="--runtime openvino"):
-        open_backend(exported, "onnxruntime", "bf16")
-
-
-# ── int8, and editions that take pixels ──────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def int8_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    folder = tmp_path_factory.mktemp("int8")
-    tiny_config(folder)
-    return folder, convnextpose("export", "tiny.yaml", "--precision", "int8", "--with-preprocess", cwd=folder)
-
-
-def test_int8_and_its_pixel_edition_are_made_and_proven(
-    int8_run: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    place, run = int8_run
-    assert run.returncode == 0, run.stderr
-    assert_whole(place)
-    made = manifest(place)
-    files = [artifact for artifact in made.artifacts if artifact.kind == "onnx"]
-    assert [(a.precision, a.inputs[0].dtype, a.inputs[0].shape) for a in files] == [
-        ("int8", "float32", ["batch", 3, 256, 256]),
-        ("int8", "uint8", ["batch", 256, 256, 3]),
-    ]
-    assert [(result["edition"], result["outcome"]) for result in made.parity] == [
-        ("int8", "pass"),
-        ("int8-pixels", "pass"),
-    ]
-    for result in made.parity:
-        assert [run["runner"] for run in result["runs"]] == ["ONNX Runtime", "OpenVINO"]
-        assert (result["images"]["count"], "drawn figures" in result["images"]["source"]) == (64, True)
-    for file in files:
-        convs = {conv["name"]: conv for conv in file.details["int8_plan"]["convs"]}
-        quantised = [name for name, conv in convs.items() if conv["quantised"]]
-        assert file.details["types"]["operators"]["QuantizeLinear"] == {"int8": len(quantised)}
-        assert all(conv["reason"] for conv in convs.values())
-        assert file.details["int8_plan"]["calibration"]["count"] == 64
-    engines = [artifact for artifact in made.artifacts if artifact.kind == "engine"]
-    assert len(engines) == 2 * (version("tensorrt-rtx") != "absent")
-
-
-def test_pixel_editions_are_run_like_the_others(int8_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    exported = read_export(int8_run[0] / "build/tiny")
-    assert exported.editions == ("int8", "int8-pixels")
-    assert exported.precisions == ("int8",)
-    crops = parity_images(256).images[:2]
-    floats, pixels = (open_backend(exported, "onnxruntime", edition) for edition in exported.editions)
-    assert (floats.takes_pixels, pixels.takes_pixels) == (False, True)
-    seen = [run_network(backend, crops, exported.volume) for backend in (floats, pixels)]
-    apart = np.linalg.norm((seen[0] - seen[1]) * exported.volume.bin_mm, axis=2).mean()
-    assert apart < 100  # stand-in weights: roundings move joints from peak to peak, but not everywhere at once
-    for backend in open_contenders(exported, "int8-pixels", reference=False):
-        assert run_network(backend.backend, crops, exported.volume).shape == (2, 18, 3)
-
-
-def test_a_plan_can_be_given_back(int8_run: tuple[Path, subprocess.CompletedProcess[str]], place: Path) -> None:
-    plan = int8_run[0] / "build/tiny/quantize/int8-plan.json"
-    record = json.loads(plan.read_text())
-    kept = next(conv for conv in record["convs"] if conv["quantised"])
-    kept.update(quantised=False, reason="by hand")
-    (place / "mine.json").write_text(json.dumps(record))
-    run = convnextpose("export", "tiny.yaml", "--precision", "int8", "--int8-plan", "mine.json", cwd=place)
-    assert run.returncode == 0, run.stderr
-    used = manifest(place).artifacts[0].details["int8_plan"]["convs"]
-    assert next(conv for conv in used if conv["name"] == kept["name"])["reason"] == "by hand"
-    record["calibration"]["sha256"] = parity_images(256).sha256
-    (place / "mine.json").write_text(json.dumps(record))
-    run = convnextpose("export", "tiny.yaml", "--precision", "int8", "--int8-plan", "mine.json", cwd=place)
-    assert_three_parts(run, 2)
-    assert "its own calibration images" in run.stderr
-
-
-def test_what_is_for_int8_is_refused_elsewhere(place: Path) -> None:
-    for wrong in (
-        ("--calibration", "."),
-        ("--int8-plan", "plan.json"),
-        ("--precision", "int8", "--calibration", ".", "--int8-plan", "plan.json"),
-        ("--precision", "int8", "--calibration", "."),
-        ("--precision", "int8", "--int8-plan", "nowhere.json"),
-        ("--images", "."),
-    ):
-        assert_three_parts(convnextpose("export", "tiny.yaml", *wrong, cwd=place), 2)
-    assert not list(place.rglob("*.onnx"))
-
-
-def test_precisions_that_cannot_be_had_are_refused_before_anything_is_made(place: Path) -> None:
-    for wrong in (("--precision", "fp64"), ("--precision", ""), ("--precision", "bf16", "--targets", "7.5,8.6")):
-        assert_three_parts(convnextpose("export", "tiny.yaml", *wrong, cwd=place), 2)
-    assert not (place / "build").exists()
-
-
-def test_the_help_names_every_precision() -> None:
-    command = [sys.executable, "-m", "cli.main", "export", "--help"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert ",".join(PRECISIONS) in run.stdout
