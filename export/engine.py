@@ -23,6 +23,8 @@ from export.artifacts import sha256_file, whole_file, write_json, write_text
 from export.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
 from export.interface import PRECISIONS
 from export.progress import Progress, silent
+from export.steps import version
+from export.timing_cache import timing_cache_path
 
 RTX_TARGETS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """What TensorRT-RTX 1.7 can compile for; 8.7 (Orin), 9.0 (H100), 10.0 and 11.0 (Thor) it refuses."""
@@ -186,10 +188,18 @@ def probe_gpu() -> tuple[str | None, str]:
     return name.value.decode(errors="replace"), ""
 
 
-def build_engine(onnx_path: Path, engine_path: Path, plan: EnginePlan, progress: Progress = silent) -> EngineRecord:
+def build_engine(
+    onnx_path: Path,
+    engine_path: Path,
+    plan: EnginePlan,
+    progress: Progress = silent,
+    *,
+    timing_folder: Path | None = None,
+) -> EngineRecord:
     """Build ``engine_path`` from ``onnx_path``, and write its log and its record beside it.
 
-    Until the new engine is whole, one that was there before stays, with its record.
+    Until the new engine is whole, one that was there before stays, with its record. What the builder learns of a GPU
+    is kept in ``timing_folder`` for later builds; left out, in the engine's own folder.
 
     Raises:
         BadInput: the ONNX file does not fit (unreadable, other names, types or shapes), the plan cannot be honoured
@@ -211,9 +221,10 @@ def build_engine(onnx_path: Path, engine_path: Path, plan: EnginePlan, progress:
     with whole_file(engine_path) as partial:
         job = {"backend": backend.module, "onnx": str(onnx_path.resolve()), "engine": str(partial.resolve())}
         if choice.gpu is not None:  # what is built ahead of time times nothing
-            job["gpu"] = choice.gpu
+            folder = (timing_folder or engine_path.parent).resolve()
+            job["timing_cache"] = str(timing_cache_path(folder, choice.gpu, version(backend.module)))
         result, log = _run_worker({**job, "plan": asdict(plan)}, progress)
-        version = check_plan_file(partial, backend, result["package_version"], result["size_bytes"])
+        plan_version = check_plan_file(partial, backend, result["package_version"], result["size_bytes"])
         targets = plan.targets or ()
         record = EngineRecord(
             schema_version=SCHEMA_VERSION,
@@ -239,7 +250,7 @@ def build_engine(onnx_path: Path, engine_path: Path, plan: EnginePlan, progress:
             engine_sha256=sha256_file(partial),
             engine_reproducible=False,
             plan_magic=backend.magic,
-            plan_version=version,
+            plan_version=plan_version,
         )
         record_path.unlink(missing_ok=True)  # never an old record beside a new engine
     write_text(log_path, "\n".join(log) + "\n")

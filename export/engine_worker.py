@@ -30,7 +30,7 @@ from export.tensorrt_api import (
     ParserError,
     TensorRT,
 )
-from export.timing_cache import keep_timing_cache, timing_cache_path, use_timing_cache
+from export.timing_cache import keep_timing_cache, use_timing_cache
 
 NOISE = "cudaError 35"
 """Without a driver most errors are followed by this one; it says nothing about the model."""
@@ -103,9 +103,9 @@ def make_monitor(trt: TensorRT, send: Send) -> IProgressMonitor:
 
 
 def build(
-    trt: TensorRT, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan, send: Send, gpu: str | None = None
+    trt: TensorRT, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan, send: Send, cache: Path | None = None
 ) -> dict[str, Any]:
-    """Write the plan to ``engine``; returns the facts for its record. On a ``gpu`` the timing cache is kept.
+    """Write the plan to ``engine``; returns the facts for its record. A timing ``cache`` is used and kept.
 
     Raises:
         BadInput: the model is not one that can be built under this plan.
@@ -130,7 +130,6 @@ def build(
     shapes = profile_shapes(shape, plan)
     config = configure(trt, builder, plan)
     config.progress_monitor = monitor
-    cache = timing_cache_path(engine.parent, gpu, str(trt.__version__)) if gpu is not None else None
     if cache is not None:
         use_timing_cache(config, cache)
     profile = builder.create_optimization_profile()
@@ -320,6 +319,7 @@ def main() -> None:
     send = open_channel()
     job = json.loads(sys.argv[1])
     backend, targets = BACKENDS[job["backend"]], job["plan"]["targets"]
+    cache = Path(job["timing_cache"]) if "timing_cache" in job else None
     plan = EnginePlan(**{**job["plan"], "targets": None if targets is None else tuple(targets)})
     try:
         send({"progress": f"loading {backend.product}", "share": 0.0})
@@ -328,7 +328,7 @@ def main() -> None:
         except (ImportError, OSError) as error:
             do = f"install {backend.module} again"
             raise NotPossible(f"{backend.product} is installed but does not load", str(error), do) from error
-        send({"result": build(trt, backend, Path(job["onnx"]), Path(job["engine"]), plan, send, job.get("gpu"))})
+        send({"result": build(trt, backend, Path(job["onnx"]), Path(job["engine"]), plan, send, cache)})
     except Failure as failure:
         send({"failure": [failure.what, failure.seen, failure.do], "exit_code": failure.exit_code})
     except OSError as error:

@@ -287,7 +287,8 @@ def engine_step(folder: Folder, request: Request, onnx: Made, edition: str) -> M
         from export.engine import build_engine
 
         name = request.engine_path(edition, backend.suffix)
-        return {"path": name, **asdict(build_engine(folder.path / source, made / name, plan, progress))}
+        kept = {"timing_folder": (folder.path / name).parent}  # the folder in the making is gone after this step
+        return {"path": name, **asdict(build_engine(folder.path / source, made / name, plan, progress, **kept))}
 
     options = {"plan": asdict(plan), "gpu": choice.gpu, "runtime": backend.module}
     outputs = tuple(name + suffix for name in engines for suffix in ("", ".log", ".json"))

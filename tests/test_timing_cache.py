@@ -2,11 +2,14 @@
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from export import engine
 from export.engine_worker import make_logger
 from export.errors import CheckFailed
+from export.progress import Progress
 from export.tensorrt_api import IBuilderConfig, TensorRT
 from export.timing_cache import keep_timing_cache, timing_cache_path, use_timing_cache
 
@@ -57,3 +60,37 @@ def test_another_builder_s_cache_is_begun_anew(tmp_path: Path) -> None:
     assert builder.taken == [b"of another version", b""]
     with pytest.raises(CheckFailed):
         use_timing_cache(Refuses(empty_too=True), tmp_path / "cache")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_build_on_a_gpu_keeps_its_cache_where_the_next_finds_it(
+    tmp_path: Path, typed_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """The folder that a step works in is gone when it ends, so the cache must lie elsewhere."""
+    jobs: list[dict[str, Any]] = []
+
+    def worker(job: dict[str, Any], progress: object) -> None:
+        jobs.append(job)
+        raise CheckFailed("stopped here", "", "")
+
+    monkeypatch.setattr(engine, "choose_runtime", lambda: engine.Choice(engine.TENSORRT, "a GPU", ""))
+    monkeypatch.setattr(engine, "_run_worker", worker)
+    kept = tmp_path / "kept" if named else None
+    with pytest.raises(CheckFailed, match="stopped here"):
+        engine.build_engine(typed_files["fp32"], tmp_path / "made/e", engine.EnginePlan(), timing_folder=kept)
+    assert Path(jobs[0]["timing_cache"]).parent == tmp_path / ("kept" if named else "made") / "timing"
+
+
+def test_what_is_built_ahead_of_time_times_nothing(
+    tmp_path: Path, typed_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+    inner = engine._run_worker
+
+    def worker(job: dict[str, Any], progress: Progress) -> Any:
+        seen.append(job)
+        return inner(job, progress)
+
+    monkeypatch.setattr(engine, "_run_worker", worker)
+    engine.build_engine(typed_files["fp32"], tmp_path / "e", engine.EnginePlan(targets=("8.6",)))
+    assert "timing_cache" not in seen[0]
