@@ -8,6 +8,7 @@ MODEL ?= L
 CHECKPOINT ?=
 BASE ?=
 PRECISION ?= fp32
+EVERY_PRECISION := fp32,fp16,bf16,int8
 OUT ?= build
 ARGS ?=
 
@@ -32,7 +33,8 @@ demo: $(READY) ## Export the demo checkpoint and look at what it sees: OUT/demo/
 	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --out "$(or $(OUT),build)/demo"
 	@$(BIN)/convnextpose demo "$(or $(OUT),build)/demo/XS-atto" --out "$(or $(OUT),build)/demo/figure.png" $(ARGS)
 
-bench: $(READY) ## Export MODEL if anything is missing, then compare every runtime of this machine
+bench: PRECISION := $(if $(filter file,$(origin PRECISION)),$(EVERY_PRECISION),$(PRECISION))
+bench: $(READY) ## Export MODEL in every precision, then compare every runtime of this machine
 	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
 	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)

@@ -17,7 +17,19 @@ from export.errors import BadInput, CheckFailed, Inconclusive
 from export.interface import HALVES
 from export.network import build_network
 from export.onnx_graph import check_onnx, export_onnx
-from export.parity import BUDGETS, Budget, Joints, Parity, budget_for, distance, judge, require, signal, worst_of
+from export.parity import (
+    BUDGETS,
+    P99_NEEDS,
+    Budget,
+    Joints,
+    Parity,
+    budget_for,
+    distance,
+    judge,
+    require,
+    signal,
+    worst_of,
+)
 from export.pose import Volume, normalise
 from export.reference import run_reference
 from export.runners import OnnxRuntime, run_batches
@@ -171,6 +183,17 @@ def test_a_candidate_much_farther_than_the_reference_fails_within_the_absolute_b
     assert judge(truth, truth + noise, truth + 1.4 * noise, VOLUME, FP32).outcome == "pass"
     assert judge(truth, truth + noise, truth + 1.6 * noise, VOLUME, FP32).outcome == "fail"
     assert distance(truth, truth + 1.6 * noise, VOLUME).max_mm < 0.1
+
+
+@pytest.mark.parametrize(("images", "outcome"), [(36, "pass"), (37, "fail")])
+def test_p99s_are_compared_only_where_there_are_enough_distances_for_one(images: int, outcome: str) -> None:
+    """Two hundredths of the joints lie three times farther away, which moves the mean by 4 %."""
+    truth = np.random.default_rng(0).uniform(0, 31, (images, 18, 3))
+    noise = np.full(truth.shape, 2e-4)
+    tail = noise * np.where(np.arange(images * 18).reshape(images, 18, 1) % 50 == 0, 3, 1)
+    assert (truth[..., 0].size >= P99_NEEDS) == (outcome == "fail")
+    parity = judge(truth, truth + noise, truth + tail, VOLUME, FP32)
+    assert (parity.outcome, "p99" in parity.reason) == (outcome, outcome == "fail")
 
 
 @pytest.mark.parametrize("limit", ["max_mm", "mean_mm", "p99_mm"])
