@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cli.options import Batches, HardwareCompatible, Targets, VersionCompatible, WorkspaceMib
+
 
 def command(
     onnx: Annotated[Path, typer.Argument(help="An ONNX file with input `image` and output `joints`.")],
@@ -12,11 +14,11 @@ def command(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The engine; by default beside the ONNX file.")
     ] = None,
-    batches: Annotated[str, typer.Option(metavar="MIN,OPT,MAX", help="The batches that the engine takes.")] = "1,1,8",
-    targets: Annotated[
-        str | None, typer.Option(metavar="8.6,8.9", help="Compute capabilities that TensorRT-RTX builds for.")
-    ] = None,
-    workspace_mib: Annotated[int, typer.Option(help="Scratch memory that the engine may use, in MiB.")] = 1024,
+    batches: Batches = "1,1,8",
+    targets: Targets = None,
+    workspace_mib: WorkspaceMib = 1024,
+    hardware_compatible: HardwareCompatible = False,
+    version_compatible: VersionCompatible = False,
 ) -> None:
     """Build it with what this machine has; its record and its log lie beside it."""
     from dataclasses import replace
@@ -28,7 +30,16 @@ def command(
     from export.engine import build_engine, choose_runtime
     from export.options import parse_plan
 
-    plan = replace(parse_plan(batches, targets, workspace_mib), precision=precision)
+    plan = replace(
+        parse_plan(
+            batches,
+            targets,
+            workspace_mib,
+            hardware_compatible=hardware_compatible,
+            version_compatible=version_compatible,
+        ),
+        precision=precision,
+    )
     backend = choose_runtime().backend
     engine = out or onnx.with_suffix(backend.suffix if backend else ".engine")
     narrator = ConsoleNarrator()

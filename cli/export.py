@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Settings, Strict
+from cli.options import Batches, HardwareCompatible, Settings, Strict, Targets, VersionCompatible, WorkspaceMib
 
 
 def command(
@@ -22,11 +22,11 @@ def command(
     out: Annotated[Path, typer.Option(help="Results go to OUT/MODEL.")] = Path("build"),
     strict: Strict = False,
     settings: Settings = None,
-    batches: Annotated[str, typer.Option(metavar="MIN,OPT,MAX", help="The batches that an engine takes.")] = "1,1,8",
-    targets: Annotated[
-        str | None, typer.Option(metavar="8.6,8.9", help="Compute capabilities that TensorRT-RTX builds for.")
-    ] = None,
-    workspace_mib: Annotated[int, typer.Option(help="Scratch memory that an engine may use, in MiB.")] = 1024,
+    batches: Batches = "1,1,8",
+    targets: Targets = None,
+    workspace_mib: WorkspaceMib = 1024,
+    hardware_compatible: HardwareCompatible = False,
+    version_compatible: VersionCompatible = False,
     with_preprocess: Annotated[
         bool, typer.Option("--with-preprocess", help="Also write graphs that take uint8 pixels and normalise them.")
     ] = False,
@@ -46,6 +46,7 @@ def command(
     from cli import render
     from cli.console import ConsoleNarrator
     from export.config import load_config
+    from export.engine import choose_runtime, honoured
     from export.manifest import write_manifest
     from export.model_steps import weights_step
     from export.options import parse_overrides, parse_plan
@@ -58,7 +59,14 @@ def command(
     require_plain_paths(out, *(path for path in (checkpoint, images, calibration, int8_plan) if path))
     config = load_config(model)
     overrides, precisions = parse_overrides(settings or []), parse_precisions(precision)
-    plan = parse_plan(batches, targets, workspace_mib)
+    plan = parse_plan(
+        batches,
+        targets,
+        workspace_mib,
+        hardware_compatible=hardware_compatible,
+        version_compatible=version_compatible,
+    )
+    honoured(plan, choose_runtime())  # refused now, and not after minutes
     found = checkpoint or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
     request = Request(
         config,

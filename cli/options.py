@@ -17,3 +17,15 @@ Runtime = Annotated[
     ),
 ]
 Precision = Annotated[str, typer.Option(metavar="fp32|fp16-pixels|…", help="Which of the exported files is run.")]
+
+Batches = Annotated[str, typer.Option(metavar="MIN,OPT,MAX", help="The batches that an engine takes.")]
+Targets = Annotated[
+    str | None, typer.Option(metavar="8.6,8.9", help="Compute capabilities that TensorRT-RTX builds for.")
+]
+WorkspaceMib = Annotated[int, typer.Option(help="Scratch memory that an engine may use, in MiB.")]
+HardwareCompatible = Annotated[
+    bool, typer.Option("--hardware-compatible", help="Engines for all Ampere and newer GPUs (TensorRT; slower).")
+]
+VersionCompatible = Annotated[
+    bool, typer.Option("--version-compatible", help="Engines that later versions load, too (TensorRT; slower).")
+]

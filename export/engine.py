@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from export.artifacts import sha256_file, whole_file, write_json, write_text
+from export.engine_layers import EngineLayers
 from export.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
 from export.interface import PRECISIONS
 from export.progress import Progress, silent
@@ -35,7 +36,7 @@ DEFAULT_RTX_TARGETS = ("8.0", "8.6", "8.9", "12.0")
 TARGETS_WITHOUT = {"bf16": ("7.5",)}
 """Compute capabilities that lack a precision."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = (sys.executable, "-X", "faulthandler", "-m", "export.engine_worker")
 DRIVER = "libcuda.so.1"
@@ -60,6 +61,10 @@ class EnginePlan:
     optimization_level: int = 3
     tf32: bool = False
     targets: tuple[str, ...] | None = None
+    hardware_compatible: bool = False
+    """Runs on every Ampere and newer GPU, more slowly; TensorRT only, and not on Jetsons."""
+    version_compatible: bool = False
+    """Runs on later versions of TensorRT, more slowly; TensorRT only."""
 
     def __post_init__(self) -> None:
         def need(good: bool, what: str, seen: object, do: str) -> None:
@@ -136,11 +141,15 @@ class EngineRecord:
     precision: str
     layer_types: dict[str, dict[str, int]]
     """Kind of layer → type of what it gives → how many, in the strongly typed network that the builder was given."""
+    inspected: EngineLayers | None
+    """What the built engine's inspector says of its layers; None: built without a GPU, so it could not be loaded."""
     tf32: bool
     """Read back from the builder. On, multiplications of FP32 tensors keep 10 bits of mantissa."""
     profile: Profile
     workspace_bytes: int
     optimization_level: int
+    hardware_compatible: bool
+    version_compatible: bool
     build_seconds: float
     size_bytes: int
     """Code, graph and weights: no measure of how well the weights compress."""
@@ -188,6 +197,27 @@ def probe_gpu() -> tuple[str | None, str]:
     return name.value.decode(errors="replace"), ""
 
 
+def honoured(plan: EnginePlan, choice: Choice) -> EnginePlan:
+    """The plan with the runtime's default targets, if the runtime can honour it, and would not go on without a word.
+
+    Raises:
+        BadInput: targets for TensorRT, or compatible engines of TensorRT-RTX.
+    """
+    backend = choice.backend
+    if backend is None:
+        return plan
+    if not backend.takes_targets:
+        if plan.targets is not None:
+            do = "leave targets out, or build where only tensorrt_rtx is installed"
+            raise BadInput(f"{backend.product} builds for this machine's GPU only", f"targets {plan.targets}", do)
+        return plan
+    asked = [kind for kind in ("hardware", "version") if getattr(plan, f"{kind}_compatible")]
+    if asked:  # it warns and ignores the one, and fails late at the other
+        do = "name its GPUs with --targets; build with TensorRT on a GPU, or again for each version"
+        raise BadInput(f"{backend.product} builds no {' and '.join(asked)} compatible engine", choice.reason, do)
+    return replace(plan, targets=plan.targets or DEFAULT_RTX_TARGETS)
+
+
 def build_engine(
     onnx_path: Path,
     engine_path: Path,
@@ -211,11 +241,7 @@ def build_engine(
     if (backend := choice.backend) is None:
         do = "install tensorrt-rtx (x86-64, needs no GPU), or tensorrt where there is an NVIDIA GPU"
         raise NotPossible("no engine can be built here", choice.reason, do)
-    if backend.takes_targets:
-        plan = replace(plan, targets=plan.targets or DEFAULT_RTX_TARGETS)
-    elif plan.targets is not None:
-        do = "leave targets out, or build where only tensorrt_rtx is installed"
-        raise BadInput(f"{backend.product} builds for this machine's GPU only", f"targets {plan.targets}", do)
+    plan = honoured(plan, choice)
     _check_paths(onnx_path, engine_path)
     record_path, log_path = beside(engine_path, ".json"), beside(engine_path, ".log")
     with whole_file(engine_path) as partial:
@@ -236,10 +262,13 @@ def build_engine(
             targets=targets,
             precision=result["precision"],
             layer_types=result["layer_types"],
+            inspected=result["inspected"] and EngineLayers(**result["inspected"]),
             tf32=result["tf32"],
             profile=Profile(result["input"], *(tuple(shape) for shape in result["shapes"])),
             workspace_bytes=plan.workspace_bytes,
             optimization_level=plan.optimization_level,
+            hardware_compatible=plan.hardware_compatible,
+            version_compatible=plan.version_compatible,
             build_seconds=result["build_seconds"],
             size_bytes=result["size_bytes"],
             weight_bytes=bytes_in_log(log, "Total Weights Memory"),

@@ -14,10 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from export.engine import BACKENDS, Backend, EnginePlan
+from export.engine_layers import inspect_engine, require_kept
 from export.errors import BadInput, CheckFailed, Failure, NotPossible
 from export.interface import INPUT, OUTPUT
 from export.tensorrt_api import (
@@ -145,12 +147,15 @@ def build(
             raise BadInput(what, seen, "give more workspace, or a smaller largest batch")
         raise CheckFailed(f"{backend.product} built no sound engine from {onnx}", seen, "mend what the error names")
     engine.write_bytes(blob)
+    inspected = None
     if cache is not None:
         keep_timing_cache(config, cache)
+        inspected = inspect(trt, logger, bytes(blob), plan, engine)
     return {
         "package_version": str(trt.__version__),
         "precision": precision,
         "layer_types": layer_types,
+        "inspected": inspected,
         "tf32": config.get_flag(trt.BuilderFlag.TF32),
         "input": INPUT,
         "shapes": shapes,
@@ -158,6 +163,22 @@ def build(
         "size_bytes": blob.nbytes,
         "onnx_sha256": hashlib.sha256(model).hexdigest(),
     }
+
+
+def inspect(trt: TensorRT, logger: ILogger, blob: bytes, plan: EnginePlan, path: Path) -> dict[str, Any]:
+    """Load the new engine on the GPU that it was built on, and see that it keeps its promise.
+
+    Raises:
+        CheckFailed: it does not load, or computes in other types than the plan's.
+    """
+    runtime = trt.Runtime(logger)
+    runtime.engine_host_code_allowed = plan.version_compatible
+    engine = runtime.deserialize_cuda_engine(blob)
+    if engine is None:
+        raise CheckFailed(f"the new engine {path} does not load", "the builder's log says why", "build again")
+    layers = inspect_engine(trt, engine, plan.precision, tf32=plan.tf32)
+    require_kept(path, layers)
+    return asdict(layers)
 
 
 def configure(trt: TensorRT, builder: Builder, plan: EnginePlan) -> IBuilderConfig:
@@ -168,6 +189,7 @@ def configure(trt: TensorRT, builder: Builder, plan: EnginePlan) -> IBuilderConf
     """
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, plan.workspace_bytes)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector tells names only
     config.builder_optimization_level = plan.optimization_level
     level = config.builder_optimization_level
     require(level == plan.optimization_level, f"optimisation level {plan.optimization_level}", level)
@@ -175,6 +197,13 @@ def configure(trt: TensorRT, builder: Builder, plan: EnginePlan) -> IBuilderConf
     (config.set_flag if plan.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
     tf32 = config.get_flag(trt.BuilderFlag.TF32)
     require(tf32 is plan.tf32, f"TF32 {plan.tf32}", tf32)
+    if plan.hardware_compatible:  # TensorRT-RTX warns where this is but read
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+        taken = config.hardware_compatibility_level
+        require(taken == trt.HardwareCompatibilityLevel.AMPERE_PLUS, "hardware compatibility", taken)
+    if plan.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        require(config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE), "version compatibility", False)
     if plan.targets:
         config.num_compute_capabilities = len(plan.targets)
         for index, target in enumerate(plan.targets):

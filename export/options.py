@@ -50,7 +50,14 @@ def parse_numbers(option: str, form: str, text: str) -> tuple[float, ...]:
     return numbers
 
 
-def parse_plan(batches: str, targets: str | None, workspace_mib: int) -> EnginePlan:
+def parse_plan(
+    batches: str,
+    targets: str | None,
+    workspace_mib: int,
+    *,
+    hardware_compatible: bool = False,
+    version_compatible: bool = False,
+) -> EnginePlan:
     """``("1,1,8", "8.6,8.9", 1024)`` → what is asked of an engine's builder.
 
     Raises:
@@ -61,7 +68,15 @@ def parse_plan(batches: str, targets: str | None, workspace_mib: int) -> EngineP
         raise BadInput("--batches needs three whole numbers", batches, "give MIN,OPT,MAX such as 1,1,8")
     low, best, high = map(int, sizes)
     named = tuple(part.strip() for part in targets.split(",")) if targets is not None else None
-    return EnginePlan(batch_min=low, batch_opt=best, batch_max=high, workspace_bytes=workspace_mib << 20, targets=named)
+    return EnginePlan(
+        batch_min=low,
+        batch_opt=best,
+        batch_max=high,
+        workspace_bytes=workspace_mib << 20,
+        targets=named,
+        hardware_compatible=hardware_compatible,
+        version_compatible=version_compatible,
+    )
 
 
 def require_agreement(model: str, verdict: Mapping[str, Any]) -> None:

@@ -145,6 +145,8 @@ def _model(artifact: Artifact, plan: EnginePlan) -> ModelRecipe:
             *(f"--{which}Shapes={shown(shape)}" for which, shape in (("min", low), ("opt", best), ("max", high))),
             f"--memPoolSize=workspace:{plan.workspace_bytes / 2**20:g}",
             f"--builderOptimizationLevel={plan.optimization_level}",
+            *(("--hardwareCompatibilityLevel=ampere+",) if plan.hardware_compatible else ()),
+            *(("--versionCompatible",) if plan.version_compatible else ()),
             f"--timingCacheFile=engines/{stem}.timing.cache",
             f"--saveEngine={name}",
             "--skipInference",

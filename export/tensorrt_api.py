@@ -113,6 +113,8 @@ class IBuilderConfig(Protocol):
     """Settings of a build; what is refused is refused by a returned False or -1 only."""
 
     builder_optimization_level: int
+    profiling_verbosity: Enumerator
+    hardware_compatibility_level: Enumerator
     progress_monitor: IProgressMonitor
     num_compute_capabilities: int
 
@@ -163,6 +165,12 @@ class IExecutionContext(Protocol):
     def execute_async_v3(self, stream_handle: int, /) -> bool: ...
 
 
+class EngineInspector(Protocol):
+    """Tells what an engine's layers are, as far as it was built with details."""
+
+    def get_engine_information(self, format: Enumerator, /) -> str: ...
+
+
 class ICudaEngine(Protocol):
     """A deserialised engine."""
 
@@ -172,12 +180,16 @@ class ICudaEngine(Protocol):
     def get_tensor_mode(self, name: str, /) -> Enumerator: ...
     def get_tensor_dtype(self, name: str, /) -> Enumerator: ...
     def get_tensor_profile_shape(self, name: str, profile_index: int, /) -> Sequence[Sequence[int]]: ...
+    def create_engine_inspector(self) -> EngineInspector: ...
     def create_runtime_config(self) -> IRuntimeConfig: ...
     def create_execution_context(self, runtime_config: IRuntimeConfig = ..., /) -> IExecutionContext | None: ...
 
 
 class Runtime(Protocol):
     """Reads engines. Without a driver that answers it crashes, or returns None."""
+
+    engine_host_code_allowed: bool
+    """Off by default; a version compatible engine holds code for the host and does not load without it."""
 
     def deserialize_cuda_engine(self, serialized_engine: bytes, /) -> ICudaEngine | None: ...
 
@@ -186,6 +198,26 @@ class BuilderFlag(Protocol):
     """Switches of a build."""
 
     TF32: Enumerator
+    VERSION_COMPATIBLE: Enumerator
+
+
+class HardwareCompatibilityLevel(Protocol):
+    """Which GPUs beside the builder's own an engine runs on."""
+
+    NONE: Enumerator
+    AMPERE_PLUS: Enumerator
+
+
+class ProfilingVerbosity(Protocol):
+    """How much an engine can tell of its layers."""
+
+    DETAILED: Enumerator
+
+
+class LayerInformationFormat(Protocol):
+    """How an inspector writes."""
+
+    JSON: Enumerator
 
 
 class MemoryPoolType(Protocol):
@@ -252,6 +284,9 @@ class TensorRT(Protocol):
     ILogger: LoggerClass
     IProgressMonitor: MonitorClass
     BuilderFlag: BuilderFlag
+    HardwareCompatibilityLevel: HardwareCompatibilityLevel
+    LayerInformationFormat: LayerInformationFormat
+    ProfilingVerbosity: ProfilingVerbosity
     MemoryPoolType: MemoryPoolType
     NetworkDefinitionCreationFlag: NetworkDefinitionCreationFlag
     ComputeCapability: ComputeCapability

@@ -22,6 +22,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from export import engine
 from export.artifacts import PARTIAL_PREFIX, sha256_file
 from export.engine import EnginePlan, EngineRecord, build_engine, check_plan_file, choose_runtime, read_record
+from export.engine_layers import EngineLayers
 from export.engine_worker import Phases
 from export.errors import BadInput, CheckFailed, Failure, NotPossible
 
@@ -254,6 +255,19 @@ def test_impossible_plans(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput) as caught:
         EnginePlan(**fields)
     assert said in str(caught.value)
+
+
+@pytest.mark.usefixtures("rtx")
+@pytest.mark.parametrize(
+    ("plan", "kind"),
+    [(EnginePlan(hardware_compatible=True), "hardware"), (EnginePlan(version_compatible=True), "version")],
+)
+def test_what_rtx_would_ignore_is_refused_before_building(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: EnginePlan, kind: str
+) -> None:
+    monkeypatch.setattr(engine, "_run_worker", lambda *_: pytest.fail("a builder was started"))
+    with pytest.raises(BadInput, match=f"no {kind} compatible engine"):
+        build_engine(tiny, tmp_path / "e", plan)
 
 
 RELU_UNKNOWN = (
@@ -602,7 +616,7 @@ def test_importing_the_module_is_light() -> None:
 # ── records, headers, shares ─────────────────────────────────────────────────────────────────────────────────────────
 
 RECORD = EngineRecord(
-    schema_version=2,
+    schema_version=3,
     status="built for SM 8.9; not run",
     runtime="tensorrt_rtx",
     package_version="1.7.1.116",
@@ -611,10 +625,13 @@ RECORD = EngineRecord(
     targets=("8.9",),
     precision="fp32",
     layer_types={"CONVOLUTION": {"FLOAT": 65}},
+    inspected=EngineLayers(2, {"CaskConvolution": {"fp32": 2}}, ()),
     tf32=False,
     profile=engine.Profile("image", (1, 3, 256, 256), (1, 3, 256, 256), (8, 3, 256, 256)),
     workspace_bytes=1 << 30,
     optimization_level=3,
+    hardware_compatible=False,
+    version_compatible=False,
     build_seconds=0.5,
     size_bytes=31_648_260,
     weight_bytes=None,

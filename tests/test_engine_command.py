@@ -54,5 +54,15 @@ def test_what_cannot_be_meant_is_refused(call: Call, typed_files: dict[str, Path
     assert_three_parts(call(typed_files["fp16"], "--out", "x.engine", *options), 2)
 
 
+@pytest.mark.parametrize("option", ["--hardware-compatible", "--version-compatible"])
+def test_an_export_refuses_what_its_builder_would_ignore_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    run = convnextpose_here(monkeypatch, capsys, "export", "XS-atto", option, cwd=tmp_path)
+    assert_three_parts(run, 2)
+    assert "compatible engine" in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_is_not_there_is_refused(call: Call) -> None:
     assert_three_parts(call("nowhere.onnx"), 2)

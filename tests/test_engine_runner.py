@@ -27,6 +27,7 @@ from bench.gpu import Gpu
 from export import engine as building
 from export.artifacts import sha256_file, write_image
 from export.engine import BACKENDS, TENSORRT, TENSORRT_RTX, Backend, EnginePlan, EngineRecord, Profile, build_engine
+from export.engine_worker import inspect, make_logger
 from export.errors import BadInput, CheckFailed, NotPossible
 from export.manifest import Artifact, NotRun, write_manifest
 from export.tensorrt_api import ICudaEngine, IExecutionContext, IRuntimeConfig, Runtime
@@ -115,6 +116,20 @@ def test_the_engine_of_another_version_or_gpu() -> None:
         require_gpu(path, RECORD, Gpu("NVIDIA H100", "9.0", 1))
     with pytest.raises(NotPossible, match="tuned on Orin; this machine has NVIDIA"):
         require_gpu(path, tuned, ADA)
+
+
+def test_what_compatible_engines_ask_of_a_machine() -> None:
+    path, tuned = Path("e"), replace(RECORD, runtime="tensorrt", targets=(), gpu="Orin", package_version="10.13.3.9")
+    wide = replace(tuned, hardware_compatible=True, version_compatible=True)
+    require_version(path, wide, TENSORRT, "10.13.3.9")
+    require_version(path, wide, TENSORRT, "11.0.0.114")
+    for earlier in ("10.9.0.34", "9.3.0"):
+        with pytest.raises(NotPossible, match="needs another"):
+            require_version(path, wide, TENSORRT, earlier)
+    require_gpu(path, wide, ADA)
+    require_gpu(path, wide, Gpu("NVIDIA GeForce RTX 5090", "12.0", 1))
+    with pytest.raises(NotPossible, match="tuned on Orin; this machine has Tesla T4"):
+        require_gpu(path, wide, Gpu("Tesla T4", "7.5", 1))
 
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +262,15 @@ class FakeContext:
         return self.world.launches
 
 
+class FakeInspector:
+    def __init__(self, told: str) -> None:
+        self.told = told
+
+    def get_engine_information(self, format: Any, /) -> str:
+        assert format == "json"
+        return self.told
+
+
 class FakeEngine:
     def __init__(self, world: "World") -> None:
         self.world = world
@@ -268,6 +292,9 @@ class FakeEngine:
         assert (name, profile_index) == ("image", 0)
         return [list(shape) for shape in self.world.profile]
 
+    def create_engine_inspector(self) -> FakeInspector:
+        return FakeInspector(self.world.inspected)
+
     def create_runtime_config(self) -> FakeConfig:
         return self.world.config
 
@@ -277,6 +304,8 @@ class FakeEngine:
 
 
 class FakeRuntime:
+    engine_host_code_allowed = False
+
     def __init__(self, world: "World") -> None:
         self.world = world
 
@@ -304,6 +333,7 @@ class World:
         self.tensors = {"image": (INPUT, FLOAT), "joints": (OUTPUT, FLOAT)}
         self.loads = self.has_room = self.takes_addresses = self.launches = True
         self.writes = 4
+        self.inspected = ""
         self.calls: list[str] = []
         self.logger: Any = None
         self.module = FakeModule(
@@ -311,6 +341,7 @@ class World:
             Runtime=self.make_runtime,
             ILogger=FakeLogger,
             DataType=types.SimpleNamespace(FLOAT=FLOAT),
+            LayerInformationFormat=types.SimpleNamespace(JSON="json"),
             TensorIOMode=types.SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT),
             DynamicShapesKernelSpecializationStrategy=types.SimpleNamespace(EAGER="eager"),
             CudaGraphStrategy=types.SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole"),
@@ -428,6 +459,37 @@ def test_rtx_compiles_for_the_shapes_that_are_measured(world: World, tmp_path: P
     strategy = world.config.dynamic_shapes_kernel_specialization_strategy
     assert strategy == ("eager" if world.backend == TENSORRT_RTX else None)
     assert world.config.cuda_graph_strategy is None
+
+
+def test_an_engine_that_computes_in_another_type_is_not_run(world: World, tmp_path: Path) -> None:
+    layer: dict[str, Any] = {"Name": "stem", "LayerType": "CaskConvolution"}
+    layer["Inputs"] = [{"Format/Datatype": "Row major linear FP32"}]
+    world.inspected = json.dumps({"Layers": [layer]})
+    assert opened(world, tmp_path).layers.types == {"CaskConvolution": {"fp32": 1}}
+    layer["Inputs"] = [{"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}]
+    world.inspected = json.dumps({"Layers": [layer]})
+    with pytest.raises(CheckFailed, match="stem computes in fp16"):
+        opened(world, tmp_path)
+
+
+def test_a_builder_looks_at_its_new_engine(world: World) -> None:
+    """As the builder's process does where there is a GPU."""
+    trt: Any = world.module
+    logger, blob, plan = (
+        make_logger(trt, lambda _: None, []),
+        world.backend.magic.encode(),
+        EnginePlan(precision="int8"),
+    )
+    tensors = [{"Format/Datatype": "Row major linear FP32"}]
+    world.inspected = json.dumps({"Layers": [{"Name": "stem", "LayerType": "conv", "Inputs": tensors}]})
+    with pytest.raises(CheckFailed, match="no layer computes in int8"):
+        inspect(trt, logger, blob, plan, Path("e"))
+    tensors.append({"Format/Datatype": "Row major Int8 format"})
+    world.inspected = json.dumps({"Layers": [{"Name": "stem", "LayerType": "conv", "Inputs": tensors}]})
+    assert inspect(trt, logger, blob, plan, Path("e"))["types"] == {"conv": {"fp32+int8": 1}}
+    world.loads = False
+    with pytest.raises(CheckFailed, match="does not load"):
+        inspect(trt, logger, blob, plan, Path("e"))
 
 
 @pytest.mark.parametrize("graph", [False, True])

@@ -90,6 +90,15 @@ def test_tf32_stays_where_it_was_asked_for() -> None:
     assert model.tf32 is True
 
 
+def test_compatible_engines_are_asked_for_by_trtexec_and_by_us() -> None:
+    plan = replace(PLAN, hardware_compatible=True, version_compatible=True)
+    [model] = recipe("fp32", plan=plan).models
+    for switch in ("--hardwareCompatibilityLevel=ampere+", "--versionCompatible"):
+        assert all(switch in command for command in model.trtexec.values())
+        assert all(switch not in command for command in recipe("fp32").models[0].trtexec.values())
+    assert "hardware_compatible=True, version_compatible=True" in model.python[2]
+
+
 def test_both_majors_time_the_same_thing() -> None:
     """What is on by default differs, so the switches must differ; here is what each run comes to."""
     defaults = {

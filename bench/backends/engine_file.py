@@ -12,6 +12,9 @@ from export.engine import BACKENDS, Backend, EngineRecord, beside, read_record
 from export.errors import BadInput, NotPossible
 
 HEADER_BYTES = 28
+AMPERE = 8.0
+"""The compute capability from which on hardware compatible engines run."""
+
 REBUILD = "build the engine again: convnextpose export, or the commands of recipe.md"
 
 
@@ -50,10 +53,10 @@ def require_version(path: Path, record: EngineRecord, backend: Backend, installe
     """See that the installed library is the one that built the engine.
 
     Raises:
-        NotPossible: it is another: engines do not load in other releases.
+        NotPossible: it is another: engines do not load in other releases, version compatible ones not in earlier ones.
     """
-    want, have = (re.findall(r"\d+", text)[:3] for text in (record.package_version, installed))
-    if want != have:
+    want, have = ([int(n) for n in re.findall(r"\d+", text)[:3]] for text in (record.package_version, installed))
+    if not (want == have or (record.version_compatible and want < have)):
         seen = f"built by {backend.product} {record.package_version}; installed: {installed}"
         raise NotPossible(f"{path} needs another {backend.product}", seen, f"install that version, or {REBUILD}")
 
@@ -68,6 +71,8 @@ def require_gpu(path: Path, record: EngineRecord, gpu: Gpu) -> None:
         seen = f"{record.status}; this machine has {gpu.name} ({gpu.compute_capability})"
         do = f"build it with --targets {gpu.compute_capability}, or use TensorRT if TensorRT-RTX does not know this GPU"
         raise NotPossible(f"{path} was not built for this GPU", seen, do)
+    if record.hardware_compatible and float(gpu.compute_capability) >= AMPERE:
+        return
     if record.gpu is not None and record.gpu != gpu.name:
         seen = f"tuned on {record.gpu}; this machine has {gpu.name}"
         raise NotPossible(f"{path} was not built for this GPU", seen, f"on this machine {REBUILD}")

@@ -14,6 +14,7 @@ from bench.backends.engine_file import REBUILD, check_engine, require_gpu, requi
 from bench.backends.protocol import Joints
 from bench.gpu import Gpu, gpus
 from export.engine import TENSORRT_RTX, Backend, EngineRecord
+from export.engine_layers import inspect_engine, require_kept
 from export.engine_worker import make_logger, relevant
 from export.errors import BadInput, CheckFailed, NotPossible
 from export.interface import INPUT, OUTPUT
@@ -29,7 +30,8 @@ class TensorRTEngine:
     Raises:
         BadInput: the file is no engine of this runtime, or not what its record says.
         NotPossible: the library, its version, or this machine's GPU is not the engine's.
-        CheckFailed: the engine does not have the inputs, outputs and shapes that its record promises.
+        CheckFailed: the engine does not have the inputs, outputs and shapes that its record promises, or computes in
+            another precision.
     """
 
     def __init__(self, path: Path, backend: Backend, *, graph: bool = False, cuda: Cuda | None = None) -> None:
@@ -46,12 +48,15 @@ class TensorRTEngine:
         self._logger, self._errors = logger_of(trt)
         self._errors.clear()
         self._runtime = trt.Runtime(self._logger)  # the engine must not outlive it
+        self._runtime.engine_host_code_allowed = self._record.version_compatible
         engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if engine is None:
             seen = f"{relevant(self._errors)}; {self._record.status}, {self._record.package_version}"
             raise NotPossible(f"{backend.product} {self._version} does not load {path}", seen, f"here, {REBUILD}")
         self._engine: ICudaEngine | None = engine
         check_interface(trt, engine, self._record, path)
+        self.layers = inspect_engine(trt, engine, self.precision, tf32=self._record.tf32)
+        require_kept(path, self.layers)
         self._context: IExecutionContext | None = self._new_context(trt, engine)
         self._allocate()
         self._shape: tuple[int, ...] | None = None

@@ -1,0 +1,98 @@
+"""What engines say of themselves, in the words that NVIDIA's inspector was seen to use."""
+
+import importlib
+import json
+from typing import Any
+
+import pytest
+
+from export.engine import EnginePlan
+from export.engine_layers import read_layers
+from export.engine_worker import configure, make_logger
+from export.errors import CheckFailed
+from export.tensorrt_api import TensorRT
+
+WORDS = {
+    "fp32": ("Row major linear FP32", "Float"),
+    "fp16": ("Channel major FP16 format where channel % 8 == 0", "Half"),
+    "bf16": ("Row major linear BF16 format", "BFloat16"),
+    "int8": ("Thirty-two wide channel vectorized row major Int8 format.", "Int8"),
+}
+
+
+def layer(name: str, kind: str, *types: str, later: bool = False, tactic: str = "") -> dict[str, Any]:
+    """Of TensorRT 10, or of a ``later`` version; the last of the types is the output's."""
+    field = "DataType" if later else "Format/Datatype"
+    tensors = [{"Name": "t", field: WORDS[of][later], **({"Format": "kLINEAR"} if later else {})} for of in types]
+    made = {"Name": name, "LayerType": kind, "Inputs": tensors[:-1], "Outputs": tensors[-1:]}
+    return made | ({"TacticName": tactic} if tactic else {})
+
+
+def told(*layers: Any) -> str:
+    return json.dumps({"Layers": layers, "Bindings": ["image", "joints"]})
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_half_engine_keeps_its_promise(precision: str, later: bool) -> None:
+    layers = [
+        layer("in", "Reformat", "fp32", precision, later=later),
+        layer("stem", "CaskConvolution", precision, precision, later=later),
+        layer("decode", "Softmax", precision, "fp32", later=later),
+    ]
+    found = read_layers(told(*layers), precision, tf32=False)
+    assert (found.layers, found.problems, found.told) == (3, (), True)
+    assert found.types["CaskConvolution"] == {precision: 1}
+    assert found.types["Softmax"] == {"+".join(sorted((precision, "fp32"))): 1}
+
+
+@pytest.mark.parametrize(
+    ("precision", "planted", "said"),
+    [
+        ("fp32", layer("stem", "CaskConvolution", "fp16", "fp32"), "stem computes in fp16"),
+        (
+            "fp32",
+            layer("stem", "CaskConvolution", "fp32", "fp32", tactic="sm80_xmma_tf32f32"),
+            "stem multiplies in TF32",
+        ),
+        ("fp16", layer("stem", "CaskConvolution", "bf16", "bf16"), "stem computes in bf16"),
+        ("fp16", layer("stem", "CaskConvolution", "fp32", "fp32"), "stem does not compute in fp16"),
+        ("bf16", layer("stem", "gemm", "fp32", "fp32", later=True), "stem does not compute in bf16"),
+        ("bf16", layer("stem", "gemm", "int8", "bf16"), "stem computes in int8"),
+        ("int8", layer("stem", "CaskConvolution", "fp16", "fp16"), "no layer computes in int8"),
+    ],
+)
+def test_a_broken_promise_is_named(precision: str, planted: dict[str, Any], said: str) -> None:
+    sound = [layer("other", "CaskConvolution", precision, precision)] if precision != "int8" else []
+    assert read_layers(told(*sound), precision, tf32=False).problems == ()
+    assert said in read_layers(told(*sound, planted), precision, tf32=False).problems
+
+
+def test_an_fp32_engine_may_multiply_in_tf32_where_that_was_asked_for() -> None:
+    text = told(layer("stem", "CaskConvolution", "fp32", "fp32", tactic="sm80_xmma_tf32f32"))
+    assert read_layers(text, "fp32", tf32=True).problems == ()
+
+
+def test_int8_may_have_anything_around_it() -> None:
+    text = told(layer("stem", "CaskConvolution", "fp16", "fp16"), layer("in", "CaskConvolution", "int8", "fp16"))
+    assert read_layers(text, "int8", tf32=False).problems == ()
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", told("stem", "decode"), told({"Name": "stem"})])
+def test_an_inspector_that_tells_no_types_proves_nothing_and_breaks_nothing(text: str) -> None:
+    found = read_layers(text, "fp16", tf32=False)
+    assert (found.told, found.problems) == (False, ())
+
+
+@pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX:DeprecationWarning")
+def test_a_setting_that_the_builder_ignores_is_seen() -> None:
+    """On real bindings: TensorRT-RTX takes the level and keeps its own."""
+    pytest.importorskip("tensorrt_rtx")
+    trt: TensorRT = importlib.import_module("tensorrt_rtx")
+    builder = trt.Builder(make_logger(trt, lambda _: None, []))
+    config = configure(trt, builder, EnginePlan(version_compatible=True))
+    assert config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
+    assert not configure(trt, builder, EnginePlan()).get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    with pytest.raises(CheckFailed, match="did not take hardware compatibility"):
+        configure(trt, builder, EnginePlan(hardware_compatible=True))
