@@ -92,9 +92,18 @@ def steal_share(readings: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def share_with(readings: Sequence[Mapping[str, Any]], name: str) -> float:
-    """The share of readings in which some GPU says ``name`` (throttled, power_capped)."""
-    said = [any(gpu[name] for gpu in reading["gpus"]) for reading in readings]
+    """The share of readings in which the GPU says ``name`` (throttled, power_capped), of then or of since the last."""
+    said = [
+        any(gpu[name] or _rose(before, index, gpu, f"{name}_counter") for index, gpu in enumerate(reading["gpus"]))
+        for before, reading in zip([None, *readings], readings, strict=False)
+    ]
     return sum(said) / len(said) if said else 0.0
+
+
+def _rose(before: Mapping[str, Any] | None, index: int, gpu: Mapping[str, Any], counter: str) -> bool:
+    earlier = before["gpus"][index].get(counter) if before is not None and index < len(before["gpus"]) else None
+    now = gpu.get(counter)
+    return earlier is not None and now is not None and now > earlier
 
 
 def energy_unavailable() -> str:

@@ -49,6 +49,19 @@ def gpus() -> tuple[Gpu, ...]:
     return tuple(_gpu(driver, index) for index in range(count.value))
 
 
+def first_bus_id() -> str:
+    """Where on the PCI bus the GPU lies that programs get by default: the driver's order is not always NVML's.
+
+    Raises:
+        OSError, RuntimeError: there is no driver, or it refuses.
+    """
+    driver, device, text = ctypes.CDLL(DRIVER), ctypes.c_int(0), ctypes.create_string_buffer(32)
+    _call(driver.cuInit(0), "cuInit")
+    _call(driver.cuDeviceGet(ctypes.byref(device), 0), "cuDeviceGet")
+    _call(driver.cuDeviceGetPCIBusId(text, 32, device), "cuDeviceGetPCIBusId")
+    return text.value.decode(errors="replace")
+
+
 def _gpu(driver: ctypes.CDLL, index: int) -> Gpu:
     device, name, memory = ctypes.c_int(0), ctypes.create_string_buffer(256), ctypes.c_size_t(0)
     _call(driver.cuDeviceGet(ctypes.byref(device), index), "cuDeviceGet")
@@ -65,6 +78,15 @@ def _gpu(driver: ctypes.CDLL, index: int) -> Gpu:
 def _call(status: int, function: str) -> None:
     if status != 0:
         raise RuntimeError(f"the NVIDIA driver refuses ({function}: error {status})")
+
+
+def device_name() -> str | None:
+    """``NVIDIA GeForce RTX 4090 (8.9)``: the GPU that programs get by default; None where there is none."""
+    try:
+        found = gpus()
+    except (OSError, RuntimeError):
+        return None
+    return f"{found[0].name} ({found[0].compute_capability})" if found else None
 
 
 def driver_version() -> str:
