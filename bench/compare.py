@@ -92,7 +92,7 @@ def compare_folders(
         raise BadInput("the two have no precision in common", seen, "export the same precisions")
     cells, complete = [], True
     for index, pair in enumerate(pairs):
-        settled = replace(settings, decide=_decide(len(pairs), settings.rule.budget_s))
+        settled = replace(settings, decide=_decide(len(pairs), settings.rule.budget_s, pair[0].device))
         named = f"{pair[0].id} ({index + 1} of {len(pairs)})"
         session = _hold(
             base, candidate, pair, settled, lambda text, share=None, n=named: progress(f"{n}: {text}", share)
@@ -167,7 +167,7 @@ def _hold(
         )
 
 
-def _decide(cells: int, budget_s: float) -> Any:
+def _decide(cells: int, budget_s: float, device: str) -> Any:
     """When a cell has been measured enough: at a look that decides it, at the last look, or when the time is up."""
     confidence = confidence_of_a_cell(cells)
 
@@ -177,7 +177,7 @@ def _decide(cells: int, budget_s: float) -> Any:
         if is_gate_look(measured.rounds):
             ratio = measured.ratio(BASE, CANDIDATE, confidence)
             control = measured.ratio(BASE, CONTROL)
-            allowed = allowed_slowdown("CPU", control)
+            allowed = allowed_slowdown(device, control)
             decided = ratio is not None and judge_time(slowdown_of(ratio), allowed) != "INCONCLUSIVE"
             decided = decided and control is not None and not control_doubts(control)
             if decided or measured.rounds >= last_look():
@@ -192,9 +192,7 @@ def _cell_of(pair: tuple[Candidate, Candidate], session: Session, cells: int) ->
     control = measured.ratio(BASE, CONTROL)
     ratio = measured.ratio(BASE, CANDIDATE, confidence_of_a_cell(cells))
     slowdown = slowdown_of(ratio) if ratio is not None else None
-    loaded = entries[BASE].loaded
-    device = str(loaded.facts.get("device", "CPU")) if loaded is not None else "CPU"
-    allowed = allowed_slowdown(device, control)
+    allowed = allowed_slowdown(pair[0].device, control)
     sizes = (
         (pair[0].artifact.size_bytes, pair[1].artifact.size_bytes) if pair[0].artifact and pair[1].artifact else None
     )

@@ -18,11 +18,13 @@ from export.steps import WHOLE
 
 ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
 CHANNELS_LAST, COMPILED = "pytorch-channels-last", "pytorch-compile"
-TORCH_FORMS = (PYTORCH, CHANNELS_LAST, COMPILED)
+PYTORCH_CUDA, ORT_CUDA, ORT_TENSORRT = "pytorch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt"
+TORCH_FORMS = (PYTORCH, CHANNELS_LAST, COMPILED, PYTORCH_CUDA)
 ENGINES = {backend.module.replace("_", "-"): backend for backend in BACKENDS.values()}
 """Runtimes of engines, as the command line calls them."""
 
-RUNTIMES = (ONNX_RUNTIME, OPENVINO, *TORCH_FORMS, *ENGINES)
+RUNTIMES = (ONNX_RUNTIME, OPENVINO, *TORCH_FORMS, ORT_CUDA, ORT_TENSORRT, *ENGINES)
+GPU_RUNTIMES = (PYTORCH_CUDA, ORT_CUDA, ORT_TENSORRT, *ENGINES)
 NO_BF16 = "its CPU provider has no BF16 convolution"
 
 
@@ -84,6 +86,11 @@ class ExportFolder:
     def _onnx_files(self) -> list[Artifact]:
         return [artifact for artifact in self.manifest.artifacts if artifact.kind == "onnx"]
 
+    def listed_engine(self, edition: str, backend: EngineBackend) -> Artifact | None:
+        """The engine of this edition that the manifest speaks of, if it does."""
+        wanted = ("engine", backend.module, edition)
+        return next((a for a in self.manifest.artifacts if (a.kind, a.runtime, _edition(a)) == wanted), None)
+
     def engine(self, edition: str, backend: EngineBackend) -> Path:
         """The engine of this edition: the manifest's, or one that the recipe's command has put in its place.
 
@@ -92,10 +99,9 @@ class ExportFolder:
         """
         source = self.onnx(edition)
         name = f"engines/{Path(source.path).stem}{backend.suffix}"
-        for artifact in self.manifest.artifacts:
-            if (artifact.kind, artifact.runtime, _edition(artifact)) == ("engine", backend.module, edition):
-                self._require_unchanged(artifact)
-                name = artifact.path
+        if (listed := self.listed_engine(edition, backend)) is not None:
+            self._require_unchanged(listed)
+            name = listed.path
         path = self.path / name
         if not path.is_file():
             reasons = [missing.reason for missing in self.manifest.not_run if missing.precision == edition]
@@ -136,8 +142,10 @@ def usual_runtime(edition: str) -> str:
     return OPENVINO if precision_of(edition) == "bf16" else ONNX_RUNTIME
 
 
-def open_backend(exported: ExportFolder, runtime: str, edition: str, threads: int | None = None) -> Backend:
-    """Load the model of this edition in this runtime.
+def open_backend(
+    exported: ExportFolder, runtime: str, edition: str, threads: int | None = None, *, graph: bool = False
+) -> Backend:
+    """Load the model of this edition in this runtime; ``graph``: engines are launched as CUDA graphs.
 
     Raises:
         BadInput: an unknown runtime, or nothing of this edition to run in it.
@@ -152,12 +160,16 @@ def open_backend(exported: ExportFolder, runtime: str, edition: str, threads: in
         if runtime in ENGINES:
             from bench.backends.tensorrt import TensorRTEngine
 
-            return TensorRTEngine(exported.engine(edition, ENGINES[runtime]), ENGINES[runtime])
+            return TensorRTEngine(exported.engine(edition, ENGINES[runtime]), ENGINES[runtime], graph=graph)
         path = exported.path / exported.onnx(edition).path
         if runtime == OPENVINO:
             from bench.backends.openvino import OpenVino
 
             return OpenVino(path, precision, threads)
+        if runtime in (ORT_CUDA, ORT_TENSORRT):
+            from bench.backends.onnx_runtime_gpu import OnnxRuntimeGpu
+
+            return OnnxRuntimeGpu(path, precision, runtime, threads)
         if precision == "bf16":
             raise NotPossible("ONNX Runtime cannot run BF16 here", NO_BF16, "choose --runtime openvino")
         from bench.backends.onnx_runtime import OnnxRuntime
@@ -170,10 +182,12 @@ def open_backend(exported: ExportFolder, runtime: str, edition: str, threads: in
 
 def _open_torch(exported: ExportFolder, runtime: str, edition: str, threads: int | None) -> Backend:
     from bench.backends.pytorch import PyTorchReference
+    from bench.backends.pytorch_cuda import TorchCuda
     from bench.backends.torch_forms import TorchChannelsLast, TorchCompiled
 
     if edition != PyTorchReference.precision:
         do = f"ask for {PyTorchReference.precision}, or for another runtime"
         raise BadInput("PyTorch runs the reference only", edition, do)
-    form = {PYTORCH: PyTorchReference, CHANNELS_LAST: TorchChannelsLast, COMPILED: TorchCompiled}[runtime]
+    forms = {PYTORCH: PyTorchReference, CHANNELS_LAST: TorchChannelsLast, COMPILED: TorchCompiled}
+    form = forms.get(runtime, TorchCuda)
     return form(exported.path / WEIGHTS, threads)

@@ -63,15 +63,16 @@ def closed_loop(
     }
 
 
-def sweep(measure: Callable[..., Point], *, concurrent: bool) -> Iterator[Point]:
+def sweep(measure: Callable[..., Point], *, concurrent: bool, largest: int | None = None) -> Iterator[Point]:
     """Batches 1, 2, 4, … while they gain; then, at the best batch, more calls in flight while they gain.
 
     Args:
         measure: (batch=…, in_flight=…) → a point of ``closed_loop``.
         concurrent: whether the backend may be called by several threads.
+        largest: how many images it takes at a time; None: as many as one likes.
     """
     best: Point | None = None
-    for batch in BATCHES:
+    for batch in (of for of in BATCHES if largest is None or of <= largest):
         point = measure(batch=batch, in_flight=1)
         yield point
         if best is not None and not _gains(point, best):

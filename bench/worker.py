@@ -10,14 +10,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.backends.protocol import Accountable, Backend, Bindable, Concurrent, SelfTiming
+from bench.backends.protocol import Accountable, Backend, Bindable, Concurrent, Limited, Pinning, SelfTiming
 from bench.steadiness import State, WarmUpRule, Window, state
 from export.errors import NotPossible
 
@@ -27,6 +27,9 @@ HOST_E2E, HOST_NOCOPY, DEVICE = "host_e2e", "host_nocopy", "device"
 
 UNRECORDED_ITERATIONS, UNRECORDED_S = 3, 0.02
 """At the beginning of each visit, both at least: caches and clocks come back."""
+GPU_UNRECORDED_S = 0.1
+"""A GPU that has rested lowers its clock, and takes longer to raise it again."""
+GPU_WARM_UP_S = 1.0
 
 PR_SET_PDEATHSIG = 1
 
@@ -44,6 +47,8 @@ class Job:
     modules: tuple[str, ...] = ()
     """What to import before loading, so that the two can be told apart."""
     nocopy: bool = False
+    gpu: bool = False
+    """Whether it computes on a GPU: then it is warmed up longer, by the GPU's clock."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,11 @@ class Subject:
     def warm_up(self, rule: WarmUpRule) -> WarmUp:
         """Run until ``bench.steadiness`` says that it is steady, or that it never will be."""
         windows: list[Window] = []
+        clock = clock_mhz
+        if self._job.gpu:
+            from bench.gpu_sensors import sm_clock_mhz as clock
+
+            rule = replace(rule, minimum_s=max(rule.minimum_s, GPU_WARM_UP_S))
         started = time.perf_counter()
         run = self._runs()
         while True:
@@ -138,7 +148,7 @@ class Subject:
                 taken += self._timed(run, 1, start=len(taken))
                 if len(taken) >= 3 and time.perf_counter() - started > rule.cap_s:
                     break
-            windows.append(Window(median(taken), clock_mhz()))
+            windows.append(Window(median(taken), clock()))
             elapsed = time.perf_counter() - started
             now = state(windows, elapsed, rule)
             if now != "warming":
@@ -153,7 +163,8 @@ class Subject:
         """
         samples: Samples = {HOST_E2E: []}
         began, unrecorded, runs = time.perf_counter(), 0, self._runs()
-        while unrecorded < UNRECORDED_ITERATIONS or time.perf_counter() - began < UNRECORDED_S:
+        settling_s = GPU_UNRECORDED_S if self._job.gpu else UNRECORDED_S
+        while unrecorded < UNRECORDED_ITERATIONS or time.perf_counter() - began < settling_s:
             runs[unrecorded % len(runs)]()
             unrecorded += 1
         if isinstance(self._backend, SelfTiming):
@@ -180,12 +191,23 @@ class Subject:
         """What the timing loop itself adds to an iteration: its median around a function that does nothing."""
         return median(self._timed([lambda: None], iterations)) * 1e6
 
+    def keep_going(self, seconds: float) -> tuple[int, float]:
+        """Run for so long, one image after the other; how many runs that were, and how long it really took."""
+        runs, count = self._runs(), 0
+        began = time.perf_counter()
+        while (elapsed := time.perf_counter() - began) < seconds:
+            runs[count % len(runs)]()
+            count += 1
+        return count, elapsed
+
     def throughput(self, seconds: float) -> list[Mapping[str, float]]:
         """The points of ``bench.throughput.sweep``, each measured for ``seconds``."""
         from bench.throughput import closed_loop, sweep
 
         concurrent = isinstance(self._backend, Concurrent) and self._backend.concurrent
-        return list(sweep(partial(closed_loop, self._backend, self._inputs, seconds=seconds), concurrent=concurrent))
+        largest = self._backend.largest_batch if isinstance(self._backend, Limited) else None
+        measure = partial(closed_loop, self._backend, self._inputs, seconds=seconds)
+        return list(sweep(measure, concurrent=concurrent, largest=largest))
 
     def _prepare(self, images: Any) -> None:
         import numpy as np
@@ -194,6 +216,8 @@ class Subject:
 
         singles = [images[index : index + 1] for index in range(len(images))]
         self._inputs = [np.ascontiguousarray(s if self._backend.takes_pixels else normalise(s)) for s in singles]
+        if isinstance(self._backend, Pinning):
+            self._inputs = [self._backend.pinned(images) for images in self._inputs]
 
     def _first_run(self) -> None:
         self._checked(self._backend.run(self._inputs[0]))

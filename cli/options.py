@@ -13,7 +13,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")
 Runtime = Annotated[
     str | None,
     typer.Option(
-        help="onnxruntime, openvino, pytorch (the reference), tensorrt or tensorrt-rtx; by default what runs it here."
+        help="onnxruntime, openvino, pytorch (the reference), tensorrt, tensorrt-rtx, …; by default what runs it here."
     ),
 ]
 Precision = Annotated[str, typer.Option(metavar="fp32|fp16-pixels|…", help="Which of the exported files is run.")]

@@ -8,7 +8,6 @@ import ctypes
 import json
 import types
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,6 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.backends import tensorrt as runner
-from bench.backends.cuda import Cuda
 from bench.backends.engine_file import check_engine, require_gpu, require_version
 from bench.backends.tensorrt import TensorRTEngine, first_gpu
 from bench.exported import open_backend, read_export
@@ -32,6 +30,7 @@ from export.errors import BadInput, CheckFailed, NotPossible
 from export.manifest import Artifact, NotRun, write_manifest
 from export.tensorrt_api import ICudaEngine, IExecutionContext, IRuntimeConfig, Runtime
 from tests.command_line import assert_three_parts, convnextpose
+from tests.host_cuda import Host
 from tests.tensorrt_members import RTX, read_list
 from tests.test_engine import RECORD, network
 from tests.test_recipe import manifest
@@ -352,30 +351,6 @@ class World:
         return FakeRuntime(self)
 
 
-class Host(Cuda):
-    """The processor's memory in place of the GPU's."""
-
-    device, handle = "cpu", 77
-
-    def __init__(self, calls: list[str] | None = None) -> None:
-        self.calls = [] if calls is None else calls
-
-    def on_stream(self) -> AbstractContextManager[Any]:
-        return nullcontext()
-
-    def wait(self) -> None:
-        self.calls.append("wait")
-
-    def capture(self, launch: Callable[[int], None]) -> Callable[[], None]:
-        self.calls.append("capture")
-
-        def replay() -> None:
-            self.calls.append("replay")
-            launch(self.handle)
-
-        return replay
-
-
 def at(address: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
     memory = (ctypes.c_float * int(np.prod(shape))).from_address(address)
     return np.ctypeslib.as_array(memory).reshape(shape)
@@ -440,6 +415,42 @@ def test_what_it_says_of_itself(world: World, tmp_path: Path) -> None:
     assert engine.describe() == f"{world.backend.product} 1.7.1.116, {ADA.name} (8.9), no CUDA graph"
     assert (engine.precision, engine.takes_pixels) == ("fp32", False)
     assert engine.runtime.replace("-", "_") == world.backend.module
+
+
+def test_boundaries(world: World, tmp_path: Path) -> None:
+    """Events stand around the launch and nothing else; what is bound is launched and waited for, with no copy."""
+    engine = opened(world, tmp_path)
+    given = engine.pinned(images(1))
+    np.testing.assert_array_equal(given, images(1))
+    engine.run(given)
+    world.calls.clear()
+    engine.run(given)
+    assert world.calls == ["begin", "launch", "end", "wait"]
+    assert engine.device_ms() == 2.5
+    run = engine.bind(images(1))
+    world.calls.clear()
+    run()
+    assert world.calls == ["launch", "wait"]
+    assert engine.largest_batch == 4
+
+
+def test_a_bound_run_is_a_graph_too(world: World, tmp_path: Path) -> None:
+    engine = opened(world, tmp_path, graph=True)
+    run = engine.bind(images(1))
+    run()
+    world.calls.clear()
+    run()
+    assert world.calls == (["launch"] if world.backend == TENSORRT_RTX else ["replay", "launch"]) + ["wait"]
+
+
+def test_facts_of_an_engine(world: World, tmp_path: Path) -> None:
+    facts = opened(world, tmp_path, graph=True).facts()
+    assert facts["problems"] == []
+    assert (facts["device"], facts["precision_used"]) == (f"{ADA.name} (8.9)", "fp32")
+    assert (facts["options"]["cuda_graph"], facts["options"]["tf32"]) == (True, False)
+    assert ("cold" in facts["options"].get("runtime_cache", "")) == (world.backend == TENSORRT_RTX)
+    write_engine(tmp_path / "e", world.backend, tf32=True)
+    assert opened(world, tmp_path).facts()["problems"] == ["the engine was built with TF32"]
 
 
 def test_cuda_graphs(world: World, tmp_path: Path) -> None:

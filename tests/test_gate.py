@@ -94,7 +94,7 @@ def rounds(slower: float, noise: float, seed: int = 0) -> tuple[int, str]:
     own = {n: shared * rng.lognormal(0, noise, 200) for n in (BASE, CONTROL, CANDIDATE)}
     own[CANDIDATE] *= slower
     contenders = {name: Scripted(clock, 10 * of) for name, of in own.items()}
-    plan = Plan(BASE, StopRule(), decide=_decide(1, 1e9), max_rounds=200)
+    plan = Plan(BASE, StopRule(), decide=_decide(1, 1e9, "CPU"), max_rounds=200)
     measured = run_rounds(contenders, dict.fromkeys(contenders, 10.0), plan, clock=clock)
     ratio, control = (measured.ratio(BASE, name) for name in (CANDIDATE, CONTROL))
     assert ratio is not None

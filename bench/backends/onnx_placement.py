@@ -2,6 +2,7 @@
 
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ TYPES = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8",
 INTEGER_CONVOLUTIONS = ("QLinearConv", "ConvInteger")
 
 
-def convolution_types(model: Path, options: Any, providers: list[str]) -> Counter[str]:
+def convolution_types(model: Path, options: Any, providers: Sequence[Any]) -> Counter[str]:
     """How many convolutions run in which precision, from the graph that the session really executes.
 
     The optimised graph is written out and read. Where a processor has no kernel for a type, ONNX Runtime casts to

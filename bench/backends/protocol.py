@@ -59,6 +59,21 @@ class Bindable(Protocol):
 
 
 @runtime_checkable
+class Pinning(Protocol):
+    """A backend whose device fetches images by itself, if they lie where it can."""
+
+    def pinned(self, images: NDArray[Any]) -> NDArray[Any]:
+        """A copy of the images in such memory."""
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A backend that takes so many images at a time and no more."""
+
+    largest_batch: int
+
+
+@runtime_checkable
 class Concurrent(Protocol):
     """A backend that several threads may run at once."""
 

@@ -1,7 +1,6 @@
 """Engines of TensorRT and TensorRT-RTX on an NVIDIA GPU."""
 
 import importlib
-import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from bench.backends.cuda import Cuda
 from bench.backends.engine_file import REBUILD, check_engine, require_gpu, require_version, runtime_name
+from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
 from bench.backends.protocol import Joints
 from bench.gpu import Gpu, gpus
 from export.engine import TENSORRT_RTX, Backend, EngineRecord
@@ -81,9 +81,10 @@ class TensorRTEngine:
         assert self._context is not None
         largest = self._record.profile.max
         self._set_shape(largest)
-        self._input = self._cuda.empty(largest, pixels=self.takes_pixels)
-        self._output = self._cuda.empty(tuple(self._context.get_tensor_shape(OUTPUT)))
-        for name, tensor in ((INPUT, self._input), (OUTPUT, self._output)):
+        joints = tuple(self._context.get_tensor_shape(OUTPUT))
+        self._exchange: Exchange | None = Exchange(self._cuda, largest, joints, pixels=self.takes_pixels)
+        for name, tensor in ((INPUT, self._exchange.input), (OUTPUT, self._exchange.output)):
+            assert tensor is not None
             self._require(self._context.set_tensor_address(name, tensor.data_ptr()), f"the address of {name}")
 
     def run(self, images: NDArray[Any]) -> Joints:
@@ -94,28 +95,44 @@ class TensorRTEngine:
             CheckFailed: the engine failed, or left a joint without a finite value.
         """
         import numpy as np
-        import torch
 
-        if self._context is None:
-            raise ValueError("the engine is closed")
-        self._check_images(images)
-        count = len(images)
-        if self._shape != images.shape:
-            self._shape = self._replay = None  # a graph is of one shape; one that is refused is not the context's
-            self._set_shape(images.shape)
-            self._shape = tuple(images.shape)
-        with self._cuda.on_stream():
-            self._input[:count].copy_(torch.from_numpy(np.ascontiguousarray(images)))
-            self._output[:count].fill_(math.nan)  # whatever the engine does not write stays visible
-            self._launch()
-            joints: Joints = self._output[:count].to("cpu", copy=True).numpy()
-        self._cuda.wait()
+        exchange, count = self._fitting(images), len(images)
+        joints = exchange.run(images, self._launch)
         if not np.isfinite(joints).all():
             bad = int((~np.isfinite(joints)).reshape(count, -1).any(axis=1).sum())
             seen = f"{bad} of {count} poses; {relevant(self._errors)}"
             do = "look at the images; if they are finite, compare with --runtime onnxruntime"
             raise CheckFailed(f"{self._path} left joints without a finite value", seen, do)
         return joints
+
+    def bind(self, images: NDArray[Any]) -> Callable[[], object]:
+        """See ``Bindable``."""
+        return self._fitting(images).resident(images, self._launch)
+
+    def pinned(self, images: NDArray[Any]) -> NDArray[Any]:
+        """See ``Pinning``."""
+        return pinned_copy(self._cuda, images)
+
+    def device_ms(self) -> float:
+        """See ``SelfTiming``: CUDA events around the last launch."""
+        assert self._exchange is not None
+        return self._exchange.device_ms()
+
+    @property
+    def largest_batch(self) -> int:
+        """See ``Limited``: the profile's."""
+        return self._record.profile.max[0]
+
+    def _fitting(self, images: NDArray[Any]) -> Exchange:
+        """The memory, after the context was told the shape of these images."""
+        if self._context is None or self._exchange is None:
+            raise ValueError("the engine is closed")
+        self._check_images(images)
+        if self._shape != images.shape:
+            self._shape = self._replay = None  # a graph is of one shape; one that is refused is not the context's
+            self._set_shape(images.shape)
+            self._shape = tuple(images.shape)
+        return self._exchange
 
     def _launch(self) -> None:
         if self._replay is not None:
@@ -149,6 +166,26 @@ class TensorRTEngine:
             do = f"run {low[0]} to {high[0]} images at a time, or export with --batches for more"
             raise BadInput(f"a batch of {len(images)} is outside the engine's profile", f"{low[0]} to {high[0]}", do)
 
+    def facts(self) -> dict[str, Any]:
+        """See ``Accountable``. A strongly typed network keeps its types, which the builder's record counts."""
+        record, types = self._record, self._record.layer_types.get("CONVOLUTION", {})
+        counted = ", ".join(f"{count} convolutions give {name}" for name, count in sorted(types.items()))
+        options: dict[str, Any] = {"cuda_graph": self.graph, "tf32": record.tf32, "boundaries": BOUNDARIES}
+        if self._backend == TENSORRT_RTX:
+            options["dynamic_shapes_kernel_specialization_strategy"] = "EAGER"
+            options["runtime_cache"] = "none: every start is cold, kernels are compiled when a shape is first run"
+        engine = {"path": self._path.name, "sha256": record.engine_sha256, "size_bytes": record.size_bytes}
+        return {
+            "device": f"{self._gpu.name} ({self._gpu.compute_capability})",
+            "precision_used": self.precision,
+            "proof": f"strongly typed network, as its builder recorded: {counted or 'no convolution'}",
+            "threads": None,
+            "versions": {runtime_name(self._backend): self._version},
+            "options": options,
+            "engine": engine | {"onnx_sha256": record.onnx_sha256, "profile": list(record.profile.max)},
+            "problems": ["the engine was built with TF32"] if record.tf32 else [],
+        }
+
     def describe(self) -> str:
         """See ``Backend``."""
         graph = "CUDA graph" if self.graph else "no CUDA graph"
@@ -156,7 +193,7 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """See ``Backend``."""
-        self._replay = self._context = self._engine = self._input = self._output = None
+        self._replay = self._context = self._engine = self._exchange = None
 
 
 def load_library(backend: Backend) -> TensorRT:
