@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.candidates import Candidate
-from bench.environment import energy_unavailable, share_with, steal_share
+from bench.environment import share_with, steal_share
 from bench.result import (
     ColdStart,
+    Energy,
     Latency,
     Memory,
     MissesRecord,
@@ -102,8 +103,8 @@ def row_of(
         throughput_reason=None
         if entry.throughput
         else entry.throughput_fault or "--throughput or --publish measures it",
-        energy_mj=None,
-        energy_reason=energy_unavailable(),
+        energy=Energy.model_validate(entry.energy) if entry.energy and verdict.timing else None,
+        energy_reason=_no_energy(entry, verdict),
         facts=finite_or_none(facts),
         description=loaded.description if loaded else None,
     )
@@ -171,6 +172,12 @@ def _speed_up(ratio: Ratio | None, control: Ratio | None) -> SpeedUp | None:
 def _misses(samples: Any, deadline_ms: float) -> MissesRecord:
     found = deadline_misses(samples, deadline_ms)
     return MissesRecord(deadline_ms=deadline_ms, missed=found.missed, rate=found.rate, low=found.low, high=found.high)
+
+
+def _no_energy(entry: Entry, verdict: Verdict) -> str | None:
+    if not verdict.timing:
+        return "not measured: the row is invalid"
+    return None if entry.energy else entry.energy_reason or "--energy measures it"
 
 
 def _warm_up(entry: Entry) -> WarmUpRecord | None:

@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from bench.assemble import ratio_record, row_of, sample_arrays
-from bench.candidates import PUBLISH, QUICK, Candidate, find_candidates, reference
+from bench.backends.onnx_runtime_gpu import TF32_VARIABLE
+from bench.candidates import COMPILE_AT_START, PUBLISH, QUICK, Candidate, find_candidates, require_some
+from bench.energy import EnergyPlan
+from bench.energy_meters import NoMeter, find_meter
 from bench.environment import environment_record, fingerprint, read_sensors
-from bench.exported import COMPILED, ExportFolder
+from bench.exported import ExportFolder
+from bench.gpu_runtimes import is_gpu
 from bench.remote import QUIESCE_METHOD
 from bench.result import SAMPLES, NotRunRow, Result, SamplesFile, write_result
 from bench.session import Entrant, Session, Settings, hold_session
@@ -42,6 +46,9 @@ class Mode:
     throughput_s: float
 
 
+GPU_ROW_S = 8.0
+"""What each row on the GPU adds to the time for rounds: 20 visits of 0.1 s to settle and 0.15 s at two boundaries."""
+
 QUICK_MODE = Mode("quick", QUICK, StopRule(budget_s=45, quantile=0.9), WarmUpRule(cap_s=6), False, 1, 0.0)
 """S with four backends in 90 s on two cores: 45 s of rounds, the rest is loading and warming up."""
 PUBLISH_MODE = Mode("publish", PUBLISH, StopRule(budget_s=600, quantile=0.99), WarmUpRule(), True, 5, 5.0)
@@ -60,6 +67,11 @@ class Asked:
     deadlines_ms: tuple[float, ...] = DEADLINES_MS
     seed: int = 0
     throughput: bool = False
+    energy: bool = False
+    compared_with: str | None = None
+    """The reference; None: as ``bench.candidates.choose_reference`` says."""
+    graph: bool = True
+    """Whether engines are launched as CUDA graphs, as the recipe's trtexec does."""
 
 
 def benchmark(exported: ExportFolder, asked: Asked, out: Path, progress: Progress = silent) -> Result:
@@ -67,18 +79,21 @@ def benchmark(exported: ExportFolder, asked: Asked, out: Path, progress: Progres
 
     Raises:
         BadInput: nothing to compare, or the export lacks its truth.
+        NotPossible: nothing of what was asked for by name can be measured on this machine.
     """
     candidates, not_run = find_candidates(
-        exported, asked.runtimes or asked.mode.runtimes, asked.precisions, asked.threads
+        exported, asked.runtimes or asked.mode.runtimes, asked.precisions, asked.threads, asked.compared_with
     )
+    if asked.runtimes:
+        require_some(candidates, not_run, asked.runtimes)
     judge = ParityJudge(exported)
     images = judge.images[:IMAGES]
     out.mkdir(parents=True, exist_ok=True)
-    settings = _settings(asked, out)
+    settings = _settings(asked, out, candidates)
     with tempfile.TemporaryDirectory(prefix="convnextpose-bench-") as folder:
         inputs = Path(folder) / "inputs.npy"
         np.save(inputs, images)
-        entrants = entrants_of(exported, candidates, inputs, nocopy=asked.mode.nocopy)
+        entrants = entrants_of(exported, candidates, inputs, nocopy=asked.mode.nocopy, graph=asked.graph)
         precisions = {entrant.name: entrant.precision for entrant in entrants}
         session = hold_session(
             entrants,
@@ -93,22 +108,30 @@ def benchmark(exported: ExportFolder, asked: Asked, out: Path, progress: Progres
 
 
 def entrants_of(
-    exported: ExportFolder, candidates: Sequence[Candidate], inputs: Path, *, nocopy: bool
+    exported: ExportFolder, candidates: Sequence[Candidate], inputs: Path, *, nocopy: bool, graph: bool = True
 ) -> list[Entrant]:
-    """Each candidate, and the reference a second time."""
-    first = reference(candidates[0].threads)
+    """Each candidate, and the first, the reference, a second time."""
+    first = candidates[0]
     named = [(candidate.id, candidate) for candidate in candidates] + [(first.id + CONTROL, first)]
     return [
-        Entrant(name, c.job(exported, inputs, nocopy=nocopy), c.precision, compiles=c.runtime == COMPILED)
+        Entrant(
+            name,
+            c.job(exported, inputs, nocopy=nocopy, graph=graph),
+            c.precision,
+            compiles=c.runtime in COMPILE_AT_START,
+        )
         for name, c in named
     ]
 
 
-def _settings(asked: Asked, out: Path) -> Settings:
-    rule = replace(asked.mode.rule, half_width=asked.half_width, budget_s=asked.budget_s or asked.mode.rule.budget_s)
+def _settings(asked: Asked, out: Path, candidates: Sequence[Candidate]) -> Settings:
+    on_gpu = sum(is_gpu(candidate.runtime) for candidate in candidates)
+    budget_s = asked.budget_s or asked.mode.rule.budget_s + GPU_ROW_S * on_gpu
+    rule = replace(asked.mode.rule, half_width=asked.half_width, budget_s=budget_s)
     environment = {
         "TORCHINDUCTOR_CACHE_DIR": str((out / "cache/inductor").absolute()),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # its pool of processes would outlive its use
+        TF32_VARIABLE: "0",
     }
     return Settings(
         threads=asked.threads,
@@ -118,8 +141,20 @@ def _settings(asked: Asked, out: Path) -> Settings:
         seed=asked.seed,
         cold_starts=asked.mode.cold_starts,
         throughput_s=PUBLISH_MODE.throughput_s if asked.throughput else asked.mode.throughput_s,
+        energy=EnergyPlan() if asked.energy or (asked.mode is PUBLISH_MODE and _counts_energy(on_gpu > 0)) else None,
         environment=environment,
     )
+
+
+def _counts_energy(on_gpu: bool) -> bool:
+    """Whether some counter of energy can be read here."""
+    for gpu in {False, on_gpu}:
+        try:
+            find_meter(gpu=gpu).close()
+        except NoMeter:
+            continue
+        return True
+    return False
 
 
 def _write(
@@ -164,6 +199,8 @@ def _write(
             "clock": "time.perf_counter_ns",
             "warm_up": asdict(settings.warm_up),
             "stop": asdict(settings.rule),
+            "energy": asdict(settings.energy) if settings.energy else None,
+            "cuda_graph": asked.graph,
         },
         stop_reason=measured.stop.reason if measured.stop else None,
         precision_reached=measured.stop is not None and measured.stop.reached,

@@ -106,16 +106,6 @@ def _rose(before: Mapping[str, Any] | None, index: int, gpu: Mapping[str, Any], 
     return earlier is not None and now is not None and now > earlier
 
 
-def energy_unavailable() -> str:
-    """Why no energy is reported."""
-    counter = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
-    if not counter.exists():
-        return "the machine shows no energy counter"
-    if not os.access(counter, os.R_OK):
-        return "the energy counter may be read by root only"
-    return "not measured by this version"
-
-
 def _text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()

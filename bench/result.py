@@ -113,6 +113,20 @@ class ThroughputPoint(_Record):
     calls: int
 
 
+class Energy(_Record):
+    """Joules an inference, batch 1, in a pass of its own. ``net`` is without what was taken while idle."""
+
+    source: str
+    gross_j: float
+    net_j: float
+    inferences: int
+    seconds: float
+    power_w: float
+    idle_w: float
+    idle_seconds: float
+    caveat: str
+
+
 class Row(_Record):
     """One backend × precision."""
 
@@ -137,7 +151,7 @@ class Row(_Record):
     memory: Memory | None
     throughput: list[ThroughputPoint] | None
     throughput_reason: str | None
-    energy_mj: float | None
+    energy: Energy | None
     energy_reason: str | None
     facts: dict[str, Any]
     description: str | None

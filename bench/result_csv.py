@@ -7,7 +7,8 @@ from bench.result import Latency, Result, Row
 
 COLUMNS = (
     *("id", "runtime", "precision", "threads", "batch", "verdict", "parity", "boundary", "samples", "rounds"),
-    *("p50_ms", "p90_ms", "p99_ms", "max_ms", "speed_up", "speed_up_low", "speed_up_high", "peak_mib", "reasons"),
+    *("p50_ms", "p90_ms", "p99_ms", "max_ms", "speed_up", "speed_up_low", "speed_up_high", "peak_mib"),
+    *("energy_gross_j", "energy_net_j", "reasons"),
 )
 
 
@@ -30,6 +31,8 @@ def _cells(row: Row, boundary: str | None, latency: Latency | None) -> dict[str,
         "peak_mib": row.memory.peak_mib if row.memory else None,
         **{name: getattr(row, name) for name in ("id", "runtime", "precision", "threads", "batch", "verdict")},
     }
+    if row.energy is not None and boundary == "host_e2e":
+        cells |= {"energy_gross_j": row.energy.gross_j, "energy_net_j": row.energy.net_j}
     if latency is not None:
         tails = {p.quantile: p.value_ms for p in latency.percentiles}
         cells |= {"samples": latency.samples, "rounds": latency.rounds, "max_ms": latency.max_ms}

@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.energy import EnergyPlan, measure_energy
+from bench.energy_meters import Meter, NoMeter, find_meter
 from bench.remote import Remote, WorkerLost
 from bench.rounds import Decide, Measured, Plan, run_rounds
 from bench.steadiness import WarmUpRule
@@ -58,6 +61,9 @@ class Settings:
     """Fresh processes; the worker that is timed is the first."""
     throughput_s: float = 0.0
     """For each point of the sweep; 0 leaves throughput out."""
+    energy: EnergyPlan | None = None
+    find_meter: Callable[[bool], Meter] = lambda gpu: find_meter(gpu=gpu)
+    """For a GPU's rows, or for a processor's."""
     decide: Decide | None = None
     """Decides in place of the rule when enough was measured."""
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -80,6 +86,9 @@ class Entry:
     """The other fresh processes."""
     throughput: list[Mapping[str, float]] | None = None
     throughput_fault: str | None = None
+    energy: Mapping[str, Any] | None = None
+    energy_reason: str | None = None
+    """Why there is none."""
 
 
 @dataclass
@@ -160,6 +169,10 @@ def hold_session(
             for name, remote in remotes.items():
                 progress(f"throughput of {name}")
                 _throughput(session.entries[name], remote, settings)
+            for entrant in entrants if settings.energy else ():
+                if entrant.name in remotes:
+                    progress(f"energy of {entrant.name}")
+                    _energy(entrant, session.entries[entrant.name], remotes[entrant.name], settings)
             for entrant in entrants if settings.cold_starts > 1 else ():
                 progress(f"starting {entrant.name} afresh")
                 _start_afresh(entrant, session.entries[entrant.name], paths, settings)
@@ -242,6 +255,22 @@ def _throughput(entry: Entry, remote: Remote, settings: Settings) -> None:
             entry.throughput = remote.call("throughput", settings.throughput_s, timeout_s=limit)
     except WorkerLost as loss:
         entry.throughput_fault = str(loss)
+
+
+def _energy(entrant: Entrant, entry: Entry, remote: Remote, settings: Settings) -> None:
+    """A pass of its own, like throughput."""
+    if settings.energy is None or entry.faults:
+        return
+    limit = settings.timeouts.answer_s + 2 * settings.energy.busy_s
+    try:
+        meter = settings.find_meter(entrant.job.gpu)
+        try:
+            keep_going = partial(remote.call, "keep_going", timeout_s=limit)
+            entry.energy = measure_energy(meter, settings.energy, partial(_awake, remote), keep_going)
+        finally:
+            meter.close()
+    except (NoMeter, WorkerLost, OSError, ValueError) as reason:
+        entry.energy_reason = str(reason)
 
 
 def _start_afresh(entrant: Entrant, entry: Entry, folder: Path, settings: Settings) -> None:

@@ -30,6 +30,16 @@ def command(
     throughput: Annotated[
         bool, typer.Option("--throughput", help="Images a second over batches and calls in flight, too.")
     ] = False,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Joules an inference, too, where this machine counts them.")
+    ] = False,
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="pytorch or pytorch-cuda; by default the latter if the GPU is measured."),
+    ] = None,
+    cuda_graph: Annotated[
+        bool, typer.Option("--cuda-graph/--no-cuda-graph", help="Launch engines as CUDA graphs.")
+    ] = True,
     csv: Annotated[bool, typer.Option("--csv", help="Write the table as result.csv, too.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the rounds' order.")] = 0,
     as_json: AsJson = False,
@@ -59,6 +69,9 @@ def command(
         deadlines_ms=deadlines,
         seed=seed,
         throughput=throughput,
+        energy=energy,
+        compared_with=reference,
+        graph=cuda_graph,
     )
     narrator = ConsoleNarrator()
     try:

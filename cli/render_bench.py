@@ -33,6 +33,7 @@ def bench(result: Result, path: Path) -> None:
     _boundaries(result)
     _starts(result)
     _throughput(result)
+    _energy(result)
     control = result.control
     if control is not None:
         out.print(f"control: A′ over A {control.median:.3f} \\[{control.low:.3f}, {control.high:.3f}]")
@@ -157,6 +158,22 @@ def _throughput(result: Result) -> None:
             shown.add_row(row.runtime, row.precision, str(point.batch), str(point.in_flight), *rates)
     if shown.row_count:
         out.print(shown)
+
+
+def _energy(result: Result) -> None:
+    """Joules an inference, with what they are of; why there are none, once for each reason."""
+    shown = table("energy", "precision", "J gross", "J net of idle", "W", "W idle", "s", "source")
+    for row in result.rows:
+        if (of := row.energy) is not None:
+            watts = (f"{of.power_w:.1f}", f"{of.idle_w:.1f}", f"{of.seconds:.0f}")
+            shown.add_row(row.runtime, row.precision, f"{of.gross_j:.3g}", f"{of.net_j:.3g}", *watts, of.source)
+    if shown.row_count:
+        out.print(shown)
+    for caveat in dict.fromkeys(row.energy.caveat for row in result.rows if row.energy is not None):
+        out.print(f"energy: {escape(caveat)}")
+    for reason in dict.fromkeys(row.energy_reason for row in result.rows if row.energy is None):
+        if reason is not None and result.protocol.get("energy"):
+            out.print(f"[dim]energy not available:[/] {escape(reason)}", soft_wrap=True)
 
 
 def _deadlines(result: Result) -> list[str]:

@@ -224,6 +224,25 @@ def test_the_table_of_an_unstable_and_of_an_invalid_row(monkeypatch: pytest.Monk
     assert "invalid onnxruntime/fp32/b1/t2: parity fail: 7 mm" in text
 
 
+ENERGY = {"source": "RAPL, 1 package", "gross_j": 2.0, "net_j": 1.5, "inferences": 300, "seconds": 30.0}
+ENERGY |= {"power_w": 20.0, "idle_w": 5.0, "idle_seconds": 10.0, "caveat": "planted caveat"}
+
+
+def test_energy_is_shown_with_its_source_and_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = session(STILL, energy=ENERGY)
+    text = shown(of, monkeypatch, protocol={"threads": 2, "energy": {"busy_s": 30}})
+    assert line(text, "onnxruntime  fp32       2 ").split()[2:7] == ["2", "1.5", "20.0", "5.0", "30"]
+    assert "energy: planted caveat" in text
+    assert "energy not available: --energy measures it" in text  # of the reference
+    told = list(csv.DictReader(io.StringIO(result_csv(result(of)))))
+    assert [(row["energy_gross_j"], row["energy_net_j"]) for row in told] == [("", ""), ("2.0", "1.5")]
+
+
+def test_what_is_invalid_has_no_energy_either() -> None:
+    seen = row(session(STILL, energy=ENERGY, faults=["crashed"]))
+    assert (seen.energy, seen.energy_reason) == (None, "not measured: the row is invalid")
+
+
 def test_an_interrupted_run_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "interrupted" in shown(session(STILL), monkeypatch, complete=False)
 
