@@ -152,10 +152,8 @@ class Subject:
             NotFinite: what came out of the last run is not a number.
         """
         samples: Samples = {HOST_E2E: []}
-        began, unrecorded, runs = time.perf_counter(), 0, self._runs()
-        while unrecorded < UNRECORDED_ITERATIONS or time.perf_counter() - began < UNRECORDED_S:
-            runs[unrecorded % len(runs)]()
-            unrecorded += 1
+        runs = self._runs()
+        settle(runs)
         if isinstance(self._backend, SelfTiming):
             own: list[float] = []
             ask = self._backend.device_ms
@@ -188,12 +186,7 @@ class Subject:
         return list(sweep(partial(closed_loop, self._backend, self._inputs, seconds=seconds), concurrent=concurrent))
 
     def _prepare(self, images: Any) -> None:
-        import numpy as np
-
-        from export.pose import normalise
-
-        singles = [images[index : index + 1] for index in range(len(images))]
-        self._inputs = [np.ascontiguousarray(s if self._backend.takes_pixels else normalise(s)) for s in singles]
+        self._inputs = one_by_one(images, takes_pixels=self._backend.takes_pixels)
 
     def _first_run(self) -> None:
         self._checked(self._backend.run(self._inputs[0]))
@@ -230,6 +223,24 @@ class Subject:
             if collecting:
                 gc.enable()
         return [nanoseconds / 1e6 for nanoseconds in taken]
+
+
+def settle(runs: Sequence[Callable[[], object]]) -> None:
+    """What precedes every timed block: some runs that are not recorded."""
+    began, unrecorded = time.perf_counter(), 0
+    while unrecorded < UNRECORDED_ITERATIONS or time.perf_counter() - began < UNRECORDED_S:
+        runs[unrecorded % len(runs)]()
+        unrecorded += 1
+
+
+def one_by_one(images: Any, *, takes_pixels: bool) -> list[Any]:
+    """(N, S, S, 3) pixels → N inputs of one image each, as a backend takes them."""
+    import numpy as np
+
+    from export.pose import normalise
+
+    singles = [images[index : index + 1] for index in range(len(images))]
+    return [np.ascontiguousarray(single if takes_pixels else normalise(single)) for single in singles]
 
 
 def serve(connection: Connection, job: Job, log: Path, coordinator: int) -> None:

@@ -40,6 +40,11 @@ class OpenVino:
         self._request = self._compiled.create_infer_request()
         self.takes_pixels = self._compiled.input(0).element_type.to_string() == "u8"
 
+    @property
+    def compiled(self) -> Any:
+        """The compiled model, for whoever times it with another tool."""
+        return self._compiled
+
     def run(self, images: NDArray[Any]) -> Joints:
         """See ``Backend``; the result is copied out."""
         joints: Joints = self._request.infer([images], share_inputs=True)[0]
