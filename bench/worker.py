@@ -225,10 +225,10 @@ class Subject:
         return [nanoseconds / 1e6 for nanoseconds in taken]
 
 
-def settle(runs: Sequence[Callable[[], object]]) -> None:
+def settle(runs: Sequence[Callable[[], object]], seconds: float = UNRECORDED_S) -> None:
     """What precedes every timed block: some runs that are not recorded."""
     began, unrecorded = time.perf_counter(), 0
-    while unrecorded < UNRECORDED_ITERATIONS or time.perf_counter() - began < UNRECORDED_S:
+    while unrecorded < UNRECORDED_ITERATIONS or time.perf_counter() - began < seconds:
         runs[unrecorded % len(runs)]()
         unrecorded += 1
 

@@ -43,9 +43,10 @@ class OnnxRuntime:
         """See ``Accountable``."""
         import onnxruntime
 
-        from bench.backends.onnx_placement import convolution_types
+        from bench.backends.onnx_placement import executed_graph
 
-        types = convolution_types(self._model, session_options(self.threads), CPU)
+        executed = executed_graph(self._model, session_options(self.threads), CPU)
+        types = executed.convolutions
         used = "+".join(sorted(types)) or "fp32"
         providers = self._session.get_providers()
         problems = []
@@ -60,6 +61,7 @@ class OnnxRuntime:
             "device": "CPU",
             "precision_used": used,
             "proof": f"optimised graph: {in_words(types)}; providers {providers}",
+            "executed": executed.as_facts(),
             "threads": threads,
             "versions": {"onnxruntime": onnxruntime.__version__},
             "options": {"providers": providers, "inter_op_num_threads": 1, "session.force_spinning_stop": "1"},
