@@ -1,15 +1,19 @@
 """``trtexec``'s exported times against a row of ours. The files here are written by hand, in the published format."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from bench.result import Result, write_result
 from bench.trtexec import compare_trtexec, read_times
+from export.engine import EnginePlan
 from export.errors import BadInput
-from tests.command_line import assert_three_parts, convnextpose_here
+from export.recipe import recipe_of
+from tests.command_line import ROOT, assert_three_parts, convnextpose_here
 from tests.test_bench_result import STILL, B, result, row, session
+from tests.test_recipe import artifact, manifest
 
 ROW = "tensorrt/fp32/b1/t2"
 
@@ -93,3 +97,13 @@ def test_exit_codes(
         assert_three_parts(run, exit_code)
     if exit_code != 2:
         assert json.loads(run.stdout)["kind"] == "trtexec"
+
+
+def test_the_documented_commands_are_those_of_the_recipe() -> None:
+    text = (ROOT / "docs/measuring.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    documented = [shlex.split(line) for line in text.splitlines() if line.startswith("trtexec ")]
+    plan = EnginePlan()
+    (model,) = recipe_of(manifest(artifact("fp16")), plan).models
+    (timing,) = [of for of in model.timings if (of.batch, of.boundary) == (1, "gpu")]
+    wanted = [[word.replace("L-fp16", "S-fp16") for word in timing.trtexec[major]] for major in ("10", "11")]
+    assert documented == wanted
