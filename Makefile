@@ -59,8 +59,8 @@ bench-precisions: $(READY) ## Measure what BF16 and INT8 are worth on this CPU (
 bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the latter is slower
 	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
-bench-selftest: $(READY) ## Check what the harness adds, known delays, and its rules on recorded rounds
-	@$(BIN)/convnextpose bench-selftest
+bench-selftest: $(READY) ## Check the harness: what it adds, known delays, other tools' timers, its rules on recorded rounds
+	@$(BIN)/convnextpose bench-selftest $(ARGS)
 
 clean: ## Remove .venv and build
 	rm -rf $(VENV) build

@@ -1,15 +1,17 @@
-"""Baseline against candidate: two exported folders measured side by side, or two stored results."""
+"""Baseline against candidate: two exported folders measured side by side. ``bench.stored`` compares stored results."""
 
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from bench.candidates import Candidate, find_candidates
-from bench.environment import identity, read_sensors, share_with, steal_share
+from bench.environment import read_sensors, share_with, steal_share
 from bench.exported import TORCH_FORMS, ExportFolder
 from bench.gate import (
     CellSeen,
@@ -24,14 +26,13 @@ from bench.gate import (
     judge_cell,
     judge_time,
     last_look,
-    slowdown_between_runs,
     slowdown_of,
 )
-from bench.result import Result, Row
 from bench.rounds import Measured
-from bench.session import Entrant, Session, Settings, hold_session
+from bench.session import Entrant, Entry, Session, Settings, hold_session
 from bench.statistics import Ratio, drift, log_ratios
 from bench.stopping import FIRST_LOOK, Stop
+from bench.tails import tail_between
 from bench.timed_parity import ParityJudge
 from bench.verdicts import DRIFT, STEAL, THROTTLED
 from export.errors import BadInput
@@ -52,6 +53,8 @@ class Cell:
     control: Ratio | None
     rounds: int
     boundary: str = "host_e2e"
+    notes: tuple[str, ...] = ()
+    p99: Slowdown | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ def compare_folders(
 ) -> Comparison:
     """Measure what both have, each cell in a session of its own: baseline, baseline again, candidate.
 
+    The rule's budget is for the rounds of all cells together.
+
     Raises:
         BadInput: the two are not exports of one network, or have nothing in common.
     """
@@ -90,42 +95,21 @@ def compare_folders(
     if not pairs:
         seen = f"{base.path}: {', '.join(base.precisions)}; {candidate.path}: {', '.join(candidate.precisions)}"
         raise BadInput("the two have no precision in common", seen, "export the same precisions")
-    cells, complete = [], True
+    cells, complete, left_s = [], True, settings.rule.budget_s
     for index, pair in enumerate(pairs):
-        settled = replace(settings, decide=_decide(len(pairs), settings.rule.budget_s, pair[0].device))
+        share_s, began = left_s / (len(pairs) - index), time.monotonic()
+        rule, decide = replace(settings.rule, budget_s=share_s), _decide(len(pairs), share_s, pair[0].device)
+        settled = replace(settings, rule=rule, decide=decide)
         named = f"{pair[0].id} ({index + 1} of {len(pairs)})"
         session = _hold(
             base, candidate, pair, settled, lambda text, share=None, n=named: progress(f"{n}: {text}", share)
         )
+        left_s -= min(share_s, time.monotonic() - began)  # what a cell leaves, the next ones have
         cells.append(_cell_of(pair, session, len(pairs)))
         complete = session.complete
         if not complete:
             break
     return Comparison("paired", judge_all([Judged(c.outcome) for c in cells]), tuple(cells), complete)
-
-
-def compare_results(base: Result, candidate: Result) -> Comparison:
-    """From two stored results: each row's speed-up over its own run's reference.
-
-    Returns:
-        Refused, with the differences named, if they were not taken on one machine with the same software.
-
-    Raises:
-        BadInput: they are not of one model.
-    """
-    if base.model != candidate.model:
-        raise BadInput("the results are not of one model", f"{base.model}, {candidate.model}", "compare one model")
-    differing = differences(base.environment, candidate.environment)
-    if base.fingerprint != candidate.fingerprint:
-        return Comparison("stored", "REFUSED", (), reasons=tuple(differing) or ("the fingerprints differ",))
-    cells = [_stored_cell(row, candidate.row(row.id)) for row in base.rows if not row.is_reference]
-    return Comparison("stored", judge_all([Judged(c.outcome) for c in cells]), tuple(cells))
-
-
-def differences(base: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[str]:
-    """In what two environments differ, as far as the fingerprint goes."""
-    ours, theirs = identity(base), identity(candidate)
-    return [f"{name}: {ours[name]} and {theirs[name]}" for name in ours if ours[name] != theirs[name]]
 
 
 def _require_comparable(base: ExportFolder, candidate: ExportFolder) -> None:
@@ -205,9 +189,43 @@ def _cell_of(pair: tuple[Candidate, Candidate], session: Session, cells: int) ->
         doubts=tuple(_doubts(session, control)),
         sizes=sizes,
         memories_mib=memories,
+        precision=pair[0].precision,
+        executed=executed(*(entry.loaded.facts for n in (BASE, CANDIDATE) if (entry := entries[n]).loaded)),
+        tail=tail_between(measured, BASE, CANDIDATE, confidence_of_a_cell(cells)),
+        starts_ms=_starts_ms(pair, entries),
     )
     judged = judge_cell(seen)
-    return Cell(pair[0].id, judged.outcome, judged.reasons, slowdown, allowed, control, measured.rounds)
+    return Cell(
+        pair[0].id,
+        judged.outcome,
+        judged.reasons,
+        slowdown,
+        allowed,
+        control,
+        measured.rounds,
+        notes=judged.notes,
+        p99=seen.tail.slowdown if seen.tail else None,
+    )
+
+
+def executed(*facts: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """What both execute, if both can tell."""
+    known = [of["executed"] for of in facts if of.get("executed")]
+    return (known[0], known[1]) if len(known) == 2 else None
+
+
+def _starts_ms(pair: tuple[Candidate, Candidate], entries: Mapping[str, Entry]) -> dict[str, tuple[float, float]]:
+    """Building the engine, loading (with what the runtime compiles then), and all until the first result."""
+    starts: dict[str, tuple[float, float]] = {}
+    built = [s for of in pair if of.artifact and (s := of.artifact.details.get("build_seconds")) is not None]
+    if len(built) == 2:
+        starts["building the engine"] = (built[0] * 1e3, built[1] * 1e3)
+    loaded = [[of for n in names if (of := entries[n].loaded)] for names in ((BASE, CONTROL), (CANDIDATE,))]
+    if all(loaded):
+        load = [median(of.load_s * 1e3 for of in side) for side in loaded]
+        cold = [median((of.import_s + of.load_s) * 1e3 + of.first_ms for of in side) for side in loaded]
+        starts |= {"loading": (load[0], load[1]), "the cold start": (cold[0], cold[1])}
+    return starts
 
 
 def _doubts(session: Session, control: Ratio | None) -> list[str]:
@@ -229,38 +247,3 @@ def _doubts(session: Session, control: Ratio | None) -> list[str]:
     if not share_with(measured.sensors, "throttled") <= THROTTLED:
         doubts.append("throttled")
     return doubts
-
-
-def _stored_cell(base: Row, candidate: Row | None) -> Cell:
-    allowed = allowed_slowdown("CPU" if base.facts.get("device", "CPU") == "CPU" else "GPU", None, stored=True)
-    if candidate is None:
-        return Cell(base.id, "INCONCLUSIVE", ("the candidate's result has no such row",), None, allowed, None, 0)
-    doubts = [
-        f"{name} is {row.verdict}: {'; '.join(row.reasons)}"
-        for name, row in (("the baseline", base), ("the candidate", candidate))
-        if row.speed_up is None and not (row is candidate and row.verdict == "invalid")
-    ]
-    slowdown = None
-    if base.speed_up is not None and candidate.speed_up is not None:
-        slowdown = slowdown_between_runs(_ratio(base), _ratio(candidate))
-    sizes, memories = (base.artifact_bytes, candidate.artifact_bytes), (_peak(base), _peak(candidate))
-    seen = CellSeen(
-        slowdown,
-        allowed,
-        faults=tuple(candidate.reasons) if candidate.verdict == "invalid" else (),
-        doubts=tuple(doubts),
-        sizes=(sizes[0], sizes[1]) if sizes[0] is not None and sizes[1] is not None else None,
-        memories_mib=(memories[0], memories[1]) if memories[0] is not None and memories[1] is not None else None,
-    )
-    judged = judge_cell(seen)
-    rounds = candidate.speed_up.rounds if candidate.speed_up else 0
-    return Cell(base.id, judged.outcome, judged.reasons, slowdown, allowed, None, rounds)
-
-
-def _ratio(row: Row) -> Ratio:
-    assert row.speed_up is not None
-    return Ratio(row.speed_up.median, row.speed_up.low, row.speed_up.high, row.speed_up.rounds)
-
-
-def _peak(row: Row) -> float | None:
-    return row.memory.peak_mib if row.memory else None

@@ -4,9 +4,9 @@ A candidate fails if it is slower beyond doubt by more than is allowed, and pass
 between is inconclusive, and is measured longer. Ratios here are candidate over baseline: above 1 is slower.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from bench.statistics import CONFIDENCE, Ratio
 from bench.stopping import FIRST_LOOK
@@ -21,6 +21,10 @@ STORED_FACTOR = 2.0
 MAX_EXTENSIONS = 3
 SIZE_ALLOWED = 0.02
 MEMORY_ALLOWED = 0.05
+TAIL_ALLOWED = 0.10
+"""Of p99. A tail that is not known well enough never holds back a candidate; it is said."""
+START_ALLOWED = 0.25
+"""Of building and starting, which are seen once or a few times, so that they warn only."""
 
 SEVERITY: tuple[Outcome, ...] = ("FAIL", "REFUSED", "INCONCLUSIVE", "PASS", "IMPROVED")
 """Worst first: what a comparison of several cells comes to."""
@@ -36,6 +40,14 @@ class Slowdown:
 
 
 @dataclass(frozen=True)
+class Tail:
+    """p99, candidate over baseline; without figures ``reason`` says why."""
+
+    slowdown: Slowdown | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class CellSeen:
     """What is known of one cell, a backend × precision."""
 
@@ -48,6 +60,13 @@ class CellSeen:
     sizes: tuple[int, int] | None = None
     """Bytes of baseline and candidate."""
     memories_mib: tuple[float, float] | None = None
+    precision: str = "fp32"
+    """Which the row says; a convolution in another one has fallen back."""
+    executed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+    """``nodes``, and ``convolutions`` by precision, of the graphs that really run."""
+    tail: Tail | None = None
+    starts_ms: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Building, loading, cold start: by name."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +75,8 @@ class Judged:
 
     outcome: Outcome
     reasons: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
+    """What is worth knowing and decides nothing."""
 
 
 def slowdown_of(speed_up: Ratio) -> Slowdown:
@@ -100,16 +121,23 @@ def judge_time(slowdown: Slowdown, allowed: float) -> Outcome:
 
 
 def judge_cell(seen: CellSeen) -> Judged:
-    """The outcome of one cell: what must not be wrong first, then time."""
-    hard = [*seen.faults, *_grown(seen)]
+    """The outcome of one cell: what must not be wrong first, then time, then the tail."""
+    hard, notes = [*seen.faults, *_grown(seen), *_fallen_back(seen)], _slower_starts(seen)
     if hard:
-        return Judged("FAIL", tuple(hard))
+        return Judged("FAIL", tuple(hard), notes)
     if seen.doubts or seen.slowdown is None:
-        return Judged("INCONCLUSIVE", seen.doubts or ("too few rounds for an interval",))
+        return Judged("INCONCLUSIVE", seen.doubts or ("too few rounds for an interval",), notes)
     outcome, of = judge_time(seen.slowdown, seen.allowed), seen.slowdown
-    interval = f"{of.median:.3f} [{of.low:.3f}, {of.high:.3f}] times the baseline's time"
     limits = {"IMPROVED": f"below {1 - seen.allowed:.3f}", "FAIL": f"above {1 + seen.allowed:.3f}"}
-    return Judged(outcome, (f"{interval}; {limits.get(outcome, f'allowed {1 + seen.allowed:.3f}')}",))
+    reason = f"{_interval(of)} times the baseline's time; {limits.get(outcome, f'allowed {1 + seen.allowed:.3f}')}"
+    if seen.tail is None or seen.tail.slowdown is None:
+        return Judged(outcome, (reason,), notes + ((seen.tail.reason,) if seen.tail is not None else ()))
+    tail, limit = f"{_interval(seen.tail.slowdown)} times the baseline's p99", f"{1 + TAIL_ALLOWED:.3f}"
+    if judge_time(seen.tail.slowdown, TAIL_ALLOWED) == "FAIL":
+        reasons = (reason,) if outcome == "FAIL" else ()
+        return Judged("FAIL", (*reasons, f"{tail}; above {limit}"), notes)
+    known = "allowed" if seen.tail.slowdown.high < 1 + TAIL_ALLOWED else "not known to be below"
+    return Judged(outcome, (reason,), (*notes, f"{tail}; {known} {limit}"))
 
 
 def judge_all(cells: Sequence[Judged]) -> Outcome:
@@ -137,3 +165,32 @@ def _grown(seen: CellSeen) -> list[str]:
         if pair is not None and not pair[1] <= (1 + allowed) * pair[0]:
             reasons.append(f"{what} grew by {pair[1] / pair[0] - 1:.1%}, allowed {allowed:.0%}")
     return reasons
+
+
+def _fallen_back(seen: CellSeen) -> list[str]:
+    """Counts of what is executed are exact: one more is a difference of the graphs, not noise."""
+    if seen.executed is None:
+        return []
+    reasons, (base, candidate) = [], seen.executed
+    if not candidate["nodes"] <= base["nodes"]:
+        reasons.append(f"{candidate['nodes']} nodes are executed, the baseline's are {base['nodes']}")
+    away = [_away(of["convolutions"], seen.precision) for of in seen.executed]
+    if not away[1] <= away[0]:
+        reasons.append(f"{away[1]} convolutions are not in {seen.precision}, the baseline's are {away[0]}")
+    return reasons
+
+
+def _away(convolutions: Mapping[str, int], precision: str) -> int:
+    return sum(count for used, count in convolutions.items() if used != precision)
+
+
+def _slower_starts(seen: CellSeen) -> tuple[str, ...]:
+    return tuple(
+        f"{name} took {candidate / base - 1:.0%} longer ({base:.0f} ms, {candidate:.0f} ms): a warning only"
+        for name, (base, candidate) in seen.starts_ms.items()
+        if not candidate <= (1 + START_ALLOWED) * base
+    )
+
+
+def _interval(of: Slowdown) -> str:
+    return f"{of.median:.3f} [{of.low:.3f}, {of.high:.3f}]"

@@ -1,19 +1,21 @@
-"""Is the harness itself to be believed? What it adds, whether it reads a known delay, and what its rules see."""
+"""Is the harness itself to be believed? What it adds, whether it reads a known delay, what its rules see, and whether
+other tools' timers agree with it (``bench.agreement_checks``)."""
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from bench.backends.protocol import Joints
+from bench.machine import machine
 from bench.remote import Remote
-from bench.replay import read_trace, replay
+from bench.replay import Replayed, read_trace, replay
 from bench.stopping import StopRule
 from bench.worker import HOST_E2E, Job
 from export.progress import Progress, silent
@@ -28,6 +30,9 @@ PATIENT = StopRule(budget_s=float("inf"), quantile=0.5)
 TIMEOUT_S = 120.0
 
 
+Outcome = Literal["pass", "fail", "inconclusive", "not run"]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One check: what was read, what was wanted."""
@@ -35,7 +40,19 @@ class Finding:
     check: str
     read: str
     wanted: str
-    passed: bool
+    outcome: Outcome
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """The same for programs."""
+
+
+def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Plain data."""
+    return {
+        "schema_version": "1.0",
+        "kind": "selftest",
+        "machine": machine(),
+        "findings": [asdict(finding) for finding in findings],
+    }
 
 
 class BusyWait:
@@ -69,17 +86,40 @@ def selftest(progress: Progress = silent) -> Iterator[Finding]:
             progress(f"a delay of {delay_ms:g} ms")
             read = _measure(delay_ms, Path(folder))
             if delay_ms == DELAYS_MS[0]:
-                added = read["overhead_ns"]
-                yield Finding("added to a call", f"{added:.0f} ns", f"≤ {OVERHEAD_NS:g} ns", added <= OVERHEAD_NS)
-            off = read["latency_ms"] / delay_ms - 1
-            passed = abs(off) <= DELAY_TOLERANCE
-            yield Finding(f"delay of {delay_ms:g} ms", f"{read['latency_ms']:.4f} ms ({off:+.2%})", "±1%", passed)
+                yield judge_overhead(read["overhead_ns"])
+            yield judge_delay(delay_ms, read["latency_ms"])
     progress("replaying")
     trace = read_trace()
     slow, equal = (replay(trace, slowdown, trials=TRIALS, rule=PATIENT) for slowdown in (0.02, 0.0))
-    seen = f"{slow.detected} of {TRIALS}, median {median(slow.rounds):.0f} rounds"
-    yield Finding("2 % slower, replayed", seen, f"≥ {DETECTED} detected", slow.detected >= DETECTED)
-    yield Finding("equal, replayed", f"{equal.detected} of {TRIALS}", f"≤ {FLAGGED} flagged", equal.detected <= FLAGGED)
+    yield judge_replay("2 % slower, replayed", slow, f"≥ {DETECTED} detected", slow.detected >= DETECTED)
+    yield judge_replay("equal, replayed", equal, f"≤ {FLAGGED} flagged", equal.detected <= FLAGGED)
+
+
+def judge_overhead(added_ns: float) -> Finding:
+    """What timing adds to a call."""
+    outcome = _outcome(added_ns <= OVERHEAD_NS)
+    figures = {"added_ns": added_ns}
+    return Finding("added to a call", f"{added_ns:.0f} ns", f"≤ {OVERHEAD_NS:g} ns", outcome, figures)
+
+
+def judge_delay(delay_ms: float, read_ms: float) -> Finding:
+    """A known delay against what was read."""
+    off = read_ms / delay_ms - 1
+    shown, wanted = f"{read_ms:.4f} ms ({off:+.2%})", f"±{DELAY_TOLERANCE:.0%}"
+    figures = {"delay_ms": delay_ms, "read_ms": read_ms}
+    return Finding(f"delay of {delay_ms:g} ms", shown, wanted, _outcome(abs(off) <= DELAY_TOLERANCE), figures)
+
+
+def judge_replay(check: str, seen: Replayed, wanted: str, passed: bool) -> Finding:
+    """How often a difference was seen in what is recorded."""
+    rounds = median(seen.rounds)
+    read = f"{seen.detected} of {seen.trials}, median {rounds:.0f} rounds"
+    figures = {"detected": seen.detected, "trials": seen.trials, "median_rounds": rounds}
+    return Finding(check, read, wanted, _outcome(passed), figures)
+
+
+def _outcome(passed: bool) -> Outcome:
+    return "pass" if passed else "fail"
 
 
 def _measure(delay_ms: float, folder: Path) -> Mapping[str, float]:

@@ -162,11 +162,8 @@ class Subject:
             NotFinite: what came out of the last run is not a number.
         """
         samples: Samples = {HOST_E2E: []}
-        began, unrecorded, runs = time.perf_counter(), 0, self._runs()
-        settling_s = GPU_UNRECORDED_S if self._job.gpu else UNRECORDED_S
-        while unrecorded < UNRECORDED_ITERATIONS or time.perf_counter() - began < settling_s:
-            runs[unrecorded % len(runs)]()
-            unrecorded += 1
+        runs = self._runs()
+        settle(runs, seconds=GPU_UNRECORDED_S if self._job.gpu else UNRECORDED_S)
         if isinstance(self._backend, SelfTiming):
             own: list[float] = []
             ask = self._backend.device_ms
@@ -210,12 +207,7 @@ class Subject:
         return list(sweep(measure, concurrent=concurrent, largest=largest))
 
     def _prepare(self, images: Any) -> None:
-        import numpy as np
-
-        from export.pose import normalise
-
-        singles = [images[index : index + 1] for index in range(len(images))]
-        self._inputs = [np.ascontiguousarray(s if self._backend.takes_pixels else normalise(s)) for s in singles]
+        self._inputs = one_by_one(images, takes_pixels=self._backend.takes_pixels)
         if isinstance(self._backend, Pinning):
             self._inputs = [self._backend.pinned(images) for images in self._inputs]
 
@@ -254,6 +246,24 @@ class Subject:
             if collecting:
                 gc.enable()
         return [nanoseconds / 1e6 for nanoseconds in taken]
+
+
+def settle(runs: Sequence[Callable[[], object]], seconds: float = UNRECORDED_S) -> None:
+    """What precedes every timed block: some runs that are not recorded."""
+    began, unrecorded = time.perf_counter(), 0
+    while unrecorded < UNRECORDED_ITERATIONS or time.perf_counter() - began < seconds:
+        runs[unrecorded % len(runs)]()
+        unrecorded += 1
+
+
+def one_by_one(images: Any, *, takes_pixels: bool) -> list[Any]:
+    """(N, S, S, 3) pixels → N inputs of one image each, as a backend takes them."""
+    import numpy as np
+
+    from export.pose import normalise
+
+    singles = [images[index : index + 1] for index in range(len(images))]
+    return [np.ascontiguousarray(single if takes_pixels else normalise(single)) for single in singles]
 
 
 def serve(connection: Connection, job: Job, log: Path, coordinator: int) -> None:

@@ -20,7 +20,7 @@ def command(
         str | None, typer.Option(metavar="fp32,int8", help="Precisions, separated by commas; by default all in common.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="By default all cores.")] = None,
-    budget: Annotated[float, typer.Option(min=1, metavar="S", help="Seconds for each backend and precision.")] = 300,
+    budget: Annotated[float, typer.Option(min=1, metavar="S", help="Seconds for the rounds of all together.")] = 240,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Where the comparison is written.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -32,12 +32,13 @@ def command(
     import json
 
     from bench.benchmark import QUICK_MODE
-    from bench.compare import compare_folders, compare_results
+    from bench.compare import compare_folders
     from bench.exported import read_export
     from bench.machine import usable_cores
     from bench.result import read_result
     from bench.session import Settings
     from bench.stopping import StopRule
+    from bench.stored import compare_results
     from cli import render_compare
     from cli.bench import names
     from cli.console import ConsoleNarrator

@@ -11,6 +11,7 @@ from cli import (
     bench_selftest,
     claims,
     compare,
+    compare_trtexec,
     demo,
     doctor,
     engine,
@@ -40,6 +41,7 @@ app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.command("compare")(compare.command)
+app.command("compare-trtexec")(compare_trtexec.command)
 app.command("bench-selftest")(bench_selftest.command)
 app.command("bench-graph")(bench_graph.command)
 app.command("bench-precisions")(bench_precisions.command)

@@ -26,6 +26,8 @@ def comparison(found: Comparison) -> None:
         out.print(shown)
     for cell in found.cells:
         out.print(f"{cell.outcome} {cell.id}: {escape('; '.join(cell.reasons))}", soft_wrap=True)
+        for note in cell.notes:
+            out.print(f"  {escape(note)}", soft_wrap=True)
     out.print(f"[{STYLE[found.outcome]}]{found.outcome}[/]")
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from bench import gate
-from bench.compare import BASE, CANDIDATE, CONTROL, _decide, compare_results
+from bench.compare import BASE, CANDIDATE, CONTROL, _decide
 from bench.gate import CellSeen, Judged, Slowdown
 from bench.result import write_result
 from bench.rounds import Plan, run_rounds
 from bench.statistics import Ratio
 from bench.stopping import StopRule
+from bench.stored import compare_results
 from export.errors import BadInput
 from tests.bench_subjects import FakeClock, Scripted
 from tests.command_line import ROOT, assert_three_parts, convnextpose

@@ -1,6 +1,20 @@
 """Proof in words."""
 
 from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Executed:
+    """The graph that a runtime really executes: its nodes, and its convolutions by precision."""
+
+    nodes: int
+    convolutions: Counter[str]
+
+    def as_facts(self) -> dict[str, Any]:
+        """As ``bench.backends.protocol.Accountable`` has it."""
+        return {"nodes": self.nodes, "convolutions": dict(self.convolutions)}
 
 
 def in_words(counts: Counter[str]) -> str:

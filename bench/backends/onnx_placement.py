@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.backends.counts import Executed
+
 TYPES = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
 
 INTEGER_CONVOLUTIONS = ("QLinearConv", "ConvInteger")
 
 
-def convolution_types(model: Path, options: Any, providers: Sequence[Any]) -> Counter[str]:
-    """How many convolutions run in which precision, from the graph that the session really executes.
+def executed_graph(model: Path, options: Any, providers: Sequence[Any]) -> Executed:
+    """How many nodes there are, and how many convolutions run in which precision, in what the session executes.
 
     The optimised graph is written out and read. Where a processor has no kernel for a type, ONNX Runtime casts to
     one that it has, and where an explicitly quantised convolution does not fuse, it computes in float32.
@@ -41,4 +43,11 @@ def convolution_types(model: Path, options: Any, providers: Sequence[Any]) -> Co
             counts["int8"] += 1
         elif node.op_type in ("Conv", "FusedConv"):
             counts[TYPES.get(types.get(node.input[1], ""), "fp32")] += 1
-    return counts
+    return Executed(len(graph.node), counts)
+
+
+def quantises(model: Path) -> bool:
+    """Whether the file says which values are rounded to int8, whatever a runtime then computes in."""
+    import onnx
+
+    return any(node.op_type == "QuantizeLinear" for node in onnx.load(model).graph.node)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.backends.counts import in_words
 from bench.backends.cuda import Cuda
 from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
-from bench.backends.onnx_placement import convolution_types
+from bench.backends.onnx_placement import executed_graph
 from bench.backends.onnx_runtime import session_options
 from bench.backends.protocol import Joints
 from bench.gpu import device_name
@@ -112,9 +112,11 @@ class OnnxRuntimeGpu:
         providers, used = self._session.get_providers(), self._session.get_provider_options().get(self._provider, {})
         problems = [] if providers[0] == self._provider else [f"the session's providers are {providers}"]
         problems += fallen_back(self._session, self._provider)
-        types, proof = None, "the types that TensorRT chose cannot be read back: parity is what is proven of them"
+        executed, types = None, None
+        proof = "the types that TensorRT chose cannot be read back: parity is what is proven of them"
         if self._provider != TENSORRT:
-            types = convolution_types(self._model, session_options(self.threads), [(self._provider, self._options)])
+            executed = executed_graph(self._model, session_options(self.threads), [(self._provider, self._options)])
+            types = executed.convolutions
             proof = f"optimised graph: {in_words(types)}"
             if self.precision not in types:
                 problems.append(f"not run in {self.precision}: {in_words(types)}")
@@ -122,6 +124,7 @@ class OnnxRuntimeGpu:
         return {
             "device": device_name() or "no NVIDIA GPU",
             "precision_used": None if types is None else "+".join(sorted(types)),
+            "executed": None if executed is None else executed.as_facts(),
             "proof": f"{proof}; providers {providers}, nodes: {placed_in_words(placement(self._session))}",
             "threads": self._session.get_session_options().intra_op_num_threads,
             "versions": {"onnxruntime": onnxruntime.__version__},

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.backends.counts import in_words
+from bench.backends.counts import Executed, in_words
 from bench.backends.protocol import Joints
 from bench.machine import usable_cores
 from export.runners import precision_hint
@@ -16,6 +16,10 @@ COMPUTES = {"fp32": "f32", "fp16": "f32", "int8": "i8", "bf16": "bf16"}
 """Precision → what OpenVINO must report of the convolutions."""
 
 NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+
+
+ENDS = ("Input", "Output", "Const")
+"""Nodes of the runtime model in which nothing is computed."""
 
 
 class OpenVino:
@@ -39,6 +43,11 @@ class OpenVino:
         self._compiled: Any = core.compile_model(model, "CPU", options)
         self._request = self._compiled.create_infer_request()
         self.takes_pixels = self._compiled.input(0).element_type.to_string() == "u8"
+
+    @property
+    def compiled(self) -> Any:
+        """The compiled model, for whoever times it with another tool."""
+        return self._compiled
 
     def run(self, images: NDArray[Any]) -> Joints:
         """See ``Backend``; the result is copied out."""
@@ -66,7 +75,8 @@ class OpenVino:
         """See ``Accountable``."""
         import openvino
 
-        types = self._convolution_types()
+        executed = self._executed()
+        types = executed.convolutions
         devices, threads = (self._compiled.get_property(n) for n in ("EXECUTION_DEVICES", "INFERENCE_NUM_THREADS"))
         problems = []
         if list(devices) != ["CPU"]:
@@ -80,6 +90,7 @@ class OpenVino:
             "device": ", ".join(devices),
             "precision_used": "+".join(sorted(types)),
             "proof": f"runtime model: {in_words(types)}",
+            "executed": executed.as_facts(),
             "threads": threads,
             "versions": {"openvino": openvino.__version__},
             "options": {
@@ -90,21 +101,24 @@ class OpenVino:
             "problems": problems,
         }
 
-    def _convolution_types(self) -> Counter[str]:
-        """Of the graph that is executed, as the plug-in reports it."""
+    def _executed(self) -> Executed:
+        """The graph that is executed, as the plug-in reports it."""
         counts: Counter[str] = Counter()
+        nodes = 0
         for node in self._compiled.get_runtime_model().get_ordered_ops():
             about = node.get_rt_info()
-            if about["layerType"].astype(str) == "Convolution":
+            layer = about["layerType"].astype(str)
+            nodes += layer not in ENDS
+            if layer == "Convolution":
                 kind = about["runtimePrecision"].astype(str)
                 counts[NAMES.get(kind, kind)] += 1
-        return counts
+        return Executed(nodes, counts)
 
     def describe(self) -> str:
         """See ``Backend``."""
         import openvino
 
-        types = in_words(self._convolution_types())
+        types = in_words(self._executed().convolutions)
         return f"openvino {openvino.__version__.split('-')[0]}, CPU, threads: {self.threads}; convolutions: {types}"
 
     def close(self) -> None:

@@ -36,7 +36,8 @@ class Accountable(Protocol):
     def facts(self) -> dict[str, Any]:
         """Plain data, read back from the runtime, not from what was asked of it.
 
-        ``device``; ``precision_used`` with ``proof`` in words; ``threads``; ``versions``; ``options``; and
+        ``device``; ``precision_used`` with ``proof`` in words; ``executed``, if it can tell: how many ``nodes``, and
+        ``convolutions`` by precision; ``threads``; ``versions``; ``options``; and
         ``problems``: why figures would not be those of what was asked for (another device, another precision, a
         recompilation). Any problem makes the row invalid.
         """
