@@ -446,7 +446,12 @@ def test_a_bound_run_is_a_graph_too(world: World, tmp_path: Path) -> None:
 def test_facts_of_an_engine(world: World, tmp_path: Path) -> None:
     facts = opened(world, tmp_path, graph=True).facts()
     assert facts["problems"] == []
-    assert (facts["device"], facts["precision_used"]) == (f"{ADA.name} (8.9)", "fp32")
+    assert (facts["device"], facts["precision_used"]) == (f"{ADA.name} (8.9)", None)  # the inspector told nothing
+    assert facts["proof"].endswith("the strongly typed network had: CONVOLUTION: 65 FLOAT")
+    tensors = [{"Name": "t", "DataType": "Float"}]
+    world.inspected = json.dumps({"Layers": [{"Name": "stem", "LayerType": "conv", "Inputs": tensors}]})
+    facts = opened(world, tmp_path, graph=True).facts()
+    assert (facts["precision_used"], facts["proof"]) == ("fp32", "the engine's inspector: conv: 1 fp32")
     assert (facts["options"]["cuda_graph"], facts["options"]["tf32"]) == (True, False)
     assert ("cold" in facts["options"].get("runtime_cache", "")) == (world.backend == TENSORRT_RTX)
     write_engine(tmp_path / "e", world.backend, tf32=True)

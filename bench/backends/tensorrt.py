@@ -1,7 +1,7 @@
 """Engines of TensorRT and TensorRT-RTX on an NVIDIA GPU."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -167,9 +167,11 @@ class TensorRTEngine:
             raise BadInput(f"a batch of {len(images)} is outside the engine's profile", f"{low[0]} to {high[0]}", do)
 
     def facts(self) -> dict[str, Any]:
-        """See ``Accountable``. A strongly typed network keeps its types, which the builder's record counts."""
-        record, types = self._record, self._record.layer_types.get("CONVOLUTION", {})
-        counted = ", ".join(f"{count} convolutions give {name}" for name, count in sorted(types.items()))
+        """See ``Accountable``. Types are the inspector's; without its word there is only the network's promise."""
+        record, told = self._record, self.layers.told
+        kinds = self.layers.types if told else {"CONVOLUTION": record.layer_types.get("CONVOLUTION", {})}
+        counted = "; ".join(f"{kind}: {_counted(types)}" for kind, types in kinds.items())
+        by = "the engine's inspector" if told else "the inspector tells no types; the strongly typed network had"
         options: dict[str, Any] = {"cuda_graph": self.graph, "tf32": record.tf32, "boundaries": BOUNDARIES}
         if self._backend == TENSORRT_RTX:
             options["dynamic_shapes_kernel_specialization_strategy"] = "EAGER"
@@ -177,8 +179,8 @@ class TensorRTEngine:
         engine = {"path": self._path.name, "sha256": record.engine_sha256, "size_bytes": record.size_bytes}
         return {
             "device": f"{self._gpu.name} ({self._gpu.compute_capability})",
-            "precision_used": self.precision,
-            "proof": f"strongly typed network, as its builder recorded: {counted or 'no convolution'}",
+            "precision_used": self.precision if told else None,
+            "proof": f"{by}: {counted}",
             "threads": None,
             "versions": {runtime_name(self._backend): self._version},
             "options": options,
@@ -194,6 +196,11 @@ class TensorRTEngine:
     def close(self) -> None:
         """See ``Backend``."""
         self._replay = self._context = self._engine = self._exchange = None
+
+
+def _counted(types: Mapping[str, int]) -> str:
+    """``65 fp16, 3 fp32``."""
+    return ", ".join(f"{count} {name}" for name, count in sorted(types.items())) or "none"
 
 
 def load_library(backend: Backend) -> TensorRT:
