@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bench.candidates import Candidate
 from bench.environment import share_with, steal_share
+from bench.profile_record import NO_PROFILE
 from bench.result import (
     ColdStart,
     Energy,
@@ -103,6 +104,8 @@ def row_of(
         throughput_reason=None
         if entry.throughput
         else entry.throughput_fault or "--throughput or --publish measures it",
+        profile=None,
+        profile_reason=NO_PROFILE,
         energy=Energy.model_validate(entry.energy) if entry.energy and verdict.timing else None,
         energy_reason=_no_energy(entry, verdict),
         facts=finite_or_none(facts),

@@ -16,6 +16,8 @@ from bench.energy_meters import NoMeter, find_meter
 from bench.environment import environment_record, fingerprint, read_sensors
 from bench.exported import ExportFolder
 from bench.gpu_runtimes import is_gpu
+from bench.profile_record import NO_PROFILE
+from bench.profiling import Profiles, take_profiles, with_profile
 from bench.remote import QUIESCE_METHOD
 from bench.result import SAMPLES, NotRunRow, Result, SamplesFile, write_result
 from bench.session import Entrant, Session, Settings, hold_session
@@ -44,14 +46,15 @@ class Mode:
     nocopy: bool
     cold_starts: int
     throughput_s: float
+    profile: bool
 
 
 GPU_ROW_S = 8.0
 """What each row on the GPU adds to the time for rounds: 20 visits of 0.1 s to settle and 0.15 s at two boundaries."""
 
-QUICK_MODE = Mode("quick", QUICK, StopRule(budget_s=45, quantile=0.9), WarmUpRule(cap_s=6), False, 1, 0.0)
+QUICK_MODE = Mode("quick", QUICK, StopRule(budget_s=45, quantile=0.9), WarmUpRule(cap_s=6), False, 1, 0.0, False)
 """S with four backends in 90 s on two cores: 45 s of rounds, the rest is loading and warming up."""
-PUBLISH_MODE = Mode("publish", PUBLISH, StopRule(budget_s=600, quantile=0.99), WarmUpRule(), True, 5, 5.0)
+PUBLISH_MODE = Mode("publish", PUBLISH, StopRule(budget_s=600, quantile=0.99), WarmUpRule(), True, 5, 5.0, True)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Asked:
     deadlines_ms: tuple[float, ...] = DEADLINES_MS
     seed: int = 0
     throughput: bool = False
+    profile: bool = False
     energy: bool = False
     compared_with: str | None = None
     """The reference; None: as ``bench.candidates.choose_reference`` says."""
@@ -104,7 +108,18 @@ def benchmark(exported: ExportFolder, asked: Asked, out: Path, progress: Progres
             sensors=read_sensors,
             progress=progress,
         )
-    return _write(exported, candidates, not_run, asked, settings, session, out)
+        profiles = None
+        if asked.profile or asked.mode.profile:
+            timed = [candidate.id for candidate in candidates if _timed(session, candidate.id)]
+            profiles = Profiles(interrupted=True)
+            if session.complete:
+                profiles = take_profiles(entrants, timed, settings, progress)
+    return _write(exported, candidates, not_run, asked, settings, session, profiles, out)
+
+
+def _timed(session: Session, name: str) -> bool:
+    """Whether its figures stand."""
+    return not session.entries[name].faults and bool(session.measured.visits[name])
 
 
 def entrants_of(
@@ -164,6 +179,7 @@ def _write(
     asked: Asked,
     settings: Settings,
     session: Session,
+    profiles: Profiles | None,
     out: Path,
 ) -> Result:
     first, measured = candidates[0].id, session.measured
@@ -175,7 +191,8 @@ def _write(
             reason = entry.not_possible
             impossible.append(NotRunRow(runtime=candidate.runtime, precision=candidate.precision, reason=reason))
         else:
-            rows.append(row_of(candidate, entry, session, first, control, asked.deadlines_ms))
+            row = row_of(candidate, entry, session, first, control, asked.deadlines_ms)
+            rows.append(with_profile(row, profiles, exported.architecture))
     arrays, record = sample_arrays(measured, rows), environment_record()
     samples = None
     if arrays:
@@ -187,7 +204,7 @@ def _write(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=exported.manifest.model,
         weights=exported.manifest.weights.origin,
-        complete=session.complete,
+        complete=session.complete and not (profiles and profiles.interrupted),
         mode=asked.mode.name,
         protocol={
             "topology": "one process for each backend; all but one stopped",
@@ -213,6 +230,8 @@ def _write(
         harness_overhead_ns=max(overheads, default=None),
         rows=rows,
         not_run=[*impossible, *not_run],
+        peaks=profiles.peaks if profiles else [],
+        peaks_reason=profiles.peaks_reason if profiles else NO_PROFILE,
         samples=samples,
     )
     write_result(out, result)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from bench.backends.protocol import Backend
+from export.architecture import Architecture
 from export.artifacts import sha256_file
 from export.engine import BACKENDS, beside, read_record
 from export.engine import Backend as EngineBackend
@@ -39,6 +41,13 @@ class ExportFolder:
     def volume(self) -> Volume:
         """What turns the model's bins into pixels and mm."""
         return Volume.of(self.manifest.architecture)
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The network."""
+        plain = self.manifest.architecture.model_dump(exclude={"heatmap_size"})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+        return Architecture(**fields)
 
     @cached_property
     def joint_set(self) -> JointSet:

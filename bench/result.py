@@ -8,18 +8,16 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from bench.profile_record import PeakRecord, ProfileRecord
+from bench.record import Record as _Record
 from export.artifacts import sha256_file, write_text
 from export.errors import BadInput
 
 SCHEMA_VERSION = "1.0"
 RESULT, SAMPLES = "result.json", "samples.npz"
 JSON_SCHEMA = Path(__file__).with_name("result.schema.json")
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class RatioRecord(_Record):
@@ -151,6 +149,8 @@ class Row(_Record):
     memory: Memory | None
     throughput: list[ThroughputPoint] | None
     throughput_reason: str | None
+    profile: ProfileRecord | None
+    profile_reason: str | None
     energy: Energy | None
     energy_reason: str | None
     facts: dict[str, Any]
@@ -195,6 +195,9 @@ class Result(_Record):
     harness_overhead_ns: float | None
     rows: list[Row]
     not_run: list[NotRunRow]
+    peaks: list[PeakRecord]
+    """What the parts of profiles are measured by."""
+    peaks_reason: str | None
     samples: SamplesFile | None
 
     def row(self, identity: str) -> Row | None:

@@ -17,7 +17,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.backends.protocol import Accountable, Backend, Bindable, Concurrent, Limited, Pinning, SelfTiming
+from bench.backends.protocol import (
+    Accountable,
+    Backend,
+    Bindable,
+    Concurrent,
+    Limited,
+    Pinning,
+    SelfTiming,
+)
+from bench.layer_times import Profile, take_profile
 from bench.steadiness import State, WarmUpRule, Window, state
 from export.errors import NotPossible
 
@@ -89,11 +98,8 @@ class Subject:
 
     def load(self) -> Loaded:
         """Import, load, run once; then ask the backend what it is."""
-        import importlib
-
         started = time.perf_counter()
-        for module in self._job.modules:
-            importlib.import_module(module)
+        self._import()
         imported = time.perf_counter()
         import numpy as np
 
@@ -205,6 +211,27 @@ class Subject:
         largest = self._backend.largest_batch if isinstance(self._backend, Limited) else None
         measure = partial(closed_loop, self._backend, self._inputs, seconds=seconds)
         return list(sweep(measure, concurrent=concurrent, largest=largest))
+
+    def profile(self, warm_up: int, runs: int) -> Profile:
+        """See ``bench.layer_times``; in place of ``load``, in a worker that does nothing else."""
+        self._import()
+        import numpy as np
+
+        self._backend = self._job.open()
+        self._prepare(np.load(self._job.inputs))
+        return take_profile(self._backend, self._inputs, self._timed, warm_up, runs)
+
+    def peaks(self, threads: int) -> list[dict[str, Any]]:
+        """See ``bench.peak``."""
+        from bench.peak import measure_peaks
+
+        return measure_peaks(threads)
+
+    def _import(self) -> None:
+        import importlib
+
+        for module in self._job.modules:
+            importlib.import_module(module)
 
     def _prepare(self, images: Any) -> None:
         self._inputs = one_by_one(images, takes_pixels=self._backend.takes_pixels)

@@ -30,6 +30,9 @@ def command(
     throughput: Annotated[
         bool, typer.Option("--throughput", help="Images a second over batches and calls in flight, too.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Where the time goes, by the network's parts, too.")
+    ] = False,
     energy: Annotated[
         bool, typer.Option("--energy", help="Joules an inference, too, where this machine counts them.")
     ] = False,
@@ -69,6 +72,7 @@ def command(
         deadlines_ms=deadlines,
         seed=seed,
         throughput=throughput,
+        profile=profile,
         energy=energy,
         compared_with=reference,
         graph=cuda_graph,

@@ -7,6 +7,7 @@ from statistics import median
 from rich.markup import escape
 
 from bench.result import Latency, Result, Row
+from cli import render_profile
 from cli.console import out, table
 
 VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}
@@ -34,6 +35,7 @@ def bench(result: Result, path: Path) -> None:
     _starts(result)
     _throughput(result)
     _energy(result)
+    render_profile.profile(result)
     control = result.control
     if control is not None:
         out.print(f"control: A′ over A {control.median:.3f} \\[{control.low:.3f}, {control.high:.3f}]")

@@ -9,7 +9,7 @@ released definition says, in the order in which an image passes through:
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
@@ -123,6 +123,24 @@ class Architecture:
                 yield Layer("upsample", f"{name}.upsample", outputs, outputs, size)
             inputs = outputs
         yield Layer("conv", "head.final_layer", inputs, self.volume_channels, size)
+
+    def deployed_layers(self) -> Iterator[Layer]:
+        """The layers of the deploy graph (``export/deploy.py``) in the order of the data, the same in every precision.
+
+        All norms but the backbone's last are folded away. If the last head layer doubles the map, the last convolution
+        works on the small map, and its logits are what is doubled.
+        """
+        deferred = self.upsamplings == HEAD_LAYERS
+        for layer in self.layers():
+            if layer.kind == "norm" and layer.name != "backbone.norm":
+                continue
+            if deferred and layer.name == f"head.deconv_layers_{HEAD_LAYERS}.upsample":
+                continue
+            if deferred and layer.name == "head.final_layer":
+                yield replace(layer, size=layer.size // 2)
+                yield Layer("upsample", "head.logit_upsample", layer.outputs, layer.outputs, layer.size)
+            else:
+                yield layer
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name → shape of every tensor in a state dict of this network."""

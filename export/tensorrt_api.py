@@ -97,6 +97,12 @@ class OnnxParser(Protocol):
     def get_error(self, index: int, /) -> ParserError: ...
 
 
+class IProfiler(Protocol):
+    """What a listener to the times of layers is derived from; called for each layer after each run."""
+
+    def report_layer_time(self, layer_name: str, ms: float, /) -> None: ...
+
+
 class IOptimizationProfile(Protocol):
     """The shapes that an engine takes."""
 
@@ -157,6 +163,8 @@ class IRuntimeConfig(Protocol):
 
 class IExecutionContext(Protocol):
     """An engine with the memory that one run at a time needs."""
+
+    profiler: IProfiler
 
     def set_input_shape(self, name: str, shape: tuple[int, ...], /) -> bool: ...
     def get_tensor_shape(self, name: str, /) -> Sequence[int]: ...
@@ -269,6 +277,7 @@ MakeParser = Callable[[INetworkDefinition, ILogger], OnnxParser]
 MakeRuntime = Callable[[ILogger], Runtime]
 LoggerClass = type[ILogger]
 MonitorClass = type[IProgressMonitor]
+ProfilerClass = type[IProfiler]
 
 
 class TensorRT(Protocol):
@@ -283,6 +292,7 @@ class TensorRT(Protocol):
     Runtime: MakeRuntime
     ILogger: LoggerClass
     IProgressMonitor: MonitorClass
+    IProfiler: ProfilerClass
     BuilderFlag: BuilderFlag
     HardwareCompatibilityLevel: HardwareCompatibilityLevel
     LayerInformationFormat: LayerInformationFormat

@@ -19,9 +19,12 @@ from tests.command_line import assert_three_parts, convnextpose
 def measured(demo_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench") / "XS-atto"
     shutil.copytree(demo_export, folder)
-    run = convnextpose(*("bench", folder, "--budget", "3", "--threads", "1", "--precision", "fp32"), cwd=folder.parent)
+    run = convnextpose(
+        *("bench", folder, "--budget", "3", "--threads", "1", "--precision", "fp32", "--profile"), cwd=folder.parent
+    )
     assert run.returncode == 0, run.stderr
     assert "onnxruntime" in run.stdout
+    assert "Where the time goes" in run.stdout
     return folder
 
 
@@ -38,6 +41,17 @@ def test_every_row_is_proven_and_judged(measured: Path) -> None:
     assert result.samples is not None
     with np.load(measured / "bench" / result.samples.path) as samples:
         assert len(samples["pytorch/fp32/b1/t1|host_e2e|round"]) == result.rows[0].latency["host_e2e"].samples
+
+
+def test_every_row_has_a_profile_beside_its_latency(measured: Path) -> None:
+    result = read_result(measured / "bench/result.json")
+    assert {peak.precision for peak in result.peaks} >= {"fp32", "int8"}
+    for row in result.rows:
+        assert row.profile is not None, row.profile_reason
+        assert row.profile.unprofiled_p50_ms == row.latency["host_e2e"].p50_ms
+        assert (row.profile.remark, row.profile.peak_precision) == (None, "fp32")
+        assert sum(part.macs for part in row.profile.parts) > 8e8
+        assert all(part.peak_share is not None for part in row.profile.parts if part.macs)
 
 
 def with_moved(measured: Path, place: Path, names: tuple[str, ...]) -> Path:

@@ -134,6 +134,8 @@ def result(of: Session, **changes: object) -> Result:
         "harness_overhead_ns": 100.0,
         "rows": [row(of, A), row(of)],
         "not_run": [{"runtime": "tensorrt", "precision": None, "reason": "no NVIDIA driver"}],
+        "peaks": [],
+        "peaks_reason": "--profile or --publish takes it",
         "samples": None,
     }
     return Result.model_validate({**about, **how, **where, **rest, **changes})

@@ -19,16 +19,19 @@ from numpy.typing import NDArray
 
 from bench.backends import tensorrt as runner
 from bench.backends.engine_file import check_engine, require_gpu, require_version
+from bench.backends.protocol import LayerTime
 from bench.backends.tensorrt import TensorRTEngine, first_gpu
+from bench.backends.tensorrt_profile import read_origins
 from bench.exported import open_backend, read_export
 from bench.gpu import Gpu
+from bench.parts import attribute
 from export import engine as building
 from export.artifacts import sha256_file, write_image
 from export.engine import BACKENDS, TENSORRT, TENSORRT_RTX, Backend, EnginePlan, EngineRecord, Profile, build_engine
 from export.engine_worker import inspect, make_logger
 from export.errors import BadInput, CheckFailed, NotPossible
 from export.manifest import Artifact, NotRun, write_manifest
-from export.tensorrt_api import ICudaEngine, IExecutionContext, IRuntimeConfig, Runtime
+from export.tensorrt_api import ICudaEngine, IExecutionContext, IProfiler, IRuntimeConfig, Runtime
 from tests.command_line import assert_three_parts, convnextpose
 from tests.host_cuda import Host
 from tests.tensorrt_members import RTX, read_list
@@ -227,8 +230,15 @@ class FakeConfig:
     dynamic_shapes_kernel_specialization_strategy: Any = None
 
 
+class FakeProfiler:
+    def report_layer_time(self, layer_name: str, ms: float, /) -> None:
+        raise AssertionError("a listener is derived from this one")
+
+
 class FakeContext:
     """Joint (i, j) of an image is its mean, plus 3·i + j."""
+
+    profiler: Any = None
 
     def __init__(self, world: "World") -> None:
         self.world = world
@@ -258,6 +268,8 @@ class FakeContext:
             images = at(self.addresses["image"], self.shape)
             joints = at(self.addresses["joints"], (self.shape[0], *JOINTS))
             joints[: self.world.writes] = expected(images)[: self.world.writes]
+        for layer, ms in self.world.layer_times.items() if self.profiler is not None else ():
+            self.profiler.report_layer_time(layer, ms)
         return self.world.launches
 
 
@@ -333,12 +345,14 @@ class World:
         self.loads = self.has_room = self.takes_addresses = self.launches = True
         self.writes = 4
         self.inspected = ""
+        self.layer_times: dict[str, float] = {}
         self.calls: list[str] = []
         self.logger: Any = None
         self.module = FakeModule(
             __version__="1.7.1.116",
             Runtime=self.make_runtime,
             ILogger=FakeLogger,
+            IProfiler=FakeProfiler,
             DataType=types.SimpleNamespace(FLOAT=FLOAT),
             LayerInformationFormat=types.SimpleNamespace(JSON="json"),
             TensorIOMode=types.SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT),
@@ -386,7 +400,9 @@ def test_the_stand_in_has_only_members_that_exist() -> None:
     engine: ICudaEngine = FakeEngine(world)
     context: IExecutionContext = FakeContext(world)
     config: IRuntimeConfig = FakeConfig()
+    profiler: IProfiler = FakeProfiler()
     names = {"Runtime": runtime, "ICudaEngine": engine, "IExecutionContext": context, "IRuntimeConfig": config}
+    names["IProfiler"] = profiler
     for version, classes in read_list().items():
         for name, stand_in in names.items():
             only_rtx = {"create_runtime_config"} if name == "ICudaEngine" and version != RTX else set()
@@ -475,6 +491,34 @@ def test_rtx_compiles_for_the_shapes_that_are_measured(world: World, tmp_path: P
     strategy = world.config.dynamic_shapes_kernel_specialization_strategy
     assert strategy == ("eager" if world.backend == TENSORRT_RTX else None)
     assert world.config.cuda_graph_strategy is None
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_layers_are_timed_one_by_one(world: World, tmp_path: Path, graph: bool) -> None:
+    stem, fused = "backbone.downsample_layers.0.0/Conv + entry.0/Mul", "__myl_Mul_myl0_1"
+    made_of = "[ONNX Layer: decode/Softmax]\x1e[ONNX Layer: decode/Mul]"
+    world.inspected = json.dumps({"Layers": [{"Name": stem}, {"Name": fused, "Metadata": made_of}]})
+    engine = opened(world, tmp_path, graph=graph)
+    engine.run(images(1))
+    world.calls.clear()
+    world.config.cuda_graph_strategy = None
+    profiler = engine.profiler()
+    world.layer_times = {stem: 99.0, fused: 99.0}
+    profiler.run(images(1))  # warms up
+    profiler.start()
+    for ms in (2.0, 4.0):
+        world.layer_times = {stem: ms, fused: ms / 2}
+        profiler.run(images(1))
+    assert not {"capture", "replay"} & {*world.calls}
+    assert world.config.cuda_graph_strategy is None
+    layers = profiler.layers()
+    assert layers == [LayerTime(stem, 3.0), LayerTime(fused, 1.5, "decode/Softmax, decode/Mul")]
+    assert attribute([(layer.name, layer.origin) for layer in layers]) == ["stem", "decode"]
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", '{"Layers": ["stem"]}', '{"Layers": [{"Name": "stem"}]}'])
+def test_an_engine_without_details_tells_no_origins(text: str) -> None:
+    assert read_origins(text) == {}
 
 
 def test_an_engine_that_computes_in_another_type_is_not_run(world: World, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.command_line import ROOT
 from tests.tensorrt_members import LIST, RTX, Members, api_classes, members_of, read_list
 
 VERSIONS = read_list()
-SPEAKING_TENSORRT = ("export/engine_worker.py", "bench/backends/tensorrt.py")
+SPEAKING_TENSORRT = ("export/engine_worker.py", "bench/backends/tensorrt.py", "bench/backends/tensorrt_profile.py")
 
 
 def declared(api: ModuleType = tensorrt_api) -> list[tuple[str, range | None]]:

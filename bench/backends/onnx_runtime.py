@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bench.backends.counts import in_words
-from bench.backends.protocol import Joints
+from bench.backends.protocol import Joints, Profiler
 from bench.machine import usable_cores
 
 CPU = ["CPUExecutionProvider"]
@@ -67,6 +67,12 @@ class OnnxRuntime:
             "options": {"providers": providers, "inter_op_num_threads": 1, "session.force_spinning_stop": "1"},
             "problems": problems,
         }
+
+    def profiler(self) -> Profiler:
+        """See ``Profilable``: a second session, with the same options."""
+        from bench.backends.onnx_profile import OnnxRuntimeProfiler
+
+        return OnnxRuntimeProfiler(self._model, session_options(self.threads), CPU)
 
     def describe(self) -> str:
         """See ``Backend``."""

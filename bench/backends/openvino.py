@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bench.backends.counts import Executed, in_words
-from bench.backends.protocol import Joints
+from bench.backends.protocol import Joints, Profiler
 from bench.machine import usable_cores
 from export.runners import precision_hint
 
@@ -34,13 +34,14 @@ class OpenVino:
         self.threads = threads or usable_cores()
         core = openvino.Core()
         capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        options = {
+        self._model = model
+        self._options = {
             "INFERENCE_PRECISION_HINT": precision_hint(capabilities, half=precision == "bf16"),
             "INFERENCE_NUM_THREADS": self.threads,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
         }
-        self._compiled: Any = core.compile_model(model, "CPU", options)
+        self._compiled: Any = core.compile_model(model, "CPU", self._options)
         self._request = self._compiled.create_infer_request()
         self.takes_pixels = self._compiled.input(0).element_type.to_string() == "u8"
 
@@ -100,6 +101,15 @@ class OpenVino:
             },
             "problems": problems,
         }
+
+    def profiler(self) -> Profiler:
+        """See ``Profilable``: compiled once more, with counters."""
+        import openvino
+
+        from bench.backends.openvino_profile import OpenVinoProfiler
+
+        options = self._options | {"PERF_COUNT": True}
+        return OpenVinoProfiler(openvino.Core().compile_model(self._model, "CPU", options))
 
     def _executed(self) -> Executed:
         """The graph that is executed, as the plug-in reports it."""

@@ -1,6 +1,7 @@
 """What every runtime looks like from outside."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -79,3 +80,42 @@ class Concurrent(Protocol):
     """A backend that several threads may run at once."""
 
     concurrent: bool
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """What one layer of a runtime took: the mean over runs."""
+
+    name: str
+    """As the runtime calls it."""
+    ms: float
+    origin: str = ""
+    """Which nodes or modules of the network it was made from, where the runtime or its graph tells."""
+
+
+class Profiler(Protocol):
+    """A model that tells what each of its layers takes. That slows it down: nothing else is timed on it."""
+
+    source: str
+    """Whose clocks, in words."""
+
+    def run(self, images: NDArray[Any]) -> object:
+        """One batch, as ``Backend.run`` has it."""
+
+    def start(self) -> None:
+        """Forget the runs until now, which warmed it up; called once."""
+
+    def layers(self) -> list[LayerTime]:
+        """In the order in which they ran, means over the runs since ``start``; it cannot be run afterwards."""
+
+
+@runtime_checkable
+class Profilable(Protocol):
+    """A backend that can say where the time goes within the network."""
+
+    def profiler(self) -> Profiler:
+        """The same model, loaded again or changed so that it tells.
+
+        Raises:
+            NotPossible: it does not tell.
+        """

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.backends.protocol import Joints
+from bench.backends.protocol import Joints, Profiler
 from bench.machine import usable_cores
 
 
@@ -51,6 +51,12 @@ class PyTorchReference:
             "options": {"inference_mode": True},
             "problems": problems,
         }
+
+    def profiler(self) -> Profiler:
+        """See ``Profilable``: the network itself, with clocks in it from now on."""
+        from bench.backends.torch_profile import TorchProfiler
+
+        return TorchProfiler(self._network, self.run)
 
     def describe(self) -> str:
         """See ``Backend``."""

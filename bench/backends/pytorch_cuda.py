@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.backends.cuda import Cuda
 from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
-from bench.backends.protocol import Joints
+from bench.backends.protocol import Joints, Profiler
 from bench.backends.pytorch import PyTorchReference
 from bench.gpu import device_name
 
@@ -79,6 +79,12 @@ class TorchCuda(PyTorchReference):
             "options": options | {"cuda_graph": False, "boundaries": BOUNDARIES},
             "problems": problems,
         }
+
+    def profiler(self) -> Profiler:
+        """See ``Profilable``. No GPU has run it yet."""
+        from bench.backends.torch_profile import TorchProfiler
+
+        return TorchProfiler(self._network, self.run, self._cuda.wait)
 
     def describe(self) -> str:
         """See ``Backend``."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.backends.cuda import Cuda
 from bench.backends.engine_file import REBUILD, check_engine, require_gpu, require_version, runtime_name
 from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
-from bench.backends.protocol import Joints
+from bench.backends.protocol import Joints, Profiler
 from bench.gpu import Gpu, gpus
 from export.engine import TENSORRT_RTX, Backend, EngineRecord
 from export.engine_layers import inspect_engine, require_kept
@@ -187,6 +187,19 @@ class TensorRTEngine:
             "engine": engine | {"onnx_sha256": record.onnx_sha256, "profile": list(record.profile.max)},
             "problems": ["the engine was built with TF32"] if record.tf32 else [],
         }
+
+    def profiler(self) -> Profiler:
+        """See ``Profilable``: a new context, whose kernels are launched one by one. No GPU has run it yet."""
+        from bench.backends.tensorrt_profile import EngineProfiler, make_listener, origins
+
+        assert self._engine is not None
+        trt = load_library(self._backend)
+        self.graph, self._replay, self._shape, self._context = False, None, None, None
+        self._context = self._new_context(trt, self._engine)
+        self._allocate()
+        totals_ms: dict[str, float] = {}
+        self._context.profiler = make_listener(trt, totals_ms)
+        return EngineProfiler(self.run, totals_ms, origins(trt, self._engine))
 
     def describe(self) -> str:
         """See ``Backend``."""

@@ -5,8 +5,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.backends.protocol import Joints
+from bench.backends.protocol import Joints, Profiler
 from bench.backends.pytorch import PyTorchReference
+from export.errors import NotPossible
 
 
 class TorchChannelsLast(PyTorchReference):
@@ -45,6 +46,15 @@ class TorchCompiled(TorchChannelsLast):
 
         super().__init__(weights, threads)
         self._network = torch.compile(self._network)
+
+    def profiler(self) -> Profiler:
+        """See ``Profilable``.
+
+        Raises:
+            NotPossible: always.
+        """
+        what = "torch.compile tells no time by module"
+        raise NotPossible(what, "its kernels are made of operators of several modules", "profile another runtime")
 
     def facts(self) -> dict[str, Any]:
         """See ``Accountable``; more than one compiled graph means a break, or a compilation while measuring."""
