@@ -44,7 +44,8 @@ def require_usable(calibration: ImageSet) -> None:
     distinct = len({image.tobytes() for image in images})
     if distinct < NEEDED_IMAGES:
         raise BadInput(f"calibration needs {NEEDED_IMAGES} distinct images", f"{distinct} in {calibration.source}", do)
-    flat = sum(not float(image.std()) >= FLAT_BELOW for image in images)
+    # Over places, channel by channel: one colour all over is flat, however far its channels lie apart.
+    flat = sum(not float(image.std(axis=(0, 1)).max()) >= FLAT_BELOW for image in images)
     if flat > FLAT_SHARE * len(images):
         seen = f"{flat} of {len(images)} in {calibration.source} are flat (spread below {FLAT_BELOW:g} of 255)"
         raise BadInput("calibration images show nothing", seen, do)

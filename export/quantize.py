@@ -19,66 +19,34 @@ from onnx import numpy_helper
 from export.errors import CheckFailed
 from export.fake_quant import quantised_weights
 from export.int8_plan import Int8Plan
+from export.int8_proof import DEQUANTISES, NODE_SUFFIX, QUANTISES, prove_int8
 from export.network import ConvNeXtPose
 from export.onnx_graph import OnnxRecord, check_onnx, load_checked, write_onnx
 from export.typed import OPSETS, prove_types
-
-NODE_SUFFIX = "/Conv"
-"""A convolution's node is called after its module."""
 
 
 def export_int8(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], plan: Int8Plan) -> OnnxRecord:
     """Write the FP16 graph ``network`` with the plan's convolutions in int8, and check the file.
 
-    The file is checked twice: as an FP16 graph, whose weights must be the network's, and as what it ends as.
+    The file is checked twice: as an FP16 graph, whose weights must be the network's, and then as that graph with the
+    plan in it.
 
     Raises:
         CheckFailed: it is not what was meant.
     """
     write_onnx(network, path, metadata, OPSETS["int8"])
     record = check_onnx(path, network, "fp16")
-    model = onnx.load(path)
+    half, model = onnx.load(path), onnx.load(path)
     insert_int8(model, plan)
     onnx.save(model, path)
     model = load_checked(path)
-    prove_int8(model, plan)
+    prove_int8(model, half, plan)
     return replace(
         record,
         nodes=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         initializer_bytes=sum(numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer),
         types=prove_types(model, "int8"),
     )
-
-
-def prove_int8(model: onnx.ModelProto, plan: Int8Plan) -> None:
-    """See that exactly the plan's convolutions are fed by int8, symmetric, with finite positive scales.
-
-    Raises:
-        CheckFailed: one is not, or another one is.
-    """
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    made = {node.output[0]: node for node in model.graph.node}
-    quantised = set()
-    for node in model.graph.node:
-        if node.op_type == "Conv":
-            sources = [made.get(name) for name in node.input[:2]]
-            both = [source is not None and source.op_type == "DequantizeLinear" for source in sources]
-            _require(both[0] == both[1], f"{node.name} has only one of input and weights in int8", str(both))
-            if all(both):
-                quantised.add(node.name.removesuffix(NODE_SUFFIX))
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            scale, zero = arrays[node.input[1]], arrays[node.input[2]]
-            sound = bool(np.isfinite(scale).all() and (scale > 0).all())
-            _require(sound, f"{node.name} has a scale that is not positive", str(scale))
-            symmetric = zero.dtype == np.int8 and not zero.any()
-            _require(symmetric, f"{node.name} is not symmetric int8", f"{zero.dtype} {zero}")
-    planned = {conv.name for conv in plan.quantised}
-    _require(quantised == planned, "other convolutions are in int8 than planned", ", ".join(quantised ^ planned))
-
-
-def _require(good: bool, what: str, seen: str) -> None:
-    if not good:
-        raise CheckFailed(f"the exported ONNX file is wrong: {what}", seen, "this is a defect; report it")
 
 
 def insert_int8(model: onnx.ModelProto, plan: Int8Plan) -> None:
@@ -112,30 +80,30 @@ def _quantise(
     graph: onnx.GraphProto, node: onnx.NodeProto, weights: NDArray[Any], scale: float, dtype: np.dtype[Any]
 ) -> list[onnx.NodeProto]:
     """Rewire ``node``; returns the nodes that must stand before it."""
-    stem, source, weight = node.name.removesuffix(NODE_SUFFIX), node.input[0], node.input[1]
+    stem, source = node.name.removesuffix(NODE_SUFFIX), node.input[0]  # layers may share weights, not names
     values, scales = quantised_weights(weights.astype(np.float32))
     zeros = f"{stem}.zero_points"
     constants = {
         f"{stem}.input_scale": np.array(scale, dtype),
         f"{stem}.input_zero_point": np.array(0, np.int8),
-        f"{weight}.int8": values,
-        f"{weight}.scales": scales.astype(dtype),
+        f"{stem}.weight.int8": values,
+        f"{stem}.weight.scales": scales.astype(dtype),
         zeros: np.zeros(len(scales), np.int8),
     }
     graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
     pair = [f"{stem}.input_scale", f"{stem}.input_zero_point"]
     made = [
-        onnx.helper.make_node("QuantizeLinear", [source, *pair], [f"{stem}.input_int8"], f"{stem}/QuantizeLinear"),
+        onnx.helper.make_node(QUANTISES, [source, *pair], [f"{stem}.input_int8"], f"{stem}/QuantizeLinear"),
         onnx.helper.make_node(
-            "DequantizeLinear", [f"{stem}.input_int8", *pair], [f"{stem}.input"], f"{stem}/DequantizeLinear"
+            DEQUANTISES, [f"{stem}.input_int8", *pair], [f"{stem}.input"], f"{stem}/DequantizeLinear"
         ),
         onnx.helper.make_node(
-            "DequantizeLinear",
-            [f"{weight}.int8", f"{weight}.scales", zeros],
-            [f"{weight}.dequantized"],
+            DEQUANTISES,
+            [f"{stem}.weight.int8", f"{stem}.weight.scales", zeros],
+            [f"{stem}.weight.dequantized"],
             f"{stem}/DequantizeLinear_weight",
             axis=0,
         ),
     ]
-    node.input[0], node.input[1] = f"{stem}.input", f"{weight}.dequantized"
+    node.input[0], node.input[1] = f"{stem}.input", f"{stem}.weight.dequantized"
     return made

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 
+from export import quantize
 from export.artifacts import write_json
 from export.calibration import NEEDED_IMAGES, drawn_calibration, folder_calibration
 from export.deploy import deploy
@@ -25,6 +26,7 @@ from export.errors import BadInput, CheckFailed
 from export.fake_quant import dequantised, quantised_weights, simulate, stored_scale
 from export.image_set import ImageSet
 from export.int8_plan import Int8Plan, place, read_plan
+from export.int8_proof import prove_int8
 from export.int8_search import mean_drift, search_plan
 from export.network import ConvNeXtPose, build_network
 from export.onnx_graph import write_onnx
@@ -33,7 +35,7 @@ from export.parity_images import parity_images, require_disjoint
 from export.pipeline import require_int8
 from export.pose import Volume, normalise
 from export.precision import in_precision
-from export.quantize import export_int8, insert_int8, prove_int8
+from export.quantize import export_int8, insert_int8
 from export.reference import run_reference
 from export.runners import OnnxRuntime, run_batches
 from export.scales import LARGEST, Seen, activation_scales
@@ -98,7 +100,7 @@ def test_too_few_repeated_flat_or_missing_images_are_refused(tmp_path: Path) -> 
     flat = tmp_path / "flat"
     flat.mkdir()
     for level in range(40):
-        write_rgb(flat / f"{level}.png", np.full((64, 64, 3), level, np.uint8))
+        write_rgb(flat / f"{level}.png", np.full((64, 64, 3), (level, 200, 2 * level), np.uint8))  # in colour, too
     with pytest.raises(BadInput, match="flat"):
         folder_calibration(flat, 64)
     (tmp_path / "empty").mkdir()
@@ -296,6 +298,9 @@ def test_the_written_file_is_proven(tmp_path: Path, plan: Int8Plan) -> None:
         assert record.nodes["DequantizeLinear"] == 2 * len(plan.quantised)
 
 
+ENDS = ("scale", "zero_point")
+
+
 def in_float(model: onnx.ModelProto) -> None:
     conv = next(n for n in model.graph.node if n.op_type == "Conv" and n.input[0].endswith(".input"))
     conv.input[0] = next(
@@ -311,31 +316,72 @@ def with_array(suffix: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> C
     return plant
 
 
+def with_another_scale(model: onnx.ModelProto) -> None:
+    """One scale where values are rounded, another where they are read."""
+    node = next(n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0].endswith("input_int8"))
+    tensor = next(t for t in model.graph.initializer if t.name == node.input[1])
+    model.graph.initializer.append(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), "another"))
+    node.input[1] = "another"
+
+
+def with_quantised_output(model: onnx.ModelProto) -> None:
+    """The logits pass through int8."""
+    final = next(n for n in model.graph.node if n.name == "head.final_layer/Conv")
+    (output,) = final.output
+    constants = [next(t.name for t in model.graph.initializer if t.name.endswith(f".input_{e}")) for e in ENDS]
+    for node in model.graph.node:
+        node.input[:] = ["through" if name == output else name for name in node.input]
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("QuantizeLinear", [output, *constants], ["rounded"], "extra/Q"),
+            onnx.helper.make_node("DequantizeLinear", ["rounded", *constants], ["through"], "extra/DQ"),
+        ]
+    )
+
+
 @pytest.mark.parametrize(
     ("plant", "said"),
     [
-        (in_float, "only one of input and weights"),
-        (with_array(".input_scale", lambda a: -a), "not positive"),
-        (with_array(".input_scale", lambda a: a * np.nan), "not positive"),
-        (with_array(".scales", lambda a: a * 0), "not positive"),
+        (in_float, "does not have both its input and its weights in int8"),
+        (with_array(".input_scale", lambda a: -a), "has not the plan's scale"),
+        (with_array(".input_scale", lambda a: a * np.nan), "has not the plan's scale"),
+        (with_array(".input_scale", lambda a: a * 40), "has not the plan's scale"),
+        (with_array(".weight.scales", lambda a: a * 3), "other scales"),
+        (with_array(".weight.scales", lambda a: a[0]), "other scales"),
+        (with_array(".weight.int8", np.zeros_like), "are not the network's, rounded"),
+        (with_array(".weight.int8", lambda a: a[::-1].copy()), "are not the network's, rounded"),
         (with_array(".input_zero_point", lambda a: a + 3), "not symmetric"),
         (with_array(".input_zero_point", lambda a: a.astype(np.uint8)), "not symmetric"),
+        (with_array("head.final_layer.weight", lambda a: a * 1.01), "constants are not the FP16 graph's"),
+        (with_another_scale, "DequantizeLinear of .* has not the plan's scale"),
+        (with_quantised_output, "is not the FP16 graph's|quantises elsewhere"),
+        (lambda model: setattr(model.metadata_props.add(), "key", "another"), "metadata are not the FP16 graph's"),
     ],
 )
 def test_planted_defects_are_seen(
-    written: Path, plan: Int8Plan, plant: Callable[[onnx.ModelProto], None], said: str
+    written: Path, plain: Path, plan: Int8Plan, plant: Callable[[onnx.ModelProto], None], said: str
 ) -> None:
-    model = onnx.load(written)
-    prove_int8(model, plan)
+    model, half = onnx.load(written), onnx.load(plain)
+    prove_int8(model, half, plan)
     plant(model)
     with pytest.raises(CheckFailed, match=said):
-        prove_int8(model, plan)
+        prove_int8(model, half, plan)
 
 
-def test_other_convolutions_than_planned_are_seen(written: Path, plan: Int8Plan) -> None:
+def test_other_convolutions_than_planned_are_seen(written: Path, plain: Path, plan: Int8Plan) -> None:
     fewer = plan.keeping([plan.quantised[0].name], "a test")
     with pytest.raises(CheckFailed, match=plan.quantised[0].name):
-        prove_int8(onnx.load(written), fewer)
+        prove_int8(onnx.load(written), onnx.load(plain), fewer)
+
+
+def test_a_file_is_proven_before_it_is_kept(tmp_path: Path, plan: Int8Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def insert_wrongly(model: onnx.ModelProto, plan: Int8Plan) -> None:
+        insert_int8(model, plan)
+        with_array(".weight.int8", np.zeros_like)(model)
+
+    monkeypatch.setattr(quantize, "insert_int8", insert_wrongly)
+    with pytest.raises(CheckFailed, match="are not the network's, rounded"):
+        export_int8(in_precision(build_network(TINY, alive_weights()), "int8"), tmp_path / "int8.onnx", {}, plan)
 
 
 def test_a_plan_that_quantises_nothing_makes_no_int8_file(tmp_path: Path, plan: Int8Plan) -> None:
