@@ -11,7 +11,6 @@ from bench.exported import (
     COMPILED,
     ENGINES,
     GPU_RUNTIMES,
-    NO_BF16,
     ONNX_RUNTIME,
     OPENVINO,
     ORT_CUDA,
@@ -26,6 +25,7 @@ from bench.gpu_runtimes import is_gpu, no_engine, no_gpu_runtime
 from bench.result import NotRunRow
 from bench.worker import Job
 from export.errors import BadInput, NotPossible
+from export.interface import NO_BF16
 from export.manifest import Artifact
 
 QUICK = (PYTORCH, ONNX_RUNTIME, OPENVINO, *GPU_RUNTIMES)

@@ -5,7 +5,7 @@ from bench.evaluation import Contender
 from bench.exported import PYTORCH, ExportFolder, open_backend
 from export.errors import BadInput
 from export.interface import precision_of
-from export.runners import RUNNERS
+from export.runners import judges
 
 
 def open_contenders(exported: ExportFolder, editions: str | None, *, reference: bool) -> list[Contender]:
@@ -23,7 +23,7 @@ def open_contenders(exported: ExportFolder, editions: str | None, *, reference: 
         contenders.append(Contender(open_backend(exported, PYTORCH, "fp32"), None, is_reference=True))
     for edition in asked:
         artifact = exported.onnx(edition)
-        for load in RUNNERS[precision_of(edition)]:
+        for load in judges(precision_of(edition))[0]:
             runner = load(exported.path / artifact.path)
             contenders.append(Contender(Judge(runner, runner.name, edition), artifact.sha256))
     if not contenders:

@@ -11,11 +11,12 @@ from export.artifacts import sha256_file
 from export.engine import BACKENDS, beside, read_record
 from export.engine import Backend as EngineBackend
 from export.errors import BadInput, NotPossible
-from export.interface import edition_of, precision_of
+from export.interface import NO_BF16, edition_of, precision_of
 from export.joint_sets import JointSet, joint_set
 from export.manifest import Artifact, Manifest, read_manifest
 from export.model_steps import WEIGHTS
 from export.pose import Volume
+from export.saturation import SATURATES, openvino_saturates
 from export.steps import WHOLE
 
 ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
@@ -27,7 +28,6 @@ ENGINES = {backend.module.replace("_", "-"): backend for backend in BACKENDS.val
 
 RUNTIMES = (ONNX_RUNTIME, OPENVINO, *TORCH_FORMS, ORT_CUDA, ORT_TENSORRT, *ENGINES)
 GPU_RUNTIMES = (PYTORCH_CUDA, ORT_CUDA, ORT_TENSORRT, *ENGINES)
-NO_BF16 = "its CPU provider has no BF16 convolution"
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,9 @@ def open_backend(
         if runtime == OPENVINO:
             from bench.backends.openvino import OpenVino
 
+            if precision == "int8" and openvino_saturates():
+                do = "choose --runtime onnxruntime, or a processor with VNNI"
+                raise NotPossible("OpenVINO cannot run INT8 exactly here", SATURATES, do)
             return OpenVino(path, precision, threads)
         if runtime in (ORT_CUDA, ORT_TENSORRT):
             from bench.backends.onnx_runtime_gpu import OnnxRuntimeGpu

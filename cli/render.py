@@ -143,6 +143,8 @@ def parity(manifest: Manifest) -> None:
             f"{result['images']['source']}, batches {', '.join(map(str, result['batches']))}, "
             f"run by {escape(runtimes)}"
         )
+        for missing in result["not_run"]:
+            out.print(f"{result['precision']}: not run by {missing['runner']}: {escape(missing['reason'])}")
         if result["budget"]["mean_mm"] is None and result["budget"]["max_mm"] is None:
             out.print(f"[yellow]{result['precision']}: no limit in mm:[/] {escape(result['budget']['reason'])}")
     for ranges in manifest.ranges:

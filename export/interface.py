@@ -12,6 +12,9 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 HALVES = ("fp16", "bf16")
 """Precisions of half the size, whose range and rounding are measured before anything is written."""
 
+NO_BF16 = "its CPU provider has no BF16 convolution"
+"""Why ONNX Runtime runs no BF16 file on a processor."""
+
 PIXELS = "-pixels"
 """What the name of an edition ends in that takes pixels and normalises them itself: ``fp32-pixels``."""
 

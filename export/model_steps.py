@@ -220,7 +220,7 @@ def parity_step(
         from export.onnx_graph import read_metadata
         from export.parity import Parity, judge, worst_of
         from export.pose import Volume, normalise
-        from export.runners import RUNNERS, run_batches
+        from export.runners import judges, run_batches
 
         about = read_metadata(folder.path / path)
         volume = Volume(about["heatmap_size"], about["depth_dim"], about["input_size"])
@@ -231,11 +231,12 @@ def parity_step(
                 reference_joints = known["reference"]
         inputs, runs = images if edition != precision else normalise(images), []
         judged: dict[tuple[str, int], Parity] = {}
-        for load in RUNNERS[precision]:
+        runners, cannot = judges(precision)
+        for load in runners:
             runner = load(folder.path / path)
             by_batch = {}
             for batch in PARITY_BATCHES:
-                progress(f"{runner.name}, batch {batch}", len(judged) / (len(RUNNERS[precision]) * len(PARITY_BATCHES)))
+                progress(f"{runner.name}, batch {batch}", len(judged) / (len(runners) * len(PARITY_BATCHES)))
                 candidate = run_batches(runner, inputs, batch)
                 by_batch[batch] = judge(truth_joints, reference_joints, candidate, volume, budget)
                 judged[runner.name, batch] = by_batch[batch]
@@ -249,12 +250,13 @@ def parity_step(
             )
         (name, batch), worst = worst_of(judged)
         result = {
-            "schema_version": "1.1",
+            "schema_version": "1.2",
             "artifact": path,
             "precision": precision,
             "edition": edition,
             "images": dict(truth.result),
             "runs": runs,
+            "not_run": [{"runner": name, "reason": reason} for name, reason in cannot.items()],
             "runtime": next(run["runtime"] for run in runs if run["runner"] == name),
             "batches": list(PARITY_BATCHES),
             "worst_batch": batch,

@@ -15,7 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from export.interface import INPUT, OUTPUT
+from export.interface import INPUT, NO_BF16, OUTPUT
+from export.saturation import SATURATES, openvino_saturates
 from export.simulation import with_rounding
 
 Images = NDArray[np.float32] | NDArray[np.uint8]
@@ -123,7 +124,7 @@ class OpenVino:
         return f"openvino {version}, CPU; {types}"
 
 
-RUNNERS: dict[str, tuple[Callable[[Path], Runner], ...]] = {
+RUNNERS: dict[str, tuple[type[OnnxRuntime | Rounded | OpenVino], ...]] = {
     "fp32": (OnnxRuntime,),
     "fp16": (OnnxRuntime, Rounded),
     "bf16": (OpenVino, Rounded),
@@ -131,6 +132,17 @@ RUNNERS: dict[str, tuple[Callable[[Path], Runner], ...]] = {
 }
 """What judges the files of a precision. ONNX Runtime has no BF16 convolution on the CPU; OpenVINO convolves
 in integers where the file says so, ONNX Runtime rounds and convolves in FP32; what is FP16 around, both do in FP32."""
+
+
+def judges(precision: str) -> tuple[tuple[Callable[[Path], Runner], ...], dict[str, str]]:
+    """What judges this precision's files on this machine, and by name what cannot, and why.
+
+    A processor whose integer sums saturate says nothing of a file: it is judged by what computes as the file says.
+    """
+    cannot = {OnnxRuntime.name: NO_BF16} if precision == "bf16" else {}
+    if precision == "int8" and openvino_saturates():
+        cannot[OpenVino.name] = SATURATES
+    return tuple(runner for runner in RUNNERS[precision] if runner.name not in cannot), cannot
 
 
 def precision_hint(capabilities: list[str], *, half: bool) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bench.exported
 import cli.export
 from bench.contenders import open_contenders
 from bench.exported import open_backend, read_export
@@ -15,6 +16,7 @@ from bench.inference import run_network
 from export.errors import CheckFailed, NotPossible
 from export.interface import PRECISIONS
 from export.parity_images import parity_images
+from export.saturation import SATURATES, openvino_saturates
 from export.steps import version
 from tests.checkpoints import alive_weights, spelled, write
 from tests.command_line import ROOT, assert_three_parts, convnextpose
@@ -139,7 +141,10 @@ def test_int8_and_its_pixel_edition_are_made_and_proven(
         ("int8-pixels", "pass"),
     ]
     for result in made.parity:
-        assert [run["runner"] for run in result["runs"]] == ["ONNX Runtime", "OpenVINO"]
+        said = [seen["runner"] for seen in (*result["runs"], *result["not_run"])]
+        assert said == ["ONNX Runtime", "OpenVINO"]
+        assert [seen["reason"] for seen in result["not_run"]] == [SATURATES] * openvino_saturates()
+        assert ("not run by OpenVINO" in run.stdout) == openvino_saturates()
         assert (result["images"]["count"], "drawn figures" in result["images"]["source"]) == (64, True)
     for file in files:
         convs = {conv["name"]: conv for conv in file.details["int8_plan"]["convs"]}
@@ -163,6 +168,21 @@ def test_pixel_editions_are_run_like_the_others(int8_run: tuple[Path, subprocess
     assert apart < 100  # stand-in weights: roundings move joints from peak to peak, but not everywhere at once
     for backend in open_contenders(exported, "int8-pixels", reference=False):
         assert run_network(backend.backend, crops, exported.volume).shape == (2, 18, 3)
+
+
+@pytest.mark.parametrize("saturates", [False, True])
+def test_where_int8_sums_saturate_openvino_runs_none(
+    saturates: bool,
+    int8_run: tuple[Path, subprocess.CompletedProcess[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exported = read_export(int8_run[0] / "build/tiny")
+    monkeypatch.setattr(bench.exported, "openvino_saturates", lambda: saturates)
+    if saturates:
+        with pytest.raises(NotPossible, match="--runtime onnxruntime"):
+            open_backend(exported, "openvino", "int8")
+    else:
+        assert open_backend(exported, "openvino", "int8").runtime == "openvino"
 
 
 def test_a_plan_can_be_given_back(int8_run: tuple[Path, subprocess.CompletedProcess[str]], place: Path) -> None:
