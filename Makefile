@@ -39,8 +39,8 @@ bench: $(READY) ## Export MODEL in every precision, then compare every runtime o
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
 	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
-test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## Run the tests, in two processes
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .

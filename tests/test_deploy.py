@@ -50,7 +50,7 @@ def images(architecture: Architecture) -> torch.Tensor:
     return 100 * torch.randn(2, 3, architecture.input_size, architecture.input_size, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("rewrite", [fold_norms, defer_last_upsampling, decode_from_marginals, None], ids=str)
+@pytest.mark.parametrize("rewrite", [fold_norms, defer_last_upsampling, decode_from_marginals, None])
 @settings(max_examples=25, deadline=None)
 @given(architecture=architectures)
 def test_rewriting_is_exact(rewrite: Callable[[ConvNeXtPose], None] | None, architecture: Architecture) -> None:
