@@ -40,6 +40,9 @@ from export.progress import Progress, silent
 
 BASE, CONTROL, CANDIDATE = "baseline", "baseline#control", "candidate"
 
+Pair = tuple[Candidate, Candidate]
+"""What is compared in one cell: the baseline's and the candidate's."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -88,13 +91,24 @@ def compare_folders(
     Raises:
         BadInput: the two are not exports of one network, or have nothing in common.
     """
-    _require_comparable(base, candidate)
     ours, _ = find_candidates(base, runtimes, precisions, settings.threads)
     theirs, _ = find_candidates(candidate, runtimes, precisions, settings.threads)
     pairs = [(a, b) for a in ours for b in theirs if a.id == b.id and a.runtime not in TORCH_FORMS]
     if not pairs:
         seen = f"{base.path}: {', '.join(base.precisions)}; {candidate.path}: {', '.join(candidate.precisions)}"
         raise BadInput("the two have no precision in common", seen, "export the same precisions")
+    return compare_pairs(base, candidate, pairs, settings, progress)
+
+
+def compare_pairs(
+    base: ExportFolder, candidate: ExportFolder, pairs: Sequence[Pair], settings: Settings, progress: Progress = silent
+) -> Comparison:
+    """The same for cells that are named: baseline and candidate of each.
+
+    Raises:
+        BadInput: the two are not exports of one network.
+    """
+    _require_comparable(base, candidate)
     cells, complete, left_s = [], True, settings.rule.budget_s
     for index, pair in enumerate(pairs):
         share_s, began = left_s / (len(pairs) - index), time.monotonic()
@@ -122,7 +136,7 @@ def _require_comparable(base: ExportFolder, candidate: ExportFolder) -> None:
 def _hold(
     base: ExportFolder,
     candidate: ExportFolder,
-    pair: tuple[Candidate, Candidate],
+    pair: Pair,
     settings: Settings,
     progress: Progress,
 ) -> Session:
@@ -171,7 +185,7 @@ def _decide(cells: int, budget_s: float, device: str) -> Any:
     return decide
 
 
-def _cell_of(pair: tuple[Candidate, Candidate], session: Session, cells: int) -> Cell:
+def _cell_of(pair: Pair, session: Session, cells: int) -> Cell:
     measured, entries = session.measured, session.entries
     control = measured.ratio(BASE, CONTROL)
     ratio = measured.ratio(BASE, CANDIDATE, confidence_of_a_cell(cells))
@@ -214,7 +228,7 @@ def executed(*facts: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str,
     return (known[0], known[1]) if len(known) == 2 else None
 
 
-def _starts_ms(pair: tuple[Candidate, Candidate], entries: Mapping[str, Entry]) -> dict[str, tuple[float, float]]:
+def _starts_ms(pair: Pair, entries: Mapping[str, Entry]) -> dict[str, tuple[float, float]]:
     """Building the engine, loading (with what the runtime compiles then), and all until the first result."""
     starts: dict[str, tuple[float, float]] = {}
     built = [s for of in pair if of.artifact and (s := of.artifact.details.get("build_seconds")) is not None]
