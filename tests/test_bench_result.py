@@ -14,12 +14,13 @@ from rich.console import Console
 
 from bench.assemble import row_of, sample_arrays
 from bench.candidates import Candidate, reference
+from bench.entries import Entry
 from bench.environment import fingerprint, share_with, steal_share
 from bench.gpu_sensors import held_back
 from bench.result import JSON_SCHEMA, Result, Row, SamplesFile, json_schema, read_result, write_result
 from bench.result_csv import result_csv
 from bench.rounds import Measured, Visit
-from bench.session import Entry, Session
+from bench.session import Session
 from bench.worker import HOST_E2E, Loaded, WarmUp
 from cli import render_bench
 from export.artifacts import sha256_file

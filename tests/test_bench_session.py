@@ -14,8 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
+from bench.entries import Entrant, Settings, Timeouts
 from bench.remote import Remote, WorkerLost, process_state
-from bench.session import Entrant, Session, Settings, Timeouts, hold_session
+from bench.session import Session, hold_session
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
 from bench.worker import HOST_E2E, Job
@@ -137,7 +138,8 @@ def main():
     from functools import partial
     from pathlib import Path
     import numpy as np
-    from bench.session import Entrant, hold_session
+    from bench.entries import Entrant
+    from bench.session import hold_session
     from bench.stopping import StopRule
     from bench.worker import Job
     from tests.bench_subjects import Sleeper, write_inputs

@@ -11,11 +11,12 @@ import pytest
 from bench import compare
 from bench.candidates import Candidate
 from bench.compare import BASE, CANDIDATE, CONTROL, _cell_of, compare_folders
+from bench.entries import Entry, Settings
 from bench.exported import read_export
 from bench.gate import CellSeen, Slowdown, judge_cell
 from bench.result import write_result
 from bench.rounds import Measured, Visit
-from bench.session import Entry, Session, Settings
+from bench.session import Session
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
 from bench.stored import compare_results
