@@ -5,6 +5,7 @@ Nothing heavy is imported here: the environment that fixes thread counts must be
 
 import ctypes
 import gc
+import json
 import os
 import signal
 import sys
@@ -188,8 +189,13 @@ class Subject:
         return samples
 
     def facts(self) -> Mapping[str, Any]:
-        """What the backend says of itself now; after measuring too, since it may have recompiled."""
-        return self._backend.facts() if isinstance(self._backend, Accountable) else {}
+        """What the backend says of itself now; after measuring too, since it may have recompiled.
+
+        As plain data: torch's version is a string of a class of its own, for which the coordinator would import torch.
+        """
+        facts = self._backend.facts() if isinstance(self._backend, Accountable) else {}
+        plain: Mapping[str, Any] = json.loads(json.dumps(facts))
+        return plain
 
     def memory(self) -> Mapping[str, float]:
         """MiB now and at the peak."""
