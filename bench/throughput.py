@@ -5,8 +5,9 @@ is given eight images at once, or two calls at a time, does more in a second and
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,11 @@ class ClosedLoop:
                 taken.append((time.perf_counter_ns() - started) / 1e6)
             return joints
 
-        with ThreadPoolExecutor(in_flight) as callers:
-            first = list(callers.map(run, batches))  # untimed: a runtime gets ready for this shape
+        with _callers(in_flight) as each:
+            first = list(each(run, batches))  # untimed: a runtime gets ready for this shape
             began = time.perf_counter()
             until = began + self._seconds
-            last = list(callers.map(keep_going, batches, latencies))
+            last = list(each(keep_going, batches, latencies))
             elapsed = time.perf_counter() - began
         for joints, expected in zip([*first, *last], [*alone, *alone], strict=True):
             if not (joints.shape == expected.shape and np.abs(joints - expected).max() <= SAME_BINS):
@@ -78,6 +79,19 @@ class ClosedLoop:
         if index not in self._alone:
             self._alone[index] = self._backend.run(self._inputs[index])
         return self._alone[index]
+
+
+@contextmanager
+def _callers(count: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """What calls a function so often at once, as ``map`` does one after the other.
+
+    A single caller stays in this thread: PyTorch computed with one of its two threads where another one called it.
+    """
+    if count == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(count) as pool:
+        yield pool.map
 
 
 def sweep(measure: Callable[..., Point], *, concurrent: bool, largest: int | None = None) -> Iterator[Point]:

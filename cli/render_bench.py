@@ -64,7 +64,8 @@ def _how(result: Result) -> str:
     stop = f", ended because {result.stop_reason}" if result.stop_reason else ""
     launches = result.protocol.get("launches", 1)
     split = f" over {launches} launches" if launches > 1 else ""
-    return f"{result.mode}: {result.rounds} rounds in random order{split}, one process each{stop}"
+    images = f"; parity of {found} images" if (found := result.protocol.get("images")) else ""
+    return f"{result.mode}: {result.rounds} rounds in random order{split}, one process each{stop}{images}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

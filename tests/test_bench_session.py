@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from bench.entries import Entrant, Settings, Timeouts
-from bench.remote import Remote, WorkerLost, process_state
+from bench.remote import Remote, WorkerLost, end_all, process_state
 from bench.session import Session, hold_session
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
@@ -152,6 +152,7 @@ def main():
         print(text, flush=True)
     session = hold_session(entrants, "A", np.load(inputs), judged, settings, progress=progress)
     print("rounds", session.measured.rounds, "complete", session.complete, flush=True)
+    print("memory of", [n for n, e in session.entries.items() if e.memory_mib["peak"] > 0], flush=True)
 
 if __name__ == "__main__":  # workers import this file too
     main()
@@ -184,11 +185,70 @@ def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: sig
         run.wait(30)
     if number == signal.SIGINT:
         assert "complete False" in rest
+        assert "memory of ['A', 'B', 'C']" in rest
         assert "Traceback" not in rest
     deadline = time.monotonic() + 20
     while [w for w in workers if w.is_running()] and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [w for w in workers if w.is_running() and w.status() != psutil.STATUS_ZOMBIE] == []
+
+
+class Text(str):
+    """As torch's version is: a string for which whoever unpickles it has to import its module."""
+
+
+class Versioned(Sleeper):
+    def facts(self) -> dict[str, Any]:
+        return {"problems": [], "versions": {"sleeper": Text("1.0")}}
+
+
+def test_facts_are_plain_data_so_that_the_coordinator_imports_nothing_for_them(tmp_path: Path) -> None:
+    session = hold(tmp_path, A=Sleeper, B=Versioned)
+    loaded = session.entries["B"].loaded
+    assert loaded is not None
+    assert type(loaded.facts["versions"]["sleeper"]) is str
+
+
+class Interrupting:
+    """The pipe of a worker; Ctrl-C comes while the first answer is waited for."""
+
+    def __init__(self, pipe: Any) -> None:
+        self.pipe, self.interrupts = pipe, 1
+
+    def poll(self, timeout_s: float) -> bool:
+        if self.interrupts:
+            self.interrupts = 0
+            raise KeyboardInterrupt
+        return bool(self.pipe.poll(timeout_s))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pipe, name)
+
+
+def test_the_answer_to_an_interrupted_call_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
+    remote = Remote(Job(Sleeper, write_inputs(tmp_path)), {}, tmp_path / "log")
+    try:
+        remote.call("load", timeout_s=60)
+        remote._pipe = Interrupting(remote._pipe)  # type: ignore[assignment]
+        with pytest.raises(KeyboardInterrupt):
+            remote.call("visit", 5, timeout_s=60)
+        assert set(remote.call("memory", timeout_s=60)) == {"now", "peak"}
+    finally:
+        remote.end()
+
+
+def test_an_impatient_ctrl_c_does_not_keep_workers_from_being_ended() -> None:
+    ended: list[int] = []
+
+    class Worker:
+        def end(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+            ended.append(1)
+
+    handler = signal.getsignal(signal.SIGINT)
+    end_all({name: Worker() for name in "ABC"})  # type: ignore[misc]
+    assert len(ended) == 3
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_the_timing_loop_adds_less_than_a_microsecond(tmp_path: Path) -> None:
