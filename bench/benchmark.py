@@ -61,7 +61,7 @@ GPU_ROW_S = 8.0
 QUICK_MODE = Mode(
     "quick",
     QUICK,
-    StopRule(budget_s=45, quantile=0.9),
+    StopRule(budget_s=40, quantile=0.9),
     WarmUpRule(cap_s=6),
     nocopy=False,
     launches=1,
@@ -70,7 +70,7 @@ QUICK_MODE = Mode(
     throughput_s=1.0,
     profile=False,
 )
-"""S with four backends in 90 s on two cores: 45 s of rounds, the rest is loading, warming up and passes."""
+"""S with four backends in 90 s on two cores: 40 s of rounds, the rest is loading, warming up and passes."""
 PUBLISH_MODE = Mode(
     "publish",
     PUBLISH,

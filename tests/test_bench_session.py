@@ -1,11 +1,13 @@
 """Real worker processes with tiny backends: faults become rows, and nothing is left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,19 @@ def test_a_worker_that_hangs_is_ended(tmp_path: Path) -> None:
     with pytest.raises(WorkerLost, match="no answer to load"):
         remote.call("load", timeout_s=0.5)
     assert not psutil.pid_exists(remote.pid)
+
+
+def test_one_that_hangs_in_a_round_is_a_row_with_its_reason(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    backends = {"A": Sleeper, "B": Sleeper, "hangs": partial(Broken, "hang", 30)}
+    entrants = [Entrant(name, Job(made, inputs), "fp32") for name, made in backends.items()]  # type: ignore[arg-type]
+    settings = replace(QUICK, timeouts=Timeouts(answer_s=2))
+    session = hold_session(entrants, "A", np.load(inputs), judged, settings)
+    (fault,) = session.entries["hangs"].faults
+    assert re.search(r"no answer to (warm_up|visit) within \d", fault)
+    assert session.measured.visits["B"]
+    assert session.complete
+    assert children() == []
 
 
 def test_an_idle_worker_is_stopped_and_comes_back(tmp_path: Path) -> None:
