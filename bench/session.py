@@ -86,7 +86,8 @@ def _hold_launches(course: Course, session: Session, remotes: dict[str, Remote])
         hold_launch(named, launch, session.entries, session.measured, remotes)
         for name, entry in session.entries.items():
             entry.faults[before[name] :] = [which + fault for fault in entry.faults[before[name] :]]
-        if session.measured.interrupted or course.reference not in remotes or len(remotes) < 2:
+        sound = [name for name in remotes if not session.entries[name].faults]
+        if session.measured.interrupted or course.reference not in sound or len(sound) < 2:
             return
 
 
