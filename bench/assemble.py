@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.candidates import Candidate
+from bench.entries import Entry
 from bench.environment import share_with, steal_share
 from bench.profile_record import NO_PROFILE
 from bench.result import (
     ColdStart,
     Energy,
+    ImageToJoints,
     Latency,
+    LaunchRecord,
     Memory,
     MissesRecord,
     PercentileRecord,
@@ -24,7 +27,7 @@ from bench.result import (
     WarmUpRecord,
 )
 from bench.rounds import Measured
-from bench.session import Entry, Session
+from bench.session import Session
 from bench.statistics import (
     PERCENTILES,
     Ratio,
@@ -97,13 +100,14 @@ def row_of(
         parity=dict(entry.parity) if entry.parity is not None else None,
         latency=latency,
         speed_up=_speed_up(ratio, control),
+        launches=launches_of(session, name, reference, verdict) if verdict.timing else None,
         warm_up=_warm_up(entry) if verdict.timing else None,
         cold_start=_cold_start(entry) if verdict.timing else None,
         memory=_memory(entry),
+        image_to_joints=ImageToJoints.model_validate(entry.image_to_joints) if entry.image_to_joints else None,
+        image_to_joints_reason=_no_pass(entry.image_to_joints, entry.image_fault, verdict),
         throughput=[ThroughputPoint.model_validate(p) for p in entry.throughput] if entry.throughput else None,
-        throughput_reason=None
-        if entry.throughput
-        else entry.throughput_fault or "--throughput or --publish measures it",
+        throughput_reason=_no_pass(entry.throughput, entry.throughput_fault, verdict),
         profile=None,
         profile_reason=NO_PROFILE,
         energy=Energy.model_validate(entry.energy) if entry.energy and verdict.timing else None,
@@ -144,10 +148,26 @@ def latency_of(measured: Measured, name: str, boundary: str, deadlines_ms: Seque
     )
 
 
-def sample_arrays(measured: Measured, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
-    """What ``samples.npz`` holds: for each row and boundary its latencies, with round and place in the round's order.
+def launches_of(session: Session, name: str, reference: str, verdict: Verdict) -> list[LaunchRecord] | None:
+    """One record for each launch that was held; None where only one was planned."""
+    if session.launches == 1:
+        return None
+    records = []
+    for launch in sorted({visit.launch for visit in session.measured.visits[name]}):
+        seen = session.measured.of_launch(launch)
+        logs = log_ratios(*seen.paired_ms(reference, name))
+        shown = verdict.speed_up and name != reference and len(logs) > 0
+        medians = list(seen.round_medians_ms(name).values())
+        ratio = float(np.exp(np.median(logs))) if shown else None
+        records.append(LaunchRecord(p50_ms=float(np.median(medians)), speed_up=ratio))
+    return records
 
-    ``ID|BOUNDARY|samples_ms``, ``…|round`` and ``…|position`` have one length.
+
+def sample_arrays(measured: Measured, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
+    """What ``samples.npz`` holds: for each row and boundary its latencies, with launch, round and place in its order.
+
+    ``ID|BOUNDARY|samples_ms``, ``…|launch``, ``…|round`` and ``…|position`` have one length; rounds are counted on
+    over launches.
     """
     arrays: dict[str, NDArray[Any]] = {}
     for row in rows:
@@ -156,6 +176,7 @@ def sample_arrays(measured: Measured, rows: Sequence[Row]) -> dict[str, NDArray[
             counts = [len(v.samples_ms[boundary]) for v in visits]
             key = f"{row.id}|{boundary}|"
             arrays[key + "samples_ms"] = measured.samples_ms(row.id, boundary)
+            arrays[key + "launch"] = np.repeat([v.launch for v in visits], counts)
             arrays[key + "round"] = np.repeat([v.round for v in visits], counts)
             arrays[key + "position"] = np.repeat([v.position for v in visits], counts)
     return arrays
@@ -175,6 +196,13 @@ def _speed_up(ratio: Ratio | None, control: Ratio | None) -> SpeedUp | None:
 def _misses(samples: Any, deadline_ms: float) -> MissesRecord:
     found = deadline_misses(samples, deadline_ms)
     return MissesRecord(deadline_ms=deadline_ms, missed=found.missed, rate=found.rate, low=found.low, high=found.high)
+
+
+def _no_pass(seen: Any, fault: str | None, verdict: Verdict) -> str | None:
+    """Why a pass that every benchmark makes has brought nothing."""
+    if seen:
+        return None
+    return fault or ("not measured" if verdict.timing else "not measured: the row is invalid")
 
 
 def _no_energy(entry: Entry, verdict: Verdict) -> str | None:

@@ -13,18 +13,22 @@ from bench.backends.onnx_runtime_gpu import TF32_VARIABLE
 from bench.candidates import COMPILE_AT_START, PUBLISH, QUICK, Candidate, find_candidates, require_some
 from bench.energy import EnergyPlan
 from bench.energy_meters import NoMeter, find_meter
+from bench.entries import Entrant, Settings
 from bench.environment import environment_record, fingerprint, read_sensors
 from bench.exported import ExportFolder
 from bench.gpu_runtimes import is_gpu
+from bench.image_to_joints import Predictor
 from bench.profile_record import NO_PROFILE
 from bench.profiling import Profiles, take_profiles, with_profile
 from bench.remote import QUIESCE_METHOD
 from bench.result import SAMPLES, NotRunRow, Result, SamplesFile, write_result
-from bench.session import Entrant, Session, Settings, hold_session
+from bench.session import Session, hold_session
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
 from bench.timed_parity import ParityJudge
+from bench.worker import memory_mib
 from export.artifacts import sha256_file, whole_file
+from export.plain import finite_or_none
 from export.progress import Progress, silent
 
 CONTROL = "#control"
@@ -44,7 +48,9 @@ class Mode:
     rule: StopRule
     warm_up: WarmUpRule
     nocopy: bool
+    launches: int
     cold_starts: int
+    image_s: float
     throughput_s: float
     profile: bool
 
@@ -52,9 +58,31 @@ class Mode:
 GPU_ROW_S = 8.0
 """What each row on the GPU adds to the time for rounds: 20 visits of 0.1 s to settle and 0.15 s at two boundaries."""
 
-QUICK_MODE = Mode("quick", QUICK, StopRule(budget_s=45, quantile=0.9), WarmUpRule(cap_s=6), False, 1, 0.0, False)
-"""S with four backends in 90 s on two cores: 45 s of rounds, the rest is loading and warming up."""
-PUBLISH_MODE = Mode("publish", PUBLISH, StopRule(budget_s=600, quantile=0.99), WarmUpRule(), True, 5, 5.0, True)
+QUICK_MODE = Mode(
+    "quick",
+    QUICK,
+    StopRule(budget_s=40, quantile=0.9),
+    WarmUpRule(cap_s=6),
+    nocopy=False,
+    launches=1,
+    cold_starts=1,
+    image_s=0.8,
+    throughput_s=1.0,
+    profile=False,
+)
+"""S with four backends in 90 s on two cores: 40 s of rounds, the rest is loading, warming up and passes."""
+PUBLISH_MODE = Mode(
+    "publish",
+    PUBLISH,
+    StopRule(budget_s=600, quantile=0.99),
+    WarmUpRule(),
+    nocopy=True,
+    launches=3,
+    cold_starts=5,
+    image_s=5.0,
+    throughput_s=5.0,
+    profile=True,
+)
 
 
 @dataclass(frozen=True)
@@ -131,9 +159,10 @@ def entrants_of(
     return [
         Entrant(
             name,
-            c.job(exported, inputs, nocopy=nocopy, graph=graph),
+            replace(c.job(exported, inputs, nocopy=nocopy, graph=graph), predict=Predictor(exported)),
             c.precision,
             compiles=c.runtime in COMPILE_AT_START,
+            control=name.endswith(CONTROL),
         )
         for name, c in named
     ]
@@ -154,7 +183,9 @@ def _settings(asked: Asked, out: Path, candidates: Sequence[Candidate]) -> Setti
         warm_up=asked.mode.warm_up,
         parity_images=IMAGES,
         seed=asked.seed,
+        launches=asked.mode.launches,
         cold_starts=asked.mode.cold_starts,
+        image_s=asked.mode.image_s,
         throughput_s=PUBLISH_MODE.throughput_s if asked.throughput else asked.mode.throughput_s,
         energy=EnergyPlan() if asked.energy or (asked.mode is PUBLISH_MODE and _counts_energy(on_gpu > 0)) else None,
         environment=environment,
@@ -209,6 +240,7 @@ def _write(
         protocol={
             "topology": "one process for each backend; all but one stopped",
             "quiesce_method": QUIESCE_METHOD,
+            "launches": settings.launches,
             "order": "random, every second round reversed",
             "seed": settings.seed,
             "threads": settings.threads,
@@ -228,6 +260,7 @@ def _write(
         reference_id=first,
         control=ratio_record(control),
         harness_overhead_ns=max(overheads, default=None),
+        coordinator_peak_mib=finite_or_none(memory_mib()["peak"]),
         rows=rows,
         not_run=[*impossible, *not_run],
         peaks=profiles.peaks if profiles else [],

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.candidates import Candidate, find_candidates
+from bench.entries import Entrant, Entry, Settings
 from bench.environment import read_sensors, share_with, steal_share
 from bench.exported import TORCH_FORMS, ExportFolder
 from bench.gate import (
@@ -29,7 +30,7 @@ from bench.gate import (
     slowdown_of,
 )
 from bench.rounds import Measured
-from bench.session import Entrant, Entry, Session, Settings, hold_session
+from bench.session import Session, hold_session
 from bench.statistics import Ratio, drift, log_ratios
 from bench.stopping import FIRST_LOOK, Stop
 from bench.tails import tail_between

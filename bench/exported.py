@@ -1,5 +1,6 @@
 """A model's folder, as ``convnextpose export`` left it: what lies there, and how it is run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,13 +22,14 @@ from export.steps import WHOLE
 
 ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
 CHANNELS_LAST, COMPILED = "pytorch-channels-last", "pytorch-compile"
-PYTORCH_CUDA, ORT_CUDA, ORT_TENSORRT = "pytorch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt"
-TORCH_FORMS = (PYTORCH, CHANNELS_LAST, COMPILED, PYTORCH_CUDA)
+PYTORCH_CUDA, PYTORCH_CUDA_GRAPH = "pytorch-cuda", "pytorch-cuda-graph"
+ORT_CUDA, ORT_TENSORRT = "onnxruntime-cuda", "onnxruntime-tensorrt"
+TORCH_FORMS = (PYTORCH, CHANNELS_LAST, COMPILED, PYTORCH_CUDA, PYTORCH_CUDA_GRAPH)
 ENGINES = {backend.module.replace("_", "-"): backend for backend in BACKENDS.values()}
 """Runtimes of engines, as the command line calls them."""
 
 RUNTIMES = (ONNX_RUNTIME, OPENVINO, *TORCH_FORMS, ORT_CUDA, ORT_TENSORRT, *ENGINES)
-GPU_RUNTIMES = (PYTORCH_CUDA, ORT_CUDA, ORT_TENSORRT, *ENGINES)
+GPU_RUNTIMES = (PYTORCH_CUDA, PYTORCH_CUDA_GRAPH, ORT_CUDA, ORT_TENSORRT, *ENGINES)
 
 
 @dataclass(frozen=True)
@@ -195,11 +197,18 @@ def open_backend(
 def _open_torch(exported: ExportFolder, runtime: str, edition: str, threads: int | None) -> Backend:
     from bench.backends.pytorch import PyTorchReference
     from bench.backends.pytorch_cuda import TorchCuda
+    from bench.backends.pytorch_cuda_graph import TorchCudaGraph
     from bench.backends.torch_forms import TorchChannelsLast, TorchCompiled
 
     if edition != PyTorchReference.precision:
         do = f"ask for {PyTorchReference.precision}, or for another runtime"
         raise BadInput("PyTorch runs the reference only", edition, do)
-    forms = {PYTORCH: PyTorchReference, CHANNELS_LAST: TorchChannelsLast, COMPILED: TorchCompiled}
-    form = forms.get(runtime, TorchCuda)
+    forms = {
+        PYTORCH: PyTorchReference,
+        CHANNELS_LAST: TorchChannelsLast,
+        COMPILED: TorchCompiled,
+        PYTORCH_CUDA: TorchCuda,
+        PYTORCH_CUDA_GRAPH: TorchCudaGraph,
+    }
+    form: Callable[[Path, int | None], Backend] = forms[runtime]
     return form(exported.path / WEIGHTS, threads)

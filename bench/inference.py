@@ -1,6 +1,6 @@
 """From crops to joints, whatever the backend's input is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,16 @@ from bench.exported import ExportFolder
 from export.errors import BadInput
 from export.pose import Array, Volume, normalise
 
+CROP, NORMALISE, NETWORK, DECODE = STAGES = ("crop", "normalise", "network", "decode")
+"""From a photo to joints in its pixels."""
+
+Lap = Callable[[str], None]
+"""Is told which stage has just ended."""
+
+
+def no_lap(stage: str) -> None:
+    """Nobody wants to know."""
+
 
 def run_network(
     backend: Backend,
@@ -18,6 +28,7 @@ def run_network(
     volume: Volume,
     flip_pairs: Sequence[tuple[int, int]] | None = None,
     inputs: dict[tuple[bool, bool], NDArray[Any]] | None = None,
+    lap: Lap = no_lap,
 ) -> Array:
     """(N, S, S, 3) RGB → (N, J, 3) bins.
 
@@ -27,6 +38,7 @@ def run_network(
         volume: the model's.
         flip_pairs: given, the mean with what is seen in the mirrored crops is taken, as the released evaluation does.
         inputs: what was prepared of these crops already for another backend; added to.
+        lap: is told the end of ``normalise`` and of ``network``.
     """
     inputs = {} if inputs is None else inputs
 
@@ -35,7 +47,11 @@ def run_network(
         if key not in inputs:
             pixels = np.ascontiguousarray(crops[:, :, ::-1] if mirrored else crops)
             inputs[key] = pixels if backend.takes_pixels else normalise(pixels)
-        return backend.run(inputs[key]).astype(np.float64)
+            if not backend.takes_pixels:
+                lap(NORMALISE)
+        joints = backend.run(inputs[key])
+        lap(NETWORK)
+        return joints.astype(np.float64)
 
     joints = run(False)
     if flip_pairs is None:

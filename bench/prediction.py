@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.backends.protocol import Backend
 from bench.exported import ExportFolder
-from bench.inference import require_mirrors, run_network
+from bench.inference import CROP, DECODE, Lap, no_lap, require_mirrors, run_network
 from export.errors import CheckFailed
 from export.joint_sets import JointSet
 from export.photo import Photo
@@ -57,8 +57,11 @@ def predict(
     flip: bool = False,
     camera: Camera | None = None,
     root_depth_mm: float | None = None,
+    lap: Lap = no_lap,
 ) -> Prediction:
     """Find the joints of the person in ``person_box``, or of the one who fills the whole photo.
+
+    ``lap`` is told the end of each of ``bench.inference.STAGES``.
 
     Raises:
         BadInput: the box has no area inside the photo, or mirroring makes no sense for the model.
@@ -70,14 +73,15 @@ def predict(
     box = crop_box(person_box or (0, 0, width, height), width, height)
     volume, joints = exported.volume, exported.joint_set
     crops = crop(photo.image, box, volume.input_size)[None]
-    bins = run_network(backend, crops, volume, joints.mirror_pairs if flip else None)[0]
+    lap(CROP)
+    bins = run_network(backend, crops, volume, joints.mirror_pairs if flip else None, lap=lap)[0]
     if not np.isfinite(bins).all():
         seen = f"{int((~np.isfinite(bins)).sum())} of {bins.size} values are not finite"
         raise CheckFailed(f"the {backend.precision} model computes no pose", seen, "do not ship it")
     camera_mm = None
     if camera is not None and root_depth_mm is not None:
         camera_mm = locate(bins, volume, box, camera, root_depth_mm)
-    return Prediction(
+    prediction = Prediction(
         joint_set=joints,
         box=box,
         bins=bins,
@@ -85,6 +89,8 @@ def predict(
         cube_mm=bins * volume.bin_mm - CUBE_MM / 2,
         camera_mm=camera_mm,
     )
+    lap(DECODE)
+    return prediction
 
 
 def is_prediction(path: Path) -> bool:

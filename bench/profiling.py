@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bench.entries import Entrant, Settings, worker_environment
 from bench.exported import TORCH_FORMS
 from bench.layer_times import Profile
 from bench.peak import Peak
 from bench.profile_record import PeakRecord, profile_record
 from bench.remote import Remote, WorkerLost
 from bench.result import Row
-from bench.session import Entrant, Settings, worker_environment
 from bench.worker import HOST_E2E
 from export.architecture import Architecture
 from export.progress import Progress, silent

@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Remote:
     def __init__(self, job: Job, environment: Mapping[str, str], log: Path) -> None:
         self._log = log
         self._stopped = False
+        self._asked = 0
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, job, log, os.getpid()), daemon=True)
@@ -52,12 +54,15 @@ class Remote:
         Raises:
             WorkerLost: it answered with a failure, ended, or did not answer in time (then it is killed).
         """
+        self._asked += 1
+        answered = 0
         try:
-            self._pipe.send((method, arguments))
-            if not self._pipe.poll(timeout_s):
-                self.end()
-                raise WorkerLost(f"no answer to {method} within {timeout_s:g} s")
-            outcome, value = self._pipe.recv()
+            self._pipe.send((self._asked, method, arguments))
+            while answered != self._asked:  # of a call that Ctrl-C has interrupted the answer comes late
+                if not self._pipe.poll(timeout_s):
+                    self.end()
+                    raise WorkerLost(f"no answer to {method} within {timeout_s:g} s")
+                answered, outcome, value = self._pipe.recv()
         except (EOFError, OSError) as error:
             raise WorkerLost(self._last_words()) from error
         if outcome != "ok":
@@ -80,6 +85,15 @@ class Remote:
         if self._stopped:
             self._signal(signal.SIGCONT)
             self._stopped = False
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Within it the worker runs; before and after it is quiet."""
+        self.wake()
+        try:
+            yield
+        finally:
+            self.quiet()
 
     def end(self) -> None:
         """End the process, stopped or hanging as it may be."""
@@ -115,6 +129,26 @@ def process_state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
     except OSError:
         return "?"
+
+
+def end_all(remotes: MutableMapping[str, Remote]) -> None:
+    """End every worker and forget it. Ctrl-C is not heard meanwhile: a process that is stopped never ends by itself."""
+    with _deaf():
+        while remotes:
+            remotes.popitem()[1].end()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignore Ctrl-C; only a main thread hears it anyway."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from bench.record import Record as _Record
 from export.artifacts import sha256_file, write_text
 from export.errors import BadInput
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 RESULT, SAMPLES = "result.json", "samples.npz"
 JSON_SCHEMA = Path(__file__).with_name("result.schema.json")
 
@@ -74,8 +74,17 @@ class Latency(_Record):
     """Interquartile range of round medians over their median."""
 
 
+class LaunchRecord(_Record):
+    """One of several launches of all workers: what chance at the start is worth."""
+
+    p50_ms: float
+    """Median of this launch's round medians."""
+    speed_up: float | None
+    """Median ratio to the reference, of this launch's rounds; null where the row has none, and for the reference."""
+
+
 class WarmUpRecord(_Record):
-    """How warming up went."""
+    """How warming up went; of several launches, where it took longest."""
 
     state: Literal["steady", "not_steady"]
     seconds: float
@@ -111,6 +120,20 @@ class ThroughputPoint(_Record):
     calls: int
 
 
+class ImageToJoints(_Record):
+    """One person in a photo in memory → joints in the photo's pixels, in a pass of its own; medians."""
+
+    image_width: int
+    image_height: int
+    samples: int
+    total_p50_ms: float
+    crop_p50_ms: float
+    normalise_p50_ms: float | None
+    """Null where the network takes pixels."""
+    network_p50_ms: float
+    decode_p50_ms: float
+
+
 class Energy(_Record):
     """Joules an inference, batch 1, in a pass of its own. ``net`` is without what was taken while idle."""
 
@@ -144,9 +167,13 @@ class Row(_Record):
     latency: dict[str, Latency]
     """By boundary: host_e2e is the headline."""
     speed_up: SpeedUp | None
+    launches: list[LaunchRecord] | None
+    """Null where there is but one."""
     warm_up: WarmUpRecord | None
     cold_start: ColdStart | None
     memory: Memory | None
+    image_to_joints: ImageToJoints | None
+    image_to_joints_reason: str | None
     throughput: list[ThroughputPoint] | None
     throughput_reason: str | None
     profile: ProfileRecord | None
@@ -155,6 +182,11 @@ class Row(_Record):
     energy_reason: str | None
     facts: dict[str, Any]
     description: str | None
+
+    @property
+    def best_throughput(self) -> ThroughputPoint | None:
+        """The point with the most images a second."""
+        return max(self.throughput or [], key=lambda point: point.images_per_s, default=None)
 
 
 class NotRunRow(_Record):
@@ -193,6 +225,8 @@ class Result(_Record):
     control: RatioRecord | None
     """A′ over A: two instances of the reference, which must not differ."""
     harness_overhead_ns: float | None
+    coordinator_peak_mib: float | None = None
+    """Resident memory of the process that times the workers."""
     rows: list[Row]
     not_run: list[NotRunRow]
     peaks: list[PeakRecord]

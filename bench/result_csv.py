@@ -8,6 +8,7 @@ from bench.result import Latency, Result, Row
 COLUMNS = (
     *("id", "runtime", "precision", "threads", "batch", "verdict", "parity", "boundary", "samples", "rounds"),
     *("p50_ms", "p90_ms", "p99_ms", "max_ms", "speed_up", "speed_up_low", "speed_up_high", "peak_mib"),
+    *("image_to_joints_p50_ms", "best_images_per_s", "best_batch", "best_in_flight"),
     *("energy_gross_j", "energy_net_j", "reasons"),
 )
 
@@ -31,6 +32,8 @@ def _cells(row: Row, boundary: str | None, latency: Latency | None) -> dict[str,
         "peak_mib": row.memory.peak_mib if row.memory else None,
         **{name: getattr(row, name) for name in ("id", "runtime", "precision", "threads", "batch", "verdict")},
     }
+    if boundary == "host_e2e":
+        cells |= _passes(row)
     if row.energy is not None and boundary == "host_e2e":
         cells |= {"energy_gross_j": row.energy.gross_j, "energy_net_j": row.energy.net_j}
     if latency is not None:
@@ -41,4 +44,16 @@ def _cells(row: Row, boundary: str | None, latency: Latency | None) -> dict[str,
     if row.speed_up is not None and boundary == "host_e2e":
         cells |= {"speed_up": row.speed_up.median}
         cells |= {"speed_up_low": row.speed_up.low, "speed_up_high": row.speed_up.high}
+    return cells
+
+
+def _passes(row: Row) -> dict[str, object]:
+    """Of an unstable row there is no figure but the range of its latency."""
+    cells: dict[str, object] = {}
+    if row.verdict == "unstable":
+        return cells
+    if row.image_to_joints is not None:
+        cells["image_to_joints_p50_ms"] = row.image_to_joints.total_p50_ms
+    if (best := row.best_throughput) is not None:
+        cells |= {"best_images_per_s": best.images_per_s, "best_batch": best.batch, "best_in_flight": best.in_flight}
     return cells

@@ -5,6 +5,7 @@ second round in the reverse of the one before, and only what was measured in the
 sensors and contenders come from outside, so that every rule here can be tested without waiting.
 """
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import numpy as np
 
 from bench.remote import WorkerLost
 from bench.statistics import Ratio, Values, speed_up
-from bench.stopping import Stop, StopRule, is_look, iterations_per_visit, should_stop
+from bench.stopping import Stop, StopRule, after_launches, is_look, iterations_per_visit, should_stop
 from bench.worker import HOST_E2E, Samples
 from export.progress import Progress, silent
 
@@ -39,6 +40,8 @@ class Visit:
     round: int
     position: int
     samples_ms: Samples
+    launch: int = 0
+    """Rounds are counted on over launches."""
 
 
 @dataclass
@@ -48,15 +51,21 @@ class Measured:
     visits: dict[str, list[Visit]]
     rounds: int = 0
     """Complete ones."""
+    elapsed_s: float = 0.0
+    """What they took."""
     lost: dict[str, str] = field(default_factory=dict)
     sensors: list[Mapping[str, Any]] = field(default_factory=list)
-    """One reading before the first round, and one after each."""
+    """One reading before each launch's first round, and one after each round."""
     stop: Stop | None = None
     interrupted: bool = False
 
     def round_medians_ms(self, name: str, boundary: str = HOST_E2E) -> dict[int, float]:
         """Round → median of the round's samples."""
         return {v.round: median(v.samples_ms[boundary]) for v in self.visits[name] if boundary in v.samples_ms}
+
+    def of_launch(self, launch: int) -> "Measured":
+        """What was seen in this launch alone."""
+        return Measured({name: [v for v in visits if v.launch == launch] for name, visits in self.visits.items()})
 
     def samples_ms(self, name: str, boundary: str = HOST_E2E) -> Values:
         """All samples in the order in which they were taken."""
@@ -74,6 +83,8 @@ class Measured:
         return speed_up(*self.paired_ms(base, name), confidence)
 
 
+NOTHING_LEFT = "there is nothing left to compare"
+
 Decide = Callable[[Measured, Sequence[str], float], Stop | None]
 """(what was seen, who is still there, seconds since the first round) → whether to stop."""
 
@@ -85,6 +96,9 @@ class Plan:
     reference: str
     rule: StopRule
     seed: int = 0
+    launch: int = 0
+    """Which of the launches this is, from 0."""
+    launches: int = 1
     max_rounds: int = 10_000
     decide: Decide | None = None
     """Decides in place of the rule when it is enough."""
@@ -96,53 +110,60 @@ def run_rounds(
     plan: Plan,
     *,
     clock: Callable[[], float],
+    before: Measured | None = None,
     sensors: Callable[[], Mapping[str, Any]] = dict,
     progress: Progress = silent,
 ) -> Measured:
     """Visit all contenders in rounds. A contender that is lost is left out from then on.
 
     Without the reference nothing can be compared, so that losing it ends the rounds. Ctrl-C ends them too; what was
-    measured is returned.
+    measured is returned: ``before``, what earlier launches have seen, with what this one adds.
     """
-    measured = Measured({name: [] for name in contenders})
+    measured = before or Measured({name: [] for name in contenders})
+    measured.stop = None
     iterations = {name: iterations_per_visit(latencies_ms[name]) for name in contenders}
     alive = list(contenders)
     order: list[str] = []
-    shuffle = random.Random(plan.seed)
-    started = clock()
+    shuffle = random.Random(plan.seed + plan.launch)
+    first, spent_s, started = measured.rounds, measured.elapsed_s, clock()
     try:
         measured.sensors.append(sensors())
         while measured.stop is None and measured.rounds < plan.max_rounds:
-            if measured.rounds % 2:
+            if (measured.rounds - first) % 2:
                 order = [name for name in reversed(order) if name in alive]
             else:
                 order = shuffle.sample(alive, len(alive))
             for position, name in enumerate(order):
-                progress(f"round {measured.rounds + 1}", min(1.0, (clock() - started) / plan.rule.budget_s))
+                spent = min(1.0, (spent_s + clock() - started) / plan.rule.budget_s)
+                progress(f"round {measured.rounds + 1}", spent)
                 try:
                     samples = contenders[name].visit(iterations[name])
                 except WorkerLost as loss:
                     measured.lost[name] = f"round {measured.rounds + 1}: {loss}"
                     alive.remove(name)
                     continue
-                measured.visits[name].append(Visit(measured.rounds, position, samples))
+                measured.visits[name].append(Visit(measured.rounds, position, samples, plan.launch))
             measured.rounds += 1
             measured.sensors.append(sensors())
+            measured.elapsed_s = spent_s + clock() - started
             if plan.reference in measured.lost or len(alive) < 2:
-                measured.stop = Stop("there is nothing left to compare", reached=False)
+                measured.stop = Stop(NOTHING_LEFT, reached=False)
             else:
-                decide = plan.decide or partial(_look, plan)
-                measured.stop = decide(measured, alive, clock() - started)
+                decide = plan.decide or partial(_look, plan, measured.rounds - first)
+                measured.stop = decide(measured, alive, measured.elapsed_s)
     except KeyboardInterrupt:
         measured.interrupted = True
     return measured
 
 
-def _look(plan: Plan, measured: Measured, alive: Sequence[str], elapsed_s: float) -> Stop | None:
-    if not is_look(measured.rounds, plan.rule.first_look) and not elapsed_s >= plan.rule.budget_s:
+def _look(plan: Plan, of_this_launch: int, measured: Measured, alive: Sequence[str], elapsed_s: float) -> Stop | None:
+    """Whether all launches until now have done their part, and this one at least a launch's share of the first look."""
+    rule = after_launches(plan.rule, plan.launch + 1, plan.launches)
+    enough = of_this_launch >= math.ceil(plan.rule.first_look / plan.launches)
+    if not (enough and is_look(measured.rounds, rule.first_look)) and not elapsed_s >= rule.budget_s:
         return None
     others = [name for name in alive if name != plan.reference]
     ratios = [measured.ratio(plan.reference, name) for name in others]
     widths = [ratio.half_width if ratio is not None else None for ratio in ratios]
     counts = [measured.samples_ms(name).size for name in alive]
-    return should_stop(plan.rule, measured.rounds, elapsed_s, widths, counts)
+    return should_stop(rule, measured.rounds, elapsed_s, widths, counts)

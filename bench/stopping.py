@@ -6,7 +6,7 @@ its interval is, and it looks seldom: after 20, 30, 45, 68, … rounds.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.statistics import percentile_floor
 
@@ -27,6 +27,23 @@ class StopRule:
     quantile: float = 0.9
     """The highest percentile that is wanted; it needs its floor of samples."""
     first_look: int = FIRST_LOOK
+    part: float = 1.0
+    """Of all that is to be measured, how much this rule asks for; see ``after_launches``."""
+
+
+def after_launches(rule: StopRule, done: int, of: int) -> StopRule:
+    """What must have been reached in all after ``done`` of the launches: their part of rounds, samples and time.
+
+    The width of an interval falls with the root of the rounds, so that after a third of them it may be √3 as wide.
+    """
+    part = done / of
+    return replace(
+        rule,
+        half_width=rule.half_width / math.sqrt(part),
+        budget_s=rule.budget_s * part,
+        first_look=math.ceil(rule.first_look * part),
+        part=part,
+    )
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ def should_stop(
         samples: how many each candidate has.
     """
     wide = [width for width in half_widths if width is None or not width <= rule.half_width]
-    few = [count for count in samples if count < percentile_floor(rule.quantile)]
+    few = [count for count in samples if count < percentile_floor(rule.quantile) * rule.part]
     if is_look(rounds, rule.first_look) and not wide and not few:
         return Stop(f"every interval within ±{rule.half_width:.1%}", reached=True)
     if elapsed_s >= rule.budget_s:

@@ -5,6 +5,7 @@ Nothing heavy is imported here: the environment that fixes thread counts must be
 
 import ctypes
 import gc
+import json
 import os
 import signal
 import sys
@@ -45,6 +46,9 @@ PR_SET_PDEATHSIG = 1
 Samples = dict[str, list[float]]
 """Boundary → latencies in ms."""
 
+Predict = Callable[[Backend, Callable[[str], None]], object]
+"""(backend, who is told each stage's end) → joints in a photo; see ``bench.image_to_joints``."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -58,6 +62,8 @@ class Job:
     nocopy: bool = False
     gpu: bool = False
     """Whether it computes on a GPU: then it is warmed up longer, by the GPU's clock."""
+    predict: Predict | None = None
+    """From a photo to joints in its pixels, where that is wanted."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +189,13 @@ class Subject:
         return samples
 
     def facts(self) -> Mapping[str, Any]:
-        """What the backend says of itself now; after measuring too, since it may have recompiled."""
-        return self._backend.facts() if isinstance(self._backend, Accountable) else {}
+        """What the backend says of itself now; after measuring too, since it may have recompiled.
+
+        As plain data: torch's version is a string of a class of its own, for which the coordinator would import torch.
+        """
+        facts = self._backend.facts() if isinstance(self._backend, Accountable) else {}
+        plain: Mapping[str, Any] = json.loads(json.dumps(facts))
+        return plain
 
     def memory(self) -> Mapping[str, float]:
         """MiB now and at the peak."""
@@ -203,14 +214,20 @@ class Subject:
             count += 1
         return count, elapsed
 
+    def image_to_joints(self, seconds: float) -> Mapping[str, float | None]:
+        """See ``bench.image_to_joints``, for about so long."""
+        from bench.image_to_joints import measure_image_to_joints
+
+        assert self._job.predict is not None
+        return measure_image_to_joints(partial(self._job.predict, self._backend), seconds)
+
     def throughput(self, seconds: float) -> list[Mapping[str, float]]:
         """The points of ``bench.throughput.sweep``, each measured for ``seconds``."""
-        from bench.throughput import closed_loop, sweep
+        from bench.throughput import ClosedLoop, sweep
 
-        concurrent = isinstance(self._backend, Concurrent) and self._backend.concurrent
+        concurrent = isinstance(self._backend, Concurrent)
         largest = self._backend.largest_batch if isinstance(self._backend, Limited) else None
-        measure = partial(closed_loop, self._backend, self._inputs, seconds=seconds)
-        return list(sweep(measure, concurrent=concurrent, largest=largest))
+        return list(sweep(ClosedLoop(self._backend, self._inputs, seconds), concurrent=concurrent, largest=largest))
 
     def profile(self, warm_up: int, runs: int) -> Profile:
         """See ``bench.layer_times``; in place of ``load``, in a worker that does nothing else."""
@@ -294,7 +311,7 @@ def one_by_one(images: Any, *, takes_pixels: bool) -> list[Any]:
 
 
 def serve(connection: Connection, job: Job, log: Path, coordinator: int) -> None:
-    """Answer requests ``(method, arguments)`` until there are no more; what the process is started with."""
+    """Answer requests ``(number, method, arguments)`` until there are no more; what the process is started with."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to deal with
     die_with_parent(coordinator)
     with log.open("ab") as file:
@@ -303,19 +320,24 @@ def serve(connection: Connection, job: Job, log: Path, coordinator: int) -> None
     subject = Subject(job)
     while True:
         try:
-            method, arguments = connection.recv()
+            number, method, arguments = connection.recv()
         except EOFError:
             return
-        try:
-            connection.send(("ok", getattr(subject, method)(*arguments)))
-        except NotPossible as failure:
-            connection.send(("not possible", f"{failure.what}: {failure.seen}"))
-        except MemoryError:
-            connection.send(("failed", "out of memory"))
-        except NotFinite as failure:
-            connection.send(("failed", str(failure)))
-        except Exception as failure:  # whatever a runtime throws becomes a row with its reason
-            connection.send(("failed", _in_a_line(failure)))
+        connection.send((number, *_answer(subject, method, arguments)))
+
+
+def _answer(subject: Subject, method: str, arguments: Sequence[Any]) -> tuple[str, Any]:
+    """``ok`` with what the method returns, or in a word and a line why there is nothing."""
+    try:
+        return "ok", getattr(subject, method)(*arguments)
+    except NotPossible as failure:
+        return "not possible", f"{failure.what}: {failure.seen}"
+    except MemoryError:
+        return "failed", "out of memory"
+    except NotFinite as failure:
+        return "failed", str(failure)
+    except Exception as failure:  # whatever a runtime throws becomes a row with its reason
+        return "failed", _in_a_line(failure)
 
 
 def die_with_parent(parent: int) -> None:

@@ -12,7 +12,9 @@ INTERRUPTED = 130
 
 def command(
     model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/S.")],
-    publish: Annotated[bool, typer.Option("--publish", help="Thorough: all runtimes, ten minutes, p99.")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Thorough: all runtimes, 3 launches, 10 min, p99.")
+    ] = False,
     runtime: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Runtimes, separated by commas; the reference always runs.")
     ] = None,
@@ -28,7 +30,7 @@ def command(
     budget: Annotated[float | None, typer.Option(min=1, metavar="S", help="Seconds for the rounds.")] = None,
     deadline: Annotated[str, typer.Option(metavar="MS,MS", help="Deadlines whose misses are counted.")] = "33.3,16.7",
     throughput: Annotated[
-        bool, typer.Option("--throughput", help="Images a second over batches and calls in flight, too.")
+        bool, typer.Option("--throughput", help="5 s for each point of throughput, not 1 s.")
     ] = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Where the time goes, by the network's parts, too.")

@@ -33,10 +33,10 @@ def command(
 
     from bench.benchmark import QUICK_MODE
     from bench.compare import compare_folders
+    from bench.entries import Settings
     from bench.exported import read_export
     from bench.machine import usable_cores
     from bench.result import read_result
-    from bench.session import Settings
     from bench.stopping import StopRule
     from bench.stored import compare_results
     from cli import render_compare

@@ -1,13 +1,13 @@
 """The decision table: a view of ``bench.result``."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 from rich.markup import escape
 
 from bench.result import Latency, Result, Row
-from cli import render_profile
+from bench.selftest import OVERHEAD_NS, OVERHEAD_SHARE
+from cli import render_passes, render_profile
 from cli.console import out, table
 
 VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}
@@ -24,7 +24,10 @@ def bench(result: Result, path: Path) -> None:
         "p50 ms or range",
         "p90 ms ≤ bound",
         "p99 ms ≤ bound",
+        "samples",
         "speed-up",
+        "best images/s (batch × in flight; calls)",
+        "cold start s (processes)",
         "peak MiB",
         "verdict",
     )
@@ -32,9 +35,8 @@ def bench(result: Result, path: Path) -> None:
         shown.add_row(*_cells(row))
     out.print(shown)
     _boundaries(result)
-    _starts(result)
-    _throughput(result)
-    _energy(result)
+    _harness(result)
+    render_passes.passes(result)
     render_profile.profile(result)
     control = result.control
     if control is not None:
@@ -60,7 +62,10 @@ def _banner(result: Result) -> None:
 
 def _how(result: Result) -> str:
     stop = f", ended because {result.stop_reason}" if result.stop_reason else ""
-    return f"{result.mode}: {result.rounds} rounds in random order, one process each{stop}"
+    launches = result.protocol.get("launches", 1)
+    split = f" over {launches} launches" if launches > 1 else ""
+    images = f"; parity of {found} images" if (found := result.protocol.get("images")) else ""
+    return f"{result.mode}: {result.rounds} rounds in random order{split}, one process each{stop}{images}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -75,7 +80,10 @@ def _cells(row: Row) -> tuple[str, ...]:
         _p50(row, latency),
         _percentile(row, latency, 0.9),
         _percentile(row, latency, 0.99),
+        str(latency.samples) if latency else "–",
         _speed_up(row),
+        _best(row),
+        _cold_start(row),
         peak,
         f"[{style}]{row.verdict}[/]",
     )
@@ -118,8 +126,25 @@ def _speed_up(row: Row) -> str:
     return f"same {interval}" if found.same else interval
 
 
+def _best(row: Row) -> str:
+    best = row.best_throughput
+    if best is None:
+        return "–"
+    if row.verdict == "unstable":
+        return "n/a (unstable)"
+    return f"{best.images_per_s:.1f} ({best.batch} × {best.in_flight}; {best.calls})"
+
+
+def _cold_start(row: Row) -> str:
+    """Until the first result; the median over processes."""
+    if (of := row.cold_start) is None:
+        return "–"
+    totals = [sum(parts) / 1e3 for parts in zip(of.import_ms, of.load_ms, of.first_ms, strict=True)]
+    return f"{median(totals):.1f} ({of.processes})"
+
+
 def _boundaries(result: Result) -> None:
-    """The other boundaries, how many samples each has, and what the harness itself costs."""
+    """All boundaries, and how many samples each has."""
     shown = table("boundary", "backend", "precision", "p50 ms or range", "samples", "rounds", *_deadlines(result))
     for row in result.rows:
         for name, latency in row.latency.items():
@@ -128,54 +153,23 @@ def _boundaries(result: Result) -> None:
             shown.add_row(*cells, *missed)
     if shown.row_count:
         out.print(shown)
-    if result.harness_overhead_ns is not None:
-        out.print(f"the timing loop adds {result.harness_overhead_ns:.0f} ns to an iteration")
 
 
-def _starts(result: Result) -> None:
-    """From the beginning of a fresh process to the first result."""
-    shown = table("start", "precision", "import ms", "load ms", "first inference ms", "processes")
-    for row in result.rows:
-        if row.cold_start is not None:
-            of = row.cold_start
-            shown.add_row(
-                *(row.runtime, row.precision, *map(_range, (of.import_ms, of.load_ms, of.first_ms))), str(of.processes)
-            )
-    if shown.row_count:
-        out.print(shown)
+def _harness(result: Result) -> None:
+    """What the harness itself costs."""
+    added_ns = result.harness_overhead_ns
+    if added_ns is None:
+        return
+    fastest_ms = min((of.p50_ms for row in result.rows for of in row.latency.values()), default=None)
+    share = added_ns / 1e6 / fastest_ms if fastest_ms else 0.0
+    style = "" if added_ns <= OVERHEAD_NS and share <= OVERHEAD_SHARE else "[red]too much:[/] "
+    part = f", {share:.5%} of the fastest median" if fastest_ms else ""
+    out.print(f"{style}the timing loop adds {added_ns:.0f} ns to an iteration{part}{_coordinator(result)}")
 
 
-def _range(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.0f}"
-    return f"{median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
-
-
-def _throughput(result: Result) -> None:
-    """Images a second at each point, with what a call takes there."""
-    shown = table("throughput", "precision", "batch", "in flight", "images/s", "p50 ms", "calls")
-    for row in result.rows:
-        for point in row.throughput or ():
-            rates = (f"{point.images_per_s:.1f}", f"{point.p50_ms:.2f}", str(point.calls))
-            shown.add_row(row.runtime, row.precision, str(point.batch), str(point.in_flight), *rates)
-    if shown.row_count:
-        out.print(shown)
-
-
-def _energy(result: Result) -> None:
-    """Joules an inference, with what they are of; why there are none, once for each reason."""
-    shown = table("energy", "precision", "J gross", "J net of idle", "W", "W idle", "s", "source")
-    for row in result.rows:
-        if (of := row.energy) is not None:
-            watts = (f"{of.power_w:.1f}", f"{of.idle_w:.1f}", f"{of.seconds:.0f}")
-            shown.add_row(row.runtime, row.precision, f"{of.gross_j:.3g}", f"{of.net_j:.3g}", *watts, of.source)
-    if shown.row_count:
-        out.print(shown)
-    for caveat in dict.fromkeys(row.energy.caveat for row in result.rows if row.energy is not None):
-        out.print(f"energy: {escape(caveat)}")
-    for reason in dict.fromkeys(row.energy_reason for row in result.rows if row.energy is None):
-        if reason is not None and result.protocol.get("energy"):
-            out.print(f"[dim]energy not available:[/] {escape(reason)}", soft_wrap=True)
+def _coordinator(result: Result) -> str:
+    peak_mib = result.coordinator_peak_mib
+    return f"; the process that times the workers took {peak_mib:.0f} MiB" if peak_mib is not None else ""
 
 
 def _deadlines(result: Result) -> list[str]:

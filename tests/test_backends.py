@@ -1,5 +1,6 @@
 """Runtimes agree with each other, and say truly what they do."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from bench.backends import openvino as openvino_backend
 from bench.backends.onnx_runtime import OnnxRuntime
 from bench.backends.openvino import OpenVino
-from bench.backends.protocol import Accountable, Backend, Bindable, SelfTiming
+from bench.backends.protocol import Accountable, Backend, Bindable, Concurrent, SelfTiming
 from bench.backends.pytorch import PyTorchReference
 from bench.backends.torch_forms import TorchChannelsLast
 from export.deploy import deploy
@@ -87,6 +88,41 @@ def test_bound_memory_and_own_clocks(opened: dict[str, Backend]) -> None:
     own.run(images)
     assert own.device_ms() > 0
     assert not isinstance(opened["onnxruntime"], SelfTiming)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_calls_in_flight_see_what_calls_alone_see(opened: dict[str, Backend], name: str) -> None:
+    backend, images = opened[name], [normalise(drawn_images(1, 256, seed)) for seed in range(3)]
+    assert isinstance(backend, Concurrent)
+    alone = [backend.run(given) for given in images]
+    run = backend.for_callers(2)
+    with ThreadPoolExecutor(3) as callers:  # one more than there are places for: it waits
+        seen = list(callers.map(run, images * 4))
+    for joints, expected in zip(seen, alone * 4, strict=True):
+        assert np.abs(joints - expected).max() < 2e-3
+
+
+def test_openvino_serves_calls_in_flight_with_a_model_of_its_own(
+    opened: dict[str, Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openvino
+
+    asked: list[dict[str, object]] = []
+    compile_model = openvino.Core.compile_model
+
+    def watched(core: object, model: object, device: str, options: dict[str, object]) -> object:
+        asked.append(dict(options))
+        return compile_model(core, model, device, options)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", watched)
+    backend = opened["openvino"]
+    assert isinstance(backend, OpenVino)
+    backend.for_callers(2)
+    (options,) = asked
+    assert (options["PERFORMANCE_HINT"], options["PERFORMANCE_HINT_NUM_REQUESTS"]) == ("THROUGHPUT", 2)
+    assert (options["INFERENCE_NUM_THREADS"], options["INFERENCE_PRECISION_HINT"]) == (1, "f32")
+    assert "NUM_STREAMS" not in options
+    assert backend.compiled.get_property("NUM_STREAMS") == 1  # what is timed stays as it was
 
 
 def test_an_fp32_file_that_is_called_int8_is_a_problem(tiny: Path) -> None:

@@ -11,8 +11,11 @@ from bench.candidates import find_candidates
 from bench.exported import read_export
 from bench.result import read_result
 from bench.timed_parity import ParityJudge
+from cli.console import ConsoleNarrator
 from export.errors import BadInput
-from tests.command_line import assert_three_parts, convnextpose
+from export.progress import Progress
+from tests.command_line import assert_three_parts, convnextpose, convnextpose_here
+from tests.test_bench_session import children
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,58 @@ def test_every_row_is_proven_and_judged(measured: Path) -> None:
     assert {row.runtime for row in result.not_run} >= {"tensorrt", "pytorch-compile"}
     assert result.samples is not None
     with np.load(measured / "bench" / result.samples.path) as samples:
-        assert len(samples["pytorch/fp32/b1/t1|host_e2e|round"]) == result.rows[0].latency["host_e2e"].samples
+        for about in ("launch", "round", "position"):
+            assert len(samples[f"pytorch/fp32/b1/t1|host_e2e|{about}"]) == result.rows[0].latency["host_e2e"].samples
+
+
+def test_every_row_goes_from_photo_to_joints_and_has_its_throughput(measured: Path) -> None:
+    result = read_result(measured / "bench/result.json")
+    for row in result.rows:
+        way, best = row.image_to_joints, row.best_throughput
+        assert way is not None, row.image_to_joints_reason
+        assert (way.image_width, way.image_height) == (1280, 720)
+        assert way.samples >= 3
+        assert way.total_p50_ms >= way.network_p50_ms > 0
+        assert best is not None, row.throughput_reason
+        assert best.seconds >= 1
+        assert row.launches is None
+    flown = {row.runtime: {point.in_flight for point in row.throughput or ()} for row in result.rows}
+    assert flown["pytorch"] == {1}
+    assert flown["onnxruntime"] >= {1, 2}
+    assert flown["openvino"] >= {1, 2}
+
+
+def test_the_coordinator_stays_small(measured: Path) -> None:
+    """It runs no network, so that it needs none of the libraries that do."""
+    peak_mib = read_result(measured / "bench/result.json").coordinator_peak_mib
+    assert peak_mib is not None
+    assert 0 < peak_mib < 300
+
+
+def test_ctrl_c_writes_what_was_measured_and_says_that_it_is_not_all(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(narrator: ConsoleNarrator, step: str) -> Progress:
+        def progress(text: str, share: float | None = None) -> None:
+            if text == "launch 1 of 3: round 3":
+                raise KeyboardInterrupt
+
+        return progress
+
+    folder = tmp_path / "XS-atto"
+    shutil.copytree(measured, folder)
+    monkeypatch.setattr(ConsoleNarrator, "listener", interrupted)
+    command = ("bench", folder, "--publish", "--threads", "1", "--runtime", "onnxruntime", "--budget", "20")
+    run = convnextpose_here(monkeypatch, capsys, *command, cwd=tmp_path)
+    assert run.returncode == 130
+    assert "interrupted" in run.stdout
+    result = read_result(folder / "bench/result.json")
+    assert (result.complete, result.rounds, result.mode, result.stop_reason) == (False, 2, "publish", None)
+    for row in result.rows:
+        assert row.latency["host_e2e"].rounds == 2
+        assert row.launches is not None
+        assert [launch.speed_up for launch in row.launches] == [None]  # two rounds make no interval, so no speed-up
+    assert children() == []
 
 
 def test_every_row_has_a_profile_beside_its_latency(measured: Path) -> None:

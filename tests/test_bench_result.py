@@ -14,14 +14,15 @@ from rich.console import Console
 
 from bench.assemble import row_of, sample_arrays
 from bench.candidates import Candidate, reference
+from bench.entries import Entry
 from bench.environment import fingerprint, share_with, steal_share
 from bench.gpu_sensors import held_back
 from bench.result import JSON_SCHEMA, Result, Row, SamplesFile, json_schema, read_result, write_result
 from bench.result_csv import result_csv
 from bench.rounds import Measured, Visit
-from bench.session import Entry, Session
+from bench.session import Session
 from bench.worker import HOST_E2E, Loaded, WarmUp
-from cli import render_bench
+from cli import render_bench, render_passes
 from export.artifacts import sha256_file
 from export.errors import BadInput
 
@@ -154,7 +155,7 @@ def test_nan_is_never_written() -> None:
 @pytest.mark.parametrize(
     ("damage", "seen"),
     [
-        (lambda d: d | {"schema_version": "0.9"}, "schema_version 0.9"),
+        (lambda d: d | {"schema_version": "1.0"}, "schema_version 1.0"),
         (lambda d: {k: v for k, v in d.items() if k != "schema_version"}, "schema_version None"),
         (lambda d: d | {"surprise": 1}, "surprise"),
         (lambda d: d | {"rows": [{}]}, "rows.0"),
@@ -195,7 +196,8 @@ def test_the_checked_in_schema_is_current() -> None:
 
 def shown(of: Session, monkeypatch: pytest.MonkeyPatch, **changes: object) -> str:
     text = io.StringIO()
-    monkeypatch.setattr(render_bench, "out", Console(file=text, width=200, highlight=False))
+    for module in (render_bench, render_passes):
+        monkeypatch.setattr(module, "out", Console(file=text, width=220, highlight=False))
     render_bench.bench(result(of, **changes), Path("result.json"))
     return text.getvalue()
 
@@ -233,7 +235,7 @@ ENERGY |= {"power_w": 20.0, "idle_w": 5.0, "idle_seconds": 10.0, "caveat": "plan
 def test_energy_is_shown_with_its_source_and_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     of = session(STILL, energy=ENERGY)
     text = shown(of, monkeypatch, protocol={"threads": 2, "energy": {"busy_s": 30}})
-    assert line(text, "onnxruntime  fp32       2 ").split()[2:7] == ["2", "1.5", "20.0", "5.0", "30"]
+    assert line(text, "onnxruntime  fp32       2 ").split()[2:8] == ["2", "1.5", "20.0", "5.0", "30", "300"]
     assert "energy: planted caveat" in text
     assert "energy not available: --energy measures it" in text  # of the reference
     told = list(csv.DictReader(io.StringIO(result_csv(result(of)))))
@@ -243,6 +245,68 @@ def test_energy_is_shown_with_its_source_and_its_limits(monkeypatch: pytest.Monk
 def test_what_is_invalid_has_no_energy_either() -> None:
     seen = row(session(STILL, energy=ENERGY, faults=["crashed"]))
     assert (seen.energy, seen.energy_reason) == (None, "not measured: the row is invalid")
+
+
+IMAGE: dict[str, float | None] = {
+    "image_width": 1280,
+    "image_height": 720,
+    "samples": 77,
+    "total_p50_ms": 10.5,
+    "crop_p50_ms": 0.2,
+}
+IMAGE |= {"normalise_p50_ms": None, "network_p50_ms": 10.0, "decode_p50_ms": 0.1}
+POINTS = [
+    {"batch": batch, "in_flight": calls, "images_per_s": rate, "p50_ms": 1e3 / rate, "seconds": 1.0, "calls": 55}
+    for batch, calls, rate in ((1, 1, 90.0), (2, 1, 120.0), (2, 2, 118.0))
+]
+
+
+def test_passes_are_shown_with_their_samples_and_the_best_of_them_in_the_decision_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of = session(STILL, image_to_joints=IMAGE, throughput=POINTS)
+    text = shown(of, monkeypatch)
+    decision = line(text, "onnxruntime  ")
+    assert "120.0 (2 × 1; 55)" in decision
+    assert "1.5 (1)" in decision  # 1 s, 0.5 s and 20 ms in one process
+    assert "n/a (150 < 662)  150      2.00 [" in decision  # samples of what stands before them
+    (way,) = (found for found in text.splitlines() if "1280×720" in found)
+    assert way.split()[2:] == ["1280×720", "10.50", "0.20", "–", "10.00", "0.10", "77"]
+    start = line(text, "onnxruntime  fp32       1000 ")
+    assert start.split()[-2:] == ["1", "1.0"]  # steady after a second
+    assert "image to joints not available: not measured" in text  # of the reference
+    told = list(csv.DictReader(io.StringIO(result_csv(result(of)))))[1]
+    assert (told["image_to_joints_p50_ms"], told["best_images_per_s"]) == ("10.5", "120.0")
+    assert (told["best_batch"], told["best_in_flight"]) == ("2", "1")
+
+
+def test_an_unstable_row_has_no_best_throughput(monkeypatch: pytest.MonkeyPatch) -> None:
+    wild = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
+    of = session(STILL | {B.id: wild}, image_to_joints=IMAGE, throughput=POINTS)
+    assert "120.0" not in line(shown(of, monkeypatch), "onnxruntime  ")
+    told = list(csv.DictReader(io.StringIO(result_csv(result(of)))))[1]
+    assert (told["image_to_joints_p50_ms"], told["best_images_per_s"]) == ("", "")
+
+
+def test_what_the_harness_itself_takes_is_said_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(session(STILL), monkeypatch, harness_overhead_ns=100.0, coordinator_peak_mib=130.0)
+    assert "the timing loop adds 100 ns to an iteration, 0.00100% of the fastest median" in text
+    assert "the process that times the workers took 130 MiB" in text
+    assert "too much" not in text
+    quick = session({name: [value / 1e4 for value in of] for name, of in STILL.items()})  # 0.001 ms
+    assert "too much: the timing loop" in shown(quick, monkeypatch, harness_overhead_ns=100.0)
+    assert "too much: the timing loop" in shown(session(STILL), monkeypatch, harness_overhead_ns=1001.0)
+
+
+def test_launches_stand_beside_the_interval_of_all_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = session(STILL | {B.id: [10.0] * 15 + [10.2] * 15})
+    for name, visits in of.measured.visits.items():
+        of.measured.visits[name] = [Visit(v.round, v.position, v.samples_ms, v.round // 15) for v in visits]
+    of.launches = 2
+    text = shown(of, monkeypatch, protocol={"threads": 2, "launches": 2})
+    assert "10.00, 10.20 (range 2.0%)  2.000, 1.961 (range 2.0%)" in line(text, "onnxruntime  fp32       10.00, 10.20")
+    assert "30 rounds in random order over 2 launches" in text
+    assert "launches" not in shown(session(STILL), monkeypatch)
 
 
 def test_an_interrupted_run_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

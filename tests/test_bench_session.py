@@ -1,11 +1,13 @@
 """Real worker processes with tiny backends: faults become rows, and nothing is left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ import numpy as np
 import psutil
 import pytest
 
-from bench.remote import Remote, WorkerLost, process_state
-from bench.session import Entrant, Session, Settings, Timeouts, hold_session
+from bench.entries import Entrant, Settings, Timeouts
+from bench.remote import Remote, WorkerLost, end_all, process_state
+from bench.session import Session, hold_session
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
 from bench.worker import HOST_E2E, Job
@@ -113,6 +116,19 @@ def test_a_worker_that_hangs_is_ended(tmp_path: Path) -> None:
     assert not psutil.pid_exists(remote.pid)
 
 
+def test_one_that_hangs_in_a_round_is_a_row_with_its_reason(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    backends = {"A": Sleeper, "B": Sleeper, "hangs": partial(Broken, "hang", 30)}
+    entrants = [Entrant(name, Job(made, inputs), "fp32") for name, made in backends.items()]  # type: ignore[arg-type]
+    settings = replace(QUICK, timeouts=Timeouts(answer_s=2))
+    session = hold_session(entrants, "A", np.load(inputs), judged, settings)
+    (fault,) = session.entries["hangs"].faults
+    assert re.search(r"no answer to (warm_up|visit) within \d", fault)
+    assert session.measured.visits["B"]
+    assert session.complete
+    assert children() == []
+
+
 def test_an_idle_worker_is_stopped_and_comes_back(tmp_path: Path) -> None:
     remote = Remote(Job(Sleeper, write_inputs(tmp_path)), {"OMP_NUM_THREADS": "3"}, tmp_path / "log")
     try:
@@ -137,7 +153,8 @@ def main():
     from functools import partial
     from pathlib import Path
     import numpy as np
-    from bench.session import Entrant, hold_session
+    from bench.entries import Entrant
+    from bench.session import hold_session
     from bench.stopping import StopRule
     from bench.worker import Job
     from tests.bench_subjects import Sleeper, write_inputs
@@ -150,6 +167,7 @@ def main():
         print(text, flush=True)
     session = hold_session(entrants, "A", np.load(inputs), judged, settings, progress=progress)
     print("rounds", session.measured.rounds, "complete", session.complete, flush=True)
+    print("memory of", [n for n, e in session.entries.items() if e.memory_mib["peak"] > 0], flush=True)
 
 if __name__ == "__main__":  # workers import this file too
     main()
@@ -182,11 +200,70 @@ def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: sig
         run.wait(30)
     if number == signal.SIGINT:
         assert "complete False" in rest
+        assert "memory of ['A', 'B', 'C']" in rest
         assert "Traceback" not in rest
     deadline = time.monotonic() + 20
     while [w for w in workers if w.is_running()] and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [w for w in workers if w.is_running() and w.status() != psutil.STATUS_ZOMBIE] == []
+
+
+class Text(str):
+    """As torch's version is: a string for which whoever unpickles it has to import its module."""
+
+
+class Versioned(Sleeper):
+    def facts(self) -> dict[str, Any]:
+        return {"problems": [], "versions": {"sleeper": Text("1.0")}}
+
+
+def test_facts_are_plain_data_so_that_the_coordinator_imports_nothing_for_them(tmp_path: Path) -> None:
+    session = hold(tmp_path, A=Sleeper, B=Versioned)
+    loaded = session.entries["B"].loaded
+    assert loaded is not None
+    assert type(loaded.facts["versions"]["sleeper"]) is str
+
+
+class Interrupting:
+    """The pipe of a worker; Ctrl-C comes while the first answer is waited for."""
+
+    def __init__(self, pipe: Any) -> None:
+        self.pipe, self.interrupts = pipe, 1
+
+    def poll(self, timeout_s: float) -> bool:
+        if self.interrupts:
+            self.interrupts = 0
+            raise KeyboardInterrupt
+        return bool(self.pipe.poll(timeout_s))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pipe, name)
+
+
+def test_the_answer_to_an_interrupted_call_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
+    remote = Remote(Job(Sleeper, write_inputs(tmp_path)), {}, tmp_path / "log")
+    try:
+        remote.call("load", timeout_s=60)
+        remote._pipe = Interrupting(remote._pipe)  # type: ignore[assignment]
+        with pytest.raises(KeyboardInterrupt):
+            remote.call("visit", 5, timeout_s=60)
+        assert set(remote.call("memory", timeout_s=60)) == {"now", "peak"}
+    finally:
+        remote.end()
+
+
+def test_an_impatient_ctrl_c_does_not_keep_workers_from_being_ended() -> None:
+    ended: list[int] = []
+
+    class Worker:
+        def end(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+            ended.append(1)
+
+    handler = signal.getsignal(signal.SIGINT)
+    end_all({name: Worker() for name in "ABC"})  # type: ignore[misc]
+    assert len(ended) == 3
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_the_timing_loop_adds_less_than_a_microsecond(tmp_path: Path) -> None:

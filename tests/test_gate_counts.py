@@ -11,11 +11,12 @@ import pytest
 from bench import compare
 from bench.candidates import Candidate
 from bench.compare import BASE, CANDIDATE, CONTROL, _cell_of, compare_folders
+from bench.entries import Entry, Settings
 from bench.exported import read_export
 from bench.gate import CellSeen, Slowdown, judge_cell
 from bench.result import write_result
 from bench.rounds import Measured, Visit
-from bench.session import Entry, Session, Settings
+from bench.session import Session
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
 from bench.stored import compare_results
@@ -210,7 +211,7 @@ def test_a_stored_result_of_another_schema_is_refused(
     base, candidate = (
         write_result(tmp_path / name, of) for name, of in zip("ab", stored(executed(), executed()), strict=True)
     )
-    base.write_text(base.read_text().replace('"schema_version": "1.0"', '"schema_version": "0.9"'))
+    base.write_text(base.read_text().replace('"schema_version": "1.1"', '"schema_version": "1.0"'))
     run = convnextpose_here(monkeypatch, capsys, "compare", base, candidate, cwd=tmp_path)
     assert_three_parts(run, 2)
-    assert "schema_version 0.9" in run.stderr
+    assert "schema_version 1.0" in run.stderr

@@ -33,6 +33,7 @@ from bench.backends.onnx_runtime_gpu import (
 from bench.backends.protocol import Accountable, Bindable, Limited, Pinning, SelfTiming
 from bench.backends.pytorch import PyTorchReference
 from bench.backends.pytorch_cuda import TorchCuda
+from bench.backends.pytorch_cuda_graph import TorchCudaGraph
 from bench.worker import Job, Subject
 from export.drawings import drawn_images
 from export.errors import NotPossible
@@ -252,6 +253,33 @@ def test_pytorch_on_the_device_sees_what_the_reference_sees(weights: Path) -> No
     assert "TF32 is on" in backend.facts()["problems"]
 
 
+@pytest.mark.usefixtures("tf32")
+def test_a_recorded_graph_sees_what_the_reference_sees_in_every_shape(weights: Path) -> None:
+    host = Host()
+    backend, plain = TorchCudaGraph(weights, 1, cuda=host), PyTorchReference(weights, 1)
+    for given in (images(1), images(1, 5), images(2), images(1, 7)):
+        np.testing.assert_allclose(backend.run(given), plain.run(given), atol=1e-4)
+    assert [call for call in host.calls if call in ("capture", "replay")] == [
+        *("capture", "replay", "replay"),
+        *("capture", "replay"),
+        *("capture", "replay"),
+    ]
+    host.calls.clear()
+    backend.bind(images(1))()
+    assert host.calls == ["wait", "replay", "wait"]
+    assert backend.facts()["options"]["cuda_graph"] is True
+    assert TorchCuda(weights, 1, cuda=host).facts()["options"]["cuda_graph"] is False
+    with pytest.raises(NotPossible, match="tells no time by module"):
+        backend.profiler()
+
+
+def test_a_graph_that_writes_nothing_gives_no_old_joints(weights: Path) -> None:
+    backend = TorchCudaGraph(weights, 1, cuda=Host())
+    assert np.isfinite(backend.run(images(1))).all()
+    backend._replay = lambda: None
+    assert np.isnan(backend.run(images(1))).all()
+
+
 @without_gpu
 def test_pytorch_without_a_gpu(weights: Path) -> None:
     with pytest.raises(NotPossible, match="torch reaches no GPU"):
@@ -314,7 +342,7 @@ def test_images_are_laid_where_the_device_fetches_them(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not has_gpu, reason="no NVIDIA GPU")
-@pytest.mark.parametrize("runtime", ["onnxruntime-cuda", "onnxruntime-tensorrt", "pytorch-cuda"])
+@pytest.mark.parametrize("runtime", ["onnxruntime-cuda", "onnxruntime-tensorrt", "pytorch-cuda", "pytorch-cuda-graph"])
 def test_a_gpu_backend_computes_what_the_processor_computes(
     typed_files: dict[str, Path], weights: Path, runtime: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,7 +351,8 @@ def test_a_gpu_backend_computes_what_the_processor_computes(
     if reason := no_gpu_runtime(runtime):
         pytest.skip(reason)
     monkeypatch.setitem(os.environ, TF32_VARIABLE, "0")
-    backend: Any = TorchCuda(weights) if runtime == "pytorch-cuda" else None
+    forms = {"pytorch-cuda": TorchCuda, "pytorch-cuda-graph": TorchCudaGraph}
+    backend: Any = forms[runtime](weights) if runtime in forms else None
     backend = backend or OnnxRuntimeGpu(typed_files["fp32"], "fp32", runtime)
     plain = OnnxRuntime(typed_files["fp32"], "fp32", 1)
     for count in (1, 3):

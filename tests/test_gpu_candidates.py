@@ -67,7 +67,8 @@ def test_with_a_gpu_its_rows_are_compared_with_pytorch_on_it(folder: Path, with_
     )
     candidates, reasons = found(folder)
     assert candidates[0] == "pytorch-cuda fp32"
-    assert {"pytorch fp32", "onnxruntime-cuda fp32", "onnxruntime-tensorrt fp32", "tensorrt-rtx fp32"} < set(candidates)
+    expected = {"pytorch", "pytorch-cuda-graph", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt-rtx"}
+    assert {f"{runtime} fp32" for runtime in expected} < set(candidates)
     assert "no engines/L-fp32.trt.engine" in reasons["tensorrt"]
     assert "convnextpose export, or the commands of recipe.md" in reasons["tensorrt"]
     assert found(folder, named="pytorch")[0][0] == "pytorch fp32"
@@ -148,7 +149,7 @@ def test_a_reference_that_cannot_be(folder: Path) -> None:
 
 @without_gpu
 @pytest.mark.parametrize(
-    "runtime", ["tensorrt", "tensorrt-rtx", "onnxruntime-cuda,onnxruntime-tensorrt", "pytorch-cuda"]
+    "runtime", ["tensorrt", "tensorrt-rtx", "onnxruntime-cuda,onnxruntime-tensorrt", "pytorch-cuda,pytorch-cuda-graph"]
 )
 def test_asking_for_a_gpu_where_there_is_none_is_no_traceback(folder: Path, runtime: str) -> None:
     run = convnextpose("bench", folder, "--runtime", runtime, cwd=folder)

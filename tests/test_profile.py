@@ -21,11 +21,11 @@ from bench.backends.protocol import Backend, LayerTime, Profiler
 from bench.backends.pytorch import PyTorchReference
 from bench.backends.pytorch_cuda import TorchCuda
 from bench.backends.torch_forms import TorchChannelsLast, TorchCompiled
+from bench.entries import Entrant
 from bench.layer_times import Profile, take_profile
 from bench.parts import DECODE, FINAL, OTHER, PARTS
 from bench.profile_record import PeakRecord, ProfileRecord, profile_record
 from bench.profiling import RUNS, Profiles, take_profiles, with_profile
-from bench.session import Entrant
 from bench.worker import Job, Subject
 from cli import render_profile
 from export.drawings import drawn_images

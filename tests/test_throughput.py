@@ -1,22 +1,54 @@
 """The closed loop, and how far the sweep goes."""
 
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.throughput import closed_loop, sweep
+from bench.throughput import ClosedLoop, sweep
 from tests.bench_subjects import Sleeper
 
 IMAGES = [np.full((1, 8, 8, 3), value, np.uint8) for value in (10, 20, 30)]
 
 
+class Shared(Sleeper):
+    """Several callers may run it."""
+
+    def for_callers(self, count: int) -> Any:
+        return self.run
+
+
 def test_all_calls_are_counted() -> None:
-    backend = Sleeper(0.001)
-    point = closed_loop(backend, IMAGES, batch=4, in_flight=2, seconds=0.05)
+    backend = Shared(0.001)
+    point = ClosedLoop(backend, IMAGES, seconds=0.05)(batch=4, in_flight=2)
     assert point["calls"] >= 2
-    assert backend.runs == point["calls"] + 5  # four alone, one together
+    assert backend.runs == point["calls"] + 3 + 2  # each image alone, and one call of each caller before
     assert point["images_per_s"] == pytest.approx(4 * point["calls"] / point["seconds"])
+    assert point["seconds"] >= 0.05
+
+
+def test_images_are_run_alone_once_for_all_points() -> None:
+    backend = Shared()
+    loop = ClosedLoop(backend, IMAGES, seconds=0.0)
+    calls = sum(1 + loop(batch, 1)["calls"] for batch in (1, 2, 4))
+    assert backend.runs == calls + len(IMAGES)
+
+
+def test_one_caller_is_the_thread_that_was_timed() -> None:
+    """PyTorch's thread pools belong to the thread that calls: in another one it was half as fast."""
+    threads: set[int] = set()
+
+    class Watched(Shared):
+        def run(self, images: Any) -> Any:
+            threads.add(threading.get_ident())
+            return super().run(images)
+
+    loop = ClosedLoop(Watched(0.001), IMAGES, seconds=0.02)
+    loop(batch=1, in_flight=1)
+    assert threads == {threading.get_ident()}
+    loop(batch=1, in_flight=2)
+    assert len(threads) == 3
 
 
 def test_a_batch_whose_images_are_mixed_up_is_noticed() -> None:
@@ -24,8 +56,26 @@ def test_a_batch_whose_images_are_mixed_up_is_noticed() -> None:
         def run(self, images: Any) -> Any:
             return super().run(images)[::-1]
 
-    with pytest.raises(ValueError, match="other joints"):
-        closed_loop(MixedUp(), IMAGES, batch=2, in_flight=1, seconds=0.01)
+    with pytest.raises(ValueError, match="batch 2, 1 in flight, gives other joints"):
+        ClosedLoop(MixedUp(), IMAGES, seconds=0.01)(batch=2, in_flight=1)
+
+
+class Overwriting(Sleeper):
+    """Several callers get the one place where joints lie."""
+
+    def for_callers(self, count: int) -> Any:
+        place = np.zeros((1, 18, 3), np.float32)
+
+        def run(images: Any) -> Any:
+            place[:] = self.run(images)
+            return place
+
+        return run
+
+
+def test_joints_that_come_to_another_caller_are_noticed() -> None:
+    with pytest.raises(ValueError, match="batch 1, 2 in flight, gives other joints"):
+        ClosedLoop(Overwriting(), IMAGES, seconds=0.01)(batch=1, in_flight=2)
 
 
 def test_the_sweep_ends_where_nothing_is_gained() -> None:

@@ -17,7 +17,6 @@ class OnnxRuntime:
     """An ONNX file in a CPU session."""
 
     runtime = "onnxruntime"
-    concurrent = True
 
     def __init__(self, model: Path, precision: str, threads: int | None = None) -> None:
         self.precision = precision
@@ -31,6 +30,10 @@ class OnnxRuntime:
         """See ``Backend``."""
         joints: Joints = self._session.run(None, {self._input.name: images})[0]
         return joints
+
+    def for_callers(self, count: int) -> Callable[[NDArray[Any]], Joints]:
+        """See ``Concurrent``: all threads call the one session."""
+        return self.run
 
     def bind(self, images: NDArray[Any]) -> Callable[[], object]:
         """See ``Bindable``."""

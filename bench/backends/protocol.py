@@ -77,9 +77,10 @@ class Limited(Protocol):
 
 @runtime_checkable
 class Concurrent(Protocol):
-    """A backend that several threads may run at once."""
+    """A backend with which several calls can be in flight."""
 
-    concurrent: bool
+    def for_callers(self, count: int) -> Callable[[NDArray[Any]], Joints]:
+        """``run``, for ``count`` threads that call it at once; what it takes is given back with it."""
 
 
 @dataclass(frozen=True)
