@@ -59,7 +59,7 @@ bench-precisions: $(READY) ## Measure what BF16 and INT8 are worth on this CPU (
 bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the latter is slower
 	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
-bench-selftest: $(READY) ## Check the harness: what it adds, known delays, other tools' timers, its rules on recorded rounds
+bench-selftest: $(READY) ## Check the harness: what it adds, known delays, its rules, the gate, other tools' timers
 	@$(BIN)/convnextpose bench-selftest $(ARGS)
 
 clean: ## Remove .venv and build

@@ -9,10 +9,10 @@ from bench.backends.slowed import open_slowed
 from bench.benchmark import QUICK_MODE
 from bench.candidates import Candidate
 from bench.compare import Cell, compare_pairs
+from bench.entries import Settings
 from bench.exported import ONNX_RUNTIME, ExportFolder
 from bench.gate import Outcome as GateOutcome
 from bench.selftest import Finding, Outcome
-from bench.session import Settings
 from bench.stopping import StopRule
 from bench.worker import Job
 from export.progress import Progress, silent
