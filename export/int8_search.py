@@ -1,6 +1,7 @@
 """From a placement to a plan that holds its budget: scales, sensitivities, and a greedy search."""
 
 import math
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -8,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import CheckFailed
-from export.fake_quant import simulate, stored_scale
+from export.fake_quant import simulate
 from export.image_set import Images, ImageSet
-from export.int8_plan import Int8Plan, place
+from export.int8_placement import left_alone, place
+from export.int8_plan import Int8Plan
 from export.network import ConvNeXtPose
 from export.parity import BUDGETS, millimetres
 from export.pose import Volume
 from export.progress import Progress, silent
 from export.reference import run_reference
-from export.scales import activation_scales
+from export.scales import activation_scales, stored_scale
 
 SENSITIVITY_IMAGES = 8
 """Enough to rank convolutions; each is run on all of them alone."""
@@ -42,14 +44,18 @@ def search_plan(
     convs = place(network)
     scales = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images, progress)
     plan = Int8Plan(
+        architecture=network.architecture,
         convs=tuple(replace(c, activation_scale=stored_scale(scales[c.name])) if c.quantised else c for c in convs),
-        calibration=calibration.as_json(),
+        left_alone=left_alone(network.architecture),
+        calibration=calibration.record,
     )
     truth = run_reference(network, calibration.images, BATCH)
     if not trained:
         drift = mean_drift(simulate(network, plan), calibration.images, truth, volume)
         return replace(plan, drift_mm=drift, search=("not searched: the weights were never trained",))
+    begun = time.monotonic()
     plan = _with_sensitivities(network, plan, calibration.images, truth, volume, progress)
+    measured = time.monotonic()
     worst_first = sorted(plan.quantised, key=lambda conv: -(conv.drift_alone_mm or 0.0))
     said = []
     for out in range(len(worst_first) + 1):
@@ -62,7 +68,13 @@ def search_plan(
         )
         if drift <= allowed_mm:
             break
-    return replace(tried, drift_mm=drift, search=tuple(said))
+    return replace(
+        tried,
+        drift_mm=drift,
+        search=tuple(said),
+        sensitivity_seconds=round(measured - begun, 1),
+        search_seconds=round(time.monotonic() - measured, 1),
+    )
 
 
 def mean_drift(network: ConvNeXtPose, images: Images, truth: Joints, volume: Volume) -> float:

@@ -61,11 +61,15 @@ def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
     """
     exported = Exported(weights)
     if "int8" in request.precisions:  # first of all: it may refuse what the user named
-        exported.int8_plan = int8_plan_step(folder, request, weights)
+        try:
+            exported.int8_plan = int8_plan_step(folder, request, weights)
+        except CheckFailed as failure:
+            exported.refused = {e: failure for e in request.editions if precision_of(e) == "int8"}
     truth = truth_step(folder, request, weights)
     for edition in request.editions:
         try:
-            _export_edition(folder, request, truth, edition, exported)
+            if edition not in exported.refused:
+                _export_edition(folder, request, truth, edition, exported)
         except CheckFailed as failure:
             exported.refused[edition] = failure
     return exported
@@ -77,7 +81,7 @@ def _export_edition(folder: Folder, request: Request, truth: Made, edition: str,
     if precision != "fp32":
         half = precision if precision in HALVES else "fp16"  # what is around int8
         ranges = exported.ranges[half] = ranges_step(folder, request, weights, half)
-        require_range(ranges.result, half)
+        require_range(ranges.result, precision, half)
         reference = ranges, request.rounded_path(half)
     if precision == "int8":
         assert exported.int8_plan is not None
