@@ -43,15 +43,13 @@ DECODE = FP32 + "a softmax over all bins has terms that FP16 cannot hold"
 
 
 def place(network: ConvNeXtPose) -> tuple[PlacedConv, ...]:
-    """The rule, before any measurement: pointwise and downsampling convolutions in, all else out.
+    """The rule, before any measurement: pointwise and downsampling convolutions in, all else out; in the data's order.
 
     Where a block adds its input, the sum and both its inputs stay in higher precision: a depthwise convolution and
     the next sum read it, neither of which is quantised, so that rounding it would cost and gain nothing (where a
     downsampling reads it, that quantises it for itself); and a convolution whose result is not requantised can be
     fused with a sum of the same type.
     """
-    placed = []
-    names = {module: name for name, module in network.named_modules()}
     stem, *downsamplings = network.backbone.downsamplings
     kinds: dict[nn.Module, tuple[str, bool, str]] = {
         _conv(stem): ("stem", False, "pixels of a large range, three input channels: little to gain, all follows it")
@@ -65,11 +63,8 @@ def place(network: ConvNeXtPose) -> tuple[PlacedConv, ...]:
         for conv in pointwise:
             kinds[conv] = "pointwise", True, "most of the multiplies"
     kinds[network.head.final_layer] = "final", False, "its error is an error of the logits, which decide the joints"
-    for module, name in names.items():
-        if isinstance(module, nn.Conv2d):
-            kind, quantised, reason = kinds[module]
-            placed.append(PlacedConv(name, kind, quantised, reason))
-    return tuple(placed)
+    names = (layer.name for layer in network.architecture.deployed_layers() if layer.kind == "conv")
+    return tuple(PlacedConv(name, *kinds[network.get_submodule(name)]) for name in names)
 
 
 def left_alone(architecture: Architecture) -> tuple[LeftAlone, ...]:

@@ -165,7 +165,7 @@ def layer_types(compiled: Any, *layers: str) -> Counter[str]:
 
 
 def in_words(convolutions: Counter[str]) -> str:
-    """``21 convolutions in float32, 30 in uint8``."""
+    """``21 convolutions in float32, 30 in uint8``: as run, where a runtime may have made one of a norm."""
     (first, count), *others = sorted((NUMPY.get(kind, kind), count) for kind, count in convolutions.items())
     return ", ".join([f"{count} convolutions in {first}", *(f"{count} in {kind}" for kind, count in others)])
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from onnx import numpy_helper
 from torch import nn
 
 from export import quantize
+from export.architecture import Architecture
 from export.artifacts import write_json
 from export.calibration import NEEDED_IMAGES, drawn_calibration, folder_calibration
 from export.deploy import deploy
 from export.drawings import drawn_images
 from export.errors import BadInput, CheckFailed
-from export.fake_quant import dequantised, quantised_weights, simulate, stored_scale
-from export.image_set import ImageSet
-from export.int8_plan import Int8Plan, place, read_plan
+from export.fake_quant import dequantised, quantised_weights, simulate
+from export.image_set import ImageSet, ImagesRecord
+from export.int8_placement import left_alone, place
+from export.int8_plan import BY_HAND, GIVEN, Int8Plan, give_back, read_plan
 from export.int8_proof import prove_int8
 from export.int8_search import mean_drift, search_plan
 from export.network import ConvNeXtPose, build_network
@@ -37,8 +39,10 @@ from export.pose import Volume, normalise
 from export.precision import in_precision
 from export.quantize import export_int8, insert_int8
 from export.reference import run_reference
+from export.rounding import graph_values
 from export.runners import OnnxRuntime, run_batches
-from export.scales import LARGEST, Seen, activation_scales
+from export.scales import LARGEST, LARGEST_SCALE, Seen, activation_scales, stored_scale
+from export.typed import OPSETS
 from tests.checkpoints import TINY, alive_weights
 from tests.photos import write_rgb
 
@@ -58,10 +62,15 @@ def plan(network: ConvNeXtPose, calibration: ImageSet) -> Int8Plan:
     """Every convolution that the placement allows, whatever it costs."""
     convs = place(network)
     scales = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images)
-    return Int8Plan(tuple(replace(c, activation_scale=scales.get(c.name)) for c in convs), calibration.as_json())
+    scaled = (replace(c, activation_scale=stored_scale(scales[c.name])) if c.quantised else c for c in convs)
+    return Int8Plan(TINY, tuple(scaled), left_alone(TINY), calibration.record, weights_sha256="a" * 64)
 
 
 # -- calibration ------------------------------------------------------------------------------------------------------
+
+
+def few_images(count: int) -> ImagesRecord:
+    return ImageSet(drawn_images(count, 64, 3), "a few").record
 
 
 def folder_of(folder: Path, count: int) -> Path:
@@ -90,8 +99,13 @@ def test_one_unreadable_file_is_named_and_many_are_refused(tmp_path: Path) -> No
 
 
 def test_too_few_repeated_flat_or_missing_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="31 in"):
-        folder_calibration(folder_of(tmp_path / "few", 31), 64)
+    few = folder_of(tmp_path / "few", 31)
+    with pytest.raises(BadInput, match=r"31 readable of 31 .*32 crops of people at least"):
+        folder_calibration(few, 64)
+    (few / "more").mkdir()
+    (few / "000.png").rename(few / "more/000.png")
+    with pytest.raises(BadInput, match=r"30 readable of 30 .*1 subfolders, which are not looked into"):
+        folder_calibration(few, 64)
     repeated = folder_of(tmp_path / "repeated", 31)
     for index in range(10):
         (repeated / f"again{index}.png").write_bytes((repeated / "000.png").read_bytes())
@@ -104,9 +118,16 @@ def test_too_few_repeated_flat_or_missing_images_are_refused(tmp_path: Path) -> 
     with pytest.raises(BadInput, match="flat"):
         folder_calibration(flat, 64)
     (tmp_path / "empty").mkdir()
-    for nothing in ("empty", "nowhere"):
-        with pytest.raises(BadInput):
-            folder_calibration(tmp_path / nothing, 64)
+    with pytest.raises(BadInput, match=r"0 readable of 0 .*32 crops of people at least"):
+        folder_calibration(tmp_path / "empty", 64)
+    with pytest.raises(BadInput, match="cannot read"):
+        folder_calibration(tmp_path / "nowhere", 64)
+
+
+def test_subfolders_are_said_to_be_left_out(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "crops", 33)
+    (folder / "more").mkdir()
+    assert folder_calibration(folder, 64).notes == ("1 subfolders were not looked into",)
 
 
 def test_drawn_calibration_is_deterministic_and_apart_from_other_images() -> None:
@@ -159,6 +180,12 @@ def test_a_stored_scale_is_a_normal_half_from_above(scale: float) -> None:
     assert stored <= max(scale * (1 + 2**-9), 6.2e-5)
 
 
+def test_a_scale_beyond_float16_is_none() -> None:
+    assert stored_scale(LARGEST_SCALE) == LARGEST_SCALE
+    for beyond in (65505.0, 1e6, float("inf"), float("nan")):
+        assert stored_scale(beyond) == float("inf")
+
+
 # -- placement and plan -----------------------------------------------------------------------------------------------
 
 
@@ -176,6 +203,18 @@ def test_every_convolution_is_placed_with_a_reason(network: ConvNeXtPose) -> Non
     }
 
 
+def test_what_is_no_convolution_is_listed_with_its_reason_too(network: ConvNeXtPose) -> None:
+    """Residual sums, the decode, and all else that gives a value; of both forms of the head's end."""
+    deferred = Architecture(TINY.depths, TINY.dims, TINY.head_channels, TINY.head_kernels, 18, 64, upsamplings=3)
+    for of in (network, deploy(build_network(deferred, alive_weights(deferred)))):
+        rows = left_alone(of.architecture)
+        assert all(row.reason for row in rows)
+        kinds = [row.kind for row in rows]
+        assert (kinds.count("residual sum"), kinds.count("decode")) == (sum(TINY.depths), 1)
+        values = {name for name, module in graph_values(of) if not isinstance(module, nn.Conv2d)}
+        assert {row.name for row in rows} == values | {"entry", "decode"}
+
+
 def test_a_plan_comes_back_from_its_file(tmp_path: Path, network: ConvNeXtPose, plan: Int8Plan) -> None:
     write_json(tmp_path / "plan.json", plan.as_json())
     assert read_plan(tmp_path / "plan.json", network) == plan
@@ -186,26 +225,70 @@ def test_a_plan_comes_back_from_its_file(tmp_path: Path, network: ConvNeXtPose, 
     [
         (lambda p: p["convs"].pop(), "another network"),
         (lambda p: p["convs"].append(p["convs"][0]), "another network"),
-        (lambda p: p["convs"][1].update(activation_scale=0.0), "scale"),
-        (lambda p: p["convs"][1].update(activation_scale=None), "scale"),
-        (lambda p: p["convs"][1].update(quantised="perhaps"), "no int8 plan"),
-        (lambda p: p.update(schema_version="9"), "schema"),
+        (lambda p: p["convs"][2].update(kind="depthwise"), "another network"),
+        (lambda p: p["architecture"].update(depth_dim=64), "another network.*depth_dim 64, here 32"),
+        (lambda p: p["convs"][2].update(activation_scale=0.0), "no usable scale"),
+        (lambda p: p["convs"][2].update(activation_scale=None), "no usable scale"),
+        (lambda p: p["convs"][2].update(activation_scale=1e-9), "no usable scale.*FP16 holds"),
+        (lambda p: p["convs"][2].update(activation_scale=1e6), "no usable scale.*FP16 holds"),
+        (lambda p: p["convs"][2].update(activation_scale=float("nan")), "no usable scale"),
+        (lambda p: p["convs"][2].update(quantised="perhaps"), "no int8 plan"),
+        (lambda p: p["convs"][0].update(quantised=True, activation_scale=1.0), "stays out of int8.*stem"),
+        (lambda p: p["convs"][1].update(quantised=True, activation_scale=1.0), "stays out of int8.*depthwise"),
+        (lambda p: p["convs"][-1].update(quantised=True, activation_scale=1.0), "stays out of int8.*final"),
+        (lambda p: p.update(schema_version="1.0"), "no int8 plan of schema 2.0.*schema_version 1.0"),
+        (lambda p: p.pop("schema_version"), "no int8 plan of schema 2.0"),
         (lambda p: p.pop("convs"), "no int8 plan"),
+        (lambda p: p.update(calibration={}), "no int8 plan.*calibration"),
+        (lambda p: p["calibration"].update(images=[]), "does not tell which images"),
+        (lambda p: p["calibration"]["images"].pop(), "does not tell which images"),
+        (lambda p: p["calibration"]["images"].__setitem__(0, "0" * 64), "does not tell which images"),
+        (lambda p: p.update(calibration=asdict(few_images(3))), "does not tell which images"),
     ],
 )
 def test_a_plan_that_cannot_be_meant_is_refused(
     tmp_path: Path, network: ConvNeXtPose, plan: Int8Plan, damage: object, words: str
 ) -> None:
     record = json.loads(json.dumps(plan.as_json()))
-    index = next(i for i, c in enumerate(record["convs"]) if c["quantised"])
-    record["convs"][1], record["convs"][index] = record["convs"][index], record["convs"][1]
+    kinds = {index: record["convs"][index]["kind"] for index in (0, 1, 2, -1)}
+    assert kinds == {0: "stem", 1: "depthwise", 2: "pointwise", -1: "final"}
     damage(record)  # type: ignore[operator]
-    write_json(tmp_path / "plan.json", record)
+    (tmp_path / "plan.json").write_text(json.dumps(record))
     with pytest.raises(BadInput, match=words):
         read_plan(tmp_path / "plan.json", network)
-    for name in ("nowhere.json", "."):
-        with pytest.raises(BadInput):
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "3", "{}", "\xff"])
+def test_what_is_no_plan_at_all_is_refused(tmp_path: Path, network: ConvNeXtPose, text: str) -> None:
+    (tmp_path / "plan.json").write_bytes(text.encode("latin-1"))
+    for name in ("plan.json", "nowhere.json", "."):
+        with pytest.raises(BadInput, match="int8 plan"):
             read_plan(tmp_path / name, network)
+
+
+def test_an_edited_plan_says_what_is_true_of_it(tmp_path: Path, network: ConvNeXtPose, plan: Int8Plan) -> None:
+    """Scales as FP16 stores them, reasons that fit what the row says, and nothing measured before the edit."""
+    record = json.loads(json.dumps(replace(plan, drift_mm=1.0, search=("25 in int8: 1.000 mm",)).as_json()))
+    places = [index for index, conv in enumerate(record["convs"]) if conv["quantised"]][:3]
+    one, two, three = (record["convs"][index] for index in places)
+    one.update(quantised=False)
+    two.update(quantised=False, reason="it limped")
+    three.update(reason="kept out by the search: no longer", activation_scale=0.1)
+    record["left_alone"][0].update(reason="because")
+    write_json(tmp_path / "plan.json", record)
+    read = give_back(read_plan(tmp_path / "plan.json", network), "a" * 64)
+    first, second, third = (read.convs[index] for index in places)
+    assert (first.reason, second.reason) == (BY_HAND, "it limped")
+    assert (third.reason, third.activation_scale) == (place(network)[places[2]].reason, stored_scale(0.1))
+    assert read.left_alone == left_alone(TINY)
+    assert (read.drift_mm, read.search) == (None, ("25 in int8: 1.000 mm", GIVEN))
+    assert give_back(read, "a" * 64).search == read.search
+
+
+def test_a_plan_for_other_weights_is_refused(plan: Int8Plan) -> None:
+    for of in (plan, replace(plan, weights_sha256=None)):
+        with pytest.raises(BadInput, match="other weights"):
+            give_back(of, "b" * 64)
 
 
 # -- the graph --------------------------------------------------------------------------------------------------------
@@ -296,6 +379,18 @@ def test_the_written_file_is_proven(tmp_path: Path, plan: Int8Plan) -> None:
         assert record.types.operators["Softmax"] == {"float32": 1}
         assert record.inputs[0].dtype == ("uint8" if takes_pixels else "float32")
         assert record.nodes["DequantizeLinear"] == 2 * len(plan.quantised)
+        assert record.int8 is not None
+        counts = (record.int8.convolutions_int8, record.int8.convolutions_fp16)
+        assert counts == (len(plan.quantised), len(plan.convs) - len(plan.quantised))
+        assert record.types.initializer_share <= 0.4
+
+
+def test_an_int8_file_that_is_hardly_smaller_than_fp16_is_refused(tmp_path: Path, plan: Int8Plan) -> None:
+    few = plan.keeping([conv.name for conv in plan.quantised[3:]], "a test")
+    graph = in_precision(build_network(TINY, alive_weights()), "int8")
+    with pytest.raises(CheckFailed, match=r"more than 0\.4 of what they take in FP32") as caught:
+        export_int8(graph, tmp_path / "int8.onnx", {}, few)
+    assert "more convolutions into int8" in caught.value.do
 
 
 ENDS = ("scale", "zero_point")
@@ -374,6 +469,19 @@ def test_other_convolutions_than_planned_are_seen(written: Path, plain: Path, pl
         prove_int8(onnx.load(written), onnx.load(plain), fewer)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e6, float("inf")])
+def test_a_scale_that_the_graph_cannot_store_is_no_proof(tmp_path: Path, plan: Int8Plan, scale: float) -> None:
+    """In float16 it is 0 or infinite, in the file as in what it is compared with."""
+    first = plan.quantised[0].name
+    convs = tuple(replace(c, activation_scale=scale) if c.name == first else c for c in plan.convs)
+    write_onnx(in_precision(build_network(TINY, alive_weights()), "int8"), tmp_path / "half.onnx", {}, OPSETS["int8"])
+    model, half = onnx.load(tmp_path / "half.onnx"), onnx.load(tmp_path / "half.onnx")
+    with np.errstate(over="ignore"):
+        insert_int8(model, replace(plan, convs=convs))
+        with pytest.raises(CheckFailed, match=f"the plan's scale of {first}'s input is none in float16"):
+            prove_int8(model, half, replace(plan, convs=convs))
+
+
 def test_a_file_is_proven_before_it_is_kept(tmp_path: Path, plan: Int8Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     def insert_wrongly(model: onnx.ModelProto, plan: Int8Plan) -> None:
         insert_int8(model, plan)
@@ -404,15 +512,15 @@ def test_a_plan_without_int8_is_refused_in_words_of_its_own(plan: Int8Plan) -> N
 def test_parity_is_not_judged_on_calibration_images(tmp_path: Path) -> None:
     drawn = parity_images(256)
     assert len(drawn.images) >= 64
-    require_disjoint(drawn, drawn_calibration(256))
+    require_disjoint(drawn, drawn_calibration(256).record)
     both = ImageSet(np.concatenate([drawn_calibration(256).images[:1], drawn.images]), "both")
     with pytest.raises(BadInput, match="1 images stand in"):
-        require_disjoint(both, drawn_calibration(256))
+        require_disjoint(both, drawn_calibration(256).record)
 
 
 def test_parity_on_a_folder_needs_enough_images(tmp_path: Path) -> None:
     assert len(parity_images(64, folder_of(tmp_path / "enough", 64)).images) == 64
-    with pytest.raises(BadInput, match="63 in"):
+    with pytest.raises(BadInput, match="63 readable of 63"):
         parity_images(64, folder_of(tmp_path / "few", 63))
 
 
@@ -443,6 +551,8 @@ def test_the_search_keeps_out_what_costs_most(
     assert plan.drift_mm is not None
     assert plan.drift_mm <= 4
     assert len(plan.search) == len(kept) + 1
+    assert plan.sensitivity_seconds is not None
+    assert plan.search_seconds is not None
 
 
 def test_joints_that_are_not_finite_end_the_search(calibration: ImageSet) -> None:
@@ -459,7 +569,12 @@ def test_weights_that_were_never_trained_are_not_searched(network: ConvNeXtPose,
     assert {c.name for c in found.quantised} == {c.name for c in place(network) if c.quantised}
     assert "not searched" in found.search[0]
     assert all(c.drift_alone_mm is None for c in found.convs)
+    assert found.sensitivity_seconds is None
 
 
-def test_calibration_is_recorded(plan: Int8Plan, calibration: ImageSet) -> None:
-    assert plan.calibration["sha256"] == calibration.sha256
+def test_calibration_is_recorded_image_by_image(plan: Int8Plan, calibration: ImageSet) -> None:
+    assert plan.calibration.sha256 == calibration.sha256
+    assert len(set(plan.calibration.images)) == len(calibration.images) == plan.calibration.count
+    turned = replace(calibration, images=calibration.images[::-1])
+    assert turned.sha256 != calibration.sha256
+    assert set(turned.record.images) == set(plan.calibration.images)
