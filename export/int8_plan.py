@@ -19,7 +19,7 @@ from export.scales import LARGEST_SCALE, SMALLEST_SCALE, stored_scale
 SCHEMA_VERSION = "2.0"
 KEPT = "kept out by the search: "
 BY_HAND = "kept out by the plan that was given"
-GIVEN = "given as a file: the lines above are those of the export that measured it"
+GIVEN = "taken from a file: what was measured is of the export that made it"
 DO = "take int8-plan.json of an earlier export of the same checkpoint, or leave --int8-plan out"
 
 

@@ -38,14 +38,21 @@ def search_plan(
     convolution is too much, the plan ends with none, and no int8 file is made of it.
     Weights that were never ``trained`` are quantised without a search: their volumes have many peaks of nearly the
     same height, and what they drift says nothing about a network that localises.
+
+    Raises:
+        CheckFailed: a scale that float16 cannot hold, or joints that are not finite.
     """
     allowed_mm = MARGIN * (BUDGETS["int8"].mean_mm or 0.0)
     volume = Volume.of(network.architecture)
     convs = place(network)
-    scales = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images, progress)
+    seen = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images, progress)
+    scales = {name: stored_scale(scale) for name, scale in seen.items()}
+    if beyond := [f"{name}: {seen[name]:.6g}" for name, scale in scales.items() if not math.isfinite(scale)]:
+        what = "int8 cannot be had: fp16, which its graph has around the int8, cannot hold the scales of its inputs"
+        raise CheckFailed(what, ", ".join(beyond), "ask for bf16, which has the range of fp32")
     plan = Int8Plan(
         architecture=network.architecture,
-        convs=tuple(replace(c, activation_scale=stored_scale(scales[c.name])) if c.quantised else c for c in convs),
+        convs=tuple(replace(c, activation_scale=scales[c.name]) if c.quantised else c for c in convs),
         left_alone=left_alone(network.architecture),
         calibration=calibration.record,
     )

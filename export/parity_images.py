@@ -2,7 +2,7 @@
 
 They should be of the kind that the network was trained on. Where a network sees nothing that it knows its volumes
 have many peaks of nearly the same height, and the least rounding moves joints from one to another: the demo
-checkpoint's int8 drifts by 2 mm on its figures and by 10 cm on shapes without a figure.
+checkpoint's int8 drifts by 2 mm on its figures and by 9 cm on shapes without a figure.
 """
 
 from pathlib import Path

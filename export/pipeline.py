@@ -100,7 +100,9 @@ def require_int8(plan: Mapping[str, Any]) -> None:
         CheckFailed: it does not; no file would be one of int8.
     """
     if plan and not any(conv["quantised"] for conv in plan["convs"]):
-        seen = "; ".join(plan["search"][-1:]) or "the plan that was given quantises nothing"
+        from export.int8_plan import GIVEN
+
+        seen = "the plan that was given quantises nothing" if GIVEN in plan["search"] else plan["search"][-1]
         do = "ask for fp16; or calibrate with crops of what the network was trained on (--calibration)"
         raise CheckFailed("no convolution bears int8 within its budget", seen, do)
 

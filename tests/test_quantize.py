@@ -1,8 +1,7 @@
-"""Int8: calibration that is refused or believed, scales, placement, the graph, and the search."""
+"""Int8: calibration that is refused or believed, scales, the graph and its proof, and the search."""
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,59 +17,48 @@ from onnx import numpy_helper
 from torch import nn
 
 from export import quantize
-from export.architecture import Architecture
-from export.artifacts import write_json
 from export.calibration import NEEDED_IMAGES, drawn_calibration, folder_calibration
 from export.deploy import deploy
 from export.drawings import drawn_images
 from export.errors import BadInput, CheckFailed
 from export.fake_quant import dequantised, quantised_weights, simulate
-from export.image_set import ImageSet, ImagesRecord
-from export.int8_placement import left_alone, place
-from export.int8_plan import BY_HAND, GIVEN, Int8Plan, give_back, read_plan
+from export.image_set import ImageSet
+from export.int8_placement import place
+from export.int8_plan import Int8Plan
 from export.int8_proof import prove_int8
 from export.int8_search import mean_drift, search_plan
 from export.network import ConvNeXtPose, build_network
 from export.onnx_graph import write_onnx
 from export.parity import millimetres
 from export.parity_images import parity_images, require_disjoint
-from export.pipeline import require_int8
 from export.pose import Volume, normalise
 from export.precision import in_precision
 from export.quantize import export_int8, insert_int8
 from export.reference import run_reference
-from export.rounding import graph_values
 from export.runners import OnnxRuntime, run_batches
 from export.scales import LARGEST, LARGEST_SCALE, Seen, activation_scales, stored_scale
 from export.typed import OPSETS
 from tests.checkpoints import TINY, alive_weights
 from tests.photos import write_rgb
+from tests.tiny_int8 import tiny_calibration, tiny_network, tiny_plan
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def network() -> ConvNeXtPose:
-    return deploy(build_network(TINY, alive_weights()))
+    return tiny_network()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def calibration() -> ImageSet:
-    return ImageSet(drawn_images(NEEDED_IMAGES, 256, 77), "drawn shapes")
+    return tiny_calibration()
 
 
-@pytest.fixture(scope="module")
-def plan(network: ConvNeXtPose, calibration: ImageSet) -> Int8Plan:
-    """Every convolution that the placement allows, whatever it costs."""
-    convs = place(network)
-    scales = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images)
-    scaled = (replace(c, activation_scale=stored_scale(scales[c.name])) if c.quantised else c for c in convs)
-    return Int8Plan(TINY, tuple(scaled), left_alone(TINY), calibration.record, weights_sha256="a" * 64)
+@pytest.fixture
+def plan() -> Int8Plan:
+    return tiny_plan()
 
 
 # -- calibration ------------------------------------------------------------------------------------------------------
-
-
-def few_images(count: int) -> ImagesRecord:
-    return ImageSet(drawn_images(count, 64, 3), "a few").record
 
 
 def folder_of(folder: Path, count: int) -> Path:
@@ -84,7 +72,7 @@ def test_a_folder_of_crops_is_read(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "crops", 33)
     found = folder_calibration(folder, 64)
     assert np.array_equal(found.images, drawn_images(33, 64, 3))
-    assert found.as_json()["count"] == 33
+    assert (found.as_json()["count"], found.source) == (33, "crops from folder crops")
     assert found.sha256 == folder_calibration(folder, 64).sha256 != folder_calibration(folder, 128).sha256
 
 
@@ -186,126 +174,21 @@ def test_a_scale_beyond_float16_is_none() -> None:
         assert stored_scale(beyond) == float("inf")
 
 
-# -- placement and plan -----------------------------------------------------------------------------------------------
-
-
-def test_every_convolution_is_placed_with_a_reason(network: ConvNeXtPose) -> None:
-    convs = {name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
-    placed = place(network)
-    assert {c.name for c in placed} == convs
-    assert all(c.reason for c in placed)
-    assert {c.kind: c.quantised for c in placed} == {
-        "stem": False,
-        "downsampling": True,
-        "depthwise": False,
-        "pointwise": True,
-        "final": False,
-    }
-
-
-def test_what_is_no_convolution_is_listed_with_its_reason_too(network: ConvNeXtPose) -> None:
-    """Residual sums, the decode, and all else that gives a value; of both forms of the head's end."""
-    deferred = Architecture(TINY.depths, TINY.dims, TINY.head_channels, TINY.head_kernels, 18, 64, upsamplings=3)
-    for of in (network, deploy(build_network(deferred, alive_weights(deferred)))):
-        rows = left_alone(of.architecture)
-        assert all(row.reason for row in rows)
-        kinds = [row.kind for row in rows]
-        assert (kinds.count("residual sum"), kinds.count("decode")) == (sum(TINY.depths), 1)
-        values = {name for name, module in graph_values(of) if not isinstance(module, nn.Conv2d)}
-        assert {row.name for row in rows} == values | {"entry", "decode"}
-
-
-def test_a_plan_comes_back_from_its_file(tmp_path: Path, network: ConvNeXtPose, plan: Int8Plan) -> None:
-    write_json(tmp_path / "plan.json", plan.as_json())
-    assert read_plan(tmp_path / "plan.json", network) == plan
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda p: p["convs"].pop(), "another network"),
-        (lambda p: p["convs"].append(p["convs"][0]), "another network"),
-        (lambda p: p["convs"][2].update(kind="depthwise"), "another network"),
-        (lambda p: p["architecture"].update(depth_dim=64), "another network.*depth_dim 64, here 32"),
-        (lambda p: p["convs"][2].update(activation_scale=0.0), "no usable scale"),
-        (lambda p: p["convs"][2].update(activation_scale=None), "no usable scale"),
-        (lambda p: p["convs"][2].update(activation_scale=1e-9), "no usable scale.*FP16 holds"),
-        (lambda p: p["convs"][2].update(activation_scale=1e6), "no usable scale.*FP16 holds"),
-        (lambda p: p["convs"][2].update(activation_scale=float("nan")), "no usable scale"),
-        (lambda p: p["convs"][2].update(quantised="perhaps"), "no int8 plan"),
-        (lambda p: p["convs"][0].update(quantised=True, activation_scale=1.0), "stays out of int8.*stem"),
-        (lambda p: p["convs"][1].update(quantised=True, activation_scale=1.0), "stays out of int8.*depthwise"),
-        (lambda p: p["convs"][-1].update(quantised=True, activation_scale=1.0), "stays out of int8.*final"),
-        (lambda p: p.update(schema_version="1.0"), "no int8 plan of schema 2.0.*schema_version 1.0"),
-        (lambda p: p.pop("schema_version"), "no int8 plan of schema 2.0"),
-        (lambda p: p.pop("convs"), "no int8 plan"),
-        (lambda p: p.update(calibration={}), "no int8 plan.*calibration"),
-        (lambda p: p["calibration"].update(images=[]), "does not tell which images"),
-        (lambda p: p["calibration"]["images"].pop(), "does not tell which images"),
-        (lambda p: p["calibration"]["images"].__setitem__(0, "0" * 64), "does not tell which images"),
-        (lambda p: p.update(calibration=asdict(few_images(3))), "does not tell which images"),
-    ],
-)
-def test_a_plan_that_cannot_be_meant_is_refused(
-    tmp_path: Path, network: ConvNeXtPose, plan: Int8Plan, damage: object, words: str
-) -> None:
-    record = json.loads(json.dumps(plan.as_json()))
-    kinds = {index: record["convs"][index]["kind"] for index in (0, 1, 2, -1)}
-    assert kinds == {0: "stem", 1: "depthwise", 2: "pointwise", -1: "final"}
-    damage(record)  # type: ignore[operator]
-    (tmp_path / "plan.json").write_text(json.dumps(record))
-    with pytest.raises(BadInput, match=words):
-        read_plan(tmp_path / "plan.json", network)
-
-
-@pytest.mark.parametrize("text", ["", "no JSON", "[]", "3", "{}", "\xff"])
-def test_what_is_no_plan_at_all_is_refused(tmp_path: Path, network: ConvNeXtPose, text: str) -> None:
-    (tmp_path / "plan.json").write_bytes(text.encode("latin-1"))
-    for name in ("plan.json", "nowhere.json", "."):
-        with pytest.raises(BadInput, match="int8 plan"):
-            read_plan(tmp_path / name, network)
-
-
-def test_an_edited_plan_says_what_is_true_of_it(tmp_path: Path, network: ConvNeXtPose, plan: Int8Plan) -> None:
-    """Scales as FP16 stores them, reasons that fit what the row says, and nothing measured before the edit."""
-    record = json.loads(json.dumps(replace(plan, drift_mm=1.0, search=("25 in int8: 1.000 mm",)).as_json()))
-    places = [index for index, conv in enumerate(record["convs"]) if conv["quantised"]][:3]
-    one, two, three = (record["convs"][index] for index in places)
-    one.update(quantised=False)
-    two.update(quantised=False, reason="it limped")
-    three.update(reason="kept out by the search: no longer", activation_scale=0.1)
-    record["left_alone"][0].update(reason="because")
-    write_json(tmp_path / "plan.json", record)
-    read = give_back(read_plan(tmp_path / "plan.json", network), "a" * 64)
-    first, second, third = (read.convs[index] for index in places)
-    assert (first.reason, second.reason) == (BY_HAND, "it limped")
-    assert (third.reason, third.activation_scale) == (place(network)[places[2]].reason, stored_scale(0.1))
-    assert read.left_alone == left_alone(TINY)
-    assert (read.drift_mm, read.search) == (None, ("25 in int8: 1.000 mm", GIVEN))
-    assert give_back(read, "a" * 64).search == read.search
-
-
-def test_a_plan_for_other_weights_is_refused(plan: Int8Plan) -> None:
-    for of in (plan, replace(plan, weights_sha256=None)):
-        with pytest.raises(BadInput, match="other weights"):
-            give_back(of, "b" * 64)
-
-
 # -- the graph --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory, network: ConvNeXtPose) -> Path:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("int8") / "fp32.onnx"
-    write_onnx(network, path, {})
+    write_onnx(tiny_network(), path, {})
     return path
 
 
 @pytest.fixture(scope="module")
-def written(plain: Path, plan: Int8Plan) -> Path:
+def written(plain: Path) -> Path:
     path = plain.with_name("int8.onnx")
     model = onnx.load(plain)
-    insert_int8(model, plan)
+    insert_int8(model, tiny_plan())
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     return path
@@ -499,13 +382,6 @@ def test_a_plan_that_quantises_nothing_makes_no_int8_file(tmp_path: Path, plan: 
         export_int8(graph, tmp_path / "int8.onnx", {}, nothing)
 
 
-def test_a_plan_without_int8_is_refused_in_words_of_its_own(plan: Int8Plan) -> None:
-    require_int8(plan.as_json())
-    nothing = plan.keeping([conv.name for conv in plan.convs], "a test")
-    with pytest.raises(CheckFailed, match="no convolution bears int8"):
-        require_int8(nothing.as_json())
-
-
 # -- images of parity -------------------------------------------------------------------------------------------------
 
 
@@ -570,11 +446,3 @@ def test_weights_that_were_never_trained_are_not_searched(network: ConvNeXtPose,
     assert "not searched" in found.search[0]
     assert all(c.drift_alone_mm is None for c in found.convs)
     assert found.sensitivity_seconds is None
-
-
-def test_calibration_is_recorded_image_by_image(plan: Int8Plan, calibration: ImageSet) -> None:
-    assert plan.calibration.sha256 == calibration.sha256
-    assert len(set(plan.calibration.images)) == len(calibration.images) == plan.calibration.count
-    turned = replace(calibration, images=calibration.images[::-1])
-    assert turned.sha256 != calibration.sha256
-    assert set(turned.record.images) == set(plan.calibration.images)
