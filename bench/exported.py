@@ -12,7 +12,7 @@ from export.artifacts import sha256_file
 from export.engine import BACKENDS, beside, read_record
 from export.engine import Backend as EngineBackend
 from export.errors import BadInput, NotPossible
-from export.interface import NO_BF16, edition_of, precision_of
+from export.interface import NO_BF16, PRECISIONS, edition_of, precision_of
 from export.joint_sets import JointSet, joint_set
 from export.manifest import Artifact, Manifest, read_manifest
 from export.model_steps import WEIGHTS
@@ -83,12 +83,14 @@ class ExportFolder:
         """The ONNX file of this edition.
 
         Raises:
-            BadInput: there is none, or it is not the one that the manifest speaks of.
+            BadInput: there is none, there never can be, or it is not the one that the manifest speaks of.
         """
         for artifact in self._onnx_files():
             if _edition(artifact) == edition:
                 self._require_unchanged(artifact)
                 return artifact
+        if precision_of(edition) not in PRECISIONS:
+            raise BadInput("unknown precision", edition, f"choose of {', '.join(self.editions or PRECISIONS)}")
         there = ", ".join(self.editions) or "none"
         do = f"make it: convnextpose export {self.manifest.model} --precision {precision_of(edition)}"
         do += " --with-preprocess" * (edition != precision_of(edition))

@@ -8,7 +8,7 @@ import numpy as np
 from bench.exported import ExportFolder
 from export.errors import BadInput
 from export.model_steps import TRUTH
-from export.parity import BUDGETS, budget_for, judge
+from export.parity import BUDGETS, budget_for, judge, status_of
 from export.plain import finite_or_none
 
 ROUNDED = "parity/{}-rounded.npz"
@@ -56,4 +56,5 @@ class ParityJudge:
                 return {"outcome": "inconclusive", "reason": reason, "images": count}
         found = judge(self._truth[:count], reference[:count], joints, self._volume, budget)
         distances = {name: getattr(found.candidate, name) for name in KEPT}
-        return {"outcome": found.outcome, "reason": found.reason, "images": count, **finite_or_none(distances)}
+        said = {"outcome": found.outcome, "status": status_of(found.outcome, budget), "reason": found.reason}
+        return {**said, "images": count, **finite_or_none(distances)}

@@ -1,6 +1,6 @@
 """Tables: views of the JSON that the commands write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +127,8 @@ def parity(manifest: Manifest) -> None:
         rows = []
         for run in result["runs"]:
             worst = run["batches"][str(run["worst_batch"])]
-            verdict = f"[{OUTCOME_STYLE[worst['outcome']]}]{worst['outcome']}[/]"
+            status = run.get("status", worst["outcome"])
+            verdict = f"[{OUTCOME_STYLE.get(status, 'yellow')}]{status}[/]"
             rows.append((result["artifact"], run["runner"], verdict, worst["candidate"]))
         rows.append((result["budget"]["reference"], "PyTorch", "–", result["reference"]))
         for *names, distances in rows:
@@ -147,6 +148,8 @@ def parity(manifest: Manifest) -> None:
             out.print(f"{result['precision']}: not run by {missing['runner']}: {escape(missing['reason'])}")
         if result["budget"]["mean_mm"] is None and result["budget"]["max_mm"] is None:
             out.print(f"[yellow]{result['precision']}: no limit in mm:[/] {escape(result['budget']['reason'])}")
+    for line in _int8_plan(manifest):
+        out.print(escape(line), soft_wrap=True)
     for ranges in manifest.ranges:
         values = ranges["activations"]
         name = next(iter(values))
@@ -155,6 +158,17 @@ def parity(manifest: Manifest) -> None:
     for result in manifest.parity[:1]:  # it is the truth's, and so the same for all
         over_images, over_joints = (_number(result["signal"][f"over_{what}_mm"]) for what in ("images", "joints"))
         out.print(f"signal: joints spread {over_images} mm over images, {over_joints} mm over joints")
+
+
+def _int8_plan(manifest: Manifest) -> Iterator[str]:
+    """How much is in int8, how that was found, and what finding it took."""
+    plans = [a.details["int8_plan"] for a in manifest.artifacts if "int8_plan" in a.details]
+    for plan in plans[:1]:  # one for all editions
+        quantised, seconds = sum(conv["quantised"] for conv in plan["convs"]), plan.get("sensitivity_seconds")
+        found = plan["search"][-1]
+        if seconds is not None:
+            found = f"sensitivity pass {seconds:.1f} s, search {plan['search_seconds']:.1f} s"
+        yield f"int8: {quantised} of {len(plan['convs'])} convolutions in int8; {found}"
 
 
 def no_latency() -> None:
@@ -176,6 +190,9 @@ def trace(record: Mapping[str, Any]) -> None:
         out.print(f"first layer with a relative error above {limit}: [red]{escape(record['first_departure'])}[/]")
     else:
         out.print(f"no layer has a relative error above {limit}: this is what rounding costs")
+    jump = record["largest_jump"]
+    before, after = (_number(jump[name]) for name in ("before", "after"))
+    out.print(f"it rises most in {escape(jump['layer'])}: from {before} before it to {after}")
 
 
 def latency(result: Mapping[str, Any], manifest: Manifest) -> None:

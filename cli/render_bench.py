@@ -9,6 +9,7 @@ from bench.result import Latency, Result, Row
 from bench.selftest import OVERHEAD_NS, OVERHEAD_SHARE
 from cli import render_passes, render_profile
 from cli.console import out, table
+from export.parity import EXPLAINED
 
 VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}
 HEADLINE = "host_e2e"
@@ -92,9 +93,9 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _parity(row: Row) -> str:
     if row.parity is None:
         return "–"
-    style = "green" if row.parity["outcome"] == "pass" else "red"
-    mean = row.parity.get("mean_mm")
-    return f"[{style}]{row.parity['outcome']}[/]" + (f" {mean:.3g}" if mean is not None else "")
+    status, mean = row.parity.get("status", row.parity["outcome"]), row.parity.get("mean_mm")
+    style = {"pass": "green", EXPLAINED: "yellow"}.get(status, "red")
+    return f"[{style}]{status}[/]" + (f" {mean:.3g}" if mean is not None else "")
 
 
 def _p50(row: Row, latency: Latency | None) -> str:

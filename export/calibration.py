@@ -28,7 +28,7 @@ def folder_calibration(folder: Path, size: int) -> ImageSet:
     Raises:
         BadInput: too few distinct images, too many unreadable ones, or images without content.
     """
-    found = folder_set(folder, size, MOST_IMAGES)
+    found = folder_set(folder, size, NEEDED_IMAGES, MOST_IMAGES)
     require_usable(found)
     return found
 
@@ -41,8 +41,7 @@ def require_usable(calibration: ImageSet) -> None:
     """
     do = "name a folder of crops of people with --calibration, or leave it out to use drawn figures"
     images = calibration.images
-    distinct = len({image.tobytes() for image in images})
-    if distinct < NEEDED_IMAGES:
+    if (distinct := calibration.distinct) < NEEDED_IMAGES:
         raise BadInput(f"calibration needs {NEEDED_IMAGES} distinct images", f"{distinct} in {calibration.source}", do)
     # Over places, channel by channel: one colour all over is flat, however far its channels lie apart.
     flat = sum(not float(image.std(axis=(0, 1)).max()) >= FLAT_BELOW for image in images)

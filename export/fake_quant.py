@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from export.int8_plan import Int8Plan
 from export.network import ConvNeXtPose
-from export.scales import LARGEST
+from export.scales import LARGEST, stored_scale
 
 
 class FakeQuantConv(nn.Module):
@@ -56,12 +56,6 @@ def quantised_weights(weights: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[
     scales = np.array([stored_scale(value / LARGEST) for value in largest], np.float32)
     rounded = np.rint(weights.astype(np.float64) / scales[:, None, None, None].astype(np.float64))
     return np.clip(rounded, -LARGEST, LARGEST).astype(np.int8), scales
-
-
-def stored_scale(scale: float) -> float:
-    """The next value from ``scale`` upwards that float16 has as a normal number."""
-    half = np.float16(max(scale, float(np.finfo(np.float16).smallest_normal)))
-    return float(half if float(half) >= scale else np.nextafter(half, np.float16(np.inf)))
 
 
 def dequantised(weights: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.float32]:

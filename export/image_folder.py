@@ -27,6 +27,8 @@ class Crops:
     """Names of chosen files that hold no image."""
     made_square: int
     """How many of the images were not square."""
+    subfolders: int
+    """How many folders lie in it, which are not looked into."""
 
 
 def read_crops(folder: Path, size: int, fewest: int, most: int) -> Crops:
@@ -39,7 +41,7 @@ def read_crops(folder: Path, size: int, fewest: int, most: int) -> Crops:
     Raises:
         BadInput: no folder, or fewer than ``fewest`` of the chosen files hold an image.
     """
-    files = _image_files(folder)
+    files, subfolders = _image_files(folder)
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)]
     images, unreadable, made_square = [], [], 0
     for file in chosen:
@@ -56,13 +58,17 @@ def read_crops(folder: Path, size: int, fewest: int, most: int) -> Crops:
         seen = f"{len(images)} readable of {len(files)} files with the suffixes {', '.join(SUFFIXES)}"
         if unreadable:
             seen += f"; no image in {', '.join(unreadable)}"
+        if subfolders:
+            seen += f"; {subfolders} subfolders, which are not looked into"
         raise BadInput(f"too few images in {folder}", seen, f"give a folder with {fewest} crops of people at least")
-    return Crops(np.stack(images), len(files), tuple(unreadable), made_square)
+    return Crops(np.stack(images), len(files), tuple(unreadable), made_square, subfolders)
 
 
-def _image_files(folder: Path) -> list[Path]:
+def _image_files(folder: Path) -> tuple[list[Path], int]:
+    """The image files in the order of their names, and how many folders lie beside them."""
     try:
-        return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        found = sorted(folder.iterdir())
+        return [p for p in found if p.suffix.lower() in SUFFIXES and p.is_file()], sum(p.is_dir() for p in found)
     except OSError as error:
         do = "name a folder with crops of people"
         raise BadInput(f"cannot read the images' folder {folder}", error.strerror or str(error), do) from error

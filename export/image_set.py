@@ -1,7 +1,9 @@
 """Crops that something is measured on, and what a result says of them."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,19 @@ UNREADABLE_SHARE = 0.05
 Images = NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class ImagesRecord:
+    """An image set without its pixels: enough to tell whether another shares an image with it."""
+
+    source: str
+    count: int
+    sha256: str
+    """Of the images' own hashes, in order: ``set_sha256``."""
+    notes: tuple[str, ...]
+    images: tuple[str, ...]
+    """Each crop's hash: sha256 of its (S, S, 3) pixels."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Crops, and where they came from."""
@@ -28,14 +43,30 @@ class ImageSet:
     source: str
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def record(self) -> ImagesRecord:
+        """What a result that must be kept apart from these images says of them."""
+        each = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in self.images)
+        return ImagesRecord(self.source, len(each), set_sha256(each), self.notes, each)
+
     @property
     def sha256(self) -> str:
-        """Of the pixels, in order."""
-        return hashlib.sha256(np.ascontiguousarray(self.images).tobytes()).hexdigest()
+        """Of the images' own hashes, in order."""
+        return self.record.sha256
+
+    @property
+    def distinct(self) -> int:
+        """How many images differ from all before them, pixel by pixel."""
+        return len(set(self.record.images))
 
     def as_json(self) -> dict[str, Any]:
         """Where the images came from, how many they are, and their hash."""
         return {"source": self.source, "count": len(self.images), "sha256": self.sha256, "notes": list(self.notes)}
+
+
+def set_sha256(images: Sequence[str]) -> str:
+    """The hash of a set, of its images' hashes in order."""
+    return hashlib.sha256("\n".join(images).encode()).hexdigest()
 
 
 def drawn_set(size: int, count: int, seed: int) -> ImageSet:
@@ -46,13 +77,13 @@ def drawn_set(size: int, count: int, seed: int) -> ImageSet:
     return ImageSet(np.stack(images), f"drawn figures, seed {seed}")
 
 
-def folder_set(folder: Path, size: int, most: int) -> ImageSet:
+def folder_set(folder: Path, size: int, fewest: int, most: int) -> ImageSet:
     """The crops in a folder, evenly chosen if there are more than ``most``.
 
     Raises:
-        BadInput: no folder, no image in it, or more than one file in twenty that cannot be read.
+        BadInput: no folder, fewer than ``fewest`` images in it, or more than one file in twenty that cannot be read.
     """
-    crops = read_crops(folder, size, 1, most)
+    crops = read_crops(folder, size, fewest, most)
     chosen, unreadable = len(crops.images) + len(crops.unreadable), ", ".join(crops.unreadable[:5])
     if len(crops.unreadable) > UNREADABLE_SHARE * chosen:
         seen = f"{len(crops.unreadable)} of {chosen}: {unreadable}"
@@ -62,4 +93,6 @@ def folder_set(folder: Path, size: int, most: int) -> ImageSet:
         notes.append(f"{chosen} of {crops.found} images, evenly chosen")
     if crops.made_square:
         notes.append(f"{crops.made_square} images were not square, and taken as a person's box")
-    return ImageSet(crops.images, f"folder {folder.name}", tuple(notes))
+    if crops.subfolders:
+        notes.append(f"{crops.subfolders} subfolders were not looked into")
+    return ImageSet(crops.images, f"crops from folder {folder.name}", tuple(notes))

@@ -1,4 +1,4 @@
-"""Which convolutions compute in int8, why, and with which scales."""
+"""Which convolutions compute in int8, with which scales, for which weights, and from which images."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -6,40 +6,41 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from torch import nn
+from pydantic_core import from_json
 
+from export.architecture import Architecture
+from export.calibration import NEEDED_IMAGES
 from export.errors import BadInput
-from export.network import Block, ConvNeXtPose, HeadLayer
+from export.image_set import ImagesRecord, set_sha256
+from export.int8_placement import LeftAlone, PlacedConv, left_alone, place
+from export.network import ConvNeXtPose
+from export.scales import LARGEST_SCALE, SMALLEST_SCALE, stored_scale
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
 KEPT = "kept out by the search: "
-
-
-@dataclass(frozen=True)
-class PlacedConv:
-    """One convolution of the deploy graph."""
-
-    name: str
-    """Of the module, which is the stem of the node's name."""
-    kind: str
-    quantised: bool
-    reason: str
-    activation_scale: float | None = None
-    """What one step of the int8 input is worth; None before calibration, and where nothing is quantised."""
-    drift_alone_mm: float | None = None
-    """Mean drift on calibration images when this convolution alone is quantised; None if not measured."""
+BY_HAND = "kept out by the plan that was given"
+GIVEN = "taken from a file: what was measured is of the export that made it"
+DO = "take int8-plan.json of an earlier export of the same checkpoint, or leave --int8-plan out"
 
 
 @dataclass(frozen=True)
 class Int8Plan:
-    """Every convolution, in the order of the data, and what the scales were taken from."""
+    """Every convolution, in the order of the data; what is no convolution; and what the scales were taken from."""
 
+    architecture: Architecture
     convs: tuple[PlacedConv, ...]
-    calibration: dict[str, Any]
+    left_alone: tuple[LeftAlone, ...]
+    calibration: ImagesRecord
+    weights_sha256: str | None = None
+    """Of the canonical weights' file; None where there was none, and such a plan cannot be given back."""
     drift_mm: float | None = None
-    """Mean drift of the simulated network on the calibration images."""
+    """Mean drift of the simulated network on the calibration images; None if this plan was not measured."""
     search: tuple[str, ...] = ()
     """What the search did, a line a step."""
+    sensitivity_seconds: float | None = None
+    """What it took to quantise each convolution alone; None if that was not done."""
+    search_seconds: float | None = None
+    """What the greedy search took after that."""
     schema_version: str = SCHEMA_VERSION
 
     @property
@@ -58,62 +59,83 @@ class Int8Plan:
         return asdict(self)
 
 
-def place(network: ConvNeXtPose) -> tuple[PlacedConv, ...]:
-    """The rule, before any measurement: pointwise and downsampling convolutions in, all else out.
-
-    Where a block adds its input, the sum and both its inputs stay in higher precision: the sum feeds a depthwise
-    convolution and the next sum, neither of which is quantised, so that rounding it would cost and gain nothing;
-    and a convolution whose result is not requantised can be fused with a sum of the same type.
-    """
-    placed = []
-    names = {module: name for name, module in network.named_modules()}
-    stem, *downsamplings = network.backbone.downsamplings
-    kinds: dict[nn.Module, tuple[str, bool, str]] = {
-        _conv(stem): ("stem", False, "pixels of a large range, three input channels: little to gain, all follows it")
-    }
-    for downsampling in downsamplings:
-        kinds[_conv(downsampling)] = "downsampling", True, "a dense convolution: int8 multiplies pay"
-    layers: list[Block | HeadLayer] = [*network.backbone.blocks, *network.head.layers]
-    for layer in layers:
-        kinds[layer.dwconv] = "depthwise", False, "one input channel a group: TensorRT wants multiples of four for int8"
-        pointwise = (layer.pwconv1, layer.pwconv2) if isinstance(layer, Block) else (layer.pwconv,)
-        for conv in pointwise:
-            kinds[conv] = "pointwise", True, "most of the multiplies"
-    kinds[network.head.final_layer] = "final", False, "its error is an error of the logits, which decide the joints"
-    for module, name in names.items():
-        if isinstance(module, nn.Conv2d):
-            kind, quantised, reason = kinds[module]
-            placed.append(PlacedConv(name, kind, quantised, reason))
-    return tuple(placed)
-
-
 def read_plan(path: Path, network: ConvNeXtPose) -> Int8Plan:
-    """A plan that an earlier run wrote, perhaps edited.
+    """A plan that an earlier run wrote, perhaps edited: scales as FP16 stores them, reasons as they are true.
+
+    An edit may take convolutions out of int8, and change scales. It may not put in what the placement leaves out.
 
     Raises:
-        BadInput: not a plan, of another schema version, for another network, or without a usable scale.
+        BadInput: not a plan, of another schema version, for another network, of unknown calibration images, with a
+            scale that FP16 cannot hold, or with a convolution in int8 that must stay out.
     """
-    do = "take int8-plan.json of an earlier export of the same architecture"
     try:
-        plan = TypeAdapter(Int8Plan).validate_json(path.read_bytes())
+        found = from_json(path.read_bytes())
+        version = found.get("schema_version") if isinstance(found, dict) else "none"
+        if version != SCHEMA_VERSION:
+            raise BadInput(f"{path} is no int8 plan of schema {SCHEMA_VERSION}", f"schema_version {version}", DO)
+        plan = TypeAdapter(Int8Plan).validate_python(found)
     except OSError as error:
-        raise BadInput(f"cannot read the int8 plan {path}", error.strerror or str(error), do) from error
+        raise BadInput(f"cannot read the int8 plan {path}", error.strerror or str(error), DO) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         seen = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
-        raise BadInput(f"{path} is no int8 plan", seen, do) from error
-    if plan.schema_version != SCHEMA_VERSION:
-        raise BadInput(f"{path} is no int8 plan of schema {SCHEMA_VERSION}", plan.schema_version, do)
-    ours, theirs = {conv.name for conv in place(network)}, {conv.name for conv in plan.convs}
-    if ours != theirs or len(plan.convs) != len(theirs):
-        differing = sorted(ours ^ theirs)
-        raise BadInput(f"{path} is for another network", f"convolutions: {', '.join(differing[:4]) or 'twice'}", do)
-    for conv in plan.quantised:
-        if conv.activation_scale is None or not 0 < conv.activation_scale < float("inf"):
-            raise BadInput(f"{path} has no usable scale", f"{conv.name}: {conv.activation_scale}", do)
-    return plan
+        raise BadInput(f"{path} is no int8 plan", seen, DO) from error
+    except ValueError as error:
+        raise BadInput(f"{path} is no int8 plan", f"no JSON: {error}", DO) from error
+    rule = {conv.name: conv for conv in place(network)}
+    _require_network(plan, network.architecture, rule, path)
+    _require_calibration(plan.calibration, path)
+    convs = tuple(_placed(conv, rule[conv.name], path) for conv in plan.convs)
+    return replace(plan, convs=convs, left_alone=left_alone(network.architecture))
 
 
-def _conv(layers: nn.Sequential) -> nn.Conv2d:
-    (conv,) = (layer for layer in layers if isinstance(layer, nn.Conv2d))
-    return conv
+def give_back(plan: Int8Plan, weights_sha256: str) -> Int8Plan:
+    """A plan that the user named, for these weights; what was measured of it does not hold after an edit.
+
+    Raises:
+        BadInput: its scales and sensitivities are those of other weights.
+    """
+    if plan.weights_sha256 != weights_sha256:
+        seen = f"made for {_short(plan.weights_sha256)}, these are {_short(weights_sha256)}"
+        raise BadInput("the int8 plan is for other weights", seen, DO)
+    search = plan.search if GIVEN in plan.search else (*plan.search, GIVEN)
+    return replace(plan, drift_mm=None, search=search, sensitivity_seconds=None, search_seconds=None)
+
+
+def _require_network(plan: Int8Plan, here: Architecture, rule: dict[str, PlacedConv], path: Path) -> None:
+    ours, theirs = asdict(here), asdict(plan.architecture)
+    differing = [f"{field} {theirs[field]}, here {ours[field]}" for field in ours if theirs[field] != ours[field]]
+    listed = [(conv.name, conv.kind) for conv in plan.convs]
+    expected = [(conv.name, conv.kind) for conv in rule.values()]
+    if not differing and listed != expected:
+        names = sorted({name for name, _ in {*listed} ^ {*expected}}) or ["twice, or in another order"]
+        differing = [f"convolutions: {', '.join(names[:4])}"]
+    if differing:
+        raise BadInput(f"{path} is for another network", "; ".join(differing), DO)
+
+
+def _require_calibration(calibration: ImagesRecord, path: Path) -> None:
+    """Without the images' own hashes nobody can see that parity is judged on others."""
+    images = calibration.images
+    known = (calibration.count, calibration.sha256) == (len(images), set_sha256(images))
+    if not known or len(set(images)) < NEEDED_IMAGES:
+        seen = f"{len(images)} hashes for {calibration.count} images" + ("" if known else ", not those of the set")
+        raise BadInput(f"{path} does not tell which images it was calibrated on", seen, DO)
+
+
+def _placed(conv: PlacedConv, rule: PlacedConv, path: Path) -> PlacedConv:
+    if conv.quantised and not rule.quantised:
+        do = f"set it to be left out; TensorRT or the joints would suffer: {rule.reason}"
+        raise BadInput(f"{path} quantises what stays out of int8", f"{conv.name} ({conv.kind})", do)
+    if not conv.quantised:
+        stale = rule.quantised and conv.reason == rule.reason
+        return replace(conv, reason=BY_HAND) if stale else conv
+    scale = conv.activation_scale
+    if scale is None or not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
+        seen = f"{conv.name}: {scale}; FP16 holds {SMALLEST_SCALE:.3g} to {LARGEST_SCALE:g}"
+        raise BadInput(f"{path} has no usable scale", seen, DO)
+    return replace(conv, reason=rule.reason, activation_scale=stored_scale(scale))
+
+
+def _short(sha256: str | None) -> str:
+    return f"sha256 {sha256[:12]}…" if sha256 else "no checkpoint's"

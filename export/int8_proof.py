@@ -1,6 +1,7 @@
 """Proof, from the file alone, that an int8 graph is the proven FP16 graph and its plan, and nothing else."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,33 @@ from onnx import numpy_helper
 
 from export.errors import CheckFailed
 from export.fake_quant import quantised_weights
-from export.int8_plan import Int8Plan, PlacedConv
+from export.int8_placement import PlacedConv
+from export.int8_plan import Int8Plan
 
 NODE_SUFFIX = "/Conv"
 """A convolution's node is called after its module."""
 QUANTISES, DEQUANTISES = "QuantizeLinear", "DequantizeLinear"
+COMPARED = "bit for bit: the FP16 graph, proven before by its types and weights, with the plan's quantised convolutions"
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def prove_int8(model: onnx.ModelProto, half: onnx.ModelProto, plan: Int8Plan) -> None:
+@dataclass(frozen=True)
+class Int8Proof:
+    """What was compared, and how many convolutions were found in which type."""
+
+    compared: str
+    convolutions_int8: int
+    """Input and weights are dequantised from int8, through the plan's scales."""
+    convolutions_fp16: int
+
+
+def prove_int8(model: onnx.ModelProto, half: onnx.ModelProto, plan: Int8Plan) -> Int8Proof:
     """See that ``model`` is ``half`` with the plan's convolutions quantised, bit for bit.
 
     Every planned convolution reads its input through one scale of the plan, and weights that are those of ``half``,
     rounded with one scale an output channel; every other node, constant, input, output and note is that of ``half``.
+    Returns what was compared and counted.
 
     Args:
         model: the int8 graph.
@@ -58,6 +72,8 @@ def prove_int8(model: onnx.ModelProto, half: onnx.ModelProto, plan: Int8Plan) ->
     _require(counts == right, f"it quantises elsewhere too: the plan needs {right}", str(counts))
     changed = [name for name in known.keys() & arrays.keys() if not _same(arrays[name], known[name])]
     _require(not changed, "constants are not the FP16 graph's", ", ".join(sorted(changed)))
+    convolutions = sum(node.op_type == "Conv" for node in rest)
+    return Int8Proof(COMPARED, len(planned), convolutions - len(planned))
 
 
 def _prove_conv(
@@ -78,11 +94,14 @@ def _prove_conv(
     if quantise is None or quantise.op_type != QUANTISES:
         raise _broken(f"the input of {name} is dequantised, but never quantised", activation.input[0])
     step, zero = np.array(placed.activation_scale, weights.dtype), np.array(0, np.int8)
+    _require(bool(0 < step < np.inf), f"the plan's scale of {name}'s input is none in {step.dtype}", str(step))
     for part in (quantise, activation):
         _require_constant(arrays, part.input[1], step, f"{part.op_type} of {name}'s input has not the plan's scale")
         _require_constant(arrays, part.input[2], zero, f"{part.op_type} of {name}'s input is not symmetric")
     values, scales = quantised_weights(weights.astype(np.float32))
     stored, zeros = scales.astype(weights.dtype), np.zeros(len(scales), np.int8)
+    held = bool((stored > 0).all() and np.isfinite(stored).all())
+    _require(held, f"a scale of the weights of {name} is none in {stored.dtype}", _shown(stored))
     _require_constant(arrays, constant.input[0], values, f"the int8 weights of {name} are not the network's, rounded")
     _require_constant(arrays, constant.input[1], stored, f"the weights of {name} have other scales, one a channel")
     _require_constant(arrays, constant.input[2], zeros, f"the weights of {name} are not symmetric")

@@ -1,6 +1,7 @@
 """From a placement to a plan that holds its budget: scales, sensitivities, and a greedy search."""
 
 import math
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -8,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import CheckFailed
-from export.fake_quant import simulate, stored_scale
+from export.fake_quant import simulate
 from export.image_set import Images, ImageSet
-from export.int8_plan import Int8Plan, place
+from export.int8_placement import left_alone, place
+from export.int8_plan import Int8Plan
 from export.network import ConvNeXtPose
 from export.parity import BUDGETS, millimetres
 from export.pose import Volume
 from export.progress import Progress, silent
 from export.reference import run_reference
-from export.scales import activation_scales
+from export.scales import activation_scales, stored_scale
 
 SENSITIVITY_IMAGES = 8
 """Enough to rank convolutions; each is run on all of them alone."""
@@ -36,20 +38,31 @@ def search_plan(
     convolution is too much, the plan ends with none, and no int8 file is made of it.
     Weights that were never ``trained`` are quantised without a search: their volumes have many peaks of nearly the
     same height, and what they drift says nothing about a network that localises.
+
+    Raises:
+        CheckFailed: a scale that float16 cannot hold, or joints that are not finite.
     """
     allowed_mm = MARGIN * (BUDGETS["int8"].mean_mm or 0.0)
     volume = Volume.of(network.architecture)
     convs = place(network)
-    scales = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images, progress)
+    seen = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images, progress)
+    scales = {name: stored_scale(scale) for name, scale in seen.items()}
+    if beyond := [f"{name}: {seen[name]:.6g}" for name, scale in scales.items() if not math.isfinite(scale)]:
+        what = "int8 cannot be had: fp16, which its graph has around the int8, cannot hold the scales of its inputs"
+        raise CheckFailed(what, ", ".join(beyond), "ask for bf16, which has the range of fp32")
     plan = Int8Plan(
-        convs=tuple(replace(c, activation_scale=stored_scale(scales[c.name])) if c.quantised else c for c in convs),
-        calibration=calibration.as_json(),
+        architecture=network.architecture,
+        convs=tuple(replace(c, activation_scale=scales[c.name]) if c.quantised else c for c in convs),
+        left_alone=left_alone(network.architecture),
+        calibration=calibration.record,
     )
     truth = run_reference(network, calibration.images, BATCH)
     if not trained:
         drift = mean_drift(simulate(network, plan), calibration.images, truth, volume)
         return replace(plan, drift_mm=drift, search=("not searched: the weights were never trained",))
+    begun = time.monotonic()
     plan = _with_sensitivities(network, plan, calibration.images, truth, volume, progress)
+    measured = time.monotonic()
     worst_first = sorted(plan.quantised, key=lambda conv: -(conv.drift_alone_mm or 0.0))
     said = []
     for out in range(len(worst_first) + 1):
@@ -62,7 +75,13 @@ def search_plan(
         )
         if drift <= allowed_mm:
             break
-    return replace(tried, drift_mm=drift, search=tuple(said))
+    return replace(
+        tried,
+        drift_mm=drift,
+        search=tuple(said),
+        sensitivity_seconds=round(measured - begun, 1),
+        search_seconds=round(time.monotonic() - measured, 1),
+    )
 
 
 def mean_drift(network: ConvNeXtPose, images: Images, truth: Joints, volume: Volume) -> float:

@@ -3,16 +3,16 @@
 What a step needs is imported inside, so that a run in which everything is up to date loads neither torch nor onnx.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from export.artifacts import sha256_path, write_json
 from export.engine import BACKENDS, choose_runtime
-from export.errors import BadInput, CheckFailed, NotPossible
+from export.errors import CheckFailed, NotPossible
 from export.interface import precision_of
 from export.options import require_agreement
-from export.parity import budget_for
+from export.parity import budget_for, status_of
 from export.progress import Progress
 from export.request import Request
 from export.steps import Folder, Made, Step
@@ -20,6 +20,8 @@ from export.steps import Folder, Made, Step
 WEIGHTS = "weights/weights.safetensors"
 TRUTH = "parity/truth.npz"
 """The joints of the reference in FP64 (``truth``) and FP32 (``reference``), (N, J, 3) bins, and the ``images``."""
+PARITY_REPORT = "parity/{}.json"
+"""By edition."""
 INT8_PLAN = "quantize/int8-plan.json"
 INT8_REFERENCE = "parity/int8-rounded.npz"
 PARITY_BATCHES = (1, 5)
@@ -116,6 +118,7 @@ def ranges_step(folder: Folder, request: Request, weights: Made, precision: str)
         import numpy as np
 
         from export.parity_images import parity_images
+        from export.ranges import SCHEMA_VERSION
         from export.reference import run_reference
         from export.rounding import measure_ranges, rounded_network
         from export.weights_file import load_network
@@ -123,11 +126,11 @@ def ranges_step(folder: Folder, request: Request, weights: Made, precision: str)
         network = load_network(folder.path / WEIGHTS)
         images = parity_images(network.architecture.input_size, request.parity_images).images
         ranges = measure_ranges(network, precision, images, TRUTH_BATCH, progress)
-        result = {"schema_version": "1.0", "precision": precision, **ranges.as_json()}
-        write_json(made / report, result)
+        about = {"schema_version": SCHEMA_VERSION, "precision": precision}
+        write_json(made / report, about | ranges.as_json())
         joints = run_reference(rounded_network(network, precision), images, TRUTH_BATCH, progress)
         np.savez(made / rounded, reference=joints)
-        return result
+        return about | {"every_layer": report} | ranges.summary()
 
     inputs = _input(weights, WEIGHTS) | _given(parity_images=request.parity_images)
     step = Step(f"ranges-{precision}", (report, rounded), inputs, {"precision": precision}, ("torch", "numpy"))
@@ -143,7 +146,7 @@ def int8_plan_step(folder: Folder, request: Request, weights: Made) -> Made:
         from export.calibration import drawn_calibration, folder_calibration
         from export.deploy import deploy
         from export.fake_quant import simulate
-        from export.int8_plan import read_plan
+        from export.int8_plan import give_back, read_plan
         from export.int8_search import search_plan
         from export.parity_images import parity_images, require_disjoint
         from export.reference import run_reference
@@ -153,16 +156,15 @@ def int8_plan_step(folder: Folder, request: Request, weights: Made) -> Made:
         size = network.architecture.input_size
         judged_on = parity_images(size, request.parity_images)
         if request.int8_plan is not None:
-            plan = read_plan(request.int8_plan, network)
-            if plan.calibration.get("sha256") == judged_on.sha256:
-                do = "name other crops with --images, or leave it out"
-                raise BadInput("int8 cannot be judged on its own calibration images", judged_on.source, do)
+            plan = give_back(read_plan(request.int8_plan, network), weights.outputs[WEIGHTS])
+            require_disjoint(judged_on, plan.calibration)
         else:
             progress("reading the images for calibration")
             chosen = request.calibration
             images = drawn_calibration(size) if chosen is None else folder_calibration(chosen, size)
-            require_disjoint(judged_on, images)
+            require_disjoint(judged_on, images.record)
             plan = search_plan(network, images, trained=request.trained, progress=progress)
+            plan = replace(plan, weights_sha256=weights.outputs[WEIGHTS])
         simulated = run_reference(simulate(network, plan), judged_on.images, TRUTH_BATCH, progress)
         (made / INT8_PLAN).parent.mkdir()
         write_json(made / INT8_PLAN, plan.as_json())
@@ -211,7 +213,7 @@ def parity_step(
 
     ``reference`` is the step and the file with the joints of what stands beside the candidate; None: the FP32 network.
     """
-    path, report, precision = request.onnx_path(edition), f"parity/{edition}.json", precision_of(edition)
+    path, report, precision = request.onnx_path(edition), PARITY_REPORT.format(edition), precision_of(edition)
     budget = budget_for(precision, trained=request.trained)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
@@ -240,17 +242,19 @@ def parity_step(
                 candidate = run_batches(runner, inputs, batch)
                 by_batch[batch] = judge(truth_joints, reference_joints, candidate, volume, budget)
                 judged[runner.name, batch] = by_batch[batch]
+            worst_batch, worst = worst_of(by_batch)
             runs.append(
                 {
                     "runner": runner.name,
                     "runtime": runner.describe(),
-                    "worst_batch": worst_of(by_batch)[0],
+                    "status": status_of(worst.outcome, budget),
+                    "worst_batch": worst_batch,
                     "batches": {size: of.as_json() for size, of in by_batch.items()},
                 }
             )
         (name, batch), worst = worst_of(judged)
         result = {
-            "schema_version": "1.2",
+            "schema_version": "1.3",
             "artifact": path,
             "precision": precision,
             "edition": edition,
@@ -262,6 +266,7 @@ def parity_step(
             "worst_batch": batch,
             "worst_joint_name": about["joint_names"][worst.worst_joint],
             "budget": asdict(budget),
+            "status": status_of(worst.outcome, budget),
             **worst.as_json(),
         }
         (made / report).parent.mkdir()

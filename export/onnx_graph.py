@@ -29,8 +29,11 @@ from export.typed import OPSETS, TypeProof, prove_types
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
 
+    from export.int8_proof import Int8Proof
+
 
 METADATA_SCHEMA = "1.0"
+WEIGHTS_COMPARED = "bit for bit: those of the network, rounded once to the file's types"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class OnnxRecord:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     types: TypeProof
+    weights: str
+    """How the weights in it were compared with the network's."""
+    int8: "Int8Proof | None" = None
+    """How its quantised convolutions were; only an int8 file has any."""
 
 
 def export_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], precision: str = "fp32") -> OnnxRecord:
@@ -118,6 +125,7 @@ def check_onnx(path: Path, network: ConvNeXtPose, precision: str = "fp32") -> On
         inputs=inputs,
         outputs=outputs,
         types=prove_types(model, precision),
+        weights=WEIGHTS_COMPARED,
     )
 
 

@@ -101,6 +101,15 @@ def budget_for(precision: str, *, trained: bool) -> Budget:
     return replace(budget, mean_mm=None, p99_mm=None, reason=reason)
 
 
+PASSED, EXPLAINED = "pass", "explained by rounding; no limit in mm"
+
+
+def status_of(outcome: Outcome, budget: Budget) -> str:
+    """An outcome in words: where no distance in mm was asked for, nothing is said to be near to the truth."""
+    unlimited = budget.max_mm is budget.mean_mm is budget.p99_mm is None
+    return EXPLAINED if outcome == PASSED and unlimited else outcome
+
+
 @dataclass(frozen=True)
 class Distance:
     """Distances from the truth over all joints of all images; pixels are those of the crop, x and y only."""

@@ -2,14 +2,14 @@
 
 They should be of the kind that the network was trained on. Where a network sees nothing that it knows its volumes
 have many peaks of nearly the same height, and the least rounding moves joints from one to another: the demo
-checkpoint's int8 drifts by 2 mm on its figures and by 10 cm on shapes without a figure.
+checkpoint's int8 drifts by 2 mm on its figures and by 9 cm on shapes without a figure.
 """
 
 from pathlib import Path
 
 from export.errors import BadInput
 from export.figures import PARITY_SEED
-from export.image_set import ImageSet, drawn_set, folder_set
+from export.image_set import ImageSet, ImagesRecord, drawn_set, folder_set
 
 COUNT = 64
 MOST_IMAGES = 256
@@ -23,21 +23,20 @@ def parity_images(size: int, folder: Path | None = None) -> ImageSet:
     """
     if folder is None:
         return drawn_set(size, COUNT, PARITY_SEED)
-    found = folder_set(folder, size, MOST_IMAGES)
-    distinct = len({image.tobytes() for image in found.images})
-    if distinct < COUNT:
+    found = folder_set(folder, size, COUNT, MOST_IMAGES)
+    if (distinct := found.distinct) < COUNT:
         do = "name a folder with more crops of people, or leave --images out to use drawn figures"
         raise BadInput(f"parity needs {COUNT} distinct images", f"{distinct} in {folder}", do)
     return found
 
 
-def require_disjoint(parity: ImageSet, calibration: ImageSet) -> None:
-    """See that parity is not judged on what the scales were taken from.
+def require_disjoint(parity: ImageSet, calibration: ImagesRecord) -> None:
+    """See that parity is not judged on what the scales were taken from, now or by the export that made a plan.
 
     Raises:
         BadInput: images stand in both.
     """
-    both = {i.tobytes() for i in parity.images} & {i.tobytes() for i in calibration.images}
+    both = set(parity.record.images) & set(calibration.images)
     if both:
         seen = f"{len(both)} images stand in {parity.source} and in {calibration.source}"
         raise BadInput("int8 cannot be judged on its own calibration images", seen, "give two folders without overlap")

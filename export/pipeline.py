@@ -61,11 +61,15 @@ def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
     """
     exported = Exported(weights)
     if "int8" in request.precisions:  # first of all: it may refuse what the user named
-        exported.int8_plan = int8_plan_step(folder, request, weights)
+        try:
+            exported.int8_plan = int8_plan_step(folder, request, weights)
+        except CheckFailed as failure:
+            exported.refused = {e: failure for e in request.editions if precision_of(e) == "int8"}
     truth = truth_step(folder, request, weights)
     for edition in request.editions:
         try:
-            _export_edition(folder, request, truth, edition, exported)
+            if edition not in exported.refused:
+                _export_edition(folder, request, truth, edition, exported)
         except CheckFailed as failure:
             exported.refused[edition] = failure
     return exported
@@ -77,7 +81,7 @@ def _export_edition(folder: Folder, request: Request, truth: Made, edition: str,
     if precision != "fp32":
         half = precision if precision in HALVES else "fp16"  # what is around int8
         ranges = exported.ranges[half] = ranges_step(folder, request, weights, half)
-        require_range(ranges.result, half)
+        require_range(ranges.result, precision, half)
         reference = ranges, request.rounded_path(half)
     if precision == "int8":
         assert exported.int8_plan is not None
@@ -96,7 +100,9 @@ def require_int8(plan: Mapping[str, Any]) -> None:
         CheckFailed: it does not; no file would be one of int8.
     """
     if plan and not any(conv["quantised"] for conv in plan["convs"]):
-        seen = "; ".join(plan["search"][-1:]) or "the plan that was given quantises nothing"
+        from export.int8_plan import GIVEN
+
+        seen = "the plan that was given quantises nothing" if GIVEN in plan["search"] else plan["search"][-1]
         do = "ask for fp16; or calibrate with crops of what the network was trained on (--calibration)"
         raise CheckFailed("no convolution bears int8 within its budget", seen, do)
 

@@ -40,9 +40,10 @@ def export_int8(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], 
     insert_int8(model, plan)
     onnx.save(model, path)
     model = load_checked(path)
-    prove_int8(model, half, plan)
+    proof = prove_int8(model, half, plan)
     return replace(
         record,
+        int8=proof,
         nodes=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         initializer_bytes=sum(numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer),
         types=prove_types(model, "int8"),

@@ -15,9 +15,10 @@ from export.engine import TENSORRT, EnginePlan
 from export.errors import BadInput
 from export.interface import INPUT
 from export.manifest import Artifact, Manifest
+from export.parity import EXPLAINED, PASSED
 
 SCHEMA_VERSION = "1.0"
-PROVEN = "parity pass"
+PROVEN = tuple(f"parity {status}" for status in (PASSED, EXPLAINED))
 MAJORS = (10, 11)
 
 WARM_UP_MS, SECONDS, ITERATIONS = 1000, 10, 100
@@ -97,7 +98,7 @@ def recipe_of(manifest: Manifest, plan: EnginePlan) -> Recipe:
     Raises:
         BadInput: the batch of a file is fixed, and not the plan's.
     """
-    files = [artifact for artifact in manifest.artifacts if (artifact.kind, artifact.status) == ("onnx", PROVEN)]
+    files = [artifact for artifact in manifest.artifacts if artifact.kind == "onnx" and artifact.status in PROVEN]
     models = tuple(_model(artifact, plan) for artifact in files)
     return Recipe(SCHEMA_VERSION, manifest.model, manifest.weights.origin, models)
 

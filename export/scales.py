@@ -1,5 +1,6 @@
 """Scales of int8 inputs, from what really passes through a network on calibration images."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from export.progress import Progress, silent
 
 LARGEST = 127
 """int8 without a zero point: -127 to 127 (-128 has no counterpart)."""
+SMALLEST_SCALE, LARGEST_SCALE = float(np.finfo(np.float16).smallest_normal), float(np.finfo(np.float16).max)
+"""Graphs in half precision store their scales in float16; its subnormal numbers are left alone."""
 BINS = 2048
 CLIPS = np.linspace(0.15, 1.0, 86)
 """Shares of the largest value that are tried as the largest representable one."""
@@ -67,6 +70,14 @@ def activation_scales(
                 progress("ranges", (share + start / len(images)) / 2)
                 network(torch.from_numpy(normalise(images[start : start + BATCH])))
     return {name: of.scale for name, of in seen.items()}
+
+
+def stored_scale(scale: float) -> float:
+    """The next value from ``scale`` upwards that float16 has as a normal number; infinite if it has none."""
+    if not scale <= LARGEST_SCALE:
+        return math.inf
+    half = np.float16(max(scale, SMALLEST_SCALE))
+    return float(half if float(half) >= scale else np.nextafter(half, np.float16(np.inf)))
 
 
 @contextmanager

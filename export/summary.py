@@ -1,8 +1,10 @@
 """What was made, as the manifest says it."""
 
+from typing import Any
+
 from export.interface import precision_of
 from export.manifest import Artifact, Counts, Manifest, NotRun, VerdictRow, Weights
-from export.model_steps import source_sha256
+from export.model_steps import INT8_PLAN, PARITY_REPORT, source_sha256
 from export.pipeline import Exported
 from export.request import Request
 from export.steps import Folder, version
@@ -12,6 +14,7 @@ TOOLS = (
     *("onnxruntime-gpu", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"),
 )
 ONNX_DETAILS = ("opset", "ir_version", "nodes", "initializer_bytes", "types")
+TYPES_WALKED = "every value's type was inferred and walked over; types has the counts"
 
 
 def path_of_weights(request: Request) -> str | None:
@@ -21,14 +24,33 @@ def path_of_weights(request: Request) -> str | None:
     return str(request.checkpoint) if request.checkpoint else None
 
 
+def onnx_details(exported: Exported, edition: str) -> dict[str, Any]:
+    """What is in an ONNX file, how that was proven, and how far it drifts on which images."""
+    onnx, parity, precision = exported.onnx[edition].result, exported.parity[edition].result, precision_of(edition)
+    details = {name: onnx[name] for name in ONNX_DETAILS}
+    details["proof"] = {"types": TYPES_WALKED, "weights": onnx["weights"]}
+    if onnx["int8"] is not None:
+        details["proof"]["int8"] = onnx["int8"]
+    details["drift"] = {
+        "status": parity["status"],
+        **{name: parity["candidate"][name] for name in ("mean_mm", "p99_mm", "max_mm")},
+        "run_by": parity["runtime"],
+        "images": parity["images"],
+        "record": PARITY_REPORT.format(edition),
+    }
+    if precision == "int8" and exported.int8_plan is not None:
+        plan = dict(exported.int8_plan.result)
+        plan["calibration"] = {name: of for name, of in plan["calibration"].items() if name != "images"}
+        details["int8_plan"] = {"record": INT8_PLAN, "sha256": exported.int8_plan.outputs[INT8_PLAN], **plan}
+    return details
+
+
 def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifest:
     """Every artefact, every judgement, and what could not be made."""
     weights = exported.weights.result
     artifacts, not_run = [], []
     for edition, onnx in exported.onnx.items():
-        path, details = request.onnx_path(edition), {name: onnx.result[name] for name in ONNX_DETAILS}
-        if precision_of(edition) == "int8" and exported.int8_plan is not None:
-            details["int8_plan"] = dict(exported.int8_plan.result)
+        path, parity = request.onnx_path(edition), exported.parity[edition].result
         artifacts.append(
             Artifact(
                 kind="onnx",
@@ -39,8 +61,8 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
                 size_bytes=(folder.path / path).stat().st_size,
                 inputs=onnx.result["inputs"],
                 outputs=onnx.result["outputs"],
-                status=f"parity {exported.parity[edition].result['outcome']}",
-                details=details,
+                status=f"parity {parity['status']}",
+                details=onnx_details(exported, edition),
             )
         )
     for edition, refusal in exported.refused.items():

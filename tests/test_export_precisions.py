@@ -13,13 +13,18 @@ import cli.export
 from bench.contenders import open_contenders
 from bench.exported import open_backend, read_export
 from bench.inference import run_network
-from export.errors import CheckFailed, NotPossible
+from bench.timed_parity import ParityJudge
+from export.artifacts import sha256_file
+from export.calibration import drawn_calibration
+from export.errors import BadInput, CheckFailed, NotPossible
+from export.int8_plan import GIVEN
 from export.interface import PRECISIONS
 from export.parity_images import parity_images
 from export.saturation import SATURATES, openvino_saturates
 from export.steps import version
 from tests.checkpoints import alive_weights, spelled, write
 from tests.command_line import ROOT, assert_three_parts, convnextpose
+from tests.photos import write_rgb
 from tests.tiny_export import assert_whole, manifest, steps_said, tiny_config
 
 # ── half precisions ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -44,11 +49,20 @@ def test_half_precisions_are_made_and_proven(half_run: tuple[Path, subprocess.Co
         file = next(a for a in made.artifacts if (a.kind, a.precision) == ("onnx", precision))
         assert file.details["types"]["operators"]["Conv"] == {kind: 26}
         assert file.details["types"]["operators"]["Softmax"] == {"float32": 1}
-        assert (file.inputs[0].dtype, file.outputs[0].dtype, file.status) == ("float32", "float32", "parity pass")
+        assert (file.inputs[0].dtype, file.outputs[0].dtype) == ("float32", "float32")
+        assert file.status == "parity explained by rounding; no limit in mm"  # stand-in weights
+        [judged] = [result for result in made.parity if result["artifact"] == file.path]
+        drift = file.details["drift"]
+        assert (drift["mean_mm"], drift["images"]) == (judged["candidate"]["mean_mm"], judged["images"])
+        assert json.loads((place / "build/tiny" / drift["record"]).read_text()) == judged
+        assert "bit for bit" in file.details["proof"]["weights"]
         engines = [a for a in made.artifacts if (a.kind, a.precision) == ("engine", precision)]
         assert all(engine.details["layer_types"]["CONVOLUTION"] == {layer_kind: 26} for engine in engines)
         assert len(engines) == (version("tensorrt-rtx") != "absent")
     assert [(ranges["precision"], ranges["overflowing"]) for ranges in made.ranges] == [("fp16", {}), ("bf16", {})]
+    for ranges in made.ranges:
+        every = json.loads((place / "build/tiny" / ranges["every_layer"]).read_text())["layers"]
+        assert {layer["layer"] for layer in every} > ranges["activations"].keys()
 
 
 def test_each_half_file_is_judged_by_its_types_and_by_a_runtime(
@@ -62,7 +76,9 @@ def test_each_half_file_is_judged_by_its_types_and_by_a_runtime(
     for result in (fp16, bf16):
         assert result["budget"]["mean_mm"] is None  # stand-in weights
         assert result["runtime"] in {run["runtime"] for run in result["runs"]}
+        assert {run["status"] for run in result["runs"]} == {"explained by rounding; no limit in mm"}
         assert f"{result['precision']}: no limit in mm" in run.stdout
+    assert "pass" not in run.stdout.partition("Parity with")[2].partition("fp16:")[0]
 
 
 def test_without_fp32_the_latency_table_is_that_of_fp16(
@@ -78,19 +94,20 @@ def test_without_fp32_the_latency_table_is_that_of_fp16(
 def test_a_precision_that_is_refused_keeps_no_other_from_being_made(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What does not fit into FP16 is named; BF16 is made; the exit code tells at the end."""
+    """What does not fit into FP16, nor into the scales around int8, is named; BF16 is made; the exit code tells."""
     weights = alive_weights()
-    for name, factor in (("pwconv1.weight", 2.0**18), ("pwconv1.bias", 2.0**18), ("pwconv2.weight", 2.0**-18)):
+    for name, factor in (("pwconv1.weight", 2.0**30), ("pwconv1.bias", 2.0**30), ("pwconv2.weight", 2.0**-30)):
         weights[f"backbone.stages.1.0.{name}"] *= factor
     write(place / "large.tar", spelled(weights))
     monkeypatch.chdir(place)
-    with pytest.raises(CheckFailed, match=r"backbone\.stages\.1\.0\.pwconv1: "):
-        cli.export.command("tiny.yaml", checkpoint=Path("large.tar"), precision="fp16,bf16")
+    with pytest.raises(CheckFailed, match=r"hold the scales of its inputs — backbone\.stages\.1\.0\.pwconv2: "):
+        cli.export.command("tiny.yaml", checkpoint=Path("large.tar"), precision="int8,fp16,bf16")
     made = manifest(place)
     assert {(a.kind, a.precision) for a in made.artifacts} >= {("onnx", "bf16")}
-    [refused] = [row for row in made.not_run if row.kind == "onnx"]
-    assert (refused.precision, refused.status) == ("fp16", "failed")
-    assert "backbone.stages.1.0.pwconv1: " in refused.reason
+    int8, fp16 = [row for row in made.not_run if row.kind == "onnx"]
+    assert (int8.precision, int8.status, fp16.precision, fp16.status) == ("int8", "failed", "fp16", "failed")
+    assert "int8 cannot be had" in int8.reason
+    assert "backbone.stages.1.0.pwconv1: " in fp16.reason
     assert next(iter(made.ranges[0]["overflowing"])) == "backbone.stages.1.0.pwconv1"
     assert [result["precision"] for result in made.parity] == ["bf16"]
     assert "no latency table" in capsys.readouterr().err
@@ -112,6 +129,12 @@ def test_half_files_are_evaluated_by_what_judged_them(
         assert backend.run(np.zeros((2, 3, size, size), np.float32)).shape == (2, 18, 3)
     with pytest.raises(NotPossible, match="--runtime openvino"):
         open_backend(exported, "onnxruntime", "bf16")
+    with np.load(exported.path / "parity/truth.npz") as known:
+        timed = ParityJudge(exported)("fp16", known["truth"][:4])
+    assert timed["status"] == "explained by rounding; no limit in mm"  # as timed, too
+    for never in ("int4", "fp8-pixels"):  # no export makes it, and none is recommended
+        with pytest.raises(BadInput, match="unknown precision"):
+            exported.onnx(never)
 
 
 # ── int8, and editions that take pixels ──────────────────────────────────────────────────────────────────────────────
@@ -142,7 +165,7 @@ def test_int8_and_its_pixel_edition_are_made_and_proven(
     ]
     for result in made.parity:
         said = [seen["runner"] for seen in (*result["runs"], *result["not_run"])]
-        assert said == ["ONNX Runtime", "OpenVINO"]
+        assert sorted(said) == ["ONNX Runtime", "OpenVINO", "rounding, simulated"]
         assert [seen["reason"] for seen in result["not_run"]] == [SATURATES] * openvino_saturates()
         assert ("not run by OpenVINO" in run.stdout) == openvino_saturates()
         assert (result["images"]["count"], "drawn figures" in result["images"]["source"]) == (64, True)
@@ -151,7 +174,13 @@ def test_int8_and_its_pixel_edition_are_made_and_proven(
         quantised = [name for name, conv in convs.items() if conv["quantised"]]
         assert file.details["types"]["operators"]["QuantizeLinear"] == {"int8": len(quantised)}
         assert all(conv["reason"] for conv in convs.values())
-        assert file.details["int8_plan"]["calibration"]["count"] == 64
+        proof = file.details["proof"]["int8"]
+        assert proof["compared"].startswith("bit for bit: the FP16 graph")
+        assert (proof["convolutions_int8"], proof["convolutions_fp16"]) == (len(quantised), 26 - len(quantised))
+        plan = file.details["int8_plan"]
+        assert plan["calibration"]["count"] == 64
+        assert sha256_file(place / "build/tiny" / plan["record"]) == plan["sha256"]
+    assert f"int8: {len(quantised)} of 26 convolutions in int8; not searched" in run.stdout
     engines = [artifact for artifact in made.artifacts if artifact.kind == "engine"]
     assert len(engines) == 2 * (version("tensorrt-rtx") != "absent")
 
@@ -193,13 +222,28 @@ def test_a_plan_can_be_given_back(int8_run: tuple[Path, subprocess.CompletedProc
     (place / "mine.json").write_text(json.dumps(record))
     run = convnextpose("export", "tiny.yaml", "--precision", "int8", "--int8-plan", "mine.json", cwd=place)
     assert run.returncode == 0, run.stderr
-    used = manifest(place).artifacts[0].details["int8_plan"]["convs"]
-    assert next(conv for conv in used if conv["name"] == kept["name"])["reason"] == "by hand"
-    record["calibration"]["sha256"] = parity_images(256).sha256
-    (place / "mine.json").write_text(json.dumps(record))
-    run = convnextpose("export", "tiny.yaml", "--precision", "int8", "--int8-plan", "mine.json", cwd=place)
-    assert_three_parts(run, 2)
-    assert "its own calibration images" in run.stderr
+    used = manifest(place).artifacts[0].details["int8_plan"]
+    assert next(conv for conv in used["convs"] if conv["name"] == kept["name"])["reason"] == "by hand"
+    assert (used["search"][-1], used["drift_mm"]) == (GIVEN, None)
+
+
+def test_a_plan_of_other_images_or_weights_is_refused(
+    int8_run: tuple[Path, subprocess.CompletedProcess[str]], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two new crops beside the calibration's own do not make parity's images others."""
+    plan = int8_run[0] / "build/tiny/quantize/int8-plan.json"
+    (place / "crops").mkdir()
+    for index, image in enumerate([*drawn_calibration(256).images, *parity_images(256).images[:2]]):
+        write_rgb(place / f"crops/{index}.png", image)
+    monkeypatch.chdir(place)
+    with pytest.raises(BadInput, match=r"its own calibration images — 64 images stand in crops from folder crops"):
+        cli.export.command("tiny.yaml", precision="int8", int8_plan=plan, images=Path("crops"))
+    weights = alive_weights()
+    weights["head.final_layer.bias"][0] += 1
+    write(place / "other.tar", spelled(weights))
+    with pytest.raises(BadInput, match="other weights"):
+        cli.export.command("tiny.yaml", precision="int8", int8_plan=plan, checkpoint=Path("other.tar"))
+    assert not list(place.rglob("*.onnx"))
 
 
 def test_what_is_for_int8_is_refused_elsewhere(place: Path) -> None:

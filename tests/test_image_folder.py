@@ -60,8 +60,8 @@ def test_what_holds_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image, and not called one")
     crops = read_crops(tmp_path, 64, fewest=1, most=9)
     assert crops.unreadable == ("cut.png", "empty.png", "line.png", "text.jpg")
-    assert (len(crops.images), crops.found) == (1, 5)
-    with pytest.raises(BadInput, match=r"1 readable of 5 .*no image in cut.png, empty.png"):
+    assert (len(crops.images), crops.found, crops.subfolders) == (1, 5, 1)
+    with pytest.raises(BadInput, match=r"1 readable of 5 .*no image in cut.png, empty.png.*1 subfolders.* not looked"):
         read_crops(tmp_path, 64, fewest=2, most=9)
 
 

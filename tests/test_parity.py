@@ -14,11 +14,12 @@ from export.architecture import Architecture
 from export.deploy import deploy
 from export.drawings import SHAPES_SEED, drawn_images
 from export.errors import BadInput, CheckFailed, Inconclusive
-from export.interface import HALVES
+from export.interface import HALVES, PRECISIONS
 from export.network import build_network
 from export.onnx_graph import check_onnx, export_onnx
 from export.parity import (
     BUDGETS,
+    EXPLAINED,
     P99_NEEDS,
     Budget,
     Joints,
@@ -28,6 +29,7 @@ from export.parity import (
     judge,
     require,
     signal,
+    status_of,
     worst_of,
 )
 from export.pose import Volume, normalise
@@ -217,6 +219,20 @@ def test_a_half_precision_has_a_price_in_mm_only_where_weights_are_trained(preci
     far = truth + 1.6 * (reference - truth)
     assert judge(truth, reference, far, VOLUME, stand_in).outcome == "fail"
     assert "stand-in" in stand_in.reason
+
+
+def test_where_no_limit_in_mm_was_asked_nothing_is_called_a_pass() -> None:
+    """1.14 m beside a reference that is as far away is explained, and near to nothing."""
+    truth = np.random.default_rng(0).uniform(0, 31, (COUNT, 18, 3))
+    far = truth + 10
+    for precision in PRECISIONS:
+        trained, stand_in = (budget_for(precision, trained=trained) for trained in (True, False))
+        assert {status_of(outcome, trained) for outcome in ("pass", "fail")} == {"pass", "fail"}
+        found = judge(truth, far, far, VOLUME, stand_in)
+        expected = "fail" if precision == "fp32" else EXPLAINED
+        assert status_of(found.outcome, stand_in) == expected
+        assert "pass" not in expected
+        assert status_of("fail", stand_in) == "fail"
 
 
 def test_fp32_keeps_its_budget_whatever_the_weights() -> None:

@@ -1,6 +1,5 @@
-"""Int8: calibration that is refused or believed, scales, placement, the graph, and the search."""
+"""Int8: calibration that is refused or believed, scales, the graph and its proof, and the search."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,47 +17,45 @@ from onnx import numpy_helper
 from torch import nn
 
 from export import quantize
-from export.artifacts import write_json
 from export.calibration import NEEDED_IMAGES, drawn_calibration, folder_calibration
 from export.deploy import deploy
 from export.drawings import drawn_images
 from export.errors import BadInput, CheckFailed
-from export.fake_quant import dequantised, quantised_weights, simulate, stored_scale
+from export.fake_quant import dequantised, quantised_weights, simulate
 from export.image_set import ImageSet
-from export.int8_plan import Int8Plan, place, read_plan
+from export.int8_placement import place
+from export.int8_plan import Int8Plan
 from export.int8_proof import prove_int8
 from export.int8_search import mean_drift, search_plan
 from export.network import ConvNeXtPose, build_network
 from export.onnx_graph import write_onnx
 from export.parity import millimetres
 from export.parity_images import parity_images, require_disjoint
-from export.pipeline import require_int8
 from export.pose import Volume, normalise
 from export.precision import in_precision
 from export.quantize import export_int8, insert_int8
 from export.reference import run_reference
 from export.runners import OnnxRuntime, run_batches
-from export.scales import LARGEST, Seen, activation_scales
+from export.scales import LARGEST, LARGEST_SCALE, Seen, activation_scales, stored_scale
+from export.typed import OPSETS
 from tests.checkpoints import TINY, alive_weights
 from tests.photos import write_rgb
+from tests.tiny_int8 import tiny_calibration, tiny_network, tiny_plan
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def network() -> ConvNeXtPose:
-    return deploy(build_network(TINY, alive_weights()))
+    return tiny_network()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def calibration() -> ImageSet:
-    return ImageSet(drawn_images(NEEDED_IMAGES, 256, 77), "drawn shapes")
+    return tiny_calibration()
 
 
-@pytest.fixture(scope="module")
-def plan(network: ConvNeXtPose, calibration: ImageSet) -> Int8Plan:
-    """Every convolution that the placement allows, whatever it costs."""
-    convs = place(network)
-    scales = activation_scales(network, [c.name for c in convs if c.quantised], calibration.images)
-    return Int8Plan(tuple(replace(c, activation_scale=scales.get(c.name)) for c in convs), calibration.as_json())
+@pytest.fixture
+def plan() -> Int8Plan:
+    return tiny_plan()
 
 
 # -- calibration ------------------------------------------------------------------------------------------------------
@@ -75,7 +72,7 @@ def test_a_folder_of_crops_is_read(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "crops", 33)
     found = folder_calibration(folder, 64)
     assert np.array_equal(found.images, drawn_images(33, 64, 3))
-    assert found.as_json()["count"] == 33
+    assert (found.as_json()["count"], found.source) == (33, "crops from folder crops")
     assert found.sha256 == folder_calibration(folder, 64).sha256 != folder_calibration(folder, 128).sha256
 
 
@@ -90,8 +87,13 @@ def test_one_unreadable_file_is_named_and_many_are_refused(tmp_path: Path) -> No
 
 
 def test_too_few_repeated_flat_or_missing_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="31 in"):
-        folder_calibration(folder_of(tmp_path / "few", 31), 64)
+    few = folder_of(tmp_path / "few", 31)
+    with pytest.raises(BadInput, match=r"31 readable of 31 .*32 crops of people at least"):
+        folder_calibration(few, 64)
+    (few / "more").mkdir()
+    (few / "000.png").rename(few / "more/000.png")
+    with pytest.raises(BadInput, match=r"30 readable of 30 .*1 subfolders, which are not looked into"):
+        folder_calibration(few, 64)
     repeated = folder_of(tmp_path / "repeated", 31)
     for index in range(10):
         (repeated / f"again{index}.png").write_bytes((repeated / "000.png").read_bytes())
@@ -104,9 +106,16 @@ def test_too_few_repeated_flat_or_missing_images_are_refused(tmp_path: Path) -> 
     with pytest.raises(BadInput, match="flat"):
         folder_calibration(flat, 64)
     (tmp_path / "empty").mkdir()
-    for nothing in ("empty", "nowhere"):
-        with pytest.raises(BadInput):
-            folder_calibration(tmp_path / nothing, 64)
+    with pytest.raises(BadInput, match=r"0 readable of 0 .*32 crops of people at least"):
+        folder_calibration(tmp_path / "empty", 64)
+    with pytest.raises(BadInput, match="cannot read"):
+        folder_calibration(tmp_path / "nowhere", 64)
+
+
+def test_subfolders_are_said_to_be_left_out(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "crops", 33)
+    (folder / "more").mkdir()
+    assert folder_calibration(folder, 64).notes == ("1 subfolders were not looked into",)
 
 
 def test_drawn_calibration_is_deterministic_and_apart_from_other_images() -> None:
@@ -159,70 +168,27 @@ def test_a_stored_scale_is_a_normal_half_from_above(scale: float) -> None:
     assert stored <= max(scale * (1 + 2**-9), 6.2e-5)
 
 
-# -- placement and plan -----------------------------------------------------------------------------------------------
-
-
-def test_every_convolution_is_placed_with_a_reason(network: ConvNeXtPose) -> None:
-    convs = {name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
-    placed = place(network)
-    assert {c.name for c in placed} == convs
-    assert all(c.reason for c in placed)
-    assert {c.kind: c.quantised for c in placed} == {
-        "stem": False,
-        "downsampling": True,
-        "depthwise": False,
-        "pointwise": True,
-        "final": False,
-    }
-
-
-def test_a_plan_comes_back_from_its_file(tmp_path: Path, network: ConvNeXtPose, plan: Int8Plan) -> None:
-    write_json(tmp_path / "plan.json", plan.as_json())
-    assert read_plan(tmp_path / "plan.json", network) == plan
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda p: p["convs"].pop(), "another network"),
-        (lambda p: p["convs"].append(p["convs"][0]), "another network"),
-        (lambda p: p["convs"][1].update(activation_scale=0.0), "scale"),
-        (lambda p: p["convs"][1].update(activation_scale=None), "scale"),
-        (lambda p: p["convs"][1].update(quantised="perhaps"), "no int8 plan"),
-        (lambda p: p.update(schema_version="9"), "schema"),
-        (lambda p: p.pop("convs"), "no int8 plan"),
-    ],
-)
-def test_a_plan_that_cannot_be_meant_is_refused(
-    tmp_path: Path, network: ConvNeXtPose, plan: Int8Plan, damage: object, words: str
-) -> None:
-    record = json.loads(json.dumps(plan.as_json()))
-    index = next(i for i, c in enumerate(record["convs"]) if c["quantised"])
-    record["convs"][1], record["convs"][index] = record["convs"][index], record["convs"][1]
-    damage(record)  # type: ignore[operator]
-    write_json(tmp_path / "plan.json", record)
-    with pytest.raises(BadInput, match=words):
-        read_plan(tmp_path / "plan.json", network)
-    for name in ("nowhere.json", "."):
-        with pytest.raises(BadInput):
-            read_plan(tmp_path / name, network)
+def test_a_scale_beyond_float16_is_none() -> None:
+    assert stored_scale(LARGEST_SCALE) == LARGEST_SCALE
+    for beyond in (65505.0, 1e6, float("inf"), float("nan")):
+        assert stored_scale(beyond) == float("inf")
 
 
 # -- the graph --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory, network: ConvNeXtPose) -> Path:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("int8") / "fp32.onnx"
-    write_onnx(network, path, {})
+    write_onnx(tiny_network(), path, {})
     return path
 
 
 @pytest.fixture(scope="module")
-def written(plain: Path, plan: Int8Plan) -> Path:
+def written(plain: Path) -> Path:
     path = plain.with_name("int8.onnx")
     model = onnx.load(plain)
-    insert_int8(model, plan)
+    insert_int8(model, tiny_plan())
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     return path
@@ -296,6 +262,18 @@ def test_the_written_file_is_proven(tmp_path: Path, plan: Int8Plan) -> None:
         assert record.types.operators["Softmax"] == {"float32": 1}
         assert record.inputs[0].dtype == ("uint8" if takes_pixels else "float32")
         assert record.nodes["DequantizeLinear"] == 2 * len(plan.quantised)
+        assert record.int8 is not None
+        counts = (record.int8.convolutions_int8, record.int8.convolutions_fp16)
+        assert counts == (len(plan.quantised), len(plan.convs) - len(plan.quantised))
+        assert record.types.initializer_share <= 0.4
+
+
+def test_an_int8_file_that_is_hardly_smaller_than_fp16_is_refused(tmp_path: Path, plan: Int8Plan) -> None:
+    few = plan.keeping([conv.name for conv in plan.quantised[3:]], "a test")
+    graph = in_precision(build_network(TINY, alive_weights()), "int8")
+    with pytest.raises(CheckFailed, match=r"too little is in int8 .* 0\.4 is the most") as caught:
+        export_int8(graph, tmp_path / "int8.onnx", {}, few)
+    assert "more convolutions into int8" in caught.value.do
 
 
 ENDS = ("scale", "zero_point")
@@ -374,6 +352,19 @@ def test_other_convolutions_than_planned_are_seen(written: Path, plain: Path, pl
         prove_int8(onnx.load(written), onnx.load(plain), fewer)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e6, float("inf")])
+def test_a_scale_that_the_graph_cannot_store_is_no_proof(tmp_path: Path, plan: Int8Plan, scale: float) -> None:
+    """In float16 it is 0 or infinite, in the file as in what it is compared with."""
+    first = plan.quantised[0].name
+    convs = tuple(replace(c, activation_scale=scale) if c.name == first else c for c in plan.convs)
+    write_onnx(in_precision(build_network(TINY, alive_weights()), "int8"), tmp_path / "half.onnx", {}, OPSETS["int8"])
+    model, half = onnx.load(tmp_path / "half.onnx"), onnx.load(tmp_path / "half.onnx")
+    with np.errstate(over="ignore"):
+        insert_int8(model, replace(plan, convs=convs))
+        with pytest.raises(CheckFailed, match=f"the plan's scale of {first}'s input is none in float16"):
+            prove_int8(model, half, replace(plan, convs=convs))
+
+
 def test_a_file_is_proven_before_it_is_kept(tmp_path: Path, plan: Int8Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     def insert_wrongly(model: onnx.ModelProto, plan: Int8Plan) -> None:
         insert_int8(model, plan)
@@ -391,28 +382,21 @@ def test_a_plan_that_quantises_nothing_makes_no_int8_file(tmp_path: Path, plan: 
         export_int8(graph, tmp_path / "int8.onnx", {}, nothing)
 
 
-def test_a_plan_without_int8_is_refused_in_words_of_its_own(plan: Int8Plan) -> None:
-    require_int8(plan.as_json())
-    nothing = plan.keeping([conv.name for conv in plan.convs], "a test")
-    with pytest.raises(CheckFailed, match="no convolution bears int8"):
-        require_int8(nothing.as_json())
-
-
 # -- images of parity -------------------------------------------------------------------------------------------------
 
 
 def test_parity_is_not_judged_on_calibration_images(tmp_path: Path) -> None:
     drawn = parity_images(256)
     assert len(drawn.images) >= 64
-    require_disjoint(drawn, drawn_calibration(256))
+    require_disjoint(drawn, drawn_calibration(256).record)
     both = ImageSet(np.concatenate([drawn_calibration(256).images[:1], drawn.images]), "both")
     with pytest.raises(BadInput, match="1 images stand in"):
-        require_disjoint(both, drawn_calibration(256))
+        require_disjoint(both, drawn_calibration(256).record)
 
 
 def test_parity_on_a_folder_needs_enough_images(tmp_path: Path) -> None:
     assert len(parity_images(64, folder_of(tmp_path / "enough", 64)).images) == 64
-    with pytest.raises(BadInput, match="63 in"):
+    with pytest.raises(BadInput, match="63 readable of 63"):
         parity_images(64, folder_of(tmp_path / "few", 63))
 
 
@@ -443,6 +427,8 @@ def test_the_search_keeps_out_what_costs_most(
     assert plan.drift_mm is not None
     assert plan.drift_mm <= 4
     assert len(plan.search) == len(kept) + 1
+    assert plan.sensitivity_seconds is not None
+    assert plan.search_seconds is not None
 
 
 def test_joints_that_are_not_finite_end_the_search(calibration: ImageSet) -> None:
@@ -459,7 +445,4 @@ def test_weights_that_were_never_trained_are_not_searched(network: ConvNeXtPose,
     assert {c.name for c in found.quantised} == {c.name for c in place(network) if c.quantised}
     assert "not searched" in found.search[0]
     assert all(c.drift_alone_mm is None for c in found.convs)
-
-
-def test_calibration_is_recorded(plan: Int8Plan, calibration: ImageSet) -> None:
-    assert plan.calibration["sha256"] == calibration.sha256
+    assert found.sensitivity_seconds is None

@@ -1,6 +1,7 @@
 """Ranges are those of the values that the half graph stores, and simulated rounding is what half arithmetic does."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,9 +74,22 @@ def test_ranges_are_those_of_the_network(images: NDArray[np.uint8]) -> None:
     assert ranges.activations["backbone.downsample_layers.0.0"] == pytest.approx(float(stem.abs().max()), rel=1e-4)
     assert ranges.activations["head.final_layer"] == pytest.approx(float(logits.abs().max()), rel=1e-4)
     assert all(0 < value < 1000 for value in (*ranges.activations.values(), *ranges.weights.values()))
-    shown = ranges.as_json()
+    shown = ranges.summary()
     assert list(shown["activations"]) == sorted(ranges.activations, key=lambda n: -ranges.activations[n])[:REPORTED]
-    require_range(shown, "fp16")
+    require_range(shown, "fp16", "fp16")
+
+
+def test_every_layer_is_reported_with_its_activation_and_its_weight(images: NDArray[np.uint8]) -> None:
+    body = half_graph(network(), torch.float32)
+    ranges = measure_ranges(network(), "fp16", images[:2], 2)
+    rows = {row["layer"]: row for row in ranges.as_json()["layers"]}
+    assert rows.keys() == {name for name, _ in graph_values(body)}
+    order = [list(rows).index(name) for name in ("entry.0", f"{BLOCK}.pwconv2", BLOCK, "head.final_layer")]
+    assert order == sorted(order)
+    for name, module in graph_values(body):
+        parameters = [float(p.abs().max()) for p in module.parameters(recurse=False)]
+        assert rows[name]["activation"] == ranges.activations[name]
+        assert rows[name].get("weight") == (pytest.approx(max(parameters)) if parameters else None)
 
 
 def too_large_inside_a_block(weights: State) -> None:
@@ -115,18 +129,22 @@ def test_what_does_not_fit_is_refused_by_name(
 ) -> None:
     weights = alive_weights()
     plant(weights)
-    report = measure_ranges(network(weights), "fp16", images[:2], 2).as_json()
-    json.dumps(report, allow_nan=False)
+    found = measure_ranges(network(weights), "fp16", images[:2], 2)
+    report = found.summary()
+    for whole in (report, found.as_json()):
+        json.dumps(whole, allow_nan=False)
     with pytest.raises(CheckFailed) as caught:
-        require_range(report, "fp16")
+        require_range(report, "fp16", "fp16")
     assert caught.value.seen.startswith(f"{first}: ")
     assert "bf16" in caught.value.do
-    wide = measure_ranges(network(weights), "bf16", images[:2], 2).as_json()
+    with pytest.raises(CheckFailed, match="int8 cannot be had: fp16, which its graph has around"):
+        require_range(report, "int8", "fp16")
+    wide = measure_ranges(network(weights), "bf16", images[:2], 2).summary()
     if bf16_can:
-        require_range(wide, "bf16")
+        require_range(wide, "bf16", "bf16")
     else:
         with pytest.raises(CheckFailed, match="not finite"):
-            require_range(wide, "bf16")
+            require_range(wide, "bf16", "bf16")
 
 
 def test_a_planted_overflow_really_breaks_the_network(images: NDArray[np.uint8]) -> None:
@@ -139,9 +157,9 @@ def test_a_planted_overflow_really_breaks_the_network(images: NDArray[np.uint8])
 
 
 def test_many_that_do_not_fit_are_counted() -> None:
-    ranges = Ranges(65504, 1, {f"layer{i}": 1e5 for i in range(5)}, {"weight": float("inf")}).as_json()
+    ranges = Ranges(65504, 1, {f"layer{i}": 1e5 for i in range(5)}, {"weight": float("inf")}).summary()
     with pytest.raises(CheckFailed, match=r"layer0: 100000, layer1: 100000, layer2: 100000 and 3 more"):
-        require_range(ranges, "fp16")
+        require_range(ranges, "fp16", "fp16")
 
 
 # ── rounding ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,9 +233,9 @@ def test_each_runner_says_what_it_computed_in(
         import openvino
 
         can = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        assert f"convolutions in {'bfloat16' if can else 'float32'}, decode in float32" in said
+        assert f"26 convolutions in {'bfloat16' if can else 'float32'}, decode in float32" in said
     else:
-        assert "convolutions in float" in said
+        assert re.search(r"CPU; \d\d convolutions in float", said)
 
 
 def test_onnx_runtime_and_openvino_agree_on_fp32(

@@ -9,7 +9,7 @@ import pytest
 from bench.machine import INT8_FEATURES, cpu_features
 from export import runners
 from export.interface import PRECISIONS
-from export.runners import OnnxRuntime, OpenVino, judges
+from export.runners import OnnxRuntime, OpenVino, Rounded, judges
 from export.saturation import CHANNELS, LARGEST, SATURATES, largest_products, openvino_saturates
 
 
@@ -27,9 +27,9 @@ def test_what_was_tried_agrees_with_what_the_processor_says_of_itself() -> None:
 
 def test_saturating_sums_judge_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runners, "openvino_saturates", lambda: False)
-    assert judges("int8") == ((OnnxRuntime, OpenVino), {})
+    assert judges("int8") == ((OnnxRuntime, OpenVino, Rounded), {})
     monkeypatch.setattr(runners, "openvino_saturates", lambda: True)
-    assert judges("int8") == ((OnnxRuntime,), {"OpenVINO": SATURATES})
+    assert judges("int8") == ((OnnxRuntime, Rounded), {"OpenVINO": SATURATES})
 
 
 def test_every_precision_has_a_judge() -> None:

@@ -10,12 +10,16 @@ from export.interface import HALVES, PRECISIONS
 @pytest.mark.parametrize(
     "table",
     [
-        *(parity.BUDGETS, runners.RUNNERS, trace.EXPECTED, trace.TRACED_BY),
+        *(parity.BUDGETS, runners.RUNNERS),
         *(typed.BODY, typed.OPSETS, typed.LARGEST_SHARE, engine_worker.BODY_TYPE, COMPUTES),
     ],
 )
 def test_a_table_is_whole(table: dict[str, object]) -> None:
     assert table.keys() == set(PRECISIONS)
+
+
+def test_all_but_the_reference_is_traced() -> None:
+    assert trace.EXPECTED.keys() == trace.TRACED_BY.keys() == set(PRECISIONS) - {"fp32"}
 
 
 def test_types_of_the_body_are_those_of_the_halves() -> None:
