@@ -8,17 +8,18 @@ MODEL ?= L
 CHECKPOINT ?=
 BASE ?=
 PRECISION ?= fp32
+MODELS ?=
 EVERY_PRECISION := fp32,fp16,bf16,int8
 OUT ?= build
 ARGS ?=
 
 
-.PHONY: help setup doctor export bench demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
+.PHONY: help setup doctor export bench report all demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
-	@echo '  variables: MODEL=L CHECKPOINT=path PRECISION=fp32 OUT=build ARGS="--set upsamplings=2"'
+	@echo '  variables: MODEL=L MODELS=S,M CHECKPOINT=path PRECISION=fp32 OUT=build GATE=gate.json ARGS="--set upsamplings=2"'
 
 setup: $(READY) ## Make .venv with the tested versions
 
@@ -38,6 +39,18 @@ bench: $(READY) ## Export MODEL in every precision, then compare every runtime o
 	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
 	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
+
+MODEL_GIVEN = $(filter-out file default undefined,$(origin MODEL))
+REPORTED = $(or $(addprefix $(or $(OUT),build)/,$(MODELS_LIST)),$(if $(MODEL_GIVEN),$(or $(OUT),build)/$(notdir $(basename $(MODEL)))),$(or $(OUT),build))
+COMMA := ,
+MODELS_LIST = $(subst $(COMMA), ,$(MODELS))
+
+report: $(READY) ## The page to decide from: of MODEL, of MODELS=XS-atto,S,M,L side by side, or of all measured in OUT
+	@$(BIN)/convnextpose report $(REPORTED) $(if $(GATE),--gate "$(GATE)") $(ARGS)
+
+all: $(READY) ## Export MODEL in every precision, compare every runtime, write the report
+	@$(MAKE) --no-print-directory bench MODEL="$(MODEL)"
+	@$(MAKE) --no-print-directory report MODEL="$(MODEL)" ARGS=
 
 test: $(READY) ## Run the tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
@@ -59,7 +72,19 @@ bench-precisions: $(READY) ## Measure what BF16 and INT8 are worth on this CPU (
 bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the latter is slower
 	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
-bench-selftest: $(READY) ## Check the harness: what it adds, known delays, other tools' timers, its rules on recorded rounds
+bench-selfMODEL_GIVEN = $(filter-out file default undefined,$(origin MODEL))
+REPORTED = $(or $(addprefix $(or $(OUT),build)/,$(MODELS_LIST)),$(if $(MODEL_GIVEN),$(or $(OUT),build)/$(notdir $(basename $(MODEL)))),$(or $(OUT),build))
+COMMA := ,
+MODELS_LIST = $(subst $(COMMA), ,$(MODELS))
+
+report: $(READY) ## The page to decide from: of MODEL, of MODELS=XS-atto,S,M,L side by side, or of all measured in OUT
+	@$(BIN)/convnextpose report $(REPORTED) $(if $(GATE),--gate "$(GATE)") $(ARGS)
+
+all: $(READY) ## Export MODEL in every precision, compare every runtime, write the report
+	@$(MAKE) --no-print-directory bench MODEL="$(MODEL)"
+	@$(MAKE) --no-print-directory report MODEL="$(MODEL)" ARGS=
+
+test: $(READY) ## Check the harness: what it adds, known delays, other tools' timers, its rules on recorded rounds
 	@$(BIN)/convnextpose bench-selftest $(ARGS)
 
 clean: ## Remove .venv and build
@@ -69,7 +94,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name one with PYTHON=")'
 	@echo 'setting up $(VENV) with the tested versions; this takes a minute or two' >&2
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,report]'
 	@if [ -e /proc/driver/nvidia/version ]; then \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tensorrt]' \
 		|| echo 'notice: tensorrt could not be installed; engines are built with TensorRT-RTX instead' >&2; fi

@@ -1,7 +1,6 @@
 """How results, progress and failures look on a terminal. Results go to stdout, all else to stderr."""
 
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -28,15 +27,6 @@ def show_failure(failure: Failure) -> None:
 def printable(text: str) -> str:
     """What a file is made of may be shown, but must not command the terminal: control characters are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def show_list(value: Any) -> str:
-    """A value as a table shows it: lists without their quotes, nothing as a dash."""
-    if value is None:
-        return "–"
-    if isinstance(value, (list, tuple)):
-        return f"{value[0]} ×{len(value)}" if len(value) > 2 and len(set(value)) == 1 else ", ".join(map(str, value))
-    return str(value)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

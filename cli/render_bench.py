@@ -1,11 +1,10 @@
 """The decision table: a view of ``bench.result``."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 from rich.markup import escape
 
+from bench import cells
 from bench.result import Latency, Result, Row
 from cli import render_profile
 from cli.console import out, table
@@ -92,20 +91,15 @@ def _parity(row: Row) -> str:
 def _p50(row: Row, latency: Latency | None) -> str:
     if latency is None:
         return "–"
-    if row.verdict == "unstable":
-        return f"{latency.round_median_low_ms:.2f} to {latency.round_median_high_ms:.2f}"
-    return f"{latency.p50_ms:.2f}"
+    return cells.milliseconds(row.verdict, latency.p50_ms, latency.round_median_low_ms, latency.round_median_high_ms)
 
 
 def _percentile(row: Row, latency: Latency | None, quantile: float) -> str:
     if latency is None:
         return "–"
     found = next(p for p in latency.percentiles if p.quantile == quantile)
-    if found.value_ms is not None:
-        return f"{found.value_ms:.2f} ≤ {found.upper_ms:.2f}"
-    if latency.samples < found.floor:
-        return f"n/a ({latency.samples} < {found.floor})"
-    return "n/a (unstable)" if row.verdict == "unstable" else f"n/a ({latency.rounds} rounds)"
+    seen = {"samples": latency.samples, "floor": found.floor, "rounds": latency.rounds}
+    return cells.percentile(row.verdict, found.value_ms, found.upper_ms, **seen)
 
 
 def _speed_up(row: Row) -> str:
@@ -114,7 +108,7 @@ def _speed_up(row: Row) -> str:
     found = row.speed_up
     if found is None:
         return "–"
-    interval = f"{found.median:.2f} \\[{found.low:.2f}, {found.high:.2f}]"
+    interval = escape(cells.ratio(found.median, found.low, found.high))
     return f"same {interval}" if found.same else interval
 
 
@@ -123,9 +117,9 @@ def _boundaries(result: Result) -> None:
     shown = table("boundary", "backend", "precision", "p50 ms or range", "samples", "rounds", *_deadlines(result))
     for row in result.rows:
         for name, latency in row.latency.items():
-            missed = [f"{d.missed} (≤ {d.high:.1%})" if row.verdict != "unstable" else "–" for d in latency.deadlines]
-            cells = (name, row.runtime, row.precision, _p50(row, latency), str(latency.samples), str(latency.rounds))
-            shown.add_row(*cells, *missed)
+            missed = [cells.missed(row.verdict, of.missed, of.high) for of in latency.deadlines]
+            about = (name, row.runtime, row.precision, _p50(row, latency), str(latency.samples), str(latency.rounds))
+            shown.add_row(*about, *missed)
     if shown.row_count:
         out.print(shown)
     if result.harness_overhead_ns is not None:
@@ -139,16 +133,11 @@ def _starts(result: Result) -> None:
         if row.cold_start is not None:
             of = row.cold_start
             shown.add_row(
-                *(row.runtime, row.precision, *map(_range, (of.import_ms, of.load_ms, of.first_ms))), str(of.processes)
+                *(row.runtime, row.precision, *map(cells.spread, (of.import_ms, of.load_ms, of.first_ms))),
+                str(of.processes),
             )
     if shown.row_count:
         out.print(shown)
-
-
-def _range(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.0f}"
-    return f"{median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
 def _throughput(result: Result) -> None:

@@ -20,3 +20,12 @@ def all_finite(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return all(map(all_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
+
+
+def show_list(value: Any) -> str:
+    """A value as a table shows it: lists without their quotes, nothing as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, (list, tuple)):
+        return f"{value[0]} ×{len(value)}" if len(value) > 2 and len(set(value)) == 1 else ", ".join(map(str, value))
+    return str(value)

@@ -1,0 +1,102 @@
+"""What was not tested, why, and the command that does it. It is never counted as passed."""
+
+from collections.abc import Iterable
+
+from bench.report import commands
+from bench.report.subject import Row, Subject
+from bench.report.views import Cell, Line, Missing, Section, Table
+
+
+def gaps(subject: Subject, chosen: Row | None) -> list[Missing]:
+    """Everything, what matters most first; what has one reason is said once."""
+    return [
+        *_weights(subject),
+        *_accuracy(subject),
+        *_bench(subject, chosen),
+        *_grouped((of.path, of.status) for of in subject.files if of.kind == "engine"),
+        *_grouped(subject.bench.not_run if subject.bench else ()),
+        *_grouped(subject.not_made),
+        *_passes(subject),
+        *_grouped(pair for of in subject.parity for pair in of.not_run),
+    ]
+
+
+def untested(subject: Subject, chosen: Row | None) -> Section:
+    """As a table."""
+    lines = tuple(
+        Line((Cell(of.what), Cell(of.reason), Cell(of.command or "–", tone="" if of.command else "dim")))
+        for of in gaps(subject, chosen)
+    )
+    table = Table("Nothing of this is counted as passed.", ("what", "why", "what does it"), lines)
+    return Section("untested", "What was not tested, and why", tables=(table,))
+
+
+def _weights(subject: Subject) -> list[Missing]:
+    about = {
+        "stand-in": ("poses", "stand-in weights: only latency is meaningful"),
+        "demo": ("poses of people", "demo weights, trained on drawn figures"),
+    }
+    if subject.weights not in about:
+        return []
+    what, why = about[subject.weights]
+    return [Missing(what, why, f"convnextpose export {subject.model} --checkpoint FILE")]
+
+
+def _accuracy(subject: Subject) -> list[Missing]:
+    if subject.evaluations:
+        return []
+    return [Missing("accuracy on annotated images", "never evaluated", commands.evaluate(subject))]
+
+
+def _bench(subject: Subject, chosen: Row | None) -> list[Missing]:
+    """What the benchmark left open."""
+    bench = subject.bench
+    if bench is None:
+        return [Missing("latency", "nothing was benchmarked", commands.bench(subject))]
+    found = []
+    if not bench.complete:
+        found.append(Missing("the rest of the benchmark", "it was interrupted", commands.bench(subject)))
+    bad = [row for row in bench.rows if not row.ranked]
+    for verdict in ("unstable", "invalid"):
+        names = [row.name for row in bad if row.verdict == verdict]
+        if names:
+            reasons = dict.fromkeys(reason for row in bad if row.verdict == verdict for reason in row.reasons)
+            found.append(Missing(f"a speed-up of {', '.join(names)}", f"{verdict}: {'; '.join(reasons)}", None))
+    if (
+        tail := chosen.headline.tail(0.99) if chosen and chosen.headline else None
+    ) is not None and tail.value_ms is None:
+        assert chosen is not None
+        assert chosen.headline is not None
+        why = f"{chosen.headline.samples} calls, {tail.floor} are needed"
+        found.append(Missing(f"p99 of {chosen.name}", why, commands.bench(subject, "--publish")))
+    if bench.samples_missing:
+        found.append(Missing("single calls", bench.samples_missing, commands.bench(subject)))
+    return found
+
+
+def _passes(subject: Subject) -> list[Missing]:
+    """Passes that are asked for by name."""
+    rows = [row for row in subject.rows if row.verdict != "invalid"]
+    if not rows:
+        return []
+    found = []
+    if not any(row.throughput for row in rows):
+        found.append(
+            Missing("throughput", rows[-1].throughput_reason or "not measured", commands.bench(subject, "--throughput"))
+        )
+    if not any(row.profile for row in rows):
+        found.append(
+            Missing(
+                "where the time goes", rows[-1].profile_reason or "not measured", commands.bench(subject, "--profile")
+            )
+        )
+    if not any(row.energy_j for row in rows):
+        found.append(Missing("energy", rows[-1].energy_reason or "not measured", commands.bench(subject, "--energy")))
+    return found
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
+    by_reason: dict[str, list[str]] = {}
+    for what, why in pairs:
+        by_reason.setdefault(why, []).append(what)
+    return [Missing(", ".join(whats), why) for why, whats in by_reason.items()]
