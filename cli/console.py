@@ -8,6 +8,7 @@ from rich.status import Status
 from rich.table import Table
 
 from export.errors import Failure
+from export.plain import printable
 from export.progress import Progress
 
 LOG_WIDTH = 160
@@ -22,11 +23,6 @@ def show_failure(failure: Failure) -> None:
     for label, text, style in (("error", failure.what, "bold red"), ("seen", failure.seen, ""), ("do", failure.do, "")):
         shown = f"[{style}]{label}:[/]" if style else f"{label}:"
         err.print(f"{shown:<6} {escape(printable(text))}", soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """What a file is made of may be shown, but must not command the terminal: control characters are spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

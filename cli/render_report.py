@@ -7,7 +7,8 @@ from bench.report.sections.untested import gaps
 from bench.report.subject import Subject
 from bench.report.write import Report
 from cli import render_bench
-from cli.console import out, printable
+from cli.console import out
+from export.plain import printable
 
 MOST = 5
 """So many open points are named; the page has all."""

@@ -1,4 +1,4 @@
-"""Plain data, as JSON has it: there is no NaN in it, and no infinity."""
+"""Plain data, as JSON has it: there is no NaN in it, and no infinity; and how it is shown."""
 
 import math
 from typing import Any
@@ -29,3 +29,8 @@ def show_list(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"{value[0]} ×{len(value)}" if len(value) > 2 and len(set(value)) == 1 else ", ".join(map(str, value))
     return str(value)
+
+
+def printable(text: str) -> str:
+    """What a file is made of may be shown, but must not command what shows it: control characters are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -13,7 +13,7 @@ from bench.candidates import Candidate, reference
 from bench.environment import fingerprint
 from bench.parts import PARTS
 from bench.profile_record import LayerRecord, PartRecord, PeakRecord, ProfileRecord
-from bench.result import SAMPLES, NotRunRow, Result, SamplesFile, write_result
+from bench.result import SAMPLES, NotRunRow, Result, SamplesFile, ThroughputPoint, write_result
 from bench.rounds import Measured, Visit
 from bench.session import Entry, Session
 from bench.worker import HOST_E2E, Loaded, WarmUp
@@ -213,11 +213,11 @@ def write_bench(
         ]
         entries[name] = entry(of)
     ticks = [{"steal_ticks": index // 9, "total_ticks": 400 * index} for index in range(ROUNDS + 1)]
-    sensors = [
+    sensors: list[Mapping[str, Any]] = [
         {**of, "load_1min": 1 + index / 9, "cpu_pressure_10s": 3.0, "cpu_clock_mhz": None, "gpus": []}
         for index, of in enumerate(ticks)
     ]
-    session = Session(entries, Measured(visits, rounds=ROUNDS, sensors=list(sensors)))
+    session = Session(entries, Measured(visits, rounds=ROUNDS, sensors=sensors))
     control = session.measured.ratio(REFERENCE.id, CONTROL)
     rows = [row_of(of, entries[of.id], session, REFERENCE.id, control, (33.3, 16.7)) for of in (REFERENCE, *candidates)]
     arrays = sample_arrays(session.measured, rows)
@@ -239,7 +239,7 @@ def write_bench(
         "precision_reached": True,
         "rounds": ROUNDS,
         "environment": environment,
-        "sensors": list(sensors),
+        "sensors": sensors,
         "fingerprint": fingerprint(environment),
         "reference_id": REFERENCE.id,
         "control": ratio_record(control),
@@ -250,7 +250,7 @@ def write_bench(
         "peaks": [PeakRecord(precision="fp32", library="torch", size=1024, gflops=100.0, runs=5)],
         "samples": SamplesFile(path=SAMPLES, sha256=sha256_file(folder / SAMPLES)),
     }
-    write_result(folder, Result(**fields | changes))
+    write_result(folder, Result(**{**fields, **changes}))
 
 
 def entry(of: Planted) -> Entry:
@@ -258,7 +258,7 @@ def entry(of: Planted) -> Entry:
     facts = {"problems": [], "precision_used": of.computes or of.precision}
     loaded = Loaded(1, 0.5, 20, "described", facts, MEMORY, (HOST_E2E,))
     mean = of.drift_mm if of.drift_mm is not None else DRIFT_MM[of.precision]
-    parity = {"outcome": of.outcome, "reason": f"mean distance {mean} mm", "images": 8}
+    parity: dict[str, Any] = {"outcome": of.outcome, "reason": f"mean distance {mean} mm", "images": 8}
     return Entry(
         loaded=loaded,
         warm_up=WarmUp("steady", 1, 10, (10, 10, 10)),
@@ -305,9 +305,7 @@ def more(runtime: str, verdict: str) -> dict[str, Any]:
         | {"seconds": 5.0, "calls": 100}
         for batch, flight, rate in ((1, 1, 100.0), (2, 1, 140.0), (4, 1, 150.0), (4, 2, 170.0))
     ]
-    from bench.result import ThroughputPoint
-
-    found = {"profile": profile, "profile_reason": None}
+    found: dict[str, Any] = {"profile": profile, "profile_reason": None}
     if runtime != "pytorch":
         found |= {"throughput": [ThroughputPoint.model_validate(of) for of in points], "throughput_reason": None}
     return found

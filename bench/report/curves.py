@@ -1,6 +1,7 @@
 """What a curve is drawn from: fewer points than there are samples, and none of them invented."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,7 +29,7 @@ def slower_than(samples_ms: ArrayLike, points: int = TAIL_POINTS) -> list[tuple[
     return [(float(ordered[index]), float(share)) for index, share in zip(chosen, shares, strict=True)]
 
 
-def round_medians(samples_ms: ArrayLike, rounds: NDArray[np.int_]) -> list[tuple[int, float]]:
+def round_medians(samples_ms: ArrayLike, rounds: NDArray[Any]) -> list[tuple[int, float]]:
     """(round, median of its samples), in order."""
     samples = np.asarray(samples_ms, np.float64)
     return [(int(of), float(np.median(samples[rounds == of]))) for of in np.unique(rounds)]

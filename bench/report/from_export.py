@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.report.clean import clean
 from bench.report.from_result import bench_of
 from bench.report.records import AccuracyFile, ComparisonFile, Evaluated, FirstTableRow
 from bench.report.sources import Sources, read_sources
@@ -25,12 +26,12 @@ from export.manifest import Artifact
 
 
 def read_subject(folder: Path, gate: Path | None = None) -> Subject:
-    """All that is known of the model in ``folder``.
+    """All that is known of the model in ``folder``, in text that can be shown.
 
     Raises:
         BadInput: as ``bench.report.sources.read_sources`` says.
     """
-    return subject_of(read_sources(folder, gate))
+    return clean(subject_of(read_sources(folder, gate)))
 
 
 def subject_of(sources: Sources) -> Subject:

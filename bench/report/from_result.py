@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from bench.environment import identity
 from bench.exported import TORCH_FORMS
 from bench.profile_record import PeakRecord, ProfileRecord
@@ -60,8 +62,8 @@ def bench_of(result: Result, samples: Arrays | None, accuracy: AccuracyOf, build
 
 
 def _row(row: Measured, samples: Arrays, accuracy: AccuracyOf, build_s: Mapping[str, float]) -> Row:
-    taken, rounds = (samples.get(f"{row.id}|{HEADLINE}|{name}") for name in ("samples_ms", "round"))
-    shown = taken is not None and rounds is not None and len(taken) == len(rounds) > 0
+    nothing = np.empty(0)
+    taken, rounds = (samples.get(f"{row.id}|{HEADLINE}|{name}", nothing) for name in ("samples_ms", "round"))
     starts, sha256 = row.cold_start, row.artifact_sha256
     evaluated = sha256 is not None or row.runtime in TORCH_FORMS
     return Row(
@@ -91,8 +93,8 @@ def _row(row: Measured, samples: Arrays, accuracy: AccuracyOf, build_s: Mapping[
         energy_j=row.energy.net_j if row.energy else None,
         energy_reason=row.energy_reason,
         accuracy=tuple(accuracy.get(sha256, ())) if evaluated else (),
-        rounds_ms=curves.every(curves.round_medians(taken, rounds)) if shown and taken is not None else (),
-        slower=tuple(curves.slower_than(taken)) if shown and row.verdict in ("stable", "noisy") else (),
+        rounds_ms=curves.every(curves.round_medians(taken, rounds)),
+        slower=tuple(curves.slower_than(taken)) if row.verdict in ("stable", "noisy") else (),
     )
 
 

@@ -15,16 +15,16 @@ PAPER, INK, QUIET, GRID, BAND = "#ffffff", "#1b1f24", "#57606a", "#dde1e6", "#c9
 DRIFT, CHOSEN = "#c2410c", "#1a7f37"
 
 RUNTIME_COLOURS = {
-    "pytorch": ("#6e7781", "#a9b3bd"),
-    "pytorch-channels-last": ("#8a6a1f", "#d9bd72"),
-    "pytorch-compile": ("#a0307a", "#ea8ac6"),
-    "pytorch-cuda": ("#30363d", "#e6edf3"),
+    "pytorch": ("#6e7781", "#8b949e"),
+    "pytorch-channels-last": ("#5e4b00", "#8f7a2e"),
+    "pytorch-compile": ("#7a1a66", "#f4a8dc"),
+    "pytorch-cuda": ("#24292f", "#f0f6fc"),
     "onnxruntime": ("#0072b2", "#4fb3f0"),
     "openvino": ("#d55e00", "#ff9b54"),
-    "onnxruntime-cuda": ("#3f2d94", "#a89bff"),
-    "onnxruntime-tensorrt": ("#8f0e2c", "#ff7d93"),
+    "onnxruntime-cuda": ("#4f35b5", "#7f76f0"),
+    "onnxruntime-tensorrt": ("#9c0f3c", "#e0446e"),
     "tensorrt": ("#00795b", "#2fd3a5"),
-    "tensorrt-rtx": ("#6a8f00", "#c3e04f"),
+    "tensorrt-rtx": ("#5f8f00", "#d7f06a"),
 }
 """Runtime → (on paper, in the dark), in the order of all tables and figures."""
 

@@ -8,7 +8,7 @@ import altair as alt
 from bench.report import theme
 from bench.report.subject import Row
 
-Chart = alt.Chart | alt.LayerChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 Values = Sequence[Mapping[str, Any]]
 
 MARK_SIZE = 110
@@ -28,7 +28,7 @@ def handles(values: Values, points: int) -> list[Mapping[str, Any]]:
 
 def data(values: Values) -> alt.Data:
     """Inline data."""
-    return alt.Data(values=list(values))
+    return alt.Data(values=list(values))  # type: ignore[no-untyped-call]
 
 
 def about(row: Row) -> dict[str, str]:
@@ -65,7 +65,7 @@ def legend(title: str, **more: Any) -> alt.Legend:
 def tooltip(**fields: str) -> list[alt.Tooltip]:
     """``label="field:Q"``; figures with four digits. An underscore in a label is a space."""
     return [
-        alt.Tooltip(field, title=label.replace("_", " "), **({"format": ".4"} if field.endswith(":Q") else {}))
+        alt.Tooltip(field, title=label.replace("_", " "), format=".4" if field.endswith(":Q") else alt.Undefined)
         for label, field in fields.items()
     ]
 

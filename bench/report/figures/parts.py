@@ -23,7 +23,7 @@ def parts(rows: Sequence[Row]) -> Figure | None:
         for of in row.profile.parts
     ]
     alt_text = _words(shown)
-    names = list(dict.fromkeys(value["part"] for value in values))
+    names = list(dict.fromkeys(str(value["part"]) for value in values))
     y = alt.Y("part:N", sort=names, title=None, scale=alt.Scale(domain=names))
     x = alt.X(
         "share:Q", title="share of the time (marks) and of the MACs (bars)", axis=alt.Axis(format="%", tickCount=8)
@@ -50,7 +50,7 @@ def peak(rows: Sequence[Row], peaks: Sequence[tuple[str, float, str]]) -> Figure
     if not values or not peaks:
         return None
     shown = [row for row in _profiled(rows) if any(value["row"] == row.name for value in values)]
-    names = list(dict.fromkeys(value["part"] for value in values))
+    names = list(dict.fromkeys(str(value["part"]) for value in values))
     best, worst = (how(values, key=lambda value: float(str(value["share"]))) for how in (max, min))
     measured = ", ".join(f"{precision} {gflops:.0f} GFLOP/s" for precision, gflops, _ in peaks)
     alt_text = (

@@ -54,7 +54,7 @@ def _spec(rows: Sequence[Row], field: str, title: str, alt_text: str) -> dict[st
         for row in rows
         for of in row.throughput
     ]
-    batches = sorted({value["batch"] for value in values})
+    batches = sorted({of.batch for row in rows for of in row.throughput})
     x = alt.X(
         "batch:Q",
         title="images at a time",

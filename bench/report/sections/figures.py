@@ -1,6 +1,7 @@
 """The sections that are a figure or two: each says what to read in it, or what is missing for it and what makes it."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from bench.report import commands
 from bench.report.figures import forest, pareto, parts, skeleton, tail, throughput, trace
@@ -48,12 +49,11 @@ def _tail(subject: Subject) -> Section:
 
 def _trace(subject: Subject) -> Section:
     lead = "Each row is visited once a round, in random order. Lines that move together are the machine, not the model."
-    figures = [
-        trace.trace(subject.rows),
-        *(trace.machine_state(of) for of in (subject.bench.state if subject.bench else ())),
-    ]
     why = _no_samples(subject.bench) or "nothing was timed"
-    return _of("trace", "Round by round, and what the machine did", subject, lead, figures, why)
+    title = "Round by round, and what the machine did"
+    section = _of("trace", title, subject, lead, [trace.trace(subject.rows)], why)
+    state = tuple(trace.machine_state(of) for of in (subject.bench.state if subject.bench else ()))
+    return replace(section, figures=(*section.figures, *state))
 
 
 def _throughput(subject: Subject) -> Section:
@@ -85,7 +85,7 @@ def _parts(subject: Subject) -> Section:
     ]
     lines = tuple(Line((Cell(name), Cell(text))) for name, text in [*accounts, *peaks])
     table = Table("How far each profile is to be believed, and what the peak is.", ("of", "what"), lines)
-    return Section(section.id, section.title, section.lead, section.missing, (table,), section.figures)
+    return replace(section, tables=(table,))
 
 
 def _joints(subject: Subject) -> Section:
