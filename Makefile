@@ -9,10 +9,14 @@ CHECKPOINT ?=
 BASE ?=
 PRECISION ?= fp32
 MODELS ?=
+GATE ?=
 EVERY_PRECISION := fp32,fp16,bf16,int8
 OUT ?= build
 ARGS ?=
 
+comma := ,
+SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
+GIVEN = $(filter-out file,$(origin MODEL))
 
 .PHONY: help setup doctor export bench report all demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
@@ -40,13 +44,9 @@ bench: $(READY) ## Export MODEL in every precision, then compare every runtime o
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
 	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
-MODEL_GIVEN = $(filter-out file default undefined,$(origin MODEL))
-REPORTED = $(or $(addprefix $(or $(OUT),build)/,$(MODELS_LIST)),$(if $(MODEL_GIVEN),$(or $(OUT),build)/$(notdir $(basename $(MODEL)))),$(or $(OUT),build))
-COMMA := ,
-MODELS_LIST = $(subst $(COMMA), ,$(MODELS))
-
-report: $(READY) ## The page to decide from: of MODEL, of MODELS=XS-atto,S,M,L side by side, or of all measured in OUT
-	@$(BIN)/convnextpose report $(REPORTED) $(if $(GATE),--gate "$(GATE)") $(ARGS)
+report: $(READY) ## The page to decide from: of MODEL, of MODELS=S,M side by side, or of all measured in OUT
+	@$(BIN)/convnextpose report $(or $(SIDE_BY_SIDE),"$(or $(OUT),build)$(if $(GIVEN),/$(notdir $(basename $(MODEL))))") \
+		$(if $(GATE),--gate "$(GATE)") $(ARGS)
 
 all: $(READY) ## Export MODEL in every precision, compare every runtime, write the report
 	@$(MAKE) --no-print-directory bench MODEL="$(MODEL)"
@@ -72,19 +72,7 @@ bench-precisions: $(READY) ## Measure what BF16 and INT8 are worth on this CPU (
 bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the latter is slower
 	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
-bench-selfMODEL_GIVEN = $(filter-out file default undefined,$(origin MODEL))
-REPORTED = $(or $(addprefix $(or $(OUT),build)/,$(MODELS_LIST)),$(if $(MODEL_GIVEN),$(or $(OUT),build)/$(notdir $(basename $(MODEL)))),$(or $(OUT),build))
-COMMA := ,
-MODELS_LIST = $(subst $(COMMA), ,$(MODELS))
-
-report: $(READY) ## The page to decide from: of MODEL, of MODELS=XS-atto,S,M,L side by side, or of all measured in OUT
-	@$(BIN)/convnextpose report $(REPORTED) $(if $(GATE),--gate "$(GATE)") $(ARGS)
-
-all: $(READY) ## Export MODEL in every precision, compare every runtime, write the report
-	@$(MAKE) --no-print-directory bench MODEL="$(MODEL)"
-	@$(MAKE) --no-print-directory report MODEL="$(MODEL)" ARGS=
-
-test: $(READY) ## Check the harness: what it adds, known delays, other tools' timers, its rules on recorded rounds
+bench-selftest: $(READY) ## Check the harness: what it adds, known delays, other tools' timers, its rules on recorded rounds
 	@$(BIN)/convnextpose bench-selftest $(ARGS)
 
 clean: ## Remove .venv and build

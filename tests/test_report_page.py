@@ -262,6 +262,21 @@ def test_mistakes_are_told_in_three_parts_and_leave_nothing(folder: Path, tmp_pa
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("variables", "reported"),
+    [
+        ((), '"build"'),
+        (("MODEL=S", "OUT=out"), '"out/S"'),
+        (("MODELS=XS-atto,S",), '"build/XS-atto" "build/S"'),
+        (("MODEL=S", "GATE=gate.json"), '"build/S" --gate "gate.json"'),
+    ],
+)
+def test_make_names_the_folders(variables: tuple[str, ...], reported: str) -> None:
+    command = ["make", "--dry-run", "--old-file", ".venv/.ready", "report", *variables]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert " ".join(done.stdout.replace("\\\n", "").split()) == f".venv/bin/convnextpose report {reported}"
+
+
 def test_json_says_what_to_ship(folder: Path, tmp_path: Path) -> None:
     done = convnextpose("report", folder, "--out", tmp_path, "--json", cwd=tmp_path)
     (model,) = json.loads(done.stdout)["models"]

@@ -50,7 +50,8 @@ DASHES: dict[str, list[int]] = {"fp32": [1, 0], "fp16": [7, 3], "bf16": [2, 2], 
 OTHER_DASH = [1, 4]
 
 WIDTH = 720
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
+FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+"""Of pictures: three names of one set of widths, so that what was laid out here fits elsewhere."""
 
 
 def place(runtime: str, precision: str) -> tuple[int, str, int, str]:

@@ -34,6 +34,8 @@ class Table:
     lines: tuple[Line, ...]
     wide: bool = False
     """Becomes one card a line where the window is narrow."""
+    dense: bool = False
+    """Many short values: none of them is broken into lines."""
 
 
 @dataclass(frozen=True)

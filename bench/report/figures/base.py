@@ -59,7 +59,7 @@ def dash(rows: Iterable[Row]) -> alt.StrokeDash:
 
 def legend(title: str, **more: Any) -> alt.Legend:
     """Below the figure, where it takes no width."""
-    return alt.Legend(title=title, orient="bottom", direction="horizontal", columns=5, symbolLimit=20, **more)
+    return alt.Legend(title=title, orient="bottom", direction="horizontal", columns=5, columnPadding=14, **more)
 
 
 def tooltip(**fields: str) -> list[alt.Tooltip]:

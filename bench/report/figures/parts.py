@@ -25,9 +25,7 @@ def parts(rows: Sequence[Row]) -> Figure | None:
     alt_text = _words(shown)
     names = list(dict.fromkeys(str(value["part"]) for value in values))
     y = alt.Y("part:N", sort=names, title=None, scale=alt.Scale(domain=names))
-    x = alt.X(
-        "share:Q", title="share of the time (marks) and of the MACs (bars)", axis=alt.Axis(format="%", tickCount=8)
-    )
+    x = alt.X("share:Q", title="share of time (marks), of MACs (bars)", axis=alt.Axis(format="%", tickCount=8))
     bars = alt.Chart(base.data(macs)).mark_bar(color=theme.BAND, opacity=0.7, height={"band": 0.62})
     tips = base.tooltip(row="row:N", part="part:N", share="share:Q", ms="ms:Q")
     marks = alt.Chart(base.data(values)).mark_point(filled=True, size=80, opacity=0.9)
@@ -60,7 +58,7 @@ def peak(rows: Sequence[Row], peaks: Sequence[tuple[str, float, str]]) -> Figure
     y = alt.Y("part:N", sort=names, title=None, scale=alt.Scale(domain=names))
     x = alt.X(
         "share:Q",
-        title="of the peak of the fastest type that the row computes in",
+        title="share of the measured peak",
         axis=alt.Axis(format="%", tickCount=8),
     )
     tips = base.tooltip(row="row:N", part="part:N", share_of_the_peak="share:Q", GFLOP_a_second="gflops:Q")
@@ -98,4 +96,5 @@ def _words(rows: Sequence[Row]) -> str:
         said.append(
             f"{part} takes most of the time in {where}: {low:.0%} to {high:.0%}, for {macs[part]:.0%} of the MACs"
         )
-    return "; ".join(said).capitalize() + "."
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}."

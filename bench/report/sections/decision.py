@@ -36,7 +36,7 @@ def decision_table(rows: Sequence[Row], chosen: Row | None, columns: Sequence[st
     shown = [(row, _cells(row, rows, chosen=row is chosen)) for row in theme.ordered(rows)]
     names = tuple(columns) if columns is not None else tuple(shown[0][1]) if shown else ("row",)
     lines = [Line(tuple(of[name] for name in names), _standing(row, chosen)) for row, of in shown]  # type: ignore[arg-type]
-    return Table(CAPTION, names, tuple(lines), wide=columns is None)
+    return Table(CAPTION, names, tuple(lines), wide=columns is None, dense=columns is None)
 
 
 def first_look(rows: Iterable[FirstLook], machine: str | None) -> Table:
@@ -79,7 +79,7 @@ def _cells(row: Row, rows: Sequence[Row], *, chosen: bool) -> dict[str, Cell]:
     return found | {
         "speed-up": _speed_up(row, timing),
         "images/s": _throughput(row),
-        "peak MiB": Cell(f"{row.peak_mib:.0f}", "resident, its process") if row.peak_mib else NONE,
+        "peak MiB": Cell(f"{row.peak_mib:.0f}", "resident") if row.peak_mib else NONE,
         "file": Cell(cells.megabytes(row.file_bytes), row.file or "") if row.file_bytes else NONE,
         "build, s": Cell(f"{row.build_s:.1f}", "the engine")
         if row.build_s is not None

@@ -70,7 +70,7 @@ def _throughput(subject: Subject) -> Section:
 def _parts(subject: Subject) -> Section:
     lead = (
         "From a pass of its own, which slows what it looks at. A mark right of its bar takes more time than its share "
-        "of the multiply-accumulates."
+        "of the multiply-accumulates. The peak is that of the fastest type that the row computes in."
     )
     bench = subject.bench
     figures = [parts.parts(subject.rows), parts.peak(subject.rows, bench.peaks if bench else ())]

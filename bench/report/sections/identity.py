@@ -30,6 +30,7 @@ def architecture(subject: Subject) -> Section:
         "Where each field of the architecture comes from.",
         ("field", "declared", "found in the weights", "used", "source"),
         tuple(lines),
+        wide=True,
     )
     return Section("architecture", "What the network is", (lead,), tables=(table,))
 

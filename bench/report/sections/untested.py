@@ -1,5 +1,6 @@
 """What was not tested, why, and the command that does it. It is never counted as passed."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from bench.report import commands
@@ -13,7 +14,7 @@ def gaps(subject: Subject, chosen: Row | None) -> list[Missing]:
         *_weights(subject),
         *_accuracy(subject),
         *_bench(subject, chosen),
-        *_grouped((of.path, of.status) for of in subject.files if of.kind == "engine"),
+        *_engines(subject),
         *_grouped(subject.bench.not_run if subject.bench else ()),
         *_grouped(subject.not_made),
         *_passes(subject),
@@ -27,7 +28,7 @@ def untested(subject: Subject, chosen: Row | None) -> Section:
         Line((Cell(of.what), Cell(of.reason), Cell(of.command or "–", tone="" if of.command else "dim")))
         for of in gaps(subject, chosen)
     )
-    table = Table("Nothing of this is counted as passed.", ("what", "why", "what does it"), lines)
+    table = Table("Nothing of this is counted as passed.", ("what", "why", "what does it"), lines, wide=True)
     return Section("untested", "What was not tested, and why", tables=(table,))
 
 
@@ -72,6 +73,11 @@ def _bench(subject: Subject, chosen: Row | None) -> list[Missing]:
     if bench.samples_missing:
         found.append(Missing("single calls", bench.samples_missing, commands.bench(subject)))
     return found
+
+
+def _engines(subject: Subject) -> list[Missing]:
+    counts = Counter(of.status for of in subject.files if of.kind == "engine")
+    return [Missing(f"{count} engines" if count > 1 else "the engine", status) for status, count in counts.items()]
 
 
 def _passes(subject: Subject) -> list[Missing]:
