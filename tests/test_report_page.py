@@ -19,11 +19,13 @@ from bench.report.markdown import markdown
 from bench.report.one_model import page_of
 from bench.report.page import html
 from bench.report.recommend import Recommendation
+from bench.report.records import SIMULATED
 from bench.report.subject import Gate, GateCell, SpeedUp, Subject
 from bench.report.table_csv import report_csv
 from bench.report.views import Page, Section
 from bench.report.write import LARGEST_BYTES, write_report
 from export.artifacts import PARTIAL_PREFIX
+from export.runners import Rounded
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.report_folder import USUAL, Planted, write_folder
 
@@ -66,7 +68,16 @@ def test_the_five_questions_are_answered_first(page: Page) -> None:
     assert page.answers[4].question == "What was not tested?"
     assert "onnx/S-int8.onnx, 3.8 MB" in page.answers[0].details
     assert any("later than 16.7 ms" in text for text in page.answers[1].details)
-    assert any("MPJPE 52.5 mm on 2,000 samples" in text for text in page.answers[2].details)
+    (said,) = (text for text in page.answers[2].details if text.startswith("MPJPE"))
+    assert said.startswith("MPJPE 52.4 mm on 2,000 samples of Human3.6M, protocol 2, +0.50 mm beyond the reference")
+
+
+def test_accuracy_is_that_of_the_same_runtime_and_never_of_a_simulation(subject: Subject) -> None:
+    seen = {row.name: [of.mpjpe_mm for of in row.accuracy] for row in subject.rows}
+    assert (seen["openvino int8"], seen["onnxruntime int8"]) == ([52.4], [52.5])
+    assert seen["openvino fp16"] == [52.01]  # only ONNX Runtime was evaluated on it
+    assert seen["pytorch fp32"] == [52.0]
+    assert Rounded.name == SIMULATED
 
 
 def test_sections_stand_in_the_order_in_which_a_reader_needs_them(page: Page) -> None:
@@ -138,6 +149,13 @@ def test_the_page_is_small_and_asks_for_nothing(page: Page) -> None:
     assert policy is not None
     assert policy[1].startswith("default-src 'none';")
     assert policy[1].count("sha256-") == 2
+
+
+def test_the_page_of_a_long_run_with_many_rows_is_small_too(tmp_path: Path) -> None:
+    runtimes = ("onnxruntime", "openvino", "onnxruntime-cuda", "tensorrt")
+    planted = [Planted(name, of, 4.0) for name in runtimes for of in ("fp32", "fp16", "int8")]
+    page, _ = page_of(read_subject(write_folder(tmp_path / "S", planted, rounds=300)))
+    assert len(html(page).encode()) <= LARGEST_BYTES
 
 
 def test_hostile_names_are_escaped_everywhere(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_difference_beyond_the_intervals_is_no_tie() -> None:
 def test_nothing_is_recommended_where_nothing_may_be_shipped() -> None:
     found = recommend([row("pytorch", 20.0), replace(FAST, verdict="unstable")], "checkpoint")
     assert found.row is None
-    assert found.reason == "No row may be shipped. openvino fp32: its figures are unstable (why not)."
+    assert found.reason == "No row may be shipped. openvino fp32: its figures are unstable."
     assert recommend([], "checkpoint").row is None
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-TAIL_POINTS = 256
-ROUND_POINTS = 256
+TAIL_POINTS = 192
+ROUND_POINTS = 192
 
 
 def slower_than(samples_ms: ArrayLike, points: int = TAIL_POINTS) -> list[tuple[float, float]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.report.clean import clean
 from bench.report.from_result import bench_of
-from bench.report.records import AccuracyFile, ComparisonFile, Evaluated, FirstTableRow
+from bench.report.records import SIMULATED, AccuracyFile, ComparisonFile, Evaluated, FirstTableRow
 from bench.report.sources import Sources, read_sources
 from bench.report.subject import (
     Accuracy,
@@ -41,7 +41,7 @@ def subject_of(sources: Sources) -> Subject:
     joints = joint_set(manifest.architecture.joints)
     accuracy: dict[str | None, list[Accuracy]] = {}
     for record in sources.accuracy:
-        for row in record.contenders:
+        for row in (of for of in record.contenders if of.runtime != SIMULATED):
             accuracy.setdefault(row.sha256, []).append(_accuracy(record, row))
     build_s = {file.sha256: file.build_s for file in files if file.build_s is not None}
     return Subject(

@@ -92,10 +92,15 @@ def _row(row: Measured, samples: Arrays, accuracy: AccuracyOf, build_s: Mapping[
         profile_reason=row.profile_reason,
         energy_j=row.energy.net_j if row.energy else None,
         energy_reason=row.energy_reason,
-        accuracy=tuple(accuracy.get(sha256, ())) if evaluated else (),
+        accuracy=_accuracy(row.runtime, accuracy.get(sha256, ())) if evaluated else (),
         rounds_ms=curves.every(curves.round_medians(taken, rounds)),
         slower=tuple(curves.slower_than(taken)) if row.verdict in ("stable", "noisy") else (),
     )
+
+
+def _accuracy(runtime: str, evaluated: Sequence[Accuracy]) -> tuple[Accuracy, ...]:
+    """What the same runtime made of the file; where it was not evaluated in it, what others made of it."""
+    return tuple(of for of in evaluated if of.run_by.split()[0] == runtime) or tuple(evaluated)
 
 
 def _timing(boundary: str, of: Latency) -> Timing:

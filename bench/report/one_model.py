@@ -1,6 +1,7 @@
 """The page of one model: its sections in the order in which a reader needs them."""
 
 from bench.report.recommend import Recommendation, recommend
+from bench.report.sections.accuracy import joints
 from bench.report.sections.answers import answers
 from bench.report.sections.decision import decision
 from bench.report.sections.figures import figure_sections
@@ -23,6 +24,7 @@ def page_of(subject: Subject) -> tuple[Page, Recommendation]:
         decision(subject, found),
         *([gate(subject.gate)] if subject.gate else []),
         *figure_sections(subject, found),
+        joints(subject),
         architecture(subject),
         files(subject),
         untested(subject, found.row),

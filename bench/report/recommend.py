@@ -43,8 +43,7 @@ def recommend(rows: Sequence[Row], weights: str) -> Recommendation:
     able = [row for row, why in refusals if why is None]
     caveat = WEIGHTS.get(weights)
     if not able:
-        whys = "; ".join(f"{row.name}: {why}" for row, why in refusals if not row.is_reference)
-        return Recommendation(None, f"No row may be shipped. {whys}." if whys else "Nothing was measured.", (), caveat)
+        return Recommendation(None, _none(refusals), (), caveat)
     fastest = min(able, key=_p50)
     same = [row for row in able if not_told_apart(row, fastest)]
     chosen, by = _choose(same)
@@ -74,6 +73,16 @@ def not_told_apart(row: Row, other: Row) -> bool:
         return True
     ours, theirs = row.speed_up, other.speed_up
     return ours is not None and theirs is not None and ours.high >= theirs.low and theirs.high >= ours.low
+
+
+def _none(refusals: Sequence[tuple[Row, str | None]]) -> str:
+    """Why nothing is recommended, each reason once for all rows that it holds for."""
+    by_reason: dict[str, list[str]] = {}
+    for row, why in refusals:
+        if why is not None and not row.is_reference:
+            by_reason.setdefault(why.partition(" (")[0], []).append(row.name)
+    said = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
+    return f"No row may be shipped. {said}." if said else "Nothing was measured."
 
 
 def _price_refusal(row: Row) -> str | None:

@@ -58,10 +58,15 @@ class EvaluatedDataset(Record):
     samples: int
 
 
+SIMULATED = "rounding, simulated"
+"""The runner of an evaluation that is no runtime: it says what rounding costs, and nobody ships it."""
+
+
 class Evaluated(Record):
     """One file, or the reference."""
 
     name: str
+    runtime: str
     run_by: str
     reference: bool
     sha256: str | None

@@ -38,7 +38,12 @@ def models(chosen: Sequence[tuple[Subject, Row]]) -> Figure | None:
 
 
 def _spec(rows: Sequence[Row], values: base.Values, title: str, alt_text: str) -> dict[str, object]:
-    x = alt.X("p50_ms:Q", title="p50, ms; the line: lowest to highest round median", scale=alt.Scale(zero=True))
+    x = alt.X(
+        "p50_ms:Q",
+        title="p50, ms; the line: lowest to highest round median",
+        scale=alt.Scale(zero=True),
+        axis=alt.Axis(tickCount=8),
+    )
     y = alt.Y("cost:Q", title=title, scale=alt.Scale(zero=False, padding=30))
     chart = alt.Chart(base.data(values))
     tips = base.tooltip(model="model:N", row="row:N", p50_ms="p50_ms:Q", lowest="low:Q", highest="high:Q")

@@ -74,7 +74,7 @@ def _wrong(subject: Subject, row: Row | None) -> Answer:
         for of in row.accuracy:
             price = f", {of.price_mm.value:+.2f} mm beyond the reference" if of.price_mm else ""
             error = f"{of.mpjpe_mm:.1f} mm" if of.mpjpe_mm is not None else "not told in mm"
-            details.append(f"MPJPE {error} on {of.samples:,} samples of {of.dataset}{price}")
+            details.append(f"MPJPE {error} on {of.samples:,} samples of {of.dataset}{price}; by {of.run_by}")
     else:
         details.append("how far its poses are from real ones is not known: it was never evaluated")
     if row is not None and row.drift is not None:
@@ -110,7 +110,7 @@ def _sure(subject: Subject, row: Row | None) -> Answer:
         details.insert(0, "the run was interrupted: this is what was measured until then")
     if row is None:
         verdicts = dict.fromkeys(of.verdict for of in bench.rows)
-        return Answer(question, f"Rows are {', '.join(verdicts)}", (*_reasons(bench.rows), *details), "bad")
+        return Answer(question, f"Rows are {', '.join(verdicts)}", (*_reasons(bench.rows)[:MOST], *details), "bad")
     tone: Tone = "good" if row.verdict == "stable" and bench.complete else "warn"
     return Answer(question, row.verdict, (*row.reasons, *details), tone)
 

@@ -104,7 +104,7 @@ def _accuracy(row: Row) -> Cell:
     of = row.accuracy[0]
     price = f"price {of.price_mm.value:+.2f}; " if of.price_mm else ""
     text = f"{of.mpjpe_mm:.2f}" if of.mpjpe_mm is not None else "n/a"
-    return Cell(text, f"MPJPE; {price}{of.samples:,} of {of.dataset}, {of.run_by.split(';')[0]}")
+    return Cell(text, f"MPJPE; {price}{of.samples:,} of {of.dataset}")
 
 
 def _p50(row: Row, timing: Timing | None) -> Cell:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bench.report import commands
-from bench.report.figures import forest, pareto, parts, skeleton, tail, throughput, trace
+from bench.report.figures import forest, pareto, parts, tail, throughput, trace
 from bench.report.recommend import Recommendation
 from bench.report.subject import Bench, Subject
 from bench.report.views import Cell, Figure, Line, Missing, Section, Table
@@ -21,7 +21,6 @@ def figure_sections(subject: Subject, found: Recommendation) -> list[Section]:
         _trace(subject),
         _throughput(subject),
         _parts(subject),
-        _joints(subject),
     ]
 
 
@@ -86,35 +85,6 @@ def _parts(subject: Subject) -> Section:
     lines = tuple(Line((Cell(name), Cell(text))) for name, text in [*accounts, *peaks])
     table = Table("How far each profile is to be believed, and what the peak is.", ("of", "what"), lines)
     return replace(section, tables=(table,))
-
-
-def _joints(subject: Subject) -> Section:
-    lead = (
-        "The largest distance of each joint from the network as released, in FP64, over all parity images. A dot's "
-        "area grows with the logarithm, from 0.001 to 100 mm, the same in all pictures. The person faces you."
-    )
-    figures = [skeleton.skeleton(of, subject.joint_names, subject.bones) for of in subject.parity]
-    columns = ("file", "verdict", "mean mm", "p99 mm", "max mm", "worst joint", "over", "run by")
-    lines = [
-        Line(
-            (
-                Cell(of.edition, of.file),
-                Cell(of.outcome, of.reason, "good" if of.outcome == "pass" else "bad"),
-                *(Cell("not finite" if mm is None else f"{mm:.3g}") for mm in (of.mean_mm, of.p99_mm, of.max_mm)),
-                Cell(of.worst_joint),
-                Cell(of.images),
-                Cell(of.run_by),
-            )
-        )
-        for of in subject.parity
-    ]
-    table = Table("Parity of every exported file: its worst run.", columns, tuple(lines), wide=True)
-    missing = () if lines else (Missing("parity", "the manifest holds none", commands.export(subject)),)
-    return Section(
-        *("joints", "Parity, joint by joint", (lead,), missing),
-        tables=(table,) if lines else (),
-        figures=tuple(figure for figure in figures if figure),
-    )
 
 
 def _of(

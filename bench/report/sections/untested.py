@@ -7,6 +7,9 @@ from bench.report import commands
 from bench.report.subject import Row, Subject
 from bench.report.views import Cell, Line, Missing, Section, Table
 
+MOST = 2
+"""Reasons that are said here; more of them stand in the decision table."""
+
 
 def gaps(subject: Subject, chosen: Row | None) -> list[Missing]:
     """Everything, what matters most first; what has one reason is said once."""
@@ -61,8 +64,9 @@ def _bench(subject: Subject, chosen: Row | None) -> list[Missing]:
     for verdict in ("unstable", "invalid"):
         names = [row.name for row in bad if row.verdict == verdict]
         if names:
-            reasons = dict.fromkeys(reason for row in bad if row.verdict == verdict for reason in row.reasons)
-            found.append(Missing(f"a speed-up of {', '.join(names)}", f"{verdict}: {'; '.join(reasons)}", None))
+            reasons = list(dict.fromkeys(reason for row in bad if row.verdict == verdict for reason in row.reasons))
+            why = "; ".join(reasons) if len(reasons) <= MOST else "the decision table says why of each"
+            found.append(Missing(f"a speed-up of {', '.join(names)}", f"{verdict}: {why}"))
     if (
         tail := chosen.headline.tail(0.99) if chosen and chosen.headline else None
     ) is not None and tail.value_ms is None:
