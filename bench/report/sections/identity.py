@@ -70,7 +70,7 @@ def device_card(bench: Bench) -> tuple[tuple[str, str], ...]:
     host, software = bench.environment.get("host", {}), bench.environment.get("software", {})
     gpus = [str(gpu.get("name")) for gpu in bench.environment.get("gpus") or ()]
     virtual = {True: "virtual machine", False: "no hypervisor seen"}.get(host.get("virtual"), "")
-    system = " ".join(str(host[name]) for name in ("system", "kernel", "machine") if host.get(name))
+    system = " ".join(str(host[name]) for name in ("system", "machine") if host.get(name))
     libraries = software.get("libraries", {})
     named = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "torch")
     found = {
