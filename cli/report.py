@@ -14,7 +14,7 @@ def command(
         typer.Argument(metavar="FOLDER…", help="Folders that `export` filled, as build/S; or build, for all in it."),
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="By default FOLDER/report; of several, in a report/ beside them.")
+        Path | None, typer.Option(metavar="DIR", help="By default FOLDER/report; of several, a report/ beside them.")
     ] = None,
     gate: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="What `compare --out` wrote: a section, and junit.xml.")

@@ -166,7 +166,7 @@ def first_table() -> dict[str, Any]:
 
 def accuracy(manifest: Manifest) -> dict[str, Any]:
     """An evaluation of every file."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": f"ONNX Runtime {of.precision}",
             "runtime": "ONNX Runtime",

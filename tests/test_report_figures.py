@@ -79,7 +79,7 @@ PARITY = ParityResult(
 
 def subject(model: str, macs: int) -> Subject:
     nothing: dict[str, Any] = dict.fromkeys(("joint_names", "bones", "verdict", "files", "not_made", "parity"), ())
-    weights = {"weights": "demo", "weights_path": None, "weights_sha256": ""}
+    weights: dict[str, Any] = {"weights": "demo", "weights_path": None, "weights_sha256": ""}
     return Subject(folder="", model=model, parameters=1, macs=macs, tools={}, **weights, **nothing)
 
 

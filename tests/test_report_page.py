@@ -25,6 +25,7 @@ from bench.report.table_csv import report_csv
 from bench.report.views import Page, Section
 from bench.report.write import LARGEST_BYTES, write_report
 from export.artifacts import PARTIAL_PREFIX
+from export.errors import BadInput
 from export.runners import Rounded
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.report_folder import USUAL, Planted, write_folder
@@ -265,6 +266,16 @@ run()
 """
 
 
+def test_several_models_have_one_report_beside_them(tmp_path: Path) -> None:
+    for model in ("S", "M"):
+        write_folder(tmp_path / model, model=model, extras=False)
+    made = write_report([tmp_path])
+    assert made.folder == tmp_path / "report"
+    assert {path.name for path in made.files} == {"report.html", "report.md", "report.csv"}
+    lines = csv.DictReader(io.StringIO((tmp_path / "report/report.csv").read_text()))
+    assert {line["model"] for line in lines if line["recommended"] == "True"} == {"S", "M"}
+
+
 def test_the_command_writes_the_page_where_there_is_no_torch(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_TORCH, "report", str(folder), "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
@@ -277,6 +288,9 @@ def test_mistakes_are_told_in_three_parts_and_leave_nothing(folder: Path, tmp_pa
     out = tmp_path / "out"
     assert_three_parts(convnextpose("report", tmp_path / "nowhere", "--out", out, cwd=tmp_path), 2)
     assert_three_parts(convnextpose("report", folder, "--gate", tmp_path / "none", "--out", out, cwd=tmp_path), 2)
+    other = write_folder(tmp_path / "M", model="M", extras=False)
+    with pytest.raises(BadInput, match="of one model"):
+        write_report([folder, other], out, write_gate(tmp_path / "gate.json"))
     assert not out.exists()
 
 

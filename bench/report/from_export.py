@@ -31,7 +31,8 @@ def read_subject(folder: Path, gate: Path | None = None) -> Subject:
     Raises:
         BadInput: as ``bench.report.sources.read_sources`` says.
     """
-    return clean(subject_of(read_sources(folder, gate)))
+    subject: Subject = clean(subject_of(read_sources(folder, gate)))
+    return subject
 
 
 def subject_of(sources: Sources) -> Subject:

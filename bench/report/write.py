@@ -7,7 +7,9 @@ from typing import Any
 
 from bench.report.recommend import Recommendation
 from bench.report.subject import Subject
+from bench.report.views import Page
 from export.artifacts import require_writable, whole_file, write_json, write_text
+from export.errors import BadInput
 
 HTML, MARKDOWN, CSV, BADGE, JUNIT = "report.html", "report.md", "report.csv", "badge.json", "junit.xml"
 LARGEST_BYTES = 3_000_000
@@ -45,10 +47,11 @@ class Report:
 
 
 def write_report(named: Sequence[Path], out: Path | None = None, gate: Path | None = None) -> Report:
-    """One folder: its page, in ``FOLDER/report`` by default. Several: one page of all of them, in ``OUT/report``.
+    """One folder: its page, by default in its ``report``. Several: one page of all, in a ``report`` beside them.
 
     Raises:
-        BadInput: no export there, files that do not belong together, or several models of different machines.
+        BadInput: no export there, files that do not belong together, models of different machines, or one comparison
+            for several models.
         NotPossible: the libraries of the extra are missing.
     """
     from bench.report.drawing import require_report_extra
@@ -60,19 +63,21 @@ def write_report(named: Sequence[Path], out: Path | None = None, gate: Path | No
     from bench.report.sources import find_folders
 
     folders = find_folders(list(named))
-    subjects = [read_subject(folder, gate if len(folders) == 1 else None) for folder in folders]
+    if gate is not None and len(folders) > 1:
+        seen = f"{gate} and {len(folders)} models: {', '.join(map(str, folders))}"
+        raise BadInput("a comparison is of one model", seen, "name the folder of the candidate alone")
+    subjects = [read_subject(folder, gate) for folder in folders]
     if len(subjects) == 1:
         page, found = page_of(subjects[0])
-        pairs = [(subjects[0], found)]
-        place = out or folders[0] / "report"
+        pairs, place = [(subjects[0], found)], out or folders[0] / "report"
     else:
         page, pairs = comparison_of(subjects)
-        place = (out or folders[0].parent) / "report"
+        place = out or folders[0].parent / "report"
     require_writable(place)
     return Report(place, tuple(_write(place, page, pairs)), tuple(pairs))
 
 
-def _write(place: Path, page: Any, pairs: Sequence[tuple[Subject, Recommendation]]) -> list[Path]:
+def _write(place: Path, page: Page, pairs: Sequence[tuple[Subject, Recommendation]]) -> list[Path]:
     """All files; those of an earlier report that this one does not have are removed, for they would be believed."""
     from bench.report import drawing
     from bench.report.badge import badge

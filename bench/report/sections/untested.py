@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from bench import cells
 from bench.report import commands
 from bench.report.subject import Row, Subject
 from bench.report.views import Cell, Line, Missing, Section, Table
@@ -67,12 +68,9 @@ def _bench(subject: Subject, chosen: Row | None) -> list[Missing]:
             reasons = list(dict.fromkeys(reason for row in bad if row.verdict == verdict for reason in row.reasons))
             why = "; ".join(reasons) if len(reasons) <= MOST else "the decision table says why of each"
             found.append(Missing(f"a speed-up of {', '.join(names)}", f"{verdict}: {why}"))
-    if (
-        tail := chosen.headline.tail(0.99) if chosen and chosen.headline else None
-    ) is not None and tail.value_ms is None:
-        assert chosen is not None
-        assert chosen.headline is not None
-        why = f"{chosen.headline.samples} calls, {tail.floor} are needed"
+    if chosen and (timing := chosen.headline) and (tail := timing.tail(0.99)) and tail.value_ms is None:
+        seen = {"samples": timing.samples, "floor": tail.floor, "rounds": timing.rounds}
+        why = f"{cells.no_percentile(chosen.verdict, **seen)} calls"
         found.append(Missing(f"p99 of {chosen.name}", why, commands.bench(subject, "--publish")))
     if bench.samples_missing:
         found.append(Missing("single calls", bench.samples_missing, commands.bench(subject)))
@@ -80,7 +78,9 @@ def _bench(subject: Subject, chosen: Row | None) -> list[Missing]:
 
 
 def _engines(subject: Subject) -> list[Missing]:
-    counts = Counter(of.status for of in subject.files if of.kind == "engine")
+    """Those that no row has run."""
+    run = {row.file for row in subject.rows if row.timings}
+    counts = Counter(of.status for of in subject.files if of.kind == "engine" and of.path not in run)
     return [Missing(f"{count} engines" if count > 1 else "the engine", status) for status, count in counts.items()]
 
 
@@ -89,20 +89,17 @@ def _passes(subject: Subject) -> list[Missing]:
     rows = [row for row in subject.rows if row.verdict != "invalid"]
     if not rows:
         return []
-    found = []
-    if not any(row.throughput for row in rows):
-        found.append(
-            Missing("throughput", rows[-1].throughput_reason or "not measured", commands.bench(subject, "--throughput"))
-        )
-    if not any(row.profile for row in rows):
-        found.append(
-            Missing(
-                "where the time goes", rows[-1].profile_reason or "not measured", commands.bench(subject, "--profile")
-            )
-        )
-    if not any(row.energy_j for row in rows):
-        found.append(Missing("energy", rows[-1].energy_reason or "not measured", commands.bench(subject, "--energy")))
-    return found
+    last = rows[-1]
+    passes = [
+        ("throughput", any(row.throughput for row in rows), last.throughput_reason, "--throughput"),
+        ("where the time goes", any(row.profile for row in rows), last.profile_reason, "--profile"),
+        ("energy", any(row.energy_j is not None for row in rows), last.energy_reason, "--energy"),
+    ]
+    return [
+        Missing(what, reason or "not measured", commands.bench(subject, option))
+        for what, there, reason, option in passes
+        if not there
+    ]
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
