@@ -1,10 +1,12 @@
 """The decision table: a view of ``bench.result``."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from rich.markup import escape
 
-from bench import cells
+from bench import cells as worded
 from bench.result import Latency, Result, Row
 from cli import render_profile
 from cli.console import out, table
@@ -91,7 +93,7 @@ def _parity(row: Row) -> str:
 def _p50(row: Row, latency: Latency | None) -> str:
     if latency is None:
         return "–"
-    return cells.milliseconds(row.verdict, latency.p50_ms, latency.round_median_low_ms, latency.round_median_high_ms)
+    return worded.milliseconds(row.verdict, latency.p50_ms, latency.round_median_low_ms, latency.round_median_high_ms)
 
 
 def _percentile(row: Row, latency: Latency | None, quantile: float) -> str:
@@ -99,7 +101,7 @@ def _percentile(row: Row, latency: Latency | None, quantile: float) -> str:
         return "–"
     found = next(p for p in latency.percentiles if p.quantile == quantile)
     seen = {"samples": latency.samples, "floor": found.floor, "rounds": latency.rounds}
-    return cells.percentile(row.verdict, found.value_ms, found.upper_ms, **seen)
+    return worded.percentile(row.verdict, found.value_ms, found.upper_ms, **seen)
 
 
 def _speed_up(row: Row) -> str:
@@ -108,7 +110,7 @@ def _speed_up(row: Row) -> str:
     found = row.speed_up
     if found is None:
         return "–"
-    interval = escape(cells.ratio(found.median, found.low, found.high))
+    interval = escape(worded.ratio(found.median, found.low, found.high))
     return f"same {interval}" if found.same else interval
 
 
@@ -117,9 +119,9 @@ def _boundaries(result: Result) -> None:
     shown = table("boundary", "backend", "precision", "p50 ms or range", "samples", "rounds", *_deadlines(result))
     for row in result.rows:
         for name, latency in row.latency.items():
-            missed = [cells.missed(row.verdict, of.missed, of.high) for of in latency.deadlines]
-            about = (name, row.runtime, row.precision, _p50(row, latency), str(latency.samples), str(latency.rounds))
-            shown.add_row(*about, *missed)
+            missed = [f"{d.missed} (≤ {d.high:.1%})" if row.verdict != "unstable" else "–" for d in latency.deadlines]
+            cells = (name, row.runtime, row.precision, _p50(row, latency), str(latency.samples), str(latency.rounds))
+            shown.add_row(*cells, *missed)
     if shown.row_count:
         out.print(shown)
     if result.harness_overhead_ns is not None:
@@ -133,11 +135,16 @@ def _starts(result: Result) -> None:
         if row.cold_start is not None:
             of = row.cold_start
             shown.add_row(
-                *(row.runtime, row.precision, *map(cells.spread, (of.import_ms, of.load_ms, of.first_ms))),
-                str(of.processes),
+                *(row.runtime, row.precision, *map(_range, (of.import_ms, of.load_ms, of.first_ms))), str(of.processes)
             )
     if shown.row_count:
         out.print(shown)
+
+
+def _range(values: Sequence[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.0f}"
+    return f"{median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
 def _throughput(result: Result) -> None:
