@@ -98,7 +98,8 @@ def test_unstable_and_invalid_rows_are_greyed_with_their_reason_and_never_ranked
     invalid, cells = lines["onnxruntime bf16"]
     assert (invalid.standing, cells["verdict"].note, cells["p50, ms"].text) == ("greyed", "parity fail: 7 mm", "–")
     assert lines["openvino int8"][0].standing == "chosen"
-    for identity in ("pareto", "speed-up", "tail"):
+    assert unstable.cells[table.columns.index("images/s")].text == "n/a"
+    for identity in ("pareto", "speed-up", "tail", "throughput"):
         for figure in section(page, identity).figures:
             assert "onnxruntime fp16" not in json.dumps(figure.spec)
             assert "onnxruntime bf16" not in json.dumps(figure.spec)

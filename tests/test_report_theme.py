@@ -58,7 +58,7 @@ def test_words_stand_out_more(words: str) -> None:
 @pytest.mark.parametrize("seen_by", MACHADO)
 @pytest.mark.parametrize("side", [0, 1])
 def test_runtimes_are_told_apart_by_the_colour_blind(seen_by: str, side: int) -> None:
-    """Distances in CIE Lab: on one CPU at least 14; of all ten, which are hardly ever on one page, at least 9."""
+    """Distances in CIE Lab: on one CPU at least 14; of all others, which are hardly ever on one page, at least 9."""
     seen = {
         name: lab(np.array(MACHADO[seen_by]) @ linear(colours[side])) for name, colours in theme.RUNTIME_COLOURS.items()
     }

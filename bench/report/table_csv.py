@@ -45,7 +45,7 @@ def _cells(subject: Subject, row: Row, boundary: str | None, *, recommended: boo
     if row.accuracy:
         price = row.accuracy[0].price_mm
         cells |= {"mpjpe_mm": row.accuracy[0].mpjpe_mm, "price_mm": price.value if price else None}
-    if row.throughput:
+    if row.throughput and row.ranked:
         cells["images_per_s"] = max(of.images_per_s for of in row.throughput)
     if timing is not None:
         tails = {of.quantile: of.value_ms for of in timing.tails}

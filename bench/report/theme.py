@@ -19,6 +19,7 @@ RUNTIME_COLOURS = {
     "pytorch-channels-last": ("#5e4b00", "#8f7a2e"),
     "pytorch-compile": ("#7a1a66", "#f4a8dc"),
     "pytorch-cuda": ("#24292f", "#f0f6fc"),
+    "pytorch-cuda-graph": ("#8518f2", "#a542a5"),
     "onnxruntime": ("#0072b2", "#4fb3f0"),
     "openvino": ("#d55e00", "#ff9b54"),
     "onnxruntime-cuda": ("#4f35b5", "#7f76f0"),

@@ -11,7 +11,7 @@ from bench.report.views import Figure
 
 
 def throughput(rows: Sequence[Row]) -> Figure | None:
-    """None if no row was measured so."""
+    """None if no row that is ranked was measured so."""
     shown = _measured(rows)
     if not shown:
         return None
@@ -39,7 +39,7 @@ def batch_latency(rows: Sequence[Row]) -> Figure | None:
 
 
 def _measured(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in theme.ordered(rows) if row.throughput and row.verdict != "invalid"]
+    return [row for row in theme.ordered(rows) if row.throughput and row.ranked]
 
 
 def _spec(rows: Sequence[Row], field: str, title: str, alt_text: str) -> dict[str, object]:

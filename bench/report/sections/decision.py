@@ -152,6 +152,8 @@ def _speed_up(row: Row, timing: Timing | None) -> Cell:
 def _throughput(row: Row) -> Cell:
     if not row.throughput:
         return Cell("n/a", "not measured", "dim")
+    if not row.ranked:
+        return Cell("n/a", row.verdict, "dim")
     best = max(row.throughput, key=lambda of: of.images_per_s)
     flight = f", {best.in_flight} calls in flight" if best.in_flight > 1 else ""
     return Cell(f"{best.images_per_s:.0f}", f"batch {best.batch}{flight}; {best.calls} calls")

@@ -61,7 +61,8 @@ def _throughput(subject: Subject) -> Section:
         "more calls in flight."
     )
     figures = [throughput.throughput(subject.rows), throughput.batch_latency(subject.rows)]
-    why = _first_reason(row.throughput_reason for row in subject.rows)
+    measured = any(row.throughput for row in subject.rows)
+    why = UNRANKED if measured else _first_reason(row.throughput_reason for row in subject.rows)
     command = commands.bench(subject, "--throughput")
     return _of("throughput", "Throughput against batch", subject, lead, figures, why, command)
 
