@@ -8,17 +8,22 @@ MODEL ?= L
 CHECKPOINT ?=
 BASE ?=
 PRECISION ?= fp32
+MODELS ?=
+GATE ?=
 EVERY_PRECISION := fp32,fp16,bf16,int8
 OUT ?= build
 ARGS ?=
 
+comma := ,
+SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
+GIVEN = $(filter-out file,$(origin MODEL))
 
-.PHONY: help setup doctor export bench demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
+.PHONY: help setup doctor export bench report all demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
-	@echo '  variables: MODEL=L CHECKPOINT=path PRECISION=fp32 OUT=build ARGS="--set upsamplings=2"'
+	@echo '  variables: MODEL=L MODELS=S,M CHECKPOINT=path PRECISION=fp32 OUT=build GATE=gate.json ARGS="--set upsamplings=2"'
 
 setup: $(READY) ## Make .venv with the tested versions
 
@@ -38,6 +43,14 @@ bench: $(READY) ## Export MODEL in every precision, then compare every runtime o
 	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
 	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
+
+report: $(READY) ## The page to decide from: of MODEL, of MODELS=S,M side by side, or of all measured in OUT
+	@$(BIN)/convnextpose report $(or $(SIDE_BY_SIDE),"$(or $(OUT),build)$(if $(GIVEN),/$(notdir $(basename $(MODEL))))") \
+		$(if $(GATE),--gate "$(GATE)") $(ARGS)
+
+all: $(READY) ## Export MODEL in every precision, compare every runtime, write the report
+	@$(MAKE) --no-print-directory bench MODEL="$(MODEL)"
+	@$(MAKE) --no-print-directory report MODEL="$(MODEL)" ARGS=
 
 test: $(READY) ## Run the tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
@@ -69,7 +82,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name one with PYTHON=")'
 	@echo 'setting up $(VENV) with the tested versions; this takes a minute or two' >&2
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,report]'
 	@if [ -e /proc/driver/nvidia/version ]; then \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tensorrt]' \
 		|| echo 'notice: tensorrt could not be installed; engines are built with TensorRT-RTX instead' >&2; fi

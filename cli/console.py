@@ -1,7 +1,6 @@
 """How results, progress and failures look on a terminal. Results go to stdout, all else to stderr."""
 
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,6 +8,7 @@ from rich.status import Status
 from rich.table import Table
 
 from export.errors import Failure
+from export.plain import printable
 from export.progress import Progress
 
 LOG_WIDTH = 160
@@ -23,20 +23,6 @@ def show_failure(failure: Failure) -> None:
     for label, text, style in (("error", failure.what, "bold red"), ("seen", failure.seen, ""), ("do", failure.do, "")):
         shown = f"[{style}]{label}:[/]" if style else f"{label}:"
         err.print(f"{shown:<6} {escape(printable(text))}", soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """What a file is made of may be shown, but must not command the terminal: control characters are spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def show_list(value: Any) -> str:
-    """A value as a table shows it: lists without their quotes, nothing as a dash."""
-    if value is None:
-        return "–"
-    if isinstance(value, (list, tuple)):
-        return f"{value[0]} ×{len(value)}" if len(value) > 2 and len(set(value)) == 1 else ", ".join(map(str, value))
-    return str(value)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

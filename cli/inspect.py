@@ -24,10 +24,11 @@ def command(
     from rich.markup import escape
 
     from cli import render
-    from cli.console import ConsoleNarrator, out, printable
+    from cli.console import ConsoleNarrator, out
     from export.evidence import Contradiction
     from export.inspection import inspect_checkpoint
     from export.options import parse_overrides, require_agreement, require_images_agree
+    from export.plain import printable
 
     overrides = parse_overrides(settings or [])
     narrator = ConsoleNarrator()

@@ -20,6 +20,7 @@ from cli import (
     inspect,
     parity,
     predict,
+    report,
 )
 from export.errors import Failure
 
@@ -40,6 +41,7 @@ app.command("evaluate")(evaluate.command)
 app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
+app.command("report")(report.command)
 app.command("compare")(compare.command)
 app.command("compare-trtexec")(compare_trtexec.command)
 app.command("bench-selftest")(bench_selftest.command)

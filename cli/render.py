@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from cli.console import err, out, printable, show_list, table
+from cli.console import err, out, table
 from export.interface import edition_of
 from export.manifest import Counts, Manifest, Nearest, VerdictRow
 from export.options import name_nearest
+from export.plain import printable, show_list
 from export.request import Request
 
 if TYPE_CHECKING:

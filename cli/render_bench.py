@@ -5,6 +5,7 @@ from statistics import median
 
 from rich.markup import escape
 
+from bench import cells as worded
 from bench.result import Latency, Result, Row
 from bench.selftest import OVERHEAD_NS, OVERHEAD_SHARE
 from cli import render_passes, render_profile
@@ -101,20 +102,15 @@ def _parity(row: Row) -> str:
 def _p50(row: Row, latency: Latency | None) -> str:
     if latency is None:
         return "–"
-    if row.verdict == "unstable":
-        return f"{latency.round_median_low_ms:.2f} to {latency.round_median_high_ms:.2f}"
-    return f"{latency.p50_ms:.2f}"
+    return worded.milliseconds(row.verdict, latency.p50_ms, latency.round_median_low_ms, latency.round_median_high_ms)
 
 
 def _percentile(row: Row, latency: Latency | None, quantile: float) -> str:
     if latency is None:
         return "–"
     found = next(p for p in latency.percentiles if p.quantile == quantile)
-    if found.value_ms is not None:
-        return f"{found.value_ms:.2f} ≤ {found.upper_ms:.2f}"
-    if latency.samples < found.floor:
-        return f"n/a ({latency.samples} < {found.floor})"
-    return "n/a (unstable)" if row.verdict == "unstable" else f"n/a ({latency.rounds} rounds)"
+    seen = {"samples": latency.samples, "floor": found.floor, "rounds": latency.rounds}
+    return worded.percentile(row.verdict, found.value_ms, found.upper_ms, **seen)
 
 
 def _speed_up(row: Row) -> str:
@@ -123,7 +119,7 @@ def _speed_up(row: Row) -> str:
     found = row.speed_up
     if found is None:
         return "–"
-    interval = f"{found.median:.2f} \\[{found.low:.2f}, {found.high:.2f}]"
+    interval = escape(worded.ratio(found.median, found.low, found.high))
     return f"same {interval}" if found.same else interval
 
 

@@ -1,4 +1,4 @@
-"""Plain data, as JSON has it: there is no NaN in it, and no infinity."""
+"""Plain data, as JSON has it: there is no NaN in it, and no infinity; and how it is shown."""
 
 import math
 from typing import Any
@@ -20,3 +20,17 @@ def all_finite(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return all(map(all_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
+
+
+def show_list(value: Any) -> str:
+    """A value as a table shows it: lists without their quotes, nothing as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, (list, tuple)):
+        return f"{value[0]} ×{len(value)}" if len(value) > 2 and len(set(value)) == 1 else ", ".join(map(str, value))
+    return str(value)
+
+
+def printable(text: str) -> str:
+    """What a file is made of may be shown, but must not command what shows it: control characters are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,51 @@
+"""Specifications as pictures: SVG and PNG without a browser, and the library that makes them interactive in one."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from bench.report import theme
+from export.errors import NotPossible
+
+VEGA_LITE = "6.4"
+"""The version that Altair's specifications are of; a test compares them."""
+
+
+def svg(spec: Mapping[str, Any]) -> str:
+    """As SVG markup, without a background."""
+    return str(_converter().vegalite_to_svg(dict(spec), vl_version=VEGA_LITE))
+
+
+def png(spec: Mapping[str, Any], scale: float = 2.0) -> bytes:
+    """As a picture on white paper, for where a page's style sheet does not reach."""
+    white = json.loads(json.dumps(spec))
+    white["config"]["background"] = theme.PAPER
+    white["config"]["font"] = "Liberation Sans, Arial, sans-serif"
+    return bytes(_converter().vegalite_to_png(white, vl_version=VEGA_LITE, scale=scale))
+
+
+@cache
+def bundle() -> str:
+    """Vega, Vega-Lite and vega-embed as one script, which sets ``window.vegaEmbed``."""
+    return str(_converter().javascript_bundle(vl_version=VEGA_LITE))
+
+
+def require_report_extra() -> None:
+    """See, before anything is read, that a page can be made.
+
+    Raises:
+        NotPossible: the libraries of the extra are missing.
+    """
+    for name in ("altair", "jinja2", "vl_convert"):
+        try:
+            __import__(name)
+        except ImportError as error:
+            do = "install them: pip install '.[report]' (make setup does)"
+            raise NotPossible("a report needs altair, Jinja2 and vl-convert", str(error), do) from error
+
+
+def _converter() -> Any:
+    import vl_convert
+
+    return vl_convert

@@ -1,0 +1,81 @@
+"""One visual language for all figures: colour says the runtime, the mark says the precision, the order is the same.
+
+A specification has the light colours. The page's style sheet replaces each by its dark one where the reader's system is
+dark, in the static picture and in the interactive one alike. Colours are after Okabe and Ito (2008) and Tol (2021); a
+test simulates colour blindness and measures contrast.
+"""
+
+from collections.abc import Iterable
+
+from bench.exported import RUNTIMES
+from bench.report.subject import Row
+from export.interface import PRECISIONS
+
+PAPER, INK, QUIET, GRID, BAND = "#ffffff", "#1b1f24", "#57606a", "#dde1e6", "#c9d1d9"
+DRIFT, CHOSEN = "#c2410c", "#1a7f37"
+
+RUNTIME_COLOURS = {
+    "pytorch": ("#6e7781", "#8b949e"),
+    "pytorch-channels-last": ("#5e4b00", "#8f7a2e"),
+    "pytorch-compile": ("#7a1a66", "#f4a8dc"),
+    "pytorch-cuda": ("#24292f", "#f0f6fc"),
+    "pytorch-cuda-graph": ("#8518f2", "#a542a5"),
+    "onnxruntime": ("#0072b2", "#4fb3f0"),
+    "openvino": ("#d55e00", "#ff9b54"),
+    "onnxruntime-cuda": ("#4f35b5", "#7f76f0"),
+    "onnxruntime-tensorrt": ("#9c0f3c", "#e0446e"),
+    "tensorrt": ("#00795b", "#2fd3a5"),
+    "tensorrt-rtx": ("#5f8f00", "#d7f06a"),
+}
+"""Runtime → (on paper, in the dark), in the order of all tables and figures."""
+
+OTHER_RUNTIME = ("#4d4d4d", "#c0c0c0")
+
+DARK = {
+    PAPER: "#14181d",
+    INK: "#e9edf1",
+    QUIET: "#a3adb8",
+    GRID: "#323a43",
+    BAND: "#4a545f",
+    DRIFT: "#ff9b6a",
+    CHOSEN: "#56d364",
+    **dict(RUNTIME_COLOURS.values()),
+    **dict([OTHER_RUNTIME]),
+}
+"""Each colour of a specification → the one in its place in the dark."""
+
+MARKS = {"fp32": "circle", "fp16": "square", "bf16": "triangle-up", "int8": "diamond"}
+OTHER_MARK = "cross"
+
+DASHES: dict[str, list[int]] = {"fp32": [1, 0], "fp16": [7, 3], "bf16": [2, 2], "int8": [8, 3, 2, 3]}
+OTHER_DASH = [1, 4]
+
+WIDTH = 720
+FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+"""Of pictures: three names of one set of widths, so that what was laid out here fits elsewhere."""
+
+
+def place(runtime: str, precision: str) -> tuple[int, str, int, str]:
+    """Where a row stands among others: by runtime, then by precision; what is unknown comes last, by name."""
+    runtimes, precisions = list(RUNTIME_COLOURS), list(PRECISIONS)
+    return (
+        runtimes.index(runtime) if runtime in runtimes else len(runtimes),
+        runtime,
+        precisions.index(precision) if precision in precisions else len(precisions),
+        precision,
+    )
+
+
+def ordered(rows: Iterable[Row]) -> list[Row]:
+    """Rows in the order of all tables and figures."""
+    return sorted(rows, key=lambda row: (not row.is_reference, *place(row.runtime, row.precision)))
+
+
+def colour(runtime: str) -> str:
+    """On paper."""
+    return RUNTIME_COLOURS.get(runtime, OTHER_RUNTIME)[0]
+
+
+def whole() -> bool:
+    """Whether every runtime and every precision that can be measured has its colour and its mark."""
+    return set(RUNTIMES) <= set(RUNTIME_COLOURS) and set(PRECISIONS) <= set(MARKS) and set(MARKS) == set(DASHES)

@@ -1,0 +1,96 @@
+"""What a page is made of, before it is HTML or Markdown: values that are already worded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Tone = Literal["", "good", "warn", "bad", "dim"]
+"""Never the only carrier of a meaning: the words beside it say the same."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of a table; ``note`` stands below it, smaller: its boundary, its samples, its reason."""
+
+    text: str
+    note: str = ""
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table; ``greyed``: shown, never ranked."""
+
+    cells: tuple[Cell, ...]
+    standing: Literal["", "chosen", "greyed"] = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the line."""
+
+    caption: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    wide: bool = False
+    """Becomes one card a line where the window is narrow."""
+    dense: bool = False
+    """Many short values: none of them is broken into lines."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A Vega-Lite specification, with what it shows in words."""
+
+    id: str
+    title: str
+    alt: str
+    spec: Mapping[str, Any]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is not there, why, and the command that makes it."""
+
+    what: str
+    reason: str
+    command: str | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page. ``folded``: a reader opens it."""
+
+    id: str
+    title: str
+    lead: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    commands: tuple[str, ...] = ()
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the five questions that a reader comes with."""
+
+    question: str
+    text: str
+    details: tuple[str, ...] = ()
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    subtitle: str
+    answers: tuple[Answer, ...]
+    sections: tuple[Section, ...]
+    notices: tuple[str, ...] = ()
+    """What qualifies everything: an interrupted run, weights that were never trained."""
+    device: tuple[tuple[str, str], ...] = field(default=())
+    """The device card: name and value."""
