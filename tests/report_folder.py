@@ -10,12 +10,13 @@ import numpy as np
 
 from bench.assemble import ratio_record, row_of, sample_arrays
 from bench.candidates import Candidate, reference
+from bench.entries import Entry
 from bench.environment import fingerprint
 from bench.parts import PARTS
 from bench.profile_record import LayerRecord, PartRecord, PeakRecord, ProfileRecord
 from bench.result import SAMPLES, NotRunRow, Result, SamplesFile, ThroughputPoint, write_result
 from bench.rounds import Measured, Visit
-from bench.session import Entry, Session
+from bench.session import Session
 from bench.worker import HOST_E2E, Loaded, WarmUp
 from export.artifacts import sha256_file
 from export.joint_sets import HUMAN36M
