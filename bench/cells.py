@@ -44,6 +44,14 @@ def spread(values: Sequence[float]) -> str:
     return f"{median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
+def each(values: Sequence[float], digits: int) -> str:
+    """``20.11, 20.15, 20.90 (range 3.9%)``."""
+    if not values:
+        return NOTHING
+    listed = ", ".join(f"{value:.{digits}f}" for value in values)
+    return f"{listed} (range {max(values) / min(values) - 1:.1%})" if len(values) > 1 else listed
+
+
 def megabytes(size_bytes: int) -> str:
     """``33.6 MB``."""
     return f"{size_bytes / 1e6:.1f} MB"

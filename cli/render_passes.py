@@ -1,10 +1,10 @@
 """What was measured beside the rounds: a view of ``bench.result``, one table a pass."""
 
 from collections.abc import Sequence
-from statistics import median
 
 from rich.markup import escape
 
+from bench import cells
 from bench.result import ImageToJoints, Result, WarmUpRecord
 from cli.console import out, table
 
@@ -28,20 +28,12 @@ def _launches(result: Result) -> None:
             shown.add_row(
                 row.runtime,
                 row.precision,
-                _each([launch.p50_ms for launch in row.launches], 2),
-                _each(ratios, 3),
-                f"{pooled.median:.3f} \\[{pooled.low:.3f}, {pooled.high:.3f}]" if pooled else "–",
+                cells.each([launch.p50_ms for launch in row.launches], 2),
+                cells.each(ratios, 3),
+                f"{pooled.median:.3f} \\[{pooled.low:.3f}, {pooled.high:.3f}]" if pooled else cells.NOTHING,
             )
     if shown.row_count:
         out.print(shown)
-
-
-def _each(values: Sequence[float], digits: int) -> str:
-    """``20.11, 20.15, 20.90 (range 3.9%)``."""
-    if not values:
-        return "–"
-    listed = ", ".join(f"{value:.{digits}f}" for value in values)
-    return f"{listed} (range {max(values) / min(values) - 1:.1%})" if len(values) > 1 else listed
 
 
 def _starts(result: Result) -> None:
@@ -49,7 +41,7 @@ def _starts(result: Result) -> None:
     shown = table("start", "precision", "import ms", "load ms", "first inference ms", "processes", "steady after s")
     for row in result.rows:
         if (of := row.cold_start) is not None:
-            times = map(_range, (of.import_ms, of.load_ms, of.first_ms))
+            times = map(cells.spread, (of.import_ms, of.load_ms, of.first_ms))
             shown.add_row(row.runtime, row.precision, *times, str(of.processes), _steady(row.warm_up))
     if shown.row_count:
         out.print(shown)
@@ -59,12 +51,6 @@ def _steady(warm_up: WarmUpRecord | None) -> str:
     if warm_up is None:
         return "–"
     return f"{warm_up.seconds:.1f}" if warm_up.state == "steady" else f"not within {warm_up.seconds:.1f}"
-
-
-def _range(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.0f}"
-    return f"{median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
 def _image_to_joints(result: Result) -> None:

@@ -83,7 +83,7 @@ def test_accuracy_is_that_of_the_same_runtime_and_never_of_a_simulation(subject:
 
 def test_sections_stand_in_the_order_in_which_a_reader_needs_them(page: Page) -> None:
     assert [of.id for of in page.sections] == [
-        *("decision", "pareto", "speed-up", "tail", "trace", "throughput", "parts", "joints"),
+        *("decision", "pareto", "speed-up", "tail", "trace", "throughput", "photo", "parts", "joints"),
         *("architecture", "files", "untested", "environment", "reproduce"),
     ]
 
@@ -112,6 +112,25 @@ def test_every_timing_says_how_many_calls_it_is_of(page: Page) -> None:
         for column, cell in zip(table.columns, line.cells, strict=True):
             if column.startswith(("p50", "p90", "p99", "later")) and cell.text != "–":
                 assert "720 calls" in cell.note
+
+
+def test_the_way_from_a_photo_is_told_by_its_stages(page: Page) -> None:
+    (table,) = section(page, "photo").tables
+    lines = {line.cells[0].text: line for line in table.lines}
+    assert [cell.text for cell in lines["openvino int8"].cells[1:]] == ["8.40", "0.10", "0.25", "8.00", "0.05", "90"]
+    assert lines["onnxruntime fp16"].standing == "greyed"
+    assert "onnxruntime bf16" not in lines
+    assert "1280×720" in section(page, "photo").lead[0]
+
+
+def test_launches_stand_beside_the_intervals_that_do_not_know_of_them(page: Page, tmp_path: Path) -> None:
+    (table,) = section(page, "speed-up").tables
+    assert table.lines[0].cells[1].text == "8.00, 8.10, 8.40 (range 5.0%)"
+    one_launch = page_of(read_subject(write_folder(tmp_path / "S", extras=False)))[0]
+    assert section(one_launch, "speed-up").tables == ()
+    (missing,) = section(one_launch, "photo").missing
+    assert missing.reason
+    assert missing.command
 
 
 def test_what_disagrees_with_the_declaration_is_marked(page: Page) -> None:

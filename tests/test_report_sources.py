@@ -50,7 +50,8 @@ def test_nothing_is_missing_in_a_whole_folder(whole: Path) -> None:
 def test_without_a_benchmark_each_section_says_what_makes_it(copy: Path) -> None:
     shutil.rmtree(copy / "bench")
     found = missing(page(copy))
-    assert found.keys() == {"decision", "pareto", "speed-up", "tail", "trace", "throughput", "parts", "environment"}
+    figures = {"pareto", "speed-up", "tail", "trace", "throughput", "photo", "parts"}
+    assert found.keys() == {"decision", *figures, "environment"}
     assert set(found.values()) == {f"convnextpose bench {copy}"}
     first = next(section for section in page(copy).sections if section.id == "decision").tables[0]
     assert [cell.text for cell in first.lines[0].cells] == ["ONNX Runtime fp32", "2", "8.10", "2.50 [2.40, 2.60]"]
@@ -61,6 +62,7 @@ def test_passes_that_were_not_taken_name_their_option(tmp_path: Path) -> None:
     found = missing(page(write_folder(tmp_path / "S", extras=False)))
     assert found == {
         "throughput": f"convnextpose bench {tmp_path / 'S'} --throughput",
+        "photo": f"convnextpose bench {tmp_path / 'S'}",
         "parts": f"convnextpose bench {tmp_path / 'S'} --profile",
     }
 

@@ -16,8 +16,10 @@ from bench.report.subject import (
     Accuracy,
     Bench,
     Drift,
+    Launch,
     Misses,
     Part,
+    PhotoToJoints,
     Profile,
     Row,
     SpeedUp,
@@ -26,7 +28,7 @@ from bench.report.subject import (
     ThroughputPoint,
     Timing,
 )
-from bench.result import Latency, RatioRecord, Result
+from bench.result import ImageToJoints, Latency, RatioRecord, Result
 from bench.result import Row as Measured
 
 SAMPLES_GONE = "samples.npz, which holds the raw latencies, is not beside the result"
@@ -88,6 +90,9 @@ def _row(row: Measured, samples: Arrays, accuracy: AccuracyOf, build_s: Mapping[
             ThroughputPoint(of.batch, of.in_flight, of.images_per_s, of.p50_ms, of.calls) for of in row.throughput or ()
         ),
         throughput_reason=row.throughput_reason,
+        photo=_photo(row.image_to_joints),
+        photo_reason=row.image_to_joints_reason,
+        launches=tuple(Launch(of.p50_ms, of.speed_up) for of in row.launches or ()),
         profile=_profile(row.runtime, row.profile) if row.profile else None,
         profile_reason=row.profile_reason,
         energy_j=row.energy.net_j if row.energy else None,
@@ -114,6 +119,13 @@ def _timing(boundary: str, of: Latency) -> Timing:
         tails=tuple(Tail(p.quantile, p.value_ms, p.upper_ms, p.floor) for p in of.percentiles),
         misses=tuple(Misses(d.deadline_ms, d.missed, d.rate, d.high) for d in of.deadlines),
     )
+
+
+def _photo(of: ImageToJoints | None) -> PhotoToJoints | None:
+    if of is None:
+        return None
+    stages = (of.crop_p50_ms, of.normalise_p50_ms, of.network_p50_ms, of.decode_p50_ms)
+    return PhotoToJoints(of.image_width, of.image_height, of.samples, of.total_p50_ms, *stages)
 
 
 def _drift(parity: Mapping[str, Any] | None) -> Drift | None:

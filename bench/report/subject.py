@@ -100,6 +100,29 @@ class ThroughputPoint:
 
 
 @dataclass(frozen=True)
+class PhotoToJoints:
+    """One person in a photo in memory → joints in its pixels: medians in ms, of the whole way and of each stage."""
+
+    width: int
+    height: int
+    samples: int
+    total_ms: float
+    crop_ms: float
+    normalise_ms: float | None
+    """None where the network takes pixels."""
+    network_ms: float
+    decode_ms: float
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One of several launches of all workers."""
+
+    p50_ms: float
+    speed_up: float | None
+
+
+@dataclass(frozen=True)
 class Part:
     """One part of the network in a row's profile."""
 
@@ -147,6 +170,10 @@ class Row:
     first_ms: tuple[float, ...] = ()
     throughput: tuple[ThroughputPoint, ...] = ()
     throughput_reason: str | None = None
+    photo: PhotoToJoints | None = None
+    photo_reason: str | None = None
+    launches: tuple[Launch, ...] = ()
+    """In order; none where there was only one."""
     profile: Profile | None = None
     profile_reason: str | None = None
     energy_j: float | None = None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from bench.report import commands
 from bench.report.figures import forest, pareto, parts, tail, throughput, trace
 from bench.report.recommend import Recommendation
+from bench.report.sections.passes import launches, photo
 from bench.report.subject import Bench, Subject
 from bench.report.views import Cell, Figure, Line, Missing, Section, Table
 
@@ -20,6 +21,7 @@ def figure_sections(subject: Subject, found: Recommendation) -> list[Section]:
         _tail(subject),
         _trace(subject),
         _throughput(subject),
+        photo(subject),
         _parts(subject),
     ]
 
@@ -37,7 +39,11 @@ def _forest(subject: Subject) -> Section:
         "The grey band is what two instances of the reference differ by: within it nothing is told apart."
     )
     figure = forest.forest(subject.rows, control)
-    return _of("speed-up", "Speed-up over the reference", subject, lead, [figure], UNRANKED)
+    section, table = (
+        _of("speed-up", "Speed-up over the reference", subject, lead, [figure], UNRANKED),
+        launches(subject),
+    )
+    return replace(section, tables=(table,)) if table is not None else section
 
 
 def _tail(subject: Subject) -> Section:
