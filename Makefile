@@ -13,7 +13,7 @@ OUT ?= build
 ARGS ?=
 
 
-.PHONY: help setup doctor export bench demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
+.PHONY: help setup doctor export bench bundle demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -38,6 +38,12 @@ bench: $(READY) ## Export MODEL in every precision, then compare every runtime o
 	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
 	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
+
+bundle: PRECISION := $(if $(filter file,$(origin PRECISION)),$(EVERY_PRECISION),$(PRECISION))
+bundle: $(READY) ## Export MODEL in every precision, then write what goes to a device: OUT/MODEL/bundle
+	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
+		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
+	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
 test: $(READY) ## Run the tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)

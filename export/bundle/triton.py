@@ -1,8 +1,8 @@
 """A model repository for NVIDIA's Triton Inference Server: where one machine is outgrown.
 
 ``cpu/`` is complete: ONNX Runtime's backend runs every file that it can run on a processor. ``gpu/`` has the same
-models for the TensorRT backend, whose plans have to be built on the server that runs them. In both, what clients call is
-an ensemble that takes pixels and normalises them, so that no client can do that wrongly.
+models for the TensorRT backend, whose plans have to be built on the server that runs them. In both, clients call an
+ensemble that takes pixels and normalises them, so that no client can do that wrongly.
 """
 
 import json
@@ -64,8 +64,8 @@ def write_triton(export: Path, out: Path, precisions: tuple[str, ...] | None, pl
             _write_side(made / side, contents, chosen, plan, on_gpu=side == "gpu")
         (made / SCRIPT).write_text(_build_script(contents, plan), encoding="utf-8")
         (made / SCRIPT).chmod(0o755)
-        about = {"schema_version": SCHEMA_VERSION, "kind": KIND, "model": contents.model}
-        about |= {"weights": contents.manifest.weights.model_dump(include={"origin", "sha256"})}
+        weights = contents.manifest.weights.model_dump(include={"origin", "sha256"})
+        about = {"schema_version": SCHEMA_VERSION, "kind": KIND, "model": contents.model, "weights": weights}
         (made / "README.md").write_text(_readme(contents), encoding="utf-8")
         files: Any = [file.model_dump() for file in list_files(made)]
         (made / MARK).write_text(json.dumps(about | {"files": files}, indent=1) + "\n", encoding="utf-8")

@@ -156,7 +156,7 @@ def _fill(made: Path, contents: Contents, goldens: Goldens, plan: EnginePlan) ->
     _require_copied(made, contents)
     (made / PROBE).parent.mkdir()
     (made / PROBE).write_bytes(largest_products().SerializeToString(deterministic=True))
-    np.savez(made / GOLDEN, **goldens.arrays())
+    np.savez(made / GOLDEN, allow_pickle=False, **goldens.arrays())
     write_cpp_goldens(made, contents, goldens, budgets_of(contents, goldens))
     (made / "build.sh").write_text(build_script(contents, plan), encoding="utf-8")
     (made / "README.md").write_text(bundle_readme(contents, goldens, made.name), encoding="utf-8")

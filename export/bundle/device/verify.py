@@ -90,11 +90,11 @@ def refuse_changed(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
     listed = {entry["path"]: entry for entry in manifest["files"]}
     remove_compiled(folder, listed)
-    for path, kind in walk(folder):
-        if stat.S_ISLNK(kind):
+    for path, mode in walk(folder):
+        if stat.S_ISLNK(mode):
             raise Refusal(f"{path} is a link", f"to {os.readlink(str(folder / path))}")
-        if not stat.S_ISREG(kind):
-            raise Refusal(f"{path} is no plain file", f"mode {kind:o}")
+        if not stat.S_ISREG(mode):
+            raise Refusal(f"{path} is no plain file", f"mode {mode:o}")
         if path not in listed and path not in (MANIFEST, REPORT):
             raise Refusal(f"{path} is not in the manifest", "a file was added", "remove it, or copy the bundle again")
     for path, entry in sorted(listed.items()):

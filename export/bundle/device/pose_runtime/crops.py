@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 try:
     import cv2
 except ImportError:
-    cv2 = None
+    cv2 = None  # type: ignore[assignment]
 
 Box = Tuple[float, float, float, float]
 """x, y, width, height in pixels of the image."""
@@ -69,8 +69,7 @@ def crop(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
     x, y, width, height = box
     scale_x, scale_y = size / width, size / height
     matrix = np.array([[scale_x, 0, -x * scale_x], [0, scale_y, -y * scale_y]])
-    warped: NDArray[np.uint8] = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
-    return warped
+    return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def crop_with_numpy(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:

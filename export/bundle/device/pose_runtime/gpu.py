@@ -161,4 +161,4 @@ class Exchange:
 
 def _view(address: ctypes.c_void_p, shape: tuple[int, ...]) -> NDArray[np.float32]:
     memory = (ctypes.c_float * int(np.prod(shape))).from_address(int(address.value or 0))
-    return np.frombuffer(memory, np.float32).reshape(shape)
+    return np.ctypeslib.as_array(memory).reshape(shape)

@@ -77,7 +77,7 @@ def judge(goldens: Goldens, bins: NDArray[Any], limits: list[dict[str, Any]], ne
     return dict(result, outcome="pass", reason=f"mean {seen['mean']:.3g} mm, max {seen['max']:.3g} mm")
 
 
-def nearest_rank(values: NDArray[Any], quantile: float) -> float:
+def nearest_rank(values: Any, quantile: float) -> float:
     """The smallest value that at least this share of all does not exceed; NaN among them gives NaN."""
     flat = np.sort(np.asarray(values, np.float64).reshape(-1))
     if np.isnan(flat).any():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pose_runtime.bundle import Bundle
 from pose_runtime.errors import NotPossible

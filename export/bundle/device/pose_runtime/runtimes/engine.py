@@ -144,7 +144,7 @@ def logger_of(trt: Any) -> tuple[Any, list[str]]:
     """The process's only logger of this library, which keeps the first that it is given, and the errors it heard."""
     errors: list[str] = []
 
-    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+    class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
