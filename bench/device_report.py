@@ -81,7 +81,7 @@ class GoldenParity(_Record):
     p99_mm: float | None
     max_mm: float | None
     images: int
-    signal_mm: float
+    signal_mm: float | None
     limits: list[ReportedLimit]
     outcome: Literal["pass", "fail", "inconclusive"]
     reason: str

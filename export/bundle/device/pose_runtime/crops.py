@@ -80,11 +80,14 @@ def crop_with_numpy(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np
     x, y, width, height = box
     rows, columns = _samples(y, height, image.shape[0], size), _samples(x, width, image.shape[1], size)
     first, last = int(columns.low.min()), int(columns.high.max()) + 1
-    part = image[:, first:last]
-    tall = part[rows.low] * rows.low_weight[:, None, None] + part[rows.high] * rows.high_weight[:, None, None]
-    left, right = tall[:, columns.low - first], tall[:, columns.high - first]
-    mixed = left * columns.low_weight[:, None] + right * columns.high_weight[:, None]
-    return np.asarray(np.rint(mixed), np.uint8)
+    part, channels = image[:, first:last], np.arange(3)
+    tall = np.multiply(part[rows.low].reshape(size, -1), rows.low_weight[:, None], dtype=np.float32)
+    tall += np.multiply(part[rows.high].reshape(size, -1), rows.high_weight[:, None], dtype=np.float32)
+    left = (3 * (columns.low - first)[:, None] + channels).reshape(-1)  # numbers, not pixels: twice as fast
+    right = (3 * (columns.high - first)[:, None] + channels).reshape(-1)
+    mixed = tall.take(left, axis=1) * np.repeat(columns.low_weight, 3)
+    mixed += tall.take(right, axis=1) * np.repeat(columns.high_weight, 3)
+    return np.rint(mixed, out=mixed).astype(np.uint8).reshape(size, size, 3)
 
 
 def crops_to_image(pixels: NDArray[np.float64], boxes: Sequence[Box], size: int) -> NDArray[np.float64]:

@@ -62,10 +62,12 @@ def judge(goldens: Goldens, bins: NDArray[Any], limits: list[dict[str, Any]], ne
     away = (np.asarray(bins, np.float64) - goldens.truth) * goldens.volume.bin_mm
     distances = np.linalg.norm(away, axis=2)
     seen = {"mean": float(distances.mean()), "p99": nearest_rank(distances, 0.99), "max": float(distances.max())}
-    result: dict[str, Any] = {f"{name}_mm": value if math.isfinite(value) else None for name, value in seen.items()}
-    result.update(images=len(distances), signal_mm=goldens.signal_mm, limits=limits)
-    if not goldens.signal_mm >= needed_mm:
-        reason = f"the goldens' joints spread {goldens.signal_mm:.3g} mm; below {needed_mm:g} mm anything agrees"
+    spread = goldens.signal_mm
+    figures = {**seen, "signal": spread}
+    result: dict[str, Any] = {f"{name}_mm": v if math.isfinite(v) else None for name, v in figures.items()}
+    result.update(images=len(distances), limits=limits)
+    if not spread >= needed_mm:
+        reason = f"the goldens' joints spread {spread:.3g} mm; below {needed_mm:g} mm anything agrees"
         return dict(result, outcome="inconclusive", reason=reason)
     if not limits:
         return dict(result, outcome="inconclusive", reason="the manifest names no limit for this precision")

@@ -57,7 +57,7 @@ def hold_session(folder: Path, report: Path, asked: Any) -> int:
     require_writable(report)
     if not asked.no_build:
         build_missing(bundle, folder, runtimes, precisions)
-    goldens, started = Goldens.of(bundle), datetime.datetime.now(datetime.UTC)
+    goldens, started = Goldens.of(bundle), datetime.datetime.now(datetime.timezone.utc)
     cells = [judged(bundle, goldens, r, p, asked.threads) for r in runtimes for p in precisions]
     protocol = Protocol(asked.seconds)
     overhead = time_cells(bundle, goldens, cells, protocol) if asked.seconds > 0 else None

@@ -19,14 +19,23 @@ def show(report: Mapping[str, Any], manifest: Mapping[str, Any], place: Path) ->
     print(f"{report['bundle']['model']} on {device['board'] or device['processor'] or device['machine']}, {gpu}")
     print(f"weights: {report['bundle']['weights_origin']}{notice(manifest)}; goldens: {manifest['golden']['source']}")
     print(aligned([COLUMNS, *(row(result) for result in report["results"])]))
-    for result in report["results"]:
-        if result["status"] != "pass":
-            print(f"{result['status']}: {result['runtime']} {result['precision']}: {result['reason']}")
+    for line in reasons(report["results"]):
+        print(line)
     if report["overhead"] is not None:
         told = report["overhead"]
         alone = f"{told['runtime']} {told['precision']} alone"
         print(f"pose(image) takes {100 * told['share']:.1f} % more than {alone} ({told['rounds']} rounds)")
     print(f"{report['outcome']}; {place}")
+
+
+def reasons(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why rows did not pass: one line for those of a runtime that share a reason."""
+    said: dict[tuple[str, str, str], list[str]] = {}
+    for result in results:
+        if result["status"] != "pass":
+            key = (result["status"], result["runtime"], result["reason"])
+            said.setdefault(key, []).append(result["precision"])
+    return [f"{key[0]}: {key[1]} ({', '.join(precisions)}): {key[2]}" for key, precisions in said.items()]
 
 
 def notice(manifest: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pose_runtime.bundle import Bundle
@@ -139,7 +139,7 @@ def convolution_types(told: str) -> str:
     return " and ".join(sorted(kinds - {"None"}))
 
 
-@cache
+@lru_cache(maxsize=None)
 def logger_of(trt: Any) -> tuple[Any, list[str]]:
     """The process's only logger of this library, which keeps the first that it is given, and the errors it heard."""
     errors: list[str] = []
