@@ -1,7 +1,7 @@
 """Engines on a device: what is loaded and what never is, how they are built there, and how they are run.
 
-There is no GPU here. The driver is a C library on the processor's memory, called as NVIDIA's is; TensorRT is a module of
-Python with members that TensorRT has. TensorRT-RTX, which builds without a GPU, is the real one where it is installed.
+There is no GPU here. The driver is a C library on the processor's memory, called as NVIDIA's is; TensorRT is a module
+of Python with members that TensorRT has. TensorRT-RTX, which builds without a GPU, is the real one where it is installed.
 """
 
 import ast
@@ -39,6 +39,7 @@ SPEAKING_TENSORRT = (
     "pose_runtime/runtimes/engine.py",
     "pose_runtime/runtimes/tensorrt_rtx.py",
 )
+ONLY_RTX = {"create_runtime_config", "set_compute_capability"}
 
 
 @pytest.fixture(scope="session")
@@ -480,7 +481,7 @@ def test_the_stand_in_has_only_members_that_exist() -> None:
             stand_in = getattr(library, name)
             if not isinstance(stand_in, type) or stand_in is library.Enumerator:
                 continue
-            only_rtx = {"create_runtime_config"} if name == "ICudaEngine" and not version.startswith("RTX") else set()
+            only_rtx = set() if version.startswith("RTX") else ONLY_RTX
             methods = {m for m, value in vars(stand_in).items() if callable(value) and not m.startswith("_")}
             assert methods - only_rtx <= classes[name].keys(), (version, name)
 
