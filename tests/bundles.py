@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from export.artifacts import sha256_file
-from export.bundle.write import DEVICE
+from export.bundle.write import DEVICE as DEVICE
 from tests.command_line import ROOT, convnextpose
 
 sys.path.insert(0, str(DEVICE))  # where ``pose_runtime`` and ``pose_verify`` lie, as in a bundle

@@ -20,8 +20,10 @@ def program(once_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     folder = tmp_path_factory.mktemp("cpp")
-    configure = ["cmake", "-S", once_bundle / "cpp", "-B", folder, f"-DOpenVINO_DIR={openvino.get_cmake_path()}"]
-    for command in ([*configure, "-DCMAKE_CXX_FLAGS=-Werror"], ["cmake", "--build", folder]):
+    configure: list[str | Path] = ["cmake", "-S", once_bundle / "cpp", "-B", folder, "-DCMAKE_CXX_FLAGS=-Werror"]
+    configure.append(f"-DOpenVINO_DIR={openvino.get_cmake_path()}")
+    build: list[str | Path] = ["cmake", "--build", folder]
+    for command in (configure, build):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     return folder / "pose_goldens"

@@ -30,8 +30,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
         folder = tmp_path_factory.mktemp("environment")
         subprocess.run([python, "-m", "venv", folder], check=True, capture_output=True)
         made = folder / "bin/python"
-        install = [made, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
-        run = subprocess.run([*install, *packages], capture_output=True, text=True, timeout=300, check=False)
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", *packages]
+        run = subprocess.run([made, *install], capture_output=True, text=True, timeout=300, check=False)
         if run.returncode != 0:
             pytest.skip(f"{', '.join(packages)} cannot be installed: {run.stderr.strip().splitlines()[-1]}")
         return made
@@ -99,15 +99,20 @@ def test_with_no_runtime_at_all(environment: Environment, unpacked: Path) -> Non
 
 
 def test_on_the_oldest_python(environment: Environment, unpacked: Path) -> None:
-    """With the newest NumPy and ONNX Runtime that it has, which are years old."""
+    """With the newest NumPy and ONNX Runtime that it has, which are years old: this one computes INT8 wrongly.
+
+    (ONNX Runtime 1.19.2, with every level of optimisation; it is found out, as it would be on a device.)
+    """
     if (oldest := oldest_python()) is None:
         pytest.skip(f"Python {OLDEST} is not installed")
-    python = environment(oldest, "numpy", "onnxruntime")
+    python = environment(oldest, "numpy==1.24.4", "onnxruntime==1.19.2")
     run = verify(unpacked, "--seconds", 1, python=str(python))
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.returncode == 1, run.stdout + run.stderr
     report = read_device_report(unpacked / "device-report.json")
     assert report.versions["python"].startswith(OLDEST + ".")
-    assert proven(report) == {("onnxruntime", "fp32"), ("onnxruntime", "fp16"), ("onnxruntime", "int8")}
+    assert proven(report) == {("onnxruntime", "fp32"), ("onnxruntime", "fp16")}
+    [int8] = [row for row in report.results if (row.runtime, row.precision) == ("onnxruntime", "int8")]
+    assert "mean distance 31.8 mm, allowed 5" in int8.reason
     modules = [path.relative_to(DEVICE).with_suffix("").as_posix().replace("/", ".") for path in SOURCES]
     code = "import sys, importlib; sys.path.insert(0, sys.argv[1]); [importlib.import_module(m) for m in sys.argv[2:]]"
     run = subprocess.run(
@@ -131,7 +136,7 @@ def lint_for(target: str, *paths: Path) -> subprocess.CompletedProcess[str]:
     options = ["--quiet", "--no-tips", "--violations", f"--target={target}-"]
     lazy = [path for path in paths if "from __future__ import annotations" in path.read_text()]
     eager = [path for path in paths if path not in lazy]
-    program = [sys.executable, "-m", "vermin", *options]
+    program = [Path(sys.executable).with_name("vermin"), *options]
     runs = [
         subprocess.run([*program, *more, *files], capture_output=True, text=True, check=False)
         for files, more in ((lazy, []), (eager, ["--eval-annotations"]))

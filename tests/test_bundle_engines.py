@@ -1,7 +1,8 @@
 """Engines on a device: what is loaded and what never is, how they are built there, and how they are run.
 
 There is no GPU here. The driver is a C library on the processor's memory, called as NVIDIA's is; TensorRT is a module
-of Python with members that TensorRT has. TensorRT-RTX, which builds without a GPU, is the real one where it is installed.
+of Python with members that TensorRT has. TensorRT-RTX, which builds without a GPU, is the real one where it is
+installed.
 """
 
 import ast

@@ -92,7 +92,8 @@ def test_bins_to_pixels_and_mm_as_everywhere(seed: int, volume: tuple[int, int])
     bins = random.uniform(0, 64, (4, 18, 3)).astype(np.float32)
     places = [tuple(map(float, random.uniform(1, 500, 4))) for _ in bins]
     np.testing.assert_array_equal(theirs.joints_mm(bins), bins * mine.bin_mm - ours.CUBE_MM / 2)
-    np.testing.assert_allclose(theirs.joints_mm(bins)[..., 2], mine.relative_depth_mm(bins), atol=1e-9)
+    depths = mine.relative_depth_mm(bins.astype(np.float64))
+    np.testing.assert_allclose(theirs.joints_mm(bins)[..., 2], depths, atol=1e-9)
     seen = crops_to_image(theirs.crop_pixels(bins), places, SIZE)  # type: ignore[arg-type]
     for index, place in enumerate(places):
         expected = ours.crop_to_image(mine.crop_pixels(bins[index]), place, SIZE)  # type: ignore[arg-type]
@@ -121,13 +122,15 @@ def test_many_persons_are_a_batch_and_give_what_each_alone_gives(once_bundle: Pa
         alone = pose(scene.image, np.array(person))
         np.testing.assert_allclose(together[0][index], alone[0][0], atol=1e-3)
         np.testing.assert_allclose(together[1][index], alone[1][0], atol=1e-2)
-    for empty in ([], np.empty((0, 4))):
+    for empty in (np.empty((0, 4)), np.array([])):
         assert [part.shape for part in pose(scene.image, empty)] == [(0, 18, 2), (0, 18, 3)]
     height, width = scene.image.shape[:2]
     np.testing.assert_array_equal(pose(scene.image)[0], pose(scene.image, (0, 0, width, height))[0])
 
 
-def test_a_batch_that_is_larger_than_the_networks_is_run_in_parts(once_bundle: Path, scene: Scene) -> None:
+def test_a_batch_that_is_larger_than_the_networks_is_run_in_parts(
+    once_bundle: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
     persons = [scene.person_box] * 5
     expected = pose(scene.image, persons)[0]
@@ -143,7 +146,8 @@ def test_a_batch_that_is_larger_than_the_networks_is_run_in_parts(once_bundle: P
         def describe(self) -> str:
             return "small"
 
-    network, pose.network = pose.network, Small()
+    network, small = pose.network, Small()
+    monkeypatch.setattr(pose, "network", small)
     np.testing.assert_allclose(pose(scene.image, persons)[0], expected, atol=1e-3)
     assert sizes == [2, 2, 1]
 
@@ -191,7 +195,7 @@ def test_every_precision_sees_the_same_person(once_bundle: Path, scene: Scene, r
 def test_auto_takes_the_first_that_runs_it_and_says_what_it_passed_over(
     once_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: object() if name == "onnxruntime" else None)
+    monkeypatch.setattr(runtimes, "installed", lambda name: name == "onnxruntime")
     pose = Pose.load(once_bundle)
     assert (pose.runtime, pose.precision) == ("onnxruntime", "fp16")
     assert list(pose.passed_over) == ["tensorrt", "tensorrt_rtx", "openvino"]
@@ -203,7 +207,7 @@ def test_auto_takes_the_first_that_runs_it_and_says_what_it_passed_over(
 def test_a_gpu_runtime_that_cannot_be_used_is_told(once_bundle: Path) -> None:
     """Whoever installed it would not expect the processor."""
     pytest.importorskip("tensorrt_rtx")
-    if runtimes.importlib.util.find_spec("tensorrt") is not None:
+    if runtimes.installed("tensorrt"):
         pytest.skip("tensorrt is installed")
     with pytest.warns(UserWarning, match=r"tensorrt_rtx is installed and not used: .*NVIDIA"):
         Pose.load(once_bundle, threads=1)
@@ -217,7 +221,7 @@ def test_a_gpu_runtime_that_cannot_be_used_is_told(once_bundle: Path) -> None:
         ({"runtime": "onnxruntime", "precision": "bf16"}, pose_runtime.NotPossible, "no BF16 convolution"),
     ],
 )
-def test_what_cannot_be_loaded(once_bundle: Path, options: dict[str, str], kind: type[Exception], said: str) -> None:
+def test_what_cannot_be_loaded(once_bundle: Path, options: dict[str, Any], kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):
         Pose.load(once_bundle, **options)
 

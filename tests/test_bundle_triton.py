@@ -33,7 +33,7 @@ def repository(once_export: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Triton's model_config as protobuf messages, out of its client's wheel."""
     folder = tmp_path_factory.mktemp("tritonclient")
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, TRITON]
+    install: list[Any] = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, TRITON]
     run = subprocess.run(install, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         pytest.skip(f"{TRITON} cannot be fetched: {run.stderr.strip().splitlines()[-1]}")
@@ -147,7 +147,7 @@ def test_plans_are_built_where_they_are_served(repository: Path, once_bundle: Pa
     program = tmp_path / "trtexec"
     program.write_text('#!/bin/sh\nfor a in "$@"; do case $a in --saveEngine=*) echo "$@" > "${a#*=}";; esac; done\n')
     program.chmod(0o755)
-    command = [place / "build-gpu.sh", once_bundle, "11"]
+    command: list[Any] = [place / "build-gpu.sh", once_bundle, "11"]
     environment = {"PATH": "/usr/bin:/bin", "TRTEXEC": str(program)}
     subprocess.run(command, env=environment, check=True, capture_output=True)
     for precision in ("fp32", "fp16", "bf16", "int8"):

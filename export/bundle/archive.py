@@ -23,8 +23,9 @@ def write_archive(folder: Path, archive: Path) -> None:
         BadInput: it cannot be written.
     """
     with whole_file(archive) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as made:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}", EPOCH)
+        for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()):
+            path = folder / name
+            entry = zipfile.ZipInfo(f"{folder.name}/{name}", EPOCH)
             entry.create_system = UNIX
             entry.external_attr = (EXECUTABLE if path.stat().st_mode & 0o100 else PLAIN) << 16
             entry.file_size = path.stat().st_size

@@ -87,7 +87,7 @@ def crop_with_numpy(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np
     right = (3 * (columns.high - first)[:, None] + channels).reshape(-1)
     mixed = tall.take(left, axis=1) * np.repeat(columns.low_weight, 3)
     mixed += tall.take(right, axis=1) * np.repeat(columns.high_weight, 3)
-    return np.rint(mixed, out=mixed).astype(np.uint8).reshape(size, size, 3)
+    return np.asarray(np.rint(mixed), np.uint8).reshape(size, size, 3)
 
 
 def crops_to_image(pixels: NDArray[np.float64], boxes: Sequence[Box], size: int) -> NDArray[np.float64]:
