@@ -136,9 +136,9 @@ def lint_for(target: str, *paths: Path) -> subprocess.CompletedProcess[str]:
     options = ["--quiet", "--no-tips", "--violations", f"--target={target}-"]
     lazy = [path for path in paths if "from __future__ import annotations" in path.read_text()]
     eager = [path for path in paths if path not in lazy]
-    program = [Path(sys.executable).with_name("vermin"), *options]
+    program = [str(Path(sys.executable).with_name("vermin")), *options]
     runs = [
-        subprocess.run([*program, *more, *files], capture_output=True, text=True, check=False)
+        subprocess.run([*program, *more, *map(str, files)], capture_output=True, text=True, check=False)
         for files, more in ((lazy, []), (eager, ["--eval-annotations"]))
         if files
     ]

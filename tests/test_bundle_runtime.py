@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pose_runtime import Pose, crops, runtimes
+from pose_runtime import pose as device_pose
 from pose_runtime.bundle import Bundle
 from pose_runtime.crops import Preprocessing, crop_with_numpy, crops_to_image
 from pose_runtime.runtimes import openvino as device_openvino
@@ -69,9 +70,12 @@ def test_crops_without_opencv_agree_with_it(box: tuple[float, float, float, floa
 def test_opencv_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
     place = (3.3, -4.4, 40.5, 40.5)
-    np.testing.assert_array_equal(crops.crop(image, place, 64), ours.crop(image, place, 64))
+    seen = np.full((64, 64, 3), 7, np.uint8)
+    crops.crop(image, place, seen)
+    np.testing.assert_array_equal(seen, ours.crop(image, place, 64))
     monkeypatch.setattr(crops, "cv2", None)
-    np.testing.assert_array_equal(crops.crop(image, place, 64), crop_with_numpy(image, place, 64))
+    crops.crop(image, place, seen)
+    np.testing.assert_array_equal(seen, crop_with_numpy(image, place, 64))
 
 
 def test_pixels_are_normalised_bit_for_bit_and_not_divided_by_255() -> None:
@@ -79,6 +83,9 @@ def test_pixels_are_normalised_bit_for_bit_and_not_divided_by_255() -> None:
     seen = INPUT.normalise(images)
     np.testing.assert_array_equal(seen, ours.normalise(images))
     assert seen.max() > 1000
+    again = np.empty_like(seen)
+    assert INPUT.normalise(images, again) is again
+    np.testing.assert_array_equal(again, seen)
 
 
 # ── joints out ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -124,6 +131,11 @@ def test_many_persons_are_a_batch_and_give_what_each_alone_gives(once_bundle: Pa
         np.testing.assert_allclose(together[1][index], alone[1][0], atol=1e-2)
     for empty in (np.empty((0, 4)), np.array([])):
         assert [part.shape for part in pose(scene.image, empty)] == [(0, 18, 2), (0, 18, 3)]
+    first = pose(scene.image, persons[:1])
+    kept = [part.copy() for part in first]
+    pose(scene.image[::-1], persons)
+    for part, before in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(part, before)  # results are not of the memory that is used again
     height, width = scene.image.shape[:2]
     np.testing.assert_array_equal(pose(scene.image)[0], pose(scene.image, (0, 0, width, height))[0])
 
@@ -195,7 +207,8 @@ def test_every_precision_sees_the_same_person(once_bundle: Path, scene: Scene, r
 def test_auto_takes_the_first_that_runs_it_and_says_what_it_passed_over(
     once_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtimes, "installed", lambda name: name == "onnxruntime")
+    for module in (runtimes, device_pose):
+        monkeypatch.setattr(module, "installed", lambda name: name == "onnxruntime")
     pose = Pose.load(once_bundle)
     assert (pose.runtime, pose.precision) == ("onnxruntime", "fp16")
     assert list(pose.passed_over) == ["tensorrt", "tensorrt_rtx", "openvino"]

@@ -52,9 +52,12 @@ class Preprocessing(NamedTuple):
         edge = max(right - left, bottom - top) * self.box_margin
         return left + (right - left - edge) / 2, top + (bottom - top - edge) / 2, edge, edge
 
-    def normalise(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, S, S, 3) RGB pixels in 0..255 → (N, 3, S, S) float32: (pixel − mean) / std, of pixels as they are."""
-        planes = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
+    def normalise(self, crops: NDArray[np.uint8], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """(N, S, S, 3) RGB pixels in 0..255 → (N, 3, S, S) float32: (pixel − mean) / std, of pixels as they are.
+
+        Into ``out`` where it is given: new memory costs a per cent of a small network's time.
+        """
+        planes = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32) if out is None else out
         for channel in range(3):  # several times as fast as all at once
             plane = planes[:, channel]
             np.subtract(crops[..., channel], np.float32(self.mean[channel]), out=plane, dtype=np.float32)
@@ -62,14 +65,16 @@ class Preprocessing(NamedTuple):
         return planes
 
 
-def crop(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
-    """(H, W, 3) → (size, size, 3): the box warped bilinearly, black where it leaves the image."""
+def crop(image: NDArray[np.uint8], box: Box, out: NDArray[np.uint8]) -> None:
+    """(H, W, 3) → ``out``, (S, S, 3): the box warped bilinearly, black where it leaves the image."""
+    size = len(out)
     if cv2 is None:
-        return crop_with_numpy(image, box, size)
+        out[...] = crop_with_numpy(image, box, size)
+        return
     x, y, width, height = box
     scale_x, scale_y = size / width, size / height
     matrix = np.array([[scale_x, 0, -x * scale_x], [0, scale_y, -y * scale_y]])
-    return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
+    cv2.warpAffine(image, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR)
 
 
 def crop_with_numpy(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:

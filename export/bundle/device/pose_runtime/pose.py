@@ -34,6 +34,8 @@ class Pose:
         self.weights_origin: str = bundle.manifest["weights"]["origin"]
         """``checkpoint``, ``demo`` or ``stand-in``; poses of stand-in weights mean nothing."""
         self._input, self._volume = Preprocessing.of(bundle.manifest), Volume.of(bundle.manifest)
+        self._crops = np.empty((0, 0, 0, 3), np.uint8)
+        self._planes = np.empty((0, 3, 0, 0), np.float32)
 
     @classmethod
     def load(
@@ -99,26 +101,38 @@ class Pose:
             raise BadInput("this is no image", seen, "give (H, W, 3) uint8, RGB, 0 to 255")
         height, width = image.shape[:2]
         places = [self._input.crop_box(box, width, height) for box in as_boxes(boxes, width, height)]
-        bins = self.bins(np.stack([crop(image, place, self._input.input_size) for place in places]) if places else None)
+        crops = self._crops_for(len(places))
+        for out, place in zip(crops, places):
+            crop(image, place, out)
+        bins = self.bins(crops)
         pixels = crops_to_image(self._volume.crop_pixels(bins), places, self._input.input_size)
         return pixels, self._volume.joints_mm(bins)
 
-    def bins(self, crops: NDArray[np.uint8] | None) -> NDArray[np.float32]:
+    def bins(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, S, S, 3) RGB crops → (N, J, 3) joints in bins, as many at a time as the network takes.
 
         Raises:
             CheckFailed: a value is not finite.
         """
-        if crops is None or not len(crops):
+        if not len(crops):
             return np.empty((0, len(self.joint_names), 3), np.float32)
-        step = self.network.largest_batch or len(crops)
-        parts = [self._input.normalise(crops[at : at + step]) for at in range(0, len(crops), step)]
-        joints = [self.network.run(part) for part in parts]
+        most = min(len(crops), self.network.largest_batch or len(crops))
+        if len(self._planes) < most:
+            self._planes = np.empty((most, 3, *crops.shape[1:3]), np.float32)
+        parts = [crops[at : at + most] for at in range(0, len(crops), most)]
+        joints = [self.network.run(self._input.normalise(part, self._planes[: len(part)])) for part in parts]
         bins = joints[0] if len(joints) == 1 else np.concatenate(joints)
         if not np.isfinite(bins).all():
             seen = f"{int((~np.isfinite(bins)).sum())} of {bins.size} values are not finite, {self.network.describe()}"
             raise CheckFailed("the network computes no pose", seen, "run verify.py; try another runtime or precision")
         return bins
+
+    def _crops_for(self, count: int) -> NDArray[np.uint8]:
+        """Memory for crops, the same as long as no call has more persons."""
+        size = self._input.input_size
+        if len(self._crops) < count:
+            self._crops = np.empty((count, size, size, 3), np.uint8)
+        return self._crops[:count]
 
     def close(self) -> None:
         """Let go of the network and of its memory."""
