@@ -92,12 +92,6 @@ def test_with_numpy_and_openvino_alone(environment: Environment, unpacked: Path)
     assert report.overhead.runtime == "openvino"
 
 
-def test_with_no_runtime_at_all(environment: Environment, unpacked: Path) -> None:
-    run = verify(unpacked, "--seconds", 1, python=str(environment(sys.executable, pinned("numpy"))))
-    assert run.returncode == 4
-    assert proven(read_device_report(unpacked / "device-report.json")) == set()
-
-
 def test_on_the_oldest_python(environment: Environment, unpacked: Path) -> None:
     """With the newest NumPy and ONNX Runtime that it has, which are years old: this one computes INT8 wrongly.
 

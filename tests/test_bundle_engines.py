@@ -381,6 +381,13 @@ def test_an_engine_that_computes_nothing_fails(jetson: First) -> None:
     assert (report.results[0].status, report.results[0].parity.mean_mm) == ("fail", None)
 
 
+def test_a_runtime_that_breaks_is_a_row_that_failed(jetson: First) -> None:
+    run, report = jetson[0].verify("--precision", "fp16", "--runtime", "tensorrt,onnxruntime", STANDIN_BREAKS="1")
+    assert run.returncode == 1
+    assert [row.status for row in report.results] == ["fail", "pass"]
+    assert report.results[0].reason == "RuntimeError: planted"
+
+
 def test_a_builder_that_does_not_do_as_told(jetson: First) -> None:
     for variable, said in (("STANDIN_KEEPS_TF32", "TF32 off"), ("STANDIN_REFUSES_MODEL", "planted refusal")):
         environment = {variable: "1", "STANDIN_GPU": "another", "LC_ALL": "C.UTF-8"}

@@ -5,6 +5,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,6 +206,18 @@ def test_every_tampering_is_refused_with_its_reason(bundle: Path, tampering: str
     assert said in run.stderr
     assert not (bundle / "device-report.json").exists()
     assert not list(bundle.rglob("executed"))  # nothing of it was run
+
+
+@pytest.mark.parametrize("program", ["verify.py", "build.py"])
+def test_no_file_is_taken_for_one_of_pythons_own(bundle: Path, program: str) -> None:
+    """Python looks into the program's folder first, unless it is told not to with -I."""
+    for name in ("__future__", "argparse", "hashlib", "json", "stat", "shutil", "pathlib", "threading", "importlib"):
+        (bundle / f"{name}.py").write_text(PLANTED)
+    command = [sys.executable, str(bundle / program)]
+    run = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
+    assert_three_parts(run, 1)
+    assert "is not in the manifest" in run.stderr
+    assert not list(bundle.rglob("executed"))
 
 
 def test_compiled_leftovers_are_never_run(bundle: Path) -> None:

@@ -6,25 +6,27 @@ user's cache folder, with a record; the runtime and the verifier find them there
 here.
 """
 
-from __future__ import annotations
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    del sys.path[0]  # this folder: a file laid here must not be taken for one of Python's own, not even __future__
 
 import argparse
 import importlib
-import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, List, Optional, Tuple
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path.append(str(HERE))  # behind Python's own library
 
 from verify import ended, refuse_changed  # noqa: E402
 
 EVERY_S = 10.0
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Optional[List[str]] = None) -> int:
     """Build what is asked for; returns the exit code."""
     parser = argparse.ArgumentParser(prog="build.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--runtime", default="tensorrt", choices=("tensorrt", "tensorrt_rtx"))
@@ -70,7 +72,7 @@ def build(asked: Any) -> int:
     return 0
 
 
-def plan_of(asked: Any, bundle: Any) -> tuple[Any, Any]:
+def plan_of(asked: Any, bundle: Any) -> Tuple[Any, Any]:
     """The GPU, and what is asked of the builder: the command line's, or else the manifest's.
 
     Raises:

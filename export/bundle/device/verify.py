@@ -8,7 +8,10 @@ latencies are measured in turns, and all of it is written to ``device-report.jso
 Exit codes: 0 done · 1 a check failed · 2 the input or the command line is wrong · 3 inconclusive · 4 not possible here.
 """
 
-from __future__ import annotations
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    del sys.path[0]  # this folder: a file laid here must not be taken for one of Python's own, not even __future__
 
 import argparse
 import hashlib
@@ -16,11 +19,8 @@ import json
 import os
 import shutil
 import stat
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 HERE = Path(__file__).resolve().parent
 MANIFEST, REPORT, SCHEMA_VERSION = "manifest.json", "device-report.json", "1.0"
@@ -40,7 +40,7 @@ class Refusal(Exception):
         return f"error: {self.what}\nseen:  {self.seen}\ndo:    {self.do}"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Optional[List[str]] = None) -> int:
     """Do what the command line says; returns the exit code."""
     parser = argparse.ArgumentParser(prog="verify.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument(
@@ -78,14 +78,14 @@ def verify(asked: Any) -> int:
     return int(hold_session(HERE, asked.out or HERE / REPORT, asked))
 
 
-def refuse_changed(folder: Path) -> dict[str, Any]:
+def refuse_changed(folder: Path) -> Dict[str, Any]:
     """Compare the whole folder with its manifest; returns the manifest. Python's compiled leftovers are removed.
 
     Raises:
         Refusal: a file was changed, added or removed, is a link, or the manifest names what it must not.
     """
     sys.dont_write_bytecode = True
-    sys.pycache_prefix = os.path.join(tempfile.gettempdir(), "none-of-it-is-read")
+    sys.pycache_prefix = os.devnull  # there is nothing below it
     sys.path.insert(0, str(folder))
     manifest = read_manifest(folder)
     listed = {entry["path"]: entry for entry in manifest["files"]}
@@ -113,14 +113,14 @@ def refuse_changed(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Dict[str, Any]:
     """The manifest, with every path in it seen to lie within the folder.
 
     Raises:
         Refusal: there is none, or of another schema, or it names a place outside.
     """
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        manifest: Dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
         found = f"{manifest['kind']} {manifest['schema_version']}"
         entries = [*manifest["files"], *manifest["onnx"], *manifest["engines"]]
         entries += [manifest["golden"], manifest["int8_probe"]]
@@ -146,7 +146,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def remove_compiled(folder: Path, listed: dict[str, Any]) -> None:
+def remove_compiled(folder: Path, listed: Dict[str, Any]) -> None:
     """Remove what Python compiled when the runtime was imported from here: it would be run in place of its source.
 
     Raises:
@@ -162,7 +162,7 @@ def remove_compiled(folder: Path, listed: dict[str, Any]) -> None:
             print(f"removed {parent}/{COMPILED}: compiled files are not in the manifest", file=sys.stderr)
 
 
-def walk(folder: Path) -> Iterator[tuple[str, int]]:
+def walk(folder: Path) -> Iterator[Tuple[str, int]]:
     """Every file and link below, as a path with ``/`` and its mode; links are not followed."""
     for entry in sorted(os.scandir(str(folder)), key=lambda entry: entry.name):
         kind = entry.stat(follow_symlinks=False).st_mode

@@ -37,7 +37,8 @@ class Goldens(NamedTuple):
         size, joints = bundle.manifest["preprocessing"]["input_size"], len(bundle.manifest["joints"]["names"])
         want = ((about["count"], size, size, 3), (about["count"], joints, 3))
         if (images.shape, truth.shape) != want:
-            raise CheckFailed("the goldens are not what the manifest says", f"{images.shape}, {truth.shape}", f"{want}")
+            do = f"copy the bundle again; wanted are {want}"
+            raise CheckFailed("the goldens are not what the manifest says", f"{images.shape}, {truth.shape}", do)
         return cls(images, truth, Volume.of(bundle.manifest))
 
     @property

@@ -99,8 +99,8 @@ def judged(bundle: Bundle, goldens: Goldens, runtime: str, precision: str, threa
         network = open_network(bundle, runtime, precision, threads)
     except NotPossible as reason:
         return Cell(dict(result, reason=str(reason)), None)
-    except Failure as failure:
-        return Cell(dict(result, status="fail", reason=str(failure)), None)
+    except Exception as failure:  # whatever a runtime raises is that row's end, and not the others'
+        return Cell(dict(result, status="fail", reason=in_words(failure)), None)
     try:
         inputs = Preprocessing.of(bundle.manifest).normalise(goldens.images)
         largest = min(LARGEST_BATCH, network.largest_batch or LARGEST_BATCH)
@@ -108,15 +108,23 @@ def judged(bundle: Bundle, goldens: Goldens, runtime: str, precision: str, threa
         about = bundle.manifest["budgets"][precision]
         parity = judge(goldens, bins, about["limits"], bundle.manifest["needed_signal_mm"])
         result.update(describe=network.describe(), computes_in=network.computes_in())
-    except Failure as failure:
+    except Exception as failure:
         network.close()
-        return Cell(dict(result, status="fail", reason=str(failure)), None)
+        return Cell(dict(result, status="fail", reason=in_words(failure)), None)
     result.update(artifact=network.artifact, artifact_sha256=network.artifact_sha256, parity=parity)
     result.update(status=parity["outcome"], reason=parity["reason"])
     if parity["outcome"] != "pass":
         network.close()
         return Cell(result, None)
     return Cell(result, network)
+
+
+def in_words(failure: Exception) -> str:
+    """What went wrong, in a line."""
+    if isinstance(failure, Failure):
+        return str(failure)
+    said = str(failure).strip().splitlines() or ["no reason given"]
+    return f"{type(failure).__name__}: {said[0]}"
 
 
 def time_cells(bundle: Bundle, goldens: Goldens, cells: list[Cell], protocol: Protocol) -> dict[str, Any] | None:
