@@ -31,7 +31,7 @@ KIND, MARK, SCRIPT = "triton-repository", "about.json", "build-gpu.sh"
 PIXELS = "pixels"
 TEMPLATE = Path(__file__).parent / "templates/triton.md"
 QUEUE_DELAY_US = 1000
-"""How long a request waits for others to share a batch with: about a thirtieth of what S takes on two cores."""
+"""How long a request waits for others to share a batch with: an eighth of the 8 ms that S took on two cores."""
 
 NOT_ON_CPU = ("bf16",)
 """ONNX Runtime has no such convolution on a processor."""

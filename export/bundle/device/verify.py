@@ -86,7 +86,6 @@ def refuse_changed(folder: Path) -> Dict[str, Any]:
     """
     sys.dont_write_bytecode = True
     sys.pycache_prefix = os.devnull  # there is nothing below it
-    sys.path.insert(0, str(folder))
     manifest = read_manifest(folder)
     listed = {entry["path"]: entry for entry in manifest["files"]}
     remove_compiled(folder, listed)
@@ -110,6 +109,7 @@ def refuse_changed(folder: Path) -> Dict[str, Any]:
             raise Refusal(
                 f"{entry['path']} is named by the manifest ({kind}) and not among its files", "the lists differ"
             )
+    sys.path.insert(0, str(folder))
     return manifest
 
 
