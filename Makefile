@@ -18,7 +18,7 @@ comma := ,
 SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
 GIVEN = $(filter-out file,$(origin MODEL))
 
-.PHONY: help setup doctor export bench report all demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
+.PHONY: help setup doctor export bench report all bundle demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -51,6 +51,12 @@ report: $(READY) ## The page to decide from: of MODEL, of MODELS=S,M side by sid
 all: $(READY) ## Export MODEL in every precision, compare every runtime, write the report
 	@$(MAKE) --no-print-directory bench MODEL="$(MODEL)"
 	@$(MAKE) --no-print-directory report MODEL="$(MODEL)" ARGS=
+
+bundle: PRECISION := $(if $(filter file,$(origin PRECISION)),$(EVERY_PRECISION),$(PRECISION))
+bundle: $(READY) ## Export MODEL in every precision, then write what goes to a device: OUT/MODEL/bundle
+	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
+		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
+	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
 test: $(READY) ## Run the tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)

@@ -9,6 +9,7 @@ from cli import (
     bench_graph,
     bench_precisions,
     bench_selftest,
+    bundle,
     claims,
     compare,
     compare_trtexec,
@@ -21,6 +22,7 @@ from cli import (
     parity,
     predict,
     report,
+    verify,
 )
 from export.errors import Failure
 
@@ -39,6 +41,8 @@ app.command("engine")(engine.command)
 app.command("predict")(predict.command)
 app.command("evaluate")(evaluate.command)
 app.command("demo")(demo.command)
+app.command("bundle")(bundle.command)
+app.command("verify")(verify.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.command("report")(report.command)

@@ -122,6 +122,16 @@ class Distance:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """One bound that a candidate's distances must keep."""
+
+    statistic: Literal["max", "mean", "p99"]
+    allowed_mm: float
+    measured_by: str
+    """What it was derived from; empty for a bound of the budget's own."""
+
+
+@dataclass(frozen=True)
 class Signal:
     """How much the truth varies: root mean square distance from the mean, in mm."""
 
@@ -164,6 +174,23 @@ def distance(truth: Joints, candidate: Joints, volume: Volume) -> Distance:
         max_bins=float(np.linalg.norm(bins, axis=2).max()),
         max_pixels=float(flat.max()) * volume.bin_pixels,
     )
+
+
+def limits_of(budget: Budget, reference: Distance, count: int) -> tuple[Limit, ...]:
+    """What a budget allows beside a reference with these distances, over ``count`` joints of all images."""
+    bounds: list[tuple[Literal["max", "mean", "p99"], float | None]] = [
+        ("max", budget.max_mm),
+        ("mean", budget.mean_mm),
+        ("p99", budget.p99_mm),
+    ]
+    limits = [Limit(statistic, allowed, "") for statistic, allowed in bounds if allowed is not None]
+    if (factor := budget.reference_factor) is not None:
+        measured_by = f", {factor:g} × the {budget.reference}'s own"
+        if reference.mean_mm > REFERENCE_MATTERS_MM:
+            limits.append(Limit("mean", factor * reference.mean_mm, measured_by))
+        if count >= P99_NEEDS and reference.p99_mm > REFERENCE_MATTERS_MM:
+            limits.append(Limit("p99", factor * reference.p99_mm, measured_by))
+    return tuple(limits)
 
 
 def signal(truth: Joints, volume: Volume) -> Signal:
@@ -233,22 +260,10 @@ def _decide(candidate: Distance, reference: Distance, seen: Signal, budget: Budg
         )
     if not np.isfinite(reference.max_mm):
         return "inconclusive", "the reference itself is not finite"
-    limits = [
-        ("max", candidate.max_mm, budget.max_mm, "mm"),
-        ("mean", candidate.mean_mm, budget.mean_mm, "mm"),
-        ("p99", candidate.p99_mm, budget.p99_mm, "mm"),
-    ]
-    if (factor := budget.reference_factor) is not None:
-        floors = [("mean", candidate.mean_mm, reference.mean_mm)]
-        if count >= P99_NEEDS:
-            floors.append(("p99", candidate.p99_mm, reference.p99_mm))
-        limits += [
-            (name, own, factor * floor, f"mm, {factor:g} × the {budget.reference}'s own")
-            for name, own, floor in floors
-            if floor > REFERENCE_MATTERS_MM
-        ]
-    for name, own, allowed, unit in limits:
-        if allowed is not None and not own <= allowed:
-            return "fail", f"{name} distance {own:.3g} mm, allowed {allowed:.3g} {unit}"
+    own = {"max": candidate.max_mm, "mean": candidate.mean_mm, "p99": candidate.p99_mm}
+    for limit in limits_of(budget, reference, count):
+        if not own[limit.statistic] <= limit.allowed_mm:
+            seen_mm, allowed = f"{own[limit.statistic]:.3g} mm", f"{limit.allowed_mm:.3g} mm"
+            return "fail", f"{limit.statistic} distance {seen_mm}, allowed {allowed}{limit.measured_by}"
     beside = f"the {budget.reference}'s own {reference.max_mm:.3g} mm"
     return "pass", f"max distance {candidate.max_mm:.3g} mm, {beside}"

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
+from export.bundle.write import BundlePlan, write_bundle
 from export.interface import HALVES
 from export.network import build_network
 from export.onnx_graph import consumer_metadata, export_onnx
 from export.precision import in_precision
+from tests.bundles import export_once
 from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, convnextpose
 from tests.tiny_export import tiny_config
@@ -42,3 +45,29 @@ def place(tmp_path: Path) -> Path:
     """A folder with the declaration of a tiny network, to export in."""
     tiny_config(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def once_export(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A small trained network in four precisions, exported once for all processes; tests must leave it as it is."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base if worker_id == "master" else base.parent) / "once"
+    place.mkdir(exist_ok=True)
+    with FileLock(place.with_suffix(".lock")):
+        done = place / "done"
+        if not done.exists():
+            export_once(place)
+            done.touch()
+    return place / "build/once"
+
+
+@pytest.fixture(scope="session")
+def once_bundle(once_export: Path) -> Path:
+    """That network's bundle, written once for all processes; tests must leave it as it is."""
+    place = once_export.parents[1] / "bundles"
+    with FileLock(place.with_suffix(".lock")):
+        done = place / "done"
+        if not done.exists():
+            write_bundle(once_export, place, BundlePlan())
+            done.touch()
+    return place / "once-bundle"

@@ -1,0 +1,176 @@
+"""``device-report.json``: what a bundle's verifier found on a device, read back at home."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from export.errors import BadInput
+
+SCHEMA_VERSION = "1.0"
+KIND = "device-report"
+
+Status = Literal["pass", "fail", "inconclusive", "not run"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReportedBundle(_Record):
+    """Which bundle was verified; ``id`` is the SHA-256 of its manifest."""
+
+    id: str
+    model: str
+    weights_origin: Literal["checkpoint", "demo", "stand-in"]
+    weights_sha256: str
+    golden_source: str
+
+
+class ReportedGpu(_Record):
+    """The first GPU, by the account of its driver."""
+
+    name: str
+    compute_capability: str
+    memory_bytes: int
+
+
+class Device(_Record):
+    """The device; None where it does not tell."""
+
+    system: str
+    kernel: str
+    machine: str
+    processor: str | None
+    cores: int | None
+    usable_cores: int
+    memory_bytes: int | None
+    governor: str | None
+    board: str | None
+    l4t: str | None
+    gpu: ReportedGpu | None
+    no_gpu: str | None
+    """Why there is no GPU."""
+
+
+class Protocol(_Record):
+    """How latency was measured."""
+
+    seconds: float
+    rounds: int
+    iterations: int
+    pause_s: float
+    seed: int
+    boundary: str
+    floors: dict[str, int]
+
+
+class ReportedLimit(_Record):
+    """What a statistic of the distances was allowed to be."""
+
+    statistic: Literal["max", "mean", "p99"]
+    allowed_mm: float
+    reason: str
+
+
+class GoldenParity(_Record):
+    """Distances from the reference on the goldens; None where one is not finite."""
+
+    mean_mm: float | None
+    p99_mm: float | None
+    max_mm: float | None
+    images: int
+    signal_mm: float | None
+    limits: list[ReportedLimit]
+    outcome: Literal["pass", "fail", "inconclusive"]
+    reason: str
+
+
+class Latency(_Record):
+    """One image, host to host; a percentile without samples enough is None."""
+
+    rounds: int
+    samples: int
+    p50_ms: float
+    p90_ms: float | None
+    p99_ms: float | None
+    rounds_ms: list[list[float]]
+    """Every sample, a list a round: rounds of different rows are paired."""
+
+
+class Row(_Record):
+    """One runtime with one precision; what could not run says why, and is never counted as passed."""
+
+    runtime: str
+    precision: str
+    status: Status
+    reason: str
+    describe: str | None
+    artifact: str | None
+    artifact_sha256: str | None
+    computes_in: str | None
+    """The types of the convolutions, read back from the runtime."""
+    parity: GoldenParity | None
+    latency: Latency | None
+
+
+class Overhead(_Record):
+    """What the bundle's Python adds to one runtime's network: crop, normalisation and the way back."""
+
+    runtime: str
+    precision: str
+    network_p50_ms: float
+    call_p50_ms: float
+    share: float
+    """Median over rounds of the ratio, minus one."""
+    rounds: int
+    samples: int
+
+
+class DeviceReport(_Record):
+    """The whole file."""
+
+    schema_version: str
+    kind: Literal["device-report"]
+    created: str
+    bundle: ReportedBundle
+    device: Device
+    versions: dict[str, str]
+    protocol: Protocol | None
+    """None: latency was left out."""
+    outcome: Status
+    results: list[Row]
+    overhead: Overhead | None
+
+
+def read_device_report(path: Path) -> DeviceReport:
+    """Read a report of this schema version.
+
+    Raises:
+        BadInput: missing, not a report of a device, or of another schema version.
+    """
+    do = "give the device-report.json that a bundle's verify.py wrote"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read {path}", error.strerror or str(error), do) from error
+    version = _version(content)
+    if version is not None and version != SCHEMA_VERSION:
+        do = "use the version of this tool that wrote the bundle, or verify a new bundle"
+        raise BadInput(f"{path} is of another schema", f"schema_version {version}, not {SCHEMA_VERSION}", do)
+    try:
+        return DeviceReport.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        seen = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise BadInput(f"{path} is no report of a device", seen, do) from error
+
+
+def _version(content: bytes) -> Any:
+    """What a report says its schema is; None where it is no report at all."""
+    try:
+        found = json.loads(content)
+        return found["schema_version"] if found["kind"] == KIND else None
+    except (ValueError, KeyError, TypeError):
+        return None

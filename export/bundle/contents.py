@@ -1,0 +1,82 @@
+"""What of an export goes into a bundle: files that parity has passed, as the export's manifest knows them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.artifacts import sha256_file
+from export.engine import BACKENDS, EngineRecord, beside, read_record
+from export.errors import BadInput, CheckFailed
+from export.interface import PRECISIONS
+from export.manifest import Artifact, Manifest, read_manifest
+from export.recipe import PROVEN
+from export.steps import WHOLE
+
+
+@dataclass(frozen=True)
+class BundledEngine:
+    """An engine that is valid elsewhere."""
+
+    artifact: Artifact
+    record: EngineRecord
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The export, and what was chosen of it."""
+
+    folder: Path
+    manifest: Manifest
+    onnx: tuple[Artifact, ...]
+    engines: tuple[BundledEngine, ...]
+
+    @property
+    def model(self) -> str:
+        """The model's name, from which files and folders take theirs."""
+        return self.manifest.model
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights are anybody's."""
+        return self.manifest.weights.origin != "stand-in"
+
+
+def choose_contents(folder: Path, precisions: Sequence[str] | None = None, *, with_engines: bool = True) -> Contents:
+    """Choose the ONNX files of these precisions (None: all that are proven), and engines compiled ahead of time.
+
+    An engine that was tuned on this machine's GPU stays here: it is valid on this machine only. So do graphs that take
+    pixels: the runtime crops and normalises by itself.
+
+    Raises:
+        BadInput: no export in the folder, a precision that it does not hold, or a file that was changed since.
+        CheckFailed: a precision that parity has not passed.
+    """
+    if not folder.is_dir():
+        seen = "a file" if folder.exists() else "nothing there"
+        raise BadInput(f"{folder} is no exported model", seen, "name the folder that `make export` filled, as build/S")
+    manifest = read_manifest(folder / WHOLE)
+    found = {a.precision: a for a in manifest.artifacts if a.kind == "onnx" and a.inputs[0].dtype == "float32"}
+    chosen = precisions or [precision for precision in PRECISIONS if precision in found]
+    do = f"make it: convnextpose export {manifest.model} --precision {','.join(chosen) or 'fp32'}"
+    if missing := [precision for precision in chosen if precision not in found] or (
+        ["every one"] if not chosen else []
+    ):
+        raise BadInput(f"{folder} holds no {missing[0]} ONNX file", f"there: {', '.join(found) or 'none'}", do)
+    for precision in chosen:
+        if found[precision].status not in PROVEN:
+            raise CheckFailed(f"{found[precision].path} is not proven", found[precision].status, "do not ship it")
+    onnx = tuple(found[precision] for precision in chosen)
+    engines = tuple(_engines(folder, manifest, onnx)) if with_engines else ()
+    for artifact in (*onnx, *(engine.artifact for engine in engines)):
+        path = folder / artifact.path
+        if not path.is_file() or sha256_file(path) != artifact.sha256:
+            seen = "it was changed since" if path.is_file() else "it is gone"
+            raise BadInput(f"{path} is not what the manifest says of it", seen, do)
+    return Contents(folder, manifest, onnx, engines)
+
+
+def _engines(folder: Path, manifest: Manifest, onnx: Sequence[Artifact]) -> list[BundledEngine]:
+    sources = {artifact.sha256 for artifact in onnx}
+    ahead = [a for a in manifest.artifacts if a.kind == "engine" and BACKENDS[a.runtime].takes_targets]
+    found = [BundledEngine(a, read_record(beside(folder / a.path, ".json"))) for a in ahead]
+    return [engine for engine in found if engine.record.onnx_sha256 in sources]

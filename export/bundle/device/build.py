@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Build this bundle's engines on this device: ``python3 build.py [--precision fp16]``.
+
+TensorRT tunes on the GPU that it builds for, which takes minutes. Engines are kept outside of the bundle, in this
+user's cache folder, with a record; the runtime and the verifier find them there and load no others that were built
+here.
+"""
+
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    del sys.path[0]  # this folder: a file laid here must not be taken for one of Python's own, not even __future__
+
+import argparse
+import importlib
+import threading
+import time
+from pathlib import Path
+from typing import Any, List, Optional, Tuple
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE))  # behind Python's own library
+
+from verify import ended, refuse_changed  # noqa: E402
+
+EVERY_S = 10.0
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Build what is asked for; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="build.py", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--runtime", default="tensorrt", choices=("tensorrt", "tensorrt_rtx"))
+    parser.add_argument("--precision", default="all", help="fp32, fp16, bf16, int8 or several with commas; or all")
+    parser.add_argument("--batches", metavar="MIN,OPT,MAX", help="the batches that an engine takes")
+    parser.add_argument("--workspace-mib", type=int, help="scratch memory that an engine may use")
+    parser.add_argument("--optimization-level", type=int, choices=range(6), help="how long TensorRT searches")
+    parser.add_argument("--hardware-compatible", action="store_true", help="for all Ampere and newer GPUs; slower")
+    parser.add_argument("--version-compatible", action="store_true", help="later versions load it, too; slower")
+    parser.add_argument(
+        "--targets", metavar="8.6,8.9", help="compute capabilities (TensorRT-RTX; by default this GPU's)"
+    )
+    return ended(lambda: build(parser.parse_args(arguments)))
+
+
+def build(asked: Any) -> int:
+    """Build and keep the engines.
+
+    Raises:
+        Failure: see ``pose_runtime.builder``, or the bundle was changed.
+    """
+    refuse_changed(HERE)
+    from pose_runtime.builder import build_engine
+    from pose_runtime.bundle import Bundle
+    from pose_runtime.engine_cache import keep_engine
+    from pose_runtime.engines import PRODUCTS
+    from pose_runtime.errors import NotPossible
+
+    bundle, product = Bundle(HERE), PRODUCTS[asked.runtime]
+    chosen = bundle.precisions if asked.precision == "all" else tuple(asked.precision.split(","))
+    entries = [bundle.onnx(precision) for precision in chosen]
+    gpu, plan = plan_of(asked, bundle)
+    try:
+        trt = importlib.import_module(product.module)
+    except (ImportError, OSError) as error:
+        do = f"install {product.name}; on a Jetson it comes with JetPack (apt install python3-libnvinfer)"
+        raise NotPossible(f"{product.module} is not installed, or does not load", str(error), do) from error
+    for entry in entries:
+        with Heartbeat(f"{entry['path']} with {product.name} {trt.__version__}"):
+            content, record = build_engine(trt, product, bundle.content(entry["path"]), entry["precision"], plan, gpu)
+        path = keep_engine(content, {**record, "model": bundle.manifest["model"]})
+        print(f"{path}: {entry['precision']}, {len(content) / 1e6:.1f} MB, in {record['build_seconds']:.1f} s")
+    return 0
+
+
+def plan_of(asked: Any, bundle: Any) -> Tuple[Any, Any]:
+    """The GPU, and what is asked of the builder: the command line's, or else the manifest's.
+
+    Raises:
+        BadInput: values that no builder could honour.
+        NotPossible: there is no GPU to build for.
+    """
+    from pose_runtime.builder import BuildPlan
+    from pose_runtime.errors import BadInput, NotPossible
+    from pose_runtime.gpu import first_gpu
+
+    usual = bundle.manifest["build"]
+    text = asked.batches or ",".join(map(str, usual["batches"]))
+    parts = text.split(",")
+    sizes = tuple(int(part) for part in parts if part.strip().isdigit())
+    if len(parts) != 3 or len(sizes) != 3 or not 1 <= sizes[0] <= sizes[1] <= sizes[2]:
+        raise BadInput("impossible batches", text, "give MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX")
+    rtx, compatible = asked.runtime == "tensorrt_rtx", asked.hardware_compatible or asked.version_compatible
+    if (rtx and compatible) or (asked.targets and not rtx):
+        seen = "--targets" if asked.targets else "a compatible engine"
+        raise BadInput(f"{asked.runtime} does not build that", seen, "leave it out")
+    workspace = asked.workspace_mib << 20 if asked.workspace_mib else usual["workspace_bytes"]
+    level = usual["optimization_level"] if asked.optimization_level is None else asked.optimization_level
+    gpu, targets = None, tuple(asked.targets.split(",")) if asked.targets else ()
+    if not targets:
+        try:
+            gpu = first_gpu()
+        except NotPossible as reason:
+            do = "name GPUs with --targets" if rtx else reason.do
+            raise NotPossible(f"{asked.runtime} has no GPU to build for", reason.seen, do) from reason
+        targets = (gpu.compute_capability,) if rtx else ()
+    plan = BuildPlan(sizes, workspace, level, asked.hardware_compatible, asked.version_compatible, targets)
+    return gpu, plan
+
+
+class Heartbeat:
+    """Says on stderr what is being done, and every ten seconds for how long."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._done = what, threading.Event()
+
+    def __enter__(self) -> None:
+        print(f"building {self._what}", file=sys.stderr, flush=True)
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    def _beat(self) -> None:
+        started = time.monotonic()
+        while not self._done.wait(EVERY_S):
+            print(f"  … {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+// What runs the network: one function to load it, one to run it on one image.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+class Network {
+  public:
+    virtual ~Network() = default;
+    virtual std::string describe() const = 0;
+    // 3 x S x S normalised floats -> J x 3 joints in bins.
+    virtual std::vector<float> run(const std::vector<float>& image) = 0;
+};
+
+// Each throws std::runtime_error, or its library's exception, where it cannot load the file.
+std::unique_ptr<Network> open_openvino(const std::string& onnx, const std::string& precision);
+std::unique_ptr<Network> open_tensorrt(const std::string& onnx, std::size_t input_size);

@@ -1,0 +1,51 @@
+#include <openvino/openvino.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "network.hpp"
+
+namespace {
+
+class OpenVino final : public Network {
+  public:
+    OpenVino(const std::string& onnx, const std::string& precision) {
+        ov::Core core;
+        // Left alone it would compute FP32 files in BF16 on processors that can.
+        const auto can = core.get_property("CPU", ov::device::capabilities);
+        const bool bf16 = precision == "bf16" && std::count(can.begin(), can.end(), "BF16") > 0;
+        const auto kind = bf16 ? ov::element::bf16 : ov::element::f32;
+        compiled_ = core.compile_model(core.read_model(onnx), "CPU", ov::hint::inference_precision(kind));
+        request_ = compiled_.create_infer_request();
+    }
+
+    std::string describe() const override {
+        return std::string("OpenVINO ") + ov::get_openvino_version().buildNumber + ", CPU";
+    }
+
+    std::vector<float> run(const std::vector<float>& image) override {
+        ov::Shape shape{1};
+        const auto of_model = compiled_.input().get_partial_shape();
+        for (std::size_t axis = 1; axis < of_model.size(); ++axis)
+            shape.push_back(static_cast<std::size_t>(of_model[static_cast<std::ptrdiff_t>(axis)].get_length()));
+        if (ov::shape_size(shape) != image.size()) throw std::runtime_error("the network takes images of another size");
+        ov::Tensor input(ov::element::f32, shape);
+        std::memcpy(input.data<float>(), image.data(), image.size() * sizeof(float));
+        request_.set_input_tensor(input);
+        request_.infer();
+        const ov::Tensor output = request_.get_output_tensor();
+        const float* joints = output.data<const float>();
+        return {joints, joints + output.get_size()};
+    }
+
+  private:
+    ov::CompiledModel compiled_;
+    ov::InferRequest request_;
+};
+
+}  // namespace
+
+std::unique_ptr<Network> open_openvino(const std::string& onnx, const std::string& precision) {
+    return std::make_unique<OpenVino>(onnx, precision);
+}

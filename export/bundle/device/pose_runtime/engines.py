@@ -1,0 +1,105 @@
+"""Which engine may be loaded here: judged before the library sees it, which executes what it is given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from pose_runtime.bundle import Bundle
+from pose_runtime.engine_cache import built_here, engine_content
+from pose_runtime.errors import NotPossible
+from pose_runtime.gpu import Gpu
+
+HEADER_BYTES = 28
+AMPERE = 8.0
+"""The compute capability from which on hardware compatible engines run."""
+
+
+class Product(NamedTuple):
+    """What differs between the two libraries before an engine is loaded."""
+
+    module: str
+    name: str
+    magic: bytes
+    """The first four bytes of its engines."""
+
+
+TENSORRT = Product("tensorrt", "TensorRT", b"ftrt")
+TENSORRT_RTX = Product("tensorrt_rtx", "TensorRT-RTX", b"vtrt")
+PRODUCTS = {product.module: product for product in (TENSORRT, TENSORRT_RTX)}
+
+
+class Engine(NamedTuple):
+    """An engine that fits, with the very bytes that were checked."""
+
+    record: dict[str, Any]
+    content: bytes
+    place: str
+
+
+def find_engine(bundle: Bundle, product: Product, precision: str, version: str, gpu: Gpu) -> Engine:
+    """The engine of this precision that fits: one that was built here, or else one of the bundle.
+
+    Raises:
+        CheckFailed: the one that should fit has other bytes than its record or the manifest says.
+        NotPossible: none fits this version and this GPU; the reasons, and the command that builds one.
+    """
+    source, reasons = bundle.onnx(precision)["sha256"], []
+    candidates: list[tuple[str, dict[str, Any], Callable[[], bytes]]] = []
+    for record in built_here(product.module, source):
+        candidates.append(("built on this device", record, lambda record=record: engine_content(record)))  # type: ignore[misc]
+    for record in bundle.engines(product.module, precision):
+        candidates.append((record["path"], record, lambda record=record: bundle.content(record["path"])))  # type: ignore[misc]
+    for place, record, read in candidates:
+        reason = misfit(record, product, source, version, gpu)
+        if not reason:
+            content = read()
+            reason = wrong_header(content, product, version, compatible=record["version_compatible"])
+            if not reason:
+                return Engine(record, content, place)
+        reasons.append(f"{place}: {reason}")
+    seen = "; ".join(reasons) or "none in the bundle, none was built here"
+    do = f"build one: {rebuild_command(product.module, precision)}"
+    raise NotPossible(
+        f"no {precision} engine for {product.name} {version} on {gpu.name} ({gpu.compute_capability})", seen, do
+    )
+
+
+def misfit(record: Mapping[str, Any], product: Product, onnx_sha256: str, version: str, gpu: Gpu) -> str:
+    """Why an engine with this record may not be loaded; empty if it may.
+
+    Engines do not load in other releases, version compatible ones not in earlier ones.
+    """
+    if record["onnx_sha256"] != onnx_sha256:
+        return "built from another ONNX file"
+    built_by, installed = numbers(record["package_version"]), numbers(version)
+    if not (built_by == installed or (record["version_compatible"] and built_by < installed)):
+        return f"built by {product.name} {record['package_version']}, and {version} is installed"
+    if record["targets"] and gpu.compute_capability not in record["targets"]:
+        return f"built for compute capability {', '.join(record['targets'])}, and this GPU has {gpu.compute_capability}"
+    if record["hardware_compatible"] and float(gpu.compute_capability) >= AMPERE:
+        return ""
+    if record["gpu"] is not None and record["gpu"] != gpu.name:
+        return f"tuned on {record['gpu']}, and this is {gpu.name}"
+    return ""
+
+
+def wrong_header(content: bytes, product: Product, version: str, *, compatible: bool) -> str:
+    """What is wrong with an engine's first bytes; empty if nothing is."""
+    if len(content) < HEADER_BYTES or content[:4] != product.magic:
+        return f"no engine of {product.name}: it begins with {content[:4]!r}"
+    written = list(content[24:27])
+    if written != numbers(version) and not (compatible and written < numbers(version)):
+        return f"its header says version {'.'.join(map(str, written))}, and {version} is installed"
+    return ""
+
+
+def numbers(version: str) -> list[int]:
+    """``"10.3.0.26"`` → ``[10, 3, 0]``."""
+    return [int(part) for part in re.findall(r"\d+", version)[:3]]
+
+
+def rebuild_command(runtime: str, precision: str) -> str:
+    """What builds an engine on the device."""
+    return f"python3 build.py --runtime {runtime} --precision {precision}"

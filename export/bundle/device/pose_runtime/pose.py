@@ -1,0 +1,139 @@
+"""The runtime's one class: people in an image → their joints."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pose_runtime.bundle import Bundle
+from pose_runtime.crops import Preprocessing, as_boxes, crop, crops_to_image
+from pose_runtime.errors import BadInput, CheckFailed, NotPossible
+from pose_runtime.runtimes import AUTO, RUNTIMES, Network, installed, open_network
+from pose_runtime.volume import Volume
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Pose:
+    """A loaded network. One object serves one thread at a time; load one for each thread.
+
+    ``runtime`` and ``precision`` say what was loaded; ``passed_over`` why ``runtime="auto"`` chose no earlier one.
+    """
+
+    def __init__(self, bundle: Bundle, network: Network, passed_over: dict[str, str]) -> None:
+        """Use ``Pose.load``."""
+        self.network = network
+        self.runtime, self.precision, self.passed_over = network.runtime, network.precision, passed_over
+        self.joint_names: tuple[str, ...] = tuple(bundle.manifest["joints"]["names"])
+        self.bones: list[tuple[int, int]] = [(a, b) for a, b in bundle.manifest["joints"]["bones"]]
+        self.weights_origin: str = bundle.manifest["weights"]["origin"]
+        """``checkpoint``, ``demo`` or ``stand-in``; poses of stand-in weights mean nothing."""
+        self._input, self._volume = Preprocessing.of(bundle.manifest), Volume.of(bundle.manifest)
+        self._crops = np.empty((0, 0, 0, 3), np.uint8)
+        self._planes = np.empty((0, 3, 0, 0), np.float32)
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | os.PathLike[str],
+        runtime: str = "auto",
+        precision: str = "fp16",
+        threads: int | None = None,
+    ) -> Pose:
+        """Load a bundle's network of this precision.
+
+        Args:
+            bundle: the folder with ``manifest.json``.
+            runtime: ``tensorrt``, ``tensorrt_rtx``, ``openvino``, ``onnxruntime``, or ``auto``: the first of these that
+                is installed and runs this precision here. A GPU's runtime that is installed and cannot be used is told
+                with a warning.
+            precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``, as the bundle has it.
+            threads: of the processor; by default as many as this process may use.
+
+        Raises:
+            BadInput: no bundle, or an unknown runtime or precision.
+            CheckFailed: the file to be loaded is not the manifest's.
+            NotPossible: nothing here runs it, or not the runtime that was asked for.
+        """
+        opened = Bundle(Path(bundle))
+        opened.onnx(precision)
+        if runtime != AUTO and runtime not in RUNTIMES:
+            raise BadInput("unknown runtime", runtime, f"choose of {AUTO}, {', '.join(RUNTIMES)}")
+        passed_over: dict[str, str] = {}
+        for name in RUNTIMES if runtime == AUTO else (runtime,):
+            try:
+                return cls(opened, open_network(opened, name, precision, threads), passed_over)
+            except NotPossible as reason:
+                if runtime != AUTO:
+                    raise
+                passed_over[name] = str(reason)
+                if RUNTIMES[name].on_gpu and installed(name):
+                    warnings.warn(f"{name} is installed and not used: {reason}", stacklevel=2)
+        do = "install onnxruntime or openvino, or ask for another precision"
+        raise NotPossible(f"nothing here runs {precision}", "; ".join(passed_over.values()), do)
+
+    def __call__(self, image: NDArray[np.uint8], boxes: Any = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The joints of every person.
+
+        Args:
+            image: (H, W, 3) uint8, **RGB**, 0 to 255 (OpenCV reads BGR: ``image[..., ::-1]``).
+            boxes: (N, 4) persons' boxes as x, y, width, height in pixels; (4,) for one; None for the whole image.
+
+        Returns:
+            ``joints_px``, (N, J, 2) float64: x, y in pixels of the image.
+            ``joints_mm``, (N, J, 3) float64: x right, y down, z away from the camera, in mm of the cube of 2000 mm that
+            the network sees. z is relative to the root joint (the pelvis), as the network was trained. x and y are
+            relative to the crop's centre, and as large as if the crop were 2000 mm wide, which no image alone can
+            tell. With a camera and the root's distance true positions follow from ``joints_px`` and z:
+            X = (x − cx) / fx · Z with Z = z + distance.
+
+        Raises:
+            BadInput: an image or boxes of another shape or type, or a box outside of the image.
+            CheckFailed: the network gave a value that is not finite.
+        """
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            seen = f"{getattr(image, 'shape', type(image).__name__)} {getattr(image, 'dtype', '')}"
+            raise BadInput("this is no image", seen, "give (H, W, 3) uint8, RGB, 0 to 255")
+        height, width = image.shape[:2]
+        places = [self._input.crop_box(box, width, height) for box in as_boxes(boxes, width, height)]
+        crops = self._crops_for(len(places))
+        for out, place in zip(crops, places):
+            crop(image, place, out)
+        bins = self.bins(crops)
+        pixels = crops_to_image(self._volume.crop_pixels(bins), places, self._input.input_size)
+        return pixels, self._volume.joints_mm(bins)
+
+    def bins(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, S, S, 3) RGB crops → (N, J, 3) joints in bins, as many at a time as the network takes.
+
+        Raises:
+            CheckFailed: a value is not finite.
+        """
+        if not len(crops):
+            return np.empty((0, len(self.joint_names), 3), np.float32)
+        most = min(len(crops), self.network.largest_batch or len(crops))
+        if len(self._planes) < most:
+            self._planes = np.empty((most, 3, *crops.shape[1:3]), np.float32)
+        parts = [crops[at : at + most] for at in range(0, len(crops), most)]
+        joints = [self.network.run(self._input.normalise(part, self._planes[: len(part)])) for part in parts]
+        bins = joints[0] if len(joints) == 1 else np.concatenate(joints)
+        if not np.isfinite(bins).all():
+            seen = f"{int((~np.isfinite(bins)).sum())} of {bins.size} values are not finite, {self.network.describe()}"
+            raise CheckFailed("the network computes no pose", seen, "run verify.py; try another runtime or precision")
+        return bins
+
+    def _crops_for(self, count: int) -> NDArray[np.uint8]:
+        """Memory for crops, the same as long as no call has more persons."""
+        size = self._input.input_size
+        if len(self._crops) < count:
+            self._crops = np.empty((count, size, size, 3), np.uint8)
+        return self._crops[:count]
+
+    def close(self) -> None:
+        """Let go of the network and of its memory."""
+        self.network.close()

@@ -1,0 +1,206 @@
+"""One verification: every runtime with every precision, judged, timed, told, and written down."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pose_runtime.bundle import Bundle
+from pose_runtime.crops import Preprocessing
+from pose_runtime.engine_cache import write_whole
+from pose_runtime.errors import BadInput, Failure, NotPossible
+from pose_runtime.gpu import first_gpu
+from pose_runtime.pose import Pose
+from pose_runtime.runtimes import RUNTIMES, Network, installed, open_network
+
+from pose_verify.device import describe_device, describe_software
+from pose_verify.goldens import Goldens, in_batches, judge
+from pose_verify.latency import Protocol, paired_ratio, summarise, take_turns
+from pose_verify.table import show
+
+SCHEMA_VERSION = "1.0"
+LARGEST_BATCH = 5
+OUTCOMES = {"fail": 1, "inconclusive": 3, "not run": 4, "pass": 0}
+"""Outcome of the whole → exit code."""
+
+
+class Cell(NamedTuple):
+    """One runtime with one precision: what is told of it, and the network where it may be timed."""
+
+    result: dict[str, Any]
+    network: Network | None
+
+    @property
+    def name(self) -> str:
+        """For rounds."""
+        return f"{self.result['runtime']}/{self.result['precision']}"
+
+
+def hold_session(folder: Path, report: Path, asked: Any) -> int:
+    """Verify the bundle in ``folder``, write ``report`` and show it; returns the exit code.
+
+    Raises:
+        BadInput: an unknown runtime or precision, or the report cannot be written.
+        CheckFailed: a file is not the manifest's.
+    """
+    bundle = Bundle(folder)
+    runtimes, precisions = chosen(asked.runtime, tuple(RUNTIMES)), chosen(asked.precision, bundle.precisions)
+    if not asked.seconds >= 0 or (asked.threads is not None and asked.threads < 1):
+        raise BadInput("impossible numbers", f"--seconds {asked.seconds} --threads {asked.threads}", "give more")
+    require_writable(report)
+    if not asked.no_build:
+        build_missing(bundle, folder, runtimes, precisions)
+    goldens, started = Goldens.of(bundle), datetime.datetime.now(datetime.timezone.utc)
+    cells = [judged(bundle, goldens, r, p, asked.threads) for r in runtimes for p in precisions]
+    protocol = Protocol(asked.seconds)
+    overhead = time_cells(bundle, goldens, cells, protocol) if asked.seconds > 0 else None
+    outcomes = {cell.result["status"] for cell in cells}
+    outcome = next(name for name in ("fail", "inconclusive", "pass", "not run") if name in outcomes)
+    written: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "device-report",
+        "created": started.isoformat(timespec="seconds"),
+        "bundle": {
+            "id": bundle.id,
+            "model": bundle.manifest["model"],
+            "weights_origin": bundle.manifest["weights"]["origin"],
+            "weights_sha256": bundle.manifest["weights"]["sha256"],
+            "golden_source": bundle.manifest["golden"]["source"],
+        },
+        "device": describe_device(),
+        "versions": describe_software(),
+        "protocol": protocol.as_json() if asked.seconds > 0 else None,
+        "outcome": outcome,
+        "results": [cell.result for cell in cells],
+        "overhead": overhead,
+    }
+    write_whole(report, (json.dumps(written, indent=2, allow_nan=False) + "\n").encode())
+    show(written, bundle.manifest, report)
+    for cell in cells:
+        if cell.network is not None:
+            cell.network.close()
+    return OUTCOMES[outcome]
+
+
+def judged(bundle: Bundle, goldens: Goldens, runtime: str, precision: str, threads: int | None) -> Cell:
+    """Load, run the goldens, judge; what is not possible here is said, and is no failure."""
+    result: dict[str, Any] = {"runtime": runtime, "precision": precision, "status": "not run", "reason": None}
+    result.update({"describe": None, "artifact": None, "artifact_sha256": None, "computes_in": None})
+    result.update({"parity": None, "latency": None})
+    say(f"{runtime} {precision}")
+    try:
+        network = open_network(bundle, runtime, precision, threads)
+    except NotPossible as reason:
+        return Cell(dict(result, reason=str(reason)), None)
+    except Exception as failure:  # whatever a runtime raises is that row's end, and not the others'
+        return Cell(dict(result, status="fail", reason=in_words(failure)), None)
+    try:
+        inputs = Preprocessing.of(bundle.manifest).normalise(goldens.images)
+        largest = min(LARGEST_BATCH, network.largest_batch or LARGEST_BATCH)
+        bins = np.concatenate([network.run(inputs[a:b]) for a, b in in_batches(len(inputs), largest)])
+        about = bundle.manifest["budgets"][precision]
+        parity = judge(goldens, bins, about["limits"], bundle.manifest["needed_signal_mm"])
+        result.update(describe=network.describe(), computes_in=network.computes_in())
+    except Exception as failure:
+        network.close()
+        return Cell(dict(result, status="fail", reason=in_words(failure)), None)
+    result.update(artifact=network.artifact, artifact_sha256=network.artifact_sha256, parity=parity)
+    result.update(status=parity["outcome"], reason=parity["reason"])
+    if parity["outcome"] != "pass":
+        network.close()
+        return Cell(result, None)
+    return Cell(result, network)
+
+
+def in_words(failure: Exception) -> str:
+    """What went wrong, in a line."""
+    if isinstance(failure, Failure):
+        return str(failure)
+    said = str(failure).strip().splitlines() or ["no reason given"]
+    return f"{type(failure).__name__}: {said[0]}"
+
+
+def time_cells(bundle: Bundle, goldens: Goldens, cells: list[Cell], protocol: Protocol) -> dict[str, Any] | None:
+    """Time what has passed, in turns; returns what the runtime's own Python adds to the first of ONNX Runtime's."""
+    timed = {cell.name: cell for cell in cells if cell.network is not None}
+    if not timed:
+        return None
+    say("latency")
+    one = Preprocessing.of(bundle.manifest).normalise(goldens.images[:1])
+    runs: dict[str, Callable[[], object]] = {}
+    for name, cell in timed.items():
+        assert cell.network is not None
+        runs[name] = lambda run=cell.network.run: run(one)  # type: ignore[misc]
+    base = next((name for name in timed if name.startswith("onnxruntime/")), next(iter(timed)))
+    network = timed[base].network
+    assert network is not None
+    pose, image = Pose(bundle, network, {}), goldens.images[0]
+    taken = take_turns({**runs, "call": lambda: pose(image)}, protocol, told=lambda rounds: say(f"latency: {rounds}"))
+    for name, cell in timed.items():
+        cell.result["latency"] = summarise(taken[name])
+    ratio, call = paired_ratio(taken[base], taken["call"]), summarise(taken["call"])
+    bare = timed[base].result["latency"]["p50_ms"]
+    share = None if ratio is None else ratio - 1
+    said = {"runtime": base.split("/")[0], "precision": base.split("/")[1], "network_p50_ms": bare}
+    return dict(said, call_p50_ms=call["p50_ms"], share=share, rounds=call["rounds"], samples=call["samples"])
+
+
+def build_missing(bundle: Bundle, folder: Path, runtimes: tuple[str, ...], precisions: tuple[str, ...]) -> None:
+    """Build engines of TensorRT where it is installed, a GPU answers, and none fits; a failure is told, and seen later.
+
+    In a process of its own: the builder may crash.
+    """
+    if "tensorrt" not in runtimes or not installed("tensorrt"):
+        return
+    try:
+        import tensorrt
+        from pose_runtime.engines import TENSORRT, find_engine
+
+        gpu = first_gpu()
+        for precision in precisions:
+            try:
+                find_engine(bundle, TENSORRT, precision, str(tensorrt.__version__), gpu)
+            except NotPossible:
+                command = [sys.executable, "-I", str(folder / "build.py"), "--precision", precision]
+                if subprocess.run(command, check=False).returncode != 0:
+                    say(f"no {precision} engine could be built; its row says why")
+    except (Failure, ImportError, OSError) as failure:
+        say(f"no engine is built: {failure}")
+
+
+def chosen(text: str | None, there: tuple[str, ...]) -> tuple[str, ...]:
+    """``"fp16,int8"`` → ``("fp16", "int8")``; None is all.
+
+    Raises:
+        BadInput: one is not there.
+    """
+    asked = there if text is None else tuple(part.strip() for part in text.split(","))
+    unknown = [name for name in asked if name not in there]
+    if unknown:
+        raise BadInput(
+            "this bundle, or its runtime, knows no such thing", ", ".join(unknown), f"choose of {', '.join(there)}"
+        )
+    return asked
+
+
+def require_writable(report: Path) -> None:
+    """See, before long work, that the report can be written.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    if report.is_dir() or not os.access(str(report.parent), os.W_OK):
+        raise BadInput(f"cannot write {report}", "a folder, or no right to write there", "name a file with --out")
+
+
+def say(text: str) -> None:
+    """Progress, on stderr; on a terminal in one line."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K  {text}", end="", file=sys.stderr, flush=True)

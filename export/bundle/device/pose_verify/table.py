@@ -1,0 +1,60 @@
+"""The report as a person reads it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+COLUMNS = ("runtime", "precision", "verdict", "mean mm", "p99 mm", "max mm", "p50 ms", "p90 ms", "p99 ms", "n")
+
+
+def show(report: Mapping[str, Any], manifest: Mapping[str, Any], place: Path) -> None:
+    """Print a row for each runtime and precision, the reasons of those that did not pass, and where the report lies."""
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    device = report["device"]
+    gpu = device["gpu"]["name"] if device["gpu"] else f"no GPU ({device['no_gpu']})"
+    print(f"{report['bundle']['model']} on {device['board'] or device['processor'] or device['machine']}, {gpu}")
+    print(f"weights: {report['bundle']['weights_origin']}{notice(manifest)}; goldens: {manifest['golden']['source']}")
+    print(aligned([COLUMNS, *(row(result) for result in report["results"])]))
+    for line in reasons(report["results"]):
+        print(line)
+    if report["overhead"] is not None:
+        told = report["overhead"]
+        alone = f"{told['runtime']} {told['precision']} alone"
+        print(f"pose(image) takes {100 * told['share']:.1f} % more than {alone} ({told['rounds']} rounds)")
+    print(f"{report['outcome']}; {place}")
+
+
+def reasons(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why rows did not pass: one line for those of a runtime that share a reason."""
+    said: dict[tuple[str, str, str], list[str]] = {}
+    for result in results:
+        if result["status"] != "pass":
+            key = (result["status"], result["runtime"], result["reason"])
+            said.setdefault(key, []).append(result["precision"])
+    return [f"{key[0]}: {key[1]} ({', '.join(precisions)}): {key[2]}" for key, precisions in said.items()]
+
+
+def notice(manifest: Mapping[str, Any]) -> str:
+    """What the weights are worth, where it is not plain."""
+    return f" — {manifest['weights']['notice']}" if manifest["weights"]["notice"] else ""
+
+
+def row(result: Mapping[str, Any]) -> list[str]:
+    """One line's cells; a dash where nothing was measured."""
+    parity, latency = result["parity"] or {}, result["latency"] or {}
+    figures = [parity.get("mean_mm"), parity.get("p99_mm"), parity.get("max_mm")]
+    times = [latency.get("p50_ms"), latency.get("p90_ms"), latency.get("p99_ms")]
+    cells = ["–" if figure is None else f"{figure:.3g}" for figure in figures]
+    cells += ["–" if time is None else f"{time:.2f}" for time in times]
+    return [result["runtime"], result["precision"], result["status"], *cells, str(latency.get("samples", "–"))]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell."""
+    widths = [max(len(cells[index]) for cells in rows) for index in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in rows]
+    return "\n".join(lines)

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Prove this bundle on this device: ``python3 verify.py``.
+
+First every file is compared with the manifest, before any of them is run; until then only Python's own library is used.
+Then the golden images go through every runtime that is installed, the joints are judged by the manifest's budgets,
+latencies are measured in turns, and all of it is written to ``device-report.json``.
+
+Exit codes: 0 done · 1 a check failed · 2 the input or the command line is wrong · 3 inconclusive · 4 not possible here.
+"""
+
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    del sys.path[0]  # this folder: a file laid here must not be taken for one of Python's own, not even __future__
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+HERE = Path(__file__).resolve().parent
+MANIFEST, REPORT, SCHEMA_VERSION = "manifest.json", "device-report.json", "1.0"
+COMPILED = "__pycache__"
+COPY_AGAIN = "copy the bundle again, or ask for a new one; never run one that was changed"
+
+
+class Refusal(Exception):
+    """The bundle is not what its manifest says; three parts, as everywhere."""
+
+    def __init__(self, what: str, seen: str, do: str = COPY_AGAIN, exit_code: int = 1) -> None:
+        super().__init__(what, seen, do)
+        self.what, self.seen, self.do, self.exit_code = what, seen, do, exit_code
+
+    def report(self) -> str:
+        """The parts, a line each."""
+        return f"error: {self.what}\nseen:  {self.seen}\ndo:    {self.do}"
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Do what the command line says; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="verify.py", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the report; by default device-report.json in the bundle"
+    )
+    parser.add_argument("--id", action="store_true", help="print the bundle's id, the SHA-256 of its manifest, and end")
+    parser.add_argument("--expect", metavar="ID", help="refuse a bundle with another id")
+    parser.add_argument("--hashes-only", action="store_true", help="compare the files with the manifest, and end")
+    parser.add_argument("--runtime", help="only these, with commas; by default all that are installed")
+    parser.add_argument("--precision", help="only these, with commas; by default all of the bundle")
+    parser.add_argument("--threads", type=int, help="of the processor; by default all that may be used")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long latency is measured; 0 leaves it out")
+    parser.add_argument("--no-build", action="store_true", help="build no engine, even if one is missing")
+    return ended(lambda: verify(parser.parse_args(arguments)))
+
+
+def verify(asked: Any) -> int:
+    """Compare hashes, then hand over to ``pose_verify``; returns the exit code.
+
+    Raises:
+        Refusal: the bundle is not whole, or not the one that was expected.
+    """
+    found = bundle_id(HERE)
+    if asked.id:
+        print(found)
+        return 0
+    if asked.expect is not None and asked.expect.strip().lower() != found:
+        raise Refusal("this is not the bundle that was expected", f"id {found}, not {asked.expect}")
+    manifest = refuse_changed(HERE)
+    print(f"{len(manifest['files'])} files are what the manifest says; bundle id {found}", file=sys.stderr)
+    if asked.hashes_only:
+        return 0
+    from pose_verify.session import hold_session
+
+    return int(hold_session(HERE, asked.out or HERE / REPORT, asked))
+
+
+def refuse_changed(folder: Path) -> Dict[str, Any]:
+    """Compare the whole folder with its manifest; returns the manifest. Python's compiled leftovers are removed.
+
+    Raises:
+        Refusal: a file was changed, added or removed, is a link, or the manifest names what it must not.
+    """
+    sys.dont_write_bytecode = True
+    sys.pycache_prefix = os.devnull  # there is nothing below it
+    manifest = read_manifest(folder)
+    listed = {entry["path"]: entry for entry in manifest["files"]}
+    remove_compiled(folder, listed)
+    for path, mode in walk(folder):
+        if stat.S_ISLNK(mode):
+            raise Refusal(f"{path} is a link", f"to {os.readlink(str(folder / path))}")
+        if not stat.S_ISREG(mode):
+            raise Refusal(f"{path} is no plain file", f"mode {mode:o}")
+        if path not in listed and path not in (MANIFEST, REPORT):
+            raise Refusal(f"{path} is not in the manifest", "a file was added", "remove it, or copy the bundle again")
+    for path, entry in sorted(listed.items()):
+        place = folder / path
+        if not place.is_file():
+            raise Refusal(f"{path} is missing", "the manifest lists it")
+        if place.stat().st_size != entry["size_bytes"] or sha256(place) != entry["sha256"]:
+            raise Refusal(f"{path} was changed", "its SHA-256 is not the manifest's")
+    named = [("golden", manifest["golden"]), ("int8 probe", manifest["int8_probe"])]
+    named += [(kind, entry) for kind in ("onnx", "engines") for entry in manifest[kind]]
+    for kind, entry in named:
+        if listed.get(entry["path"], {}).get("sha256") != entry["sha256"]:
+            raise Refusal(
+                f"{entry['path']} is named by the manifest ({kind}) and not among its files", "the lists differ"
+            )
+    sys.path.insert(0, str(folder))
+    return manifest
+
+
+def read_manifest(folder: Path) -> Dict[str, Any]:
+    """The manifest, with every path in it seen to lie within the folder.
+
+    Raises:
+        Refusal: there is none, or of another schema, or it names a place outside.
+    """
+    try:
+        manifest: Dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        found = f"{manifest['kind']} {manifest['schema_version']}"
+        entries = [*manifest["files"], *manifest["onnx"], *manifest["engines"]]
+        entries += [manifest["golden"], manifest["int8_probe"]]
+        paths = [entry["path"] for entry in entries]
+        twice = len({path.lower() for path in paths[: len(manifest["files"])]}) != len(manifest["files"])
+    except OSError as error:
+        raise Refusal(f"there is no bundle in {folder}", str(error), "run verify.py in a bundle", 2) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refusal(f"{MANIFEST} is no manifest of a bundle", repr(error), exit_code=2) from error
+    if found != f"bundle {SCHEMA_VERSION}":
+        raise Refusal(f"{MANIFEST} is not of schema {SCHEMA_VERSION}", found, "use the verifier of that bundle", 2)
+    for path in paths:
+        parts = path.split("/")
+        if (
+            path.startswith("/")
+            or "\\" in path
+            or ":" in path
+            or not all(part not in ("", ".", "..") for part in parts)
+        ):
+            raise Refusal("the manifest names a file outside of the bundle", path)
+    if twice:
+        raise Refusal("the manifest lists a file twice", "paths are compared without case")
+    return manifest
+
+
+def remove_compiled(folder: Path, listed: Dict[str, Any]) -> None:
+    """Remove what Python compiled when the runtime was imported from here: it would be run in place of its source.
+
+    Raises:
+        Refusal: it cannot be removed.
+    """
+    for parent in {str(Path(path).parent) for path in listed}:
+        leftover = folder / parent / COMPILED
+        if leftover.is_dir() and not leftover.is_symlink():
+            try:
+                shutil.rmtree(str(leftover))
+            except OSError as error:
+                raise Refusal(f"{parent}/{COMPILED} is not in the manifest", str(error), "remove it") from error
+            print(f"removed {parent}/{COMPILED}: compiled files are not in the manifest", file=sys.stderr)
+
+
+def walk(folder: Path) -> Iterator[Tuple[str, int]]:
+    """Every file and link below, as a path with ``/`` and its mode; links are not followed."""
+    for entry in sorted(os.scandir(str(folder)), key=lambda entry: entry.name):
+        kind = entry.stat(follow_symlinks=False).st_mode
+        if stat.S_ISDIR(kind):
+            for path, below in walk(folder / entry.name):
+                yield f"{entry.name}/{path}", below
+        else:
+            yield entry.name, kind
+
+
+def bundle_id(folder: Path) -> str:
+    """The SHA-256 of the manifest's bytes.
+
+    Raises:
+        Refusal: there is no manifest.
+    """
+    try:
+        return sha256(folder / MANIFEST)
+    except OSError as error:
+        raise Refusal(f"there is no bundle in {folder}", str(error), "run verify.py in a bundle", 2) from error
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for part in iter(lambda: file.read(1 << 20), b""):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def ended(work: Callable[[], int]) -> int:
+    """The exit code of ``work``; a failure is told in its three parts, never as a traceback."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as failure:
+        if not hasattr(failure, "report"):
+            raise
+        print(failure.report(), file=sys.stderr)
+        return int(getattr(failure, "exit_code", 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The goldens of a bundle: crops, the joints that the released network has of them, and how far a file may be off.
+
+The truth is the network as released in PyTorch FP64, as everywhere. Beside it stand the references that budgets
+compare with: the FP32 network, the rounded half graphs, the simulated int8 network. The limits in mm that follow are
+worked out here, once, so that a device only compares.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.bundle.contents import Contents
+from export.errors import BadInput, Inconclusive
+from export.interface import HALVES
+from export.model_steps import INT8_PLAN, INT8_REFERENCE, TRUTH, TRUTH_BATCH, WEIGHTS
+from export.parity import NEEDED_SIGNAL_MM, Budget, Limit, budget_for, distance, limits_of, signal
+from export.pose import Volume
+from export.progress import Progress, silent
+
+COUNT = 16
+"""Enough for every joint to be seen in many poses, and few enough for a device without a GPU."""
+
+
+@dataclass(frozen=True, eq=False)
+class Goldens:
+    """What a device runs and compares."""
+
+    images: NDArray[np.uint8]
+    """(N, S, S, 3) RGB."""
+    truth: NDArray[np.float64]
+    """(N, J, 3) bins."""
+    references: Mapping[str, NDArray[Any]]
+    """Precision → (N, J, 3) bins of what its budget compares with."""
+    source: str
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """As they stand in ``golden.npz``."""
+        return {
+            "images": self.images,
+            "truth": self.truth.astype(np.float64),
+            **{f"reference_{precision}": joints for precision, joints in self.references.items()},
+        }
+
+
+def make_goldens(contents: Contents, images: Path | None, progress: Progress = silent) -> Goldens:
+    """The first drawn figures that parity was judged on, or crops of the user's.
+
+    Raises:
+        BadInput: too few images, or the folder cannot be read.
+        Inconclusive: the network's joints hardly vary over them, so that anything would agree.
+    """
+    goldens = _of_export(contents) if images is None else _of_images(contents, images, progress)
+    seen = signal(goldens.truth, Volume.of(contents.manifest.architecture))
+    if not min(seen.over_images_mm, seen.over_joints_mm) >= NEEDED_SIGNAL_MM:
+        told = f"joints spread {seen.over_images_mm:.3g} mm over images, {seen.over_joints_mm:.3g} mm over joints"
+        raise Inconclusive("these goldens would prove nothing", told, "name crops of different poses with --images")
+    return goldens
+
+
+def budgets_of(contents: Contents, goldens: Goldens) -> dict[str, tuple[Budget, tuple[Limit, ...]]]:
+    """Precision → its budget, and the limits that follow from it on these goldens."""
+    volume = Volume.of(contents.manifest.architecture)
+    count = goldens.truth.shape[0] * goldens.truth.shape[1]
+    found = {}
+    for artifact in contents.onnx:
+        budget = budget_for(artifact.precision, trained=contents.trained)
+        beside = distance(goldens.truth, goldens.references[artifact.precision], volume)
+        found[artifact.precision] = (budget, limits_of(budget, beside, count))
+    return found
+
+
+def _of_export(contents: Contents) -> Goldens:
+    """From what the export left of its parity."""
+    files = {precision: f"parity/{precision}-rounded.npz" for precision in HALVES} | {"int8": INT8_REFERENCE}
+    try:
+        with np.load(contents.folder / TRUTH, allow_pickle=False) as known:
+            images, truth, fp32 = (known[name][:COUNT] for name in ("images", "truth", "reference"))
+        references = {}
+        for precision in (artifact.precision for artifact in contents.onnx):
+            references[precision] = fp32
+            if precision in files:
+                with np.load(contents.folder / files[precision], allow_pickle=False) as known:
+                    references[precision] = known["reference"][:COUNT]
+    except (OSError, KeyError, ValueError) as error:
+        do = f"make it again: convnextpose export {contents.model}"
+        raise BadInput(f"{contents.folder} has no images that parity was judged on", str(error), do) from error
+    source = next((dict(report["images"])["source"] for report in contents.manifest.parity), "the export's parity")
+    return Goldens(images, truth, references, f"{source}, the first {len(images)}")
+
+
+def _of_images(contents: Contents, folder: Path, progress: Progress) -> Goldens:
+    """Run the references on crops of the user's."""
+    from export.deploy import deploy
+    from export.fake_quant import simulate
+    from export.image_set import folder_set
+    from export.int8_plan import read_plan
+    from export.reference import run_reference
+    from export.rounding import rounded_network
+    from export.weights_file import load_network
+
+    chosen = folder_set(folder, contents.manifest.architecture.input_size, COUNT)
+    distinct = len({image.tobytes() for image in chosen.images})
+    if distinct < COUNT:
+        do = "name a folder with more crops of people, or leave --images out"
+        raise BadInput(f"goldens need {COUNT} distinct images", f"{distinct} in {folder}", do)
+
+    def run(network: Any) -> NDArray[Any]:
+        return run_reference(network, chosen.images, TRUTH_BATCH, progress)
+
+    network = load_network(contents.folder / WEIGHTS)
+    references = {}
+    for precision in (artifact.precision for artifact in contents.onnx):
+        progress(f"the {precision} reference")
+        if precision in HALVES:
+            references[precision] = run(rounded_network(network, precision))
+        elif precision == "int8":
+            deployed = deploy(network)
+            references[precision] = run(simulate(deployed, read_plan(contents.folder / INT8_PLAN, deployed)))
+        else:
+            references[precision] = run(network)
+    return Goldens(chosen.images, run(network.double()), references, chosen.source)

@@ -1,0 +1,27 @@
+"""``licences/``: whose the parts of a bundle are."""
+
+from pathlib import Path
+
+from export.bundle.contents import Contents
+from export.request import PROJECT
+
+ORIGINS = {
+    "stand-in": "made by this tool from random numbers; they are nobody's, and of no use but for latency",
+    "demo": "trained by this project on drawn figures, under the licence beside this file",
+    "checkpoint": "from the checkpoint with this SHA-256: {sha256}. Whoever made it decides about its use; ask them",
+}
+
+
+def write_licences(folder: Path, contents: Contents) -> None:
+    """The licence of this project's code, and what is known of the network and the weights."""
+    (folder / "licences").mkdir()
+    (folder / "licences/LICENSE").write_bytes((PROJECT / "LICENSE").read_bytes())
+    weights = contents.manifest.weights
+    text = (
+        "# Whose this is\n\n"
+        "- The code (`pose_runtime/`, `pose_verify/`, `cpp/`, the scripts beside this folder): MIT, see `LICENSE`.\n"
+        "- The network, ConvNeXtPose, is its authors' work (IEEE Access 2023).\n"
+        f"- The weights in `onnx/` and `engines/`: {ORIGINS[weights.origin].format(sha256=weights.sha256)}.\n"
+        "- Files in `engines/` were written by NVIDIA's TensorRT-RTX, and run with that library, under its licence.\n"
+    )
+    (folder / "licences/NOTICE.md").write_text(text, encoding="utf-8")

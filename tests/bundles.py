@@ -1,0 +1,77 @@
+"""Bundles to look at, to change and to verify: as a device has them, in processes of their own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from export.artifacts import sha256_file
+from export.bundle.write import DEVICE as DEVICE
+from tests.command_line import ROOT, convnextpose
+
+sys.path.insert(0, str(DEVICE))  # where ``pose_runtime`` and ``pose_verify`` lie, as in a bundle
+PROBE_FREE = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+
+
+def export_once(place: Path) -> Path:
+    """A small trained network in all four precisions, with engines where they can be built."""
+    options = ("--set", "upsamplings=1", "--precision", "fp32,fp16,bf16,int8")
+    model, weights = ROOT / "tests/once.yaml", ROOT / "tests/once-demo.pth"
+    run = convnextpose("export", model, "--checkpoint", weights, *options, cwd=place)
+    assert run.returncode == 0, run.stderr
+    return place / "build/once"
+
+
+def copied(bundle: Path, place: Path) -> Path:
+    """A copy whose files share their content with the original until they are written anew (see ``rewrite``)."""
+    return Path(shutil.copytree(bundle, place / bundle.name, copy_function=os.link))
+
+
+def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Replace a file by a changed one, and leave alone what it shares its content with."""
+    content = change(path.read_bytes())
+    path.unlink()
+    path.write_bytes(content)
+
+
+def flip_last(content: bytes) -> bytes:
+    """The same with one bit changed, in its last byte."""
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def change_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the manifest in place, without mending anything else."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    rewrite(bundle / "manifest.json", lambda _: json.dumps(manifest).encode())
+
+
+def rehash(bundle: Path) -> None:
+    """Make the manifest agree with the files again, as somebody who changes both would."""
+
+    def mend(manifest: dict[str, Any]) -> None:
+        for entry in [*manifest["files"], *manifest["onnx"], *manifest["engines"], manifest["golden"]]:
+            path = bundle / entry["path"]
+            entry |= {"sha256": sha256_file(path), "size_bytes": path.stat().st_size}
+
+    change_manifest(bundle, mend)
+
+
+def verify(
+    bundle: Path, *arguments: object, python: str = sys.executable, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a bundle's verifier as its receiver does, with this repository out of reach."""
+    command = [python, "-I", str(bundle / "verify.py"), *map(str, arguments)]
+    settings = PROBE_FREE | {"HOME": str(bundle.parent)} | environment
+    run = subprocess.run(command, cwd="/", env=settings, capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in run.stderr, run.stderr
+    return run
+
+
+def report_of(path: Path) -> dict[str, Any]:
+    """A report as plain data."""
+    return dict(json.loads(path.read_text()))

@@ -1,0 +1,61 @@
+/* NVIDIA's driver on the processor's memory: the calls that pose_runtime makes, with the types of cuda.h. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int CUresult;
+typedef unsigned long long CUdeviceptr;
+
+static size_t allocated;
+static int context_is_current;
+size_t standin_allocated(void) { return allocated; }
+
+static int refuses(const char *name) {
+    const char *refused = getenv("STANDIN_REFUSES");
+    return refused && strcmp(refused, name) == 0 ? 999 : 0;
+}
+
+CUresult cuInit(unsigned flags) { return flags == 0 ? refuses("cuInit") : 1; }
+CUresult cuDeviceGetCount(int *count) { *count = getenv("STANDIN_NO_GPU") ? 0 : 1; return 0; }
+CUresult cuDeviceGet(int *device, int index) { *device = 0; return index == 0 ? 0 : 101; }
+CUresult cuDeviceGetName(char *name, int length, int device) {
+    const char *gpu = getenv("STANDIN_GPU");
+    snprintf(name, (size_t)length, "%s", gpu ? gpu : "Orin");
+    return device;
+}
+CUresult cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)8 << 30; return device; }
+CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
+    const char *capability = getenv("STANDIN_CAPABILITY");
+    int major = 8, minor = 7;
+    if (capability) sscanf(capability, "%d.%d", &major, &minor);
+    *value = attribute == 75 ? major : attribute == 76 ? minor : -1;
+    return device;
+}
+CUresult cuDevicePrimaryCtxRetain(void **context, int device) { *context = &allocated; return device; }
+CUresult cuCtxSetCurrent(void *context) { context_is_current = context == &allocated; return context_is_current ? 0 : 201; }
+CUresult cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)77; return flags == 1 ? 0 : 1; }
+CUresult cuStreamSynchronize(void *stream) { return stream == (void *)77 ? 0 : 400; }
+CUresult cuStreamDestroy_v2(void *stream) { return stream == (void *)77 ? 0 : 400; }
+CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes) {
+    if (!context_is_current || refuses("cuMemAlloc_v2")) return 2;
+    *address = (CUdeviceptr)(uintptr_t)malloc(bytes);
+    allocated++;
+    return 0;
+}
+CUresult cuMemFree_v2(CUdeviceptr address) { free((void *)(uintptr_t)address); allocated--; return 0; }
+CUresult cuMemAllocHost_v2(void **address, size_t bytes) { *address = malloc(bytes); allocated++; return 0; }
+CUresult cuMemFreeHost(void *address) { free(address); allocated--; return 0; }
+CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, void *stream) {
+    memcpy((void *)(uintptr_t)to, from, bytes);
+    return stream == (void *)77 ? 0 : 400;
+}
+CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, void *stream) {
+    memcpy(to, (void *)(uintptr_t)from, bytes);
+    return stream == (void *)77 ? 0 : 400;
+}
+CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count, void *stream) {
+    for (size_t at = 0; at < count; at++) ((unsigned *)(uintptr_t)to)[at] = value;
+    return stream == (void *)77 ? 0 : 400;
+}

@@ -1,0 +1,297 @@
+"""TensorRT made of Python: it builds, loads and runs engines, which are a header and the ONNX file that they came from.
+
+It has only members that TensorRT has (``tests/test_bundle_engines.py`` compares), and runs networks with ONNX Runtime
+on the memory at the addresses that it is given. ``RTX`` turns it into TensorRT-RTX.
+"""
+
+import ctypes
+import math
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+__version__ = os.environ.get("STANDIN_VERSION", "10.3.0.26")
+
+KINDS = {"Conv": "CONVOLUTION", "Softmax": "SOFTMAX", "ReduceSum": "REDUCE"}
+TYPES = {1: "FLOAT", 10: "HALF", 16: "BF16"}
+RTX = False
+MODEL_OF_ENGINES_THAT_HOLD_NONE: list[bytes] = []
+
+
+class Enumerator:
+    """A value of an enumeration."""
+
+    def __init__(self, name: str, number: int = 0) -> None:
+        self.name, self.number = name, number
+
+    def __int__(self) -> int:
+        return self.number
+
+
+class ILogger:
+    """What a logger is derived from."""
+
+    ERROR, INFO = Enumerator("ERROR", 1), Enumerator("INFO", 3)
+
+    def log(self, severity: Any, text: str, /) -> None:
+        """Overridden."""
+        raise AssertionError("a logger is derived from this one")
+
+
+class INetworkDefinition:
+    """What the parser fills."""
+
+    model: Any = None
+    content = b""
+
+    @property
+    def num_inputs(self) -> int:
+        """Of the network."""
+        return len(self.model.graph.input)
+
+    @property
+    def num_outputs(self) -> int:
+        """Of the network."""
+        return len(self.model.graph.output)
+
+    @property
+    def num_layers(self) -> int:
+        """A layer a node."""
+        return len(self.model.graph.node)
+
+    def get_input(self, index: int, /) -> Any:
+        """One of them."""
+        value = self.model.graph.input[index]
+        shape = tuple(dim.dim_value or -1 for dim in value.type.tensor_type.shape.dim)
+        return SimpleNamespace(name=value.name, shape=shape)
+
+    def get_output(self, index: int, /) -> Any:
+        """One of them."""
+        return SimpleNamespace(name=self.model.graph.output[index].name)
+
+    def get_layer(self, index: int, /) -> Any:
+        """With the type of what it gives."""
+        node, graph = self.model.graph.node[index], self.model.graph
+        types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
+        given = SimpleNamespace(dtype=Enumerator(TYPES.get(types.get(node.output[0], 0), "OTHER")))
+        kind = Enumerator(KINDS.get(node.op_type, "OTHER"))
+        return SimpleNamespace(type=kind, num_outputs=1, get_output=lambda _: given)
+
+
+class OnnxParser:
+    """Reads ONNX files."""
+
+    def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
+        self.network = network
+
+    @property
+    def num_errors(self) -> int:
+        """None unless it was told to refuse."""
+        return int("STANDIN_REFUSES_MODEL" in os.environ)
+
+    def get_error(self, index: int, /) -> Any:
+        """What it says then."""
+        return SimpleNamespace(desc=lambda: "planted refusal")
+
+    def parse(self, model: bytes, path: str, /) -> bool:
+        """Fill the network."""
+        self.network.content = model
+        self.network.model = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
+        return self.num_errors == 0
+
+
+class IBuilderConfig:
+    """Settings of a build."""
+
+    def __init__(self) -> None:
+        self.flags = {"TF32"}  # on by default, as there
+        self.builder_optimization_level = 3
+        self.profiling_verbosity: Any = None
+        self.hardware_compatibility_level: Any = None
+        self.num_compute_capabilities = 0
+        self.profiles: list[Any] = []
+
+    def set_memory_pool_limit(self, pool: Any, pool_size: int, /) -> None:
+        """Taken."""
+
+    def set_flag(self, flag: Any, /) -> None:
+        """Taken."""
+        self.flags.add(flag.name)
+
+    def clear_flag(self, flag: Any, /) -> None:
+        """Taken, unless told not to."""
+        if "STANDIN_KEEPS_TF32" not in os.environ:
+            self.flags.discard(flag.name)
+
+    def get_flag(self, flag: Any, /) -> bool:
+        """As it is."""
+        return flag.name in self.flags
+
+    def add_optimization_profile(self, profile: Any, /) -> int:
+        """Its index."""
+        self.profiles.append(profile)
+        return len(self.profiles) - 1
+
+    def set_compute_capability(self, compute_capability: Any, index: int, /) -> bool:
+        """Taken."""
+        return index < self.num_compute_capabilities
+
+
+class IOptimizationProfile:
+    """The shapes that an engine takes."""
+
+    def set_shape(self, input: str, min: tuple[int, ...], opt: tuple[int, ...], max: tuple[int, ...], /) -> None:
+        """Kept."""
+        self.shapes = (min, opt, max)
+
+
+class Builder:
+    """Makes engines. It has no kernel for BF16, so that one of the builds fails."""
+
+    def __init__(self, logger: ILogger) -> None:
+        self.logger = logger
+
+    def create_network(self, flags: int, /) -> INetworkDefinition:
+        """A strongly typed one."""
+        assert flags == 1 << int(NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        return INetworkDefinition()
+
+    def create_builder_config(self) -> IBuilderConfig:
+        """With defaults."""
+        return IBuilderConfig()
+
+    def create_optimization_profile(self) -> IOptimizationProfile:
+        """An empty one."""
+        return IOptimizationProfile()
+
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig, /) -> bytes | None:
+        """A header, the profile, and the model."""
+        if "BF16" in {network.get_layer(index).get_output(0).dtype.name for index in range(network.num_layers)}:
+            self.logger.log(ILogger.ERROR, "planted: no BF16 kernel")
+            return None
+        version = bytes(int(part) for part in __version__.split("."))
+        shapes = np.array(config.profiles[0].shapes, "<i4").tobytes()
+        return (b"vtrt" if RTX else b"ftrt") + bytes(20) + version + shapes + network.content
+
+
+class IExecutionContext:
+    """An engine with memory."""
+
+    def __init__(self, engine: "ICudaEngine") -> None:
+        self.engine = engine
+        self.shape: tuple[int, ...] = ()
+        self.addresses: dict[str, int] = {}
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...], /) -> bool:
+        """Within the profile."""
+        low, _, high = self.engine.get_tensor_profile_shape(name, 0)
+        self.shape = tuple(shape)
+        return all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
+
+    def get_tensor_shape(self, name: str, /) -> tuple[int, ...]:
+        """Of the shape that was set."""
+        made = tuple(self.engine.session.get_outputs()[0].shape[1:])
+        return self.shape if name == "image" else (self.shape[0], *made)
+
+    def set_tensor_address(self, name: str, memory: int, /) -> bool:
+        """Kept."""
+        self.addresses[name] = memory
+        return isinstance(memory, int)
+
+    def infer_shapes(self) -> list[str]:
+        """All known."""
+        return []
+
+    def execute_async_v3(self, stream_handle: int, /) -> bool:
+        """Read images and write joints at the addresses."""
+        if "STANDIN_LAUNCHES_NOTHING" in os.environ:
+            return True
+        if "STANDIN_BREAKS" in os.environ:
+            raise RuntimeError("planted\nand a long story")
+        images, joints = (_at(self.addresses[name], self.get_tensor_shape(name)) for name in ("image", "joints"))
+        joints[...] = self.engine.session.run(None, {"image": images})[0]
+        return stream_handle == 77
+
+
+class ICudaEngine:
+    """A loaded engine."""
+
+    def __init__(self, model: bytes, shapes: Any) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.shapes = shapes
+
+    num_io_tensors = 2
+
+    def get_tensor_name(self, index: int, /) -> str:
+        """Input, output."""
+        return ("image", "joints")[index]
+
+    def get_tensor_mode(self, name: str, /) -> Any:
+        """Of the two."""
+        return TensorIOMode.INPUT if name == "image" else TensorIOMode.OUTPUT
+
+    def get_tensor_dtype(self, name: str, /) -> Any:
+        """Float."""
+        return DataType.FLOAT
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int, /) -> Any:
+        """As it was built."""
+        return self.shapes
+
+    def create_engine_inspector(self) -> Any:
+        """Tells one convolution."""
+        told = '{"Layers": [{"LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": "Half"}]}]}'
+        return SimpleNamespace(get_engine_information=lambda _: told)
+
+    def create_runtime_config(self) -> Any:
+        """Of TensorRT-RTX only."""
+        assert RTX
+        return SimpleNamespace(dynamic_shapes_kernel_specialization_strategy=None)
+
+    def create_execution_context(self, config: Any = None, /) -> IExecutionContext | None:
+        """With a configuration where there is one."""
+        assert (config is not None) == RTX
+        assert config is None or config.dynamic_shapes_kernel_specialization_strategy == "eager"
+        return None if "STANDIN_HAS_NO_ROOM" in os.environ else IExecutionContext(self)
+
+
+class Runtime:
+    """Reads engines."""
+
+    engine_host_code_allowed = True
+
+    def __init__(self, logger: ILogger) -> None:
+        self.logger = logger
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes, /) -> ICudaEngine | None:
+        """The model behind the header; without one the one that was laid ready."""
+        if "STANDIN_LOADS_NOTHING" in os.environ:
+            self.logger.log(ILogger.ERROR, "planted refusal")
+            return None
+        if MODEL_OF_ENGINES_THAT_HOLD_NONE:
+            return ICudaEngine(MODEL_OF_ENGINES_THAT_HOLD_NONE[0], [[n, 3, 256, 256] for n in (1, 1, 8)])
+        shapes = np.frombuffer(serialized_engine[28 : 28 + 48], "<i4").reshape(3, 4).tolist()
+        return ICudaEngine(serialized_engine[28 + 48 :], shapes)
+
+
+NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=Enumerator("STRONGLY_TYPED", 1))
+BuilderFlag = SimpleNamespace(TF32=Enumerator("TF32"), VERSION_COMPATIBLE=Enumerator("VERSION_COMPATIBLE"))
+MemoryPoolType = SimpleNamespace(WORKSPACE=Enumerator("WORKSPACE"))
+ProfilingVerbosity = SimpleNamespace(DETAILED=Enumerator("DETAILED"))
+HardwareCompatibilityLevel = SimpleNamespace(AMPERE_PLUS=Enumerator("AMPERE_PLUS"))
+LayerInformationFormat = SimpleNamespace(JSON=Enumerator("JSON"))
+TensorIOMode = SimpleNamespace(INPUT=Enumerator("INPUT"), OUTPUT=Enumerator("OUTPUT"))
+DataType = SimpleNamespace(FLOAT=Enumerator("FLOAT"))
+DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")
+ComputeCapability = SimpleNamespace(__members__={"SM87": Enumerator("SM87")})
+
+
+def _at(address: int, shape: tuple[int, ...]) -> Any:
+    memory = (ctypes.c_float * math.prod(shape)).from_address(address)
+    return np.ctypeslib.as_array(memory).reshape(shape)

@@ -1,0 +1,275 @@
+"""The runtime that a bundle brings: it crops, normalises and reads joints as this project does."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pose_runtime
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pose_runtime import Pose, crops, runtimes
+from pose_runtime import pose as device_pose
+from pose_runtime.bundle import Bundle
+from pose_runtime.crops import Preprocessing, crop_with_numpy, crops_to_image
+from pose_runtime.runtimes import openvino as device_openvino
+from pose_runtime.volume import Volume as DeviceVolume
+
+from bench.exported import open_backend, read_export
+from bench.prediction import predict
+from export import pose as ours
+from export.errors import BadInput as OurBadInput
+from export.figures import EVALUATION_SEED, Scene, draw_scene
+from export.photo import from_pixels
+from export.saturation import openvino_saturates
+from tests.bundles import DEVICE, copied, flip_last, rewrite
+
+SIZE = 256
+INPUT = Preprocessing(SIZE, ours.MEAN, ours.STD, ours.BOX_MARGIN)
+seeds = st.integers(0, 2**32 - 1)
+boxes = st.tuples(st.floats(-80, 500), st.floats(-80, 400), st.floats(0.5, 700), st.floats(0.5, 700))
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return draw_scene(EVALUATION_SEED, 4)
+
+
+# ── pixels in ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(boxes)
+def test_boxes_become_crops_as_in_the_released_code(box: tuple[float, float, float, float]) -> None:
+    try:
+        expected = ours.crop_box(box, 640, 480)
+    except OurBadInput:
+        with pytest.raises(pose_runtime.BadInput, match="no area inside the image"):
+            INPUT.crop_box(box, 640, 480)
+        return
+    assert INPUT.crop_box(box, 640, 480) == expected
+
+
+@given(boxes, seeds, st.booleans())
+def test_crops_without_opencv_agree_with_it(box: tuple[float, float, float, float], seed: int, smooth: bool) -> None:
+    """Within one grey level, which a rounding costs; black outside of the image, on every side."""
+    image = np.random.default_rng(seed).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    if smooth:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 3), np.uint8)
+    x, y, width, _ = box
+    place = (x / 4, y / 4, width, width)
+    expected, seen = ours.crop(image, place, 64), crop_with_numpy(image, place, 64)
+    assert seen.dtype == np.uint8
+    away = np.abs(expected.astype(int) - seen)
+    assert away.max() <= 1
+    assert (away > 0).mean() <= 0.02
+
+
+def test_opencv_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    place = (3.3, -4.4, 40.5, 40.5)
+    seen = np.full((64, 64, 3), 7, np.uint8)
+    crops.crop(image, place, seen)
+    np.testing.assert_array_equal(seen, ours.crop(image, place, 64))
+    monkeypatch.setattr(crops, "cv2", None)
+    crops.crop(image, place, seen)
+    np.testing.assert_array_equal(seen, crop_with_numpy(image, place, 64))
+
+
+def test_pixels_are_normalised_bit_for_bit_and_not_divided_by_255() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    seen = INPUT.normalise(images)
+    np.testing.assert_array_equal(seen, ours.normalise(images))
+    assert seen.max() > 1000
+    again = np.empty_like(seen)
+    assert INPUT.normalise(images, again) is again
+    np.testing.assert_array_equal(again, seen)
+
+
+# ── joints out ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(seeds, st.sampled_from([(32, 32), (64, 64), (32, 64)]))
+def test_bins_to_pixels_and_mm_as_everywhere(seed: int, volume: tuple[int, int]) -> None:
+    random = np.random.default_rng(seed)
+    mine = ours.Volume(*volume, SIZE)
+    theirs = DeviceVolume(*volume, SIZE, ours.CUBE_MM)
+    bins = random.uniform(0, 64, (4, 18, 3)).astype(np.float32)
+    places = [tuple(map(float, random.uniform(1, 500, 4))) for _ in bins]
+    np.testing.assert_array_equal(theirs.joints_mm(bins), bins * mine.bin_mm - ours.CUBE_MM / 2)
+    depths = mine.relative_depth_mm(bins.astype(np.float64))
+    np.testing.assert_allclose(theirs.joints_mm(bins)[..., 2], depths, atol=1e-9)
+    seen = crops_to_image(theirs.crop_pixels(bins), places, SIZE)  # type: ignore[arg-type]
+    for index, place in enumerate(places):
+        expected = ours.crop_to_image(mine.crop_pixels(bins[index]), place, SIZE)  # type: ignore[arg-type]
+        np.testing.assert_allclose(seen[index], expected, rtol=1e-14)
+
+
+def test_joints_are_those_that_predict_sees(once_export: Path, once_bundle: Path, scene: Scene) -> None:
+    exported = read_export(once_export)
+    backend = open_backend(exported, "onnxruntime", "fp32", 1)
+    expected = predict(exported, backend, from_pixels(scene.image, "scene"), scene.person_box)
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    joints_px, joints_mm = pose(scene.image, [scene.person_box])
+    np.testing.assert_array_equal(joints_px[0], expected.image_px)
+    np.testing.assert_array_equal(joints_mm[0], expected.cube_mm)
+    assert pose.joint_names == exported.joint_set.joints
+    assert (pose.runtime, pose.precision, pose.weights_origin) == ("onnxruntime", "fp32", "checkpoint")
+
+
+def test_many_persons_are_a_batch_and_give_what_each_alone_gives(once_bundle: Path, scene: Scene) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    x, y, width, height = scene.person_box
+    persons = [(x + 9 * shift, y - 5 * shift, width, height) for shift in range(5)]
+    together = pose(scene.image, persons)
+    assert (together[0].shape, together[1].shape) == ((5, 18, 2), (5, 18, 3))
+    for index, person in enumerate(persons):
+        alone = pose(scene.image, np.array(person))
+        np.testing.assert_allclose(together[0][index], alone[0][0], atol=1e-3)
+        np.testing.assert_allclose(together[1][index], alone[1][0], atol=1e-2)
+    for empty in (np.empty((0, 4)), np.array([])):
+        assert [part.shape for part in pose(scene.image, empty)] == [(0, 18, 2), (0, 18, 3)]
+    first = pose(scene.image, persons[:1])
+    kept = [part.copy() for part in first]
+    pose(scene.image[::-1], persons)
+    for part, before in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(part, before)  # results are not of the memory that is used again
+    height, width = scene.image.shape[:2]
+    np.testing.assert_array_equal(pose(scene.image)[0], pose(scene.image, (0, 0, width, height))[0])
+
+
+def test_a_batch_that_is_larger_than_the_networks_is_run_in_parts(
+    once_bundle: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    persons = [scene.person_box] * 5
+    expected = pose(scene.image, persons)[0]
+    sizes: list[int] = []
+
+    class Small:
+        runtime, precision, largest_batch = "small", "fp32", 2
+
+        def run(self, images: Any) -> Any:
+            sizes.append(len(images))
+            return network.run(images)
+
+        def describe(self) -> str:
+            return "small"
+
+    network, small = pose.network, Small()
+    monkeypatch.setattr(pose, "network", small)
+    np.testing.assert_allclose(pose(scene.image, persons)[0], expected, atol=1e-3)
+    assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("image", "persons", "said"),
+    [
+        (np.zeros((8, 8, 3), np.float32), None, "this is no image.*float32"),
+        (np.zeros((8, 8), np.uint8), None, r"this is no image.*\(8, 8\)"),
+        (np.zeros((8, 8, 4), np.uint8), None, "this is no image"),
+        ([[1]], None, "this is no image.*list"),
+        (np.zeros((8, 8, 3), np.uint8), [(1, 2, 3)], r"no boxes.*\(1, 3\)"),
+        (np.zeros((8, 8, 3), np.uint8), [(1, 2, np.nan, 3)], "no boxes"),
+        (np.zeros((8, 8, 3), np.uint8), [(0, 0, 8, 8), (20, 20, 4, 4)], "no area inside the image.*x=20"),
+    ],
+)
+def test_what_is_no_image_or_no_box(once_bundle: Path, image: Any, persons: Any, said: str) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    with pytest.raises(pose_runtime.BadInput, match=said):
+        pose(image, persons)
+
+
+def test_joints_that_are_not_finite_are_no_pose(once_bundle: Path, scene: Scene) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    pose.network.run = lambda images: np.full((len(images), 18, 3), np.nan, np.float32)  # type: ignore[method-assign]
+    with pytest.raises(pose_runtime.CheckFailed, match=r"computes no pose.*54 of 54"):
+        pose(scene.image)
+
+
+# ── loading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_every_precision_sees_the_same_person(once_bundle: Path, scene: Scene, runtime: str, precision: str) -> None:
+    if (runtime, precision) == ("onnxruntime", "bf16") or (precision == "int8" and openvino_saturates()):
+        with pytest.raises(pose_runtime.NotPossible):
+            Pose.load(once_bundle, runtime, precision)
+        return
+    truth = Pose.load(once_bundle, "onnxruntime", "fp32", threads=1)(scene.image, scene.person_box)[0]
+    seen = Pose.load(once_bundle, runtime, precision, threads=1)(scene.image, scene.person_box)[0]
+    assert np.linalg.norm(seen - truth, axis=2).mean() < 2  # pixels of an image of several hundred
+
+
+def test_auto_takes_the_first_that_runs_it_and_says_what_it_passed_over(
+    once_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (runtimes, device_pose):
+        monkeypatch.setattr(module, "installed", lambda name: name == "onnxruntime")
+    pose = Pose.load(once_bundle)
+    assert (pose.runtime, pose.precision) == ("onnxruntime", "fp16")
+    assert list(pose.passed_over) == ["tensorrt", "tensorrt_rtx", "openvino"]
+    assert all("is not installed" in reason for reason in pose.passed_over.values())
+    with pytest.raises(pose_runtime.NotPossible, match=r"nothing here runs bf16.*no BF16 convolution"):
+        Pose.load(once_bundle, precision="bf16")
+
+
+def test_a_gpu_runtime_that_cannot_be_used_is_told(once_bundle: Path) -> None:
+    """Whoever installed it would not expect the processor."""
+    pytest.importorskip("tensorrt_rtx")
+    if runtimes.installed("tensorrt"):
+        pytest.skip("tensorrt is installed")
+    with pytest.warns(UserWarning, match=r"tensorrt_rtx is installed and not used: .*NVIDIA"):
+        Pose.load(once_bundle, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"precision": "fp8"}, pose_runtime.BadInput, "no fp8 in this bundle.*fp32, fp16, bf16, int8"),
+        ({"runtime": "pytorch"}, pose_runtime.BadInput, "unknown runtime"),
+        ({"runtime": "onnxruntime", "precision": "bf16"}, pose_runtime.NotPossible, "no BF16 convolution"),
+    ],
+)
+def test_what_cannot_be_loaded(once_bundle: Path, options: dict[str, Any], kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        Pose.load(once_bundle, **options)
+
+
+def test_only_the_bytes_that_the_manifest_promises_are_loaded(once_bundle: Path, tmp_path: Path) -> None:
+    bundle = copied(once_bundle, tmp_path)
+    rewrite(bundle / "onnx/once-fp32.onnx", flip_last)
+    for runtime in ("onnxruntime", "openvino"):
+        with pytest.raises(pose_runtime.CheckFailed, match=r"onnx/once-fp32\.onnx was changed"):
+            Pose.load(bundle, runtime, "fp32")
+    with pytest.raises(pose_runtime.BadInput, match="there is no bundle"):
+        Pose.load(tmp_path)
+    opened = Bundle(bundle)
+    with pytest.raises(pose_runtime.CheckFailed, match="not in the manifest"):
+        opened.content("device-report.json")
+    opened._listed["../secret"] = {"sha256": "0"}
+    (tmp_path / "secret").write_bytes(b"secret")
+    with pytest.raises(pose_runtime.CheckFailed, match="outside of the bundle"):
+        opened.content("../secret")
+
+
+def test_a_processor_whose_sums_saturate_runs_no_int8_in_openvino(
+    once_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino = pytest.importorskip("openvino")
+    assert device_openvino.saturates(openvino.Core(), Bundle(once_bundle)) == openvino_saturates()
+    monkeypatch.setattr(device_openvino, "saturates", lambda core, bundle: True)
+    with pytest.raises(pose_runtime.NotPossible, match="saturate"):
+        Pose.load(once_bundle, "openvino", "int8")
+    assert Pose.load(once_bundle, "openvino", "fp16", threads=1).runtime == "openvino"
+
+
+def test_importing_it_imports_no_runtime() -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import pose_runtime; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-I", "-c", code, str(DEVICE)], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in run.stdout.split()}
+    assert "pose_runtime" in loaded
+    assert not loaded & {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "torch", "export", "bench", "cli"}
