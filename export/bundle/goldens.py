@@ -102,9 +102,8 @@ def _of_images(contents: Contents, folder: Path, progress: Progress) -> Goldens:
     from export.rounding import rounded_network
     from export.weights_file import load_network
 
-    chosen = folder_set(folder, contents.manifest.architecture.input_size, COUNT)
-    distinct = len({image.tobytes() for image in chosen.images})
-    if distinct < COUNT:
+    chosen = folder_set(folder, contents.manifest.architecture.input_size, COUNT, COUNT)
+    if (distinct := chosen.distinct) < COUNT:
         do = "name a folder with more crops of people, or leave --images out"
         raise BadInput(f"goldens need {COUNT} distinct images", f"{distinct} in {folder}", do)
 

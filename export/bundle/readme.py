@@ -36,5 +36,5 @@ def _rows(contents: Contents) -> Iterator[str]:
     for onnx in contents.onnx:
         report = next(report for report in contents.manifest.parity if report["artifact"] == onnx.path)
         seen, count = report["candidate"], report["images"]["count"]
-        judged = f"{report['outcome']}: mean {seen['mean_mm']:.3g} mm, max {seen['max_mm']:.3g} mm over {count} images"
+        judged = f"{report['status']}: mean {seen['mean_mm']:.3g} mm, max {seen['max_mm']:.3g} mm over {count} images"
         yield f"| `{onnx.path}` | {onnx.precision} | {onnx.size_bytes / 1e6:.1f} MB | {judged} |"
