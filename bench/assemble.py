@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.candidates import Candidate
-from bench.entries import Entry
+from bench.entries import CONTROL, Entry
 from bench.environment import share_with, steal_share
 from bench.profile_record import NO_PROFILE
 from bench.result import (
@@ -51,19 +51,34 @@ def verdict_of(name: str, entry: Entry, session: Session, reference: str, contro
         faults = ("not measured: the run was interrupted" if not session.complete else "not measured",)
     ratio = control if name == reference else measured.ratio(reference, name)
     medians = list(measured.round_medians_ms(name).values())
-    logs = log_ratios(*measured.paired_ms(reference, name)) if not faults else np.zeros(1)
     seen = Seen(
         faults=faults,
         ratio=ratio,
         control=control,
+        control_faults=_control_faults(session, reference),
+        control_drift=_drift(measured, reference, reference + CONTROL),
         spread=relative_iqr(medians) if medians else 0.0,
-        drift=drift(logs) if len(logs) else 0.0,
+        drift=_drift(measured, reference, name),
         steal=steal_share(measured.sensors),
         throttled=share_with(measured.sensors, "throttled"),
         power_capped=share_with(measured.sensors, "power_capped"),
         steady=entry.warm_up is None or entry.warm_up.state == "steady",
     )
     return judge(seen)
+
+
+def _control_faults(session: Session, reference: str) -> tuple[str, ...]:
+    """Why A′ is no control: what was said of it, or that it never became steady."""
+    entry = session.entries[reference + CONTROL]
+    faults = [*entry.faults, *([entry.not_possible] if entry.not_possible else [])]
+    if entry.warm_up is not None and entry.warm_up.state != "steady":
+        faults.append("warming up did not end in a steady state")
+    return tuple(dict.fromkeys(faults))
+
+
+def _drift(measured: Measured, reference: str, name: str) -> float:
+    logs = log_ratios(*measured.paired_ms(reference, name))
+    return drift(logs) if len(logs) else 0.0
 
 
 def row_of(
@@ -118,7 +133,10 @@ def row_of(
 
 
 def latency_of(measured: Measured, name: str, boundary: str, deadlines_ms: Sequence[float], *, tails: bool) -> Latency:
-    """One boundary's figures. Percentiles above the median need their floor of samples and enough rounds."""
+    """One boundary's figures. Percentiles above the median need their floor of samples and enough rounds.
+
+    So do missed deadlines: their interval counts samples as independent, and those of a few rounds are not.
+    """
     samples = measured.samples_ms(name, boundary)
     medians = np.asarray(list(measured.round_medians_ms(name, boundary).values()))
     tails = tails and len(medians) >= FIRST_LOOK
@@ -141,7 +159,7 @@ def latency_of(measured: Measured, name: str, boundary: str, deadlines_ms: Seque
         round_median_high_ms=float(medians.max()),
         max_ms=float(samples.max()),
         percentiles=records,
-        deadlines=[_misses(samples, deadline) for deadline in deadlines_ms],
+        deadlines=[_misses(samples, deadline) for deadline in deadlines_ms] if tails else [],
         jitter_ms=p99 - p50 if p99 is not None else None,
         outliers=tukey_outliers(samples),
         round_spread=relative_iqr(medians),

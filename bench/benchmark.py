@@ -13,7 +13,7 @@ from bench.backends.onnx_runtime_gpu import TF32_VARIABLE
 from bench.candidates import COMPILE_AT_START, PUBLISH, QUICK, Candidate, find_candidates, require_some
 from bench.energy import EnergyPlan
 from bench.energy_meters import NoMeter, find_meter
-from bench.entries import Entrant, Settings
+from bench.entries import CONTROL, Entrant, Settings
 from bench.environment import environment_record, fingerprint, read_sensors
 from bench.exported import ExportFolder
 from bench.gpu_runtimes import is_gpu
@@ -21,7 +21,7 @@ from bench.image_to_joints import Predictor
 from bench.profile_record import NO_PROFILE
 from bench.profiling import Profiles, take_profiles, with_profile
 from bench.remote import QUIESCE_METHOD
-from bench.result import SAMPLES, NotRunRow, Result, SamplesFile, write_result
+from bench.result import SAMPLES, NotRunRow, Result, SamplesFile, place_for, write_result
 from bench.session import Session, hold_session
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
@@ -30,9 +30,6 @@ from bench.worker import memory_mib
 from export.artifacts import sha256_file, whole_file
 from export.plain import finite_or_none
 from export.progress import Progress, silent
-
-CONTROL = "#control"
-"""Behind the reference's id: A′, the second instance of the reference."""
 
 DEADLINES_MS = (33.3, 16.7)
 IMAGES = 8
@@ -224,6 +221,8 @@ def _write(
         else:
             row = row_of(candidate, entry, session, first, control, asked.deadlines_ms)
             rows.append(with_profile(row, profiles, exported.architecture))
+    complete = session.complete and not (profiles and profiles.interrupted)
+    out = place_for(out, complete=complete)
     arrays, record = sample_arrays(measured, rows), environment_record()
     samples = None
     if arrays:
@@ -235,7 +234,7 @@ def _write(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=exported.manifest.model,
         weights=exported.manifest.weights.origin,
-        complete=session.complete and not (profiles and profiles.interrupted),
+        complete=complete,
         mode=asked.mode.name,
         protocol={
             "topology": "one process for each backend; all but one stopped",

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from statistics import median
 
+from bench.stopping import FIRST_LOOK
+
 NOTHING = "–"
 
 
@@ -24,7 +26,7 @@ def no_percentile(verdict: str, *, samples: int, floor: int, rounds: int) -> str
     """Why there is none."""
     if samples < floor:
         return f"n/a ({samples} < {floor})"
-    return "n/a (unstable)" if verdict == "unstable" else f"n/a ({rounds} rounds)"
+    return "n/a (unstable)" if verdict == "unstable" else f"n/a ({rounds} < {FIRST_LOOK} rounds)"
 
 
 def ratio(median: float, low: float, high: float) -> str:

@@ -13,6 +13,9 @@ from bench.worker import Job, Loaded, WarmUp
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
+CONTROL = "#control"
+"""Behind the reference's name: A′, its second instance."""
+
 JudgeJoints = Callable[[str, Any], Mapping[str, Any]]
 """(contender's name, (N, J, 3) joints) → parity as plain data, with ``outcome`` and ``reason``."""
 

@@ -17,6 +17,8 @@ from export.errors import BadInput
 
 SCHEMA_VERSION = "1.1"
 RESULT, SAMPLES = "result.json", "samples.npz"
+INTERRUPTED = "interrupted"
+"""The folder of an interrupted run's result, where there is a whole one."""
 JSON_SCHEMA = Path(__file__).with_name("result.schema.json")
 
 
@@ -244,6 +246,17 @@ def write_result(folder: Path, result: Result) -> Path:
     path = folder / RESULT
     write_text(path, result.model_dump_json(indent=2) + "\n")
     return path
+
+
+def place_for(folder: Path, *, complete: bool) -> Path:
+    """Where a result is written: what was interrupted never replaces what is whole."""
+    if complete:
+        return folder
+    try:
+        kept = json.loads((folder / RESULT).read_bytes())["complete"]
+    except (OSError, ValueError, KeyError, TypeError):
+        kept = False
+    return folder / INTERRUPTED if kept else folder
 
 
 def read_result(path: Path) -> Result:

@@ -46,6 +46,11 @@ class Ratio:
         return float(np.log(self.high / self.low) / 2)
 
     @property
+    def reach(self) -> float:
+        """How far from 1 the interval reaches."""
+        return max(self.high - 1, 1 - self.low)
+
+    @property
     def contains_one(self) -> bool:
         """Whether no difference is within the interval."""
         return self.low <= 1 <= self.high

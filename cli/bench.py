@@ -53,7 +53,7 @@ def command(
     from bench.benchmark import PUBLISH_MODE, QUICK_MODE, Asked, benchmark
     from bench.exported import read_export
     from bench.machine import usable_cores
-    from bench.result import RESULT
+    from bench.result import RESULT, place_for
     from bench.result_csv import result_csv
     from cli import render_bench
     from cli.console import ConsoleNarrator
@@ -84,12 +84,13 @@ def command(
         result = benchmark(exported, asked, out, narrator.listener("bench"))
     finally:
         narrator.stop()
+    place = place_for(out, complete=result.complete)
     if csv:
-        write_text(out / "result.csv", result_csv(result))
+        write_text(place / "result.csv", result_csv(result))
     if as_json:
         print(result.model_dump_json(indent=2))
     else:
-        render_bench.bench(result, out / RESULT)
+        render_bench.bench(result, place / RESULT)
     if not result.complete:
         raise typer.Exit(INTERRUPTED)
 

@@ -26,7 +26,7 @@ def bench(result: Result, path: Path) -> None:
         "p50 ms or range",
         "p90 ms ≤ bound",
         "p99 ms ≤ bound",
-        "samples",
+        "samples in rounds",
         "speed-up",
         "best images/s (batch × in flight; calls)",
         "cold start s (processes)",
@@ -42,7 +42,8 @@ def bench(result: Result, path: Path) -> None:
     render_profile.profile(result)
     control = result.control
     if control is not None:
-        out.print(f"control: A′ over A {control.median:.3f} \\[{control.low:.3f}, {control.high:.3f}]")
+        interval = f"{control.median:.3f} \\[{control.low:.3f}, {control.high:.3f}]"
+        out.print(f"control: A′ over A {interval}, {control.rounds} rounds, {HEADLINE}")
     for row in result.rows:
         style = VERDICT_STYLE[row.verdict]
         out.print(f"[{style}]{row.verdict}[/] {row.id}: {escape('; '.join(row.reasons))}", soft_wrap=True)
@@ -82,7 +83,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _p50(row, latency),
         _percentile(row, latency, 0.9),
         _percentile(row, latency, 0.99),
-        str(latency.samples) if latency else "–",
+        f"{latency.samples} in {latency.rounds}" if latency else "–",
         _speed_up(row),
         _best(row),
         _cold_start(row),
@@ -142,10 +143,13 @@ def _cold_start(row: Row) -> str:
 
 def _boundaries(result: Result) -> None:
     """All boundaries, and how many samples each has."""
-    shown = table("boundary", "backend", "precision", "p50 ms or range", "samples", "rounds", *_deadlines(result))
+    deadlines = _deadlines(result)
+    titles = (f"later than {deadline:g} ms" for deadline in deadlines)
+    shown = table("boundary", "backend", "precision", "p50 ms or range", "samples", "rounds", *titles)
     for row in result.rows:
         for name, latency in row.latency.items():
-            missed = [f"{d.missed} (≤ {d.high:.1%})" if row.verdict != "unstable" else "–" for d in latency.deadlines]
+            late = {of.deadline_ms: worded.missed(row.verdict, of.missed, of.high) for of in latency.deadlines}
+            missed = [late.get(deadline, worded.NOTHING) for deadline in deadlines]
             cells = (name, row.runtime, row.precision, _p50(row, latency), str(latency.samples), str(latency.rounds))
             shown.add_row(*cells, *missed)
     if shown.row_count:
@@ -169,6 +173,7 @@ def _coordinator(result: Result) -> str:
     return f"; the process that times the workers took {peak_mib:.0f} MiB" if peak_mib is not None else ""
 
 
-def _deadlines(result: Result) -> list[str]:
+def _deadlines(result: Result) -> list[float]:
+    """Those that some row has enough rounds for."""
     latencies = [latency for row in result.rows for latency in row.latency.values()]
-    return [f"later than {d.deadline_ms:g} ms" for d in latencies[0].deadlines] if latencies else []
+    return list(dict.fromkeys(of.deadline_ms for latency in latencies for of in latency.deadlines))

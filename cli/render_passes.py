@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 
 from bench import cells
-from bench.result import ImageToJoints, Result, WarmUpRecord
+from bench.result import ImageToJoints, Result, Row, WarmUpRecord
 from cli.console import out, table
 
 
@@ -54,15 +54,20 @@ def _steady(warm_up: WarmUpRecord | None) -> str:
 
 
 def _image_to_joints(result: Result) -> None:
-    """The way of one person from a photo to joints in its pixels; why there is none, once for each reason."""
+    """The way of one person from a photo in memory to joints in its pixels; why there is none, once for each reason."""
     stages = ("crop ms", "normalise ms", "network ms", "decode ms")
     shown = table("image to joints", "precision", "photo", "total p50 ms", *stages, "samples")
     for row in result.rows:
         if (of := row.image_to_joints) is not None:
-            shown.add_row(row.runtime, row.precision, *_way(of))
+            shown.add_row(*_named(row), *_way(of))
     if shown.row_count:
         out.print(shown)
     _reasons("image to joints", [row.image_to_joints_reason for row in result.rows if row.verdict != "invalid"])
+
+
+def _named(row: Row) -> tuple[str, str]:
+    """An unstable row's figures are shown, never ranked."""
+    return row.runtime, row.precision + (" [red](unstable)[/]" if row.verdict == "unstable" else "")
 
 
 def _way(of: ImageToJoints) -> tuple[str, ...]:
@@ -77,7 +82,7 @@ def _throughput(result: Result) -> None:
     for row in result.rows:
         for point in row.throughput or ():
             rates = (f"{point.images_per_s:.1f}", f"{point.p50_ms:.2f}", str(point.calls), f"{point.seconds:.1f}")
-            shown.add_row(row.runtime, row.precision, str(point.batch), str(point.in_flight), *rates)
+            shown.add_row(*_named(row), str(point.batch), str(point.in_flight), *rates)
     if shown.row_count:
         out.print(shown)
     _reasons("throughput", [row.throughput_reason for row in result.rows if row.verdict != "invalid"])

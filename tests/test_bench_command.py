@@ -88,7 +88,8 @@ def test_ctrl_c_writes_what_was_measured_and_says_that_it_is_not_all(
     run = convnextpose_here(monkeypatch, capsys, *command, cwd=tmp_path)
     assert run.returncode == 130
     assert "interrupted" in run.stdout
-    result = read_result(folder / "bench/result.json")
+    assert read_result(folder / "bench/result.json").complete  # the one that was there stays
+    result = read_result(folder / "bench/interrupted/result.json")
     assert (result.complete, result.rounds, result.mode, result.stop_reason) == (False, 2, "publish", None)
     for row in result.rows:
         assert row.latency["host_e2e"].rounds == 2

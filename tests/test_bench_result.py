@@ -17,7 +17,17 @@ from bench.candidates import Candidate, reference
 from bench.entries import Entry
 from bench.environment import fingerprint, share_with, steal_share
 from bench.gpu_sensors import held_back
-from bench.result import JSON_SCHEMA, Result, Row, SamplesFile, json_schema, read_result, write_result
+from bench.result import (
+    INTERRUPTED,
+    JSON_SCHEMA,
+    Result,
+    Row,
+    SamplesFile,
+    json_schema,
+    place_for,
+    read_result,
+    write_result,
+)
 from bench.result_csv import result_csv
 from bench.rounds import Measured, Visit
 from bench.session import Session
@@ -72,8 +82,61 @@ def test_a_stable_row_has_all_figures_that_its_samples_allow() -> None:
 def test_the_reference_has_no_speed_up_and_its_controls_verdict() -> None:
     seen = row(session(STILL), A)
     assert (seen.is_reference, seen.speed_up, seen.verdict) == (True, None, "stable")
-    biased = row(session(STILL | {CONTROL: [19.0] * 30}), A)
+    biased = row(session(STILL | {CONTROL: [18.0] * 30}), A)
     assert biased.verdict == "unstable"
+
+
+def test_what_two_instances_of_the_reference_differ_by_hides_what_is_not_twice_as_large() -> None:
+    lucky = STILL | {CONTROL: [19.4] * 30}
+    near, far = row(session(lucky | {B.id: [19.0] * 30})), row(session(lucky))
+    assert (near.verdict, far.verdict) == ("noisy", "noisy")
+    assert "no difference below 6% is told" in near.reasons[0]
+    assert near.speed_up is not None
+    assert far.speed_up is not None
+    assert (near.speed_up.same, far.speed_up.same) == (True, False)
+
+
+def with_control(latencies_ms: Sequence[float], **entry: object) -> Session:
+    """A session with a defect in the reference's second instance."""
+    of = session(STILL | {CONTROL: latencies_ms})
+    for name, value in entry.items():
+        setattr(of.entries[CONTROL], name, value)
+    return of
+
+
+@pytest.mark.parametrize(
+    ("of", "reason"),
+    [
+        (with_control([20.0] * 6, faults=["round 7: the worker was lost"]), "round 7: the worker was lost"),
+        (with_control([], faults=["killed by SIGKILL"]), "killed by SIGKILL"),
+        (with_control([20.0] * 30, warm_up=WarmUp("not_steady", 30, 10)), "did not end in a steady state"),
+        (with_control(list(np.linspace(18.8, 21.2, 30))), "drifted by"),
+        (with_control([18.6, 21.4] * 15), "are equal is known to"),
+    ],
+)
+@pytest.mark.parametrize("candidate", [A, B])
+def test_without_a_control_that_is_to_be_believed_nothing_is_told(
+    of: Session, reason: str, candidate: Candidate
+) -> None:
+    seen = row(of, candidate)
+    assert seen.verdict == "unstable"
+    assert any(reason in said for said in seen.reasons)
+    assert seen.speed_up is None
+
+
+def test_late_calls_are_counted_where_there_are_rounds_enough() -> None:
+    few = row(session({name: of[:10] for name, of in STILL.items()}))
+    assert (few.verdict, few.latency[HOST_E2E].deadlines) == ("stable", [])
+
+
+def test_an_interrupted_result_never_replaces_a_whole_one(tmp_path: Path) -> None:
+    whole, stopped = result(session(STILL)), result(session(STILL), complete=False)
+    assert place_for(tmp_path, complete=False) == tmp_path
+    write_result(place_for(tmp_path, complete=False), stopped)
+    assert place_for(tmp_path, complete=False) == tmp_path
+    write_result(place_for(tmp_path, complete=True), whole)
+    assert place_for(tmp_path, complete=False) == tmp_path / INTERRUPTED
+    assert place_for(tmp_path, complete=True) == tmp_path
 
 
 def test_an_unstable_row_has_no_speed_up_and_no_tail() -> None:
@@ -269,7 +332,7 @@ def test_passes_are_shown_with_their_samples_and_the_best_of_them_in_the_decisio
     decision = line(text, "onnxruntime  ")
     assert "120.0 (2 × 1; 55)" in decision
     assert "1.5 (1)" in decision  # 1 s, 0.5 s and 20 ms in one process
-    assert "n/a (150 < 662)  150      2.00 [" in decision  # samples of what stands before them
+    assert "n/a (150 < 662)  150 in 30          2.00 [" in decision  # samples of what stands before them
     (way,) = (found for found in text.splitlines() if "1280×720" in found)
     assert way.split()[2:] == ["1280×720", "10.50", "0.20", "–", "10.00", "0.10", "77"]
     start = line(text, "onnxruntime  fp32       1000 ")

@@ -112,6 +112,12 @@ def test_a_difference_beyond_the_intervals_is_no_tie() -> None:
     assert chosen(row("openvino", 5.0), small) == "openvino/fp32/b1/t2"
 
 
+def test_two_processes_of_one_thing_may_differ_by_as_much_as_the_control_shows() -> None:
+    large, small = row("openvino", 5.0), row("openvino", 5.2, precision="fp16", size=7_000_000)
+    assert recommend([large, small], "checkpoint", SpeedUp(0.97, 0.96, 0.98)).row is small
+    assert recommend([large, small], "checkpoint", SpeedUp(1.0, 0.999, 1.001)).row is large
+
+
 def test_nothing_is_recommended_where_nothing_may_be_shipped() -> None:
     found = recommend([row("pytorch", 20.0), replace(FAST, verdict="unstable")], "checkpoint")
     assert found.row is None

@@ -13,7 +13,7 @@ from typing import Any
 from bench import cells
 from bench.report.figures.models import models
 from bench.report.one_model import notices
-from bench.report.recommend import Recommendation, recommend
+from bench.report.recommend import Recommendation, recommended
 from bench.report.sections.decision import decision
 from bench.report.sections.identity import device_card, environment
 from bench.report.sections.untested import gaps
@@ -32,7 +32,7 @@ def comparison_of(subjects: Sequence[Subject]) -> tuple[Page, list[Found]]:
     """
     require_same_machine(subjects)
     named = _named_apart(subjects)
-    found = [(subject, recommend(subject.rows, subject.weights)) for subject in named]
+    found = [(subject, recommended(subject)) for subject in named]
     bench = next((subject.bench for subject in named if subject.bench), None)
     host = bench.environment.get("host", {}) if bench else {}
     sections = [

@@ -1,6 +1,6 @@
 """The page of one model: its sections in the order in which a reader needs them."""
 
-from bench.report.recommend import Recommendation, recommend
+from bench.report.recommend import Recommendation, recommended
 from bench.report.sections.accuracy import joints
 from bench.report.sections.answers import answers
 from bench.report.sections.decision import decision
@@ -19,7 +19,7 @@ NOTICES = {
 
 def page_of(subject: Subject) -> tuple[Page, Recommendation]:
     """Everything that is known of it, and what to ship."""
-    found, bench = recommend(subject.rows, subject.weights), subject.bench
+    found, bench = recommended(subject), subject.bench
     sections = [
         decision(subject, found),
         *([gate(subject.gate)] if subject.gate else []),

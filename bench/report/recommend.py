@@ -1,7 +1,8 @@
 """Which row to ship: the fastest of those that may be shipped, and why, in one sentence. A pure function.
 
-Two rows whose speed-ups' intervals overlap are not told apart by this run, so speed does not decide between them; then
-the one that is nearer to the truth does, and where that is no difference either, the smaller file.
+Two rows are not told apart by this run if their speed-ups' intervals overlap, each widened by what two instances of
+the reference differed by: so far apart two processes of one thing can lie. Then speed does not decide between them,
+but which is nearer to the truth, and where that is no difference either, the smaller file.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from bench import cells
 from bench.exported import TORCH_FORMS
-from bench.report.subject import Row
+from bench.report.subject import Row, SpeedUp, Subject
 from export.parity import BUDGETS
 
 SAME_DRIFT_MM = 0.1
@@ -32,20 +33,27 @@ class Recommendation:
     caveat: str | None = None
 
 
-def recommend(rows: Sequence[Row], weights: str) -> Recommendation:
+def recommended(subject: Subject) -> Recommendation:
+    """What to ship of a model."""
+    return recommend(subject.rows, subject.weights, subject.bench.control if subject.bench else None)
+
+
+def recommend(rows: Sequence[Row], weights: str, control: SpeedUp | None = None) -> Recommendation:
     """Choose among the rows of one benchmark.
 
     Args:
         rows: all of them.
         weights: their origin, ``checkpoint``, ``demo`` or ``stand-in``.
+        control: two instances of the reference, one over the other.
     """
+    luck = max(control.high - 1, 1 - control.low) if control else 0.0
     refusals = [(row, refusal(row)) for row in rows]
     able = [row for row, why in refusals if why is None]
     caveat = WEIGHTS.get(weights)
     if not able:
         return Recommendation(None, _none(refusals), (), caveat)
     fastest = min(able, key=_p50)
-    same = [row for row in able if not_told_apart(row, fastest)]
+    same = [row for row in able if not_told_apart(row, fastest, luck)]
     chosen, by = _choose(same)
     limit = max(_p50(chosen), _p50(fastest))
     passed = [f"{row.name} looks faster, but {why}" for row, why in refusals if why and _looks_faster(row, limit)]
@@ -67,12 +75,15 @@ def refusal(row: Row) -> str | None:
     return _price_refusal(row)
 
 
-def not_told_apart(row: Row, other: Row) -> bool:
-    """Whether the intervals of the two speed-ups overlap."""
+def not_told_apart(row: Row, other: Row, luck: float = 0.0) -> bool:
+    """Whether the intervals of the two speed-ups, each widened by the share ``luck``, overlap."""
     if row is other:
         return True
     ours, theirs = row.speed_up, other.speed_up
-    return ours is not None and theirs is not None and ours.high >= theirs.low and theirs.high >= ours.low
+    if ours is None or theirs is None:
+        return False
+    wider = (1 + luck) ** 2
+    return ours.high * wider >= theirs.low and theirs.high * wider >= ours.low
 
 
 def _none(refusals: Sequence[tuple[Row, str | None]]) -> str:
