@@ -1,5 +1,8 @@
 """What was made, as the manifest says it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from export.interface import precision_of
 from export.manifest import Artifact, Counts, Manifest, NotRun, VerdictRow, Weights
 from export.model_steps import source_sha256
@@ -21,10 +24,29 @@ def path_of_weights(request: Request) -> str | None:
     return str(request.checkpoint) if request.checkpoint else None
 
 
+def engine_details(built: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, Any]:
+    """How an engine's precision was proven, and how far the ONNX file drifts that it was built from."""
+    types = ", ".join(f"{count} {kind}" for kind, count in built["layer_types"]["CONVOLUTION"].items())
+    network = f"strongly typed network: convolutions {types}; {built['convolutions']['int8']} of them take int8"
+    inspector = built["not_inspected"] or "its layers compute in the precision; inspected has the counts"
+    return {
+        "proof": {"network": network, "inspector": inspector},
+        "drift": {
+            "of": parity["artifact"],
+            "status": parity["outcome"],
+            **{name: parity["candidate"][name] for name in ("mean_mm", "p99_mm", "max_mm")},
+            "run_by": parity["runtime"],
+            "images": parity["images"],
+            "record": f"parity/{parity['edition']}.json",
+        },
+    }
+
+
 def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifest:
     """Every artefact, every judgement, and what could not be made."""
     weights = exported.weights.result
     artifacts, not_run = [], []
+    tools = {tool: version(tool) for tool in TOOLS if version(tool) != "absent"}
     for edition, onnx in exported.onnx.items():
         path, details = request.onnx_path(edition), {name: onnx.result[name] for name in ONNX_DETAILS}
         if precision_of(edition) == "int8" and exported.int8_plan is not None:
@@ -53,6 +75,7 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
             continue
         onnx = exported.onnx[edition]
         path = built.pop("path")
+        tools[built["runtime"].replace("_", "-")] = built["package_version"]  # which pip need not know
         artifacts.append(
             Artifact(
                 kind="engine",
@@ -65,7 +88,7 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
                 outputs=onnx.result["outputs"],
                 targets=built["targets"],
                 status=built["status"],
-                details=built,
+                details=built | engine_details(built, exported.parity[edition].result),
             )
         )
     return Manifest(
@@ -88,5 +111,5 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
         not_run=not_run,
         ranges=[dict(made.result) for made in exported.ranges.values()],
         parity=[dict(made.result) for made in exported.parity.values()],
-        tools={tool: version(tool) for tool in TOOLS if version(tool) != "absent"},
+        tools=tools,
     )

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from bench import facts as asking
-from bench import gpu, machine
+from bench import machine
 from bench.doctor import capabilities, report, require
 from bench.facts import Answer, Facts, facts
-from bench.gpu import Gpu, Jetson
 from cli import render
 from export.errors import BadInput, NotPossible
+from export.gpu import Gpu, Jetson
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 
 GIB = 1 << 30

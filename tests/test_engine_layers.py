@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from export.engine import EnginePlan
 from export.engine_layers import read_layers
+from export.engine_plan import EnginePlan
 from export.engine_worker import configure, make_logger
 from export.errors import CheckFailed
 from export.tensorrt_api import TensorRT

@@ -23,13 +23,13 @@ from bench.backends.protocol import LayerTime
 from bench.backends.tensorrt import TensorRTEngine, first_gpu
 from bench.backends.tensorrt_profile import read_origins
 from bench.exported import open_backend, read_export
-from bench.gpu import Gpu
 from bench.parts import attribute
 from export import engine as building
 from export.artifacts import sha256_file, write_image
 from export.engine import BACKENDS, TENSORRT, TENSORRT_RTX, Backend, EnginePlan, EngineRecord, Profile, build_engine
 from export.engine_worker import inspect, make_logger
 from export.errors import BadInput, CheckFailed, NotPossible
+from export.gpu import Gpu
 from export.manifest import Artifact, NotRun, write_manifest
 from export.tensorrt_api import ICudaEngine, IExecutionContext, IProfiler, IRuntimeConfig, Runtime
 from tests.command_line import assert_three_parts, convnextpose

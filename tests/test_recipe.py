@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from export.engine import EnginePlan
+from export.engine_plan import EnginePlan
 from export.errors import BadInput
 from export.manifest import Artifact, Manifest, read_manifest
 from export.recipe import Recipe, as_json, as_markdown, recipe_of, write_recipe
