@@ -151,9 +151,15 @@ def _build(
     cache = _timing_folder(plan, choice, kept_in)
     not_inspected = _cannot_load(plan, choice)
     with whole_file(engine_path) as partial:
-        job = {"backend": backend.module, "onnx": str(onnx_path.resolve()), "engine": str(partial.resolve())}
-        job |= {"timing_cache": cache and {"folder": str(cache), "gpu": choice.tunes_on}, "loads": not not_inspected}
-        result = _run_worker({**job, "plan": asdict(plan)}, progress, log)
+        job = {
+            "backend": backend.module,
+            "onnx": str(onnx_path.resolve()),
+            "engine": str(partial.resolve()),
+            "plan": asdict(plan),
+            "timing_cache": {"folder": str(cache), "gpu": choice.tunes_on} if cache else None,
+            "loads": not not_inspected,
+        }
+        result = _run_worker(job, progress, log)
         plan_version = check_plan_file(partial, backend, result["package_version"], result["size_bytes"])
         targets = plan.targets or ()
         inspected = result["inspected"] and EngineLayers(**result["inspected"])
@@ -178,7 +184,7 @@ def _build(
             profile=Profile(result["input"], *(tuple(shape) for shape in result["shapes"])),
             workspace_bytes=plan.workspace_bytes,
             optimization_level=plan.optimization_level,
-            timing_cache=cache and str(cache),
+            timing_cache=str(cache) if cache else None,
             hardware_compatible=plan.hardware_compatible,
             version_compatible=plan.version_compatible,
             build_seconds=result["build_seconds"],

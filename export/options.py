@@ -62,8 +62,8 @@ def parse_plan(plan: EnginePlan, batches: str, targets: str | None, workspace_mi
         raise BadInput("--batches needs three whole numbers", batches, "give MIN,OPT,MAX such as 1,1,8")
     low, best, high = map(int, sizes)
     named = tuple(part.strip() for part in targets.split(",")) if targets is not None else None
-    sizes_and_room = {"batch_min": low, "batch_opt": best, "batch_max": high, "workspace_bytes": workspace_mib << 20}
-    return replace(plan, targets=named, **sizes_and_room)
+    plan = replace(plan, targets=named, workspace_bytes=workspace_mib << 20)
+    return replace(plan, batch_min=low, batch_opt=best, batch_max=high)
 
 
 def require_agreement(model: str, verdict: Mapping[str, Any]) -> None:

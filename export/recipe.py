@@ -25,7 +25,7 @@ WARM_UP_MS, SECONDS, ITERATIONS = 1000, 10, 100
 PERCENTILES = (50, 90, 99)
 
 GRAPH_SWITCHES = ("--useSpinWait", "--useCudaGraph")
-TRANSFER_SWITCHES = {
+TRANSFER_SWITCHES: dict[str, dict[int, tuple[str, ...]]] = {
     "gpu": {10: ("--noDataTransfers",), 11: ("--noDataTransfers",)},
     "host": {10: (), 11: ("--includeDataTransfers",)},
 }
