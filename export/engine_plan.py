@@ -14,9 +14,9 @@ DEFAULT_RTX_TARGETS = ("8.0", "8.6", "8.9", "12.0")
 
 TARGETS_WITHOUT: dict[str, dict[str, str]] = {
     "bf16": {"7.5": "Turing has no BF16"},
-    "int8": {"7.5": "TensorRT-RTX has no INT8 convolution for Turing; what it builds there computes in something else"},
+    "int8": {"7.5": "TensorRT-RTX has no INT8 convolution for Turing, so what it builds there is none"},
 }
-"""Precision → compute capability that lacks it → why. The builder itself says that of INT8, and builds nevertheless."""
+"""Precision → compute capability that lacks it → why. Of INT8 the library says so itself, and builds nevertheless."""
 
 AUTO, NONE = "auto", "none"
 

@@ -62,6 +62,12 @@ def plant(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", head + textwrap.dedent(code) + "\nw.main()")
 
 
+def setting(line: str) -> str:
+    """Code to plant: one more setting of the builder, after ours."""
+    body = f"config = inner(trt, builder, plan); {line}; return config"
+    return f"inner = w.configure\ndef configure(trt, builder, plan): {body}\nw.configure = configure"
+
+
 STALLING = plant(
     """
     def stalling(send):
@@ -189,14 +195,7 @@ def test_the_library_itself_refuses_bf16_on_turing(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.usefixtures("rtx")
 def test_warnings_are_recorded(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = """
-        inner = w.configure
-        def configure(trt, builder, plan):
-            config = inner(trt, builder, plan)
-            config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-            return config
-        w.configure = configure
-    """
+    code = setting("config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS")
     monkeypatch.setattr(engine, "WORKER", plant(code))
     [warning] = build_engine(tiny, tmp_path / "e", EnginePlan()).warnings
     assert "unsupported" in warning
@@ -391,14 +390,7 @@ def test_paths_that_cannot_be_used(tiny: Path, tmp_path: Path, monkeypatch: pyte
             id="disk full",
         ),
         pytest.param(
-            """
-            inner = w.configure
-            def configure(trt, builder, plan):
-                config = inner(trt, builder, plan)
-                config.runtime_platform = trt.RuntimePlatform.WINDOWS_AMD64
-                return config
-            w.configure = configure
-            """,
+            setting("config.runtime_platform = trt.RuntimePlatform.WINDOWS_AMD64"),
             CheckFailed,
             "built no sound engine",
             id="error in the log of a plan",
@@ -449,14 +441,7 @@ def test_defects_in_the_worker(
 def test_the_log_of_a_failed_build_is_kept_until_one_succeeds(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = """
-        inner = w.configure
-        def configure(trt, builder, plan):
-            config = inner(trt, builder, plan)
-            config.runtime_platform = trt.RuntimePlatform.WINDOWS_AMD64
-            return config
-        w.configure = configure
-    """
+    code = setting("config.runtime_platform = trt.RuntimePlatform.WINDOWS_AMD64")
     build_engine(tiny, tmp_path / "e", EnginePlan(targets=("8.6",)))
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
     failed = tmp_path / "kept" / "e.failed.log"
