@@ -5,9 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bench.facts import CUDA_PROVIDER, Facts
-from bench.machine import INT8_FEATURES
-from export.engine import DEFAULT_RTX_TARGETS, RTX_TARGETS
+from bench.machine import BF16_FEATURES, INT8_FEATURES
+from export.engine_plan import DEFAULT_RTX_TARGETS, RTX_TARGETS
 from export.errors import BadInput, NotPossible
+from export.gpu import NO_GPU
+from export.interface import PRECISIONS
+from export.saturation import SATURATES
 
 SCHEMA_VERSION = "1.0"
 Verdict = Literal["yes", "no", "unknown"]
@@ -32,7 +35,15 @@ class Capability:
 
 def capabilities(facts: Facts) -> tuple[Capability, ...]:
     """All of them, in the order in which a user needs them."""
-    return (_export(facts), _room(facts), *_engines(facts), *_cpu(facts), _cuda_provider(facts), *_runners(facts))
+    return (
+        _export(facts),
+        _room(facts),
+        *_engines(facts),
+        *_cpu(facts),
+        *_openvino(facts),
+        _cuda_provider(facts),
+        *_runners(facts),
+    )
 
 
 def report(facts: Facts) -> dict[str, Any]:
@@ -118,7 +129,38 @@ def _cpu(facts: Facts) -> Iterable[Capability]:
         why = f"speed unknown: {facts.features.trouble}"
     yield Capability("run-onnxruntime-int8", about.format("int8"), "yes", why)
     why = "ONNX Runtime has no BF16 convolution for the CPU"
-    yield Capability("run-onnxruntime-bf16", about.format("bf16"), "no", why, "check a bf16 file on a GPU")
+    yield Capability("run-onnxruntime-bf16", about.format("bf16"), "no", why, "run it with OpenVINO, or on a GPU")
+
+
+def _openvino(facts: Facts) -> Iterable[Capability]:
+    about, installed = "run the {} ONNX file on the CPU with OpenVINO", facts.packages["openvino"]
+    if installed is None:
+        for precision in PRECISIONS:
+            why, do = "openvino is not installed", "pip install openvino"
+            yield Capability(f"run-openvino-{precision}", about.format(precision), "no", why, do)
+        return
+    features = facts.features.value or ()
+    fast = ", ".join(name for name in features if name in BF16_FEATURES)
+    bf16 = (
+        f"with {fast}" if fast else "computed in FP32, since no instructions for BF16 were found: correct, not faster"
+    )
+    reasons = {"fp32": f"openvino {installed}", "fp16": "computed in FP32: no gain in speed", "bf16": bf16}
+    for precision, why in reasons.items():
+        yield Capability(f"run-openvino-{precision}", about.format(precision), "yes", why)
+    verdict, why, do = _openvino_int8(facts)
+    yield Capability("run-openvino-int8", about.format("int8"), verdict, why, do)
+
+
+def _openvino_int8(facts: Facts) -> tuple[Verdict, str, str]:
+    """Told from the processor's features; whoever runs a file tries the largest product first."""
+    features = facts.features.value
+    if facts.system.endswith("x86_64") and features is not None:
+        exact = ", ".join(name for name in features if name in INT8_FEATURES)
+        if exact:
+            return "yes", f"with {exact}, which adds products up in 32 bits", ""
+        return "no", SATURATES, "run it with ONNX Runtime, or on a processor with VNNI or AMX"
+    why = facts.features.trouble or "whether OpenVINO adds int8 products up exactly was not tried on such a processor"
+    return "unknown", why, "run it: the largest product is tried first, and refused where it comes out wrong"
 
 
 def _cuda_provider(facts: Facts) -> Capability:
@@ -155,10 +197,10 @@ def _no_gpu(facts: Facts) -> tuple[Verdict, str] | None:
     """Verdict and reason where no GPU answers, or None."""
     if facts.gpus.value:
         return None
-    return ("no", facts.gpus.trouble or "the NVIDIA driver sees no GPU")
+    return ("no", facts.gpus.trouble or NO_GPU)
 
 
 def _first_gpu(facts: Facts) -> str:
     assert facts.gpus.value
     gpu = facts.gpus.value[0]
-    return f"{gpu.name} ({gpu.compute_capability})"
+    return str(gpu)

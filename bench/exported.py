@@ -9,8 +9,9 @@ from typing import Any
 from bench.backends.protocol import Backend
 from export.architecture import Architecture
 from export.artifacts import sha256_file
-from export.engine import BACKENDS, beside, read_record
-from export.engine import Backend as EngineBackend
+from export.engine import beside, read_record
+from export.engine_plan import BACKENDS
+from export.engine_plan import Backend as EngineBackend
 from export.errors import BadInput, NotPossible
 from export.interface import NO_BF16, PRECISIONS, edition_of, precision_of
 from export.joint_sets import JointSet, joint_set
@@ -25,7 +26,7 @@ CHANNELS_LAST, COMPILED = "pytorch-channels-last", "pytorch-compile"
 PYTORCH_CUDA, PYTORCH_CUDA_GRAPH = "pytorch-cuda", "pytorch-cuda-graph"
 ORT_CUDA, ORT_TENSORRT = "onnxruntime-cuda", "onnxruntime-tensorrt"
 TORCH_FORMS = (PYTORCH, CHANNELS_LAST, COMPILED, PYTORCH_CUDA, PYTORCH_CUDA_GRAPH)
-ENGINES = {backend.module.replace("_", "-"): backend for backend in BACKENDS.values()}
+ENGINES = {backend.name: backend for backend in BACKENDS.values()}
 """Runtimes of engines, as the command line calls them."""
 
 RUNTIMES = (ONNX_RUNTIME, OPENVINO, *TORCH_FORMS, ORT_CUDA, ORT_TENSORRT, *ENGINES)

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from bench.gpu import Gpu, Jetson, driver_version, gpus, jetson
 from bench.machine import cpu_features, cpu_name, free_disk_bytes, memory_bytes, usable_cores
+from export.gpu import Gpu, Jetson, driver_version, gpus, jetson
 from export.steps import version
 
 PACKAGES = {

@@ -11,10 +11,11 @@ from pathlib import Path
 from bench.backends.engine_file import require_gpu, require_version
 from bench.exported import ENGINES, GPU_RUNTIMES, ORT_CUDA, ORT_TENSORRT, ExportFolder
 from bench.facts import torch_cuda
-from bench.gpu import Gpu, gpus
 from bench.gpu_sensors import other_processes
-from export.engine import RTX_TARGETS, TENSORRT_RTX, beside, read_record
+from export.engine import beside, read_record
+from export.engine_plan import RTX_TARGETS, TENSORRT_RTX
 from export.errors import BadInput, NotPossible
+from export.gpu import Gpu, gpus
 from export.steps import version
 
 PROBE_S = 60

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from bench.gpu import first_bus_id
+from export.gpu import first_bus_id
 
 THROTTLED = 0x20 | 0x8 | 0x40 | 0x80
 """Software thermal, hardware slow-down, hardware thermal, power brake (nvmlClocksEventReasons)."""

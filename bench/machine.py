@@ -35,6 +35,10 @@ INT8_FEATURES = ("AVX-512 VNNI", "AVX VNNI", "AMX INT8", "NEON dot product", "I8
 """With one of these, INT8 products have an instruction of their own; without, INT8 is seldom faster than FP32."""
 
 
+BF16_FEATURES = ("AVX-512 BF16", "AMX BF16", "BF16")
+"""With one of these, BF16 products have an instruction of their own."""
+
+
 def cpu_name() -> str:
     """The processor's model name."""
     try:

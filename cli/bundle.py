@@ -43,11 +43,12 @@ def command(
     from cli.console import ConsoleNarrator
     from export.bundle.triton import write_triton
     from export.bundle.write import BundlePlan, write_bundle
+    from export.engine_plan import EnginePlan
     from export.errors import BadInput
     from export.options import parse_plan
     from export.request import parse_precisions
 
-    plan = parse_plan(batches, None, workspace_mib)
+    plan = parse_plan(EnginePlan(), batches, None, workspace_mib)
     chosen = parse_precisions(precision) if precision is not None else None
     place = out or model / "bundle"
     if form is Form.triton:

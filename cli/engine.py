@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Batches, HardwareCompatible, Targets, VersionCompatible, WorkspaceMib
+from cli.options import (
+    Batches,
+    EngineRuntime,
+    HardwareCompatible,
+    OptimizationLevel,
+    Targets,
+    Tf32,
+    TimingCache,
+    VersionCompatible,
+    WorkspaceMib,
+)
 
 
 def command(
@@ -14,33 +24,37 @@ def command(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The engine; by default beside the ONNX file.")
     ] = None,
+    engine_runtime: EngineRuntime = "auto",
     batches: Batches = "1,1,8",
     targets: Targets = None,
     workspace_mib: WorkspaceMib = 1024,
+    optimization_level: OptimizationLevel = 3,
+    tf32: Tf32 = False,
+    timing_cache: TimingCache = "auto",
     hardware_compatible: HardwareCompatible = False,
     version_compatible: VersionCompatible = False,
 ) -> None:
     """Build it with what this machine has; its record and its log lie beside it."""
-    from dataclasses import replace
-
     from rich.markup import escape
 
     from cli.console import ConsoleNarrator
     from cli.console import out as stdout
-    from export.engine import build_engine, choose_runtime
+    from export.engine import build_engine
+    from export.engine_plan import EnginePlan
+    from export.engine_runtime import choose_runtime
     from export.options import parse_plan
 
-    plan = replace(
-        parse_plan(
-            batches,
-            targets,
-            workspace_mib,
-            hardware_compatible=hardware_compatible,
-            version_compatible=version_compatible,
-        ),
+    wanted = EnginePlan(
+        runtime=engine_runtime,
         precision=precision,
+        optimization_level=optimization_level,
+        tf32=tf32,
+        timing_cache=timing_cache,
+        hardware_compatible=hardware_compatible,
+        version_compatible=version_compatible,
     )
-    backend = choose_runtime().backend
+    plan = parse_plan(wanted, batches, targets, workspace_mib)
+    backend = choose_runtime(plan.runtime).backend
     engine = out or onnx.with_suffix(backend.suffix if backend else ".engine")
     narrator = ConsoleNarrator()
     try:

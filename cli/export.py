@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Batches, HardwareCompatible, Settings, Strict, Targets, VersionCompatible, WorkspaceMib
+from cli.options import (
+    Batches,
+    EngineRuntime,
+    HardwareCompatible,
+    OptimizationLevel,
+    Settings,
+    Strict,
+    Targets,
+    Tf32,
+    TimingCache,
+    VersionCompatible,
+    WorkspaceMib,
+)
 
 
 def command(
@@ -22,9 +34,13 @@ def command(
     out: Annotated[Path, typer.Option(help="Results go to OUT/MODEL.")] = Path("build"),
     strict: Strict = False,
     settings: Settings = None,
+    engine_runtime: EngineRuntime = "auto",
     batches: Batches = "1,1,8",
     targets: Targets = None,
     workspace_mib: WorkspaceMib = 1024,
+    optimization_level: OptimizationLevel = 3,
+    tf32: Tf32 = False,
+    timing_cache: TimingCache = "auto",
     hardware_compatible: HardwareCompatible = False,
     version_compatible: VersionCompatible = False,
     with_preprocess: Annotated[
@@ -46,7 +62,8 @@ def command(
     from cli import render
     from cli.console import ConsoleNarrator
     from export.config import load_config
-    from export.engine import choose_runtime, honoured
+    from export.engine_plan import EnginePlan
+    from export.engine_runtime import choose_runtime, honoured
     from export.manifest import write_manifest
     from export.model_steps import weights_step
     from export.options import parse_overrides, parse_plan
@@ -59,14 +76,16 @@ def command(
     require_plain_paths(out, *(path for path in (checkpoint, images, calibration, int8_plan) if path))
     config = load_config(model)
     overrides, precisions = parse_overrides(settings or []), parse_precisions(precision)
-    plan = parse_plan(
-        batches,
-        targets,
-        workspace_mib,
+    wanted = EnginePlan(
+        runtime=engine_runtime,
+        optimization_level=optimization_level,
+        tf32=tf32,
+        timing_cache=timing_cache,
         hardware_compatible=hardware_compatible,
         version_compatible=version_compatible,
     )
-    honoured(plan, choose_runtime())  # refused now, and not after minutes
+    plan = parse_plan(wanted, batches, targets, workspace_mib)
+    honoured(plan, choose_runtime(plan.runtime))  # refused now, and not after minutes
     found = checkpoint or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
     request = Request(
         config,

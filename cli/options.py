@@ -23,6 +23,18 @@ Targets = Annotated[
     str | None, typer.Option(metavar="8.6,8.9", help="Compute capabilities that TensorRT-RTX builds for.")
 ]
 WorkspaceMib = Annotated[int, typer.Option(help="Scratch memory that an engine may use, in MiB.")]
+EngineRuntime = Annotated[
+    str,
+    typer.Option(metavar="auto|tensorrt|tensorrt-rtx", help="What builds engines; by default what can do it here."),
+]
+OptimizationLevel = Annotated[int, typer.Option(help="How long TensorRT looks for kernels, 0 to 5.")]
+Tf32 = Annotated[bool, typer.Option("--tf32", help="Let engines of fp32 multiply with 10 bits of mantissa.")]
+TimingCache = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|none|DIR", help="Where TensorRT keeps what it learns of a GPU; auto: beside the engine."
+    ),
+]
 HardwareCompatible = Annotated[
     bool, typer.Option("--hardware-compatible", help="Engines for all Ampere and newer GPUs (TensorRT; slower).")
 ]

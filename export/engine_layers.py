@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.errors import CheckFailed
+from export.engine_network import Convolutions
+from export.errors import BadInput, CheckFailed, Inconclusive
 from export.tensorrt_api import ICudaEngine, TensorRT
 
 NAMES = (("bf16", ("bf16", "bfloat16")), ("fp16", ("fp16", "half")), ("fp8", ("fp8",)), ("int8", ("int8",)))
@@ -45,10 +46,12 @@ class EngineLayers:
         return bool(self.types)
 
 
-def inspect_engine(trt: TensorRT, engine: ICudaEngine, precision: str, *, tf32: bool) -> EngineLayers:
+def inspect_engine(
+    trt: TensorRT, engine: ICudaEngine, precision: str, *, tf32: bool, convolutions: Convolutions
+) -> EngineLayers:
     """Ask a loaded engine what its layers compute in, and compare with what was asked for."""
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    return read_layers(text, precision, tf32=tf32)
+    return read_layers(text, precision, tf32=tf32, convolutions=convolutions)
 
 
 def require_kept(path: Path, layers: EngineLayers) -> None:
@@ -63,8 +66,27 @@ def require_kept(path: Path, layers: EngineLayers) -> None:
         raise CheckFailed(f"{path} does not keep its precision", "; ".join(layers.problems[:5]) + more, do)
 
 
-def read_layers(text: str, precision: str, *, tf32: bool) -> EngineLayers:
-    """The inspector's JSON, judged for an engine that should compute in ``precision``.
+def prove_layers(path: Path, precision: str, *, tf32: bool, convolutions: Convolutions) -> EngineLayers:
+    """What ``trtexec --exportLayerInfo`` wrote of an engine, which keeps its precision.
+
+    Raises:
+        BadInput: the file cannot be read.
+        CheckFailed: the engine computes in other types.
+        Inconclusive: the file names no types.
+    """
+    try:
+        layers = read_layers(path.read_text(encoding="utf-8"), precision, tf32=tf32, convolutions=convolutions)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read {path}", str(error), "build the engine again, by recipe.md") from error
+    require_kept(path, layers)
+    if not layers.told:
+        do = "build the engine with --profilingVerbosity=detailed"
+        raise Inconclusive(f"{path} does not tell what its layers compute in", f"{layers.layers} layers, no types", do)
+    return layers
+
+
+def read_layers(text: str, precision: str, *, tf32: bool, convolutions: Convolutions) -> EngineLayers:
+    """The inspector's JSON, judged for an engine of a network with these ``convolutions`` in ``precision``.
 
     An engine that was built without details lists names only; an inspector without an engine says nothing at all.
     """
@@ -79,10 +101,10 @@ def read_layers(text: str, precision: str, *, tf32: bool) -> EngineLayers:
         if kinds := _types(layer):
             counts.setdefault(str(layer.get("LayerType", "unknown")), Counter())["+".join(sorted(kinds))] += 1
     types = {kind: dict(of) for kind, of in sorted(counts.items())}
-    return EngineLayers(len(layers), types, tuple(_problems(detailed, precision, tf32=tf32)))
+    return EngineLayers(len(layers), types, tuple(_problems(detailed, precision, convolutions, tf32=tf32)))
 
 
-def _problems(layers: list[dict[str, Any]], precision: str, *, tf32: bool) -> Iterator[str]:
+def _problems(layers: list[dict[str, Any]], precision: str, convolutions: Convolutions, *, tf32: bool) -> Iterator[str]:
     typed = [(layer, kinds) for layer in layers if (kinds := _types(layer))]
     for layer, kinds in typed:
         if foreign := kinds & FOREIGN.get(precision, set()):
@@ -93,15 +115,32 @@ def _problems(layers: list[dict[str, Any]], precision: str, *, tf32: bool) -> It
         return
     if not any(precision in kinds for _, kinds in typed):
         yield f"no layer computes in {precision}"
-    for layer, kinds in typed:
-        weighted = any(word in str(layer.get("LayerType", "")).lower() for word in WEIGHTED)
-        if precision in FOREIGN and weighted and precision not in kinds:
+    weighted = [(layer, kinds) for layer, kinds in typed if _is_weighted(layer)]
+    if precision == "int8":
+        yield from _unquantised([layer for layer, _ in weighted], convolutions)
+        return
+    for layer, kinds in weighted:
+        if precision not in kinds:
             yield f"{layer.get('Name')} does not compute in {precision}"
 
 
-def _types(layer: Mapping[str, Any]) -> set[str]:
+def _unquantised(weighted: list[dict[str, Any]], convolutions: Convolutions) -> Iterator[str]:
+    """Convolutions of an int8 network that the builder has not put into int8; it may fuse layers, but splits none."""
+    others = [layer for layer in weighted if "int8" not in _types(layer, sides=("Inputs",))]
+    if weighted and len(others) == len(weighted):
+        yield f"no convolution takes int8; the network has {convolutions.int8}"
+    elif len(others) > (meant := convolutions.total - convolutions.int8):
+        names = ", ".join(str(layer.get("Name")) for layer in others[:5])
+        yield f"{len(others)} convolutions do not take int8, and the network has {meant} such; among them {names}"
+
+
+def _is_weighted(layer: Mapping[str, Any]) -> bool:
+    return any(word in str(layer.get("LayerType", "")).lower() for word in WEIGHTED)
+
+
+def _types(layer: Mapping[str, Any], sides: tuple[str, ...] = ("Inputs", "Outputs")) -> set[str]:
     """Types of a layer's floating and int8 inputs and outputs."""
-    tensors = [tensor for side in ("Inputs", "Outputs") for tensor in layer.get(side) or () if isinstance(tensor, dict)]
+    tensors = [tensor for side in sides for tensor in layer.get(side) or () if isinstance(tensor, dict)]
     return {kind for tensor in tensors if (kind := _type(tensor)) is not None}
 
 

@@ -18,26 +18,35 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from export.engine import BACKENDS, Backend, EnginePlan
 from export.engine_layers import inspect_engine, require_kept
+from export.engine_network import (
+    Convolutions,
+    check_interface,
+    check_layers,
+    check_types,
+    count_convolutions,
+    count_types,
+    layers_of,
+    profile_shapes,
+)
+from export.engine_plan import BACKENDS, Backend, EnginePlan
 from export.errors import BadInput, CheckFailed, Failure, NotPossible
-from export.interface import INPUT, OUTPUT
+from export.interface import INPUT
 from export.tensorrt_api import (
     Builder,
     Enumerator,
     IBuilderConfig,
     ILogger,
-    INetworkDefinition,
     IProgressMonitor,
     ParserError,
     TensorRT,
 )
-from export.timing_cache import keep_timing_cache, use_timing_cache
+from export.timing_cache import keep_timing_cache, timing_cache_path, use_timing_cache
 
 NOISE = "cudaError 35"
 """Without a driver most errors are followed by this one; it says nothing about the model."""
-BODY_TYPE = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "HALF"}
-"""What TensorRT calls the type of a precision's convolutions."""
+NO_ONNX = "MODEL_DESERIALIZE_FAILED"
+"""The parser's code for bytes that are no ONNX model."""
 MEMORY_WORDS = ("workspace", "outofmemory", "out of memory")
 
 Send = Callable[[dict[str, Any]], None]
@@ -105,13 +114,24 @@ def make_monitor(trt: TensorRT, send: Send) -> IProgressMonitor:
 
 
 def build(
-    trt: TensorRT, backend: Backend, onnx: Path, engine: Path, plan: EnginePlan, send: Send, cache: Path | None = None
+    trt: TensorRT,
+    backend: Backend,
+    onnx: Path,
+    engine: Path,
+    plan: EnginePlan,
+    send: Send,
+    *,
+    cache: Path | None = None,
+    loads: bool = False,
 ) -> dict[str, Any]:
-    """Write the plan to ``engine``; returns the facts for its record. A timing ``cache`` is used and kept.
+    """Write the plan to ``engine``; returns the facts for its record.
+
+    A timing ``cache`` is used and kept. What was built is inspected where a GPU ``loads`` it.
 
     Raises:
         BadInput: the model is not one that can be built under this plan.
-        CheckFailed: the builder refused, or it logged an error although it returned a plan.
+        CheckFailed: the model does not keep its precision, the builder refused, or it logged an error although it
+            returned a plan; or the engine does not compute as the network says.
     """
     errors: list[str] = []
     logger, monitor = make_logger(trt, send, errors), make_monitor(trt, send)
@@ -123,17 +143,20 @@ def build(
     if not parser.parse(model, str(onnx)):
         # Copied to strings here: reading an error after its parser is gone is a segmentation fault.
         bad = [describe(parser.get_error(index)) for index in range(parser.num_errors)]
-        do = "export the model again with the operators and types that the message names mended"
+        do = "mend the nodes that the message names, or export the model again"
+        if all(NO_ONNX in error for error in bad):
+            do = "it is no ONNX model, or cut off: copy it or export it again"
         raise BadInput(f"{backend.product} cannot read {onnx}", "; ".join(bad) or "no reason given", do)
     shape = check_interface(network, onnx)
     precision = check_types(model, onnx, plan)
-    layer_types = count_types(network)
-    check_layers(layer_types, onnx, precision)
+    layers = layers_of(network)
+    layer_types, convolutions = count_types(layers), count_convolutions(layers)
+    check_layers(layer_types, convolutions, onnx, precision)
     shapes = profile_shapes(shape, plan)
     config = configure(trt, builder, plan)
     config.progress_monitor = monitor
     if cache is not None:
-        use_timing_cache(config, cache)
+        use_timing_cache(config, cache, errors)
     profile = builder.create_optimization_profile()
     profile.set_shape(INPUT, *shapes)
     require(config.add_optimization_profile(profile) == 0, "the profile", shapes, errors)
@@ -147,14 +170,14 @@ def build(
             raise BadInput(what, seen, "give more workspace, or a smaller largest batch")
         raise CheckFailed(f"{backend.product} built no sound engine from {onnx}", seen, "mend what the error names")
     engine.write_bytes(blob)
-    inspected = None
     if cache is not None:
         keep_timing_cache(config, cache)
-        inspected = inspect(trt, logger, bytes(blob), plan, engine)
+    inspected = inspect(trt, logger, bytes(blob), plan, engine, convolutions) if loads else None
     return {
         "package_version": str(trt.__version__),
         "precision": precision,
         "layer_types": layer_types,
+        "convolutions": asdict(convolutions),
         "inspected": inspected,
         "tf32": config.get_flag(trt.BuilderFlag.TF32),
         "input": INPUT,
@@ -165,8 +188,10 @@ def build(
     }
 
 
-def inspect(trt: TensorRT, logger: ILogger, blob: bytes, plan: EnginePlan, path: Path) -> dict[str, Any]:
-    """Load the new engine on the GPU that it was built on, and see that it keeps its promise.
+def inspect(
+    trt: TensorRT, logger: ILogger, blob: bytes, plan: EnginePlan, path: Path, convolutions: Convolutions
+) -> dict[str, Any]:
+    """Load the new engine on a GPU that it was built for, and see that it keeps its promise.
 
     Raises:
         CheckFailed: it does not load, or computes in other types than the plan's.
@@ -175,8 +200,8 @@ def inspect(trt: TensorRT, logger: ILogger, blob: bytes, plan: EnginePlan, path:
     runtime.engine_host_code_allowed = plan.version_compatible
     engine = runtime.deserialize_cuda_engine(blob)
     if engine is None:
-        raise CheckFailed(f"the new engine {path} does not load", "the builder's log says why", "build again")
-    layers = inspect_engine(trt, engine, plan.precision, tf32=plan.tf32)
+        raise CheckFailed(f"the new engine {path} does not load", "the runtime answers with nothing", "build again")
+    layers = inspect_engine(trt, engine, plan.precision, tf32=plan.tf32, convolutions=convolutions)
     require_kept(path, layers)
     return asdict(layers)
 
@@ -211,97 +236,6 @@ def configure(trt: TensorRT, builder: Builder, plan: EnginePlan) -> IBuilderConf
             known = capability is not None and config.set_compute_capability(capability, index)
             require(known, f"compute capability {target}", trt.__version__)
     return config
-
-
-def check_interface(network: INetworkDefinition, onnx: Path) -> tuple[int, ...]:
-    """Shape of the one input, -1 where it is open, after comparing the names that all consumers rely on.
-
-    Raises:
-        BadInput: other inputs or outputs, or none: a file of no content parses without an error.
-    """
-    inputs = [network.get_input(index) for index in range(network.num_inputs)]
-    outputs = [network.get_output(index) for index in range(network.num_outputs)]
-    names = ([tensor.name for tensor in inputs], [tensor.name for tensor in outputs])
-    if names != ([INPUT], [OUTPUT]):
-        seen = f"{network.num_layers} layers, inputs {', '.join(names[0])}, outputs {', '.join(names[1])}"
-        raise BadInput(f"{onnx} is not a pose network", seen, f"name its one input {INPUT}, its one output {OUTPUT}")
-    return tuple(inputs[0].shape)
-
-
-def check_types(model: bytes, path: Path, plan: EnginePlan) -> str:
-    """The precision that the types in the ONNX file say.
-
-    Read from the file, since the parser narrows float64 to float32 without a word and then reports float32.
-
-    Raises:
-        BadInput: the output is not float32, the input neither that nor pixels; the precision is not the plan's, or
-            weights lie in other files.
-    """
-    from onnx import ModelProto, TensorProto
-
-    graph = ModelProto.FromString(model).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    for value in [*(value for value in graph.input if value.name not in weights), *graph.output]:
-        pixels = (TensorProto.UINT8,) if value.name == INPUT else ()
-        if (kind := value.type.tensor_type.elem_type) not in (TensorProto.FLOAT, *pixels):
-            seen = f"{value.name} is {TensorProto.DataType.Name(kind)}"
-            raise BadInput(f"{path} has an input or output that is not float32", seen, "cast inside the network")
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer):
-        do = "save it as one file; the hash that identifies the engine covers that file"
-        raise BadInput(f"{path} is not the whole model", "weights in other files", do)
-    kinds = {tensor.data_type for tensor in graph.initializer}
-    kinds |= {attribute.i for node in graph.node if node.op_type == "Cast" for attribute in node.attribute}
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
-        precision = "int8"
-    elif TensorProto.BFLOAT16 in kinds:
-        precision = "bf16"
-    else:
-        precision = "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
-    if precision != plan.precision:
-        do = f"ask for {precision}, or export the model in {plan.precision}"
-        raise BadInput(f"{path} has another precision than the plan", f"{precision}, not {plan.precision}", do)
-    return precision
-
-
-def count_types(network: INetworkDefinition) -> dict[str, dict[str, int]]:
-    """Kind of layer → type of what it gives → how many. Networks are strongly typed, so this is what will be run."""
-    counts: dict[str, dict[str, int]] = {}
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        for output in range(layer.num_outputs):
-            of_kind = counts.setdefault(layer.type.name, {})
-            kind = layer.get_output(output).dtype.name
-            of_kind[kind] = of_kind.get(kind, 0) + 1
-    return counts
-
-
-def check_layers(layer_types: dict[str, dict[str, int]], path: Path, precision: str) -> None:
-    """See that convolutions give the precision's type, and that softmax and sums are FP32.
-
-    Raises:
-        BadInput: a layer has another type.
-    """
-    wanted = {"CONVOLUTION": BODY_TYPE.get(precision), "SOFTMAX": "FLOAT", "REDUCE": "FLOAT"}
-    for layer, kind in wanted.items():
-        if kind is not None and not layer_types.get(layer, {}).keys() <= {kind}:
-            do = "export the model again; its precision lies in its types"
-            seen = ", ".join(f"{count} {name}" for name, count in layer_types[layer].items())
-            raise BadInput(f"{path} has {layer} layers that are not {kind}", seen, do)
-
-
-def profile_shapes(shape: tuple[int, ...], plan: EnginePlan) -> list[tuple[int, ...]]:
-    """The input's smallest, usual and largest shape.
-
-    Raises:
-        BadInput: something other than the batch is open, or a fixed batch is not the plan's.
-    """
-    batches = (plan.batch_min, plan.batch_opt, plan.batch_max)
-    if not (len(shape) == 4 and all(size > 0 for size in shape[1:])):
-        raise BadInput(f"{INPUT} must be open in the batch only", str(shape), "export with all other sizes fixed")
-    if shape[0] != -1 and {shape[0]} != set(batches):
-        do = f"export with an open batch, or ask for {shape[0]} only"
-        raise BadInput(f"the batch of {INPUT} is fixed", f"{shape[0]}; asked for {batches} (min, opt, max)", do)
-    return [(batch, *shape[1:]) for batch in batches]
 
 
 def require(good: bool, setting: str, seen: object, errors: list[str] | None = None) -> None:
@@ -348,7 +282,6 @@ def main() -> None:
     send = open_channel()
     job = json.loads(sys.argv[1])
     backend, targets = BACKENDS[job["backend"]], job["plan"]["targets"]
-    cache = Path(job["timing_cache"]) if "timing_cache" in job else None
     plan = EnginePlan(**{**job["plan"], "targets": None if targets is None else tuple(targets)})
     try:
         send({"progress": f"loading {backend.product}", "share": 0.0})
@@ -357,7 +290,11 @@ def main() -> None:
         except (ImportError, OSError) as error:
             do = f"install {backend.module} again"
             raise NotPossible(f"{backend.product} is installed but does not load", str(error), do) from error
-        send({"result": build(trt, backend, Path(job["onnx"]), Path(job["engine"]), plan, send, cache)})
+        # By the version of the library that is loaded: pip's records may be missing, or another package's.
+        tuned = job["timing_cache"]
+        cache = timing_cache_path(Path(tuned["folder"]), tuned["gpu"], str(trt.__version__)) if tuned else None
+        onnx, engine = Path(job["onnx"]), Path(job["engine"])
+        send({"result": build(trt, backend, onnx, engine, plan, send, cache=cache, loads=job["loads"])})
     except Failure as failure:
         send({"failure": [failure.what, failure.seen, failure.do], "exit_code": failure.exit_code})
     except OSError as error:

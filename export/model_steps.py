@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from export.artifacts import sha256_path, write_json
-from export.engine import BACKENDS, choose_runtime
-from export.errors import CheckFailed, NotPossible
+from export.engine_plan import BACKENDS
+from export.engine_runtime import choose_runtime
+from export.errors import Failure, NotPossible
 from export.interface import precision_of
 from export.options import require_agreement
 from export.parity import budget_for, status_of
@@ -279,33 +280,36 @@ def parity_step(
     return folder.perform(Step(f"parity-{edition}", (report,), inputs, options, tools), work)
 
 
-def engine_step(folder: Folder, request: Request, onnx: Made, edition: str) -> Made:
+def engine_step(folder: Folder, request: Request, onnx: Made, edition: str, int8_plan: Made | None) -> Made:
     """Build an engine with what this machine has; where it has nothing, or fails, say so and go on.
 
     Neither is recorded as finished: the next run tries again.
     """
-    source, plan, choice = request.onnx_path(edition), request.engine_plan(edition), choose_runtime()
+    source, plan = request.onnx_path(edition), request.engine_plan(edition)
+    choice = choose_runtime(plan.runtime)
     backend = choice.backend
     if backend is None:
         return Made({}, {"not_made": "not run", "reason": choice.reason})
     engines = [request.engine_path(edition, backend.suffix) for backend in BACKENDS.values()]
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
-        from export.engine import build_engine
+        from export.engine import build_engine, require_planned
 
         name = request.engine_path(edition, backend.suffix)
-        kept = {"timing_folder": (folder.path / name).parent}  # the folder in the making is gone after this step
-        return {"path": name, **asdict(build_engine(folder.path / source, made / name, plan, progress, **kept))}
+        kept = (folder.path / name).parent  # the folder in the making is gone after this step
+        record = build_engine(folder.path / source, made / name, plan, progress, kept_in=kept)
+        if int8_plan is not None and plan.precision == "int8":
+            require_planned(record, sum(conv["quantised"] for conv in int8_plan.result["convs"]))
+        return {"path": name, **asdict(record)}
 
-    options = {"plan": asdict(plan), "gpu": choice.gpu, "runtime": backend.module}
+    options = {"plan": asdict(plan), "gpu": choice.tunes_on, "runtime": backend.module, "version": choice.version}
     outputs = tuple(name + suffix for name in engines for suffix in ("", ".log", ".json"))
-    tools = ("tensorrt", "tensorrt-rtx")
     try:
-        return folder.perform(Step(f"engine-{edition}", outputs, _input(onnx, source), options, tools), work)
+        return folder.perform(Step(f"engine-{edition}", outputs, _input(onnx, source), options), work)
     except NotPossible as failure:
         return Made({}, {"not_made": "not run", "reason": str(failure)})
-    except CheckFailed as failure:
-        return Made({}, {"not_made": "failed", "reason": str(failure)})
+    except Failure as failure:
+        return Made({}, {"not_made": "failed", "reason": str(failure), "exit_code": failure.exit_code})
 
 
 def about_weights(request: Request, weights: Made) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from export.architecture import HEAD_LAYERS
-from export.engine import EnginePlan
+from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed
 
 SETTABLE = {"joints": (1, 4096), "depth_dim": (1, 4096), "upsamplings": (0, HEAD_LAYERS), "input_size": (64, 1024)}
@@ -50,15 +51,8 @@ def parse_numbers(option: str, form: str, text: str) -> tuple[float, ...]:
     return numbers
 
 
-def parse_plan(
-    batches: str,
-    targets: str | None,
-    workspace_mib: int,
-    *,
-    hardware_compatible: bool = False,
-    version_compatible: bool = False,
-) -> EnginePlan:
-    """``("1,1,8", "8.6,8.9", 1024)`` → what is asked of an engine's builder.
+def parse_plan(plan: EnginePlan, batches: str, targets: str | None, workspace_mib: int) -> EnginePlan:
+    """``plan`` with what stands in ``("1,1,8", "8.6,8.9", 1024)``.
 
     Raises:
         BadInput: not three numbers, or nothing that a builder could honour.
@@ -68,15 +62,8 @@ def parse_plan(
         raise BadInput("--batches needs three whole numbers", batches, "give MIN,OPT,MAX such as 1,1,8")
     low, best, high = map(int, sizes)
     named = tuple(part.strip() for part in targets.split(",")) if targets is not None else None
-    return EnginePlan(
-        batch_min=low,
-        batch_opt=best,
-        batch_max=high,
-        workspace_bytes=workspace_mib << 20,
-        targets=named,
-        hardware_compatible=hardware_compatible,
-        version_compatible=version_compatible,
-    )
+    plan = replace(plan, targets=named, workspace_bytes=workspace_mib << 20)
+    return replace(plan, batch_min=low, batch_opt=best, batch_max=high)
 
 
 def require_agreement(model: str, verdict: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from export.errors import CheckFailed
+from export.errors import BadInput, CheckFailed
 from export.interface import HALVES, precision_of
 from export.model_steps import (
     INT8_REFERENCE,
@@ -90,7 +90,7 @@ def _export_edition(folder: Folder, request: Request, truth: Made, edition: str,
     onnx = exported.onnx[edition] = onnx_step(folder, request, weights, edition, exported.int8_plan)
     exported.parity[edition] = parity_step(folder, request, onnx, truth, reference, edition)
     if exported.passed(edition):
-        exported.engine[edition] = engine_step(folder, request, onnx, edition)
+        exported.engine[edition] = engine_step(folder, request, onnx, edition, exported.int8_plan)
 
 
 def require_int8(plan: Mapping[str, Any]) -> None:
@@ -112,6 +112,7 @@ def require_success(exported: Exported) -> None:
 
     Raises:
         CheckFailed, Inconclusive: see ``export.parity.require`` and ``export.ranges.require_range``.
+        BadInput: no builder could do with an engine what was asked for, as with too little workspace.
     """
     for refusal in exported.refused.values():
         raise refusal
@@ -120,4 +121,5 @@ def require_success(exported: Exported) -> None:
     for precision, engine in exported.engine.items():
         if engine.result.get("not_made") == "failed":
             do = "the ONNX file is sound; mend the builder's trouble and run again"
-            raise CheckFailed(f"the {precision} engine could not be built", engine.result["reason"], do)
+            kind = BadInput if engine.result["exit_code"] == BadInput.exit_code else CheckFailed
+            raise kind(f"the {precision} engine could not be built", engine.result["reason"], do)

@@ -7,17 +7,17 @@ exact commands, for TensorRT 10 and 11, whose ``trtexec`` differ in their defaul
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from export.artifacts import write_text
-from export.engine import TENSORRT, EnginePlan
+from export.engine_plan import AUTO, NONE, TENSORRT, EnginePlan
 from export.errors import BadInput
 from export.interface import INPUT
 from export.manifest import Artifact, Manifest
 from export.parity import EXPLAINED, PASSED
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 PROVEN = tuple(f"parity {status}" for status in (PASSED, EXPLAINED))
 MAJORS = (10, 11)
 
@@ -25,23 +25,30 @@ WARM_UP_MS, SECONDS, ITERATIONS = 1000, 10, 100
 """Longer than trtexec's 200 ms and 3 s: a Jetson takes a second to raise its clocks."""
 PERCENTILES = (50, 90, 99)
 
-GRAPH_SWITCHES = {10: ("--useSpinWait", "--useCudaGraph"), 11: ()}
-TRANSFER_SWITCHES = {
-    "gpu": {10: ("--noDataTransfers",), 11: ()},
+GRAPH_SWITCHES = ("--useSpinWait", "--useCudaGraph")
+TRANSFER_SWITCHES: dict[str, dict[int, tuple[str, ...]]] = {
+    "gpu": {10: ("--noDataTransfers",), 11: ("--noDataTransfers",)},
     "host": {10: (), 11: ("--includeDataTransfers",)},
 }
 """Up to TensorRT 10 trtexec copies inputs and outputs, blocks, and launches kernel by kernel; since 11 it does none of
-the three. So these switches make both measure the same: one CUDA graph a launch, spinning while it waits."""
+the three. So these switches make both measure the same: one CUDA graph a launch, spinning while it waits. TensorRT 11
+still takes the switches of 10, without effect, since they ask for its defaults; 10 has none for copying, its default.
+"""
+
+UNSURE_OPSET = 22
+"""From this one on it is not known whether the parser of TensorRT 10.3 (JetPack 6) reads a file."""
 
 PREFACE = """\
 Commands are to be run in this folder, on the device that will run the engine: TensorRT tunes on the GPU that it finds,
 and an engine of another GPU or another version does not load. The precision lies in the ONNX file's types; nothing on
-the command line may add to it (no `--fp16`, no `--best`).
+the command line may add to it (no `--fp16`, no `--best`). TensorRT 10 is told to keep to them (`--stronglyTyped`); 11
+always does.
 
 `trtexec` comes with TensorRT's packages, not with its wheels; JetPack keeps it in `/usr/src/tensorrt/bin`. Up to
 TensorRT 10 it copies input and output, blocks while it waits, and launches kernel by kernel; since 11 it does none of
-that. The timing commands make both measure the same thing: `gpu` is computing alone, `host` includes the copies. Never
-compare runs of default settings across the two.
+that. The timing commands make both measure the same thing: `gpu` is computing alone, `host` includes the copies. On 11
+`--useSpinWait`, `--useCudaGraph` and `--noDataTransfers` have no effect, since its defaults are the same; they stand
+there so that a command says what it measures. Never compare runs of default settings across the two.
 
 None of these commands was run where this file was written. Before timing, fix the clocks and write down how (on a
 Jetson `sudo nvpmodel -q` shows the power mode, and `sudo jetson_clocks` fixes the clocks).
@@ -74,11 +81,17 @@ class ModelRecipe:
     opt_shape: tuple[int, ...]
     max_shape: tuple[int, ...]
     tf32: bool
+    notes: tuple[str, ...]
+    """What to know before building it."""
     engine: str
     """What this project's builder writes, with a record beside it; only such an engine can be run by this project."""
     python: tuple[str, ...]
     trtexec_engine: str
     trtexec: dict[str, tuple[str, ...]]
+    layers: str
+    """What ``trtexec`` says that the layers of its engine compute in."""
+    prove: tuple[str, ...]
+    """Compares that with the file's precision, as this project's builder does by itself."""
     timings: tuple[Timing, ...]
 
 
@@ -128,7 +141,8 @@ def as_markdown(recipe: Recipe) -> str:
     return "\n".join(_lines(recipe)) + "\n"
 
 
-def _model(artifact: Artifact, plan: EnginePlan) -> ModelRecipe:
+def _model(artifact: Artifact, asked: EnginePlan) -> ModelRecipe:
+    plan = _on_the_device(asked, artifact.precision)
     batches = (plan.batch_min, plan.batch_opt, plan.batch_max)
     batch, *sizes = artifact.inputs[0].shape
     if isinstance(batch, int) and {batch} != set(batches):
@@ -136,7 +150,7 @@ def _model(artifact: Artifact, plan: EnginePlan) -> ModelRecipe:
         raise BadInput(f"the batch of {artifact.path} is fixed", seen, f"ask for --batches {batch},{batch},{batch}")
     low, best, high = ((size, *(int(side) for side in sizes)) for size in batches)
     stem = Path(artifact.path).stem
-    name = f"engines/{stem}.trtexec.engine"
+    name, layers = f"engines/{stem}.trtexec.engine", f"engines/{stem}.trtexec.layers.json"
     build = {
         str(major): (
             "trtexec",
@@ -147,8 +161,10 @@ def _model(artifact: Artifact, plan: EnginePlan) -> ModelRecipe:
             f"--memPoolSize=workspace:{plan.workspace_bytes / 2**20:g}",
             f"--builderOptimizationLevel={plan.optimization_level}",
             *(("--hardwareCompatibilityLevel=ampere+",) if plan.hardware_compatible else ()),
-            *(("--versionCompatible",) if plan.version_compatible else ()),
-            f"--timingCacheFile=engines/{stem}.timing.cache",
+            *_version_switch(plan),
+            *((f"--timingCacheFile=engines/{stem}.timing.cache",) if plan.timing_cache != NONE else ()),
+            "--profilingVerbosity=detailed",
+            f"--exportLayerInfo={layers}",
             f"--saveEngine={name}",
             "--skipInference",
         )
@@ -163,24 +179,57 @@ def _model(artifact: Artifact, plan: EnginePlan) -> ModelRecipe:
         opt_shape=best,
         max_shape=high,
         tf32=plan.tf32,
+        notes=tuple(_notes(artifact, plan)),
         engine=engine,
         python=_python(artifact, engine, plan),
         trtexec_engine=name,
         trtexec=build,
+        layers=layers,
+        prove=_prove(artifact, layers, plan),
         timings=tuple(
-            _timing(name, stem, (size, *low[1:]), boundary)
+            _timing(name, stem, (size, *low[1:]), boundary, plan)
             for size in sorted(set(batches))
             for boundary in TRANSFER_SWITCHES
         ),
     )
 
 
+def _on_the_device(plan: EnginePlan, precision: str) -> EnginePlan:
+    """The same build by TensorRT; a folder for timings on this machine says nothing to the device."""
+    kept = NONE if plan.timing_cache == NONE else AUTO
+    return replace(plan, runtime=TENSORRT.name, targets=None, timing_cache=kept).in_precision(precision)
+
+
+def _notes(artifact: Artifact, plan: EnginePlan) -> Iterator[str]:
+    if (opset := artifact.details.get("opset", 0)) >= UNSURE_OPSET:
+        yield f"The file has opset {opset}: whether TensorRT 10.3 (JetPack 6) reads it was not tried."
+    if plan.hardware_compatible:
+        yield "NVIDIA does not support `--hardwareCompatibilityLevel` on JetPack: leave it out on a Jetson."
+
+
+def _version_switch(plan: EnginePlan) -> tuple[str, ...]:
+    """Such an engine holds code for the host, and is neither built nor loaded where that is not said."""
+    return ("--versionCompatible",) if plan.version_compatible else ()
+
+
 def _python(artifact: Artifact, engine: str, plan: EnginePlan) -> tuple[str, ...]:
-    wanted = EnginePlan(**{**asdict(plan), "precision": artifact.precision, "targets": None})
-    settings = ", ".join(f"{name}={_literal(value)}" for name, value in asdict(wanted).items())
+    settings = ", ".join(f"{name}={_literal(value)}" for name, value in asdict(plan).items())
     code = (
-        "from pathlib import Path; from export.engine import EnginePlan, build_engine; "
+        "from pathlib import Path; from export.engine import build_engine; "
+        "from export.engine_plan import EnginePlan; "
         f"print(build_engine(Path({_literal(artifact.path)}), Path({_literal(engine)}), EnginePlan({settings})).status)"
+    )
+    return ("python", "-c", code)
+
+
+def _prove(artifact: Artifact, layers: str, plan: EnginePlan) -> tuple[str, ...]:
+    nodes = artifact.details.get("nodes", {})
+    counts = f"Convolutions({nodes.get('Conv', 0)}, {nodes.get('QuantizeLinear', 0)})"
+    code = (
+        "from pathlib import Path; from export.engine_layers import prove_layers; "
+        "from export.engine_network import Convolutions; "
+        f"print(prove_layers(Path({_literal(layers)}), {_literal(artifact.precision)}, "
+        f"tf32={plan.tf32}, convolutions={counts}).types)"
     )
     return ("python", "-c", code)
 
@@ -190,13 +239,14 @@ def _literal(value: object) -> str:
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
-def _timing(engine: str, stem: str, shape: tuple[int, ...], boundary: str) -> Timing:
+def _timing(engine: str, stem: str, shape: tuple[int, ...], boundary: str, plan: EnginePlan) -> Timing:
     commands = {
         str(major): (
             "trtexec",
             f"--loadEngine={engine}",
+            *_version_switch(plan),
             f"--shapes={shown(shape)}",
-            *GRAPH_SWITCHES[major],
+            *GRAPH_SWITCHES,
             *TRANSFER_SWITCHES[boundary][major],
             f"--warmUp={WARM_UP_MS}",
             f"--duration={SECONDS}",
@@ -230,6 +280,9 @@ def _model_lines(model: ModelRecipe) -> Iterator[str]:
     yield ""
     yield "The file is the one that was proven:"
     yield from _shell(("echo", f"{model.onnx_sha256}  {model.onnx}"), "| sha256sum --check")
+    for note in model.notes:
+        yield ""
+        yield note
     yield ""
     yield f"With this project installed on the device; it writes a record beside `{model.engine}`,"
     yield "without which `predict --runtime tensorrt` would not run it:"
@@ -238,6 +291,9 @@ def _model_lines(model: ModelRecipe) -> Iterator[str]:
         yield ""
         yield f"With `trtexec` of TensorRT {major}:"
         yield from _shell(command)
+    yield ""
+    yield "What the layers of that engine compute in, against the file's precision (our own builder looks by itself):"
+    yield from _shell(model.prove)
     for major in model.trtexec:
         yield ""
         yield f"Timing with TensorRT {major}:"

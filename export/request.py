@@ -1,14 +1,14 @@
 """What the user asked for, and where it is looked for and put."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from export.artifacts import sha256_path
 from export.config import ModelConfig
-from export.engine import EnginePlan
+from export.engine_plan import EnginePlan
 from export.errors import BadInput
 from export.interface import PRECISIONS, edition_of, precision_of
 
@@ -52,6 +52,9 @@ class Request:
             raise BadInput("a plan is used as it is", "--int8-plan and --calibration", "give one of them")
         for precision in self.precisions:
             self.engine_plan(precision)
+        if self.plan.tf32 and "fp32" not in self.precisions:
+            do = "add fp32 to --precision, or leave it out"
+            raise BadInput("--tf32 is for fp32", f"precisions {', '.join(self.precisions)}", do)
 
     @property
     def origin(self) -> Literal["checkpoint", "demo", "stand-in"]:
@@ -79,7 +82,7 @@ class Request:
 
     def engine_plan(self, edition: str) -> EnginePlan:
         """What is asked of an engine of this edition."""
-        return replace(self.plan, precision=precision_of(edition))
+        return self.plan.in_precision(precision_of(edition))
 
     def ranges_path(self, precision: str) -> str:
         """Where the report on the values' ranges lies within the model's folder."""

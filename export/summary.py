@@ -1,5 +1,6 @@
 """What was made, as the manifest says it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from export.interface import precision_of
@@ -31,13 +32,7 @@ def onnx_details(exported: Exported, edition: str) -> dict[str, Any]:
     details["proof"] = {"types": TYPES_WALKED, "weights": onnx["weights"]}
     if onnx["int8"] is not None:
         details["proof"]["int8"] = onnx["int8"]
-    details["drift"] = {
-        "status": parity["status"],
-        **{name: parity["candidate"][name] for name in ("mean_mm", "p99_mm", "max_mm")},
-        "run_by": parity["runtime"],
-        "images": parity["images"],
-        "record": PARITY_REPORT.format(edition),
-    }
+    details["drift"] = drift_details(parity)
     if precision == "int8" and exported.int8_plan is not None:
         plan = dict(exported.int8_plan.result)
         plan["calibration"] = {name: of for name, of in plan["calibration"].items() if name != "images"}
@@ -45,10 +40,33 @@ def onnx_details(exported: Exported, edition: str) -> dict[str, Any]:
     return details
 
 
+def drift_details(parity: Mapping[str, Any]) -> dict[str, Any]:
+    """How far an ONNX file drifts, on which images, run by what."""
+    return {
+        "status": parity["status"],
+        **{name: parity["candidate"][name] for name in ("mean_mm", "p99_mm", "max_mm")},
+        "run_by": parity["runtime"],
+        "images": parity["images"],
+        "record": PARITY_REPORT.format(parity["edition"]),
+    }
+
+
+def engine_details(built: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, Any]:
+    """How an engine's precision was proven, and how far the ONNX file drifts that it was built from."""
+    types = ", ".join(f"{count} {kind}" for kind, count in built["layer_types"]["CONVOLUTION"].items())
+    network = f"strongly typed network: convolutions {types}; {built['convolutions']['int8']} of them take int8"
+    inspector = built["not_inspected"] or "its layers compute in the precision; inspected has the counts"
+    return {
+        "proof": {"network": network, "inspector": inspector},
+        "drift": {"of": parity["artifact"], **drift_details(parity)},
+    }
+
+
 def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifest:
     """Every artefact, every judgement, and what could not be made."""
     weights = exported.weights.result
     artifacts, not_run = [], []
+    tools = {tool: version(tool) for tool in TOOLS if version(tool) != "absent"}
     for edition, onnx in exported.onnx.items():
         path, parity = request.onnx_path(edition), exported.parity[edition].result
         artifacts.append(
@@ -75,6 +93,7 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
             continue
         onnx = exported.onnx[edition]
         path = built.pop("path")
+        tools[built["runtime"].replace("_", "-")] = built["package_version"]  # which pip need not know
         artifacts.append(
             Artifact(
                 kind="engine",
@@ -87,7 +106,7 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
                 outputs=onnx.result["outputs"],
                 targets=built["targets"],
                 status=built["status"],
-                details=built,
+                details=built | engine_details(built, exported.parity[edition].result),
             )
         )
     return Manifest(
@@ -110,5 +129,5 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
         not_run=not_run,
         ranges=[dict(made.result) for made in exported.ranges.values()],
         parity=[dict(made.result) for made in exported.parity.values()],
-        tools={tool: version(tool) for tool in TOOLS if version(tool) != "absent"},
+        tools=tools,
     )

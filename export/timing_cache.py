@@ -13,22 +13,26 @@ from export.tensorrt_api import IBuilderConfig
 
 
 def timing_cache_path(folder: Path, gpu: str, version: str) -> Path:
-    """``("build/L/engines", "Orin (nvgpu)", "10.3.0")`` → ``build/L/engines/timing/Orin-nvgpu-10.3.0.cache``."""
+    """``("timing", "Orin (nvgpu)", "10.3.0")`` → ``timing/Orin-nvgpu-10.3.0.cache``."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{gpu} {version}").strip("-")
-    return folder / "timing" / f"{name}.cache"
+    return folder / f"{name}.cache"
 
 
-def use_timing_cache(config: IBuilderConfig, path: Path) -> None:
-    """Let the build begin with what earlier builds have learnt; an empty cache if there is none.
+def use_timing_cache(config: IBuilderConfig, path: Path, errors: list[str]) -> None:
+    """Let the build begin with what earlier builds have learnt; an empty cache if there is none, or it is refused.
+
+    ``errors`` are what the builder's logger has heard. A refusal that an empty cache mends is none of the build's.
 
     Raises:
         CheckFailed: the builder does not take even an empty one.
     """
-    known = path.read_bytes() if path.is_file() else b""
+    known, before = path.read_bytes() if path.is_file() else b"", len(errors)
     if config.set_timing_cache(config.create_timing_cache(known), False):
         return
     if not config.set_timing_cache(config.create_timing_cache(b""), False):
-        raise CheckFailed("the builder takes no timing cache", str(path), "remove it and build again")
+        seen = "; ".join([str(path), *errors[before:]])
+        raise CheckFailed("the builder takes no timing cache", seen, "remove it and build again")
+    del errors[before:]
 
 
 def keep_timing_cache(config: IBuilderConfig, path: Path) -> None:

@@ -15,7 +15,7 @@ from google.protobuf import text_format
 
 from export.artifacts import sha256_file
 from export.bundle.triton import preprocessing, write_triton
-from export.engine import EnginePlan
+from export.engine_plan import EnginePlan
 from export.errors import BadInput
 from export.pose import normalise
 from tests.command_line import assert_three_parts, convnextpose

@@ -1,7 +1,6 @@
 """The doctor must answer on any machine, and never promise what the machine cannot do."""
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,13 +10,16 @@ from typing import Any
 import pytest
 
 from bench import facts as asking
-from bench import gpu, machine
+from bench import machine
 from bench.doctor import capabilities, report, require
 from bench.facts import Answer, Facts, facts
-from bench.gpu import Gpu, Jetson
 from cli import render
+from export import gpu
 from export.errors import BadInput, NotPossible
+from export.gpu import Gpu, Jetson
+from export.saturation import SATURATES
 from tests.command_line import ROOT, assert_three_parts, convnextpose
+from tests.stub_driver import stub_driver
 
 GIB = 1 << 30
 NO_DRIVER: Answer[Any] = Answer(None, "there is no NVIDIA driver")
@@ -80,6 +82,12 @@ def test_a_gpu_opens_what_needs_one() -> None:
     assert "RTX 4090 (8.9)" in why(WITH_GPU, "run-tensorrt")
 
 
+def test_what_onnx_runtime_cannot_run_is_pointed_to_what_can() -> None:
+    refused = next(one for one in capabilities(PLAIN) if one.name == "run-onnxruntime-bf16")
+    assert "OpenVINO" in refused.do
+    assert verdicts(PLAIN)["run-openvino-bf16"] == "yes"
+
+
 def test_a_jetson_runs_tensorrt_and_not_rtx() -> None:
     said = verdicts(ORIN)
     assert (said["build-tensorrt"], said["run-tensorrt"]) == ("yes", "yes")
@@ -97,6 +105,14 @@ def test_a_jetson_runs_tensorrt_and_not_rtx() -> None:
         ({"gpus": Answer(())}, "run-onnxruntime-cuda", "no", "sees no GPU"),
         ({"features": Answer(("AVX2",))}, "run-onnxruntime-int8", "yes", "seldom faster"),
         ({"features": Answer(None, "no such file")}, "run-onnxruntime-int8", "yes", "speed unknown: no such file"),
+        ({"features": Answer(("AVX2",))}, "run-openvino-int8", "no", SATURATES),
+        ({"features": Answer(())}, "run-openvino-int8", "no", "no VNNI"),
+        ({"features": Answer(None, "no such file")}, "run-openvino-int8", "unknown", "no such file"),
+        ({"system": "Linux aarch64"}, "run-openvino-int8", "unknown", "was not tried"),
+        ({"features": Answer(("AMX INT8",))}, "run-openvino-int8", "yes", "with AMX INT8"),
+        ({"features": Answer(("AVX2",))}, "run-openvino-bf16", "yes", "computed in FP32"),
+        ({"features": Answer(("AVX-512 BF16",))}, "run-openvino-bf16", "yes", "with AVX-512 BF16"),
+        ({"packages": dict.fromkeys(asking.PACKAGES)}, "run-openvino-bf16", "no", "openvino is not installed"),
         ({"memory": Answer((16 * GIB, GIB))}, "room", "no", "1.0 GiB of memory"),
         ({"disk": Answer(0)}, "room", "no", "0.0 GiB on the disk"),
         ({"memory": Answer(None, "not Linux")}, "room", "unknown", "not Linux"),
@@ -207,33 +223,11 @@ def test_which_board(
     assert gpu.jetson() == found
 
 
-STUB = """
-#include <string.h>
-int cuInit(unsigned flags) { return INIT; }
-int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
-int cuDeviceGet(int *device, int ordinal) { *device = 7 + ordinal; return 0; }
-int cuDeviceGetName(char *name, int size, int device) { strncpy(name, device > 7 ? "Second" : "First", 9); return 0; }
-int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 5000000000UL; return 0; }
-int cuDeviceGetAttribute(int *value, int attribute, int device) { *value = attribute == 75 ? 8 : 6; return 0; }
-int nvmlInit_v2(void) { return INIT; }
-int nvmlShutdown(void) { return 0; }
-int nvmlSystemGetDriverVersion(char *text, unsigned size) { strncpy(text, "580.65.06", size); return 0; }
-"""
-
-
-def stub_driver(folder: Path, init: int, count: int) -> str:
-    if (compiler := shutil.which("cc")) is None:
-        pytest.skip("no C compiler for a stand-in of the driver")
-    library = folder / "libcuda_stub.so"
-    flags = ["-shared", "-fPIC", "-x", "c", "-", f"-DINIT={init}", f"-DCOUNT={count}", "-o", str(library)]
-    subprocess.run([compiler, *flags], input=STUB.encode(), check=True)
-    return str(library)
-
-
 def test_what_the_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = stub_driver(tmp_path, 0, 2)
     monkeypatch.setattr(gpu, "DRIVER", library)
     monkeypatch.setattr(gpu, "MANAGEMENT", library)
+    assert gpu.default_gpu() == (Gpu("First", "8.6", 5_000_000_000), "")
     assert gpu.gpus() == (Gpu("First", "8.6", 5_000_000_000), Gpu("Second", "8.6", 5_000_000_000))
     assert gpu.driver_version() == "580.65.06"
 

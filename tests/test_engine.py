@@ -2,13 +2,13 @@
 
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,19 @@ import psutil
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from export import engine
+from export import engine, engine_plan, engine_runtime
+from export import gpu as nvidia
 from export.artifacts import PARTIAL_PREFIX, sha256_file
-from export.engine import EnginePlan, EngineRecord, build_engine, check_plan_file, choose_runtime, read_record
+from export.engine import EngineRecord, build_engine, check_plan_file, read_record, require_planned
 from export.engine_layers import EngineLayers
+from export.engine_network import Convolutions
+from export.engine_plan import BACKENDS, DEFAULT_RTX_TARGETS, TENSORRT, TENSORRT_RTX, EnginePlan
+from export.engine_runtime import Choice, choose_runtime, library_version
 from export.engine_worker import Phases
 from export.errors import BadInput, CheckFailed, Failure, NotPossible
-
-FLOAT = TensorProto.FLOAT
+from export.gpu import Gpu, Jetson
+from tests.small_networks import BFLOAT, FLOAT, HALF, cast, half_network
+from tests.stub_driver import stub_driver
 
 
 def network(*nodes: Any, batch: int | str = "batch", name: str = "image", kind: int = FLOAT, out: int = FLOAT) -> bytes:
@@ -44,37 +49,6 @@ def network(*nodes: Any, batch: int | str = "batch", name: str = "image", kind: 
     return bytes(model.SerializeToString())
 
 
-HALF, BFLOAT = TensorProto.FLOAT16, TensorProto.BFLOAT16
-
-
-def half_network(body: int = HALF, *, conv: int | None = None, softmax: int = FLOAT) -> bytes:
-    """The types of an exported half network in small; ``conv`` and ``softmax`` are other types for these two."""
-    conv = conv or body
-    weight = np.random.default_rng(0).normal(size=(8, 3, 3, 3)).astype(helper.tensor_dtype_to_np_dtype(conv))
-    nodes = [
-        cast("image", "half", conv),
-        helper.make_node("Conv", ["half", "weight"], ["features"], "conv", pads=[1, 1, 1, 1]),
-        cast("features", "more", body),
-        helper.make_node("Relu", ["more"], ["active"], "relu"),
-        cast("active", "logits", softmax),
-        helper.make_node("Softmax", ["logits"], ["shares"], "softmax", axis=1),
-        cast("shares", "joints", FLOAT),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "half",
-        [helper.make_tensor_value_info("image", FLOAT, ["batch", 3, 32, 32])],
-        [helper.make_tensor_value_info("joints", FLOAT, ["batch", 8, 32, 32])],
-        [numpy_helper.from_array(weight, "weight")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
-    return bytes(model.SerializeToString())
-
-
-def cast(source: str, target: str, kind: int) -> Any:
-    return helper.make_node("Cast", [source], [target], f"cast_{target}", to=kind)
-
-
 HALF_INSIDE = (cast("features", "half", TensorProto.FLOAT16), cast("half", "joints", FLOAT))
 
 
@@ -84,8 +58,14 @@ def partials(folder: Path) -> list[Path]:
 
 def plant(code: str) -> tuple[str, ...]:
     """A worker with a defect: ``code`` runs before its ``main``, with the worker's module as ``w``."""
-    head = "import os, sys, time, types\nfrom export import engine, engine_worker as w\n"
+    head = "import os, sys, time, types\nfrom export import engine, engine_plan, engine_worker as w\n"
     return (sys.executable, "-c", head + textwrap.dedent(code) + "\nw.main()")
+
+
+def setting(line: str) -> str:
+    """Code to plant: one more setting of the builder, after ours."""
+    body = f"config = inner(trt, builder, plan); {line}; return config"
+    return f"inner = w.configure\ndef configure(trt, builder, plan): {body}\nw.configure = configure"
 
 
 STALLING = plant(
@@ -108,7 +88,7 @@ def rtx(monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorRT-RTX even where TensorRT is installed as well."""
     if find_spec("tensorrt_rtx") is None:
         pytest.skip("tensorrt_rtx is not installed")
-    monkeypatch.setattr(engine, "find_spec", lambda name: None if name == "tensorrt" else find_spec(name))
+    monkeypatch.setattr(engine_runtime, "find_spec", lambda name: None if name == "tensorrt" else find_spec(name))
 
 
 @pytest.fixture
@@ -137,7 +117,12 @@ def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatc
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, path.name + ".json", path.name + ".log"]
     assert record.status == "built for SM 8.0, 8.6, 8.9, 12.0; not run"
     assert (record.runtime, record.precision, record.gpu) == ("tensorrt_rtx", "fp32", None)
-    assert record.targets == engine.DEFAULT_RTX_TARGETS
+    assert record.chosen == "tensorrt is not installed; tensorrt_rtx is installed"
+    assert record.convolutions == Convolutions(1, 0)
+    if nvidia.default_gpu()[0] is None:
+        assert record.not_run
+        assert record.not_inspected == f"no GPU loads it here: {record.not_run}"
+    assert record.targets == DEFAULT_RTX_TARGETS
     assert record.profile == engine.Profile("image", (1, 3, 32, 32), (1, 3, 32, 32), (8, 3, 32, 32))
     assert record.size_bytes == path.stat().st_size
     assert record.plan_magic.encode() == path.read_bytes()[:4]
@@ -202,22 +187,15 @@ def test_the_library_itself_refuses_bf16_on_turing(tmp_path: Path, monkeypatch: 
     """Which is why this is refused before anything is built."""
     path = tmp_path / "half.onnx"
     path.write_bytes(half_network(BFLOAT))
-    monkeypatch.setattr(engine, "TARGETS_WITHOUT", {})
-    monkeypatch.setattr(engine, "WORKER", plant("engine.TARGETS_WITHOUT = {}"))
+    monkeypatch.setattr(engine_plan, "TARGETS_WITHOUT", {})
+    monkeypatch.setattr(engine, "WORKER", plant("engine_plan.TARGETS_WITHOUT = {}"))
     with pytest.raises(CheckFailed, match="built no sound engine"):
         build_engine(path, tmp_path / "e", EnginePlan(precision="bf16", targets=("7.5",)))
 
 
 @pytest.mark.usefixtures("rtx")
 def test_warnings_are_recorded(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = """
-        inner = w.configure
-        def configure(trt, builder, plan):
-            config = inner(trt, builder, plan)
-            config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-            return config
-        w.configure = configure
-    """
+    code = setting("config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS")
     monkeypatch.setattr(engine, "WORKER", plant(code))
     [warning] = build_engine(tiny, tmp_path / "e", EnginePlan()).warnings
     assert "unsupported" in warning
@@ -249,6 +227,10 @@ def test_what_a_library_prints_ends_in_the_log(tiny: Path, tmp_path: Path, monke
         ({"precision": "fp8"}, "fp32, fp16, bf16, int8"),
         ({"workspace_bytes": 0}, "workspace"),
         ({"optimization_level": 6}, "6"),
+        ({"runtime": "tensorrt_rtx"}, "auto, tensorrt, tensorrt-rtx"),
+        ({"precision": "int8", "targets": ("8.6", "7.5")}, "no int8 — 7.5: TensorRT-RTX has no INT8 convolution"),
+        ({"precision": "fp16", "tf32": True}, "a file of fp16 has none"),
+        ({"timing_cache": ""}, "an empty name"),
     ],
 )
 def test_impossible_plans(fields: dict[str, Any], said: str) -> None:
@@ -259,15 +241,39 @@ def test_impossible_plans(fields: dict[str, Any], said: str) -> None:
 
 @pytest.mark.usefixtures("rtx")
 @pytest.mark.parametrize(
-    ("plan", "kind"),
-    [(EnginePlan(hardware_compatible=True), "hardware"), (EnginePlan(version_compatible=True), "version")],
+    ("plan", "option"),
+    [
+        (EnginePlan(hardware_compatible=True), "--hardware-compatible"),
+        (EnginePlan(version_compatible=True), "--version-compatible"),
+        (EnginePlan(optimization_level=5), "--optimization-level"),
+        (EnginePlan(timing_cache="none"), "--timing-cache"),
+    ],
 )
 def test_what_rtx_would_ignore_is_refused_before_building(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: EnginePlan, kind: str
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: EnginePlan, option: str
 ) -> None:
     monkeypatch.setattr(engine, "_run_worker", lambda *_: pytest.fail("a builder was started"))
-    with pytest.raises(BadInput, match=f"no {kind} compatible engine"):
+    with pytest.raises(BadInput, match=f"TensorRT-RTX does not honour {option}"):
         build_engine(tiny, tmp_path / "e", plan)
+
+
+def test_hardware_compatible_engines_are_refused_on_a_jetson(monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Orin", "8.7", 1))
+    monkeypatch.setattr(engine_runtime, "jetson", lambda: Jetson("NVIDIA Jetson AGX Orin", "36.4.0"))
+    assert engine_runtime.honoured(EnginePlan(version_compatible=True), choice).version_compatible
+    with pytest.raises(BadInput, match="on JetPack — NVIDIA Jetson AGX Orin"):
+        engine_runtime.honoured(EnginePlan(hardware_compatible=True), choice)
+    monkeypatch.setattr(engine_runtime, "jetson", lambda: None)
+    assert engine_runtime.honoured(EnginePlan(hardware_compatible=True), choice).hardware_compatible
+
+
+@pytest.mark.usefixtures("rtx")
+def test_a_level_changes_nothing_that_rtx_builds(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is why one is refused."""
+    monkeypatch.setattr(engine, "honoured", lambda plan, choice: replace(plan, targets=("8.6",)))
+    records = [build_engine(tiny, tmp_path / "e", EnginePlan(optimization_level=level)) for level in (0, 5)]
+    assert [record.optimization_level for record in records] == [0, 5]
+    assert len({(record.size_bytes, record.scratch_bytes) for record in records}) == 1
 
 
 RELU_UNKNOWN = (
@@ -286,14 +292,14 @@ DOUBLE = TensorProto.DOUBLE
     ("model", "plan", "kind", "said"),
     [
         pytest.param(b"", {}, BadInput, ["empty"], id="empty file"),
-        pytest.param(ModelProto(ir_version=8).SerializeToString(), {}, BadInput, ["0 layers"], id="no graph"),
-        pytest.param(b"garbage" * 99, {}, BadInput, ["MODEL_DESERIALIZE_FAILED"], id="garbage"),
-        pytest.param(network()[:500], {}, BadInput, ["MODEL_DESERIALIZE_FAILED"], id="truncated"),
+        pytest.param(ModelProto(ir_version=8).SerializeToString(), {}, BadInput, ["holds no network"], id="no graph"),
+        pytest.param(b"garbage" * 99, {}, BadInput, ["MODEL_DESERIALIZE_FAILED", "no ONNX model"], id="garbage"),
+        pytest.param(network()[:500], {}, BadInput, ["MODEL_DESERIALIZE_FAILED", "cut off"], id="truncated"),
         pytest.param(
             network(*RELU_UNKNOWN),
             {},
             BadInput,
-            ["node 1 'first_bad' (Foo)", "node 2 'second_bad' (Bar)"],
+            ["node 1 'first_bad' (Foo)", "node 2 'second_bad' (Bar)", "mend the nodes"],
             id="unknown",
         ),
         pytest.param(network(name="input"), {}, BadInput, ["inputs input, outputs joints"], id="input's name"),
@@ -309,17 +315,21 @@ DOUBLE = TensorProto.DOUBLE
         pytest.param(network(*MIXED), {}, BadInput, ["node 2 'add' (Add)", "Float and Half"], id="mixed types"),
         pytest.param(network(*HALF_INSIDE), {}, BadInput, ["fp16, not fp32"], id="another precision"),
         pytest.param(
-            half_network(conv=FLOAT), {"precision": "fp16"}, BadInput, ["CONVOLUTION", "1 FLOAT"], id="FP32 convolution"
+            half_network(conv=FLOAT),
+            {"precision": "fp16"},
+            CheckFailed,
+            ["CONVOLUTION", "1 FLOAT"],
+            id="FP32 convolution",
         ),
         pytest.param(
             half_network(BFLOAT, conv=HALF),
             {"precision": "bf16"},
-            BadInput,
+            CheckFailed,
             ["CONVOLUTION", "1 HALF"],
             id="FP16 in BF16",
         ),
         pytest.param(
-            half_network(softmax=HALF), {"precision": "fp16"}, BadInput, ["SOFTMAX", "1 HALF"], id="half softmax"
+            half_network(softmax=HALF), {"precision": "fp16"}, CheckFailed, ["SOFTMAX", "1 HALF"], id="half softmax"
         ),
         pytest.param(network(), {"workspace_bytes": 1024}, BadInput, ["1024 bytes of workspace"], id="workspace"),
     ],
@@ -333,7 +343,9 @@ def test_models_that_cannot_be_built(
         build_engine(source, path, EnginePlan(**plan))
     assert all(words in str(caught.value) for words in said), str(caught.value)
     assert "cudaError" not in str(caught.value)
-    assert [file.name for file in tmp_path.iterdir()] == ["bad.onnx"]
+    assert caught.value.exit_code == (1 if kind is CheckFailed else 2)
+    assert {file.name for file in tmp_path.iterdir()} <= {"bad.onnx", "bad.engine.failed.log"}
+    assert (kind is CheckFailed) == (tmp_path / "bad.engine.failed.log").exists()
 
 
 @pytest.mark.usefixtures("rtx")
@@ -371,20 +383,14 @@ def test_paths_that_cannot_be_used(tiny: Path, tmp_path: Path, monkeypatch: pyte
         pytest.param("w.main(); os._exit(3)", CheckFailed, "exit status 3", id="result, then failure"),
         pytest.param("sys.modules['tensorrt_rtx'] = None", NotPossible, "does not load", id="library broken"),
         pytest.param(
-            "inner = w.build\nw.build = lambda a, b, c, d, *rest: inner(a, b, c, w.Path('/dev/full'), *rest)",
+            "inner = w.build\n"
+            "w.build = lambda a, b, c, d, *rest, **more: inner(a, b, c, w.Path('/dev/full'), *rest, **more)",
             BadInput,
             "No space left",
             id="disk full",
         ),
         pytest.param(
-            """
-            inner = w.configure
-            def configure(trt, builder, plan):
-                config = inner(trt, builder, plan)
-                config.runtime_platform = trt.RuntimePlatform.WINDOWS_AMD64
-                return config
-            w.configure = configure
-            """,
+            setting("config.runtime_platform = trt.RuntimePlatform.WINDOWS_AMD64"),
             CheckFailed,
             "built no sound engine",
             id="error in the log of a plan",
@@ -412,8 +418,8 @@ def test_paths_that_cannot_be_used(tiny: Path, tmp_path: Path, monkeypatch: pyte
             id="profile rejected",
         ),
         pytest.param(
-            "inner = w.build\ndef build(*given):\n    result = inner(*given)\n    os.truncate(given[3], 100)\n"
-            "    return result\nw.build = build",
+            "inner = w.build\ndef build(*given, **more):\n    result = inner(*given, **more)\n"
+            "    os.truncate(given[3], 100)\n    return result\nw.build = build",
             CheckFailed,
             "100 bytes in place of",
             id="file cut",
@@ -427,13 +433,33 @@ def test_defects_in_the_worker(
     with pytest.raises(kind) as caught:
         build_engine(tiny, tmp_path / "e", EnginePlan())
     assert said in str(caught.value)
-    assert [file.name for file in tmp_path.iterdir()] == ["tiny.onnx"]
+    left = {file.name for file in tmp_path.iterdir()} - {"tiny.onnx"}
+    assert left == ({"e.failed.log"} if kind is CheckFailed and "e.failed.log" in str(caught.value) else set())
+
+
+@pytest.mark.usefixtures("rtx")
+def test_the_log_of_a_failed_build_is_kept_until_one_succeeds(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = setting("config.runtime_platform = trt.RuntimePlatform.WINDOWS_AMD64")
+    build_engine(tiny, tmp_path / "e", EnginePlan(targets=("8.6",)))
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    failed = tmp_path / "kept" / "e.failed.log"
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "WORKER", plant(code))
+        with pytest.raises(CheckFailed, match=f"built no sound engine.*the builder's log: {failed}"):
+            build_engine(tiny, tmp_path / "e", EnginePlan(), kept_in=failed.parent)
+    assert any(line.startswith("ERROR ") for line in failed.read_text().splitlines())
+    failed_before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    assert failed_before == before
+    build_engine(tiny, tmp_path / "e", EnginePlan(), kept_in=failed.parent)
+    assert not failed.exists()
 
 
 @pytest.mark.usefixtures("rtx")
 def test_a_target_that_only_the_library_refuses(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "RTX_TARGETS", ("9.0",))
-    monkeypatch.setattr(engine, "WORKER", plant("engine.RTX_TARGETS = ('9.0',)"))
+    monkeypatch.setattr(engine_plan, "RTX_TARGETS", ("9.0",))
+    monkeypatch.setattr(engine, "WORKER", plant("engine_plan.RTX_TARGETS = ('9.0',)"))
     with pytest.raises(CheckFailed, match=r"did not take compute capability 9\.0"):
         build_engine(tiny, tmp_path / "e", EnginePlan(targets=("9.0",)))
 
@@ -462,6 +488,7 @@ def test_a_killed_worker_leaves_the_old_engine(
 
     with pytest.raises(CheckFailed, match=f"killed by {end.name}"):
         build_engine(tiny, tmp_path / "e", EnginePlan(), kill)
+    (tmp_path / "e.failed.log").unlink()
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
@@ -513,11 +540,11 @@ def test_no_orphan(tiny: Path, tmp_path: Path, end: Callable[[psutil.Process], N
         from pathlib import Path
         from export import engine
         engine.WORKER = {STALLING!r}
-        engine.TENSORRT = engine.replace(engine.TENSORRT, module="not_installed")
         def tell(text, share=None):
             if share > 0.3:
                 print("in the middle", flush=True)
-        engine.build_engine(Path({str(tiny)!r}), Path({str(tmp_path / "e")!r}), engine.EnginePlan(), tell)
+        plan = engine.EnginePlan(runtime="tensorrt-rtx")
+        engine.build_engine(Path({str(tiny)!r}), Path({str(tmp_path / "e")!r}), plan, tell)
     """
     run = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
@@ -545,25 +572,24 @@ def test_no_orphan(tiny: Path, tmp_path: Path, end: Callable[[psutil.Process], N
 
 
 def test_no_runtime_is_not_possible(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    monkeypatch.setattr(engine_runtime, "find_spec", lambda name: None)
     with pytest.raises(NotPossible, match="tensorrt is not installed; tensorrt_rtx is not installed") as caught:
         build_engine(tiny, tmp_path / "new" / "e", EnginePlan())
     assert caught.value.exit_code == 4
     assert not (tmp_path / "new").exists()
 
 
-STUB = """
-int cuInit(unsigned flags) { return INIT; }
-int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
-int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
-int cuDeviceGetName(char *name, int size, int device) { __builtin_strncpy(name, "Stub GPU", size); return 0; }
-"""
+@pytest.fixture
+def both_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_runtime, "find_spec", lambda name: "installed")
+    monkeypatch.setattr(engine_runtime, "library_version", lambda name: ("10.3.0", ""))
 
 
+@pytest.mark.usefixtures("both_installed")
 @pytest.mark.parametrize(
     ("init", "count", "runtime", "reason"),
     [
-        (0, 1, "tensorrt", "tensorrt is installed and Stub GPU answers"),
+        (0, 1, "tensorrt", r"tensorrt is installed and First \(8\.6\) answers"),
         (0, 0, "tensorrt_rtx", "sees no GPU"),
         (100, 0, "tensorrt_rtx", "cuInit: error 100"),
         (None, 0, "tensorrt_rtx", "there is no NVIDIA driver"),
@@ -572,37 +598,102 @@ int cuDeviceGetName(char *name, int size, int device) { __builtin_strncpy(name, 
 def test_tensorrt_needs_a_driver_that_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, init: int | None, count: int, runtime: str, reason: str
 ) -> None:
-    library = tmp_path / "libcuda_stub.so"
-    if init is not None:
-        if (compiler := shutil.which("cc")) is None:
-            pytest.skip("no C compiler for a stand-in of the driver")
-        command = [
-            compiler,
-            "-shared",
-            "-fPIC",
-            "-x",
-            "c",
-            "-",
-            f"-DINIT={init}",
-            f"-DCOUNT={count}",
-            "-o",
-            str(library),
-        ]
-        subprocess.run(command, input=STUB.encode(), check=True)
-    monkeypatch.setattr(engine, "DRIVER", str(library))
-    monkeypatch.setattr(engine, "find_spec", lambda name: "installed")
+    driver = str(tmp_path / "absent.so") if init is None else stub_driver(tmp_path, init, count)
+    monkeypatch.setattr(nvidia, "DRIVER", driver)
     choice = choose_runtime()
-    assert choice.backend is not None
-    assert choice.backend.module == runtime
-    assert reason in choice.reason
-    assert choice.gpu == ("Stub GPU" if runtime == "tensorrt" else None)
+    assert choice.backend == BACKENDS[runtime]
+    assert re.search(reason, choice.reason)
+    assert choice.tunes_on == ("First" if runtime == "tensorrt" else None)
+    assert (choice.gpu is None) == bool(choice.no_gpu)
+
+
+@pytest.mark.usefixtures("both_installed")
+def test_a_runtime_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is a GPU and both are installed, TensorRT-RTX is had by asking for it only."""
+    monkeypatch.setattr(nvidia, "DRIVER", stub_driver(tmp_path, 0, 1))
+    rtx = choose_runtime("tensorrt-rtx")
+    assert (rtx.backend, rtx.tunes_on) == (TENSORRT_RTX, None)
+    assert rtx.gpu is not None
+    assert rtx.reason == "tensorrt-rtx was asked for; tensorrt_rtx is installed"
+    monkeypatch.setattr(nvidia, "DRIVER", str(tmp_path / "absent.so"))
+    none = choose_runtime("tensorrt")
+    assert none.backend is None
+    assert "tensorrt was asked for; tensorrt is installed, but there is no NVIDIA driver" in none.reason
+
+
+def test_a_library_that_does_not_load_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JetPack's has no record of pip's: the version is what the library says, and no word is no version."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "of_jetpack.py").write_text("__version__ = '10.3.0'")
+    (tmp_path / "broken.py").write_text("raise ImportError('libnvinfer.so.10: cannot open')")
+    (tmp_path / "dying.py").write_text("import os; os.abort()")
+    assert library_version("of_jetpack") == ("10.3.0", "")
+    assert library_version("broken") == ("", "ImportError: libnvinfer.so.10: cannot open")
+    assert library_version("dying") == ("", "exit status -6")
+    monkeypatch.setattr(engine_runtime, "find_spec", lambda name: "installed")
+    monkeypatch.setattr(engine_runtime, "default_gpu", lambda: (Gpu("Orin", "8.7", 1), ""))
+    monkeypatch.setattr(
+        engine_runtime, "library_version", lambda name: ("", "planted") if name == "tensorrt" else ("1", "")
+    )
+    choice = choose_runtime()
+    assert choice.backend == TENSORRT_RTX
+    assert "tensorrt is installed, but does not load: planted" in choice.reason
+
+
+@pytest.mark.usefixtures("rtx")
+def test_the_version_is_the_library_s_own() -> None:
+    import tensorrt_rtx
+
+    assert choose_runtime("tensorrt-rtx").version == tensorrt_rtx.__version__
 
 
 def test_tensorrt_takes_no_targets(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    choice = engine.Choice(engine.TENSORRT, "Stub GPU", "planted")
-    monkeypatch.setattr(engine, "choose_runtime", lambda: choice)
+    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Stub GPU", "8.6", 1))
+    monkeypatch.setattr(engine, "choose_runtime", lambda wanted: choice)
     with pytest.raises(BadInput, match="for this machine's GPU only"):
         build_engine(tiny, tmp_path / "e", EnginePlan(targets=("8.9",)))
+
+
+# ── what is looked at where a GPU loads it ───────────────────────────────────────────────────────────────────────────
+
+INSPECTION = """
+import tensorrt_rtx
+class Runtime:
+    def __init__(self, logger): pass
+    def deserialize_cuda_engine(self, blob): return self
+    def create_engine_inspector(self): return self
+    def get_engine_information(self, format): return TOLD
+tensorrt_rtx.Runtime = Runtime
+"""
+"""In place of the runtime, which only a GPU has."""
+
+
+@pytest.mark.usefixtures("rtx")
+@pytest.mark.parametrize(
+    ("gpu", "kind", "asked"), [("8.6", "Float", True), ("8.6", "", True), ("8.6", "Half", True), ("9.0", "Half", False)]
+)
+def test_rtx_engines_are_inspected_where_a_gpu_of_theirs_is(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: str, kind: str, asked: bool
+) -> None:
+    monkeypatch.setattr(engine_runtime, "default_gpu", lambda: (Gpu("Planted", gpu, 1), ""))
+    layer = {"Name": "conv", "LayerType": "conv", "Inputs": [{"Name": "t", "DataType": kind}]}
+    told = json.dumps({"Layers": [layer] if kind else ["conv"]})
+    monkeypatch.setattr(engine, "WORKER", plant(INSPECTION.replace("TOLD", repr(told))))
+    plan = EnginePlan(runtime="tensorrt-rtx", targets=("8.6",))
+    if asked and kind == "Half":
+        with pytest.raises(CheckFailed, match="does not keep its precision — conv computes in fp16"):
+            build_engine(tiny, tmp_path / "e", plan)
+        assert not (tmp_path / "e").exists()
+        return
+    record = build_engine(tiny, tmp_path / "e", plan)
+    assert (record.inspected is not None) == asked
+    if not asked:
+        assert record.not_inspected == "Planted (9.0) is none of the GPUs that it was built for"
+    else:
+        assert record.inspected is not None
+        assert record.not_inspected == ("" if kind else "the inspector names no types")
+        assert record.inspected.types == ({"conv": {"fp32": 1}} if kind else {})
+    assert record.not_run == "building runs nothing; `convnextpose bench` and `predict` do"
 
 
 def test_importing_the_module_is_light() -> None:
@@ -616,20 +707,25 @@ def test_importing_the_module_is_light() -> None:
 # ── records, headers, shares ─────────────────────────────────────────────────────────────────────────────────────────
 
 RECORD = EngineRecord(
-    schema_version=3,
+    schema_version=4,
     status="built for SM 8.9; not run",
+    not_run="there is no NVIDIA driver",
     runtime="tensorrt_rtx",
+    chosen="tensorrt_rtx is installed",
     package_version="1.7.1.116",
     built_on="Linux x86_64",
     gpu=None,
     targets=("8.9",),
     precision="fp32",
     layer_types={"CONVOLUTION": {"FLOAT": 65}},
+    convolutions=Convolutions(65, 0),
     inspected=EngineLayers(2, {"CaskConvolution": {"fp32": 2}}, ()),
+    not_inspected="",
     tf32=False,
     profile=engine.Profile("image", (1, 3, 256, 256), (1, 3, 256, 256), (8, 3, 256, 256)),
     workspace_bytes=1 << 30,
     optimization_level=3,
+    timing_cache=None,
     hardware_compatible=False,
     version_compatible=False,
     build_seconds=0.5,
@@ -644,6 +740,14 @@ RECORD = EngineRecord(
     plan_magic="vtrt",
     plan_version="1.7.1.116",
 )
+
+
+def test_an_engine_of_another_int8_plan_is_refused() -> None:
+    int8 = replace(RECORD, convolutions=Convolutions(65, 42))
+    require_planned(int8, 42)
+    for planned in (41, 43, 0):
+        with pytest.raises(CheckFailed, match=f"42 of 65 convolutions in int8, planned: {planned}"):
+            require_planned(int8, planned)
 
 
 def test_a_record_survives_json(tmp_path: Path) -> None:
@@ -673,13 +777,13 @@ def test_no_record(tmp_path: Path, text: str) -> None:
 def test_the_header_is_compared(tmp_path: Path) -> None:
     good, path = b"vtrt" + bytes(20) + bytes([1, 7, 1, 116]) + bytes(10), tmp_path / "e"
     path.write_bytes(good)
-    assert check_plan_file(path, engine.TENSORRT_RTX, "1.7.1.116", len(good)) == "1.7.1.116"
+    assert check_plan_file(path, TENSORRT_RTX, "1.7.1.116", len(good)) == "1.7.1.116"
     for data, backend, version, size in [
-        (good, engine.TENSORRT, "1.7.1.116", len(good)),
-        (good, engine.TENSORRT_RTX, "1.6.1.116", len(good)),
-        (good, engine.TENSORRT_RTX, "1.7.1.116", len(good) + 1),
-        (good[:27], engine.TENSORRT_RTX, "1.7.1.116", 27),
-        (b"", engine.TENSORRT_RTX, "1.7.1.116", 0),
+        (good, TENSORRT, "1.7.1.116", len(good)),
+        (good, TENSORRT_RTX, "1.6.1.116", len(good)),
+        (good, TENSORRT_RTX, "1.7.1.116", len(good) + 1),
+        (good[:27], TENSORRT_RTX, "1.7.1.116", 27),
+        (b"", TENSORRT_RTX, "1.7.1.116", 0),
     ]:
         path.write_bytes(data)
         with pytest.raises(CheckFailed):

@@ -1,7 +1,9 @@
 """``convnextpose engine``: one ONNX file, its engine beside it, or a reason."""
 
+import json
 import subprocess
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import onnx
@@ -9,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.command_line import assert_three_parts, convnextpose_here
+from tests.small_networks import int8_network
 
 pytest.importorskip("tensorrt_rtx")
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -48,20 +51,59 @@ def test_every_node_that_the_builder_does_not_know_is_named(call: Call, tmp_path
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("--precision", "fp64"), ("--precision", "fp16", "--batches", "4,2,1"), ("--workspace-mib", "0")]
+    "options",
+    [
+        (),
+        ("--precision", "fp64"),
+        ("--precision", "fp16", "--batches", "4,2,1"),
+        ("--workspace-mib", "0"),
+        ("--precision", "fp16", "--engine-runtime", "tensorrt_rtx"),
+        ("--precision", "fp16", "--tf32"),
+        ("--precision", "fp16", "--optimization-level", "6"),
+        ("--precision", "int8", "--targets", "7.5"),
+    ],
 )
 def test_what_cannot_be_meant_is_refused(call: Call, typed_files: dict[str, Path], options: tuple[str, ...]) -> None:
     assert_three_parts(call(typed_files["fp16"], "--out", "x.engine", *options), 2)
 
 
-@pytest.mark.parametrize("option", ["--hardware-compatible", "--version-compatible"])
-def test_an_export_refuses_what_its_builder_would_ignore_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
+IGNORED = ["--hardware-compatible", "--version-compatible", "--optimization-level=4", "--timing-cache=none"]
+
+
+@pytest.mark.parametrize("option", IGNORED)
+@pytest.mark.parametrize("command", [("export", "XS-atto"), ("engine", "fp32.onnx")])
+def test_what_the_builder_would_ignore_is_refused_at_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    command: tuple[str, str],
 ) -> None:
-    run = convnextpose_here(monkeypatch, capsys, "export", "XS-atto", option, cwd=tmp_path)
+    run = convnextpose_here(monkeypatch, capsys, *command, "--engine-runtime", "tensorrt-rtx", option, cwd=tmp_path)
     assert_three_parts(run, 2)
-    assert "compatible engine" in run.stderr
+    assert f"TensorRT-RTX does not honour {option.split('=')[0]}" in run.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_may_multiply_in_tf32(call: Call, tmp_path: Path, typed_files: dict[str, Path]) -> None:
+    run = call(typed_files["fp32"], "--engine-runtime", "tensorrt-rtx", "--tf32", "--out", "e")
+    assert run.returncode == 0, run.stderr
+    record = json.loads((tmp_path / "e.json").read_text())
+    assert (record["tf32"], record["runtime"]) == (True, "tensorrt_rtx")
+    assert record["chosen"] == "tensorrt-rtx was asked for; tensorrt_rtx is installed"
+
+
+def test_a_promise_that_is_not_kept_ends_with_1(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "int8.onnx").write_bytes(int8_network(weight=False))
+    run = call("int8.onnx", "--precision", "int8", "--engine-runtime", "tensorrt-rtx")
+    assert_three_parts(run, 1)
+    assert "convolves in something else" in run.stderr
+
+
+def test_a_runtime_that_cannot_build_here_ends_with_4(call: Call, typed_files: dict[str, Path]) -> None:
+    if find_spec("tensorrt") is not None:
+        pytest.skip("tensorrt is installed")
+    assert_three_parts(call(typed_files["fp32"], "--engine-runtime", "tensorrt", "--out", "e"), 4)
 
 
 def test_a_file_that_is_not_there_is_refused(call: Call) -> None:

@@ -2,14 +2,17 @@
 
 import importlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from export.engine import EnginePlan
-from export.engine_layers import read_layers
+from export.engine_layers import EngineLayers, prove_layers
+from export.engine_layers import read_layers as judge_layers
+from export.engine_network import Convolutions
+from export.engine_plan import EnginePlan
 from export.engine_worker import configure, make_logger
-from export.errors import CheckFailed
+from export.errors import BadInput, CheckFailed, Inconclusive
 from export.tensorrt_api import TensorRT
 
 WORDS = {
@@ -18,6 +21,14 @@ WORDS = {
     "bf16": ("Row major linear BF16 format", "BFloat16"),
     "int8": ("Thirty-two wide channel vectorized row major Int8 format.", "Int8"),
 }
+
+
+def read_layers(
+    text: str, precision: str, *, tf32: bool = False, convolutions: Convolutions | None = None
+) -> EngineLayers:
+    """Of a network of two convolutions, one of them in int8 where that is the precision."""
+    counts = convolutions or Convolutions(2, int(precision == "int8"))
+    return judge_layers(text, precision, tf32=tf32, convolutions=counts)
 
 
 def layer(name: str, kind: str, *types: str, later: bool = False, tactic: str = "") -> dict[str, Any]:
@@ -60,6 +71,7 @@ def test_a_half_engine_keeps_its_promise(precision: str, later: bool) -> None:
         ("bf16", layer("stem", "gemm", "fp32", "fp32", later=True), "stem does not compute in bf16"),
         ("bf16", layer("stem", "gemm", "int8", "bf16"), "stem computes in int8"),
         ("int8", layer("stem", "CaskConvolution", "fp16", "fp16"), "no layer computes in int8"),
+        ("int8", layer("stem", "CaskConvolution", "fp16", "int8"), "no convolution takes int8; the network has 1"),
     ],
 )
 def test_a_broken_promise_is_named(precision: str, planted: dict[str, Any], said: str) -> None:
@@ -76,6 +88,39 @@ def test_an_fp32_engine_may_multiply_in_tf32_where_that_was_asked_for() -> None:
 def test_int8_may_have_anything_around_it() -> None:
     text = told(layer("stem", "CaskConvolution", "fp16", "fp16"), layer("in", "CaskConvolution", "int8", "fp16"))
     assert read_layers(text, "int8", tf32=False).problems == ()
+
+
+def test_a_quantising_layer_alone_is_no_int8() -> None:
+    text = told(layer("q", "Quantize", "fp16", "int8"), layer("stem", "CaskConvolution", "fp16", "fp16"))
+    assert read_layers(text, "int8").problems == ("no convolution takes int8; the network has 1",)
+
+
+def test_no_more_convolutions_stay_outside_int8_than_the_network_has_there() -> None:
+    """Layers may be fused, so that fewer in int8 are told of; more outside are a promise that is not kept."""
+    stem, dense, other = (
+        layer(name, "conv", kind, "fp16") for name, kind in zip("sdo", ("fp16", "int8", "fp16"), strict=True)
+    )
+    assert read_layers(told(stem, dense), "int8", convolutions=Convolutions(30, 29)).problems == ()
+    [problem] = read_layers(told(stem, dense, other), "int8", convolutions=Convolutions(3, 2)).problems
+    assert problem == "2 convolutions do not take int8, and the network has 1 such; among them s, o"
+
+
+def test_an_account_without_convolutions_leaves_int8_open() -> None:
+    """Of fused layers the inspector may say anything: only what it names can be held against it."""
+    assert read_layers(told(layer("fused", "kgen", "int8", "fp16")), "int8").problems == ()
+
+
+def test_what_trtexec_wrote_is_judged(tmp_path: Path) -> None:
+    path, counts = tmp_path / "layers.json", Convolutions(1, 0)
+    path.write_text(told(layer("stem", "CaskConvolution", "fp16", "fp16")))
+    assert prove_layers(path, "fp16", tf32=False, convolutions=counts).types == {"CaskConvolution": {"fp16": 1}}
+    with pytest.raises(CheckFailed, match="stem computes in fp16"):
+        prove_layers(path, "fp32", tf32=False, convolutions=counts)
+    path.write_text(told("stem"))
+    with pytest.raises(Inconclusive, match="1 layers, no types"):
+        prove_layers(path, "fp16", tf32=False, convolutions=counts)
+    with pytest.raises(BadInput, match=r"absent\.json"):
+        prove_layers(tmp_path / "absent.json", "fp16", tf32=False, convolutions=counts)
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", told("stem", "decode"), told({"Name": "stem"})])

@@ -23,15 +23,26 @@ from bench.backends.protocol import LayerTime
 from bench.backends.tensorrt import TensorRTEngine, first_gpu
 from bench.backends.tensorrt_profile import read_origins
 from bench.exported import open_backend, read_export
-from bench.gpu import Gpu
 from bench.parts import attribute
-from export import engine as building
+from export import engine_runtime
 from export.artifacts import sha256_file, write_image
-from export.engine import BACKENDS, TENSORRT, TENSORRT_RTX, Backend, EnginePlan, EngineRecord, Profile, build_engine
+from export.engine import EngineRecord, Profile, build_engine
+from export.engine_network import Convolutions
+from export.engine_plan import BACKENDS, RTX_TARGETS, TENSORRT, TENSORRT_RTX, Backend, EnginePlan
+from export.engine_runtime import choose_runtime
 from export.engine_worker import inspect, make_logger
 from export.errors import BadInput, CheckFailed, NotPossible
+from export.gpu import Gpu, default_gpu
 from export.manifest import Artifact, NotRun, write_manifest
-from export.tensorrt_api import ICudaEngine, IExecutionContext, IProfiler, IRuntimeConfig, Runtime
+from export.tensorrt_api import (
+    RTX_ONLY,
+    EngineInspector,
+    ICudaEngine,
+    IExecutionContext,
+    IProfiler,
+    IRuntimeConfig,
+    Runtime,
+)
 from tests.command_line import assert_three_parts, convnextpose
 from tests.host_cuda import Host
 from tests.tensorrt_members import RTX, read_list
@@ -40,7 +51,7 @@ from tests.test_recipe import manifest
 
 SHAPE, JOINTS = (3, 4, 4), (2, 3)
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30)
-has_gpu = building.probe_gpu()[0] is not None
+has_gpu = default_gpu()[0] is not None
 without_gpu = pytest.mark.skipif(has_gpu, reason="this machine has a GPU")
 
 
@@ -57,7 +68,7 @@ def write_engine(path: Path, backend: Backend, **change: Any) -> EngineRecord:
         "targets": ("8.9",) if backend.takes_targets else (),
         "gpu": None if backend.takes_targets else ADA.name,
     }
-    record = replace(RECORD, **made, **change)
+    record = replace(RECORD, **(made | change))
     Path(f"{path}.json").write_text(json.dumps(asdict(record)))
     return record
 
@@ -135,14 +146,10 @@ def test_what_compatible_engines_ask_of_a_machine() -> None:
 
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    for answer, said in ((OSError("there is no NVIDIA driver"), "no NVIDIA driver"), (RuntimeError("999"), "999")):
-        monkeypatch.setattr(runner, "gpus", lambda answer=answer: (_ for _ in ()).throw(answer))
-        with pytest.raises(NotPossible, match=said) as caught:
-            first_gpu()
-        assert caught.value.exit_code == 4
-    monkeypatch.setattr(runner, "gpus", lambda: ())
-    with pytest.raises(NotPossible, match="sees no GPU"):
+    monkeypatch.setattr(runner, "default_gpu", lambda: (None, "planted reason"))
+    with pytest.raises(NotPossible, match="planted reason") as caught:
         first_gpu()
+    assert caught.value.exit_code == 4
 
 
 # ── the real TensorRT-RTX, as far as it goes without a GPU ───────────────────────────────────────────────────────────
@@ -156,7 +163,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("engines")
     (folder / "tiny.onnx").write_bytes(network())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "find_spec", lambda name: None if name == "tensorrt" else find_spec(name))
+        patch.setattr(engine_runtime, "find_spec", lambda name: None if name == "tensorrt" else find_spec(name))
         build_engine(folder / "tiny.onnx", folder / "tiny.rtx.engine", EnginePlan(targets=("8.9",)))
     return folder
 
@@ -215,7 +222,7 @@ class Enumerator:
         return self.number
 
 
-FLOAT, HALF, INPUT, OUTPUT = (Enumerator(name) for name in ("FLOAT", "HALF", "INPUT", "OUTPUT"))
+FLOAT, HALF, UINT8, INPUT, OUTPUT = (Enumerator(name) for name in ("FLOAT", "HALF", "UINT8", "INPUT", "OUTPUT"))
 
 
 class FakeLogger:
@@ -265,7 +272,7 @@ class FakeContext:
         assert stream_handle == Host.handle
         self.world.calls.append("launch")
         if self.world.writes:
-            images = at(self.addresses["image"], self.shape)
+            images = at(self.addresses["image"], self.shape, pixels=self.world.tensors["image"][1] is UINT8)
             joints = at(self.addresses["joints"], (self.shape[0], *JOINTS))
             joints[: self.world.writes] = expected(images)[: self.world.writes]
         for layer, ms in self.world.layer_times.items() if self.profiler is not None else ():
@@ -353,7 +360,7 @@ class World:
             Runtime=self.make_runtime,
             ILogger=FakeLogger,
             IProfiler=FakeProfiler,
-            DataType=types.SimpleNamespace(FLOAT=FLOAT),
+            DataType=types.SimpleNamespace(FLOAT=FLOAT, UINT8=UINT8),
             LayerInformationFormat=types.SimpleNamespace(JSON="json"),
             TensorIOMode=types.SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT),
             DynamicShapesKernelSpecializationStrategy=types.SimpleNamespace(EAGER="eager"),
@@ -365,8 +372,9 @@ class World:
         return FakeRuntime(self)
 
 
-def at(address: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    memory = (ctypes.c_float * int(np.prod(shape))).from_address(address)
+def at(address: int, shape: tuple[int, ...], *, pixels: bool = False) -> NDArray[Any]:
+    kind = ctypes.c_uint8 if pixels else ctypes.c_float
+    memory = (kind * int(np.prod(shape))).from_address(address)
     return np.ctypeslib.as_array(memory).reshape(shape)
 
 
@@ -402,8 +410,16 @@ def test_the_stand_in_has_only_members_that_exist() -> None:
     config: IRuntimeConfig = FakeConfig()
     profiler: IProfiler = FakeProfiler()
     names = {"Runtime": runtime, "ICudaEngine": engine, "IExecutionContext": context, "IRuntimeConfig": config}
-    names["IProfiler"] = profiler
+    inspector: EngineInspector = FakeInspector("")
+    names |= {"IProfiler": profiler, "EngineInspector": inspector, "ILogger": FakeLogger()}
+    enumerations = {name: vars(of) for name, of in vars(world.module).items() if isinstance(of, types.SimpleNamespace)}
+    assert enumerations.keys() == {
+        *("DataType", "LayerInformationFormat", "TensorIOMode"),
+        *("DynamicShapesKernelSpecializationStrategy", "CudaGraphStrategy"),
+    }
     for version, classes in read_list().items():
+        for name, values in enumerations.items():
+            assert (version != RTX and name in RTX_ONLY) or values.keys() <= classes[name].keys(), (version, name)
         for name, stand_in in names.items():
             only_rtx = {"create_runtime_config"} if name == "ICudaEngine" and version != RTX else set()
             if name == "IRuntimeConfig" and version != RTX:
@@ -424,6 +440,53 @@ def test_batches_of_all_sizes(world: World, tmp_path: Path) -> None:
     assert shapes == ["shape 4", "shape 1", "shape 4", "shape 3", "shape 1"]  # the first is for its memory
     strided = images(2)[:, :, :, ::-1]
     np.testing.assert_allclose(engine.run(strided), expected(strided), rtol=1e-6)
+
+
+# ── engines that take pixels ─────────────────────────────────────────────────────────────────────────────────────────
+
+PIXELS = (4, 4, 3)
+
+
+@pytest.fixture
+def pixel_world(world: World, tmp_path: Path) -> World:
+    """The input is bytes, channels last, as in a pixel edition."""
+    world.profile = ((1, *PIXELS), (1, *PIXELS), (4, *PIXELS))
+    world.tensors = {"image": (INPUT, UINT8), "joints": (OUTPUT, FLOAT)}
+    write_engine(tmp_path / "e", world.backend, profile=Profile("image", *world.profile))
+    return world
+
+
+def pixels(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(count).integers(0, 256, size=(count, *PIXELS)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_an_engine_that_takes_pixels(pixel_world: World, tmp_path: Path, graph: bool) -> None:
+    engine = opened(pixel_world, tmp_path, graph=graph)
+    assert engine.takes_pixels
+    for count in (1, 4, 4, 3):
+        np.testing.assert_allclose(engine.run(pixels(count)), expected(pixels(count)), rtol=1e-6)
+    assert engine.pinned(pixels(2)).dtype == np.uint8
+    engine.bind(pixels(2))()
+
+
+@pytest.mark.parametrize(
+    "given", [images(1), pixels(1).astype(np.float32), pixels(1).transpose(0, 3, 1, 2), pixels(1)[0]]
+)
+def test_what_is_no_pixels_does_not_fit(pixel_world: World, tmp_path: Path, given: NDArray[Any]) -> None:
+    engine = opened(pixel_world, tmp_path)
+    with pytest.raises(BadInput, match=r"give \(N, 4, 4, 3\) uint8"):
+        engine.run(given)
+
+
+@pytest.mark.parametrize("kind", [FLOAT, HALF])
+def test_an_engine_whose_record_speaks_of_pixels_takes_bytes(pixel_world: World, tmp_path: Path, kind: Any) -> None:
+    pixel_world.tensors["image"] = (INPUT, kind)
+    with pytest.raises(CheckFailed, match=f"image: INPUT {kind.name}"):
+        opened(pixel_world, tmp_path)
+
+
+# ── what is asked of it, and what it says ────────────────────────────────────────────────────────────────────────────
 
 
 def test_what_it_says_of_itself(world: World, tmp_path: Path) -> None:
@@ -541,15 +604,16 @@ def test_a_builder_looks_at_its_new_engine(world: World) -> None:
         EnginePlan(precision="int8"),
     )
     tensors = [{"Format/Datatype": "Row major linear FP32"}]
+    counts = Convolutions(1, 1)
     world.inspected = json.dumps({"Layers": [{"Name": "stem", "LayerType": "conv", "Inputs": tensors}]})
     with pytest.raises(CheckFailed, match="no layer computes in int8"):
-        inspect(trt, logger, blob, plan, Path("e"))
+        inspect(trt, logger, blob, plan, Path("e"), counts)
     tensors.append({"Format/Datatype": "Row major Int8 format"})
     world.inspected = json.dumps({"Layers": [{"Name": "stem", "LayerType": "conv", "Inputs": tensors}]})
-    assert inspect(trt, logger, blob, plan, Path("e"))["types"] == {"conv": {"fp32+int8": 1}}
+    assert inspect(trt, logger, blob, plan, Path("e"), counts)["types"] == {"conv": {"fp32+int8": 1}}
     world.loads = False
     with pytest.raises(CheckFailed, match="does not load"):
-        inspect(trt, logger, blob, plan, Path("e"))
+        inspect(trt, logger, blob, plan, Path("e"), counts)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -718,10 +782,8 @@ def test_an_engine_computes_what_onnx_runtime_computes(tmp_path: Path, graph: bo
     import onnxruntime
 
     gpu = first_gpu()
-    choice = building.choose_runtime()
-    if choice.backend is None or (
-        choice.backend == TENSORRT_RTX and gpu.compute_capability not in building.RTX_TARGETS
-    ):
+    choice = choose_runtime()
+    if choice.backend is None or (choice.backend == TENSORRT_RTX and gpu.compute_capability not in RTX_TARGETS):
         pytest.skip(f"no engine can be built for {gpu.name}: {choice.reason}")
     backend = choice.backend
     source, path = tmp_path / "tiny.onnx", tmp_path / f"tiny{backend.suffix}"

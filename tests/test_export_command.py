@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,14 +17,17 @@ from torch import nn
 import cli.export
 import export.deploy
 import export.engine
+import export.engine_runtime
 import export.precision
 from export.artifacts import PARTIAL_PREFIX, sha256_file, sha256_path
-from export.errors import CheckFailed
+from export.errors import BadInput, CheckFailed
+from export.gpu import default_gpu
 from export.manifest import read_manifest
 from export.network import ConvNeXtPose
 from export.steps import version
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights, spelled, write
 from tests.command_line import ROOT, assert_three_parts, convnextpose
+from tests.test_engine import plant
 from tests.tiny_export import assert_whole, manifest, steps_said, tiny_config
 
 STEPS = ["weights", "truth", "onnx-fp32", "parity-fp32", "engine-fp32", "latency"]
@@ -53,6 +57,17 @@ def test_the_first_run_makes_everything(first_run: tuple[Path, subprocess.Comple
         assert engine.status.endswith("not run")
         assert engine.targets
         assert engine.details["tf32"] is False
+        assert engine.details["chosen"].endswith("tensorrt_rtx is installed")
+        assert engine.details["proof"]["network"].startswith("strongly typed network: convolutions 26 FLOAT")
+        drift = engine.details["drift"]
+        assert (drift["of"], drift["record"]) == (made.artifacts[0].path, "parity/fp32.json")
+        assert drift["max_mm"] == made.parity[0]["candidate"]["max_mm"]
+        assert (place / "build/tiny" / drift["record"]).is_file()
+        assert drift["images"]["count"] == 64
+        if default_gpu()[0] is None:
+            assert engine.details["not_run"] == default_gpu()[1]
+            assert engine.details["proof"]["inspector"].startswith("no GPU loads it here: ")
+        assert made.tools["tensorrt-rtx"] == engine.details["package_version"]
 
 
 def test_stand_in_weights_are_called_so_everywhere(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -226,7 +241,7 @@ def test_two_runs_at_once_do_not_corrupt_the_folder(place: Path) -> None:
 
 def test_without_a_builder_the_rest_succeeds_and_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    monkeypatch.setattr(export.engine, "find_spec", lambda name: None)
+    monkeypatch.setattr(export.engine_runtime, "find_spec", lambda name: None)
     cli.export.command("tiny.yaml")
     made = manifest(place)
     assert [a.kind for a in made.artifacts] == ["onnx"]
@@ -248,6 +263,44 @@ def test_a_builder_that_dies_becomes_a_failed_row(place: Path, monkeypatch: pyte
     run = convnextpose("export", "tiny.yaml", cwd=place)
     assert run.returncode == 0, run.stderr
     assert steps_said(run.stderr, "done") == ["engine-fp32"]
+
+
+def test_an_engine_that_cannot_be_built_keeps_no_other_from_being_made(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too little workspace is the user's mistake, and the rest goes on all the same."""
+    pytest.importorskip("tensorrt_rtx")
+    monkeypatch.chdir(place)
+    with pytest.raises(BadInput, match="the fp16 engine could not be built"):
+        cli.export.command("tiny.yaml", precision="fp16,bf16", workspace_mib=1, engine_runtime="tensorrt-rtx")
+    made = manifest(place)
+    assert [(a.kind, a.precision) for a in made.artifacts] == [("onnx", "fp16"), ("onnx", "bf16")]
+    assert [(n.kind, n.precision, n.status) for n in made.not_run] == [
+        ("engine", "fp16", "failed"),
+        ("engine", "bf16", "failed"),
+    ]
+    assert all("1048576 bytes of workspace are too few" in missing.reason for missing in made.not_run)
+    assert (place / "build/tiny/recipe.md").is_file()
+
+
+def test_an_engine_of_fewer_int8_convolutions_than_planned_is_none(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    monkeypatch.chdir(place)
+    code = """
+        inner = w.count_convolutions
+        def count(layers):
+            found = inner(layers)
+            return w.Convolutions(found.total, found.int8 - 1)
+        w.count_convolutions = count
+    """
+    monkeypatch.setattr(export.engine, "WORKER", plant(code))
+    with pytest.raises(CheckFailed, match="the int8 engine could not be built"):
+        cli.export.command("tiny.yaml", precision="int8", engine_runtime="tensorrt-rtx")
+    [missing] = manifest(place).not_run
+    assert re.search(r"(\d+) of 26 convolutions in int8, planned: \d+", missing.reason)
+    assert not (place / "build/tiny/engines/tiny-int8.rtx.engine").exists()
 
 
 def test_nothing_made_from_other_weights_stays(place: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 from bench import gpu_runtimes
 from bench.candidates import QUICK, find_candidates
 from bench.exported import ENGINES, GPU_RUNTIMES, read_export
-from bench.gpu import Gpu
 from export.artifacts import sha256_file
-from export.engine import TENSORRT, TENSORRT_RTX
+from export.engine_plan import TENSORRT, TENSORRT_RTX
 from export.errors import BadInput, NotPossible
+from export.gpu import Gpu
 from export.manifest import write_manifest
 from tests.command_line import assert_three_parts, convnextpose
 from tests.test_engine_runner import ADA, entry, without_gpu, write_engine

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from export.engine import EnginePlan
+from export.engine_plan import EnginePlan
 from export.errors import BadInput
 from export.manifest import Artifact, Manifest, read_manifest
 from export.parity import EXPLAINED
@@ -72,6 +72,8 @@ def test_the_build_with_trtexec() -> None:
         "--memPoolSize=workspace:512",
         "--builderOptimizationLevel=3",
         "--timingCacheFile=engines/L-fp16.timing.cache",
+        "--profilingVerbosity=detailed",
+        "--exportLayerInfo=engines/L-fp16.trtexec.layers.json",
         "--saveEngine=engines/L-fp16.trtexec.engine",
         "--skipInference",
     )
@@ -89,6 +91,7 @@ def test_tf32_stays_where_it_was_asked_for() -> None:
     [model] = recipe("fp32", plan=replace(PLAN, tf32=True)).models
     assert "--noTF32" not in model.trtexec["10"] + model.trtexec["11"]
     assert model.tf32 is True
+    assert recipe("fp16", plan=replace(PLAN, tf32=True)).models[0].tf32 is False
 
 
 def test_compatible_engines_are_asked_for_by_trtexec_and_by_us() -> None:
@@ -98,6 +101,45 @@ def test_compatible_engines_are_asked_for_by_trtexec_and_by_us() -> None:
         assert all(switch in command for command in model.trtexec.values())
         assert all(switch not in command for command in recipe("fp32").models[0].trtexec.values())
     assert "hardware_compatible=True, version_compatible=True" in model.python[2]
+    for timing in model.timings:  # or the runtime does not load what was built so
+        assert all("--versionCompatible" in command for command in timing.trtexec.values())
+    assert all("--versionCompatible" not in timing.trtexec["10"] for timing in recipe("fp32").models[0].timings)
+    assert any("leave it out on a Jetson" in note for note in model.notes)
+
+
+def test_a_file_that_an_old_parser_may_not_read_is_said_to_be_so() -> None:
+    files = [one.model_copy(update={"details": {"opset": opset}}) for opset in (18, 22) for one in [artifact("bf16")]]
+    plain, unsure = recipe_of(manifest(*files), PLAN).models
+    assert plain.notes == ()
+    assert unsure.notes == ("The file has opset 22: whether TensorRT 10.3 (JetPack 6) reads it was not tried.",)
+    assert unsure.notes[0] in as_markdown(recipe_of(manifest(*files), PLAN)).splitlines()
+
+
+def test_a_timing_cache_is_kept_unless_it_is_not_wanted() -> None:
+    for asked, kept in (("auto", True), ("/somewhere/here", True), ("none", False)):
+        [model] = recipe("fp32", plan=replace(PLAN, timing_cache=asked)).models
+        named = [switch for switch in model.trtexec["10"] if switch.startswith("--timingCacheFile")]
+        assert named == ["--timingCacheFile=engines/L-fp32.timing.cache"] * kept
+        assert f'timing_cache="{"auto" if kept else "none"}"' in model.python[2]
+
+
+@pytest.mark.parametrize(
+    ("types", "said"),
+    [(("Int8", "Half"), "{'conv': {'fp16+int8': 1}}"), (("Half", "Half"), "no layer computes in int8")],
+)
+def test_an_engine_of_trtexec_can_be_proven(tmp_path: Path, types: tuple[str, str], said: str) -> None:
+    """The command is really run, on what ``trtexec --exportLayerInfo`` writes."""
+    proven = artifact("int8").model_copy(update={"details": {"nodes": {"Conv": 1, "QuantizeLinear": 1}}})
+    [model] = recipe_of(manifest(proven), PLAN).models
+    (tmp_path / "export").symlink_to(ROOT / "export")
+    (tmp_path / "engines").mkdir()
+    taken, given = ([{"DataType": kind}] for kind in types)
+    layer = {"Name": "c", "LayerType": "conv", "Inputs": taken, "Outputs": given}
+    (tmp_path / model.layers).write_text(json.dumps({"Layers": [layer]}))
+    assert model.prove[:2] == ("python", "-c")
+    done = subprocess.run([sys.executable, *model.prove[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said in done.stdout + done.stderr
+    assert (done.returncode == 0) == ("no layer" not in said)
 
 
 def test_both_majors_time_the_same_thing() -> None:
@@ -119,6 +161,8 @@ def test_both_majors_time_the_same_thing() -> None:
         (batch, boundary) for batch in (1, 4, 8) for boundary in ("gpu", "host")
     ]
     for timing in model.timings:
+        named = {major: {effects[s][0] for s in command if s in effects} for major, command in timing.trtexec.items()}
+        assert named["11"] == {"spin", "graph", "transfers"}  # nothing is left to what is on by default
         for major, command in timing.trtexec.items():
             settings = dict(defaults[major])
             settings.update(effects[switch] for switch in command if switch in effects)
@@ -131,7 +175,7 @@ def test_both_majors_time_the_same_thing() -> None:
 
 def test_our_own_builder_is_asked_for_the_same(tmp_path: Path) -> None:
     """The command is really run, with a builder that only says what it was asked for."""
-    [model] = recipe("int8", plan=replace(PLAN, targets=("8.9",))).models
+    [model] = recipe("int8", plan=replace(PLAN, targets=("8.9",), runtime="tensorrt-rtx")).models
     (tmp_path / "export").symlink_to(ROOT / "export")
     head = (
         "import export.engine as e, json, types, dataclasses\n"
@@ -143,7 +187,7 @@ def test_our_own_builder_is_asked_for_the_same(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     source, target, plan = json.loads(done.stdout)
     assert (source, target) == ("onnx/L-int8.onnx", "engines/L-int8.trt.engine")
-    assert plan == {**asdict(PLAN), "precision": "int8", "targets": None}
+    assert plan == {**asdict(PLAN), "precision": "int8", "targets": None, "runtime": "tensorrt"}
 
 
 def test_a_fixed_batch() -> None:
@@ -164,11 +208,16 @@ def test_the_readable_form_holds_every_command() -> None:
     made = recipe("fp32", "fp16")
     lines = as_markdown(made).splitlines()
     for model in made.models:
-        commands = [model.python, *model.trtexec.values(), *(c for t in model.timings for c in t.trtexec.values())]
+        commands = [
+            model.python,
+            model.prove,
+            *model.trtexec.values(),
+            *(c for t in model.timings for c in t.trtexec.values()),
+        ]
         assert all(shlex.join(command) in lines for command in commands)
         assert f"echo '{model.onnx_sha256}  {model.onnx}' | sha256sum --check" in lines
     record = json.loads(as_json(made))
-    assert record["schema_version"] == "1.0"
+    assert record["schema_version"] == "1.1"
     assert record["models"][1]["trtexec"]["10"] == list(made.models[1].trtexec["10"])
 
 

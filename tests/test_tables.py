@@ -3,7 +3,7 @@
 import pytest
 
 from bench.backends.openvino import COMPUTES
-from export import engine_worker, parity, precision, runners, trace, typed
+from export import engine_network, parity, precision, runners, trace, typed
 from export.interface import HALVES, PRECISIONS
 
 
@@ -11,7 +11,7 @@ from export.interface import HALVES, PRECISIONS
     "table",
     [
         *(parity.BUDGETS, runners.RUNNERS),
-        *(typed.BODY, typed.OPSETS, typed.LARGEST_SHARE, engine_worker.BODY_TYPE, COMPUTES),
+        *(typed.BODY, typed.OPSETS, typed.LARGEST_SHARE, engine_network.BODY_TYPE, COMPUTES),
     ],
 )
 def test_a_table_is_whole(table: dict[str, object]) -> None:

@@ -21,7 +21,10 @@ from tests.command_line import ROOT
 from tests.tensorrt_members import LIST, RTX, Members, api_classes, members_of, read_list
 
 VERSIONS = read_list()
-SPEAKING_TENSORRT = ("export/engine_worker.py", "bench/backends/tensorrt.py", "bench/backends/tensorrt_profile.py")
+SPEAKING_TENSORRT = (
+    *("export/engine_worker.py", "export/engine_network.py", "export/engine_layers.py", "export/timing_cache.py"),
+    *("bench/backends/tensorrt.py", "bench/backends/tensorrt_profile.py"),
+)
 
 
 def declared(api: ModuleType = tensorrt_api) -> list[tuple[str, range | None]]:
@@ -140,6 +143,12 @@ def test_a_wrong_declaration_is_seen(before: str, after: str, gone_from: list[st
 
 
 # ── the code keeps to what is declared ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_all_that_speaks_tensorrt_is_looked_at() -> None:
+    files = [file for package in ("export", "bench", "cli") for file in (ROOT / package).rglob("*.py")]
+    speaking = {file.relative_to(ROOT).as_posix() for file in files if "export.tensorrt_api import" in file.read_text()}
+    assert speaking == set(SPEAKING_TENSORRT)
 
 
 @pytest.mark.parametrize("path", SPEAKING_TENSORRT)

@@ -8,7 +8,7 @@ import pytest
 
 from bench.result import Result, write_result
 from bench.trtexec import compare_trtexec, read_times
-from export.engine import EnginePlan
+from export.engine_plan import EnginePlan
 from export.errors import BadInput
 from export.recipe import recipe_of
 from tests.command_line import ROOT, assert_three_parts, convnextpose_here

@@ -6,10 +6,11 @@ TensorRT answers a file that it does not like with None and a line in its log, o
 import re
 from pathlib import Path
 
-from bench.gpu import Gpu
 from export.artifacts import sha256_file
-from export.engine import BACKENDS, Backend, EngineRecord, beside, read_record
+from export.engine import EngineRecord, beside, read_record
+from export.engine_plan import BACKENDS, Backend
 from export.errors import BadInput, NotPossible
+from export.gpu import Gpu
 
 HEADER_BYTES = 28
 AMPERE = 8.0
@@ -35,7 +36,7 @@ def check_engine(path: Path, backend: Backend) -> EngineRecord:
     if made_by is None:
         raise BadInput(f"{path} is no engine", f"it begins with {header[:4]!r}", REBUILD)
     if made_by != backend:
-        do = f"run it with --runtime {runtime_name(made_by)}, or build one for {backend.product}"
+        do = f"run it with --runtime {made_by.name}, or build one for {backend.product}"
         raise BadInput(f"{path} is an engine of {made_by.product}, not of {backend.product}", f"magic {magic}", do)
     record = read_record(beside(path, ".json"))
     version = ".".join(str(byte) for byte in header[24:HEADER_BYTES])
@@ -76,8 +77,3 @@ def require_gpu(path: Path, record: EngineRecord, gpu: Gpu) -> None:
     if record.gpu is not None and record.gpu != gpu.name:
         seen = f"tuned on {record.gpu}; this machine has {gpu.name}"
         raise NotPossible(f"{path} was not built for this GPU", seen, f"on this machine {REBUILD}")
-
-
-def runtime_name(backend: Backend) -> str:
-    """As the command line calls it."""
-    return backend.module.replace("_", "-")

@@ -22,9 +22,9 @@ from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
 from bench.backends.onnx_placement import executed_graph
 from bench.backends.onnx_runtime import session_options
 from bench.backends.protocol import Joints
-from bench.gpu import device_name
 from bench.machine import usable_cores
 from export.errors import NotPossible
+from export.gpu import device_name
 from export.interface import INPUT
 from export.steps import version
 
@@ -38,7 +38,7 @@ TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 (github.com/microsoft/onnxruntime issue 26029)."""
 
 LARGEST_BATCH = 8
-"""Of the shapes that TensorRT is told beforehand, as in ``export.engine``."""
+"""Of the shapes that TensorRT is told beforehand, as in ``export.engine_plan``."""
 
 ALLOWED = {"fp16": ("trt_fp16_enable",), "bf16": ("trt_bf16_enable",), "int8": ("trt_int8_enable",)}
 """What TensorRT may compute in, beside FP32. The provider's networks are weakly typed: more it cannot be told."""

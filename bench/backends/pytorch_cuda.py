@@ -10,7 +10,7 @@ from bench.backends.cuda import Cuda
 from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
 from bench.backends.protocol import Joints, Profiler
 from bench.backends.pytorch import PyTorchReference
-from bench.gpu import device_name
+from export.gpu import device_name
 
 
 class TorchCuda(PyTorchReference):

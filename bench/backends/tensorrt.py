@@ -9,14 +9,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bench.backends.cuda import Cuda
-from bench.backends.engine_file import REBUILD, check_engine, require_gpu, require_version, runtime_name
+from bench.backends.engine_file import REBUILD, check_engine, require_gpu, require_version
 from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
 from bench.backends.protocol import Joints, Profiler
-from bench.gpu import Gpu, gpus
-from export.engine import TENSORRT_RTX, Backend, EngineRecord
+from export.engine import EngineRecord
 from export.engine_layers import inspect_engine, require_kept
+from export.engine_plan import TENSORRT_RTX, Backend
 from export.engine_worker import make_logger, relevant
 from export.errors import BadInput, CheckFailed, NotPossible
+from export.gpu import Gpu, default_gpu
 from export.interface import INPUT, OUTPUT
 from export.tensorrt_api import ICudaEngine, IExecutionContext, ILogger, TensorRT
 
@@ -35,7 +36,7 @@ class TensorRTEngine:
     """
 
     def __init__(self, path: Path, backend: Backend, *, graph: bool = False, cuda: Cuda | None = None) -> None:
-        self.runtime, self.graph, self._path, self._backend = runtime_name(backend), graph, path, backend
+        self.runtime, self.graph, self._path, self._backend = backend.name, graph, path, backend
         self._record = check_engine(path, backend)
         self.precision = self._record.precision
         self.takes_pixels = takes_pixels(self._record)
@@ -55,7 +56,8 @@ class TensorRTEngine:
             raise NotPossible(f"{backend.product} {self._version} does not load {path}", seen, f"here, {REBUILD}")
         self._engine: ICudaEngine | None = engine
         check_interface(trt, engine, self._record, path)
-        self.layers = inspect_engine(trt, engine, self.precision, tf32=self._record.tf32)
+        counts = self._record.convolutions
+        self.layers = inspect_engine(trt, engine, self.precision, tf32=self._record.tf32, convolutions=counts)
         require_kept(path, self.layers)
         self._context: IExecutionContext | None = self._new_context(trt, engine)
         self._allocate()
@@ -178,11 +180,11 @@ class TensorRTEngine:
             options["runtime_cache"] = "none: every start is cold, kernels are compiled when a shape is first run"
         engine = {"path": self._path.name, "sha256": record.engine_sha256, "size_bytes": record.size_bytes}
         return {
-            "device": f"{self._gpu.name} ({self._gpu.compute_capability})",
+            "device": str(self._gpu),
             "precision_used": self.precision if told else None,
             "proof": f"{by}: {counted}",
             "threads": None,
-            "versions": {runtime_name(self._backend): self._version},
+            "versions": {self._backend.name: self._version},
             "options": options,
             "engine": engine | {"onnx_sha256": record.onnx_sha256, "profile": list(record.profile.max)},
             "problems": ["the engine was built with TF32"] if record.tf32 else [],
@@ -204,7 +206,7 @@ class TensorRTEngine:
     def describe(self) -> str:
         """See ``Backend``."""
         graph = "CUDA graph" if self.graph else "no CUDA graph"
-        return f"{self._backend.product} {self._version}, {self._gpu.name} ({self._gpu.compute_capability}), {graph}"
+        return f"{self._backend.product} {self._version}, {self._gpu}, {graph}"
 
     def close(self) -> None:
         """See ``Backend``."""
@@ -225,7 +227,7 @@ def load_library(backend: Backend) -> TensorRT:
     try:
         trt: TensorRT = importlib.import_module(backend.module)
     except (ImportError, OSError) as error:
-        do = f"pip install {runtime_name(backend)}, or choose another with --runtime"
+        do = f"pip install {backend.name}, or choose another with --runtime"
         raise NotPossible(f"{backend.product} is not installed, or does not load", str(error), do) from error
     return trt
 
@@ -236,15 +238,11 @@ def first_gpu() -> Gpu:
     Raises:
         NotPossible: there is none.
     """
-    try:
-        found, trouble = gpus(), "the NVIDIA driver sees no GPU"
-    except (OSError, RuntimeError) as error:
-        found, trouble = (), str(error)
-    if not found:
-        raise NotPossible(
-            "engines run on an NVIDIA GPU only", trouble, "choose --runtime onnxruntime, or another machine"
-        )
-    return found[0]
+    gpu, trouble = default_gpu()
+    if gpu is None:
+        do = "choose --runtime onnxruntime, or another machine"
+        raise NotPossible("engines run on an NVIDIA GPU only", trouble, do)
+    return gpu
 
 
 def takes_pixels(record: EngineRecord) -> bool:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.artifacts import sha256_file
-from export.engine import BACKENDS, EngineRecord, beside, read_record
+from export.engine import EngineRecord, beside, read_record
+from export.engine_plan import BACKENDS
 from export.errors import BadInput, CheckFailed
 from export.interface import PRECISIONS
 from export.manifest import Artifact, Manifest, read_manifest

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from export.bundle.contents import Contents
-from export.engine import EnginePlan
+from export.engine_plan import EnginePlan
 from export.recipe import MAJORS, recipe_of
 
 HEAD = """\

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from export.artifacts import sha256_file
 from export.bundle.contents import Contents
 from export.bundle.goldens import Goldens, budgets_of
-from export.engine import EnginePlan
+from export.engine_plan import EnginePlan
 from export.joint_sets import joint_set
 from export.manifest import ArchitectureRecord, Counts, VerdictRow
 from export.parity import NEEDED_SIGNAL_MM

@@ -20,7 +20,7 @@ from export.artifacts import require_writable
 from export.bundle.contents import Contents, choose_contents
 from export.bundle.manifest import NOTICES, list_files
 from export.bundle.write import in_the_making, require_replaceable
-from export.engine import EnginePlan
+from export.engine_plan import EnginePlan
 from export.interface import INPUT, OUTPUT
 from export.manifest import Artifact
 from export.pose import MEAN, STD

@@ -22,7 +22,8 @@ from export.bundle.goldens import Goldens, budgets_of, make_goldens
 from export.bundle.licences import write_licences
 from export.bundle.manifest import GOLDEN, NAME, PROBE, bundle_id, describe_bundle, manifest_bytes
 from export.bundle.readme import bundle_readme
-from export.engine import EnginePlan, beside
+from export.engine import beside
+from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed
 from export.progress import Progress, silent
 from export.saturation import largest_products

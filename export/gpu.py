@@ -5,11 +5,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.engine import DRIVER
-
+DRIVER = "libcuda.so.1"
 MANAGEMENT = "libnvidia-ml.so.1"
 DEVICE_TREE = Path("/proc/device-tree/model")
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
+NO_GPU = "the NVIDIA driver sees no GPU"
 COMPUTE_CAPABILITY = (75, 76)
 """``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` and ``_MINOR``."""
 
@@ -22,6 +22,9 @@ class Gpu:
     compute_capability: str
     """As in 8.6."""
     memory_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.compute_capability})"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,17 @@ def gpus() -> tuple[Gpu, ...]:
     count = ctypes.c_int(0)
     _call(driver.cuDeviceGetCount(ctypes.byref(count)), "cuDeviceGetCount")
     return tuple(_gpu(driver, index) for index in range(count.value))
+
+
+def default_gpu() -> tuple[Gpu | None, str]:
+    """The GPU that programs get by default; without one, why there is none. No NVIDIA library but the driver is asked:
+    TensorRT's runtime crashes where no driver answers.
+    """
+    try:
+        found = gpus()
+    except (OSError, RuntimeError) as error:
+        return None, str(error)
+    return (found[0], "") if found else (None, NO_GPU)
 
 
 def first_bus_id() -> str:
@@ -82,11 +96,8 @@ def _call(status: int, function: str) -> None:
 
 def device_name() -> str | None:
     """``NVIDIA GeForce RTX 4090 (8.9)``: the GPU that programs get by default; None where there is none."""
-    try:
-        found = gpus()
-    except (OSError, RuntimeError):
-        return None
-    return f"{found[0].name} ({found[0].compute_capability})" if found else None
+    gpu, _ = default_gpu()
+    return str(gpu) if gpu is not None else None
 
 
 def driver_version() -> str:

@@ -1,0 +1,90 @@
+"""ONNX files of a layer or two, with the interface of a pose network, in types that are right or wrong."""
+
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+FLOAT, HALF, BFLOAT = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
+
+
+def cast(source: str, target: str, kind: int) -> Any:
+    return helper.make_node("Cast", [source], [target], f"cast_{target}", to=kind)
+
+
+def model(nodes: list[Any], constants: dict[str, Any], *, opset: int, out: int = 8) -> bytes:
+    """``image`` (batch, 3, 32, 32) to ``joints`` (batch, ``out``, 32, 32), both float32."""
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("image", FLOAT, ["batch", 3, 32, 32])],
+        [helper.make_tensor_value_info("joints", FLOAT, ["batch", out, 32, 32])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    return bytes(made.SerializeToString())
+
+
+def weights(kind: int) -> Any:
+    """(8, 3, 3, 3)."""
+    return np.random.default_rng(0).normal(size=(8, 3, 3, 3)).astype(helper.tensor_dtype_to_np_dtype(kind))
+
+
+def half_network(body: int = HALF, *, conv: int | None = None, softmax: int = FLOAT) -> bytes:
+    """The types of an exported half network in small; ``conv`` and ``softmax`` are other types for these two."""
+    conv = conv or body
+    nodes = [
+        cast("image", "half", conv),
+        helper.make_node("Conv", ["half", "weight"], ["features"], "conv", pads=[1, 1, 1, 1]),
+        cast("features", "more", body),
+        helper.make_node("Relu", ["more"], ["active"], "relu"),
+        cast("active", "logits", softmax),
+        helper.make_node("Softmax", ["logits"], ["shares"], "softmax", axis=1),
+        cast("shares", "joints", FLOAT),
+    ]
+    return model(nodes, {"weight": weights(conv)}, opset=22)
+
+
+def product_network(*, conv: bool, product: int) -> bytes:
+    """An FP16 convolution, or none, and behind it a matrix product of another type."""
+    square = np.eye(32, dtype=helper.tensor_dtype_to_np_dtype(product))
+    nodes = [cast("image", "half", HALF)]
+    if conv:
+        nodes.append(helper.make_node("Conv", ["half", "weight"], ["features"], "conv", pads=[1, 1, 1, 1]))
+    nodes += [
+        cast("features" if conv else "half", "rows", product),
+        helper.make_node("MatMul", ["rows", "square"], ["turned"], "product"),
+        cast("turned", "joints", FLOAT),
+    ]
+    constants = {"square": square} | ({"weight": weights(HALF)} if conv else {})
+    return model(nodes, constants, opset=18, out=8 if conv else 3)
+
+
+def int8_network(*, around: int = HALF, activation: bool = True, weight: bool = True, elsewhere: bool = False) -> bytes:
+    """A convolution with its input and its weights in int8, or one of them, or a ReLU's input in their place."""
+    kind = helper.tensor_dtype_to_np_dtype(around)
+    constants: dict[str, Any] = {"scale": np.array(0.05, kind), "zero": np.array(0, np.int8)}
+
+    def quantised(source: str, target: str) -> list[Any]:
+        return [
+            helper.make_node("QuantizeLinear", [source, "scale", "zero"], [f"{target}_int8"], f"quantise_{target}"),
+            helper.make_node("DequantizeLinear", [f"{target}_int8", "scale", "zero"], [target], f"{target}_back"),
+        ]
+
+    nodes, source = [cast("image", "typed", around)], "typed"
+    if activation:
+        nodes += quantised(source, "input")
+        source = "input"
+    if weight:
+        stored = np.random.default_rng(0).integers(-127, 128, (8, 3, 3, 3)).astype(np.int8)
+        constants |= {"stored": stored, "scales": np.full(8, 0.01, kind), "zeros": np.zeros(8, np.int8)}
+        nodes.append(helper.make_node("DequantizeLinear", ["stored", "scales", "zeros"], ["weight"], "weight", axis=0))
+    else:
+        constants["weight"] = weights(around)
+    nodes.append(helper.make_node("Conv", [source, "weight"], ["features"], "conv", pads=[1, 1, 1, 1]))
+    active = "features"
+    if elsewhere:
+        nodes += quantised("features", "rounded")
+        active = "rounded"
+    nodes += [helper.make_node("Relu", [active], ["active"], "relu"), cast("active", "joints", FLOAT)]
+    return model(nodes, constants, opset=19)

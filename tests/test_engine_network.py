@@ -1,0 +1,106 @@
+"""What the parsed network says of its precision, on the real parser of TensorRT-RTX; every promise is broken once."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from export import engine_runtime
+from export.engine import build_engine
+from export.engine_network import Convolutions, check_layers
+from export.engine_plan import EnginePlan
+from export.errors import BadInput, CheckFailed, Failure
+from tests.small_networks import FLOAT, HALF, cast, half_network, int8_network, model, product_network
+
+pytestmark = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
+
+
+@pytest.fixture(autouse=True)
+def rtx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT-RTX even where TensorRT is installed as well."""
+    monkeypatch.setattr(engine_runtime, "find_spec", lambda name: None if name == "tensorrt" else find_spec(name))
+
+
+def test_a_convolution_in_int8_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(int8_network())
+    record = build_engine(path, tmp_path / "e", EnginePlan(precision="int8"))
+    assert (record.precision, record.convolutions) == ("int8", Convolutions(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "precision", "kind", "said"),
+    [
+        pytest.param(
+            int8_network(activation=False, weight=False, elsewhere=True),
+            "int8",
+            CheckFailed,
+            "of 1 convolutions none has both",
+            id="int8 elsewhere",
+        ),
+        pytest.param(int8_network(weight=False), "int8", CheckFailed, "none has both", id="int8 input only"),
+        pytest.param(int8_network(activation=False), "int8", CheckFailed, "none has both", id="int8 weights only"),
+        pytest.param(
+            int8_network(around=FLOAT), "int8", CheckFailed, "1 FLOAT — int8 here has FP16 around it", id="FP32 around"
+        ),
+        pytest.param(
+            product_network(conv=True, product=FLOAT),
+            "fp16",
+            CheckFailed,
+            "says fp16 and has MATRIX_MULTIPLY layers that are not HALF — 1 FLOAT",
+            id="product in FP32",
+        ),
+        pytest.param(
+            product_network(conv=False, product=HALF), "fp16", BadInput, "no convolution", id="only a product"
+        ),
+        pytest.param(
+            model([cast("image", "joints", FLOAT)], {}, opset=18, out=3), "fp32", BadInput, "no conv", id="none"
+        ),
+        pytest.param(
+            model([cast("image", "half", HALF), cast("half", "joints", FLOAT)], {}, opset=18, out=3),
+            "fp16",
+            BadInput,
+            "no convolution",
+            id="two casts",
+        ),
+    ],
+)
+def test_a_promise_that_is_not_kept(
+    tmp_path: Path, content: bytes, precision: str, kind: type[Failure], said: str
+) -> None:
+    path = tmp_path / "file.onnx"
+    path.write_bytes(content)
+    with pytest.raises(kind, match=said):
+        build_engine(path, tmp_path / "e", EnginePlan(precision=precision))
+    assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize("product", [HALF])
+def test_a_product_of_the_body_s_type_is_sound(tmp_path: Path, product: int) -> None:
+    path = tmp_path / "file.onnx"
+    path.write_bytes(product_network(conv=True, product=product))
+    assert build_engine(path, tmp_path / "e", EnginePlan(precision="fp16")).layer_types["MATRIX_MULTIPLY"] == {
+        "HALF": 1
+    }
+
+
+def test_fp8_is_not_called_int8() -> None:
+    """TensorRT quantises to other types by the same layers."""
+    types = {"CONVOLUTION": {"HALF": 2}, "QUANTIZE": {"FP8": 1}, "DEQUANTIZE": {"HALF": 2}}
+    with pytest.raises(CheckFailed, match="QUANTIZE layers that are not INT8 — 1 FP8"):
+        check_layers(types, Convolutions(2, 1), Path("file.onnx"), "int8")
+
+
+def test_a_text_that_happens_to_parse_is_no_network(tmp_path: Path) -> None:
+    path = tmp_path / "note.onnx"
+    path.write_text("\n")
+    with pytest.raises(BadInput) as caught:
+        build_engine(path, tmp_path / "e", EnginePlan())
+    assert "inputs , outputs" not in str(caught.value)
+
+
+def test_a_half_file_is_no_int8_file(tmp_path: Path) -> None:
+    path = tmp_path / "half.onnx"
+    path.write_bytes(half_network())
+    with pytest.raises(BadInput, match="fp16, not int8"):
+        build_engine(path, tmp_path / "e", EnginePlan(precision="int8"))
