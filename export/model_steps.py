@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from export.artifacts import sha256_path, write_json
-from export.engine import BACKENDS, choose_runtime
+from export.engine import BACKENDS, EnginePlan, choose_runtime
 from export.errors import BadInput, CheckFailed, NotPossible
 from export.interface import precision_of
 from export.options import require_agreement
@@ -275,28 +275,34 @@ def parity_step(
 
 
 def engine_step(folder: Folder, request: Request, onnx: Made, edition: str) -> Made:
-    """Build an engine with what this machine has; where it has nothing, or fails, say so and go on.
+    """Build an engine of this edition with what this machine has."""
+    source = request.onnx_path(edition)
+    return built_engine(folder, source, onnx.outputs[source], request.engine_plan(edition), edition)
+
+
+def built_engine(folder: Folder, source: str, sha256: str, plan: EnginePlan, edition: str) -> Made:
+    """Build an engine from the ONNX file ``source`` in ``folder``; where that is not possible, or fails, say so.
 
     Neither is recorded as finished: the next run tries again.
     """
-    source, plan, choice = request.onnx_path(edition), request.engine_plan(edition), choose_runtime()
+    choice = choose_runtime()
     backend = choice.backend
     if backend is None:
         return Made({}, {"not_made": "not run", "reason": choice.reason})
-    engines = [request.engine_path(edition, backend.suffix) for backend in BACKENDS.values()]
+    names = {of.module: f"engines/{Path(source).stem}{of.suffix}" for of in BACKENDS.values()}
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         from export.engine import build_engine
 
-        name = request.engine_path(edition, backend.suffix)
+        name = names[backend.module]
         kept = {"timing_folder": (folder.path / name).parent}  # the folder in the making is gone after this step
         return {"path": name, **asdict(build_engine(folder.path / source, made / name, plan, progress, **kept))}
 
     options = {"plan": asdict(plan), "gpu": choice.gpu, "runtime": backend.module}
-    outputs = tuple(name + suffix for name in engines for suffix in ("", ".log", ".json"))
+    outputs = tuple(name + suffix for name in names.values() for suffix in ("", ".log", ".json"))
     tools = ("tensorrt", "tensorrt-rtx")
     try:
-        return folder.perform(Step(f"engine-{edition}", outputs, _input(onnx, source), options, tools), work)
+        return folder.perform(Step(f"engine-{edition}", outputs, {source: sha256}, options, tools), work)
     except NotPossible as failure:
         return Made({}, {"not_made": "not run", "reason": str(failure)})
     except CheckFailed as failure:

@@ -5,7 +5,7 @@ from export.manifest import Artifact, Counts, Manifest, NotRun, VerdictRow, Weig
 from export.model_steps import source_sha256
 from export.pipeline import Exported
 from export.request import Request
-from export.steps import Folder, version
+from export.steps import Folder, Made, version
 
 TOOLS = (
     *("torch", "onnx", "onnxscript", "onnx-ir"),
@@ -19,6 +19,25 @@ def path_of_weights(request: Request) -> str | None:
     if request.origin == "demo":
         return request.config.demo
     return str(request.checkpoint) if request.checkpoint else None
+
+
+def engine_artifact(source: Artifact, engine: Made) -> Artifact:
+    """What the manifest says of an engine that was built from ``source``."""
+    built = dict(engine.result)
+    path = built.pop("path")
+    return Artifact(
+        kind="engine",
+        runtime=built["runtime"],
+        precision=source.precision,
+        path=path,
+        sha256=engine.outputs[path],
+        size_bytes=built["size_bytes"],
+        inputs=source.inputs,
+        outputs=source.outputs,
+        targets=built["targets"],
+        status=built["status"],
+        details=built,
+    )
 
 
 def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifest:
@@ -51,23 +70,8 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
             status, reason = built["not_made"], built["reason"]
             not_run.append(NotRun(kind="engine", precision=edition, status=status, reason=reason))
             continue
-        onnx = exported.onnx[edition]
-        path = built.pop("path")
-        artifacts.append(
-            Artifact(
-                kind="engine",
-                runtime=built["runtime"],
-                precision=precision_of(edition),
-                path=path,
-                sha256=engine.outputs[path],
-                size_bytes=built["size_bytes"],
-                inputs=onnx.result["inputs"],
-                outputs=onnx.result["outputs"],
-                targets=built["targets"],
-                status=built["status"],
-                details=built,
-            )
-        )
+        source = next(a for a in artifacts if a.path == request.onnx_path(edition))
+        artifacts.append(engine_artifact(source, engine))
     return Manifest(
         model=request.config.name,
         weights=Weights(
