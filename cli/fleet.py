@@ -92,7 +92,7 @@ def status(folder: Folder = None, as_json: AsJson = False) -> None:
     import sys
     import time
 
-    from bench.fleet.record import in_use, read_fleet
+    from bench.fleet.record import going_on, read_fleet
     from cli import render_fleet
 
     place = _run_folder(folder)
@@ -100,12 +100,12 @@ def status(folder: Folder = None, as_json: AsJson = False) -> None:
     if as_json:
         print(record.model_dump_json(indent=2))
         return
-    if sys.stdout.isatty() and in_use(place):
+    if sys.stdout.isatty() and going_on(place):
         with render_fleet.live(record) as show:
-            while in_use(place):
+            while going_on(place):
                 time.sleep(REFRESH_S)
                 show(read_fleet(place))
-    render_fleet.status(read_fleet(place), going_on=in_use(place))
+    render_fleet.status(read_fleet(place), going_on=going_on(place))
 
 
 @app.command()
@@ -153,7 +153,7 @@ def _carry_out(
 
     def open_executor(on_work: OnWork) -> Executor:
         if address is None:
-            return LocalExecutor(plan.sources, on_work, again=again)
+            return LocalExecutor(plan.specs, plan.sources, on_work, again=again)
         from bench.fleet.dask_executor import DaskExecutor
 
         options = {"again": again, "wait_s": wait_s}

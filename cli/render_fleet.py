@@ -42,12 +42,12 @@ class _Lines:
     def show(self, record: FleetRecord) -> None:
         """Say it."""
         for job in record.jobs:
-            if self._before.get(job.spec.id, "waiting") != job.state:
-                self._before[job.spec.id] = job.state
-                style = STATE_STYLE[job.state]
-                err.print(
-                    f"  [{style}]{job.state:<11}[/] {job.spec.name} {escape(_about(job))}".rstrip(), soft_wrap=True
-                )
+            before, self._before[job.spec.id] = self._before.get(job.spec.id), job.state
+            if before is None and job.state == "done":
+                err.print(f"  [dim]up to date[/]  {job.spec.name}, measured on {escape(job.worker)}")
+            elif job.state != (before or "waiting"):
+                line = f"  [{STATE_STYLE[job.state]}]{job.state:<11}[/] {job.spec.name} {escape(_about(job))}"
+                err.print(line.rstrip(), soft_wrap=True)
 
 
 def _about(job: JobRecord) -> str:
@@ -77,7 +77,8 @@ def _status(record: FleetRecord) -> Group:
         style = DEVICE_STYLE[device.state]
         doing = "" if job is None else job.spec.name + (f": {job.said}" if job.said else "")
         cells = (escape(device.worker), ", ".join(device.kinds), f"[{style}]{device.state}[/]", escape(doing), since)
-        shown.add_row(*cells, str(device.done), str(device.failed))
+        ended = [j.state for j in record.jobs if j.worker == device.worker]
+        shown.add_row(*cells, str(ended.count("done")), str(ended.count("failed")))
     counts = {state: sum(job.state == state for job in record.jobs) for state in STATE_STYLE}
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     end = estimated_end(record, now)
@@ -118,8 +119,8 @@ def side_by_side(record: FleetRecord, results: Mapping[str, Result], folder: Pat
         if device.reason:
             out.print(f"[red]{device.state}[/] {escape(device.worker)}: {escape(device.reason)}", soft_wrap=True)
     for job in record.jobs:
-        for loss in job.outcome.losses if job.outcome else ():
-            out.print(f"[yellow]tried elsewhere[/] {job.spec.name}: {escape(loss)}", soft_wrap=True)
+        for trouble in job.outcome.troubles if job.outcome else ():
+            out.print(f"[yellow]tried before[/] {job.spec.name}: {escape(trouble)}", soft_wrap=True)
         for line in job.outcome.engines if job.outcome else ():
             out.print(f"[dim]engine[/] {job.spec.name}: {escape(line)}", soft_wrap=True)
     out.print(f"everything about it: {escape(str(folder))}", soft_wrap=True)

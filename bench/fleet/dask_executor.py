@@ -72,42 +72,33 @@ class DaskExecutor:
 
     def run(self, spec: JobSpec) -> JobResult:
         """See ``Executor``: another device of its kind tries where one was lost, or failed."""
-        losses: list[str] = []
+        troubles: list[str] = []
         failures: list[str] = []
-        lost, last = 0, None
-        while lost < MOST_LOSSES:
+        result, losses = None, 0
+        while True:
             try:
                 worker, address = self.roster.take(spec, avoid=failures)
             except NoDevice as nobody:
-                if last is not None:
-                    break
-                reason = f"no device could do it: {nobody}"
-                return JobResult(failed(spec, reason).model_copy(update={"state": "lost", "losses": losses}), {})
+                return result or _lost(spec, f"no device could do it: {nobody}", troubles)
             self._working[spec.id] = worker
+            way, told = _Way(self, worker, address), self._told(spec, worker)
             try:
-                result = deliver(
-                    _Way(self, worker, address), spec, self._sources, self._again, self._told(spec, worker)
-                )
+                result = deliver(way, spec, self._sources, self._again, told)
             except DeviceLost as loss:
                 self.roster.give_back(worker, "")
-                losses.append(f"{worker}: {loss}")
-                self._on_work(spec, worker, "lost; looking for another device")
-                lost += 1
+                troubles.append(f"{worker}: {loss}")
+                told("lost; looking for another device")
+                losses += 1
+                if losses == MOST_LOSSES:
+                    return _lost(spec, f"its device was lost {losses} times", troubles)
                 continue
-            result = JobResult(result.outcome.model_copy(update={"losses": list(losses)}), result.blobs)
-            if result.outcome.state == "done":
-                self.roster.give_back(worker, None)
-                return result
-            self.roster.give_back(worker, result.outcome.reason)
-            losses.append(f"{worker}: {result.outcome.reason}")
+            outcome = result.outcome.model_copy(update={"troubles": tuple(troubles)})
+            result = JobResult(outcome, result.blobs)
+            self.roster.give_back(worker, None if outcome.state == "done" else outcome.reason)
             failures.append(worker)
-            last = result
-            if not self.roster.another(spec, failures):
-                break
-        if last is not None:
-            return last
-        reason = f"its device was lost {lost} times"
-        return JobResult(failed(spec, reason).model_copy(update={"state": "lost", "losses": losses}), {})
+            if outcome.state == "done" or not self.roster.another(spec, failures):
+                return result
+            troubles.append(f"{worker}: {outcome.reason}")
 
     def devices(self) -> Sequence[DeviceRecord]:
         """All workers that were ever seen."""
@@ -200,6 +191,10 @@ class DaskExecutor:
         with contextlib.suppress(*LOST):
             self._client = connect(self._address, self._certificates, timeout_s=LOOK_S)
             self._listen()
+
+
+def _lost(spec: JobSpec, reason: str, troubles: Sequence[str]) -> JobResult:
+    return JobResult(failed(spec, reason).model_copy(update={"state": "lost", "troubles": tuple(troubles)}), {})
 
 
 class _Way:

@@ -19,12 +19,12 @@ from bench.environment import environment_record, fingerprint
 from bench.facts import facts
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import ChildFailed, carry_out
-from bench.fleet.locks import held
+from bench.fleet.locks import held, in_use
 from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_version, sha256_json
 from export.artifacts import write_text
 
 FOLDER_VARIABLE = "CONVNEXTPOSE_FLEET"
-OUTCOME = "outcome.json"
+OUTCOME, LOCK = "outcome.json", ".lock"
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 Told = Callable[[str], None]
@@ -44,7 +44,7 @@ def state_folder() -> Path:
 
 
 def hello(jobs: list[str]) -> str:
-    """What this device is, as JSON of ``DeviceFacts`` without the worker's name; which of ``jobs`` it has finished."""
+    """What this device is, as JSON of ``DeviceFacts`` without the worker's name; which of ``jobs`` it holds."""
     record = environment_record()
     print_ = fingerprint(record)
     folder = state_folder()
@@ -56,7 +56,7 @@ def hello(jobs: list[str]) -> str:
         environment=record,
         fingerprint=print_,
         doctor=report(facts(folder)),
-        finished=tuple(job for job in jobs if _finished(job_folder(job, print_), job)),
+        holding=tuple(job for job in jobs if _holds(job_folder(job, print_), job)),
     ).model_dump_json()
 
 
@@ -98,7 +98,7 @@ def run_job(text: str, again: bool, told: Told = unheard) -> str:
     if spec.code != code_version():
         return ended(reason="this device has another version of this project").model_dump_json()
     folder = job_folder(spec.id, mine)
-    with held(folder / ".lock", lambda: told("waiting: the same job runs already")):  # for one who is gone, perhaps
+    with held(folder / LOCK, lambda: told("waiting: the same job runs already")):  # for one who is gone, perhaps
         if not again and (found := _finished(folder, spec.id)):
             return found.model_copy(update={"found": True}).model_dump_json()
         if missing := _blobs().lacking(sorted(set(spec.files.values()))):
@@ -137,3 +137,8 @@ def _finished(folder: Path, job: str) -> Outcome | None:
     except (OSError, ValueError):
         return None
     return outcome if outcome.job == job and not _blobs().lacking(outcome.files.values()) else None
+
+
+def _holds(folder: Path, job: str) -> bool:
+    """Whether the job's result is there, or is being made."""
+    return folder.is_dir() and (_finished(folder, job) is not None or in_use(folder / LOCK))

@@ -39,21 +39,15 @@ class LocalExecutor:
 
     at_once = 1
 
-    def __init__(self, sources: BlobCache, on_work: OnWork, *, again: bool = False) -> None:
+    def __init__(self, specs: Sequence[JobSpec], sources: BlobCache, on_work: OnWork, *, again: bool = False) -> None:
         self._sources, self._on_work, self._again = sources, on_work, again
-        self._kinds: list[str] = []
-        self._done = self._failed = 0
+        self._kinds = list(dict.fromkeys(spec.device for spec in specs))
         self._facts = DeviceFacts.model_validate_json(device.hello([]))
 
     def run(self, spec: JobSpec) -> JobResult:
         """See ``Executor``."""
-        if spec.device not in self._kinds:
-            self._kinds.append(spec.device)
         self._on_work(spec, HERE, "")
-        result = deliver(_Here(), spec, self._sources, self._again, lambda text: self._on_work(spec, HERE, text))
-        good = result.outcome.state == "done"
-        self._done, self._failed = self._done + good, self._failed + (not good)
-        return result
+        return deliver(_Here(), spec, self._sources, self._again, lambda text: self._on_work(spec, HERE, text))
 
     def devices(self) -> Sequence[DeviceRecord]:
         """This machine."""
@@ -65,8 +59,6 @@ class LocalExecutor:
                 machine=self._facts.machine,
                 environment=self._facts.environment,
                 fingerprint=self._facts.fingerprint,
-                done=self._done,
-                failed=self._failed,
             )
         ]
 

@@ -21,3 +21,12 @@ def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def in_use(path: Path) -> bool:
+    """Whether somebody holds the lock at ``path``."""
+    try:
+        with FileLock(path).acquire(timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True

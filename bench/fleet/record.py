@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from bench.exported import ExportFolder
+from bench.fleet.locks import in_use
 from bench.fleet.spec import JobSpec, Outcome
 from bench.record import Record
 from bench.result import RESULT, Result, read_result
@@ -59,8 +59,6 @@ class DeviceRecord(Record):
     machine: str
     environment: dict[str, Any]
     fingerprint: str
-    done: int = 0
-    failed: int = 0
 
 
 class FleetRecord(Record):
@@ -94,14 +92,9 @@ def read_fleet(folder: Path) -> FleetRecord:
     return _read(folder / FLEET, FleetRecord, "run `convnextpose fleet run` again")
 
 
-def in_use(folder: Path) -> bool:
+def going_on(folder: Path) -> bool:
     """Whether a run works there now."""
-    lock = FileLock(folder / LOCK)
-    try:
-        with lock.acquire(timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
+    return in_use(folder / LOCK)
 
 
 def read_finished(folder: Path, job: str) -> Outcome | None:

@@ -24,8 +24,6 @@ class Seat:
     facts: DeviceFacts
     busy: bool = False
     here: bool = True
-    done: int = 0
-    failed: int = 0
     in_a_row: int = 0
     """Failures since it has done a job."""
     last_failure: str = ""
@@ -92,7 +90,7 @@ class Roster:
     def take(self, spec: JobSpec, avoid: Collection[str] = ()) -> tuple[str, str]:
         """Wait for a device that may do ``spec``, and keep it busy; returns its worker's name and address.
 
-        A device that holds the job's result is preferred, and waited for.
+        A device that has the job's result, or is at it for an earlier asker, is preferred, and waited for.
 
         Raises:
             NoDevice: none turned up in time, or those that are there may not.
@@ -101,7 +99,7 @@ class Roster:
             since = self._clock()
             while not self._closed:
                 able = [worker for worker in self._able(spec) if worker not in avoid]
-                holding = [worker for worker in able if spec.id in self._seats[worker].facts.finished]
+                holding = [worker for worker in able if spec.id in self._seats[worker].facts.holding]
                 for worker in holding or able:
                     if not self._seats[worker].busy:
                         self._seats[worker].busy = True
@@ -120,9 +118,9 @@ class Roster:
             seat = self._seats[worker]
             seat.busy = False
             if failure is None:
-                seat.done, seat.in_a_row = seat.done + 1, 0
+                seat.in_a_row = 0
             elif failure:
-                seat.failed, seat.in_a_row, seat.last_failure = seat.failed + 1, seat.in_a_row + 1, failure
+                seat.in_a_row, seat.last_failure = seat.in_a_row + 1, failure
             self._changed.notify_all()
 
     def reserve(self, spec: JobSpec, worker: str) -> None:
@@ -152,8 +150,6 @@ class Roster:
                     machine=seat.facts.machine,
                     environment=seat.facts.environment,
                     fingerprint=seat.facts.fingerprint,
-                    done=seat.done,
-                    failed=seat.failed,
                 )
                 for worker, seat in sorted(self._seats.items())
             ]

@@ -105,8 +105,8 @@ class DeviceFacts(Record):
     """See ``bench.environment``."""
     fingerprint: str
     doctor: dict[str, Any]
-    finished: tuple[str, ...] = ()
-    """Those of the jobs that were asked about whose results lie on the device."""
+    holding: tuple[str, ...] = ()
+    """Those of the jobs that were asked about whose results lie on the device, or will when it has done with them."""
 
 
 class Outcome(Record):
@@ -129,8 +129,8 @@ class Outcome(Record):
     """To the device, for this job: what it did not have yet."""
     engines: tuple[str, ...] = ()
     """What the device built, or why it did not."""
-    losses: tuple[str, ...] = ()
-    """Devices that were lost, or failed, before."""
+    troubles: tuple[str, ...] = ()
+    """Devices that were lost with it, or failed at it, before; and how."""
     files: dict[str, str] = Field(default_factory=dict)
     """Path within the result's folder → sha256."""
 
