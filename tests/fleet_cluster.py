@@ -28,8 +28,15 @@ def until(happened: Callable[[], object], what: str, patience_s: float = PATIENC
 class Cluster:
     """Processes of one cluster; every device has a folder of its own."""
 
-    def __init__(self, folder: Path, options: tuple[object, ...] = (), protocol: str = "tcp") -> None:
-        self.folder, self._options, self._protocol = folder, options, protocol
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        preload: tuple[object, ...] = (),
+        options: tuple[object, ...] = (),
+        protocol: str = "tcp",
+    ) -> None:
+        self.folder, self._preload, self._options, self._protocol = folder, preload, options, protocol
         self.address = ""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -60,6 +67,7 @@ class Cluster:
             name,
             ("distributed.cli.dask_worker", self.address, "--no-nanny", "--nthreads", "1", "--memory-limit", "0"),
             ("--no-dashboard", "--name", name, "--resources", f"{resource}=1", "--local-directory", self.folder / name),
+            self._preload,
             CONVNEXTPOSE_FLEET=str(self.device(name)),
             **environment,
         )

@@ -17,10 +17,6 @@ def nothing(record: FleetRecord) -> None:
     """Nobody looks."""
 
 
-def unheard(spec: JobSpec, worker: str, text: str) -> None:
-    """Nobody listens."""
-
-
 def spec_of(model: str, sources: BlobCache, device: str = "orin", resource: str = ORIN, **more: object) -> JobSpec:
     """A job whose model is one file of its own and one that all have."""
     contents = {"model.onnx": model.encode(), "truth.npz": SHARED}

@@ -184,9 +184,7 @@ def test_a_worker_that_comes_back_is_the_same_device(roster: Roster, job: JobSpe
 
 
 def record_of(jobs: list[JobRecord]) -> FleetRecord:
-    device = DeviceRecord(
-        worker="orin-1", kinds=["orin"], state="ready", machine="m", environment={}, fingerprint="f"
-    )
+    device = DeviceRecord(worker="orin-1", kinds=["orin"], state="ready", machine="m", environment={}, fingerprint="f")
     about = {"run": "r", "created": "", "updated": "", "scheduler": "tcp://x", "complete": False, "code": "c"}
     return FleetRecord.model_validate({**about, "matrix": {}, "jobs": jobs, "devices": [device]})
 

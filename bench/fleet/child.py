@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.fleet.spec import JobSpec
 from export.artifacts import write_text
 
-COMMAND = (sys.executable, "-X", "faulthandler", "-m", "bench.fleet.job")
+COMMAND: tuple[str, ...] = (sys.executable, "-X", "faulthandler", "-m", "bench.fleet.job")
 ROOT = Path(__file__).resolve().parents[2]
 DASK_SETS = ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """What a nanny sets for its worker: ``bench`` fixes thread counts itself, and what an allocator is told is measured."""
