@@ -6,7 +6,7 @@ What is measured is measured by the stand-in, except in the test of the whole.
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tests.fleet_plans import ORIN, X86, nothing, plan_of, spec_of
 from tests.fleet_stand_in import BEGUN
 
 pytest.importorskip("distributed")
-PRELOAD = ("--preload", ROOT / "tests/fleet_stand_in.py")
+PRELOAD = ("--preload", "tests.fleet_stand_in")
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +59,16 @@ def times_measured(cluster: Cluster, *names: str) -> int:
     return sum(len(log.read_text().splitlines()) for log in logs if log.is_file())
 
 
+def when_measuring(cluster: Cluster, name: str, then: Callable[[], None]) -> None:
+    """In the background, as soon as that device has begun with a job."""
+
+    def wait() -> None:
+        until(lambda: times_measured(cluster, name), f"{name} measures")
+        then()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def states(record: FleetRecord) -> list[tuple[str, str, str]]:
     return [(job.spec.name, job.state, job.worker) for job in record.jobs]
 
@@ -68,24 +78,16 @@ def test_a_killed_worker_loses_nothing_where_another_is_of_its_kind(
 ) -> None:
     cluster.start_worker("orin-1", ORIN, STAND_IN="slow 60")
     plan = plan_of(tmp_path / "run", [spec_of("A", sources), spec_of("B", sources)], sources)
-    killed = threading.Event()
 
-    def kill_the_first(record: FleetRecord) -> None:
-        if not killed.is_set() and times_measured(cluster, "orin-1"):
-            killed.set()
-            cluster.kill("orin-1")
-            cluster.start_worker("orin-2", ORIN)
+    def replace() -> None:
+        cluster.kill("orin-1")
+        cluster.start_worker("orin-2", ORIN)
 
-    threading.Thread(target=_when_measuring, args=(cluster, "orin-1", kill_the_first), daemon=True).start()
+    when_measuring(cluster, "orin-1", replace)
     record = carry_out(plan, cluster)
     assert states(record) == [("orin/A", "done", "orin-2"), ("orin/B", "done", "orin-2")]
     assert any("orin-1: its worker is gone" in of.outcome.troubles for of in record.jobs if of.outcome)
     assert {device.worker: device.state for device in record.devices} == {"orin-1": "gone", "orin-2": "ready"}
-
-
-def _when_measuring(cluster: Cluster, name: str, then: Any) -> None:
-    until(lambda: times_measured(cluster, name), f"{name} measures")
-    then(None)
 
 
 def test_a_job_whose_only_device_is_lost_is_reported_as_lost(
@@ -94,9 +96,7 @@ def test_a_job_whose_only_device_is_lost_is_reported_as_lost(
     cluster.start_worker("orin-1", ORIN, STAND_IN="slow 60")
     cluster.start_worker("box", X86)
     specs = [spec_of("A", sources), spec_of("A", sources, "x86", X86), spec_of("B", sources, "x86", X86)]
-    threading.Thread(
-        target=_when_measuring, args=(cluster, "orin-1", lambda _: cluster.kill("orin-1")), daemon=True
-    ).start()
+    when_measuring(cluster, "orin-1", lambda: cluster.kill("orin-1"))
     record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster, wait_s=1)
     assert [job.state for job in record.jobs] == ["lost", "done", "done"]
     with pytest.raises(NotPossible, match="1 of 3 jobs lost") as told:

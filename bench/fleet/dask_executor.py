@@ -149,6 +149,8 @@ class DaskExecutor:
                 if not self.roster.has(address):
                     future.cancel()
                     raise DeviceLost("its worker is gone")
+        except DeviceLost:
+            raise
         except LOST as error:
             if future is not None and future.status == "error" and not is_loss(error):
                 raise Undelivered(f"the job failed in the worker: {in_a_line(error)}") from error
