@@ -179,6 +179,8 @@ def test_a_file_that_changed_at_home_is_not_sent(state: Path, sources: BlobCache
         ({"job": "another"}, "of another job"),
         ({"schema_version": "9.0"}, "schema_version 9.0"),
         ({"surprise": 1}, "no outcome"),
+        ({"files": {"../../elsewhere": "0"}}, "no outcome"),
+        ({"files": {"/etc/passwd": "0"}}, "no outcome"),
     ],
 )
 def test_a_result_that_is_not_what_was_asked_for_is_refused(

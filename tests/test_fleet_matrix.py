@@ -18,6 +18,7 @@ from bench.fleet.roster import BENCH_AFTER, NoDevice, Roster
 from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_version
 from export.errors import BadInput
 from tests.command_line import assert_three_parts, convnextpose
+from tests.fleet_cluster import DOCS, tuned
 from tests.fleet_plans import ORIN, X86, spec_of
 
 SMALL = {"models": ["S"], "devices": [{"name": "orin", "resource": ORIN}]}
@@ -181,6 +182,36 @@ def test_a_worker_that_comes_back_is_the_same_device(roster: Roster, job: JobSpe
     roster.seen("tcp://new", facts_of("orin-2"))
     taken = {roster.take(job) for _ in range(2)}
     assert taken == {("orin-1", "tcp://orin-1"), ("orin-2", "tcp://new")}
+
+
+def test_a_worker_that_is_none_of_ours_is_named_and_not_asked_again(roster: Roster, job: JobSpec) -> None:
+    assert roster.only(["tcp://other"]) == {"tcp://other"}
+    roster.strange("tcp://other", "orin-3", "hello failed on the device: ModuleNotFoundError")
+    assert roster.only(["tcp://other"]) == set()
+    with pytest.raises(NoDevice, match="orin-3: hello failed on the device: ModuleNotFoundError"):
+        roster.take(job)
+
+
+def test_what_the_documentation_shows_is_read(tmp_path: Path) -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    (tmp_path / "matrix.yaml").write_text(text.split("```yaml\n# matrix.yaml", 1)[1].split("```", 1)[0])
+    read = read_matrix(tmp_path / "matrix.yaml")
+    assert (read.name, len(read.models), [kind.count for kind in read.devices]) == ("spring", 3, [2, 1])
+    assert read.models[1].checkpoint == tmp_path / "weights/mine.pth"
+    assert read.models[2].model == str(tmp_path / "build/XS-atto")
+
+
+def test_the_documented_tuning_is_of_keys_that_dask_knows() -> None:
+    distributed = pytest.importorskip("distributed")
+    defaults = yaml.safe_load((Path(distributed.__file__).parent / "distributed.yaml").read_text(encoding="utf-8"))
+
+    def known(given: object, there: object) -> None:
+        if isinstance(given, dict) and isinstance(there, dict):
+            assert given.keys() <= there.keys()
+            for key in given:
+                known(given[key], there[key])
+
+    known(tuned(), defaults)
 
 
 def record_of(jobs: list[JobRecord]) -> FleetRecord:

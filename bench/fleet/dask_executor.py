@@ -183,8 +183,12 @@ class DaskExecutor:
             raise OSError(f"the connection is {self._client.status}")
         workers = self._client.scheduler_info()["workers"]
         for address in self.roster.only(workers):
-            with contextlib.suppress(DeviceLost, Undelivered):  # it is asked again the next time
+            try:
                 self.roster.seen(address, greet(self._client, address, workers[address], list(self._specs)))
+            except Undelivered as trouble:
+                self.roster.strange(address, str(workers[address]["name"]), str(trouble))
+            except DeviceLost:
+                continue  # it is asked again the next time
 
     def _connect_again(self) -> None:
         """Until it works: whether it is worth waiting for is for the jobs to say."""

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from bench.exported import ExportFolder, read_export
 from bench.fleet.blobs import BlobCache
 from bench.fleet.matrix import Matrix, ModelEntry
 from bench.timed_parity import ROUNDED
-from export.config import load_config
+from export.config import Name, load_config
 from export.errors import BadInput
 from export.manifest import write_manifest
 from export.model_steps import TRUTH, WEIGHTS, weights_step
@@ -47,11 +49,23 @@ def travelling_exports(matrix: Matrix, blobs: BlobCache, narrator: Narrator) -> 
     found: dict[str, Travelling] = {}
     for entry in matrix.models:
         exported = export_here(entry, matrix, narrator)
-        name = entry.name or exported.manifest.model
+        name = _plain(entry.name or exported.manifest.model)
         if name in found:
             raise BadInput("two models have one name", name, "give one of them another `name` in the matrix")
         found[name] = _travelling(name, exported, matrix, blobs)
     return list(found.values())
+
+
+def _plain(name: str) -> str:
+    """A folder will be called so.
+
+    Raises:
+        BadInput: it cannot be.
+    """
+    try:
+        return TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise BadInput("no folder can be called like this model", name, "give it a `name` in the matrix") from error
 
 
 def export_here(entry: ModelEntry, matrix: Matrix, narrator: Narrator) -> ExportFolder:

@@ -61,6 +61,8 @@ class Roster:
         self._kinds, self._wait_s, self._clock = kinds, wait_s, clock
         self._seats: dict[str, Seat] = {}
         self._taken: dict[tuple[str, str], dict[int, str]] = {}
+        self._strange: dict[str, str] = {}
+        """Address of a worker that does not answer as ours do → its name and the reason."""
         self._closed = False
         self._changed = threading.Condition()
 
@@ -74,13 +76,18 @@ class Roster:
                 before.address, before.facts, before.here = address, facts, True
             self._changed.notify_all()
 
+    def strange(self, address: str, worker: str, reason: str) -> None:
+        """A worker is there that cannot be asked what it is: it is not asked again."""
+        with self._changed:
+            self._strange[address] = f"{worker}: {reason}"
+
     def only(self, addresses: Collection[str]) -> set[str]:
         """Workers at all other addresses are gone; returns addresses of which nothing is known."""
         with self._changed:
             for seat in self._seats.values():
                 seat.here = seat.address in addresses
             self._changed.notify_all()
-            return set(addresses) - {seat.address for seat in self._seats.values()}
+            return set(addresses) - {seat.address for seat in self._seats.values()} - self._strange.keys()
 
     def has(self, address: str) -> bool:
         """Whether a worker at this address is there."""
@@ -125,7 +132,8 @@ class Roster:
 
     def reserve(self, spec: JobSpec, worker: str) -> None:
         """``worker`` has done this job at an earlier time: its other replicas need other devices."""
-        self._taken.setdefault((spec.device, spec.model), {})[spec.replica] = worker
+        with self._changed:
+            self._taken.setdefault((spec.device, spec.model), {})[spec.replica] = worker
 
     def another(self, spec: JobSpec, avoid: Collection[str]) -> bool:
         """Whether there is a device that may do it beside those."""
@@ -171,7 +179,7 @@ class Roster:
     def _why_not(self, spec: JobSpec, avoid: Collection[str]) -> str:
         if self._closed:
             return "the run was ended"
-        said = []
+        said = list(self._strange.values())
         for worker, seat in self._of_kind(spec).items():
             reason = seat.reason or ("it was tried" if worker in avoid else "it measures another replica of this job")
             said.append(f"{worker}: {reason}")

@@ -5,9 +5,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from bench.record import Record
 from export.steps import sha256_code
@@ -18,6 +19,17 @@ CODE = ("export", "bench")
 
 State = Literal["done", "failed", "lost"]
 """``lost``: no device could carry it out."""
+
+
+def _inside(path: str) -> str:
+    """A device's word is not to decide where the client writes."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path:
+        raise ValueError("a file of a result lies outside its folder")
+    return path
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
 
 
 @cache
@@ -131,7 +143,7 @@ class Outcome(Record):
     """What the device built, or why it did not."""
     troubles: tuple[str, ...] = ()
     """Devices that were lost with it, or failed at it, before; and how."""
-    files: dict[str, str] = Field(default_factory=dict)
+    files: dict[Inside, str] = Field(default_factory=dict)
     """Path within the result's folder → sha256."""
 
 
