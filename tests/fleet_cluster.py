@@ -35,9 +35,7 @@ class Cluster:
         preload: tuple[object, ...] = (),
         options: tuple[object, ...] = (),
         protocol: str = "tcp",
-        **environment: str,
     ) -> None:
-        self._environment = environment
         self.folder, self._preload, self._options, self._protocol = folder, preload, options, protocol
         self.address = ""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -95,7 +93,7 @@ class Cluster:
         command = [sys.executable, "-m", *(str(word) for part in parts for word in part), *map(str, self._options)]
         keep = {k: os.environ[k] for k in ("PATH", "LANG") if k in os.environ}
         environment = keep | {"PYTHONPATH": str(ROOT), "HOME": str(self.folder), "DASK_CONFIG": str(tuning)}
-        environment |= self._environment | more
+        environment |= more
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.folder)
 

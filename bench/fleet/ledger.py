@@ -1,7 +1,8 @@
-"""A run's record while it is kept: every change is on the disk before the next, so nothing is lost with a client."""
+"""A run's record while it is kept: every change of a state is written before the next, so none is lost with a client."""
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,9 @@ from bench.fleet.plan import FleetPlan
 from bench.fleet.record import JOB, DeviceRecord, FleetRecord, JobRecord, JobState, read_finished, write_fleet
 from bench.fleet.spec import JobResult, JobSpec, Outcome, code_version
 from export.artifacts import PARTIAL_PREFIX, write_text
+
+WRITE_EVERY_S = 10.0
+"""Where only what a device says has changed: this machine may be the one that is measured."""
 
 OnChange = Callable[[FleetRecord], None]
 
@@ -22,6 +26,7 @@ class Ledger:
         self._created, self._on_change = created or now(), on_change
         self._lock = threading.Lock()
         self._devices: Sequence[DeviceRecord] = ()
+        self._written = 0.0
         self._jobs = {spec.id: self._as_found(spec) for spec in plan.specs}
 
     def record(self) -> FleetRecord:
@@ -74,11 +79,13 @@ class Ledger:
             if state != before.state:
                 changes["since"] = now()
             self._jobs[job] = before.model_copy(update={"state": state, **changes})
-            self._tell()
+            self._tell(write=state != before.state or time.monotonic() > self._written + WRITE_EVERY_S)
 
-    def _tell(self) -> None:
+    def _tell(self, *, write: bool = True) -> None:
         record = self._record()
-        write_fleet(self._folder, record)
+        if write:
+            write_fleet(self._folder, record)
+            self._written = time.monotonic()
         self._on_change(record)
 
     def _record(self) -> FleetRecord:
