@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,18 +11,26 @@ from pathlib import Path
 
 import pytest
 
-from bench.fleet import child, device
+from bench.exported import read_export
+from bench.fleet import child, device, engines
 from bench.fleet.blobs import BlobCache
 from bench.fleet.delivery import ATTEMPTS, Told, deliver
 from bench.fleet.engines import with_engines
-from bench.fleet.executor import LocalExecutor, OnWork
+from bench.fleet.executor import LocalExecutor, OnWork, ThisMachine
 from bench.fleet.job import accelerators, accelerators_held
+from bench.fleet.locks import held
+from bench.fleet.matrix import read_matrix
+from bench.fleet.plan import plan_fleet, planned_before
 from bench.fleet.record import JOB, read_finished, read_fleet
 from bench.fleet.run import require_done, run_fleet
 from bench.fleet.spec import JobResult, JobSpec, Outcome
 from bench.gpu import Gpu
+from bench.gpu_runtimes import answering_gpu
 from export.errors import BadInput, CheckFailed
+from export.manifest import Manifest
+from export.steps import Folder
 from tests.command_line import ROOT
+from tests.fleet_narrator import Steps
 from tests.fleet_plans import nothing, plan_of, spec_of
 from tests.fleet_stand_in import BEGUN, COMMAND
 
@@ -39,25 +48,7 @@ def sources(tmp_path: Path) -> BlobCache:
     return BlobCache(tmp_path / "blobs")
 
 
-class Here:
-    """The way to the device in this process; a test may stand in it."""
-
-    worker = "orin-1"
-
-    def lacking(self, digests: list[str]) -> list[str]:
-        return device.lacking(digests)
-
-    def store(self, digest: str, content: bytes) -> bool:
-        return device.store(digest, content)
-
-    def run_job(self, spec: JobSpec, again: bool, told: Told) -> str:
-        return device.run_job(spec.model_dump_json(), again, told)
-
-    def fetch(self, digest: str) -> bytes:
-        return device.fetch(digest)
-
-
-def carried(link: Here, spec: JobSpec, sources: BlobCache, again: bool = False) -> JobResult:
+def carried(link: ThisMachine, spec: JobSpec, sources: BlobCache, again: bool = False) -> JobResult:
     return deliver(link, spec, sources, again, lambda text: None)
 
 
@@ -67,30 +58,30 @@ def times_measured(state: Path) -> int:
 
 def test_the_same_specification_is_found_and_not_measured_again(state: Path, sources: BlobCache) -> None:
     spec = spec_of("A", sources)
-    first = carried(Here(), spec, sources)
-    second = carried(Here(), spec, sources)
+    first = carried(ThisMachine(), spec, sources)
+    second = carried(ThisMachine(), spec, sources)
     assert (first.outcome.state, first.outcome.found, second.outcome.found) == ("done", False, True)
     assert (first.blobs, times_measured(state)) == (second.blobs, 1)
-    forced = carried(Here(), spec, sources, again=True)
+    forced = carried(ThisMachine(), spec, sources, again=True)
     assert not forced.outcome.found
     assert (forced.blobs == first.blobs, times_measured(state)) == (False, 2)
-    assert carried(Here(), spec.model_copy(update={"deadline_s": 5.0}), sources).outcome.found
+    assert carried(ThisMachine(), spec.model_copy(update={"deadline_s": 5.0}), sources).outcome.found
     other = spec.model_copy(update={"bench": spec.bench.model_copy(update={"seed": 1})})
-    assert not carried(Here(), other, sources).outcome.found
+    assert not carried(ThisMachine(), other, sources).outcome.found
 
 
 def test_a_result_belongs_to_the_libraries_that_it_was_taken_with(
     state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = spec_of("A", sources)
-    carried(Here(), spec, sources)
+    carried(ThisMachine(), spec, sources)
     monkeypatch.setattr(device, "fingerprint", lambda record: "another driver")
-    assert not carried(Here(), spec, sources).outcome.found
+    assert not carried(ThisMachine(), spec, sources).outcome.found
     assert times_measured(state) == 2
 
 
 def test_files_travel_once(state: Path, sources: BlobCache) -> None:
-    sent = [carried(Here(), spec_of(name, sources), sources).outcome.bytes_sent for name in "AAB"]
+    sent = [carried(ThisMachine(), spec_of(name, sources), sources).outcome.bytes_sent for name in "AAB"]
     assert sent == [len(b"A" + b"truth of every model"), 0, len(b"B")]
 
 
@@ -98,17 +89,17 @@ def test_a_crash_is_a_failed_job_with_its_last_words(
     state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STAND_IN", "crash")
-    outcome = carried(Here(), spec_of("A", sources), sources).outcome
+    outcome = carried(ThisMachine(), spec_of("A", sources), sources).outcome
     assert (outcome.state, outcome.reason) == ("failed", "it ended with SIGABRT (something terrible)")
     monkeypatch.setenv("STAND_IN", "ok")  # a failure is not kept
-    assert carried(Here(), spec_of("A", sources), sources).outcome.state == "done"
+    assert carried(ThisMachine(), spec_of("A", sources), sources).outcome.state == "done"
 
 
 def test_a_job_that_hangs_is_ended_at_its_deadline(
     state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STAND_IN", "hang")
-    outcome = carried(Here(), spec_of("A", sources, deadline_s=1), sources).outcome
+    outcome = carried(ThisMachine(), spec_of("A", sources, deadline_s=1), sources).outcome
     assert (outcome.state, outcome.reason) == ("failed", "it was not done within 1 s, and was ended")
 
 
@@ -118,7 +109,7 @@ def test_a_failing_job_says_what_and_what_to_do(
     """The real process, with an export that is none."""
     monkeypatch.undo()
     monkeypatch.setenv(device.FOLDER_VARIABLE, str(state))
-    outcome = carried(Here(), spec_of("A", sources), sources).outcome
+    outcome = carried(ThisMachine(), spec_of("A", sources), sources).outcome
     assert outcome.state == "failed"
     assert "there is no manifest" in outcome.reason
     assert "Traceback" not in outcome.reason
@@ -126,7 +117,7 @@ def test_a_failing_job_says_what_and_what_to_do(
 
 @pytest.mark.parametrize(("damaged", "state_then"), [(1, "done"), (ATTEMPTS, "failed")])
 def test_what_arrives_damaged_is_sent_again(state: Path, sources: BlobCache, damaged: int, state_then: str) -> None:
-    class Noisy(Here):
+    class Noisy(ThisMachine):
         left = damaged
 
         def store(self, digest: str, content: bytes) -> bool:
@@ -144,7 +135,7 @@ def test_what_arrives_damaged_is_sent_again(state: Path, sources: BlobCache, dam
 def test_what_comes_back_damaged_is_fetched_again(
     state: Path, sources: BlobCache, damaged: int, state_then: str
 ) -> None:
-    class Noisy(Here):
+    class Noisy(ThisMachine):
         left = damaged
 
         def fetch(self, digest: str) -> bytes:
@@ -153,21 +144,21 @@ def test_what_comes_back_damaged_is_fetched_again(
 
     outcome = carried(Noisy(), spec_of("A", sources), sources).outcome
     assert outcome.state == state_then
-    assert carried(Here(), spec_of("A", sources), sources).outcome.found  # nothing is lost
+    assert carried(ThisMachine(), spec_of("A", sources), sources).outcome.found  # nothing is lost
 
 
 def test_a_file_that_rots_on_the_device_is_sent_again(state: Path, sources: BlobCache) -> None:
     spec = spec_of("A", sources)
-    carried(Here(), spec, sources)
+    carried(ThisMachine(), spec, sources)
     (state / "blobs" / spec.files["model.onnx"]).write_bytes(b"rotten")
-    again = carried(Here(), spec, sources, again=True).outcome
+    again = carried(ThisMachine(), spec, sources, again=True).outcome
     assert (again.state, again.bytes_sent) == ("done", 1)
 
 
 def test_a_file_that_changed_at_home_is_not_sent(state: Path, sources: BlobCache) -> None:
     spec = spec_of("A", sources)
     sources.path(spec.files["model.onnx"]).write_bytes(b"B")
-    outcome = carried(Here(), spec, sources).outcome
+    outcome = carried(ThisMachine(), spec, sources).outcome
     assert outcome.state == "failed"
     assert "was changed since the run was planned" in outcome.reason
 
@@ -186,7 +177,7 @@ def test_a_file_that_changed_at_home_is_not_sent(state: Path, sources: BlobCache
 def test_a_result_that_is_not_what_was_asked_for_is_refused(
     state: Path, sources: BlobCache, changes: dict[str, object], said: str
 ) -> None:
-    class Other(Here):
+    class Other(ThisMachine):
         def run_job(self, spec: JobSpec, again: bool, told: Told) -> str:
             return json.dumps(json.loads(super().run_job(spec, again, told)) | changes)
 
@@ -287,6 +278,52 @@ def test_a_run_is_either_local_or_a_schedulers_and_one_at_a_time(
     run_fleet(plan, open_second, nothing)
 
 
+def test_a_run_is_resumed_without_its_matrix(state: Path, sources: BlobCache, tmp_path: Path) -> None:
+    specs = [spec_of(model, sources) for model in "AB"]
+    plan = plan_of(tmp_path / "run", specs, sources)
+    before = run_fleet(plan, open_local(specs, sources), nothing)
+    resumed = planned_before(plan.folder, read_fleet(plan.folder))
+    assert (resumed.run, resumed.specs, resumed.matrix) == (plan.run, plan.specs, plan.matrix)
+    (tmp_path / "run/orin/A/job.json").unlink()
+    after = run_fleet(resumed, open_local(list(resumed.specs), resumed.sources), nothing)
+    assert [job.state for job in after.jobs] == ["done", "done"]
+    assert (times_measured(state), after.created) == (2, before.created)
+    with pytest.raises(BadInput, match="another version of this project"):
+        planned_before(plan.folder, before.model_copy(update={"code": "other"}))
+    sources.path(specs[0].files["model.onnx"]).unlink()
+    with pytest.raises(BadInput, match="no longer there"):
+        planned_before(plan.folder, before)
+
+
+def test_what_is_missing_is_exported_once_and_engines_do_not_travel(place: Path) -> None:
+    """The tiny network, by its configuration; a TensorRT-RTX engine is built here and stays here."""
+    matrix = {"models": ["./tiny.yaml"], "devices": [{"name": "orin", "resource": "jetson_orin"}]}
+    (place / "matrix.yaml").write_text(json.dumps(matrix))  # JSON is YAML
+    first, second = Steps(), Steps()
+    plan = plan_fleet(read_matrix(place / "matrix.yaml"), first)
+    assert plan_fleet(read_matrix(place / "matrix.yaml"), second) == plan
+    assert {"weights", "truth", "onnx-fp32", "parity-fp32"} <= set(first.begun)
+    assert [step for step in second.begun if not step.startswith("engine")] == []
+    (spec,) = plan.specs
+    names = {"manifest.json", "onnx/tiny-fp32.onnx", "parity/truth.npz", "weights/weights.safetensors"}
+    assert (spec.model, set(spec.files), plan.sources.lacking(spec.files.values())) == ("tiny", names, [])
+    travelled = Manifest.model_validate_json(plan.sources.path(spec.files["manifest.json"]).read_bytes())
+    assert [artifact.kind for artifact in travelled.artifacts] == ["onnx"]
+
+
+def test_two_models_of_one_name_and_a_folder_that_is_not_whole_are_refused(demo_export: Path, tmp_path: Path) -> None:
+    matrix = {"models": [str(demo_export)] * 2, "devices": [{"name": "orin", "resource": "jetson_orin"}]}
+    (tmp_path / "matrix.yaml").write_text(json.dumps(matrix))
+    with pytest.raises(BadInput, match="two models have one name"):
+        plan_fleet(read_matrix(tmp_path / "matrix.yaml"), Steps())
+    for precision, said in (("fp16", "holds no fp16"), ("fp32", "is not whole")):
+        shutil.copytree(demo_export, tmp_path / precision, ignore=shutil.ignore_patterns("truth.npz"))
+        more = {"models": [f"./{precision}"], "precisions": [precision]}
+        (tmp_path / "matrix.yaml").write_text(json.dumps(matrix | more))
+        with pytest.raises(BadInput, match=said):
+            plan_fleet(read_matrix(tmp_path / "matrix.yaml"), Steps())
+
+
 def test_the_job_dies_with_whoever_holds_it(state: Path, sources: BlobCache, tmp_path: Path) -> None:
     """The real process: a worker that is killed leaves nothing behind that would disturb the next job."""
     if sys.platform != "linux":
@@ -300,7 +337,6 @@ def test_the_job_dies_with_whoever_holds_it(state: Path, sources: BlobCache, tmp
         "str(os.getpid())], stdout=subprocess.DEVNULL)\n"
         "print(job.pid, flush=True); time.sleep(600)"
     )
-    from bench.fleet.locks import held
 
     with held(state / "locks/cpu.lock", lambda: None):  # it waits for us
         with subprocess.Popen([sys.executable, "-c", holder], cwd=ROOT, stdout=subprocess.PIPE) as parent:
@@ -320,10 +356,6 @@ def test_engines_are_built_on_the_device_and_once(
 ) -> None:
     """The real builder, for a GPU of which only the name is known here."""
     pytest.importorskip("tensorrt_rtx")
-    from bench.exported import read_export
-    from bench.fleet import engines
-    from export.steps import Folder
-    from tests.fleet_narrator import Steps
 
     monkeypatch.setattr(engines, "answering_gpu", lambda: (Gpu("a GPU", "8.9", 8 << 30), ""))
     steps = Steps()
@@ -348,10 +380,6 @@ def test_engines_are_built_on_the_device_and_once(
 def test_a_device_without_a_gpu_builds_nothing_and_says_why(
     demo_export: Path, tmp_path: Path, sources: BlobCache
 ) -> None:
-    from bench.exported import read_export
-    from bench.gpu_runtimes import answering_gpu
-    from export.steps import Folder
-    from tests.fleet_narrator import Steps
 
     if answering_gpu()[0] is not None:
         pytest.skip("there is a GPU here")

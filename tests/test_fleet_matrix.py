@@ -16,6 +16,7 @@ from bench.fleet.plan import expand
 from bench.fleet.record import DeviceRecord, FleetRecord, JobRecord, estimated_end
 from bench.fleet.roster import BENCH_AFTER, NoDevice, Roster
 from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_version
+from cli import render_fleet
 from export.errors import BadInput
 from tests.command_line import assert_three_parts, convnextpose
 from tests.fleet_cluster import DOCS, tuned
@@ -230,6 +231,23 @@ def test_the_end_is_estimated_from_jobs_of_the_same_kind(job: JobSpec) -> None:
     assert estimated_end(record_of([running, waiting]), now) is None
     found = ended.model_copy(update={"outcome": done.model_copy(update={"found": True})})
     assert estimated_end(record_of([found, waiting]), now) is None
+
+
+def test_a_run_that_nobody_works_at_says_so_and_what_it_lacks(job: JobSpec, capsys: pytest.CaptureFixture[str]) -> None:
+    lost = Outcome(job=job.id, state="lost", reason="no device could do it: [nobody]")
+    jobs = [
+        JobRecord(spec=job, folder="a", state="lost", outcome=lost),
+        JobRecord(spec=job, folder="b", state="running", worker="orin-1", said="loading", since="2026-01-01T00:00:00Z"),
+    ]
+    render_fleet.status(record_of(jobs), going_on=False)
+    said = capsys.readouterr().out
+    for part in (
+        "2 jobs, 1 lost, 1 running",
+        "orin/A: loading",
+        "no device could do it: [nobody]",
+        "nobody works at it",
+    ):
+        assert part in said
 
 
 def test_a_record_of_another_schema_is_refused(tmp_path: Path, job: JobSpec) -> None:

@@ -3,21 +3,22 @@
 import os
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from export.artifacts import PARTIAL_PREFIX, sha256_file, whole_file
 
 
+@dataclass(frozen=True)
 class BlobCache:
     """A folder of files that are called what they hash to."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    folder: Path
 
     def path(self, digest: str) -> Path:
         """Where it lies, or would lie."""
-        return self._folder / digest
+        return self.folder / digest
 
     def lacking(self, digests: Iterable[str]) -> list[str]:
         """Those that are not there whole; one that has been damaged is removed."""

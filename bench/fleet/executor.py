@@ -47,7 +47,7 @@ class LocalExecutor:
     def run(self, spec: JobSpec) -> JobResult:
         """See ``Executor``."""
         self._on_work(spec, HERE, "")
-        return deliver(_Here(), spec, self._sources, self._again, lambda text: self._on_work(spec, HERE, text))
+        return deliver(ThisMachine(), spec, self._sources, self._again, lambda text: self._on_work(spec, HERE, text))
 
     def devices(self) -> Sequence[DeviceRecord]:
         """This machine."""
@@ -69,19 +69,23 @@ class LocalExecutor:
         """Nothing is held."""
 
 
-class _Here:
-    """The shortest way to a device."""
+class ThisMachine:
+    """The shortest way to a device; see ``bench.fleet.delivery.Link``."""
 
     worker = HERE
 
     def lacking(self, digests: list[str]) -> list[str]:
+        """See ``Link``."""
         return device.lacking(digests)
 
     def store(self, digest: str, content: bytes) -> bool:
+        """See ``Link``."""
         return device.store(digest, content)
 
     def run_job(self, spec: JobSpec, again: bool, told: Told) -> str:
+        """See ``Link``."""
         return device.run_job(spec.model_dump_json(), again, told)
 
     def fetch(self, digest: str) -> bytes:
+        """See ``Link``."""
         return device.fetch(digest)

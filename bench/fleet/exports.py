@@ -71,7 +71,7 @@ def _plain(name: str) -> str:
 def export_here(entry: ModelEntry, matrix: Matrix, narrator: Narrator) -> ExportFolder:
     """The export of one model: a folder as it is; anything else in ``OUT/fleet/exports``, up to date."""
     place = Path(entry.model)
-    if place.is_dir():
+    if place.is_absolute() and place.is_dir():  # a name is none, even if a folder here is called so
         if entry.checkpoint or entry.set:
             seen = f"{entry.model} with checkpoint or set"
             raise BadInput("an exported folder is used as it is", seen, "leave them out, or name the model")

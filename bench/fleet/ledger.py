@@ -1,4 +1,4 @@
-"""A run's record while it is kept: every change of a state is written before the next, so none is lost with a client."""
+"""A run's record while it is kept: every change of state is written before the next, so none is lost with a client."""
 
 import tempfile
 import threading
