@@ -88,7 +88,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name one with PYTHON=")'
 	@echo 'setting up $(VENV) with the tested versions; this takes a minute or two' >&2
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,report]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fleet,report]'
 	@if [ -e /proc/driver/nvidia/version ]; then \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tensorrt]' \
 		|| echo 'notice: tensorrt could not be installed; engines are built with TensorRT-RTX instead' >&2; fi

@@ -18,6 +18,7 @@ from cli import (
     engine,
     evaluate,
     export,
+    fleet,
     inspect,
     parity,
     predict,
@@ -51,6 +52,7 @@ app.command("compare-trtexec")(compare_trtexec.command)
 app.command("bench-selftest")(bench_selftest.command)
 app.command("bench-graph")(bench_graph.command)
 app.command("bench-precisions")(bench_precisions.command)
+app.add_typer(fleet.app, name="fleet")
 
 INTERRUPTED = 130
 

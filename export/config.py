@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from export.architecture import BACKBONES, HEAD_LAYERS, Architecture, cubic_upsamplings
 from export.errors import BadInput
+from export.yaml_keys import UniqueKeys
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 
@@ -131,7 +132,7 @@ def load_config(model: str) -> ModelConfig:
         if model not in declared_models():
             raise _unknown_model(model)
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+        document = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
         return ModelConfig.model_validate(document)
     except ValidationError as error:
         seen = "; ".join(
@@ -155,18 +156,3 @@ def _unknown_model(model: str) -> BadInput:
         f"{model!r}; declared are {', '.join(names)}",
         f"{suggestion}Name one of them, or the path of your own .yaml file",
     )
-
-
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The C parser, where PyYAML was built with it, is ten times as fast."""
-
-
-class _UniqueKeys(_SafeLoader):  # type: ignore[misc]
-    """YAML lets a later key silently replace an earlier one; a declaration must not."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
-        return dict(super().construct_mapping(node, deep))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from export.artifacts import sha256_path, write_json
-from export.engine_plan import BACKENDS
+from export.engine_plan import BACKENDS, EnginePlan
 from export.engine_runtime import choose_runtime
 from export.errors import Failure, NotPossible
 from export.interface import precision_of
@@ -281,31 +281,42 @@ def parity_step(
 
 
 def engine_step(folder: Folder, request: Request, onnx: Made, edition: str, int8_plan: Made | None) -> Made:
-    """Build an engine with what this machine has; where it has nothing, or fails, say so and go on.
-
-    Neither is recorded as finished: the next run tries again.
-    """
+    """Build an engine of this edition with what this machine has."""
     source, plan = request.onnx_path(edition), request.engine_plan(edition)
+    quantised = None
+    if int8_plan is not None and plan.precision == "int8":
+        quantised = sum(conv["quantised"] for conv in int8_plan.result["convs"])
+    return built_engine(folder, source, onnx.outputs[source], plan, edition, quantised)
+
+
+def built_engine(
+    folder: Folder, source: str, sha256: str, plan: EnginePlan, edition: str, quantised: int | None = None
+) -> Made:
+    """Build an engine from the ONNX file ``source`` in ``folder``; where that is not possible, or fails, say so.
+
+    ``quantised``: how many of its convolutions must be in int8. Neither end is recorded as finished: the next run
+    tries again.
+    """
     choice = choose_runtime(plan.runtime)
     backend = choice.backend
     if backend is None:
         return Made({}, {"not_made": "not run", "reason": choice.reason})
-    engines = [request.engine_path(edition, backend.suffix) for backend in BACKENDS.values()]
+    names = {of.module: f"engines/{Path(source).stem}{of.suffix}" for of in BACKENDS.values()}
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         from export.engine import build_engine, require_planned
 
-        name = request.engine_path(edition, backend.suffix)
+        name = names[backend.module]
         kept = (folder.path / name).parent  # the folder in the making is gone after this step
         record = build_engine(folder.path / source, made / name, plan, progress, kept_in=kept)
-        if int8_plan is not None and plan.precision == "int8":
-            require_planned(record, sum(conv["quantised"] for conv in int8_plan.result["convs"]))
+        if quantised is not None:
+            require_planned(record, quantised)
         return {"path": name, **asdict(record)}
 
     options = {"plan": asdict(plan), "gpu": choice.tunes_on, "runtime": backend.module, "version": choice.version}
-    outputs = tuple(name + suffix for name in engines for suffix in ("", ".log", ".json"))
+    outputs = tuple(name + suffix for name in names.values() for suffix in ("", ".log", ".json"))
     try:
-        return folder.perform(Step(f"engine-{edition}", outputs, _input(onnx, source), options), work)
+        return folder.perform(Step(f"engine-{edition}", outputs, {source: sha256}, options), work)
     except NotPossible as failure:
         return Made({}, {"not_made": "not run", "reason": str(failure)})
     except Failure as failure:

@@ -96,10 +96,6 @@ class Request:
         """Where the ONNX file lies within the model's folder."""
         return f"onnx/{self.config.name}-{edition}.onnx"
 
-    def engine_path(self, edition: str, suffix: str) -> str:
-        """Where the engine lies within the model's folder; each runtime has its own suffix."""
-        return f"engines/{self.config.name}-{edition}{suffix}"
-
 
 def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:
     """The released file, or the folder unpacked from it, in ``folder``; None if there is none.

@@ -8,7 +8,7 @@ from export.manifest import Artifact, Counts, Manifest, NotRun, VerdictRow, Weig
 from export.model_steps import INT8_PLAN, PARITY_REPORT, source_sha256
 from export.pipeline import Exported
 from export.request import Request
-from export.steps import Folder, version
+from export.steps import Folder, Made, version
 
 TOOLS = (
     *("torch", "onnx", "onnxscript", "onnx-ir"),
@@ -51,14 +51,33 @@ def drift_details(parity: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def engine_details(built: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, Any]:
+def engine_artifact(source: Artifact, engine: Made) -> Artifact:
+    """What the manifest says of an engine that was built from ``source``."""
+    built = dict(engine.result)
+    path = built.pop("path")
+    return Artifact(
+        kind="engine",
+        runtime=built["runtime"],
+        precision=source.precision,
+        path=path,
+        sha256=engine.outputs[path],
+        size_bytes=built["size_bytes"],
+        inputs=source.inputs,
+        outputs=source.outputs,
+        targets=built["targets"],
+        status=built["status"],
+        details=built | engine_details(built, source),
+    )
+
+
+def engine_details(built: Mapping[str, Any], source: Artifact) -> dict[str, Any]:
     """How an engine's precision was proven, and how far the ONNX file drifts that it was built from."""
     types = ", ".join(f"{count} {kind}" for kind, count in built["layer_types"]["CONVOLUTION"].items())
     network = f"strongly typed network: convolutions {types}; {built['convolutions']['int8']} of them take int8"
     inspector = built["not_inspected"] or "its layers compute in the precision; inspected has the counts"
     return {
         "proof": {"network": network, "inspector": inspector},
-        "drift": {"of": parity["artifact"], **drift_details(parity)},
+        "drift": {"of": source.path, **source.details["drift"]},
     }
 
 
@@ -86,29 +105,13 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
     for edition, refusal in exported.refused.items():
         not_run.append(NotRun(kind="onnx", precision=edition, status="failed", reason=str(refusal)))
     for edition, engine in exported.engine.items():
-        built = dict(engine.result)
-        if "not_made" in built:
-            status, reason = built["not_made"], built["reason"]
+        if "not_made" in engine.result:
+            status, reason = engine.result["not_made"], engine.result["reason"]
             not_run.append(NotRun(kind="engine", precision=edition, status=status, reason=reason))
             continue
-        onnx = exported.onnx[edition]
-        path = built.pop("path")
-        tools[built["runtime"].replace("_", "-")] = built["package_version"]  # which pip need not know
-        artifacts.append(
-            Artifact(
-                kind="engine",
-                runtime=built["runtime"],
-                precision=precision_of(edition),
-                path=path,
-                sha256=engine.outputs[path],
-                size_bytes=built["size_bytes"],
-                inputs=onnx.result["inputs"],
-                outputs=onnx.result["outputs"],
-                targets=built["targets"],
-                status=built["status"],
-                details=built | engine_details(built, exported.parity[edition].result),
-            )
-        )
+        source = next(a for a in artifacts if a.path == request.onnx_path(edition))
+        artifacts.append(engine_artifact(source, engine))
+        tools[engine.result["runtime"].replace("_", "-")] = engine.result["package_version"]  # which pip need not know
     return Manifest(
         model=request.config.name,
         weights=Weights(

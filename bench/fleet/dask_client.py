@@ -1,0 +1,111 @@
+"""The only place that imports Dask on the machine that asks."""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import CancelledError
+from importlib.util import find_spec
+from typing import Any
+
+from pydantic import ValidationError
+
+from bench.fleet import dask_task
+from bench.fleet.address import Certificates
+from bench.fleet.delivery import Undelivered
+from bench.fleet.spec import DeviceFacts
+from export.errors import BadInput, NotPossible
+
+LOST = (Exception, CancelledError, asyncio.CancelledError)
+"""What a call can end with when a worker, the scheduler or the network is gone: Dask promises nothing narrower."""
+LOSSES = ("CommClosedError", "KilledWorker", "FutureCancelledError", "CancelledError", "TimeoutError")
+CONNECT_S = 10.0
+
+
+class DeviceLost(Exception):
+    """The device, or the way to it, is gone; the text says so for a reader."""
+
+
+def connect(address: str, certificates: Certificates, timeout_s: float = CONNECT_S) -> Any:
+    """A ``distributed.Client``.
+
+    Raises:
+        NotPossible: Dask is not installed, or no scheduler answers there.
+        BadInput: certificates are missing or cannot be used.
+    """
+    if find_spec("distributed") is None:
+        do = "install it: pip install '.[fleet]'"
+        raise NotPossible("--scheduler needs Dask", "distributed is not installed", do)
+    from distributed import Client
+
+    given = {"tls_ca_file": certificates.ca, "tls_client_cert": certificates.cert, "tls_client_key": certificates.key}
+    security = _security(address, {name: str(path) for name, path in given.items() if path is not None})
+    options = {"timeout": timeout_s, "set_as_default": False, "name": "convnextpose-fleet"}
+    try:
+        return Client(address, security=security, **options)  # type: ignore[no-untyped-call]
+    except (OSError, TimeoutError) as error:
+        raise NotPossible(f"no scheduler answers at {address}", in_a_line(error), "see docs/fleet.md") from error
+
+
+def ask(client: Any, address: str, function: Any, *arguments: Any) -> Any:
+    """What ``function`` returns on the worker there.
+
+    Raises:
+        DeviceLost: it does not answer.
+        Undelivered: it answers that it cannot.
+    """
+    try:
+        answer = client.run(function, *arguments, workers=[address], on_error="return")[address]
+    except LOST as error:
+        raise DeviceLost(f"it did not answer ({in_a_line(error)})") from error
+    if is_loss(answer):
+        raise DeviceLost(f"it did not answer ({in_a_line(answer)})")
+    if isinstance(answer, Exception):
+        raise Undelivered(f"{function.__name__} failed on the device: {in_a_line(answer)}")
+    return answer
+
+
+def greet(client: Any, address: str, about: Mapping[str, Any], jobs: list[str]) -> DeviceFacts:
+    """What the worker there is, and which of ``jobs`` it has finished; ``about`` is what its scheduler knows of it.
+
+    Raises:
+        DeviceLost, Undelivered: see ``ask``; also if what it answers with is none of ours.
+    """
+    answer = ask(client, address, dask_task.hello, jobs)
+    known = {"worker": str(about["name"]), "resources": dict(about["resources"])}
+    try:
+        return DeviceFacts.model_validate_json(answer).model_copy(update=known)
+    except ValidationError as error:
+        raise Undelivered(f"{known['worker']} answers in another form: {in_a_line(error)}") from error
+
+
+def _security(address: str, given: dict[str, str]) -> Any:
+    """What a connection to ``address`` is secured with; None for a plain one.
+
+    Raises:
+        BadInput: it is to be secured, and there is nothing to do it with.
+    """
+    from distributed import security as dask_security
+
+    if not address.startswith(("tls://", "wss://")):
+        return None
+    security: Any = dask_security.Security(require_encryption=True, **given)  # type: ignore[no-untyped-call]
+    needed = {"--tls-ca": security.tls_ca_file, "--tls-cert": security.tls_client_cert}
+    if missing := [option for option, value in needed.items() if not value]:
+        do = "make them as docs/fleet.md shows; or name them in Dask's configuration"
+        raise BadInput(f"{address} needs certificates", f"not given: {', '.join(missing)}", do)
+    try:
+        security.get_connection_args("client")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        do = "see docs/fleet.md for how they are made"
+        raise BadInput("the certificates cannot be used", str(error), do) from error
+    return security
+
+
+def is_loss(error: Any) -> bool:
+    """Whether it is Dask's way to say that a worker is gone, and not something that went wrong in it."""
+    return any(kind.__name__ in LOSSES for kind in type(error).__mro__)
+
+
+def in_a_line(error: BaseException) -> str:
+    """Its kind and the beginning of what it says."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

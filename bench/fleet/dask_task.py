@@ -1,0 +1,49 @@
+"""What a Dask worker is asked to do. Everything is looked up by its name there: no code of ours travels."""
+
+import asyncio
+import time
+from typing import Any
+
+from bench.fleet import device
+
+TOPIC = "convnextpose-fleet"
+SAY_EVERY_S = 15.0
+"""While it measures, a device has better things to do than to say so."""
+
+
+async def hello(jobs: list[str]) -> str:
+    """See ``bench.fleet.device``; like the next three it works beside the event loop, so that heartbeats go on."""
+    return await asyncio.to_thread(device.hello, jobs)
+
+
+async def lacking(digests: list[str]) -> list[str]:
+    """See ``bench.fleet.device``."""
+    return await asyncio.to_thread(device.lacking, digests)
+
+
+async def store(digest: str, content: bytes) -> bool:
+    """See ``bench.fleet.device``."""
+    return await asyncio.to_thread(device.store, digest, content)
+
+
+async def fetch(digest: str) -> bytes:
+    """See ``bench.fleet.device``."""
+    return await asyncio.to_thread(device.fetch, digest)
+
+
+def run_job(job: str, spec: str, again: bool) -> str:
+    """See ``bench.fleet.device``; ``job``, the specification's id, is what events about it are called."""
+    from distributed import get_worker
+
+    worker: Any = get_worker()
+    last_time, last_topic = float("-inf"), ""
+
+    def told(text: str) -> None:
+        nonlocal last_time, last_topic
+        topic = text.split(",")[0]  # without how far it is
+        due = topic != last_topic and time.monotonic() - last_time > SAY_EVERY_S
+        if due or text.startswith("waiting"):
+            last_time, last_topic = time.monotonic(), topic
+            worker.log_event(TOPIC, {"job": job, "text": text})
+
+    return device.run_job(spec, again, told)

@@ -1,0 +1,59 @@
+"""Engines of a travelled export, built on the device that will run them."""
+
+from bench.exported import ENGINES, ExportFolder
+from bench.fleet.spec import JobSpec
+from bench.gpu_runtimes import answering_gpu
+from export.engine_plan import RTX_TARGETS, TENSORRT_RTX, EnginePlan
+from export.engine_runtime import choose_runtime
+from export.errors import BadInput
+from export.manifest import Artifact
+from export.model_steps import built_engine
+from export.options import parse_plan
+from export.steps import Folder
+from export.summary import engine_artifact
+
+
+def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple[ExportFolder, list[str]]:
+    """The export with the engines that this device can build and is asked for, and a line for each or for their lack.
+
+    An engine that was built here before, from the same file and by the same library, is not built again.
+    """
+    wanted = [name for name in ENGINES if spec.runtimes is None or name in spec.runtimes]
+    if not wanted:
+        return exported, []
+    choice = choose_runtime()
+    gpu, trouble = answering_gpu()
+    if gpu is None or choice.backend is None:
+        return exported, [f"none built: {trouble or choice.reason}"]
+    if choice.backend.name not in wanted:
+        return exported, [f"none built: this device builds for {choice.backend.name}, which is not asked for"]
+    if choice.backend == TENSORRT_RTX and gpu.compute_capability not in RTX_TARGETS:
+        return exported, [f"none built: TensorRT-RTX knows no compute capability {gpu.compute_capability}"]
+    targets = gpu.compute_capability if choice.backend == TENSORRT_RTX else None
+    added, said = list[Artifact](), list[str]()
+    for source in exported.manifest.artifacts:
+        if source.precision not in spec.precisions:
+            continue
+        try:
+            plan = _plan(spec, source.precision, targets)
+            made = built_engine(folder, source.path, source.sha256, plan, source.precision)
+        except BadInput as failure:
+            said.append(f"{source.precision}: not built: {failure}")
+            continue
+        if "not_made" in made.result:
+            said.append(f"{source.precision}: {made.result['not_made']}: {made.result['reason']}")
+        else:
+            added.append(engine_artifact(source, made))
+            said.append(f"{source.precision}: {made.result['status']}, {made.result['build_seconds']:.1f} s")
+    artifacts = [*exported.manifest.artifacts, *added]
+    return ExportFolder(exported.path, exported.manifest.model_copy(update={"artifacts": artifacts})), said
+
+
+def _plan(spec: JobSpec, precision: str, targets: str | None) -> EnginePlan:
+    asked = spec.engine
+    wanted = EnginePlan(
+        precision=precision,
+        hardware_compatible=asked.hardware_compatible,
+        version_compatible=asked.version_compatible,
+    )
+    return parse_plan(wanted, ",".join(map(str, asked.batches)), targets, asked.workspace_mib)

@@ -1,0 +1,159 @@
+"""The process in which a job is carried out: ``python -m bench.fleet.job STATE FOLDER PARENT``.
+
+It says what it does on what was its standard output, a line of JSON at a time; what libraries print goes to the log.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+from bench.fleet.blobs import BlobCache
+from bench.fleet.child import MADE, SPEC
+from bench.fleet.locks import held
+from bench.fleet.spec import BenchOptions, JobSpec, sha256_json
+from bench.worker import die_with_parent
+from export.errors import Failure
+from export.progress import Progress, silent
+
+Say = Callable[..., None]
+
+
+class Teller:
+    """A narrator whose lines go to whoever holds this process."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+
+    def up_to_date(self, step: str) -> None:
+        """See ``export.progress.Narrator``."""
+        self._say(text=f"{step} is there already")
+
+    def begin(self, step: str, why: str) -> Progress:
+        """See ``export.progress.Narrator``."""
+        self._say(text=f"{step} ({why})")
+        return silent
+
+    def done(self, step: str, seconds: float) -> None:
+        """See ``export.progress.Narrator``."""
+
+    def would_run(self, step: str, why: str) -> None:
+        """See ``export.progress.Narrator``."""
+
+    def waiting(self, folder: str) -> None:
+        """See ``export.progress.Narrator``."""
+        self._say(text="waiting: another job works with the same export")
+
+
+def main(state: Path, folder: Path, channel: TextIO) -> int:
+    """Carry out the specification in ``folder``; the exit code is that of the failure, if there is one."""
+
+    def say(**said: Any) -> None:
+        print(json.dumps(said), file=channel, flush=True)
+
+    spec = JobSpec.model_validate_json((folder / SPEC).read_bytes())
+    shutil.rmtree(folder / MADE, ignore_errors=True)
+    try:
+        with accelerators_held(state / "locks", spec, say):
+            say(begun=True, text="preparing")
+            say(engines=measure(state, folder / MADE, spec, say))
+    except Failure as failure:
+        say(failed=str(failure))
+        return failure.exit_code
+    return 0
+
+
+@contextmanager
+def accelerators_held(locks: Path, spec: JobSpec, say: Say) -> Iterator[None]:
+    """Nothing else is measured meanwhile on what this job is measured on."""
+    with ExitStack() as all_of_them:
+        for name in accelerators(spec):
+            waiting = partial(say, text=f"waiting: another job is measured on {name}")
+            all_of_them.enter_context(held(locks / f"{name}.lock", waiting))
+        yield
+
+
+def accelerators(spec: JobSpec) -> list[str]:
+    """The processor, on which the host's part of every row runs, and the GPU where one answers and is asked for.
+
+    Always in the same order, so that no two jobs wait for each other.
+    """
+    from bench.gpu import first_bus_id
+    from bench.gpu_runtimes import is_gpu
+
+    names = ["cpu"]
+    if spec.runtimes is None or any(map(is_gpu, spec.runtimes)):
+        with suppress(OSError, RuntimeError):  # there is none, and the rows will say so
+            names.append("gpu-" + "".join(c if c.isalnum() else "-" for c in first_bus_id()))
+    return sorted(names)
+
+
+def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:
+    """Put the export together, build its engines, measure; returns what was built, or why not."""
+    from bench.benchmark import benchmark
+    from bench.exported import read_export
+    from bench.fleet.engines import with_engines
+    from bench.result import RESULT
+    from export.errors import Inconclusive
+    from export.manifest import write_manifest
+    from export.steps import Folder
+
+    blobs = BlobCache(state / "blobs")
+    place = Folder(state / "exports" / sha256_json(spec.files), Teller(say))
+    with place.held():
+        for name, digest in spec.files.items():
+            blobs.place(digest, place.path / name)
+        exported, engines = with_engines(place, read_export(place.path), spec)
+
+        def progress(text: str, share: float | None = None) -> None:
+            say(text=text + (f" {share:.0%}" if share is not None else ""))
+
+        out = made / "bench"
+        result = benchmark(exported, asked_of(spec), out, progress)
+        if not result.complete:
+            raise Inconclusive("the benchmark was interrupted", f"{result.rounds} rounds were measured", "run it again")
+    shutil.rmtree(out / "cache", ignore_errors=True)
+    assert (out / RESULT).is_file()
+    write_manifest(made, exported.manifest)
+    return engines
+
+
+def asked_of(spec: JobSpec) -> Any:
+    """The specification as ``bench.benchmark`` takes it, on this machine."""
+    from bench.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Asked
+    from bench.machine import usable_cores
+
+    options: BenchOptions = spec.bench
+    return Asked(
+        mode=PUBLISH_MODE if options.mode == "publish" else QUICK_MODE,
+        runtimes=spec.runtimes,
+        precisions=spec.precisions,
+        threads=options.threads or usable_cores(),
+        half_width=options.half_width,
+        budget_s=options.budget_s,
+        deadlines_ms=options.deadlines_ms or DEADLINES_MS,
+        seed=options.seed,
+        throughput=options.throughput,
+        profile=options.profile,
+        energy=options.energy,
+        compared_with=options.reference,
+        graph=options.cuda_graph,
+    )
+
+
+def _start() -> int:
+    """Die with whoever has started this, and keep its ear for ourselves."""
+    state, folder, parent = sys.argv[1:]
+    die_with_parent(int(parent))
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
+        os.dup2(2, 1)
+        return main(Path(state), Path(folder), channel)
+
+
+if __name__ == "__main__":
+    sys.exit(_start())

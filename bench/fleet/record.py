@@ -1,0 +1,163 @@
+"""``OUT/fleet/<run>/fleet.json``: the jobs of a run, the devices that it saw, and what has become of each.
+
+Beside it lies one folder for each device and model, ``<device>/<model>/``, with ``manifest.json``,
+``bench/result.json`` and ``bench/samples.npz`` as the commands for one machine read them, and ``job.json``, which is
+written last and says that the folder is whole.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from bench.exported import ExportFolder
+from bench.fleet.locks import in_use
+from bench.fleet.spec import JobSpec, Outcome
+from bench.record import Record
+from bench.result import RESULT, Result, read_result
+from export.artifacts import sha256_file, write_text
+from export.errors import BadInput
+from export.manifest import read_manifest
+from export.steps import WHOLE
+
+SCHEMA_VERSION = "1.0"
+FLEET, JOB, LOCK = "fleet.json", "job.json", ".lock"
+BENCH = "bench"
+
+JobState = Literal["waiting", "running", "done", "failed", "lost"]
+DeviceState = Literal["ready", "refused", "benched", "gone"]
+T = TypeVar("T", bound=BaseModel)
+
+
+class JobRecord(Record):
+    """One job, as it stands."""
+
+    spec: JobSpec
+    folder: str
+    """Within the run's folder."""
+    state: JobState
+    outcome: Outcome | None = None
+    worker: str = ""
+    """Which device has it now, or had it last."""
+    said: str = ""
+    """What that device last said that it is doing."""
+    since: str = ""
+    """When it came into this state."""
+
+
+class DeviceRecord(Record):
+    """One device that was seen."""
+
+    worker: str
+    kinds: list[str]
+    """Of the matrix, that it can stand for."""
+    state: DeviceState
+    reason: str = ""
+    machine: str
+    environment: dict[str, Any]
+    fingerprint: str
+
+
+class FleetRecord(Record):
+    """The whole file."""
+
+    schema_version: str = SCHEMA_VERSION
+    run: str
+    created: str
+    updated: str
+    scheduler: str | None
+    """None: everything was carried out on the machine that asked."""
+    complete: bool
+    """Whether every job has an end."""
+    code: str
+    matrix: dict[str, Any]
+    jobs: list[JobRecord]
+    devices: list[DeviceRecord]
+
+
+def write_fleet(folder: Path, record: FleetRecord) -> None:
+    """Write ``fleet.json``."""
+    write_text(folder / FLEET, record.model_dump_json(indent=2) + "\n")
+
+
+def read_fleet(folder: Path) -> FleetRecord:
+    """The run in ``folder``.
+
+    Raises:
+        BadInput: there is none, or one of another schema version.
+    """
+    return _read(folder / FLEET, FleetRecord, "run `convnextpose fleet run` again")
+
+
+def going_on(folder: Path) -> bool:
+    """Whether a run works there now."""
+    return in_use(folder / LOCK)
+
+
+def read_finished(folder: Path, job: str) -> Outcome | None:
+    """The outcome in a job's folder, if it is whole and of this very job."""
+    try:
+        outcome = _read(folder / JOB, Outcome, "")
+    except BadInput:
+        return None
+    if (outcome.job, outcome.state) != (job, "done"):
+        return None
+    whole = all((folder / name).is_file() and sha256_file(folder / name) == of for name, of in outcome.files.items())
+    return outcome if whole else None
+
+
+def measured(folder: Path, record: FleetRecord) -> Mapping[str, Result]:
+    """Job's folder → its result, in the order of the matrix: of the jobs that are done.
+
+    Raises:
+        BadInput: a result was changed, or is of another schema version.
+    """
+    done = [job.folder for job in record.jobs if job.state == "done"]
+    return {name: read_result(folder / name / BENCH / RESULT) for name in done}
+
+
+def exported_of(folder: Path, job: JobRecord) -> ExportFolder:
+    """What was measured, for views that show a model beside its result; its artefacts stay on the device.
+
+    Raises:
+        BadInput: the manifest is missing, or of another schema version.
+    """
+    place = folder / job.folder
+    return ExportFolder(place, read_manifest(place / WHOLE))
+
+
+def estimated_end(record: FleetRecord, now: datetime) -> datetime | None:
+    """When the last job ends, if those to come take as long as those of their kind took; None if nothing is known."""
+    ends = [_end(record, kind, now) for kind in {job.spec.device for job in record.jobs if job.outcome is None}]
+    return None if not ends or any(end is None for end in ends) else max(end for end in ends if end is not None)
+
+
+def _end(record: FleetRecord, kind: str, now: datetime) -> datetime | None:
+    jobs = [job for job in record.jobs if job.spec.device == kind]
+    took = [job.outcome.seconds for job in jobs if job.state == "done" and job.outcome and not job.outcome.found]
+    devices = sum(kind in device.kinds and device.state == "ready" for device in record.devices)
+    if record.scheduler is None:
+        devices = 1
+    if not took or not devices:
+        return None
+    mean = sum(took) / len(took)
+    running = [job for job in jobs if job.state == "running"]
+    spent = sum(min(mean, (now - datetime.fromisoformat(job.since)).total_seconds()) for job in running)
+    left = mean * sum(job.outcome is None for job in jobs) - spent
+    return now + timedelta(seconds=left / devices)
+
+
+def _read(path: Path, kind: type[T], do: str) -> T:
+    try:
+        plain = json.loads(path.read_bytes())
+        if plain["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema_version {plain['schema_version']}")
+        return kind.model_validate(plain)
+    except OSError as error:
+        raise BadInput(f"there is no {path.name} in {path.parent}", error.strerror or str(error), do) from error
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
+        seen = str(error).splitlines()[0] if not isinstance(error, KeyError) else "no schema_version"
+        raise BadInput(f"{path} is not of schema {SCHEMA_VERSION}", seen, do) from error

@@ -1,0 +1,333 @@
+"""Through a real scheduler and real workers in processes of their own, which are killed on purpose.
+
+What is measured is measured by the stand-in, except in the test of the whole.
+"""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.fleet import dask_executor
+from bench.fleet.address import Certificates
+from bench.fleet.blobs import BlobCache
+from bench.fleet.dask_executor import DaskExecutor
+from bench.fleet.plan import FleetPlan
+from bench.fleet.record import FleetRecord, exported_of, measured, read_fleet
+from bench.fleet.run import require_done, run_fleet
+from export.errors import BadInput, NotPossible
+from tests.command_line import ROOT, assert_three_parts, convnextpose
+from tests.fleet_cluster import DOCS, Cluster, until
+from tests.fleet_plans import ORIN, X86, nothing, plan_of, spec_of
+from tests.fleet_stand_in import BEGUN
+
+pytest.importorskip("distributed")
+PRELOAD = ("--preload", "tests.fleet_stand_in")
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds are short on a device, and long in a test."""
+    monkeypatch.setattr(dask_executor, "LOOK_S", 0.2)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> BlobCache:
+    return BlobCache(tmp_path / "blobs")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    (tmp_path / "cluster").mkdir()
+    with Cluster(tmp_path / "cluster", preload=PRELOAD) as made:
+        yield made
+
+
+def carry_out(plan: FleetPlan, cluster: Cluster, on_change: Any = nothing, wait_s: float = 20) -> FleetRecord:
+    def open_executor(on_work: Any) -> DaskExecutor:
+        return DaskExecutor(cluster.address, Certificates(), plan.specs, plan.sources, on_work, wait_s=wait_s)
+
+    return run_fleet(plan, open_executor, on_change, scheduler=cluster.address)
+
+
+def times_measured(cluster: Cluster, *names: str) -> int:
+    logs = [cluster.device(name) / BEGUN for name in names]
+    return sum(len(log.read_text().splitlines()) for log in logs if log.is_file())
+
+
+def when_measuring(cluster: Cluster, name: str, then: Callable[[], None]) -> None:
+    """In the background, as soon as that device has begun with a job."""
+
+    def wait() -> None:
+        until(lambda: times_measured(cluster, name), f"{name} measures")
+        then()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def states(record: FleetRecord) -> list[tuple[str, str, str]]:
+    return [(job.spec.name, job.state, job.worker) for job in record.jobs]
+
+
+def test_a_killed_worker_loses_nothing_where_another_is_of_its_kind(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    cluster.start_worker("orin-1", ORIN, STAND_IN="slow 60")
+    plan = plan_of(tmp_path / "run", [spec_of("A", sources), spec_of("B", sources)], sources)
+
+    def replace() -> None:
+        cluster.kill("orin-1")
+        cluster.start_worker("orin-2", ORIN)
+
+    when_measuring(cluster, "orin-1", replace)
+    record = carry_out(plan, cluster)
+    assert states(record) == [("orin/A", "done", "orin-2"), ("orin/B", "done", "orin-2")]
+    assert any("orin-1: its worker is gone" in of.outcome.troubles for of in record.jobs if of.outcome)
+    assert {device.worker: device.state for device in record.devices} == {"orin-1": "gone", "orin-2": "ready"}
+
+
+def test_a_job_whose_only_device_is_lost_is_reported_as_lost(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    cluster.start_worker("orin-1", ORIN, STAND_IN="slow 60")
+    cluster.start_worker("box", X86)
+    specs = [spec_of("A", sources), spec_of("A", sources, "x86", X86), spec_of("B", sources, "x86", X86)]
+    when_measuring(cluster, "orin-1", lambda: cluster.kill("orin-1"))
+    record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster, wait_s=1)
+    assert [job.state for job in record.jobs] == ["lost", "done", "done"]
+    with pytest.raises(NotPossible, match="1 of 3 jobs lost") as told:
+        require_done(record)
+    assert "orin-1: its worker is not connected" in told.value.seen
+
+
+def test_a_restarted_scheduler_costs_only_what_was_running(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    cluster.start_worker("orin-1", ORIN, STAND_IN="slow 1")
+    plan = plan_of(tmp_path / "run", [spec_of(model, sources) for model in "ABC"], sources)
+
+    def restart() -> None:
+        until(lambda: times_measured(cluster, "orin-1") == 2, "the second job")
+        cluster.kill("scheduler")
+        cluster.kill("orin-1")  # it would end by itself, within half a minute
+        cluster.start_scheduler()
+        cluster.start_worker("orin-1", ORIN)
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    record = carry_out(plan, cluster, wait_s=30)
+    thread.join()
+    assert {state for _, state, _ in states(record)} == {"done"}
+    assert times_measured(cluster, "orin-1") == 4  # three jobs, one of them twice
+
+
+def test_a_killed_client_is_started_again_and_picks_up_what_the_device_finished(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    cluster.start_worker("orin-1", ORIN, STAND_IN="slow 1.5")
+    cluster.start_worker("orin-2", ORIN, STAND_IN="slow 1.5")
+    specs = [spec_of(model, sources) for model in "ABC"]
+    plan = plan_of(tmp_path / "run", specs, sources)
+    code = (
+        "import sys; from pathlib import Path; from tests import test_fleet_dask as t\n"
+        "from tests.fleet_plans import plan_of, spec_of; from bench.fleet.blobs import BlobCache\n"
+        "place = Path(sys.argv[1]); sources = BlobCache(place / 'blobs')\n"
+        "plan = plan_of(place / 'run', [spec_of(model, sources) for model in 'ABC'], sources)\n"
+        "class There: address = sys.argv[2]\n"
+        "t.carry_out(plan, There())"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path), cluster.address], cwd=ROOT) as client:
+        until(lambda: times_measured(cluster, "orin-1", "orin-2") == 2, "two jobs")
+        client.kill()
+    before = read_fleet(plan.folder)
+    assert not before.complete
+    record = carry_out(plan, cluster)
+    assert {state for _, state, _ in states(record)} == {"done"}
+    assert times_measured(cluster, "orin-1", "orin-2") == 3
+    assert sum(job.outcome.found for job in record.jobs if job.outcome) == 2
+    assert (record.created, record.complete) == (before.created, True)
+
+
+def test_a_device_that_fails_everything_is_benched_and_its_jobs_are_done_by_another(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    cluster.start_worker("orin-1", ORIN, STAND_IN="crash")
+    cluster.start_worker("orin-2", ORIN, STAND_IN="slow 0.3")
+    plan = plan_of(tmp_path / "run", [spec_of(model, sources) for model in "ABCDEFGH"], sources)
+    until(lambda: "Registered" in cluster.log("orin-1") and "Registered" in cluster.log("orin-2"), "both workers")
+    record = carry_out(plan, cluster)
+    assert {(state, worker) for _, state, worker in states(record)} == {("done", "orin-2")}
+    benched = next(device for device in record.devices if device.worker == "orin-1")
+    assert benched.state == "benched"
+    assert "it failed 3 jobs in a row; the last: it ended with SIGABRT (something terrible)" in benched.reason
+    assert times_measured(cluster, "orin-1") == 3
+
+
+def test_what_nobody_can_do_is_named_and_a_device_of_other_code_gets_nothing(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    cluster.start_worker("orin-1", ORIN, STAND_IN_CODE="another")
+    until(lambda: "Registered" in cluster.log("orin-1"), "the worker")
+    specs = [spec_of("A", sources), spec_of("A", sources, "x86", X86)]
+    record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster, wait_s=0.5)
+    reasons = [job.outcome.reason for job in record.jobs if job.outcome]
+    assert "orin-1: it has another version of this project" in reasons[0]
+    assert f"no worker has the resource {X86}" in reasons[1]
+    assert times_measured(cluster, "orin-1") == 0
+
+
+def test_replicas_are_measured_by_different_devices_and_files_travel_once(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    cluster.start_worker("orin-1", ORIN)
+    cluster.start_worker("orin-2", ORIN)
+    specs = [spec_of(model, sources, replica=n) for model in "AB" for n in (1, 2)]
+    record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster)
+    assert {job.state for job in record.jobs} == {"done"}
+    for model in "AB":
+        assert len({job.worker for job in record.jobs if job.spec.model == model}) == 2
+    for worker in ("orin-1", "orin-2"):
+        sent = sum(job.outcome.bytes_sent for job in record.jobs if job.outcome and job.worker == worker)
+        assert sent == len(b"A") + len(b"B") + len(b"truth of every model")
+
+
+def test_heartbeats_go_on_while_a_job_is_measured(cluster: Cluster, sources: BlobCache, tmp_path: Path) -> None:
+    from distributed import Client
+
+    cluster.start_worker("orin-1", ORIN, STAND_IN="slow 3")
+    plan = plan_of(tmp_path / "run", [spec_of("A", sources)], sources)
+    run = threading.Thread(target=carry_out, args=(plan, cluster))
+    run.start()
+    until(lambda: times_measured(cluster, "orin-1"), "the device measures")
+    with Client(cluster.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+
+        def last_seen() -> float:
+            (worker,) = client.scheduler_info()["workers"].values()
+            return float(worker["last_seen"])
+
+        began = last_seen()
+        until(lambda: last_seen() > began + 1, "two heartbeats", patience_s=2.5)
+    assert not read_fleet(plan.folder).complete
+    run.join()
+    assert read_fleet(plan.folder).complete
+
+
+def test_dask_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.fleet import dask_client
+
+    monkeypatch.setattr(dask_client, "find_spec", lambda name: None)
+    with pytest.raises(NotPossible, match="distributed is not installed"):
+        dask_client.connect("tcp://127.0.0.1:1", Certificates())
+
+
+def test_a_scheduler_that_is_not_there_is_not_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.fleet import dask_client
+
+    monkeypatch.setenv("DASK_CONFIG", str(tmp_path))
+    with pytest.raises(NotPossible, match="no scheduler answers"):
+        dask_client.connect("tcp://127.0.0.1:1", Certificates(), timeout_s=0.5)
+    with pytest.raises(BadInput, match="needs certificates"):
+        dask_client.connect("tls://127.0.0.1:1", Certificates(), timeout_s=0.5)
+
+
+def test_certificates_as_the_documentation_makes_them_secure_the_way(tmp_path: Path) -> None:
+    """The commands of docs/fleet.md are run, and a client without a certificate gets nothing."""
+    commands = DOCS.read_text(encoding="utf-8").split("```sh\n# certificates", 1)[1].split("```", 1)[0]
+    made = subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    tls = tmp_path / "tls"
+    options = [("ca", tls / "ca.pem"), ("cert", tls / "lab.pem"), ("key", tls / "lab.key")]
+    dask = tuple(word for name, path in options for word in (f"--tls-{name}{'-file' * (name == 'ca')}", path))
+    (tmp_path / "cluster").mkdir()
+    with Cluster(tmp_path / "cluster", preload=PRELOAD, options=dask, protocol="tls") as cluster:
+        assert cluster.address.startswith("tls://")
+        cluster.start_worker("orin-1", ORIN)
+        until(lambda: "Registered" in cluster.log("orin-1"), "the worker")
+        ours = [word for name, path in options for word in (f"--tls-{name}", path)]
+        run = convnextpose("fleet", "devices", "--scheduler", cluster.address, *ours, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+        assert "orin-1" in run.stdout
+        assert "jetson_orin=1" in run.stdout
+        run = convnextpose("fleet", "devices", "--scheduler", cluster.address, cwd=tmp_path)
+        assert_three_parts(run, 2)
+        plain = cluster.address.replace("tls://", "tcp://")
+        assert_three_parts(convnextpose("fleet", "devices", "--scheduler", plain, cwd=tmp_path), 4)
+
+
+MATRIX = """
+name: whole
+models:
+  - {{model: {folder}, name: one}}
+  - {{model: {folder}, name: two}}
+precisions: [fp32]
+runtimes: [onnxruntime, openvino]
+devices:
+  - {{name: orin, resource: jetson_orin}}
+  - {{name: x86, resource: x86_box}}
+bench: {{budget_s: 1, threads: 1}}
+out: {out}
+"""
+WITHOUT_DASK = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("dask", "distributed"):
+            raise ImportError(f"{name} is not installed")
+sys.meta_path.insert(0, Blocked())
+from cli.main import run
+run()
+"""
+
+
+def rows(folder: Path) -> dict[str, list[str]]:
+    record = read_fleet(folder)
+    return {name: [row.id for row in result.rows] for name, result in measured(folder, record).items()}
+
+
+def test_the_same_matrix_here_and_through_workers_of_which_one_is_killed(demo_export: Path, tmp_path: Path) -> None:
+    """Two models, two runtimes, two kinds of device; all of it real."""
+    here, there = tmp_path / "here.yaml", tmp_path / "there.yaml"
+    here.write_text(MATRIX.format(folder=demo_export, out="here"))
+    there.write_text(MATRIX.format(folder=demo_export, out="there"))
+    (tmp_path / "cluster").mkdir()
+    with Cluster(tmp_path / "cluster") as cluster:
+        cluster.start_worker("orin-1", ORIN)
+        cluster.start_worker("box", X86)
+
+        def kill() -> None:
+            until(lambda: list(cluster.device("orin-1").glob("jobs/*/result/bench")), "orin-1 measures")
+            cluster.kill("orin-1")
+            cluster.start_worker("orin-2", ORIN)
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        command = ("fleet", "run", there, "--scheduler", cluster.address)
+        first = convnextpose(*command, cwd=tmp_path)
+        thread.join()
+        assert first.returncode == 0, first.stderr
+        assert "orin-1: its worker is gone" in first.stdout
+        folder = tmp_path / "there/fleet/whole"
+        before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*/bench/*")}
+        jobs = sorted((tmp_path / "cluster").glob("*/device/jobs/*"))
+        second = convnextpose(*command, cwd=tmp_path)
+        assert second.returncode == 0, second.stderr
+        assert second.stderr.count("up to date") == 4
+        assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*/bench/*")} == before
+        assert sorted((tmp_path / "cluster").glob("*/device/jobs/*")) == jobs
+    for shown in ("orin: speed-up", "x86: speed-up", "worker orin-2; reference", "worker box; reference"):
+        assert shown in second.stdout
+    status = convnextpose("fleet", "status", folder, cwd=tmp_path)
+    assert "whole: 4 jobs, 4 done" in status.stdout
+    command_here = [sys.executable, "-c", WITHOUT_DASK, "fleet", "run", str(here)]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    local = subprocess.run(command_here, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert local.returncode == 0, local.stderr
+    assert rows(tmp_path / "here/fleet/whole") == rows(folder)
+    assert set(rows(folder)) == {"orin/one", "orin/two", "x86/one", "x86/two"}
+    assert {len(names) for names in rows(folder).values()} == {3}
+    job = read_fleet(folder).jobs[0]
+    assert exported_of(folder, job).manifest.model == "XS-atto"
