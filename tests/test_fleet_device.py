@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bench.gpu import Gpu
 
 from bench.exported import read_export
 from bench.fleet import child, device, engines
@@ -27,6 +26,7 @@ from bench.fleet.run import require_done, run_fleet
 from bench.fleet.spec import JobResult, JobSpec, Outcome
 from bench.gpu_runtimes import answering_gpu
 from export.errors import BadInput, CheckFailed
+from export.gpu import Gpu
 from export.manifest import Manifest
 from export.steps import Folder
 from tests.command_line import ROOT

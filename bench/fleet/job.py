@@ -83,8 +83,8 @@ def accelerators(spec: JobSpec) -> list[str]:
 
     Always in the same order, so that no two jobs wait for each other.
     """
-    from bench.gpu import first_bus_id
     from bench.gpu_runtimes import is_gpu
+    from export.gpu import first_bus_id
 
     names = ["cpu"]
     if spec.runtimes is None or any(map(is_gpu, spec.runtimes)):
