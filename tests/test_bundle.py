@@ -258,7 +258,7 @@ def test_goldens_of_the_users_crops(once_export: Path, tmp_path: Path, crops: Pa
     bundle = write_bundle(once_export, tmp_path, BundlePlan(with_engines=False, images=crops, archive=False))
     assert {row["status"] for row in bundle.verified["results"]} <= {"pass", "not run"}
     assert sum(row["status"] == "pass" for row in bundle.verified["results"]) >= 6
-    assert manifest_of(bundle.folder).golden.source == f"folder {crops.name}"
+    assert manifest_of(bundle.folder).golden.source == f"crops from folder {crops.name}"
     with np.load(bundle.folder / "golden.npz") as file:
         assert file["images"].shape == (16, 256, 256, 3)
         np.testing.assert_array_equal(file["images"][0], draw_figures(1, EVALUATION_SEED)[0].image)
@@ -268,7 +268,10 @@ def test_goldens_of_the_users_crops(once_export: Path, tmp_path: Path, crops: Pa
 def test_too_few_crops(once_export: Path, tmp_path: Path, crops: Path) -> None:
     few = Path(shutil.copytree(crops, tmp_path / "few"))
     (few / "03.png").unlink()
-    with pytest.raises(BadInput, match=r"goldens need 16 distinct images — 15 in"):
+    with pytest.raises(BadInput, match=r"too few images in .* 15 readable of 15 files .* 16 crops"):
+        write_bundle(once_export, tmp_path / "out", BundlePlan(images=few))
+    shutil.copyfile(few / "04.png", few / "03.png")
+    with pytest.raises(BadInput, match="goldens need 16 distinct images — 15 in"):
         write_bundle(once_export, tmp_path / "out", BundlePlan(images=few))
 
 
