@@ -82,8 +82,16 @@ def median_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interv
     array = np.asarray(values, np.float64)
     if array.size < interval_floor(0.5, confidence) or not np.isfinite(array).all():
         return None
-    low, high = quantile_test(array, q=0, p=0.5).confidence_interval(confidence)
-    return Interval(float(np.median(array)), float(low), float(high))
+    low, high = _median_ranks(array.size, confidence)
+    ordered = np.sort(array)
+    return Interval(float(np.median(array)), float(ordered[low]), float(ordered[high]))
+
+
+@cache
+def _median_ranks(count: int, confidence: float) -> tuple[int, int]:
+    """Which of so many sorted values, from 0, bound the median: they do not depend on the values."""
+    low, high = quantile_test(np.arange(count), q=0, p=0.5).confidence_interval(confidence)
+    return int(low), int(high)
 
 
 def speed_up(base_ms: ArrayLike, candidate_ms: ArrayLike, confidence: float = CONFIDENCE) -> Ratio | None:
