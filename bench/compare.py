@@ -21,6 +21,7 @@ from bench.gate import (
     Slowdown,
     allowed_slowdown,
     confidence_of_a_cell,
+    confidence_of_a_look,
     control_doubts,
     is_gate_look,
     judge_all,
@@ -168,7 +169,7 @@ def _hold(
 
 def _decide(cells: int, budget_s: float, device: str) -> Any:
     """When a cell has been measured enough: at a look that decides it, at the last look, or when the time is up."""
-    confidence = confidence_of_a_cell(cells)
+    confidence = confidence_of_a_look(cells)
 
     def decide(measured: Measured, alive: Sequence[str], elapsed_s: float) -> Stop | None:
         if CANDIDATE not in alive:
@@ -189,7 +190,7 @@ def _decide(cells: int, budget_s: float, device: str) -> Any:
 def _cell_of(pair: Pair, session: Session, cells: int) -> Cell:
     measured, entries = session.measured, session.entries
     control = measured.ratio(BASE, CONTROL)
-    ratio = measured.ratio(BASE, CANDIDATE, confidence_of_a_cell(cells))
+    ratio = measured.ratio(BASE, CANDIDATE, confidence_of_a_look(cells))
     slowdown = slowdown_of(ratio) if ratio is not None else None
     allowed = allowed_slowdown(pair[0].device, control)
     sizes = (

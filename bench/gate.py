@@ -19,6 +19,8 @@ ALLOWED = {"CPU": 0.03, "GPU": 0.02}
 STORED_FACTOR = 2.0
 """Of what is allowed, where the baseline was measured in another run."""
 MAX_EXTENSIONS = 3
+LOOKS = MAX_EXTENSIONS + 1
+"""At most: where the time is up between two, that look stands for the next one."""
 SIZE_ALLOWED = 0.02
 MEMORY_ALLOWED = 0.05
 TAIL_ALLOWED = 0.10
@@ -109,6 +111,14 @@ def control_doubts(control: Ratio) -> list[str]:
 def confidence_of_a_cell(cells: int) -> float:
     """So that all cells together are as sure as one would be (Bonferroni)."""
     return 1 - (1 - CONFIDENCE) / max(1, cells)
+
+
+def confidence_of_a_look(cells: int) -> float:
+    """The same for all looks at all cells: who looks four times has four chances to be wrong.
+
+    The interval that is printed has this confidence, so that it covers the truth at whichever look it ends.
+    """
+    return confidence_of_a_cell(max(1, cells) * LOOKS)
 
 
 def judge_time(slowdown: Slowdown, allowed: float) -> Outcome:

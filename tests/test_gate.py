@@ -81,6 +81,8 @@ def test_noise_widens_what_is_allowed_a_little_and_then_forbids_to_judge() -> No
 def test_cells_share_the_confidence() -> None:
     assert gate.confidence_of_a_cell(1) == pytest.approx(0.95)
     assert gate.confidence_of_a_cell(5) == pytest.approx(0.99)
+    assert gate.confidence_of_a_look(1) == pytest.approx(1 - 0.05 / 4)
+    assert gate.confidence_of_a_look(5) == pytest.approx(1 - 0.05 / 20)
 
 
 def test_the_gate_looks_after_doublings() -> None:
