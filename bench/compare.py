@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.absent import absent
+from bench.absent import LOST, absent
 from bench.candidates import Candidate, find_candidates, require_some
 from bench.entries import Entrant, Entry, Settings
 from bench.environment import read_sensors, share_with, steal_share
@@ -100,13 +100,13 @@ def compare_folders(
     ours = find_candidates(base, runtimes, precisions, settings.threads)
     theirs = find_candidates(candidate, runtimes, precisions, settings.threads)
     pairs = [(a, b) for a in ours[0] for b in theirs[0] if a.id == b.id and a.runtime not in TORCH_FORMS]
-    if not pairs:
+    lacking = absent(base, candidate, runtimes, ours, theirs)
+    if not pairs and LOST not in lacking.values():
         require_some(*ours, runtimes)
         require_some(*theirs, runtimes)
         seen = f"{base.path}: {', '.join(base.precisions)}; {candidate.path}: {', '.join(candidate.precisions)}"
         raise BadInput("the two have no precision in common", seen, "export the same precisions")
     found = compare_pairs(base, candidate, pairs, settings, progress)
-    lacking = absent(base, candidate, runtimes, ours, theirs)
     outcome = judge_all([Judged(found.outcome), *lacking.values()])
     return replace(found, outcome=outcome, cells=(*found.cells, *starmap(_absent_cell, lacking.items())))
 

@@ -98,13 +98,13 @@ def allowed_slowdown(device: str, control: Ratio | None, *, stored: bool = False
     return max(limit, control.half_width) if control is not None else limit
 
 
-def control_doubts(control: Ratio) -> list[str]:
+def control_doubts(control: Ratio, of: str = "the baseline") -> list[str]:
     """Why two instances of the same thing say that this machine cannot decide. Noise must not widen what is allowed."""
     away, doubts = max(control.low - 1, 1 - control.high), []
     if not away <= BIASED:
-        doubts.append(f"two instances of the baseline differ: [{control.low:.3f}, {control.high:.3f}]")
+        doubts.append(f"two instances of {of} differ: [{control.low:.3f}, {control.high:.3f}]")
     if not control.half_width <= USABLE:
-        doubts.append(f"two instances of the baseline are known to be equal to ±{control.half_width:.1%} only")
+        doubts.append(f"two instances of {of} are known to be equal to ±{control.half_width:.1%} only")
     return doubts
 
 

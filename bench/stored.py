@@ -65,7 +65,11 @@ def _doubts(base: Result, candidate: Result) -> list[str]:
     doubts = []
     for side, of in (("baseline", base), ("candidate", candidate)):
         said = [] if of.complete else ["the run was interrupted"]
-        said += control_doubts(_ratio(of.control)) if of.control else ["its reference was not measured twice"]
+        said += (
+            control_doubts(_ratio(of.control), "the reference")
+            if of.control
+            else ["its reference was not measured twice"]
+        )
         doubts += [f"the {side}: {text}" for text in said]
     return doubts
 

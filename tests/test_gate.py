@@ -192,7 +192,7 @@ def control(half_width: float) -> dict[str, object]:
     [
         ({"complete": False}, "the run was interrupted"),
         ({"control": None}, "its reference was not measured twice"),
-        ({"control": control(0.07)}, "two instances of the baseline are known to be equal to ±7.0% only"),
+        ({"control": control(0.07)}, "two instances of the reference are known to be equal to ±7.0% only"),
         ({"rows": [row(session({name: of[:19] for name, of in STILL.items()}))]}, "19 rounds, fewer than 20"),
     ],
 )

@@ -67,6 +67,15 @@ def test_a_lost_precision_fails_though_the_baseline_cannot_run_here_either(
     assert "onnxruntime/bf16" not in outcomes(found)
 
 
+def test_a_lost_precision_fails_though_nothing_else_can_run(
+    exported: ExportFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without("openvino", monkeypatch)
+    found = compared(holding(exported, "fp32", "int8"), holding(exported, "fp32"), ("openvino",))
+    assert found.outcome == "FAIL"
+    assert outcomes(found) == {"openvino/fp32": "INCONCLUSIVE", "openvino/int8": "FAIL"}
+
+
 def test_a_runtime_that_is_missing_is_undecided_and_says_why(
     exported: ExportFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
