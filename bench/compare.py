@@ -104,8 +104,8 @@ def compare_folders(
     if not pairs and LOST not in lacking.values():
         require_some(*ours, runtimes)
         require_some(*theirs, runtimes)
-        seen = f"{base.path}: {', '.join(base.precisions)}; {candidate.path}: {', '.join(candidate.precisions)}"
-        raise BadInput("the two have no precision in common", seen, "export the same precisions")
+        seen = f"{', '.join(runtimes)}; precisions of the baseline: {', '.join(base.precisions)}"
+        raise BadInput("the gate compares nothing of this", seen, "name a runtime that runs exported files")
     found = compare_pairs(base, candidate, pairs, settings, progress)
     outcome = judge_all([Judged(found.outcome), *lacking.values()])
     return replace(found, outcome=outcome, cells=(*found.cells, *starmap(_absent_cell, lacking.items())))

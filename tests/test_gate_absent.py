@@ -13,7 +13,7 @@ from bench.entries import Settings
 from bench.exported import ExportFolder, read_export
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
-from export.errors import NotPossible
+from export.errors import BadInput, NotPossible
 from tests.test_gate_counts import held
 
 BOTH = ("onnxruntime", "openvino")
@@ -128,12 +128,18 @@ def test_if_nothing_that_was_asked_for_can_run_it_is_not_possible(
         compared(exported, exported, ("openvino",))
 
 
+def test_pytorch_alone_is_nothing_to_compare(exported: ExportFolder) -> None:
+    with pytest.raises(BadInput, match="compares nothing"):
+        compared(exported, exported, ("pytorch",))
+
+
 def test_what_turns_out_not_to_run_when_it_is_loaded_says_why(
     exported: ExportFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = held()
     seen.entries[compare.CANDIDATE].not_possible = "INT8 saturates on this processor"
     monkeypatch.setattr(compare, "_hold", lambda *_: seen)
-    (cell,) = compared(exported, exported, ("onnxruntime",)).cells
+    fp32 = holding(exported, "fp32")
+    (cell,) = compared(fp32, fp32, ("onnxruntime",)).cells
     assert cell.outcome == "INCONCLUSIVE"
     assert "candidate: INT8 saturates on this processor" in cell.reasons
