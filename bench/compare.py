@@ -4,13 +4,15 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import starmap
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from bench.candidates import Candidate, find_candidates
+from bench.absent import LOST, absent
+from bench.candidates import Candidate, find_candidates, require_some
 from bench.entries import Entrant, Entry, Settings
 from bench.environment import read_sensors, share_with, steal_share
 from bench.exported import TORCH_FORMS, ExportFolder
@@ -21,6 +23,7 @@ from bench.gate import (
     Slowdown,
     allowed_slowdown,
     confidence_of_a_cell,
+    confidence_of_a_look,
     control_doubts,
     is_gate_look,
     judge_all,
@@ -29,6 +32,7 @@ from bench.gate import (
     last_look,
     slowdown_of,
 )
+from bench.gpu_runtimes import is_gpu
 from bench.rounds import Measured
 from bench.session import Session, hold_session
 from bench.statistics import Ratio, drift, log_ratios
@@ -87,18 +91,29 @@ def compare_folders(
 ) -> Comparison:
     """Measure what both have, each cell in a session of its own: baseline, baseline again, candidate.
 
-    The rule's budget is for the rounds of all cells together.
+    The rule's budget is for the rounds of all cells together. What was asked for and cannot be compared is a cell, too.
 
     Raises:
         BadInput: the two are not exports of one network, or have nothing in common.
+        NotPossible: no runtime that was asked for can be used here.
     """
-    ours, _ = find_candidates(base, runtimes, precisions, settings.threads)
-    theirs, _ = find_candidates(candidate, runtimes, precisions, settings.threads)
-    pairs = [(a, b) for a in ours for b in theirs if a.id == b.id and a.runtime not in TORCH_FORMS]
-    if not pairs:
-        seen = f"{base.path}: {', '.join(base.precisions)}; {candidate.path}: {', '.join(candidate.precisions)}"
-        raise BadInput("the two have no precision in common", seen, "export the same precisions")
-    return compare_pairs(base, candidate, pairs, settings, progress)
+    ours = find_candidates(base, runtimes, precisions, settings.threads)
+    theirs = find_candidates(candidate, runtimes, precisions, settings.threads)
+    pairs = [(a, b) for a in ours[0] for b in theirs[0] if a.id == b.id and a.runtime not in TORCH_FORMS]
+    lacking = absent(base, candidate, runtimes, ours, theirs)
+    if not pairs and LOST not in lacking.values():
+        require_some(*ours, runtimes)
+        require_some(*theirs, runtimes)
+        seen = f"{', '.join(runtimes)}; precisions of the baseline: {', '.join(base.precisions)}"
+        raise BadInput("the gate compares nothing of this", seen, "name a runtime that runs exported files")
+    found = compare_pairs(base, candidate, pairs, settings, progress)
+    outcome = judge_all([Judged(found.outcome), *lacking.values()])
+    return replace(found, outcome=outcome, cells=(*found.cells, *starmap(_absent_cell, lacking.items())))
+
+
+def _absent_cell(name: str, judged: Judged) -> Cell:
+    device = "GPU" if is_gpu(name.split("/")[0]) else "CPU"
+    return Cell(name, judged.outcome, judged.reasons, None, allowed_slowdown(device, None), None, 0)
 
 
 def compare_pairs(
@@ -168,7 +183,7 @@ def _hold(
 
 def _decide(cells: int, budget_s: float, device: str) -> Any:
     """When a cell has been measured enough: at a look that decides it, at the last look, or when the time is up."""
-    confidence = confidence_of_a_cell(cells)
+    confidence = confidence_of_a_look(cells)
 
     def decide(measured: Measured, alive: Sequence[str], elapsed_s: float) -> Stop | None:
         if CANDIDATE not in alive:
@@ -189,7 +204,7 @@ def _decide(cells: int, budget_s: float, device: str) -> Any:
 def _cell_of(pair: Pair, session: Session, cells: int) -> Cell:
     measured, entries = session.measured, session.entries
     control = measured.ratio(BASE, CONTROL)
-    ratio = measured.ratio(BASE, CANDIDATE, confidence_of_a_cell(cells))
+    ratio = measured.ratio(BASE, CANDIDATE, confidence_of_a_look(cells))
     slowdown = slowdown_of(ratio) if ratio is not None else None
     allowed = allowed_slowdown(pair[0].device, control)
     sizes = (
@@ -247,6 +262,7 @@ def _doubts(session: Session, control: Ratio | None) -> list[str]:
     """Why this run decides nothing about time."""
     measured = session.measured
     doubts = [f"{n}: {fault}" for n in (BASE, CONTROL) for fault in session.entries[n].faults]
+    doubts += [f"{n}: {reason}" for n, entry in session.entries.items() if (reason := entry.not_possible) is not None]
     if not session.complete:
         doubts.append("the run was interrupted")
     if measured.rounds < FIRST_LOOK:

@@ -19,6 +19,8 @@ ALLOWED = {"CPU": 0.03, "GPU": 0.02}
 STORED_FACTOR = 2.0
 """Of what is allowed, where the baseline was measured in another run."""
 MAX_EXTENSIONS = 3
+LOOKS = MAX_EXTENSIONS + 1
+"""At most: where the time is up between two, that look stands for the next one."""
 SIZE_ALLOWED = 0.02
 MEMORY_ALLOWED = 0.05
 TAIL_ALLOWED = 0.10
@@ -96,19 +98,27 @@ def allowed_slowdown(device: str, control: Ratio | None, *, stored: bool = False
     return max(limit, control.half_width) if control is not None else limit
 
 
-def control_doubts(control: Ratio) -> list[str]:
+def control_doubts(control: Ratio, of: str = "the baseline") -> list[str]:
     """Why two instances of the same thing say that this machine cannot decide. Noise must not widen what is allowed."""
     away, doubts = max(control.low - 1, 1 - control.high), []
     if not away <= BIASED:
-        doubts.append(f"two instances of the baseline differ: [{control.low:.3f}, {control.high:.3f}]")
+        doubts.append(f"two instances of {of} differ: [{control.low:.3f}, {control.high:.3f}]")
     if not control.half_width <= USABLE:
-        doubts.append(f"two instances of the baseline are known to be equal to ±{control.half_width:.1%} only")
+        doubts.append(f"two instances of {of} are known to be equal to ±{control.half_width:.1%} only")
     return doubts
 
 
 def confidence_of_a_cell(cells: int) -> float:
     """So that all cells together are as sure as one would be (Bonferroni)."""
     return 1 - (1 - CONFIDENCE) / max(1, cells)
+
+
+def confidence_of_a_look(cells: int) -> float:
+    """The same for all looks at all cells: who looks four times has four chances to be wrong.
+
+    The interval that is printed has this confidence, so that it covers the truth at whichever look it ends.
+    """
+    return confidence_of_a_cell(max(1, cells) * LOOKS)
 
 
 def judge_time(slowdown: Slowdown, allowed: float) -> Outcome:

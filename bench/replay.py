@@ -6,6 +6,7 @@ harness's own rounds, stop rule and interval say what they see. Nothing is timed
 answer on every machine.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,16 @@ def replay(trace: Values, slowdown: float, *, trials: int, rule: StopRule, seed:
         detected=sum(not ratio.contains_one for ratio in seen),
         rounds=tuple(ratio.rounds for ratio in seen),
         ratios=tuple(ratio.median for ratio in seen),
+    )
+
+
+def pooled(parts: Sequence[Replayed]) -> Replayed:
+    """Those of several seeds, counted together."""
+    return Replayed(
+        trials=sum(part.trials for part in parts),
+        detected=sum(part.detected for part in parts),
+        rounds=tuple(rounds for part in parts for rounds in part.rounds),
+        ratios=tuple(ratio for part in parts for ratio in part.ratios),
     )
 
 

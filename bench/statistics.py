@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom, binomtest, quantile_test
+from scipy.stats import binom, binomtest, norm, quantile_test
 
 CONFIDENCE = 0.95
 TAIL_CONFIDENCE = 0.99
@@ -87,8 +87,16 @@ def median_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interv
     array = np.asarray(values, np.float64)
     if array.size < interval_floor(0.5, confidence) or not np.isfinite(array).all():
         return None
-    low, high = quantile_test(array, q=0, p=0.5).confidence_interval(confidence)
-    return Interval(float(np.median(array)), float(low), float(high))
+    low, high = _median_ranks(array.size, confidence)
+    ordered = np.sort(array)
+    return Interval(float(np.median(array)), float(ordered[low]), float(ordered[high]))
+
+
+@cache
+def _median_ranks(count: int, confidence: float) -> tuple[int, int]:
+    """Which of so many sorted values, from 0, bound the median: they do not depend on the values."""
+    low, high = quantile_test(np.arange(count), q=0, p=0.5).confidence_interval(confidence)
+    return int(low), int(high)
 
 
 def speed_up(base_ms: ArrayLike, candidate_ms: ArrayLike, confidence: float = CONFIDENCE) -> Ratio | None:
@@ -105,6 +113,17 @@ def speed_up(base_ms: ArrayLike, candidate_ms: ArrayLike, confidence: float = CO
         return None
     median, low, high = (float(np.exp(value)) for value in (interval.median, interval.low, interval.high))
     return Ratio(median, low, high, len(logs))
+
+
+def at_confidence(ratio: Ratio, confidence: float) -> Ratio:
+    """About what a 95 % interval would be at another confidence, where the rounds are no longer there.
+
+    Ends keep their sides; their distances from the median grow in logarithms as a normal distribution's quantiles do,
+    to which order-statistic intervals come near as rounds grow.
+    """
+    factor = float(norm.isf((1 - confidence) / 2) / norm.isf((1 - CONFIDENCE) / 2))
+    low, high = (ratio.median * (end / ratio.median) ** factor for end in (ratio.low, ratio.high))
+    return Ratio(ratio.median, low, high, ratio.rounds)
 
 
 def log_ratios(base_ms: ArrayLike, candidate_ms: ArrayLike) -> Values:

@@ -34,6 +34,8 @@ class WarmUpRule:
     last: int = 3
     spread: float = 0.02
     trend: int = 6
+    least: int = 4
+    """Windows without which nothing is said: of three, every third order is a rise or a fall by chance."""
     clock_spread: float = 0.03
 
 
@@ -45,14 +47,18 @@ def state(windows: Sequence[Window], elapsed_s: float, rule: WarmUpRule) -> Stat
 
 
 def is_steady(windows: Sequence[Window], rule: WarmUpRule) -> bool:
-    """Last medians near to their mean, no run of medians in one direction, a clock that stands still."""
-    if len(windows) < rule.last:
+    """Last medians near to their mean, no run of medians in one direction, a clock that stands still.
+
+    The run is looked for in the last ``trend`` windows, or in all that there are: a quick model's shortest warm-up has
+    fewer.
+    """
+    if len(windows) < rule.least:
         return False
     medians = [window.median_ms for window in windows]
     clocks = [window.clock_mhz for window in windows[-rule.last :] if window.clock_mhz is not None]
     if not _near_mean(medians[-rule.last :], rule.spread) or not _near_mean(clocks, rule.clock_spread):
         return False
-    return not (len(medians) >= rule.trend and _monotone(medians[-rule.trend :]))
+    return not _monotone(medians[-rule.trend :])
 
 
 def _near_mean(values: Sequence[float], spread: float) -> bool:

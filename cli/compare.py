@@ -26,8 +26,8 @@ def command(
 ) -> None:
     """PASS or IMPROVED (exit 0), FAIL (1), INCONCLUSIVE (3) or REFUSED (4).
 
-    Two folders are measured side by side on this machine; two results are compared only if machine and software are
-    the same, by each one's speed-up over its own reference.
+    Two folders are measured side by side on this machine; two results are compared only if machine, software and
+    protocol are the same, by each one's speed-up over its own reference.
     """
     import json
 

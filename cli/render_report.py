@@ -36,7 +36,7 @@ def _model(subject: Subject, found: Recommendation) -> None:
         )
         out.print(_safe(found.reason), soft_wrap=True)
     for text in (*found.passed_over, *([found.caveat] if found.caveat else [])):
-        out.print(f"[yellow]but[/] {_safe(text)}", soft_wrap=True)
+        out.print(f"[yellow]note[/] {_safe(text)}", soft_wrap=True)
     points = gaps(subject, row)
     for one in points[:MOST]:
         out.print(f"[dim]not tested[/] {_safe(f'{one.what}: {one.reason}')}", soft_wrap=True)

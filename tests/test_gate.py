@@ -10,7 +10,7 @@ import pytest
 from bench import gate
 from bench.compare import BASE, CANDIDATE, CONTROL, _decide
 from bench.gate import CellSeen, Judged, Slowdown
-from bench.result import write_result
+from bench.result import Row, write_result
 from bench.rounds import Plan, run_rounds
 from bench.statistics import Ratio
 from bench.stopping import StopRule
@@ -81,6 +81,8 @@ def test_noise_widens_what_is_allowed_a_little_and_then_forbids_to_judge() -> No
 def test_cells_share_the_confidence() -> None:
     assert gate.confidence_of_a_cell(1) == pytest.approx(0.95)
     assert gate.confidence_of_a_cell(5) == pytest.approx(0.99)
+    assert gate.confidence_of_a_look(1) == pytest.approx(1 - 0.05 / 4)
+    assert gate.confidence_of_a_look(5) == pytest.approx(1 - 0.05 / 20)
 
 
 def test_the_gate_looks_after_doublings() -> None:
@@ -155,6 +157,71 @@ def test_other_machines_and_other_models_are_refused_with_the_difference() -> No
     assert (found.outcome, found.reasons) == ("REFUSED", ("python: 3.11 and 3.12",))
     with pytest.raises(BadInput, match="not of one model"):
         compare_results(base, stored(10.0, model="L"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"reference_id": "pytorch-cuda/fp32/b1/t2"}, "reference_id: pytorch/fp32/b1/t2 and pytorch-cuda/fp32/b1/t2"),
+        ({"weights": "checkpoint"}, "weights: demo and checkpoint"),
+        ({"mode": "publish"}, "mode: quick and publish"),
+        ({"protocol": {"threads": 1}}, "threads: 2 and 1"),
+        ({"protocol": {"threads": 2, "cuda_graph": False}}, "cuda_graph: None and False"),
+    ],
+)
+def test_results_that_were_taken_differently_are_refused(changes: dict[str, object], difference: str) -> None:
+    found = compare_results(stored(10.0), stored(10.0, **changes))  # type: ignore[arg-type]
+    assert (found.outcome, found.reasons) == ("REFUSED", (difference,))
+
+
+def test_a_difference_is_one_though_the_fingerprints_agree() -> None:
+    base, other = stored(10.0), stored(10.0)
+    other.environment["host"] = base.environment["host"] | {"cpu": "y"}  # type: ignore[attr-defined]
+    assert compare_results(base, other).reasons == ("cpu: x and y",)  # type: ignore[arg-type]
+    forged = stored(10.0, fingerprint="sha256:1")
+    assert compare_results(base, forged).reasons == ("the fingerprints differ",)  # type: ignore[arg-type]
+
+
+def control(half_width: float) -> dict[str, object]:
+    return {"median": 1.0, "low": math.exp(-half_width), "high": math.exp(half_width), "rounds": 30}
+
+
+@pytest.mark.parametrize("side", ["baseline", "candidate"])
+@pytest.mark.parametrize(
+    ("changes", "doubt"),
+    [
+        ({"complete": False}, "the run was interrupted"),
+        ({"control": None}, "its reference was not measured twice"),
+        ({"control": control(0.07)}, "two instances of the reference are known to be equal to ±7.0% only"),
+        ({"rows": [row(session({name: of[:19] for name, of in STILL.items()}))]}, "19 rounds, fewer than 20"),
+    ],
+)
+def test_stored_results_that_do_not_suffice_decide_nothing(side: str, changes: dict[str, object], doubt: str) -> None:
+    sides = [stored(10.0, **(changes if name == side else {})) for name in ("baseline", "candidate")]
+    found = compare_results(*sides)  # type: ignore[arg-type]
+    assert found.outcome == "INCONCLUSIVE"
+    assert doubt in "; ".join(found.cells[0].reasons)
+    assert side in "; ".join(found.cells[0].reasons)
+
+
+def test_the_wider_control_of_two_runs_is_the_least_that_is_allowed() -> None:
+    (cell,) = compare_results(stored(10.0), stored(10.0, control=control(0.07))).cells  # type: ignore[arg-type]
+    assert cell.allowed == pytest.approx(0.07)
+    (calm,) = compare_results(stored(10.0), stored(10.0)).cells  # type: ignore[arg-type]
+    assert calm.allowed == 0.06
+
+
+def test_stored_cells_share_the_confidence() -> None:
+    seen = row(session(STILL))
+    up = {"median": 2.0, "low": 1.96, "high": 2.04, "rounds": 30, "same": False}
+    known = Row.model_validate(seen.model_dump() | {"speed_up": up})
+    rows = [known, *(known.model_copy(update={"id": f"other {n}"}) for n in range(4))]
+    (alone,) = compare_results(stored(10.0, rows=rows[:1]), stored(10.0, rows=rows[:1])).cells  # type: ignore[arg-type]
+    first = compare_results(stored(10.0, rows=rows), stored(10.0, rows=rows)).cells[0]  # type: ignore[arg-type]
+    assert alone.slowdown is not None
+    assert first.slowdown is not None
+    assert alone.slowdown.high == pytest.approx(2.04 / 1.96)
+    assert math.log(first.slowdown.high) == pytest.approx(math.log(2.04 / 1.96) * 2.5758 / 1.9600, rel=1e-4)
 
 
 @pytest.mark.parametrize(
