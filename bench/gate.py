@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from bench.statistics import CONFIDENCE, Ratio
 from bench.stopping import FIRST_LOOK
-from bench.verdicts import BIASED, USABLE
+from bench.verdicts import USABLE
 
 Outcome = Literal["PASS", "IMPROVED", "FAIL", "INCONCLUSIVE", "REFUSED"]
 
@@ -18,6 +18,8 @@ ALLOWED = {"CPU": 0.03, "GPU": 0.02}
 """How much slower a candidate may be. Processors of shared machines are not known better than to 3 %."""
 STORED_FACTOR = 2.0
 """Of what is allowed, where the baseline was measured in another run."""
+BIASED = 0.01
+"""How far the control's interval may keep away from 1: a gate that decides on 3 % cannot bear what a verdict bears."""
 MAX_EXTENSIONS = 3
 LOOKS = MAX_EXTENSIONS + 1
 """At most: where the time is up between two, that look stands for the next one."""

@@ -14,8 +14,6 @@ PRECISE = 0.01
 """Half-width of a ratio's interval up to which figures are called stable."""
 USABLE = 0.03
 """Half-width above which no speed-up is printed."""
-BIASED = 0.01
-"""How far the gate's control may keep away from 1."""
 LUCK = 0.05
 """How far the control's interval may keep away from 1. Processes of one network differ for as long as they live: four
 of PyTorch by up to 6 % (docs/measuring.md). Up to here that is named, and hides what is not twice as large."""
