@@ -54,6 +54,11 @@ def each(values: Sequence[float], digits: int) -> str:
     return f"{listed} (range {max(values) / min(values) - 1:.1%})" if len(values) > 1 else listed
 
 
+def millimetres(value: float) -> str:
+    """Two digits, and whole numbers from 100 on."""
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+
+
 def megabytes(size_bytes: int) -> str:
     """``33.6 MB``."""
     return f"{size_bytes / 1e6:.1f} MB"

@@ -52,6 +52,7 @@ class Planted:
     drift_mm: float | None = None
     outcome: str = "pass"
     computes: str | None = None
+    status: str | None = None
 
 
 USUAL = (
@@ -286,7 +287,12 @@ def entry(of: Planted) -> Entry:
     facts = {"problems": [], "precision_used": of.computes or of.precision}
     loaded = Loaded(1, 0.5, 20, "described", facts, MEMORY, (HOST_E2E,))
     mean = of.drift_mm if of.drift_mm is not None else DRIFT_MM[of.precision]
-    parity: dict[str, Any] = {"outcome": of.outcome, "reason": f"mean distance {mean} mm", "images": 8}
+    parity: dict[str, Any] = {
+        "outcome": of.outcome,
+        "status": of.status or of.outcome,
+        "reason": f"mean distance {mean} mm",
+        "images": 8,
+    }
     return Entry(
         loaded=loaded,
         warm_up=WarmUp("steady", 1, 10, (10, 10, 10)),

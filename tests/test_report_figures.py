@@ -55,7 +55,7 @@ def row(runtime: str, precision: str, p50_ms: float, verdict: Verdict = "stable"
         verdict=verdict,
         reasons=(),
         timings={HEADLINE: timing},
-        drift=Drift("pass", "", 0.01 * p50_ms, 1.0, 8),
+        drift=Drift("pass", "pass", "", 0.01 * p50_ms, 1.0, 8),
         speed_up=None if reference else SpeedUp(up, 0.98 * up, 1.02 * up),
         peak_mib=100 + p50_ms,
         throughput=(
@@ -73,7 +73,7 @@ def row(runtime: str, precision: str, p50_ms: float, verdict: Verdict = "stable"
 SLOW, FAST, SMALL = row("pytorch", "fp32", 20.0), row("onnxruntime", "fp32", 8.0), row("openvino", "int8", 4.0)
 ROWS = (SMALL, SLOW, FAST)
 PARITY = ParityResult(
-    "fp16", "x", "pass", "", "", "64 drawn figures", 0.1, 0.2, 3.0, "L_Hand", (*(0.1,) * 18, 3.0, None, 0.2)
+    "fp16", "x", "pass", "pass", "", "", "64 drawn figures", 0.1, 0.2, 3.0, "L_Hand", (*(0.1,) * 18, 3.0, None, 0.2)
 )
 
 
@@ -135,7 +135,7 @@ def test_without_anything_to_draw_there_is_no_figure() -> None:
 
 
 def test_rows_that_are_not_ranked_are_in_no_figure_that_ranks() -> None:
-    failed = replace(FAST, runtime="onnxruntime-cuda", drift=Drift("fail", "", 9.0, 9.0, 8))
+    failed = replace(FAST, runtime="onnxruntime-cuda", drift=Drift("fail", "fail", "", 9.0, 9.0, 8))
     made = pareto.pareto([*ROWS, failed], None)
     assert made is not None
     assert "onnxruntime-cuda" not in json.dumps(made.spec)

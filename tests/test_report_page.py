@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -27,6 +28,7 @@ from bench.report.views import Page, Section
 from bench.report.write import LARGEST_BYTES, write_report
 from export.artifacts import PARTIAL_PREFIX
 from export.errors import BadInput
+from export.parity import EXPLAINED
 from export.runners import Rounded
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.report_folder import USUAL, Planted, write_folder
@@ -153,6 +155,18 @@ def test_weights_that_were_never_trained_qualify_the_whole_page(tmp_path: Path, 
     made, found = page_of(read_subject(write_folder(tmp_path / "S", weights=weights, extras=False)))
     assert made.answers[0].tone == tone
     assert bool(made.notices) == bool(found.caveat) == (weights != "checkpoint")
+
+
+def test_what_was_asked_no_limit_in_mm_is_never_said_to_pass(tmp_path: Path) -> None:
+    planted = [replace(of, status=EXPLAINED, drift_mm=183.2) for of in USUAL if of.precision != "int8"]
+    made, found = page_of(read_subject(write_folder(tmp_path / "S", planted, weights="stand-in")))
+    assert found.row is not None
+    wrong = made.answers[2]
+    assert (wrong.text, wrong.tone) == ("Not known: no limit was asked", "warn")
+    assert f"parity {EXPLAINED}: mean 183 mm" in wrong.details[0]
+    table = section(made, "decision").tables[0]
+    cells = [line.cells[table.columns.index("parity")] for line in table.lines if "pytorch" not in line.cells[0].text]
+    assert {(cell.text, cell.tone) for cell in cells} == {(f"{EXPLAINED} 183 mm", "warn")}
 
 
 def test_an_interrupted_run_says_so(tmp_path: Path) -> None:

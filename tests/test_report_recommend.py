@@ -6,8 +6,9 @@ import pytest
 
 from bench.report.recommend import SAME_DRIFT_MM, recommend
 from bench.report.subject import HEADLINE, Accuracy, Drift, Interval, Row, SpeedUp, Timing, Verdict
+from export.parity import EXPLAINED
 
-PASS = Drift("pass", "fine", 0.01, 0.05, 8)
+PASS = Drift("pass", "pass", "fine", 0.01, 0.05, 8)
 
 
 def row(
@@ -116,6 +117,13 @@ def test_two_processes_of_one_thing_may_differ_by_as_much_as_the_control_shows()
     large, small = row("openvino", 5.0), row("openvino", 5.2, precision="fp16", size=7_000_000)
     assert recommend([large, small], "checkpoint", SpeedUp(0.97, 0.96, 0.98)).row is small
     assert recommend([large, small], "checkpoint", SpeedUp(1.0, 0.999, 1.001)).row is large
+
+
+def test_a_row_that_was_asked_no_limit_is_a_choice_by_latency_alone() -> None:
+    unlimited = replace(FAST, drift=replace(PASS, status=EXPLAINED, mean_mm=183.2))
+    found = recommend([SLOW, unlimited], "stand-in")
+    assert found.row is unlimited
+    assert "183 mm from the truth on average, for which no limit was asked" in found.reason
 
 
 def test_nothing_is_recommended_where_nothing_may_be_shipped() -> None:

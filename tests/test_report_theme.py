@@ -70,7 +70,9 @@ def test_runtimes_are_told_apart_by_the_colour_blind(seen_by: str, side: int) ->
 @pytest.mark.parametrize("joints", JOINT_SETS, ids=lambda of: of.name)
 def test_every_known_set_of_joints_is_drawn_with_each_joint_at_a_place_of_its_own(joints: JointSet) -> None:
     count = len(joints.joints)
-    result = ParityResult("fp32", "x.onnx", "pass", "", "", "64", 0.1, 0.2, 0.3, joints.joints[2], (0.1,) * count)
+    result = ParityResult(
+        "fp32", "x.onnx", "pass", "pass", "", "", "64", 0.1, 0.2, 0.3, joints.joints[2], (0.1,) * count
+    )
     drawn = skeleton(result, joints.joints, joints.bones)
     assert drawn is not None
     dots = drawn.spec["layer"][1]["data"]["values"]
@@ -80,7 +82,7 @@ def test_every_known_set_of_joints_is_drawn_with_each_joint_at_a_place_of_its_ow
 
 
 def test_unknown_joints_are_not_drawn() -> None:
-    result = ParityResult("fp32", "x.onnx", "pass", "", "", "64", 0.1, 0.2, 0.3, "joint_0", (0.1, 0.1))
+    result = ParityResult("fp32", "x.onnx", "pass", "pass", "", "", "64", 0.1, 0.2, 0.3, "joint_0", (0.1, 0.1))
     assert skeleton(result, ("joint_0", "joint_1"), ()) is None
 
 

@@ -26,12 +26,13 @@ def evaluate(subject: Subject) -> str:
 
 
 def reproduce(subject: Subject) -> tuple[str, ...]:
-    """What was run, in order; options that a result does not tell are those of their defaults."""
+    """What was run, in order, with the options that a result tells."""
     found = [export(subject)]
     if (of := subject.bench) is not None:
         options = ["--publish"] if of.mode == "publish" else []
         options += ["--threads", str(of.threads), "--seed", str(of.seed)]
-        options += ["--throughput"] * (of.mode != "publish" and any(row.throughput for row in of.rows))
+        if of.budget_s is not None:
+            options += ["--budget", f"{of.budget_s:g}"]
         options += ["--profile"] * (of.mode != "publish" and any(row.profile for row in of.rows))
         found.append(bench(subject, *options))
     if subject.evaluations:

@@ -18,7 +18,7 @@ from bench.report.sections.decision import decision
 from bench.report.sections.identity import device_card, environment
 from bench.report.sections.untested import gaps
 from bench.report.subject import Subject
-from bench.report.views import Answer, Cell, Line, Page, Section, Table, Tone
+from bench.report.views import Answer, Cell, Line, Page, Section, Table, Tone, parity_tone
 from export.errors import BadInput
 
 Found = tuple[Subject, Recommendation]
@@ -156,7 +156,7 @@ def _model_cells(subject: Subject, one: Recommendation) -> tuple[Cell, ...]:
         ),
         Cell(f"{up.median:.2f}", f"[{up.low:.2f}, {up.high:.2f}]") if up else none,
         Cell(row.verdict, tone="good" if row.verdict == "stable" else "warn"),
-        Cell(row.drift.outcome, f"mean {row.drift.mean_mm:.2g} mm", "good")
+        Cell(row.drift.status, f"mean {cells.millimetres(row.drift.mean_mm)} mm", parity_tone(row.drift.status))
         if row.drift and row.drift.mean_mm is not None
         else none,
         Cell(f"{of.mpjpe_mm:.1f}", f"MPJPE, {of.dataset}")

@@ -79,6 +79,7 @@ def _parity(of: Mapping[str, Any]) -> ParityResult:
         edition=of.get("edition") or of["precision"],
         file=of["artifact"],
         outcome=of["outcome"],
+        status=of.get("status", of["outcome"]),
         reason=of["reason"],
         run_by=of["runtime"],
         images=f"{images['count']} {images['source']}",

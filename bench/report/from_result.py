@@ -49,6 +49,7 @@ def bench_of(result: Result, samples: Arrays | None, accuracy: AccuracyOf, build
         precision_reached=result.precision_reached,
         threads=protocol["threads"],
         seed=protocol["seed"],
+        budget_s=protocol.get("stop", {}).get("budget_s"),
         control=_speed_up(result.control),
         overhead_ns=result.harness_overhead_ns,
         rows=tuple(_row(row, samples or {}, accuracy, build_s) for row in result.rows),
@@ -132,7 +133,8 @@ def _drift(parity: Mapping[str, Any] | None) -> Drift | None:
     if parity is None:
         return None
     mean, largest = parity.get("mean_mm"), parity.get("max_mm")
-    return Drift(parity["outcome"], parity.get("reason", ""), mean, largest, parity.get("images", 0))
+    status = parity.get("status", parity["outcome"])
+    return Drift(parity["outcome"], status, parity.get("reason", ""), mean, largest, parity.get("images", 0))
 
 
 def _speed_up(ratio: RatioRecord | None, *, same: bool = False) -> SpeedUp | None:

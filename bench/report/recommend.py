@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bench import cells
 from bench.exported import TORCH_FORMS
 from bench.report.subject import Row, SpeedUp, Subject
-from export.parity import BUDGETS
+from export.parity import BUDGETS, EXPLAINED
 
 SAME_DRIFT_MM = 0.1
 """Mean drifts that differ by less are the same: it is the FP32 budget, which is below any use of a pose."""
@@ -133,7 +133,10 @@ def _reason(row: Row, able: int, same: Sequence[Row], by: str | None) -> str:
     else:
         others = " and ".join(other.name for other in same if other is not row)
         first = f"{row.name} is as fast as {others} within what was measured, and {by}"
-    drifted = f"; its joints are {drift.mean_mm:.2g} mm from the truth on average" if drift.mean_mm is not None else ""
+    mean = f"{cells.millimetres(drift.mean_mm)} mm" if drift.mean_mm is not None else "an unknown distance"
+    drifted = f"; its joints are {mean} from the truth on average"
+    if drift.status == EXPLAINED:
+        drifted += ", for which no limit was asked: this is a choice by latency alone"
     return f"{first}: p50 {timing.p50_ms:.2f} ms{gain}{drifted}."
 
 

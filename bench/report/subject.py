@@ -70,6 +70,8 @@ class Drift:
     """Parity of the session that was timed: its joints' distance from the FP64 truth."""
 
     outcome: str
+    status: str
+    """The outcome in words: what was asked no limit in mm is not said to pass."""
     reason: str
     mean_mm: float | None
     max_mm: float | None
@@ -226,6 +228,8 @@ class Bench:
     precision_reached: bool
     threads: int
     seed: int
+    budget_s: float | None
+    """For the rounds."""
     control: SpeedUp | None
     """A′ over A: two instances of the reference."""
     overhead_ns: float | None
@@ -250,6 +254,7 @@ class ParityResult:
     edition: str
     file: str
     outcome: str
+    status: str
     reason: str
     run_by: str
     images: str

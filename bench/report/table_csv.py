@@ -41,7 +41,7 @@ def _cells(subject: Subject, row: Row, boundary: str | None, *, recommended: boo
         "first_inference_ms": row.first_ms[0] if row.first_ms else None,
     }
     if row.drift is not None:
-        cells |= {"parity": row.drift.outcome, "drift_mean_mm": row.drift.mean_mm, "drift_max_mm": row.drift.max_mm}
+        cells |= {"parity": row.drift.status, "drift_mean_mm": row.drift.mean_mm, "drift_max_mm": row.drift.max_mm}
     if row.accuracy:
         price = row.accuracy[0].price_mm
         cells |= {"mpjpe_mm": row.accuracy[0].mpjpe_mm, "price_mm": price.value if price else None}

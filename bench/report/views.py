@@ -4,8 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from export.parity import EXPLAINED, PASSED
+
 Tone = Literal["", "good", "warn", "bad", "dim"]
 """Never the only carrier of a meaning: the words beside it say the same."""
+
+
+def parity_tone(status: str) -> Tone:
+    """How a parity's status looks: what was asked no limit in mm is no good news."""
+    return "good" if status == PASSED else "warn" if status == EXPLAINED else "bad"
 
 
 @dataclass(frozen=True)

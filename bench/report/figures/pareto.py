@@ -15,11 +15,12 @@ SMALLEST_MM = 1e-4
 
 def pareto(rows: Sequence[Row], chosen: Row | None) -> Figure | None:
     """Of rows that are ranked and have passed their parity; None if there are fewer than two."""
-    shown = [row for row in theme.ordered(rows) if row.ranked and row.headline and row.drift and row.drift.mean_mm]
-    shown = [row for row in shown if row.drift is not None and row.drift.outcome == "pass"]
+    shown = [row for row in theme.ordered(rows) if row.ranked and row.headline and row.drift]
+    shown = [row for row in shown if row.drift and row.drift.outcome == "pass" and row.drift.mean_mm is not None]
     if len(shown) < 2:
         return None
-    evaluated = all(mpjpe(row) is not None for row in shown)
+    datasets = {row.accuracy[0].dataset for row in shown if row.accuracy}
+    evaluated = len(datasets) == 1 and all(mpjpe(row) is not None for row in shown)
     what = f"MPJPE on {shown[0].accuracy[0].dataset}, mm" if evaluated else "mean distance from the FP64 truth, mm"
     cost = {row.id: _cost(row, evaluated) for row in shown}
     front = _front(shown, cost)

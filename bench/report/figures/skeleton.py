@@ -60,7 +60,7 @@ def skeleton(result: ParityResult, joints: Sequence[str], bones: Sequence[tuple[
     lines = [{"x": known[a][1][0], "y": known[a][1][1], "x2": known[b][1][0], "y2": known[b][1][1]} for a, b in bones]
     alt_text = _words(result, [(name, mm) for name, _, mm in known])
     return Figure(
-        f"skeleton-{result.edition}", f"{result.edition}: {result.outcome}", alt_text, _spec(values, lines, alt_text)
+        f"skeleton-{result.edition}", f"{result.edition}: {result.status}", alt_text, _spec(values, lines, alt_text)
     )
 
 

@@ -4,7 +4,7 @@ from bench import cells
 from bench.report import commands
 from bench.report.figures import skeleton
 from bench.report.subject import Interval, Subject
-from bench.report.views import Cell, Line, Missing, Section, Table
+from bench.report.views import Cell, Line, Missing, Section, Table, parity_tone
 
 
 def joints(subject: Subject) -> Section:
@@ -28,7 +28,7 @@ def _parity_table(subject: Subject) -> list[Table]:
         Line(
             (
                 Cell(of.edition, of.file),
-                Cell(of.outcome, of.reason, "good" if of.outcome == "pass" else "bad"),
+                Cell(of.status, of.reason, parity_tone(of.status)),
                 *(Cell("not finite" if mm is None else f"{mm:.3g}") for mm in (of.mean_mm, of.p99_mm, of.max_mm)),
                 Cell(of.worst_joint),
                 Cell(of.images),

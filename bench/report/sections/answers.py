@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from bench import cells
 from bench.report.recommend import Recommendation
 from bench.report.subject import Row, Subject
-from bench.report.views import Answer, Missing, Tone
+from bench.report.views import Answer, Missing, Tone, parity_tone
+from export.parity import EXPLAINED, PASSED
 
 MOST = 5
 """So many things that were not tested are named in the first answer; the rest is counted."""
@@ -55,7 +56,7 @@ def _fast(subject: Subject, row: Row | None) -> Answer:
     for quantile in (0.9, 0.99):
         if (tail := timing.tail(quantile)) is not None:
             seen = {"samples": timing.samples, "floor": tail.floor, "rounds": timing.rounds}
-            shown = cells.no_percentile(row.verdict, **seen) + " calls"
+            shown = cells.no_percentile(row.verdict, **seen)
             if tail.value_ms is not None:
                 shown = f"{tail.value_ms:.2f} ms (99 %: at most {tail.upper_ms:.2f})"
             details.append(f"p{100 * quantile:.0f} {shown}")
@@ -78,16 +79,16 @@ def _wrong(subject: Subject, row: Row | None) -> Answer:
     else:
         details.append("how far its poses are from real ones is not known: it was never evaluated")
     if row is not None and row.drift is not None:
-        of_row, tone = row.drift, ("good" if row.drift.outcome == "pass" else "bad")
-        text = f"{of_row.mean_mm:.2g} mm from the truth" if of_row.mean_mm is not None else of_row.outcome
-        largest = f", {of_row.max_mm:.2g} mm at most" if of_row.max_mm is not None else ""
-        said = (
-            f"parity {of_row.outcome}: mean{largest}, over {of_row.images} images, in the very session that was timed; "
-        )
-        said += "the truth is the network as released, in FP64"
-        return Answer(question, text, (said, *details), tone)  # type: ignore[arg-type]
-    files = [f"{of.edition} {of.outcome}: mean {of.mean_mm:.2g} mm" for of in subject.parity if of.mean_mm is not None]
-    passed = all(of.outcome == "pass" for of in subject.parity)
+        of_row = row.drift
+        mean = f"{cells.millimetres(of_row.mean_mm)} mm" if of_row.mean_mm is not None else of_row.status
+        text = "Not known: no limit was asked" if of_row.status == EXPLAINED else f"{mean} from the truth"
+        largest = f", {cells.millimetres(of_row.max_mm)} mm at most" if of_row.max_mm is not None else ""
+        session = f"over {of_row.images} images, in the very session that was timed"
+        said = f"parity {of_row.status}: mean {mean}{largest}, {session}; the truth is the network as released, in FP64"
+        return Answer(question, text, (said, *details), parity_tone(of_row.status))
+    known = [(of, of.mean_mm) for of in subject.parity if of.mean_mm is not None]
+    files = [f"{of.edition} {of.status}: mean {cells.millimetres(mean_mm)} mm" for of, mean_mm in known]
+    passed = all(of.status == PASSED for of in subject.parity)
     text = ("Every file passes its parity" if passed else "Not every file passes its parity") if files else "Not known"
     return Answer(question, text, (*files, *details), "good" if passed and files else "warn")
 
@@ -102,7 +103,8 @@ def _sure(subject: Subject, row: Row | None) -> Answer:
         details.append(f"the speed-up is known to ±{half:.1%} (95 %)")
     if bench.control is not None:
         of = bench.control
-        details.append(f"two instances of the reference differ by {of.median:.3f} [{of.low:.3f}, {of.high:.3f}]")
+        ratio = f"A′ over A {of.median:.3f} [{of.low:.3f}, {of.high:.3f}]"
+        details.append(f"two instances of the reference differ by {abs(of.median - 1):.1%} ({ratio})")
     ended = f", ended because {bench.stop_reason}" if bench.stop_reason else ""
     details.append(f"{bench.mode} mode, {bench.rounds} rounds in random order{ended}")
     details.append("an absolute latency is of this run on this machine; only ratios have an interval")

@@ -6,7 +6,7 @@ from bench import cells
 from bench.report import commands, theme
 from bench.report.recommend import Recommendation
 from bench.report.subject import HEADLINE, FirstLook, Row, Subject, Timing
-from bench.report.views import Cell, Line, Missing, Section, Table, Tone
+from bench.report.views import Cell, Line, Missing, Section, Table, Tone, parity_tone
 
 NONE = Cell(cells.NOTHING, tone="dim")
 VERDICT_TONES: dict[str, Tone] = {"stable": "good", "noisy": "warn", "unstable": "bad", "invalid": "bad"}
@@ -92,10 +92,10 @@ def _cells(row: Row, rows: Sequence[Row], *, chosen: bool) -> dict[str, Cell]:
 def _parity(row: Row) -> Cell:
     if row.drift is None:
         return NONE
-    of, tone = row.drift, ("good" if row.drift.outcome == "pass" else "bad")
-    text = of.outcome + (f" {of.mean_mm:.2g} mm" if of.mean_mm is not None else "")
-    note = f"mean; max {of.max_mm:.2g}; {of.images} images" if of.max_mm is not None else of.reason
-    return Cell(text, note, tone)  # type: ignore[arg-type]
+    of = row.drift
+    text = of.status + (f" {cells.millimetres(of.mean_mm)} mm" if of.mean_mm is not None else "")
+    note = f"mean; max {cells.millimetres(of.max_mm)}; {of.images} images" if of.max_mm is not None else of.reason
+    return Cell(text, note, parity_tone(of.status))
 
 
 def _accuracy(row: Row) -> Cell:

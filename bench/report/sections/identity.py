@@ -61,7 +61,7 @@ def environment(subject: Subject) -> Section:
 
 def reproduce(subject: Subject) -> Section:
     """The commands, in order."""
-    lead = "Options that the results do not tell are left at their defaults."
+    lead = "With the options that the result tells; a choice of runtimes, precisions or deadlines it does not."
     return Section("reproduce", "To make it again", (lead,), commands=commands.reproduce(subject))
 
 

@@ -70,7 +70,7 @@ def _bench(subject: Subject, chosen: Row | None) -> list[Missing]:
             found.append(Missing(f"a speed-up of {', '.join(names)}", f"{verdict}: {why}"))
     if chosen and (timing := chosen.headline) and (tail := timing.tail(0.99)) and tail.value_ms is None:
         seen = {"samples": timing.samples, "floor": tail.floor, "rounds": timing.rounds}
-        why = f"{cells.no_percentile(chosen.verdict, **seen)} calls"
+        why = cells.no_percentile(chosen.verdict, **seen)
         found.append(Missing(f"p99 of {chosen.name}", why, commands.bench(subject, "--publish")))
     if bench.samples_missing:
         found.append(Missing("single calls", bench.samples_missing, commands.bench(subject)))
