@@ -49,6 +49,9 @@ def command(
     from export.request import parse_precisions
 
     plan = parse_plan(EnginePlan(), batches, None, workspace_mib)
+    if plan.batch_min != 1:
+        what, do = "a bundle's engines must take one image", "give 1 as the smallest batch"
+        raise BadInput(what, f"--batches {batches}: people come one at a time, and goldens are run so", do)
     chosen = parse_precisions(precision) if precision is not None else None
     place = out or model / "bundle"
     if form is Form.triton:

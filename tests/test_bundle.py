@@ -278,6 +278,12 @@ def test_too_few_crops(once_export: Path, tmp_path: Path, crops: Path) -> None:
 # ── the command, and the recipe ──────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_engines_that_refuse_one_image_are_refused(once_export: Path, tmp_path: Path) -> None:
+    run = convnextpose("bundle", once_export, "--batches", "2,4,8", "--out", "out", cwd=tmp_path)
+    assert_three_parts(run, 2)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command(once_export: Path, tmp_path: Path) -> None:
     options = ("--precision", "fp32", "--without-engines", "--out", "out")
     run = convnextpose("bundle", once_export, *options, cwd=tmp_path)

@@ -99,10 +99,12 @@ def test_the_id_is_the_manifests_hash(bundle: Path) -> None:
         (("--seconds", "nan"), 2, "--seconds nan"),
         (("--threads", "0"), 2, "--threads 0"),
         (("--out", "/nowhere/at/all.json"), 2, "cannot write"),
+        (("--out", "BUNDLE/manifest.json"), 2, "among the bundle's files"),
+        (("--out", "BUNDLE/pose_runtime/more.json"), 2, "among the bundle's files"),
     ],
 )
 def test_wrong_arguments(bundle: Path, arguments: tuple[str, ...], exit_code: int, said: str) -> None:
-    run = verify(bundle, *arguments)
+    run = verify(bundle, *(of.replace("BUNDLE", str(bundle)) for of in arguments))
     assert_three_parts(run, exit_code)
     assert said in run.stderr
 
@@ -192,6 +194,16 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
         "is no manifest of a bundle",
         2,
     ),
+    "a path that is no text": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest["onnx"][0].update(path=3)),
+        "is no manifest of a bundle",
+        2,
+    ),
+    "a file without its size": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest["files"][0].pop("size_bytes")),
+        "is no manifest of a bundle",
+        2,
+    ),
     "a manifest that is no JSON": (changed("manifest.json", lambda text: text[:50]), "is no manifest of a bundle", 2),
     "no manifest": (lambda bundle: (bundle / "manifest.json").unlink(), "there is no bundle", 2),
 }
@@ -208,16 +220,48 @@ def test_every_tampering_is_refused_with_its_reason(bundle: Path, tampering: str
     assert not list(bundle.rglob("executed"))  # nothing of it was run
 
 
+@pytest.mark.parametrize("python_path", [None, ":", "BUNDLE"])
 @pytest.mark.parametrize("program", ["verify.py", "build.py"])
-def test_no_file_is_taken_for_one_of_pythons_own(bundle: Path, program: str) -> None:
-    """Python looks into the program's folder first, unless it is told not to with -I."""
-    for name in ("__future__", "argparse", "hashlib", "json", "stat", "shutil", "pathlib", "threading", "importlib"):
+def test_no_file_is_taken_for_one_of_pythons_own(bundle: Path, program: str, python_path: str | None) -> None:
+    """Python looks into the program's folder first, unless it is told not to with -I, and into PYTHONPATH's.
+
+    What Python itself imports while it starts, no program can keep it from taking from PYTHONPATH.
+    """
+    names = ("argparse", "hashlib", "shutil")
+    if python_path is None:
+        names += ("__future__", "json", "stat", "pathlib", "threading", "importlib")
+    for name in names:
         (bundle / f"{name}.py").write_text(PLANTED)
     command = [sys.executable, str(bundle / program)]
-    run = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
+    environment = os.environ | ({"PYTHONPATH": python_path.replace("BUNDLE", str(bundle))} if python_path else {})
+    run = subprocess.run(command, cwd=bundle, env=environment, capture_output=True, text=True, check=False)
     assert_three_parts(run, 1)
     assert "is not in the manifest" in run.stderr
     assert not list(bundle.rglob("executed"))
+
+
+def test_what_was_compiled_of_the_verifier_is_not_run_by_the_builder(bundle: Path, tmp_path: Path) -> None:
+    import importlib.util
+    import py_compile
+
+    planted = tmp_path / "planted.py"
+    planted.write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'executed')!r}).touch()\n")
+    target = importlib.util.cache_from_source(str(bundle / "verify.py"))
+    py_compile.compile(str(planted), target, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    command = [sys.executable, "-I", str(bundle / "build.py")]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode != 0, run.stdout  # no TensorRT here
+    assert not (tmp_path / "executed").exists()
+
+
+def test_nothing_is_removed_through_a_link(bundle: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "outside/__pycache__/kept.pyc"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    shutil.rmtree(bundle / "pose_verify")
+    (bundle / "pose_verify").symlink_to(tmp_path / "outside")
+    assert_three_parts(verify(bundle, "--hashes-only"), 1)
+    assert kept.exists()
 
 
 def test_compiled_leftovers_are_never_run(bundle: Path) -> None:

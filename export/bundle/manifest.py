@@ -244,5 +244,16 @@ def bundle_id(manifest: bytes) -> str:
 def _at_home(parity: list[dict[str, Any]], path: str) -> dict[str, Any]:
     """What is worth telling on the device of this file's parity."""
     report = next(report for report in parity if report["artifact"] == path)
-    kept = ("artifact", "precision", "images", "runtime", "outcome", "reason", "candidate", "reference", "signal")
+    kept = (
+        "artifact",
+        "precision",
+        "images",
+        "runtime",
+        "outcome",
+        "status",
+        "reason",
+        "candidate",
+        "reference",
+        "signal",
+    )
     return {name: report[name] for name in kept if name in report}

@@ -36,5 +36,6 @@ def _rows(contents: Contents) -> Iterator[str]:
     for onnx in contents.onnx:
         report = next(report for report in contents.manifest.parity if report["artifact"] == onnx.path)
         seen, count = report["candidate"], report["images"]["count"]
-        judged = f"{report['status']}: mean {seen['mean_mm']:.3g} mm, max {seen['max_mm']:.3g} mm over {count} images"
+        status, far = report.get("status", report["outcome"]), f"max {seen['max_mm']:.3g} mm over {count} images"
+        judged = f"{status}: mean {seen['mean_mm']:.3g} mm, {far}"
         yield f"| `{onnx.path}` | {onnx.precision} | {onnx.size_bytes / 1e6:.1f} MB | {judged} |"

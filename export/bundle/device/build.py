@@ -8,8 +8,14 @@ here.
 
 import sys
 
-if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
-    del sys.path[0]  # this folder: a file laid here must not be taken for one of Python's own, not even __future__
+if __name__ == "__main__":
+    import os  # which Python's own start has loaded already
+
+    here = os.path.dirname(os.path.realpath(__file__))
+    # A file laid here must not be taken for one of Python's own, not even __future__, also where PYTHONPATH names this
+    # folder; and what was compiled here must not be run in place of its source.
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or os.curdir) != here]
+    sys.dont_write_bytecode, sys.pycache_prefix = True, os.devnull
 
 import argparse
 import importlib

@@ -10,8 +10,14 @@ Exit codes: 0 done · 1 a check failed · 2 the input or the command line is wro
 
 import sys
 
-if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
-    del sys.path[0]  # this folder: a file laid here must not be taken for one of Python's own, not even __future__
+if __name__ == "__main__":
+    import os  # which Python's own start has loaded already
+
+    here = os.path.dirname(os.path.realpath(__file__))
+    # A file laid here must not be taken for one of Python's own, not even __future__, also where PYTHONPATH names this
+    # folder; and what was compiled here must not be run in place of its source.
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or os.curdir) != here]
+    sys.dont_write_bytecode, sys.pycache_prefix = True, os.devnull
 
 import argparse
 import hashlib
@@ -69,6 +75,8 @@ def verify(asked: Any) -> int:
         return 0
     if asked.expect is not None and asked.expect.strip().lower() != found:
         raise Refusal("this is not the bundle that was expected", f"id {found}, not {asked.expect}")
+    if asked.out is not None and asked.out.resolve() != HERE / REPORT and HERE in asked.out.resolve().parents:
+        raise Refusal("the report would lie among the bundle's files", str(asked.out), "name a place outside", 2)
     manifest = refuse_changed(HERE)
     print(f"{len(manifest['files'])} files are what the manifest says; bundle id {found}", file=sys.stderr)
     if asked.hashes_only:
@@ -88,20 +96,10 @@ def refuse_changed(folder: Path) -> Dict[str, Any]:
     sys.pycache_prefix = os.devnull  # there is nothing below it
     manifest = read_manifest(folder)
     listed = {entry["path"]: entry for entry in manifest["files"]}
-    remove_compiled(folder, listed)
-    for path, mode in walk(folder):
-        if stat.S_ISLNK(mode):
-            raise Refusal(f"{path} is a link", f"to {os.readlink(str(folder / path))}")
-        if not stat.S_ISREG(mode):
-            raise Refusal(f"{path} is no plain file", f"mode {mode:o}")
-        if path not in listed and path not in (MANIFEST, REPORT):
-            raise Refusal(f"{path} is not in the manifest", "a file was added", "remove it, or copy the bundle again")
-    for path, entry in sorted(listed.items()):
-        place = folder / path
-        if not place.is_file():
-            raise Refusal(f"{path} is missing", "the manifest lists it")
-        if place.stat().st_size != entry["size_bytes"] or sha256(place) != entry["sha256"]:
-            raise Refusal(f"{path} was changed", "its SHA-256 is not the manifest's")
+    try:
+        compare_files(folder, listed)
+    except OSError as error:
+        raise Refusal(f"the bundle in {folder} cannot be read", str(error)) from error
     named = [("golden", manifest["golden"]), ("int8 probe", manifest["int8_probe"])]
     named += [(kind, entry) for kind in ("onnx", "engines") for entry in manifest[kind]]
     for kind, entry in named:
@@ -111,6 +109,29 @@ def refuse_changed(folder: Path) -> Dict[str, Any]:
             )
     sys.path.insert(0, str(folder))
     return manifest
+
+
+def compare_files(folder: Path, listed: Dict[str, Any]) -> None:
+    """Compare what lies in the folder with what is listed; nothing is removed before no link can lead out of it.
+
+    Raises:
+        Refusal: a file was changed, added or removed, or is a link.
+    """
+    for path, mode in walk(folder):
+        if stat.S_ISLNK(mode):
+            raise Refusal(f"{path} is a link", f"to {os.readlink(str(folder / path))}")
+        if not stat.S_ISREG(mode):
+            raise Refusal(f"{path} is no plain file", f"mode {mode:o}")
+    remove_compiled(folder, listed)
+    for path, _ in walk(folder):
+        if path not in listed and path not in (MANIFEST, REPORT):
+            raise Refusal(f"{path} is not in the manifest", "a file was added", "remove it, or copy the bundle again")
+    for path, entry in sorted(listed.items()):
+        place = folder / path
+        if not place.is_file():
+            raise Refusal(f"{path} is missing", "the manifest lists it")
+        if place.stat().st_size != entry["size_bytes"] or sha256(place) != entry["sha256"]:
+            raise Refusal(f"{path} was changed", "its SHA-256 is not the manifest's")
 
 
 def read_manifest(folder: Path) -> Dict[str, Any]:
@@ -125,6 +146,9 @@ def read_manifest(folder: Path) -> Dict[str, Any]:
         entries = [*manifest["files"], *manifest["onnx"], *manifest["engines"]]
         entries += [manifest["golden"], manifest["int8_probe"]]
         paths = [entry["path"] for entry in entries]
+        told = [(entry["path"], entry["sha256"], entry["size_bytes"]) for entry in manifest["files"]]
+        if not all(isinstance(path, str) for path in paths) or not all(isinstance(of[2], int) for of in told):
+            raise TypeError("a path is no text, or a size no number")
         twice = len({path.lower() for path in paths[: len(manifest["files"])]}) != len(manifest["files"])
     except OSError as error:
         raise Refusal(f"there is no bundle in {folder}", str(error), "run verify.py in a bundle", 2) from error
