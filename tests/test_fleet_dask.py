@@ -95,6 +95,7 @@ def test_a_job_whose_only_device_is_lost_is_reported_as_lost(
 ) -> None:
     cluster.start_worker("orin-1", ORIN, STAND_IN="slow 60")
     cluster.start_worker("box", X86)
+    until(lambda: "Registered" in cluster.log("orin-1") and "Registered" in cluster.log("box"), "both workers")
     specs = [spec_of("A", sources), spec_of("A", sources, "x86", X86), spec_of("B", sources, "x86", X86)]
     when_measuring(cluster, "orin-1", lambda: cluster.kill("orin-1"))
     record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster, wait_s=10)
