@@ -227,9 +227,9 @@ def test_no_file_is_taken_for_one_of_pythons_own(bundle: Path, program: str, pyt
 
     What Python itself imports while it starts, no program can keep it from taking from PYTHONPATH.
     """
-    names = ("argparse", "hashlib", "shutil")
+    names = ["argparse", "hashlib", "shutil"]
     if python_path is None:
-        names += ("__future__", "json", "stat", "pathlib", "threading", "importlib")
+        names += ["__future__", "json", "stat", "pathlib", "threading", "importlib"]
     for name in names:
         (bundle / f"{name}.py").write_text(PLANTED)
     command = [sys.executable, str(bundle / program)]
