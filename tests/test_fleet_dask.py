@@ -6,6 +6,7 @@ What is measured is measured by the stand-in, except in the test of the whole.
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 from bench.fleet import dask_executor
 from bench.fleet.address import Certificates
 from bench.fleet.blobs import BlobCache
-from bench.fleet.dask_executor import DaskExecutor
+from bench.fleet.dask_executor import DaskExecutor, answer_of
+from bench.fleet.delivery import Undelivered
 from bench.fleet.plan import FleetPlan
 from bench.fleet.record import FleetRecord, exported_of, measured, read_fleet
 from bench.fleet.run import require_done, run_fleet
@@ -25,7 +27,7 @@ from tests.fleet_cluster import DOCS, Cluster, until
 from tests.fleet_plans import ORIN, X86, nothing, plan_of, spec_of
 from tests.fleet_stand_in import BEGUN
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 PRELOAD = ("--preload", "tests.fleet_stand_in")
 
 
@@ -332,3 +334,18 @@ def test_the_same_matrix_here_and_through_workers_of_which_one_is_killed(demo_ex
     assert {len(names) for names in rows(folder).values()} == {3}
     job = read_fleet(folder).jobs[0]
     assert exported_of(folder, job).manifest.model == "XS-atto"
+
+
+def timed_out() -> str:
+    raise TimeoutError("the disk does not answer")
+
+
+def test_a_job_that_times_out_by_itself_has_failed_and_is_not_waited_for() -> None:
+    with distributed.Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as client:
+        slow = client.submit(time.sleep, 5, pure=False)
+        assert answer_of(slow, 0.1) is None
+        failed = client.submit(timed_out, pure=False)
+        distributed.wait([failed])
+        with pytest.raises(Undelivered, match="the disk does not answer"):
+            answer_of(failed, 0.1)
+        slow.cancel()

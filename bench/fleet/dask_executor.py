@@ -28,6 +28,20 @@ MOST_LOSSES = 3
 """A job that takes three devices with it is sent to no fourth."""
 
 
+def answer_of(future: Any, timeout_s: float) -> str | None:
+    """A task's answer; None if it has none yet.
+
+    Raises:
+        Undelivered: it failed with a time-out of its own, which must not be taken for "not yet".
+    """
+    try:
+        return str(future.result(timeout=timeout_s))
+    except TimeoutError as error:
+        if future.status == "error":
+            raise Undelivered(f"the job failed in the worker: {in_a_line(error)}") from error
+        return None
+
+
 class DaskExecutor:
     """See ``bench.fleet.executor.Executor``.
 
@@ -142,14 +156,14 @@ class DaskExecutor:
                 key=f"convnextpose-{spec.id[:16]}-{time.time_ns()}",
             )
             while True:
-                with contextlib.suppress(TimeoutError):
-                    return str(future.result(timeout=LOOK_S))
+                if (answer := answer_of(future, LOOK_S)) is not None:
+                    return answer
                 if self._closed.is_set() or client is not self._client or client.status != "running":
                     raise DeviceLost("the scheduler is gone")
                 if not self.roster.has(address):
                     future.cancel()
                     raise DeviceLost("its worker is gone")
-        except DeviceLost:
+        except (DeviceLost, Undelivered):
             raise
         except LOST as error:
             if future is not None and future.status == "error" and not is_loss(error):

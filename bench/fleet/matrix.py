@@ -155,12 +155,3 @@ def _allowed(place: tuple[int | str, ...]) -> Iterator[str]:
     }
     record = parts[str(place[0])] if place else Matrix
     yield from record.model_fields
-
-
-PARTS: dict[str, type[Record]] = {
-    "": Matrix,
-    "models": ModelEntry,
-    "devices": DeviceKind,
-    "bench": BenchOptions,
-    "engine": EngineOptions,
-}
