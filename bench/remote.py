@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.worker import Job, serve
+from bench.worker import INTERRUPTS, Job, serve
 
 CAN_STOP = hasattr(signal, "SIGSTOP")
 QUIESCE_METHOD = "SIGSTOP" if CAN_STOP else "wait 100 ms"
@@ -132,7 +132,7 @@ def process_state(pid: int) -> str:
 
 
 def end_all(remotes: MutableMapping[str, Remote]) -> None:
-    """End every worker and forget it. Ctrl-C is not heard meanwhile: a process that is stopped never ends by itself."""
+    """End every worker and forget it. Nothing interrupts it: a process that is stopped never ends by itself."""
     with _deaf():
         while remotes:
             remotes.popitem()[1].end()
@@ -140,24 +140,25 @@ def end_all(remotes: MutableMapping[str, Remote]) -> None:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Ignore Ctrl-C; only a main thread hears it anyway."""
+    """Ignore interrupts; only a main thread hears them anyway."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """A child inherits what is blocked: Ctrl-C reaches the coordinator only, from the child's first moment on."""
+    """A child inherits what is blocked: interrupts reach the coordinator only, from the child's first moment on."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
         yield
     finally:

@@ -41,6 +41,8 @@ GPU_UNRECORDED_S = 0.1
 """A GPU that has rested lowers its clock, and takes longer to raise it again."""
 GPU_WARM_UP_S = 1.0
 
+INTERRUPTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What may reach the whole group of processes, and is the coordinator's alone to deal with."""
 PR_SET_PDEATHSIG = 1
 
 Samples = dict[str, list[float]]
@@ -314,7 +316,8 @@ def one_by_one(images: Any, *, takes_pixels: bool) -> list[Any]:
 
 def serve(connection: Connection, job: Job, log: Path, coordinator: int) -> None:
     """Answer requests ``(number, method, arguments)`` until there are no more; what the process is started with."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to deal with
+    for number in INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
     die_with_parent(coordinator)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)

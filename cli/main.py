@@ -25,6 +25,7 @@ from cli import (
     report,
     verify,
 )
+from cli.endings import INTERRUPTED, exit_code, hear_all_endings
 from export.errors import Failure
 
 app = typer.Typer(
@@ -54,11 +55,10 @@ app.command("bench-graph")(bench_graph.command)
 app.command("bench-precisions")(bench_precisions.command)
 app.add_typer(fleet.app, name="fleet")
 
-INTERRUPTED = 130
-
 
 def run() -> None:
     """The console command: every expected failure ends in three lines and its exit code."""
+    hear_all_endings()
     try:
         app()
     except Failure as failure:
@@ -67,9 +67,10 @@ def run() -> None:
         show_failure(failure)
         sys.exit(failure.exit_code)
     except SystemExit as end:  # typer has turned Ctrl-C into this
-        if end.code == INTERRUPTED:
-            print("interrupted; finished steps are kept, the next run goes on from there", file=sys.stderr)
-        raise
+        if end.code != INTERRUPTED:
+            raise
+        print("interrupted; finished steps are kept, the next run goes on from there", file=sys.stderr)
+        sys.exit(exit_code())
 
 
 if __name__ == "__main__":

@@ -157,9 +157,11 @@ def main():
     from bench.session import hold_session
     from bench.stopping import StopRule
     from bench.worker import Job
+    from cli.endings import hear_all_endings
     from tests.bench_subjects import Sleeper, write_inputs
     from tests.test_bench_session import QUICK, judged
 
+    hear_all_endings()
     inputs = write_inputs(Path(sys.argv[1]))
     settings = replace(QUICK, rule=StopRule(budget_s=600, half_width=0.0))
     entrants = [Entrant(n, Job(partial(Sleeper, 0.001), inputs), "fp32") for n in "ABC"]
@@ -174,7 +176,7 @@ if __name__ == "__main__":  # workers import this file too
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "coordinate.py"
     script.write_text(COORDINATOR)
@@ -192,13 +194,13 @@ def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: sig
         assert said.startswith("round 8"), said
         workers = psutil.Process(run.pid).children(recursive=True)
         assert len(workers) >= 3
-        if number == signal.SIGINT:
-            os.killpg(run.pid, number)  # as a terminal does: everyone in the group gets it
-        else:
+        if number == signal.SIGKILL:
             run.send_signal(number)
+        else:
+            os.killpg(run.pid, number)  # as a terminal or `timeout` does: everyone in the group gets it
         rest = run.stdout.read()
         run.wait(30)
-    if number == signal.SIGINT:
+    if number != signal.SIGKILL:
         assert "complete False" in rest
         assert "memory of ['A', 'B', 'C']" in rest
         assert "Traceback" not in rest

@@ -1,0 +1,27 @@
+"""A run that is asked to end keeps what it has, whoever asks: a terminal, a CI system, a lost connection."""
+
+import signal
+from types import FrameType
+
+INTERRUPTED = 130
+"""What a shell, and typer, call a command that Ctrl-C has ended."""
+
+_ended_by: list[int] = []
+
+
+def hear_all_endings() -> None:
+    """From now on SIGTERM and SIGHUP do what Ctrl-C does; one that is ignored, as under ``nohup``, stays ignored."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
+def exit_code() -> int:
+    """Of an interrupted run: 128 and the signal's number, as shells count."""
+    return 128 + _ended_by[0] if _ended_by else INTERRUPTED
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    _ended_by.append(number)
+    raise KeyboardInterrupt
