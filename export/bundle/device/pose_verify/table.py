@@ -18,13 +18,19 @@ def show(report: Mapping[str, Any], manifest: Mapping[str, Any], place: Path) ->
     gpu = device["gpu"]["name"] if device["gpu"] else f"no GPU ({device['no_gpu']})"
     print(f"{report['bundle']['model']} on {device['board'] or device['processor'] or device['machine']}, {gpu}")
     print(f"weights: {report['bundle']['weights_origin']}{notice(manifest)}; goldens: {manifest['golden']['source']}")
-    print(aligned([COLUMNS, *(row(result) for result in report["results"])]))
-    for line in reasons(report["results"]):
+    asked = [result for result in report["results"] if result["asked"]]
+    print(aligned([COLUMNS, *(row(result) for result in asked)]))
+    for line in reasons(asked):
         print(line)
+    others = [f"{r['runtime']} {r['precision']}" for r in report["results"] if not r["asked"]]
+    if others:
+        print(f"not asked for: {', '.join(others)}")
     if report["overhead"] is not None:
         told = report["overhead"]
         alone = f"{told['runtime']} {told['precision']} alone"
         print(f"pose(image) takes {100 * told['share']:.1f} % more than {alone} ({told['rounds']} rounds)")
+    if report["missing"]:
+        print(f"asked for by name, and did not run: {', '.join(report['missing'])}")
     print(f"{report['outcome']}; {place}")
 
 
