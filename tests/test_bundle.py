@@ -114,6 +114,23 @@ def test_budgets_carry_their_reasons_and_the_limits_that_follow(once_bundle: Pat
         assert factor == ([pytest.approx(1.5 * beside)] if beside > 0.01 else [])
 
 
+def test_the_readme_says_what_is_allowed_and_why(once_bundle: Path) -> None:
+    said = (once_bundle / "README.md").read_text()
+    for precision, budget in manifest_of(once_bundle).budgets.items():
+        [line] = [line for line in said.splitlines() if line.startswith(f"- **{precision}**: ")]
+        assert line.endswith(budget.reason)
+        for limit in budget.limits:
+            assert f"{limit.statistic} {limit.allowed_mm:.3g} mm" in line
+    assert "@" not in said
+
+
+def test_whose_the_parts_are(once_bundle: Path) -> None:
+    said = (once_bundle / "licences/NOTICE.md").read_text()
+    assert manifest_of(once_bundle).weights.sha256 in said
+    assert "drawn figures, seed 1019, the first 16. This project drew them" in said
+    assert ("TensorRT-RTX" in said) == bool(manifest_of(once_bundle).engines)
+
+
 def test_stand_in_weights_are_said_to_be_that(exported: Path, tmp_path: Path, unproven: None) -> None:
     path = exported / "manifest.json"
     rewrite(path, lambda text: text.replace(b'"origin": "checkpoint"', b'"origin": "stand-in"'))
@@ -259,6 +276,9 @@ def test_goldens_of_the_users_crops(once_export: Path, tmp_path: Path, crops: Pa
     assert {row["status"] for row in bundle.verified["results"]} <= {"pass", "not run"}
     assert sum(row["status"] == "pass" for row in bundle.verified["results"]) >= 6
     assert manifest_of(bundle.folder).golden.source == f"crops from folder {crops.name}"
+    whose = (bundle.folder / "licences/NOTICE.md").read_text()
+    assert f"crops from folder {crops.name}. They are the images of whoever wrote this bundle" in whose
+    assert "TensorRT-RTX" not in whose  # no engines were asked for
     with np.load(bundle.folder / "golden.npz") as file:
         assert file["images"].shape == (16, 256, 256, 3)
         np.testing.assert_array_equal(file["images"][0], draw_figures(1, EVALUATION_SEED)[0].image)

@@ -83,7 +83,7 @@ def test_only_what_is_asked_for(bundle: Path, tmp_path: Path) -> None:
     assert {(row.status, row.reason) for row in others} == {
         ("not run", "not asked for: --runtime onnxruntime --precision fp16,fp32")
     }
-    assert "not asked for: tensorrt fp32, tensorrt fp16" in run.stdout
+    assert "not asked for: tensorrt (fp32, fp16, bf16, int8); tensorrt_rtx (fp32" in run.stdout
     assert report.protocol is None
     assert not (bundle / "device-report.json").exists()
 

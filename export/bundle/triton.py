@@ -181,7 +181,7 @@ def _build_script(contents: Contents, models: list[Served], plan: EnginePlan) ->
         return [f"{name}={value}" if value else name for name, value in kept]
 
     pairs = list(zip(models, recipe.models, strict=True))
-    lines = [HEAD + find_trtexec(SCRIPT) + 'cd -- "$(dirname -- "$0")"\nmkdir -p layers']
+    lines = [HEAD + find_trtexec(SCRIPT) + 'CDPATH= cd -- "$(dirname -- "$0")"\nmkdir -p layers']
     lines += checked((model.source, model.artifact.sha256) for model in models)
     lines += commands({major: [switches(m, known.trtexec[str(major)]) for m, known in pairs] for major in MAJORS})
     return "\n".join(lines) + "\n"

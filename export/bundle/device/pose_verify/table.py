@@ -22,9 +22,12 @@ def show(report: Mapping[str, Any], manifest: Mapping[str, Any], place: Path) ->
     print(aligned([COLUMNS, *(row(result) for result in asked)]))
     for line in reasons(asked):
         print(line)
-    others = [f"{r['runtime']} {r['precision']}" for r in report["results"] if not r["asked"]]
+    others: dict[str, list[str]] = {}
+    for result in report["results"]:
+        if not result["asked"]:
+            others.setdefault(result["runtime"], []).append(result["precision"])
     if others:
-        print(f"not asked for: {', '.join(others)}")
+        print("not asked for: " + "; ".join(f"{name} ({', '.join(which)})" for name, which in others.items()))
     if report["overhead"] is not None:
         told = report["overhead"]
         alone = f"{told['runtime']} {told['precision']} alone"
