@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from export.errors import BadInput
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+READABLE = ("1.0", SCHEMA_VERSION)
+"""1.0 had neither rows that nobody asked for, nor builders' logs, nor a GPU's multiprocessors."""
 KIND = "device-report"
 
 Status = Literal["pass", "fail", "inconclusive", "not run"]
@@ -34,6 +36,7 @@ class ReportedGpu(_Record):
     name: str
     compute_capability: str
     memory_bytes: int
+    multiprocessors: int | None = None
 
 
 class Device(_Record):
@@ -104,8 +107,12 @@ class Row(_Record):
 
     runtime: str
     precision: str
+    asked: bool = True
+    """False: the command line named others."""
     status: Status
     reason: str
+    build_log: list[str] | None = None
+    """The last lines of a builder that built no engine."""
     describe: str | None
     artifact: str | None
     artifact_sha256: str | None
@@ -140,12 +147,14 @@ class DeviceReport(_Record):
     protocol: Protocol | None
     """None: latency was left out."""
     outcome: Status
+    missing: list[str] = []
+    """What was asked for by name and did not run; then the outcome is ``not run``, unless something failed."""
     results: list[Row]
     overhead: Overhead | None
 
 
 def read_device_report(path: Path) -> DeviceReport:
-    """Read a report of this schema version.
+    """Read a report of this schema version, or of an earlier one.
 
     Raises:
         BadInput: missing, not a report of a device, or of another schema version.
@@ -156,9 +165,9 @@ def read_device_report(path: Path) -> DeviceReport:
     except OSError as error:
         raise BadInput(f"cannot read {path}", error.strerror or str(error), do) from error
     version = _version(content)
-    if version is not None and version != SCHEMA_VERSION:
+    if version is not None and version not in READABLE:
         do = "use the version of this tool that wrote the bundle, or verify a new bundle"
-        raise BadInput(f"{path} is of another schema", f"schema_version {version}, not {SCHEMA_VERSION}", do)
+        raise BadInput(f"{path} is of another schema", f"schema_version {version}, not {' or '.join(READABLE)}", do)
     try:
         return DeviceReport.model_validate_json(content)
     except ValidationError as error:

@@ -34,8 +34,9 @@ def command(
         Form, typer.Option("--format", help="A folder, the folder and its zip archive, or a repository for Triton.")
     ] = Form.zip,
     with_engines: Annotated[
-        bool, typer.Option("--with-engines/--without-engines", help="Engines of TensorRT-RTX, if the export has any.")
-    ] = True,
+        bool | None,
+        typer.Option("--with-engines/--without-engines", help="Engines of TensorRT-RTX, if the export has any."),
+    ] = None,
     batches: Batches = "1,1,8",
     workspace_mib: WorkspaceMib = 1024,
 ) -> None:
@@ -57,10 +58,13 @@ def command(
     if form is Form.triton:
         if images is not None:
             raise BadInput("a repository for Triton has no goldens", f"--images {images}", "leave it out")
+        if with_engines is not None:
+            seen = "--with-engines" if with_engines else "--without-engines"
+            raise BadInput("a repository for Triton brings no engines", f"{seen}: servers build them", "leave it out")
         _show_triton(write_triton(model, place, chosen, plan))
         return
     narrator = ConsoleNarrator()
-    asked = BundlePlan(chosen, with_engines, images, form is Form.zip, plan)
+    asked = BundlePlan(chosen, with_engines is not False, images, form is Form.zip, plan)
     try:
         written = write_bundle(model, place, asked, narrator.listener("bundle"))
     finally:
@@ -102,5 +106,5 @@ def _show_triton(written: "Repository") -> None:
 
     out.print(f"{escape(str(written.folder))}", soft_wrap=True)
     out.print(
-        f"  cpu/  {', '.join(written.cpu) or 'none'}\n  gpu/  {', '.join(written.gpu)} (plans: build-gpu.sh, there)"
+        f"  cpu/  {', '.join(written.cpu) or 'none'}\n  gpu/  {', '.join(written.gpu)} (plans: sh build-gpu.sh, there)"
     )

@@ -12,16 +12,27 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="The report; by default device-report.json in the bundle.")
     ] = None,
     expect: Annotated[str | None, typer.Option(metavar="ID", help="Refuse a bundle with another id.")] = None,
-    runtime: Annotated[str | None, typer.Option(metavar="onnxruntime,…", help="Only these.")] = None,
-    precision: Annotated[str | None, typer.Option(metavar="fp16,…", help="Only these.")] = None,
-    seconds: Annotated[float, typer.Option(help="How long latency is measured; 0 leaves it out.")] = 20.0,
-    build: Annotated[bool, typer.Option("--build/--no-build", help="Build engines that are missing.")] = True,
+    runtime: Annotated[str | None, typer.Option(metavar="onnxruntime,…", help="Only these; each must run.")] = None,
+    precision: Annotated[str | None, typer.Option(metavar="fp16,…", help="Only these; each must run.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of the processor; by default all that may be used.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="How long latency is measured, by default 20; 0 leaves it out.")
+    ] = None,
+    no_build: Annotated[bool, typer.Option("--no-build", help="Build no engine, even if one is missing.")] = False,
+    hashes_only: Annotated[
+        bool, typer.Option("--hashes-only", help="Compare the files with the manifest, and end.")
+    ] = False,
+    show_id: Annotated[
+        bool, typer.Option("--id", help="Print the bundle's id, the SHA-256 of its manifest, and end.")
+    ] = False,
 ) -> None:
     """Verify a bundle on this machine as its receivers do: hashes, parity in mm, latency, device-report.json."""
     from export.bundle.verify import verify_bundle
 
-    arguments = ["--seconds", str(seconds), *(() if build else ("--no-build",))]
-    for name, value in (("--out", out and out.absolute()), ("--runtime", runtime), ("--precision", precision)):
-        arguments += [name, str(value)] if value is not None else []
+    values: dict[str, object] = {"--out": out and out.absolute(), "--runtime": runtime, "--precision": precision}
+    values |= {"--threads": threads, "--seconds": seconds}
+    flags = {"--no-build": no_build, "--hashes-only": hashes_only, "--id": show_id}
+    arguments = [part for name, value in values.items() if value is not None for part in (name, str(value))]
+    arguments += [name for name, given in flags.items() if given]
     if status := verify_bundle(bundle, arguments, expect):
         raise typer.Exit(status)

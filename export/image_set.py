@@ -15,6 +15,9 @@ from export.errors import BadInput
 from export.figures import CROP_SIZE, draw_figures
 from export.image_folder import read_crops
 
+DRAWN = "drawn figures"
+"""What the source of a set begins with whose images this project drew."""
+
 UNREADABLE_SHARE = 0.05
 """Above it something is wrong with the folder, and a guess at what is left would not be honest."""
 
@@ -74,7 +77,7 @@ def drawn_set(size: int, count: int, seed: int) -> ImageSet:
     images = [figure.image for figure in draw_figures(count, seed)]
     if size != CROP_SIZE:
         images = [np.asarray(cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA), np.uint8) for i in images]
-    return ImageSet(np.stack(images), f"drawn figures, seed {seed}")
+    return ImageSet(np.stack(images), f"{DRAWN}, seed {seed}")
 
 
 def folder_set(folder: Path, size: int, fewest: int, most: int) -> ImageSet:

@@ -17,9 +17,9 @@ sys.path.insert(0, str(DEVICE))  # where ``pose_runtime`` and ``pose_verify`` li
 PROBE_FREE = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
 
 
-def export_once(place: Path) -> Path:
-    """A small trained network in all four precisions, with engines where they can be built."""
-    options = ("--set", "upsamplings=1", "--precision", "fp32,fp16,bf16,int8")
+def export_once(place: Path, *more: str, precisions: str = "fp32,fp16,bf16,int8") -> Path:
+    """A small trained network in these precisions, with engines where they can be built."""
+    options = ("--set", "upsamplings=1", "--precision", precisions, *more)
     model, weights = ROOT / "tests/once.yaml", ROOT / "tests/once-demo.pth"
     run = convnextpose("export", model, "--checkpoint", weights, *options, cwd=place)
     assert run.returncode == 0, run.stderr

@@ -1,10 +1,12 @@
 """What a bundle holds, that the same inputs give the same bytes, and what is never shipped."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,23 @@ def test_budgets_carry_their_reasons_and_the_limits_that_follow(once_bundle: Pat
         assert factor == ([pytest.approx(1.5 * beside)] if beside > 0.01 else [])
 
 
+def test_the_readme_says_what_is_allowed_and_why(once_bundle: Path) -> None:
+    said = (once_bundle / "README.md").read_text()
+    for precision, budget in manifest_of(once_bundle).budgets.items():
+        [line] = [line for line in said.splitlines() if line.startswith(f"- **{precision}**: ")]
+        assert line.endswith(budget.reason)
+        for limit in budget.limits:
+            assert f"{limit.statistic} {limit.allowed_mm:.3g} mm" in line
+    assert "@" not in said
+
+
+def test_whose_the_parts_are(once_bundle: Path) -> None:
+    said = (once_bundle / "licences/NOTICE.md").read_text()
+    assert manifest_of(once_bundle).weights.sha256 in said
+    assert "drawn figures, seed 1019, the first 16. This project drew them" in said
+    assert ("TensorRT-RTX" in said) == bool(manifest_of(once_bundle).engines)
+
+
 def test_stand_in_weights_are_said_to_be_that(exported: Path, tmp_path: Path, unproven: None) -> None:
     path = exported / "manifest.json"
     rewrite(path, lambda text: text.replace(b'"origin": "checkpoint"', b'"origin": "stand-in"'))
@@ -131,8 +150,6 @@ def test_stand_in_weights_are_said_to_be_that(exported: Path, tmp_path: Path, un
 
 def test_the_same_inputs_give_the_same_bytes(once_export: Path, tmp_path: Path, unproven: None) -> None:
     """Whatever the time, the place and the user's mask."""
-    import os
-
     mask = os.umask(0o077)
     try:
         first = write_bundle(once_export, tmp_path / "a", QUICK)
@@ -259,6 +276,9 @@ def test_goldens_of_the_users_crops(once_export: Path, tmp_path: Path, crops: Pa
     assert {row["status"] for row in bundle.verified["results"]} <= {"pass", "not run"}
     assert sum(row["status"] == "pass" for row in bundle.verified["results"]) >= 6
     assert manifest_of(bundle.folder).golden.source == f"crops from folder {crops.name}"
+    whose = (bundle.folder / "licences/NOTICE.md").read_text()
+    assert f"crops from folder {crops.name}. They are the images of whoever wrote this bundle" in whose
+    assert "TensorRT-RTX" not in whose  # no engines were asked for
     with np.load(bundle.folder / "golden.npz") as file:
         assert file["images"].shape == (16, 256, 256, 3)
         np.testing.assert_array_equal(file["images"][0], draw_figures(1, EVALUATION_SEED)[0].image)
@@ -303,6 +323,8 @@ def test_the_command(once_export: Path, tmp_path: Path) -> None:
         (("FOLDER", "--images", "nowhere"), "cannot read the images' folder"),
         (("FOLDER", "--batches", "0,1,8"), "impossible batch sizes"),
         (("FOLDER", "--format", "triton", "--images", "."), "has no goldens"),
+        (("FOLDER", "--format", "triton", "--without-engines"), "--without-engines: servers build them"),
+        (("FOLDER", "--format", "triton", "--with-engines"), "--with-engines: servers build them"),
         (("FOLDER", "--out", "/proc/none"), "cannot write"),
     ],
 )
@@ -324,18 +346,24 @@ def test_wrong_arguments(
 TRTEXEC = """#!/bin/sh
 if [ "$1" = --help ]; then echo '&&&& RUNNING TensorRT.trtexec [TensorRT v@VERSION@] [b26]'; exit 0; fi
 pwd -P >> "$LOG"; printf '%s\\n' "$@" >> "$LOG"; echo >> "$LOG"
+for a in "$@"; do
+    case $a in
+    --onnx=*) [ -f "${a#*=}" ] || exit 9 ;;
+    --saveEngine=* | --exportLayerInfo=* | --timingCacheFile=*) echo planted > "${a#*=}" || exit 9 ;;
+    esac
+done
 """
 
 
 def run_script(
-    bundle: Path, place: Path, version: str, **more: str
+    bundle: Path, place: Path, version: str, shell: Sequence[str] = ("sh",), **more: str
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     program, log = place / "trtexec", place / "log"
     program.write_text(TRTEXEC.replace("@VERSION@", version))
     program.chmod(0o755)
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(place), "LOG": str(log), "TRTEXEC": str(program)} | more
     run = subprocess.run(
-        [bundle / "build.sh", place / "out"], env=environment, capture_output=True, text=True, check=False
+        [*shell, bundle / "build.sh", place / "out"], env=environment, capture_output=True, text=True, check=False
     )
     return run, log.read_text().strip().split("\n\n") if log.exists() else []
 
@@ -353,13 +381,18 @@ def test_the_script_runs_the_recipes_commands(
     expected = [list(model.trtexec[str(major)][1:]) for model in recipe.models]
     assert [call.splitlines()[1:] for call in calls] == expected
     assert {call.splitlines()[0] for call in calls} == {str((tmp_path / "out").resolve())}
+    for name in ("fp32", "fp16", "bf16", "int8"):  # all that a command names has a folder to lie in
+        assert (tmp_path / f"out/engines/once-{name}.trtexec.engine").is_file()
+        assert (tmp_path / f"out/engines/once-{name}.trtexec.layers.json").is_file()
     assert verify(once_bundle, "--hashes-only").returncode == 0  # nothing was put into the bundle
 
 
 def test_the_script_builds_nothing_it_should_not(once_bundle: Path, tmp_path: Path) -> None:
-    run, calls = run_script(once_bundle, tmp_path, "8601")
-    assert_three_parts(run, 4)
-    assert calls == []
+    for version, said in (("8502", "this TensorRT is too old"), ("120000", "this recipe knows TensorRT 10 and 11")):
+        run, calls = run_script(once_bundle, tmp_path, version)
+        assert_three_parts(run, 4)
+        assert said in run.stderr
+        assert calls == []
     run, calls = run_script(once_bundle, tmp_path, "none", TENSORRT_MAJOR="11")
     assert (run.returncode, len(calls)) == (0, 4)
     (tmp_path / "log").unlink()
@@ -371,3 +404,28 @@ def test_the_script_builds_nothing_it_should_not(once_bundle: Path, tmp_path: Pa
     assert calls == []
     run, _ = run_script(bundle, tmp_path, "100300", TRTEXEC="/nowhere/trtexec")
     assert_three_parts(run, 4)
+    assert "TRTEXEC=path sh build.sh" in run.stderr
+
+
+@pytest.mark.parametrize("shell", [("dash",), ("bash", "--posix")])
+def test_the_script_runs_in_every_posix_shell_without_the_right_to_be_executed(
+    once_bundle: Path, tmp_path: Path, shell: tuple[str, ...]
+) -> None:
+    """As Python's zipfile unpacks it; twice, since the second run finds what the first has left."""
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"{shell[0]} is not installed")
+    bundle = copied(once_bundle, tmp_path)
+    rewrite(bundle / "build.sh", lambda text: text)
+    assert not os.access(bundle / "build.sh", os.X_OK)
+    for times in (1, 2):
+        program = os.path.relpath(tmp_path / "trtexec")  # stays the same program wherever the script goes
+        run, calls = run_script(bundle, tmp_path, "101600", shell, TRTEXEC=program)
+        assert (run.returncode, len(calls)) == (0, 4 * times), run.stderr
+
+
+def test_no_text_calls_a_script_that_may_have_lost_its_right_to_run(once_bundle: Path) -> None:
+    texts = [*once_bundle.rglob("*.md"), once_bundle / "build.sh", *ROOT.glob("docs/*.md"), ROOT / "README.md"]
+    texts += [*(ROOT / "export/bundle").rglob("*.py"), *(ROOT / "export/bundle/templates").iterdir()]
+    for path in texts:
+        found = re.findall(r"\./(?:build|verify)\S*\.(?:sh|py)", path.read_text())
+        assert not found, (path, found)

@@ -20,21 +20,37 @@ import numpy as np
 import pose_runtime
 import pytest
 from pose_runtime import Pose, engine_cache, gpu
+from pose_runtime.builder import BuildPlan
+from pose_runtime.builder import configure as configure_on_the_device
 from pose_runtime.bundle import Bundle
 from pose_runtime.engine_cache import built_here, engine_content, keep_engine
-from pose_runtime.engines import TENSORRT, TENSORRT_RTX, Product, find_engine, misfit, wrong_header
+from pose_runtime.engines import (
+    TENSORRT,
+    TENSORRT_RTX,
+    Product,
+    find_engine,
+    misfit,
+    require_recent,
+    tuned_on,
+    wrong_header,
+)
 from pose_runtime.gpu import Driver, Exchange, Gpu, first_gpu
 from pose_runtime.runtimes.engine import convolution_types, logger_of
+from pose_verify import device
+from pose_verify.builds import in_words
 
 from bench.device_report import DeviceReport, read_device_report
 from export import tensorrt_api
+from export.engine_plan import EnginePlan
+from export.engine_worker import configure as configure_here
+from export.errors import CheckFailed
 from tests.bundles import DEVICE, PROBE_FREE, copied, flip_last, rewrite
 from tests.command_line import ROOT, assert_three_parts
 from tests.standin import library
 from tests.tensorrt_members import read_list
 
-ORIN = Gpu("Orin", "8.7", 8 << 30)
-ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30)
+ORIN = Gpu("Orin", "8.7", 8 << 30, 8)
+ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30, 128)
 SPEAKING_TENSORRT = (
     "pose_runtime/builder.py",
     "pose_runtime/runtimes/engine.py",
@@ -127,7 +143,7 @@ def record(**change: Any) -> dict[str, Any]:
         "onnx_sha256": "a",
         "package_version": "10.3.0.26",
         "targets": [],
-        "gpu": "Orin",
+        **tuned_on(ORIN),
         "hardware_compatible": False,
         "version_compatible": False,
         "profile": {"min": [1, 3, 8, 8], "opt": [1, 3, 8, 8], "max": [8, 3, 8, 8]},
@@ -146,7 +162,16 @@ def record(**change: Any) -> dict[str, Any]:
         ({"version_compatible": True}, "10.2.0", ORIN, "built by TensorRT 10.3.0.26, and 10.2.0 is installed"),
         ({}, "10.3.0.26", ADA, "tuned on Orin, and this is NVIDIA GeForce RTX 4090"),
         ({"hardware_compatible": True}, "10.3.0.26", ADA, ""),
-        ({"hardware_compatible": True}, "10.3.0.26", Gpu("Tesla T4", "7.5", 1), "tuned on Orin"),
+        ({"hardware_compatible": True}, "10.3.0.26", Gpu("Tesla T4", "7.5", 1, 40), "tuned on Orin"),
+        ({}, "10.3.0.26", ORIN._replace(multiprocessors=16), "8 multiprocessors, 8.0 GiB), and this is Orin (8.7, 16"),
+        (
+            {},
+            "10.3.0.26",
+            ORIN._replace(memory_bytes=16 << 30),
+            "8.0 GiB), and this is Orin (8.7, 8 multiprocessors, 1",
+        ),
+        ({}, "10.3.0.26", ORIN._replace(compute_capability="8.8"), "and this is Orin (8.8"),
+        ({}, "10.3.0.26", ORIN._replace(memory_bytes=int(7.4 * 2**30)), ""),  # its kernel keeps some for itself
         ({"gpu": None, "targets": ["8.6", "8.9"]}, "10.3.0.26", ADA, ""),
         ({"gpu": None, "targets": ["8.6", "8.9"]}, "10.3.0.26", ORIN, "capability 8.6, 8.9, and this GPU has 8.7"),
     ],
@@ -155,6 +180,29 @@ def test_engines_of_another_version_or_gpu(change: dict[str, Any], version: str,
     seen = misfit(record(**change), TENSORRT, "a", version, device)
     assert said in seen
     assert bool(said) == bool(seen)
+
+
+def test_a_record_that_does_not_tell_the_gpu_is_not_believed() -> None:
+    """As an earlier build.py wrote it."""
+    old = {name: value for name, value in record().items() if name not in Gpu._fields[1:]}
+    assert "its record, of an older build.py, does not tell" in misfit(old, TENSORRT, "a", "10.3.0.26", ORIN)
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "too_old"),
+    [
+        (TENSORRT, "8.5.2.2", True),
+        (TENSORRT, "9.3.0", True),
+        (TENSORRT, "10.0.1", False),
+        (TENSORRT_RTX, "1.7.1.116", False),
+    ],
+)
+def test_a_tensorrt_without_strong_types_is_told_what_to_do(product: Product, version: str, too_old: bool) -> None:
+    if not too_old:
+        require_recent(product, version)
+        return
+    with pytest.raises(pose_runtime.NotPossible, match=rf"TensorRT {version} is too old .* onnxruntime"):
+        require_recent(product, version)
 
 
 HEADER = b"ftrt" + bytes(20) + bytes([10, 3, 0, 26])
@@ -266,14 +314,39 @@ def test_a_real_engine_is_built_and_kept(once_bundle: Path, tmp_path: Path, cach
         (("--precision", "fp8", "--runtime", "tensorrt_rtx", "--targets", "8.9"), 2, "no fp8 in this bundle"),
         (("--batches", "4,2,1"), 2, "impossible batches"),
         (("--batches", "1,2"), 2, "impossible batches"),
-        (("--targets", "8.7"), 2, "does not build that"),
-        (("--runtime", "tensorrt_rtx", "--version-compatible"), 2, "does not build that"),
+        (("--batches", "2,4,8"), 2, "must take one image"),
+        (("--workspace-mib", "0"), 2, "impossible workspace"),
+        (("--targets", "8.7"), 2, "does not honour --targets"),
+        (("--runtime", "tensorrt_rtx", "--version-compatible"), 2, "does not honour --version-compatible"),
+        (("--runtime", "tensorrt_rtx", "--optimization-level", "0"), 2, "does not honour --optimization-level"),
+        (("--runtime", "tensorrt_rtx", "--targets", ""), 2, "impossible targets"),
+        (("--runtime", "tensorrt_rtx", "--targets", "8.6,8.6"), 2, "impossible targets"),
     ],
 )
 def test_what_cannot_be_built(once_bundle: Path, arguments: tuple[str, ...], exit_code: int, said: str) -> None:
     run = build(once_bundle, *arguments)
     assert_three_parts(run, exit_code)
     assert said in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("board", "refused"),
+    [("NVIDIA Jetson Orin NX Developer Kit\0", True), ("Raspberry Pi 5\0", False), (None, False)],
+)
+def test_no_hardware_compatible_engine_on_a_jetson(
+    once_bundle: Path, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str | None, refused: bool
+) -> None:
+    import build as builder
+
+    monkeypatch.setattr(device, "DEVICE_TREE", tmp_path / "model")
+    if board is not None:
+        (tmp_path / "model").write_text(board)
+    asked = builder.switches().parse_args(["--hardware-compatible"])
+    if not refused:
+        assert builder.plan_of(asked, Bundle(once_bundle))[1].hardware_compatible
+        return
+    with pytest.raises(pose_runtime.BadInput, match="no hardware compatible engines on JetPack — NVIDIA Jetson Orin"):
+        builder.plan_of(asked, Bundle(once_bundle))
 
 
 def test_a_gpu_that_rtx_does_not_know(once_bundle: Path) -> None:
@@ -306,9 +379,12 @@ class Jetson:
         site = next((folder / "python/lib").iterdir()) / "site-packages"
         (site / "standin.pth").write_text(f"{packages}\n{sysconfig.get_paths()['purelib']}\n")
 
-    def verify(self, *arguments: object, **environment: str) -> tuple[subprocess.CompletedProcess[str], DeviceReport]:
-        asked = ("--runtime", "tensorrt", "--seconds", "0", "--out", self.home / "report.json", *arguments)
-        command = [self.home / "python/bin/python", "-I", self.bundle / "verify.py", *asked]
+    def verify(
+        self, *arguments: object, runtime: str | None = "tensorrt", flags: str = "-I", **environment: str
+    ) -> tuple[subprocess.CompletedProcess[str], DeviceReport]:
+        asked = ("--seconds", "0", "--out", self.home / "report.json", *arguments)
+        asked += ("--runtime", runtime) if runtime is not None else ()
+        command = [self.home / "python/bin/python", flags, self.bundle / "verify.py", *asked]
         settings = PROBE_FREE | {"HOME": str(self.home), "LD_LIBRARY_PATH": str(self.driver)} | environment
         run = subprocess.run(
             [*map(str, command)], cwd="/", env=settings, capture_output=True, text=True, timeout=120, check=False
@@ -333,20 +409,24 @@ First = tuple[Jetson, subprocess.CompletedProcess[str], DeviceReport]
 
 def test_the_verifier_builds_engines_and_proves_them(jetson: First) -> None:
     made, run, report = jetson
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.returncode == 1, run.stdout + run.stderr  # BF16 was tried, and was not achieved
     assert report.device.gpu is not None
-    assert report.device.gpu.name == "Orin"
+    assert report.device.gpu.model_dump() == ORIN._asdict()
     assert "building onnx/once-fp16.onnx with TensorRT 10.3.0.26" in run.stderr
-    rows = {row.precision: row for row in report.results}
+    rows = {row.precision: row for row in report.results if row.asked}
     for precision in ("fp32", "fp16", "int8"):
         row = rows[precision]
         assert (row.status, row.artifact, row.computes_in) == ("pass", "built on this device", "Half")
         assert row.latency is not None
         assert row.artifact_sha256 is not None
         assert (made.home / f".cache/pose_runtime/{row.artifact_sha256}.engine").is_file()
-    assert rows["bf16"].status == "not run"  # the stand-in has no such kernel
-    assert "build.py --runtime tensorrt --precision bf16" in rows["bf16"].reason
-    assert "planted: no BF16 kernel" in run.stderr
+    assert rows["bf16"].status == "fail"  # the stand-in has no such kernel
+    assert "no engine could be built: TensorRT 10.3.0.26 built no sound engine — planted: no" in rows["bf16"].reason
+    assert rows["bf16"].reason in run.stdout
+    assert rows["bf16"].build_log is not None
+    assert "seen:  planted: no BF16 kernel" in rows["bf16"].build_log
+    assert "seen:  planted: no BF16 kernel" in run.stderr
+    assert rows["fp16"].build_log is None
 
 
 def test_a_second_verification_builds_nothing_that_is_there(jetson: First) -> None:
@@ -360,6 +440,9 @@ def test_a_second_verification_builds_nothing_that_is_there(jetson: First) -> No
     ("environment", "said"),
     [
         ({"STANDIN_GPU": "Thor"}, "tuned on Orin, and this is Thor"),
+        ({"STANDIN_MULTIPROCESSORS": "16"}, "build one: python3 build.py --runtime tensorrt --precision fp16"),
+        ({"STANDIN_MEMORY": str(32 << 30)}, "8.0 GiB), and this is Orin (8.7, 8 multiprocessors, 32.0 GiB)"),
+        ({"STANDIN_VERSION": "8.5.2.2"}, "TensorRT 8.5.2.2 is too old for this bundle"),
         ({"STANDIN_VERSION": "10.13.3.9"}, "built by TensorRT 10.3.0.26, and 10.13.3.9 is installed"),
         ({"STANDIN_LOADS_NOTHING": "1"}, "does not load built on this device — planted refusal"),
         ({"STANDIN_HAS_NO_ROOM": "1"}, "no room to run"),
@@ -382,19 +465,69 @@ def test_an_engine_that_computes_nothing_fails(jetson: First) -> None:
 
 
 def test_a_runtime_that_breaks_is_a_row_that_failed(jetson: First) -> None:
-    run, report = jetson[0].verify("--precision", "fp16", "--runtime", "tensorrt,onnxruntime", STANDIN_BREAKS="1")
+    run, report = jetson[0].verify("--precision", "fp16", runtime="tensorrt,onnxruntime", STANDIN_BREAKS="1")
     assert run.returncode == 1
-    assert [row.status for row in report.results] == ["fail", "pass"]
+    assert [row.status for row in report.results if row.asked] == ["fail", "pass"]
     assert report.results[0].reason == "RuntimeError: planted"
 
 
-def test_a_builder_that_does_not_do_as_told(jetson: First) -> None:
-    for variable, said in (("STANDIN_KEEPS_TF32", "TF32 off"), ("STANDIN_REFUSES_MODEL", "planted refusal")):
-        environment = {variable: "1", "STANDIN_GPU": "another", "LC_ALL": "C.UTF-8"}
-        run, report = jetson[0].verify("--precision", "fp16", **environment)
-        assert run.returncode == 4
-        assert said in run.stderr
-        assert "tuned on Orin" in report.results[0].reason
+@pytest.mark.parametrize("runtime", ["tensorrt", None])
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("STANDIN_KEEPS_TF32", "1", "the builder did not take TF32 off"),
+        ("STANDIN_REFUSES_MODEL", "1", "TensorRT 10.3.0.26 cannot read the model — planted refusal"),
+        ("STANDIN_BUILDER_DIES", "11", "build.py was ended by signal 11 — planted: last words"),
+        ("STANDIN_BUILDER_DIES", "9", "takes too much memory"),
+    ],
+)
+def test_a_build_that_was_tried_and_failed_is_a_failure(
+    jetson: First, variable: str, value: str, said: str, runtime: str | None
+) -> None:
+    """Also where nobody named TensorRT and everything else has passed; the reason outlives the terminal."""
+    environment = {variable: value, "STANDIN_GPU": "another", "LC_ALL": "C.UTF-8"}
+    run, report = jetson[0].verify("--precision", "fp16", runtime=runtime, **environment)
+    assert (run.returncode, report.outcome) == (1, "fail")
+    row = report.results[0]
+    assert (row.runtime, row.status) == ("tensorrt", "fail")
+    assert said in row.reason
+    assert row.reason in run.stdout
+    assert row.build_log is not None
+    assert 0 < len(row.build_log) <= 20
+    assert all(line in run.stderr for line in row.build_log)
+    assert "pass" in {r.status for r in report.results} or runtime is not None
+
+
+def test_a_long_error_of_a_builder_is_not_cut() -> None:
+    told = ["building", "error: the builder refuses", "seen:  first", *map(str, range(30)), "do:    mend it"]
+    assert in_words(1, told).startswith("the builder refuses — first — 0 — 1")
+    assert in_words(1, told).endswith("29 — mend it")
+    assert in_words(1, ["before", "last words", ""]) == "build.py ended with exit code 1 — last words"
+
+
+def test_a_tensorrt_that_is_too_old_is_no_failure_and_is_told(jetson: First) -> None:
+    """JetPack 5 has 8.5: the processor's runtimes pass, and TensorRT's row says why it is left out."""
+    run, report = jetson[0].verify("--precision", "fp16", runtime=None, STANDIN_VERSION="8.5.2.2")
+    assert (run.returncode, report.outcome) == (0, "pass")
+    assert report.results[0].status == "not run"
+    assert "is too old for this bundle" in report.results[0].reason
+    assert report.results[0].reason in run.stdout
+    assert "building" not in run.stderr
+
+
+def test_a_builder_finds_what_the_verifier_finds(jetson: First, tmp_path: Path) -> None:
+    """Packages that a user has installed for himself are not there for a Python that was told to be isolated."""
+    made = jetson[0]
+    site = next((made.home / "python/lib").iterdir()) / "site-packages/standin.pth"
+    paths = site.read_text()
+    site.unlink()
+    try:
+        environment = {"PYTHONPATH": ":".join(paths.split()), engine_cache.VARIABLE: str(tmp_path / "cache")}
+        run, report = made.verify("--precision", "fp16", flags="-B", **environment)
+    finally:
+        site.write_text(paths)
+    assert run.returncode == 0, run.stderr
+    assert report.results[0].artifact == "built on this device"
 
 
 def test_an_engine_that_was_changed_after_it_was_built_is_refused(jetson: First) -> None:
@@ -448,7 +581,7 @@ def test_engines_see_what_onnx_runtime_sees(loaded: Pose, once_bundle: Path) -> 
         persons = [(10.0 * index, 5.0, 200.0, 250.0) for index in range(count)]
         for seen, wanted in zip(loaded(image, persons), expected(image, persons), strict=True):
             np.testing.assert_allclose(seen, wanted, atol=0.05)
-    assert "Orin (8.7)" in loaded.network.describe()
+    assert "Orin (8.7, 8 multiprocessors, 8.0 GiB)" in loaded.network.describe()
     assert loaded.network.largest_batch == 8
 
 
@@ -478,6 +611,64 @@ def test_a_launch_that_fails(loaded: Pose) -> None:
 )
 def test_what_an_inspector_says_of_convolutions(told: str, types: str) -> None:
     assert convolution_types(told) == types
+
+
+# ── one configuration ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Recorder:
+    """A builder of the real library whose configuration notes what is done to it."""
+
+    def __init__(self, trt: Any) -> None:
+        self.config, self.log = trt.Builder(logger_of(trt)[0]).create_builder_config(), []  # type: Any, list[str]
+
+    def create_builder_config(self) -> Any:
+        config, log = self.config, self.log
+
+        class Noted:
+            def __getattr__(self, name: str) -> Any:
+                value = getattr(config, name)
+                if not callable(value):
+                    return value
+
+                def call(*given: Any) -> Any:
+                    log.append(f"{name}{given}")
+                    return value(*given)
+
+                return call
+
+            def __setattr__(self, name: str, value: Any) -> None:
+                log.append(f"{name} = {value}")
+                setattr(config, name, value)
+
+        return Noted()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"targets": ("8.6", "12.0")},
+        {"workspace_bytes": 1 << 24, "optimization_level": 5, "version_compatible": True},
+        {"hardware_compatible": True},  # which TensorRT-RTX does not keep, and both notice
+    ],
+)
+def test_both_builders_configure_the_same(asked: dict[str, Any]) -> None:
+    """The device's builder may not import the export's, so that there are two; the real library is asked by both."""
+    trt = pytest.importorskip("tensorrt_rtx")
+    usual: dict[str, Any] = {"workspace_bytes": 1 << 30, "optimization_level": 3}
+    here, there = Recorder(trt), Recorder(trt)
+    logger_of(trt)
+    plans = EnginePlan(**usual | asked), BuildPlan((1, 1, 8), **usual | asked)
+    for configure, recorder, plan in zip((configure_here, configure_on_the_device), (here, there), plans, strict=True):
+        try:
+            configure(trt, recorder, plan)  # type: ignore[operator]
+        except (CheckFailed, pose_runtime.CheckFailed) as refusal:
+            recorder.log.append(refusal.what)
+    assert here.log == there.log
+    assert ("the builder did not take hardware compatibility" in here.log) == ("hardware_compatible" in asked)
+    assert len(here.log) >= 5
+    assert here.config.flags == there.config.flags
+    assert "clear_flag(<BuilderFlag.TF32" in "".join(here.log)
 
 
 # ── only what TensorRT has ───────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """The repository for Triton: its configurations by Triton's own schema, and its ONNX files by running them."""
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from google.protobuf import text_format
 
 from export.artifacts import sha256_file
 from export.bundle.triton import preprocessing, write_triton
+from export.bundle.triton_config import Tensor, served
 from export.engine_plan import EnginePlan
 from export.errors import BadInput
 from export.pose import normalise
+from tests.bundles import export_once, flip_last, rewrite
 from tests.command_line import assert_three_parts, convnextpose
 
 TRITON = "tritonclient==2.73.0"
@@ -27,6 +30,23 @@ TRITON = "tritonclient==2.73.0"
 @pytest.fixture(scope="module")
 def repository(once_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_triton(once_export, tmp_path_factory.mktemp("triton"), None, EnginePlan()).folder
+
+
+@pytest.fixture(scope="module")
+def pixels_export(once_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FP32 and FP16 with pixel editions, of which that of FP16 is said not to be proven; most steps are done before."""
+    place = Path(shutil.copytree(once_export.parents[1], tmp_path_factory.mktemp("pixels") / "once"))
+    folder = export_once(place, "--with-preprocess", precisions="fp32,fp16")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    [half] = [a for a in manifest["artifacts"] if a["path"] == "onnx/once-fp16-pixels.onnx"]
+    half["status"] = "parity fail"
+    rewrite(folder / "manifest.json", lambda _: json.dumps(manifest).encode())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pixels_repository(pixels_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_triton(pixels_export, tmp_path_factory.mktemp("triton"), None, EnginePlan()).folder
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +114,48 @@ def test_ensembles_lead_from_pixels_to_joints(repository: Path, schema: Any, sid
             known |= {outer: tensors(model.output)[inner] for inner, outer in step.output_map.items()}
             assert step.input_map.keys() == tensors(model.input).keys()
         assert tensors(config.output).items() <= known.items()
-        assert tensors(config.input) == {"pixels": (schema.TYPE_UINT8, (256, 256, 3))}
+        assert tensors(config.input) == {"image": (schema.TYPE_UINT8, (256, 256, 3))}
         assert tensors(config.output) == {"joints": (schema.TYPE_FP32, (18, 3))}
+
+
+@pytest.mark.parametrize("side", ["cpu", "gpu"])
+def test_a_proven_pixel_edition_is_served_as_it_is(pixels_repository: Path, schema: Any, side: str) -> None:
+    """Clients see no difference; what is not proven is not served, and its precision is an ensemble as ever."""
+    found = configurations(schema, pixels_repository / side)
+    assert found.keys() == {"once-fp32", "once-preprocess", "once-fp16", "once-fp16-network"}
+    assert found["once-fp32"].backend == ("tensorrt" if side == "gpu" else "onnxruntime")
+    assert found["once-fp16"].platform == "ensemble"
+    for name in ("once-fp32", "once-fp16"):
+        assert tensors(found[name].input) == {"image": (schema.TYPE_UINT8, (256, 256, 3))}
+        assert tensors(found[name].output) == {"joints": (schema.TYPE_FP32, (18, 3))}
+    said = (pixels_repository / "README.md").read_text()
+    assert "- `once-fp32`: the pixel edition" in said
+    assert "- `once-fp16`: an ensemble of `once-preprocess`" in said
+
+
+def test_the_pixel_edition_computes_what_the_export_computes(pixels_repository: Path, pixels_export: Path) -> None:
+    path = pixels_repository / "cpu/once-fp32/1/model.onnx"
+    assert sha256_file(path) == sha256_file(pixels_export / "onnx/once-fp32-pixels.onnx")
+    with np.load(pixels_export / "parity/truth.npz") as known:
+        images, truth = known["images"][:4], known["truth"][:4]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"image": images})[0], truth, atol=2e-3)
+
+
+def test_a_pixel_edition_that_was_changed_is_refused(pixels_export: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(pixels_export, tmp_path / "once"))
+    rewrite(folder / "onnx/once-fp32-pixels.onnx", flip_last)
+    with pytest.raises(BadInput, match=r"once-fp32-pixels\.onnx is not what the manifest says"):
+        write_triton(folder, tmp_path, None, EnginePlan())
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(1, [1]), (8, [1, 8])])
+def test_no_batch_is_warmed_up_twice(schema: Any, most: int, sizes: list[int]) -> None:
+    text = served(
+        "m", most, Tensor("image", "UINT8", (8, 8, 3)), Tensor("joints", "FP32", (2, 3)), plan=True, on_gpu=True
+    )
+    config = text_format.Parse(text, schema.ModelConfig())
+    assert [warm.batch_size for warm in config.model_warmup] == sizes
 
 
 def test_what_is_no_configuration_is_seen(repository: Path, schema: Any) -> None:
@@ -142,20 +202,67 @@ def test_the_ensemble_computes_what_the_export_computes(repository: Path, once_e
     assert preprocessing(64) != preprocessing(256)
 
 
-def test_plans_are_built_where_they_are_served(repository: Path, once_bundle: Path, tmp_path: Path) -> None:
-    place = Path(shutil.copytree(repository, tmp_path / "served"))
-    program = tmp_path / "trtexec"
-    program.write_text('#!/bin/sh\nfor a in "$@"; do case $a in --saveEngine=*) echo "$@" > "${a#*=}";; esac; done\n')
+TRTEXEC = """#!/bin/sh
+if [ "$1" = --help ]; then echo "&&&& RUNNING TensorRT.trtexec [TensorRT v$VERSION]"; exit 0; fi
+for a in "$@"; do
+    case $a in
+    --onnx=*) [ -f "${a#*=}" ] || exit 9 ;;
+    --saveEngine=* | --exportLayerInfo=* | --timingCacheFile=*) echo "$@" > "${a#*=}" || exit 9 ;;
+    esac
+done
+"""
+
+
+def plans(
+    repository: Path, place: Path, version: str, *arguments: str
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A copy, elsewhere and with nothing else, whose plans a stand-in for trtexec has built."""
+    served = Path(shutil.copytree(repository, place / "served"))
+    (served / "build-gpu.sh").chmod(0o644)  # as unpacking may leave it
+    program = place / "trtexec"
+    program.write_text(TRTEXEC)
     program.chmod(0o755)
-    command: list[Any] = [place / "build-gpu.sh", once_bundle, "11"]
-    environment = {"PATH": "/usr/bin:/bin", "TRTEXEC": str(program)}
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    environment = {"PATH": "/usr/bin:/bin", "TRTEXEC": str(program), "VERSION": version}
+    command = ["sh", str(served / "build-gpu.sh"), *arguments]
+    return served, subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
+
+
+def test_plans_are_built_where_they_are_served(repository: Path, tmp_path: Path) -> None:
+    place, run = plans(repository, tmp_path, "110401")
+    assert run.returncode == 0, run.stderr
     for precision in ("fp32", "fp16", "bf16", "int8"):
         asked = (place / f"gpu/once-{precision}-network/1/model.plan").read_text()
-        assert f"--onnx=onnx/once-{precision}.onnx" in asked
+        source = "onnx/once-bf16.onnx" if precision == "bf16" else f"cpu/once-{precision}-network/1/model.onnx"
+        assert f"--onnx={source} " in asked
         assert "--maxShapes=image:8x3x256x256" in asked
         assert "--stronglyTyped" not in asked  # since 11 there is nothing else
-    assert subprocess.run([*command[:2], "9"], env=environment, check=False, capture_output=True).returncode == 4
+        assert "--profilingVerbosity=detailed" in asked
+        assert "timing" not in asked
+        assert (place / f"layers/once-{precision}.json").read_text() == asked
+
+
+def test_plans_of_pixel_editions(pixels_repository: Path, tmp_path: Path) -> None:
+    place, run = plans(pixels_repository, tmp_path, "100300")
+    assert run.returncode == 0, run.stderr
+    asked = (place / "gpu/once-fp32/1/model.plan").read_text()
+    assert "--onnx=cpu/once-fp32/1/model.onnx --stronglyTyped" in asked
+    assert "--optShapes=image:1x256x256x3" in asked
+
+
+@pytest.mark.parametrize(("version", "said"), [("8502", "too old"), ("120000", "knows TensorRT 10 and 11")])
+def test_no_plan_is_built_by_another_tensorrt(repository: Path, tmp_path: Path, version: str, said: str) -> None:
+    place, run = plans(repository, tmp_path, version)
+    assert_three_parts(run, 4)
+    assert said in run.stderr
+    assert not list(place.rglob("model.plan"))
+
+
+def test_no_plan_is_built_from_a_file_that_was_changed(repository: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(repository, tmp_path / "changed"))
+    rewrite(changed / "onnx/once-bf16.onnx", flip_last)
+    place, run = plans(changed, tmp_path, "100300")
+    assert run.returncode != 0
+    assert not list(place.rglob("model.plan"))
 
 
 def test_the_command(once_export: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pose_runtime.bundle import Bundle
 from pose_runtime.volume import Volume as DeviceVolume
 from pose_verify.goldens import Goldens, in_batches, judge, nearest_rank
 from pose_verify.latency import FLOORS, ROUNDS, Protocol, paired_ratio, summarise, take_turns
+from pose_verify.session import outcome_of
 
 from bench.device_report import SCHEMA_VERSION, read_device_report
 from bench.statistics import percentile_floor
@@ -73,10 +74,16 @@ def test_only_what_is_asked_for(bundle: Path, tmp_path: Path) -> None:
     run = verify(bundle, "--seconds", 0, "--runtime", "onnxruntime", "--precision", "fp16,fp32", "--out", out)
     assert run.returncode == 0, run.stderr
     report = read_device_report(out)
-    assert [(row.runtime, row.precision) for row in report.results] == [
+    assert [(row.runtime, row.precision) for row in report.results if row.asked] == [
         ("onnxruntime", "fp16"),
         ("onnxruntime", "fp32"),
     ]
+    others = [row for row in report.results if not row.asked]
+    assert len({(row.runtime, row.precision) for row in others}) == 14
+    assert {(row.status, row.reason) for row in others} == {
+        ("not run", "not asked for: --runtime onnxruntime --precision fp16,fp32")
+    }
+    assert "not asked for: tensorrt (fp32, fp16, bf16, int8); tensorrt_rtx (fp32" in run.stdout
     assert report.protocol is None
     assert not (bundle / "device-report.json").exists()
 
@@ -85,9 +92,12 @@ def test_the_id_is_the_manifests_hash(bundle: Path) -> None:
     own = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
     assert verify(bundle, "--id").stdout.strip() == own
     assert verify(bundle, "--hashes-only", "--expect", own).returncode == 0
-    run = verify(bundle, "--hashes-only", "--expect", "0" * 64)
-    assert_three_parts(run, 1)
-    assert "not the bundle that was expected" in run.stderr
+    assert verify(bundle, "--id", "--expect", own).stdout.strip() == own
+    for ending in ("--hashes-only", "--id"):
+        run = verify(bundle, ending, "--expect", "0" * 64)
+        assert_three_parts(run, 1)
+        assert "not the bundle that was expected" in run.stderr
+        assert run.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -98,6 +108,12 @@ def test_the_id_is_the_manifests_hash(bundle: Path) -> None:
         (("--seconds", "-1"), 2, "--seconds -1"),
         (("--seconds", "nan"), 2, "--seconds nan"),
         (("--threads", "0"), 2, "--threads 0"),
+        (("--runtime", "tensorrt,tensorrt_rtx", "--threads", "1"), 2, "--threads would change nothing"),
+        (("--id", "--hashes-only"), 2, "--id ends before other switches count"),
+        (("--id", "--out", "x.json"), 2, "--out"),
+        (("--hashes-only", "--seconds", "0"), 2, "--seconds"),
+        (("--hashes-only", "--threads", "2", "--no-build"), 2, "--threads --no-build"),
+        (("--hashes-only", "--runtime", "openvino", "--precision", "fp32"), 2, "--runtime --precision"),
         (("--out", "/nowhere/at/all.json"), 2, "cannot write"),
         (("--out", "BUNDLE/manifest.json"), 2, "among the bundle's files"),
         (("--out", "BUNDLE/pose_runtime/more.json"), 2, "among the bundle's files"),
@@ -113,6 +129,43 @@ def test_where_nothing_runs_it_nothing_passes(bundle: Path, tmp_path: Path) -> N
     run = verify(bundle, "--runtime", "tensorrt", "--seconds", 0)
     assert run.returncode == 4, run.stderr
     assert report_of(bundle / "device-report.json")["outcome"] == "not run"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "missing"),
+    [
+        (("--runtime", "tensorrt,onnxruntime", "--precision", "fp32"), 4, ["tensorrt fp32"]),
+        (("--runtime", "onnxruntime,tensorrt_rtx"), 4, ["tensorrt_rtx"]),
+        (("--runtime", "onnxruntime", "--precision", "fp32,bf16"), 4, ["onnxruntime bf16"]),
+        (("--runtime", "onnxruntime"), 0, []),  # which has no BF16 here, for which nobody asked
+        (("--precision", "fp32"), 0, []),
+    ],
+)
+def test_what_was_asked_for_by_name_must_run(
+    bundle: Path, arguments: tuple[str, ...], exit_code: int, missing: list[str]
+) -> None:
+    """There is no GPU here, so that what needs one cannot run."""
+    run = verify(bundle, "--seconds", 0, *arguments)
+    assert run.returncode == exit_code, run.stdout + run.stderr
+    report = read_device_report(bundle / "device-report.json")
+    assert (report.outcome, report.missing) == ("not run" if missing else "pass", missing)
+    assert "pass" in {row.status for row in report.results}
+    if missing:
+        assert f"asked for by name, and did not run: {', '.join(missing)}" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("statuses", "missing", "outcome"),
+    [
+        (("pass", "not run"), [], "pass"),
+        (("pass", "not run"), ["tensorrt"], "not run"),
+        (("pass", "fail", "inconclusive", "not run"), ["tensorrt"], "fail"),
+        (("pass", "inconclusive", "not run"), ["tensorrt"], "inconclusive"),
+        (("not run",), [], "not run"),
+    ],
+)
+def test_the_worst_decides(statuses: tuple[str, ...], missing: list[str], outcome: str) -> None:
+    assert outcome_of([{"status": status} for status in statuses], missing) == outcome
 
 
 # ── a bundle that was changed ────────────────────────────────────────────────────────────────────────────────────────
@@ -167,6 +220,12 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
     "a module added": (add("pose_runtime/runtimes/evil.py"), "evil.py is not in the manifest", 1),
     "a module that hides NumPy": (add("numpy.py", PLANTED.encode()), "numpy.py is not in the manifest", 1),
     "an engine added": (add("engines/once-fp16.trt.engine", b"ftrt"), "once-fp16.trt.engine is not in the manifest", 1),
+    "an empty folder added": (lambda bundle: (bundle / "onnx/more").mkdir(), "onnx/more is not in the manifest", 1),
+    "empty folders added": (
+        lambda bundle: (bundle / "numpy/core").mkdir(parents=True),
+        "numpy/core is not in the manifest",
+        1,
+    ),
     "a file missing": (lambda bundle: (bundle / "build.py").unlink(), "build.py is missing", 1),
     "a folder missing": (lambda bundle: shutil.rmtree(bundle / "golden"), "golden/facts.txt is missing", 1),
     "a link": (add_link, "onnx/once-fp32.onnx is a link", 1),
@@ -319,7 +378,7 @@ def test_joints_are_judged(bundle: Path, change: Callable[[Any], Any], exit_code
     plant_truth(bundle, change)
     run = verify(bundle, "--runtime", "onnxruntime", "--precision", "fp32", "--seconds", 1)
     assert run.returncode == exit_code, run.stdout + run.stderr
-    [row] = report_of(bundle / "device-report.json")["results"]
+    [row] = [row for row in report_of(bundle / "device-report.json")["results"] if row["asked"]]
     assert (row["status"], row["latency"]) == (outcome, None)  # what did not pass is not timed
     assert row["reason"] in run.stdout
 
@@ -437,7 +496,7 @@ def test_percentiles_need_their_samples() -> None:
         ("{}", "no report of a device"),
         ("[]", "no report of a device"),
         ("no JSON", "no report of a device"),
-        ('{"kind": "device-report", "schema_version": "0.9"}', "schema_version 0.9, not " + SCHEMA_VERSION),
+        ('{"kind": "device-report", "schema_version": "0.9"}', "schema_version 0.9, not 1.0 or " + SCHEMA_VERSION),
         ('{"kind": "device-report", "schema_version": "1.0"}', "Field required"),
     ],
 )
@@ -449,11 +508,45 @@ def test_what_is_no_report_of_this_version(tmp_path: Path, content: str | None, 
         read_device_report(path)
 
 
+def test_a_report_of_the_version_before_is_read(bundle: Path, tmp_path: Path) -> None:
+    """1.0 as it was written: without what 1.1 has added."""
+    assert verify(bundle, "--seconds", 0).returncode == 0
+    report = report_of(bundle / "device-report.json")
+    del report["missing"]
+    for row in report["results"]:
+        del row["asked"], row["build_log"]
+    report["device"] |= {"no_gpu": None, "gpu": {"name": "Orin", "compute_capability": "8.7", "memory_bytes": 8 << 30}}
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(report | {"schema_version": "1.0"}))
+    seen = read_device_report(old)
+    assert seen.device.gpu is not None
+    assert (seen.missing, seen.device.gpu.multiprocessors) == ([], None)
+    assert all(row.asked and row.build_log is None for row in seen.results)
+
+
+def test_the_command_has_the_switches_of_the_bundles_own_verifier() -> None:
+    import typer.main
+    from verify import switches
+
+    from cli.main import app
+
+    command = typer.main.get_command(app).commands["verify"]  # type: ignore[attr-defined]
+    ours = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+    theirs = {name for action in switches()._actions for name in action.option_strings if name.startswith("--")}
+    assert ours - {"--help"} == theirs - {"--help"}
+
+
 def test_the_command_runs_the_bundles_own_verifier(bundle: Path, tmp_path: Path) -> None:
-    options = ("--runtime", "onnxruntime", "--precision", "fp32", "--seconds", 0, "--out", "report.json")
+    options: tuple[object, ...] = ("--runtime", "onnxruntime", "--precision", "fp32", "--seconds", 0)
+    options += ("--threads", 1, "--out", "report.json")
     run = convnextpose("verify", bundle, *options, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert read_device_report(tmp_path / "report.json").outcome == "pass"
+    report = read_device_report(tmp_path / "report.json")
+    assert report.outcome == "pass"
+    assert (report.results[0].describe or "").endswith("threads: 1")
+    own = convnextpose("verify", bundle, "--id", cwd=tmp_path)
+    assert own.stdout.strip() == report.bundle.id
+    assert_three_parts(convnextpose("verify", bundle, "--id", "--threads", 1, cwd=tmp_path), 2)
     assert_three_parts(convnextpose("verify", bundle, "--expect", "1" * 64, *options, cwd=tmp_path), 1)
     assert_three_parts(convnextpose("verify", tmp_path / "nothing", cwd=tmp_path), 2)
 

@@ -68,12 +68,33 @@ def choose_contents(folder: Path, precisions: Sequence[str] | None = None, *, wi
             raise CheckFailed(f"{found[precision].path} is not proven", found[precision].status, "do not ship it")
     onnx = tuple(found[precision] for precision in chosen)
     engines = tuple(_engines(folder, manifest, onnx)) if with_engines else ()
-    for artifact in (*onnx, *(engine.artifact for engine in engines)):
+    _require_unchanged(folder, (*onnx, *(engine.artifact for engine in engines)), do)
+    return Contents(folder, manifest, onnx, engines)
+
+
+def pixel_editions(contents: Contents) -> dict[str, Artifact]:
+    """Precision → its graph that takes pixels, of those that are chosen, where the export has one that is proven.
+
+    Raises:
+        BadInput: a file was changed since, or is gone.
+    """
+    chosen = {artifact.precision for artifact in contents.onnx}
+    found = {
+        a.precision: a
+        for a in contents.manifest.artifacts
+        if a.kind == "onnx" and a.inputs[0].dtype == "uint8" and a.precision in chosen and a.status in PROVEN
+    }
+    do = f"make it: convnextpose export {contents.model} --with-preprocess"
+    _require_unchanged(contents.folder, tuple(found.values()), do)
+    return found
+
+
+def _require_unchanged(folder: Path, artifacts: Sequence[Artifact], do: str) -> None:
+    for artifact in artifacts:
         path = folder / artifact.path
         if not path.is_file() or sha256_file(path) != artifact.sha256:
             seen = "it was changed since" if path.is_file() else "it is gone"
             raise BadInput(f"{path} is not what the manifest says of it", seen, do)
-    return Contents(folder, manifest, onnx, engines)
 
 
 def _engines(folder: Path, manifest: Manifest, onnx: Sequence[Artifact]) -> list[BundledEngine]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from export.bundle.contents import Contents
 from export.errors import BadInput, Inconclusive
+from export.image_set import DRAWN
 from export.interface import HALVES
 from export.model_steps import INT8_PLAN, INT8_REFERENCE, TRUTH, TRUTH_BATCH, WEIGHTS
 from export.parity import NEEDED_SIGNAL_MM, Budget, Limit, budget_for, distance, limits_of, signal
@@ -36,6 +37,11 @@ class Goldens:
     references: Mapping[str, NDArray[Any]]
     """Precision → (N, J, 3) bins of what its budget compares with."""
     source: str
+
+    @property
+    def drawn(self) -> bool:
+        """By this project; otherwise they are crops of a user's."""
+        return self.source.startswith(DRAWN)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """As they stand in ``golden.npz``."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from export.bundle.contents import Contents
+from export.bundle.goldens import Goldens
 from export.request import PROJECT
 
 ORIGINS = {
@@ -11,9 +12,14 @@ ORIGINS = {
     "checkpoint": "from the checkpoint with this SHA-256: {sha256}. Whoever made it decides about its use; ask them",
 }
 
+IMAGES = {
+    True: "This project drew them, under the licence beside this file.",
+    False: "They are the images of whoever wrote this bundle; who shows people must be allowed to. Ask them.",
+}
 
-def write_licences(folder: Path, contents: Contents) -> None:
-    """The licence of this project's code, and what is known of the network and the weights."""
+
+def write_licences(folder: Path, contents: Contents, goldens: Goldens) -> None:
+    """The licence of this project's code, and what is known of the network, the weights and the images."""
     (folder / "licences").mkdir()
     (folder / "licences/LICENSE").write_bytes((PROJECT / "LICENSE").read_bytes())
     weights = contents.manifest.weights
@@ -22,6 +28,8 @@ def write_licences(folder: Path, contents: Contents) -> None:
         "- The code (`pose_runtime/`, `pose_verify/`, `cpp/`, the scripts beside this folder): MIT, see `LICENSE`.\n"
         "- The network, ConvNeXtPose, is its authors' work (IEEE Access 2023).\n"
         f"- The weights in `onnx/` and `engines/`: {ORIGINS[weights.origin].format(sha256=weights.sha256)}.\n"
-        "- Files in `engines/` were written by NVIDIA's TensorRT-RTX, and run with that library, under its licence.\n"
+        f"- The images in `golden.npz` and `golden/`: {goldens.source}. {IMAGES[goldens.drawn]}\n"
     )
+    if contents.engines:
+        text += "- The files in `engines/`: written by NVIDIA's TensorRT-RTX, and run by it, under its licence.\n"
     (folder / "licences/NOTICE.md").write_text(text, encoding="utf-8")

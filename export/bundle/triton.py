@@ -1,12 +1,13 @@
 """A model repository for NVIDIA's Triton Inference Server: where one machine is outgrown.
 
 ``cpu/`` is complete: ONNX Runtime's backend runs every file that it can run on a processor. ``gpu/`` has the same
-models for the TensorRT backend, whose plans have to be built on the server that runs them. In both, clients call an
-ensemble that takes pixels and normalises them, so that no client can do that wrongly.
+models for the TensorRT backend, whose plans have to be built on the server that runs them. In both, clients send
+pixels, so that none can normalise them wrongly. Where the export has a pixel edition of a precision, that one graph is
+the model: a quarter of the bytes goes to the GPU, one model is scheduled, and what was proven is what is served. Where
+it has none, the model is an ensemble of a small graph that normalises, on the processor, and the network.
 """
 
 import json
-import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,24 +18,58 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from export.artifacts import require_writable
-from export.bundle.contents import Contents, choose_contents
+from export.bundle.contents import Contents, choose_contents, pixel_editions
+from export.bundle.device_recipe import checked, commands, find_trtexec
 from export.bundle.manifest import NOTICES, list_files
+from export.bundle.triton_config import Tensor, ensemble, served
 from export.bundle.write import in_the_making, require_replaceable
 from export.engine_plan import EnginePlan
 from export.interface import INPUT, OUTPUT
 from export.manifest import Artifact
 from export.pose import MEAN, STD
-from export.recipe import recipe_of
+from export.recipe import MAJORS, recipe_of
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 KIND, MARK, SCRIPT = "triton-repository", "about.json", "build-gpu.sh"
 PIXELS = "pixels"
 TEMPLATE = Path(__file__).parent / "templates/triton.md"
-QUEUE_DELAY_US = 1000
-"""How long a request waits for others to share a batch with: an eighth of the 8 ms that S took on two cores."""
 
 NOT_ON_CPU = ("bf16",)
 """ONNX Runtime has no such convolution on a processor."""
+
+HEAD = """\
+#!/bin/sh
+# Writes every model.plan of gpu/, on the server that will run them, with its own trtexec: sh build-gpu.sh
+#
+# The ONNX files are those of this folder. TRTEXEC=path names another trtexec; TENSORRT_MAJOR=10 or 11 is for one that
+# does not say its version. layers/ takes what each plan's layers compute in.
+set -eu
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """One precision as clients see it."""
+
+    name: str
+    artifact: Artifact
+    """The file that is run: the pixel edition where there is one."""
+    takes_pixels: bool
+
+    @property
+    def network(self) -> str:
+        """The model that holds the file."""
+        return self.name if self.takes_pixels else f"{self.name}-network"
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether ONNX Runtime runs it there."""
+        return self.artifact.precision not in NOT_ON_CPU
+
+    @property
+    def source(self) -> str:
+        """Where its ONNX file lies in the repository."""
+        return f"cpu/{self.network}/1/model.onnx" if self.on_cpu else self.artifact.path
 
 
 @dataclass(frozen=True)
@@ -43,7 +78,7 @@ class Repository:
 
     folder: Path
     cpu: tuple[str, ...]
-    """The ensembles that a server without a GPU offers."""
+    """The models that clients of a server without a GPU ask."""
     gpu: tuple[str, ...]
 
 
@@ -58,18 +93,21 @@ def write_triton(export: Path, out: Path, precisions: tuple[str, ...] | None, pl
     place = out / f"{contents.model}-triton"
     require_replaceable(place, MARK, KIND)
     require_writable(out)
-    on_cpu = tuple(artifact for artifact in contents.onnx if artifact.precision not in NOT_ON_CPU)
+    models = _models(contents)
     with in_the_making(place) as made:
-        for side, chosen in (("cpu", on_cpu), ("gpu", contents.onnx)):
-            _write_side(made / side, contents, chosen, plan, on_gpu=side == "gpu")
-        (made / SCRIPT).write_text(_build_script(contents, plan), encoding="utf-8")
+        for side in ("cpu", "gpu"):
+            _write_side(made / side, contents, [m for m in models if m.on_cpu or side == "gpu"], plan.batch_max)
+        for model in models:
+            (made / model.source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(contents.folder / model.artifact.path, made / model.source)
+        (made / SCRIPT).write_text(_build_script(contents, models, plan), encoding="utf-8")
         (made / SCRIPT).chmod(0o755)
         weights = contents.manifest.weights.model_dump(include={"origin", "sha256"})
         about = {"schema_version": SCHEMA_VERSION, "kind": KIND, "model": contents.model, "weights": weights}
-        (made / "README.md").write_text(_readme(contents), encoding="utf-8")
+        (made / "README.md").write_text(_readme(contents, models), encoding="utf-8")
         files: Any = [file.model_dump() for file in list_files(made)]
         (made / MARK).write_text(json.dumps(about | {"files": files}, indent=1) + "\n", encoding="utf-8")
-    return Repository(place, *(tuple(_name(contents, a) for a in side) for side in (on_cpu, contents.onnx)))
+    return Repository(place, tuple(m.name for m in models if m.on_cpu), tuple(m.name for m in models))
 
 
 def preprocessing(size: int) -> bytes:
@@ -90,27 +128,34 @@ def preprocessing(size: int) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _write_side(
-    folder: Path, contents: Contents, chosen: tuple[Artifact, ...], plan: EnginePlan, *, on_gpu: bool
-) -> None:
-    about, most = contents.manifest.architecture, plan.batch_max
-    pixels = _tensor(PIXELS, "UINT8", about.input_size, about.input_size, 3)
-    image = _tensor(INPUT, "FP32", 3, about.input_size, about.input_size)
-    joints = _tensor(OUTPUT, "FP32", about.joints, 3)
-    first = f"{contents.model}-preprocess"
-    version = _model_folder(folder, first, _served(first, "onnxruntime", "KIND_CPU", most, pixels, image))
-    (version / "model.onnx").write_bytes(preprocessing(about.input_size))
-    for artifact in chosen:
-        name = _name(contents, artifact)
-        network = f"{name}-network"
-        backend, kind = ("tensorrt", "KIND_GPU") if on_gpu else ("onnxruntime", "KIND_CPU")
-        version = _model_folder(folder, network, _served(network, backend, kind, most, image, joints))
+def _models(contents: Contents) -> list[Served]:
+    editions = pixel_editions(contents)
+    return [
+        Served(f"{contents.model}-{a.precision}", editions.get(a.precision, a), a.precision in editions)
+        for a in contents.onnx
+    ]
+
+
+def _write_side(folder: Path, contents: Contents, models: list[Served], most: int) -> None:
+    """The configurations of ``cpu/`` or ``gpu/``, and the graph that normalises where one is needed."""
+    about, on_gpu = contents.manifest.architecture, folder.name == "gpu"
+    square = (about.input_size, about.input_size)
+    image, joints = Tensor(INPUT, "FP32", (3, *square)), Tensor(OUTPUT, "FP32", (about.joints, 3))
+    first, pixels = f"{contents.model}-preprocess", Tensor(PIXELS, "UINT8", (*square, 3))
+    folder.mkdir()
+    if not all(model.takes_pixels for model in models):
+        version = _model_folder(folder, first, served(first, most, pixels, image, plan=False, on_gpu=False))
+        (version / "model.onnx").write_bytes(preprocessing(about.input_size))
+    for model in models:
+        given = Tensor(INPUT, "UINT8", (*square, 3)) if model.takes_pixels else image
+        config = served(model.network, most, given, joints, plan=on_gpu, on_gpu=on_gpu)
+        version = _model_folder(folder, model.network, config)
         if on_gpu:
             (version / "README.md").write_text(f"`model.plan` is written here by `{SCRIPT}`, on the server.\n")
-        else:
-            shutil.copyfile(contents.folder / artifact.path, version / "model.onnx")
-        version = _model_folder(folder, name, _ensemble(name, most, pixels, joints, (first, network)))
-        (version / "README.md").write_text("An ensemble has no file of its own, but Triton wants this folder.\n")
+        if not model.takes_pixels:
+            config = ensemble(model.name, most, (pixels, image, joints), (first, model.network))
+            version = _model_folder(folder, model.name, config)
+            (version / "README.md").write_text("An ensemble has no file of its own, but Triton wants this folder.\n")
 
 
 def _model_folder(folder: Path, name: str, config: str) -> Path:
@@ -120,71 +165,29 @@ def _model_folder(folder: Path, name: str, config: str) -> Path:
     return version
 
 
-def _name(contents: Contents, artifact: Artifact) -> str:
-    return f"{contents.model}-{artifact.precision}"
+def _build_script(contents: Contents, models: list[Served], plan: EnginePlan) -> str:
+    """The recipe's commands, with the repository's own paths; timings are not kept, since each plan is built once."""
+    artifacts = [model.artifact for model in models]
+    recipe = recipe_of(contents.manifest.model_copy(update={"artifacts": artifacts}), plan)
 
+    def switches(model: Served, command: tuple[str, ...]) -> list[str]:
+        paths = {
+            "--onnx": model.source,
+            "--saveEngine": f"gpu/{model.network}/1/model.plan",
+            "--exportLayerInfo": f"layers/{model.name}.json",
+        }
+        given = [switch.partition("=") for switch in command[1:]]
+        kept = [(name, paths.get(name, value)) for name, _, value in given if name != "--timingCacheFile"]
+        return [f"{name}={value}" if value else name for name, value in kept]
 
-def _tensor(name: str, kind: str, *dims: int) -> dict[str, Any]:
-    return {"name": name, "data_type": f"TYPE_{kind}", "dims": list(dims)}
-
-
-def _fields(tensor: dict[str, Any], *, named: bool = True) -> str:
-    name = f'name: "{tensor["name"]}" ' if named else ""
-    return f"{name}data_type: {tensor['data_type']} dims: [ {', '.join(map(str, tensor['dims']))} ]"
-
-
-def _served(name: str, backend: str, kind: str, most: int, given: dict[str, Any], made: dict[str, Any]) -> str:
-    """A model that a backend runs: requests that wait together become a batch; both ends of it are run beforehand."""
-    warm = [f'{{ name: "batch of {n}" batch_size: {n} inputs {{ key: "{given["name"]}" value: {{ ' for n in (1, most)]
-    warm_up = ",\n  ".join(f"{start}{_fields(given, named=False)} zero_data: true }} }} }}" for start in warm)
-    return (
-        f'name: "{name}"\nbackend: "{backend}"\nmax_batch_size: {most}\n'
-        f"input [ {{ {_fields(given)} }} ]\noutput [ {{ {_fields(made)} }} ]\n"
-        f"instance_group [ {{ kind: {kind} count: 1 }} ]\n"
-        f"dynamic_batching {{ max_queue_delay_microseconds: {QUEUE_DELAY_US} }}\n"
-        f"model_warmup [\n  {warm_up}\n]\n"
-    )
-
-
-def _ensemble(name: str, most: int, given: dict[str, Any], made: dict[str, Any], steps: tuple[str, str]) -> str:
-    first, network = steps
-    return (
-        f'name: "{name}"\nplatform: "ensemble"\nmax_batch_size: {most}\n'
-        f"input [ {{ {_fields(given)} }} ]\noutput [ {{ {_fields(made)} }} ]\n"
-        "ensemble_scheduling { step [\n"
-        f'  {{ model_name: "{first}" model_version: -1 '
-        f'input_map {{ key: "{PIXELS}" value: "{PIXELS}" }} output_map {{ key: "{INPUT}" value: "{INPUT}" }} }},\n'
-        f'  {{ model_name: "{network}" model_version: -1 '
-        f'input_map {{ key: "{INPUT}" value: "{INPUT}" }} output_map {{ key: "{OUTPUT}" value: "{OUTPUT}" }} }}\n'
-        "] }\n"
-    )
-
-
-def _build_script(contents: Contents, plan: EnginePlan) -> str:
-    """Builds the plans with the server's own trtexec; the ONNX files lie in ``cpu/``, or beside the export."""
-    recipe = recipe_of(contents.manifest.model_copy(update={"artifacts": list(contents.onnx)}), plan)
-    lines = [
-        "#!/bin/sh",
-        f"# Writes every model.plan, on the server: ./{SCRIPT} FOLDER_WITH_ONNX TENSORRT_MAJOR (10 or 11)",
-        "# FOLDER_WITH_ONNX is the export's folder, or a bundle's: the one that holds onnx/.",
-        "set -eu",
-        'here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)',
-        'cd "${1:?name the folder that holds onnx/}"',
-        "trtexec=${TRTEXEC:-trtexec}",
-    ]
-    for artifact, model in zip(contents.onnx, recipe.models, strict=True):
-        lines.append(f"echo {shlex.quote(f'{model.onnx_sha256}  {model.onnx}')} | sha256sum --check")
-        target = f'"$here"/gpu/{shlex.quote(_name(contents, artifact))}-network/1/model.plan'
-        lines.append('case "${2:?say which TensorRT: 10 or 11}" in')
-        for major, (_, *switches) in model.trtexec.items():
-            kept = [s for s in switches if not s.startswith(("--saveEngine", "--timingCacheFile"))]
-            lines.append(f'    {major}) "$trtexec" {shlex.join(kept)} --saveEngine={target} ;;')
-        lines.append('    *) echo "error: this recipe knows TensorRT 10 and 11" >&2; exit 4 ;;')
-        lines.append("esac")
+    pairs = list(zip(models, recipe.models, strict=True))
+    lines = [HEAD + find_trtexec(SCRIPT) + 'CDPATH= cd -- "$(dirname -- "$0")"\nmkdir -p layers']
+    lines += checked((model.source, model.artifact.sha256) for model in models)
+    lines += commands({major: [switches(m, known.trtexec[str(major)]) for m, known in pairs] for major in MAJORS})
     return "\n".join(lines) + "\n"
 
 
-def _readme(contents: Contents) -> str:
+def _readme(contents: Contents, models: list[Served]) -> str:
     weights, notice = contents.manifest.weights, NOTICES[contents.manifest.weights.origin]
     text = TEMPLATE.read_text(encoding="utf-8")
     for name, value in {
@@ -192,6 +195,21 @@ def _readme(contents: Contents) -> str:
         "ORIGIN": weights.origin,
         "NOTICE": f" — {notice}" if notice else "",
         "SIZE": str(contents.manifest.architecture.input_size),
+        "FORMS": "\n".join(_forms(contents, models)),
     }.items():
         text = text.replace(f"@{name}@", value)
     return text
+
+
+def _forms(contents: Contents, models: list[Served]) -> list[str]:
+    """What each model that clients ask is made of."""
+    lines = []
+    if direct := [f"`{model.name}`" for model in models if model.takes_pixels]:
+        lines.append(f"- {', '.join(direct)}: the pixel edition, one graph that takes bytes and normalises by itself.")
+    if both := [f"`{model.name}`" for model in models if not model.takes_pixels]:
+        lines += [
+            f"- {', '.join(both)}: an ensemble of `{contents.model}-preprocess`, which normalises on the processor,",
+            "  and the network of that name with `-network` behind it. An export made with `--with-preprocess` has",
+            "  pixel editions, which save this step and three quarters of the bytes that go to a GPU.",
+        ]
+    return lines

@@ -14,6 +14,7 @@ def verify_bundle(folder: Path, arguments: Sequence[str], expected: str | None =
 
     The hashes are compared by the verifier that this project would put into a bundle. So nothing of a bundle that was
     changed is run, unless its manifest was changed with it: only an ``expected`` id, from elsewhere, shows that.
+    Where no more than the hashes or the id is asked for, nothing of the bundle is run at all.
 
     Raises:
         BadInput: no bundle lies there.
@@ -24,9 +25,10 @@ def verify_bundle(folder: Path, arguments: Sequence[str], expected: str | None =
     place = folder.resolve()
     code = "import sys; sys.path.insert(0, sys.argv[1]); import verify; from pathlib import Path; "
     code += "verify.HERE = Path(sys.argv[2]); sys.exit(verify.main(sys.argv[3:]))"
-    own = [sys.executable, "-I", "-B", "-c", code, str(DEVICE), str(place), "--hashes-only"]
-    if expected is not None:
-        own += ["--expect", expected]
-    if status := subprocess.run(own, check=False).returncode:
+    own = [sys.executable, "-I", "-B", "-c", code, str(DEVICE), str(place)]
+    own += ["--expect", expected] if expected is not None else []
+    ends = any(name in arguments for name in ("--hashes-only", "--id"))
+    status = subprocess.run([*own, *(arguments if ends else ("--hashes-only",))], check=False).returncode
+    if ends or status:
         return status
     return subprocess.run([sys.executable, "-I", str(place / "verify.py"), *arguments], check=False).returncode

@@ -158,10 +158,11 @@ def _fill(made: Path, contents: Contents, goldens: Goldens, plan: EnginePlan) ->
     (made / PROBE).parent.mkdir()
     (made / PROBE).write_bytes(largest_products().SerializeToString(deterministic=True))
     np.savez(made / GOLDEN, allow_pickle=False, **goldens.arrays())
-    write_cpp_goldens(made, contents, goldens, budgets_of(contents, goldens))
+    budgets = budgets_of(contents, goldens)
+    write_cpp_goldens(made, contents, goldens, budgets)
     (made / "build.sh").write_text(build_script(contents, plan), encoding="utf-8")
-    (made / "README.md").write_text(bundle_readme(contents, goldens, made.name), encoding="utf-8")
-    write_licences(made, contents)
+    (made / "README.md").write_text(bundle_readme(contents, goldens, budgets, made.name), encoding="utf-8")
+    write_licences(made, contents, goldens)
     for path in made.rglob("*"):
         path.chmod(0o755 if path.is_dir() or path.name in PROGRAMS else 0o644)
 

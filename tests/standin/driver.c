@@ -25,12 +25,20 @@ CUresult cuDeviceGetName(char *name, int length, int device) {
     snprintf(name, (size_t)length, "%s", gpu ? gpu : "Orin");
     return device;
 }
-CUresult cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)8 << 30; return device; }
+static size_t number(const char *variable, size_t usual) {
+    const char *given = getenv(variable);
+    return given ? (size_t)strtoull(given, NULL, 10) : usual;
+}
+CUresult cuDeviceTotalMem_v2(size_t *bytes, int device) {
+    *bytes = number("STANDIN_MEMORY", (size_t)8 << 30);
+    return device;
+}
 CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
     const char *capability = getenv("STANDIN_CAPABILITY");
     int major = 8, minor = 7;
     if (capability) sscanf(capability, "%d.%d", &major, &minor);
-    *value = attribute == 75 ? major : attribute == 76 ? minor : -1;
+    *value = attribute == 75 ? major : attribute == 76 ? minor
+             : attribute == 16 ? (int)number("STANDIN_MULTIPROCESSORS", 8) : -1;
     return device;
 }
 CUresult cuDevicePrimaryCtxRetain(void **context, int device) { *context = &allocated; return device; }

@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
 import argparse
 import importlib
+import re
 import threading
 import time
 from pathlib import Path
@@ -34,6 +35,11 @@ EVERY_S = 10.0
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Build what is asked for; returns the exit code."""
+    return ended(lambda: build(switches().parse_args(arguments)))
+
+
+def switches() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="build.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--runtime", default="tensorrt", choices=("tensorrt", "tensorrt_rtx"))
     parser.add_argument("--precision", default="all", help="fp32, fp16, bf16, int8 or several with commas; or all")
@@ -45,7 +51,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser.add_argument(
         "--targets", metavar="8.6,8.9", help="compute capabilities (TensorRT-RTX; by default this GPU's)"
     )
-    return ended(lambda: build(parser.parse_args(arguments)))
+    return parser
 
 
 def build(asked: Any) -> int:
@@ -60,15 +66,17 @@ def build(asked: Any) -> int:
     from pose_runtime.engine_cache import keep_engine
     from pose_runtime.engines import PRODUCTS
     from pose_runtime.errors import NotPossible
+    from pose_runtime.runtimes import RUNTIMES
 
     bundle, product = Bundle(HERE), PRODUCTS[asked.runtime]
-    chosen = bundle.precisions if asked.precision == "all" else tuple(asked.precision.split(","))
+    named = tuple(dict.fromkeys(part.strip() for part in asked.precision.split(",")))
+    chosen = bundle.precisions if asked.precision == "all" else named
     entries = [bundle.onnx(precision) for precision in chosen]
     gpu, plan = plan_of(asked, bundle)
     try:
         trt = importlib.import_module(product.module)
     except (ImportError, OSError) as error:
-        do = f"install {product.name}; on a Jetson it comes with JetPack (apt install python3-libnvinfer)"
+        do = RUNTIMES[asked.runtime].install.format(package=product.module)
         raise NotPossible(f"{product.module} is not installed, or does not load", str(error), do) from error
     for entry in entries:
         with Heartbeat(f"{entry['path']} with {product.name} {trt.__version__}"):
@@ -88,6 +96,7 @@ def plan_of(asked: Any, bundle: Any) -> Tuple[Any, Any]:
     from pose_runtime.builder import BuildPlan
     from pose_runtime.errors import BadInput, NotPossible
     from pose_runtime.gpu import first_gpu
+    from pose_verify.device import jetson
 
     usual = bundle.manifest["build"]
     text = asked.batches or ",".join(map(str, usual["batches"]))
@@ -95,13 +104,25 @@ def plan_of(asked: Any, bundle: Any) -> Tuple[Any, Any]:
     sizes = tuple(int(part) for part in parts if part.strip().isdigit())
     if len(parts) != 3 or len(sizes) != 3 or not 1 <= sizes[0] <= sizes[1] <= sizes[2]:
         raise BadInput("impossible batches", text, "give MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX")
-    rtx, compatible = asked.runtime == "tensorrt_rtx", asked.hardware_compatible or asked.version_compatible
-    if (rtx and compatible) or (asked.targets and not rtx):
-        seen = "--targets" if asked.targets else "a compatible engine"
-        raise BadInput(f"{asked.runtime} does not build that", seen, "leave it out")
-    workspace = asked.workspace_mib << 20 if asked.workspace_mib else usual["workspace_bytes"]
+    if sizes[0] != 1:
+        what, do = "a bundle's engines must take one image", "give 1 as the smallest batch"
+        raise BadInput(what, f"--batches {text}: people come one at a time, and goldens are run so", do)
+    rtx = asked.runtime == "tensorrt_rtx"
+    ignored = ("hardware_compatible", "version_compatible", "optimization_level") if rtx else ("targets",)
+    for name in ignored:
+        value = getattr(asked, name)
+        if value is not None and value is not False:
+            raise BadInput(f"{asked.runtime} does not honour --{name.replace('_', '-')}", asked.runtime, "leave it out")
+    if asked.hardware_compatible and jetson():
+        do = "leave it out: the engine is for this board only"
+        raise BadInput("NVIDIA supports no hardware compatible engines on JetPack", str(jetson()), do)
+    if asked.workspace_mib is not None and asked.workspace_mib < 1:
+        raise BadInput("impossible workspace", f"--workspace-mib {asked.workspace_mib}", "give at least 1")
+    workspace = usual["workspace_bytes"] if asked.workspace_mib is None else asked.workspace_mib << 20
     level = usual["optimization_level"] if asked.optimization_level is None else asked.optimization_level
-    gpu, targets = None, tuple(asked.targets.split(",")) if asked.targets else ()
+    gpu, targets = None, () if asked.targets is None else tuple(part.strip() for part in asked.targets.split(","))
+    if len(set(targets)) != len(targets) or not all(re.match(r"\d+\.\d$", target) for target in targets):
+        raise BadInput("impossible targets", asked.targets, "give compute capabilities as in 8.6,8.9, each once")
     if not targets:
         try:
             gpu = first_gpu()

@@ -5,7 +5,8 @@ First every file is compared with the manifest, before any of them is run; until
 Then the golden images go through every runtime that is installed, the joints are judged by the manifest's budgets,
 latencies are measured in turns, and all of it is written to ``device-report.json``.
 
-Exit codes: 0 done · 1 a check failed · 2 the input or the command line is wrong · 3 inconclusive · 4 not possible here.
+Exit codes: 0 done · 1 a check failed, or the build of an engine · 2 the input or the command line is wrong ·
+3 inconclusive · 4 nothing runs it here, or not what was named with --runtime or --precision.
 """
 
 import sys
@@ -48,6 +49,11 @@ class Refusal(Exception):
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Do what the command line says; returns the exit code."""
+    return ended(lambda: verify(switches().parse_args(arguments)))
+
+
+def switches() -> argparse.ArgumentParser:
+    """The command line; ``convnextpose verify`` has the same."""
     parser = argparse.ArgumentParser(prog="verify.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the report; by default device-report.json in the bundle"
@@ -55,26 +61,50 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser.add_argument("--id", action="store_true", help="print the bundle's id, the SHA-256 of its manifest, and end")
     parser.add_argument("--expect", metavar="ID", help="refuse a bundle with another id")
     parser.add_argument("--hashes-only", action="store_true", help="compare the files with the manifest, and end")
-    parser.add_argument("--runtime", help="only these, with commas; by default all that are installed")
-    parser.add_argument("--precision", help="only these, with commas; by default all of the bundle")
+    parser.add_argument(
+        "--runtime", help="only these, with commas, and each must run; by default all that are installed"
+    )
+    parser.add_argument("--precision", help="only these, with commas, and each must run; by default all of the bundle")
     parser.add_argument("--threads", type=int, help="of the processor; by default all that may be used")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long latency is measured; 0 leaves it out")
+    parser.add_argument("--seconds", type=float, help="how long latency is measured, by default 20; 0 leaves it out")
     parser.add_argument("--no-build", action="store_true", help="build no engine, even if one is missing")
-    return ended(lambda: verify(parser.parse_args(arguments)))
+    return parser
+
+
+def refuse_idle(asked: Any) -> None:
+    """See that no switch is given that another makes do nothing.
+
+    Raises:
+        Refusal: one is.
+    """
+    ends = next((name for name in ("id", "hashes_only") if getattr(asked, name)), None)
+    if ends is None:
+        return
+    given = [name for name, value in vars(asked).items() if value is not None and value is not False]
+    idle = [name for name in given if name not in (ends, "expect")]
+    if idle:
+        seen = " ".join(switch(name) for name in idle)
+        raise Refusal(f"{switch(ends)} ends before other switches count", seen, "leave out one or the other", 2)
+
+
+def switch(name: str) -> str:
+    """``no_build`` → ``--no-build``."""
+    return "--" + name.replace("_", "-")
 
 
 def verify(asked: Any) -> int:
     """Compare hashes, then hand over to ``pose_verify``; returns the exit code.
 
     Raises:
-        Refusal: the bundle is not whole, or not the one that was expected.
+        Refusal: the bundle is not whole, not the one that was expected, or a switch would do nothing.
     """
+    refuse_idle(asked)
     found = bundle_id(HERE)
+    if asked.expect is not None and asked.expect.strip().lower() != found:
+        raise Refusal("this is not the bundle that was expected", f"id {found}, not {asked.expect}")
     if asked.id:
         print(found)
         return 0
-    if asked.expect is not None and asked.expect.strip().lower() != found:
-        raise Refusal("this is not the bundle that was expected", f"id {found}, not {asked.expect}")
     if asked.out is not None and asked.out.resolve() != HERE / REPORT and HERE in asked.out.resolve().parents:
         raise Refusal("the report would lie among the bundle's files", str(asked.out), "name a place outside", 2)
     manifest = refuse_changed(HERE)
@@ -120,12 +150,17 @@ def compare_files(folder: Path, listed: Dict[str, Any]) -> None:
     for path, mode in walk(folder):
         if stat.S_ISLNK(mode):
             raise Refusal(f"{path} is a link", f"to {os.readlink(str(folder / path))}")
-        if not stat.S_ISREG(mode):
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise Refusal(f"{path} is no plain file", f"mode {mode:o}")
     remove_compiled(folder, listed)
-    for path, _ in walk(folder):
-        if path not in listed and path not in (MANIFEST, REPORT):
-            raise Refusal(f"{path} is not in the manifest", "a file was added", "remove it, or copy the bundle again")
+    parents = {"/".join(path.split("/")[:depth]) for path in listed for depth in range(1, path.count("/") + 1)}
+    for path, mode in walk(folder):
+        known = path in parents if stat.S_ISDIR(mode) else path in listed or path in (MANIFEST, REPORT)
+        if not known:
+            kind = "folder" if stat.S_ISDIR(mode) else "file"
+            raise Refusal(
+                f"{path} is not in the manifest", f"a {kind} was added", "remove it, or copy the bundle again"
+            )
     for path, entry in sorted(listed.items()):
         place = folder / path
         if not place.is_file():
@@ -187,14 +222,13 @@ def remove_compiled(folder: Path, listed: Dict[str, Any]) -> None:
 
 
 def walk(folder: Path) -> Iterator[Tuple[str, int]]:
-    """Every file and link below, as a path with ``/`` and its mode; links are not followed."""
+    """Every folder, file and link below, as a path with ``/`` and its mode; links are not followed."""
     for entry in sorted(os.scandir(str(folder)), key=lambda entry: entry.name):
         kind = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISDIR(kind):
             for path, below in walk(folder / entry.name):
                 yield f"{entry.name}/{path}", below
-        else:
-            yield entry.name, kind
+        yield entry.name, kind
 
 
 def bundle_id(folder: Path) -> str:

@@ -10,7 +10,7 @@ import platform
 import time
 from typing import Any, NamedTuple
 
-from pose_runtime.engines import Product
+from pose_runtime.engines import Product, require_recent, tuned_on
 from pose_runtime.errors import BadInput, CheckFailed
 from pose_runtime.gpu import Gpu
 from pose_runtime.runtimes.engine import INPUT, OUTPUT, logger_of
@@ -42,7 +42,9 @@ def build_engine(
     Raises:
         BadInput: the library cannot read the model, or it is no pose network, or its layers have other types.
         CheckFailed: a setting did not stick, the builder refused, or logged an error although it built.
+        NotPossible: this version of the library is too old.
     """
+    require_recent(product, str(trt.__version__))
     logger, errors = logger_of(trt)
     del errors[:]
     builder = trt.Builder(logger)
@@ -73,7 +75,7 @@ def build_engine(
         "onnx_sha256": hashlib.sha256(model).hexdigest(),
         "package_version": str(trt.__version__),
         "built_on": f"{platform.system()} {platform.machine()}",
-        "gpu": None if plan.targets or gpu is None else gpu.name,
+        **tuned_on(None if plan.targets else gpu),
         "targets": list(plan.targets),
         "profile": {"min": shapes[0], "opt": shapes[1], "max": shapes[2]},
         "tf32": config.get_flag(trt.BuilderFlag.TF32),

@@ -14,6 +14,9 @@ from pose_runtime.gpu import Gpu
 HEADER_BYTES = 28
 AMPERE = 8.0
 """The compute capability from which on hardware compatible engines run."""
+SAME_MEMORY = 0.1
+"""What a module's memory may seem to differ by: a Jetson's kernel sets some of it aside, how much depends on settings.
+Modules of one generation are made with 4, 8, 16, 32 or 64 GB."""
 
 
 class Product(NamedTuple):
@@ -23,10 +26,12 @@ class Product(NamedTuple):
     name: str
     magic: bytes
     """The first four bytes of its engines."""
+    oldest: int
+    """The first major version whose networks keep the types of their ONNX file: strongly typed ones."""
 
 
-TENSORRT = Product("tensorrt", "TensorRT", b"ftrt")
-TENSORRT_RTX = Product("tensorrt_rtx", "TensorRT-RTX", b"vtrt")
+TENSORRT = Product("tensorrt", "TensorRT", b"ftrt", 10)
+TENSORRT_RTX = Product("tensorrt_rtx", "TensorRT-RTX", b"vtrt", 1)
 PRODUCTS = {product.module: product for product in (TENSORRT, TENSORRT_RTX)}
 
 
@@ -36,6 +41,20 @@ class Engine(NamedTuple):
     record: dict[str, Any]
     content: bytes
     place: str
+
+
+def require_recent(product: Product, version: str) -> None:
+    """See that this version can build and run the bundle's engines at all.
+
+    Raises:
+        NotPossible: it is too old.
+    """
+    if numbers(version)[0] >= product.oldest:
+        return
+    what = f"{product.name} {version} is too old for this bundle"
+    seen = f"strongly typed networks, which its precisions need, came with {product.oldest}"
+    do = "JetPack 6.1 and newer bring one; here run the processor: pip install onnxruntime (or openvino), and name it "
+    raise NotPossible(what, seen, do + "with --runtime")
 
 
 def find_engine(bundle: Bundle, product: Product, precision: str, version: str, gpu: Gpu) -> Engine:
@@ -61,9 +80,7 @@ def find_engine(bundle: Bundle, product: Product, precision: str, version: str, 
         reasons.append(f"{place}: {reason}")
     seen = "; ".join(reasons) or "none in the bundle, none was built here"
     do = f"build one: {rebuild_command(product.module, precision)}"
-    raise NotPossible(
-        f"no {precision} engine for {product.name} {version} on {gpu.name} ({gpu.compute_capability})", seen, do
-    )
+    raise NotPossible(f"no {precision} engine for {product.name} {version} on {gpu}", seen, do)
 
 
 def misfit(record: Mapping[str, Any], product: Product, onnx_sha256: str, version: str, gpu: Gpu) -> str:
@@ -80,8 +97,26 @@ def misfit(record: Mapping[str, Any], product: Product, onnx_sha256: str, versio
         return f"built for compute capability {', '.join(record['targets'])}, and this GPU has {gpu.compute_capability}"
     if record["hardware_compatible"] and float(gpu.compute_capability) >= AMPERE:
         return ""
-    if record["gpu"] is not None and record["gpu"] != gpu.name:
+    return "" if record["gpu"] is None else other_gpu(record, gpu)
+
+
+def tuned_on(gpu: Gpu | None) -> dict[str, Any]:
+    """What the record says of the GPU that the builder has timed kernels on; None: it has timed none."""
+    about = dict.fromkeys(Gpu._fields) if gpu is None else gpu._asdict()
+    return {"gpu": about.pop("name"), **about}
+
+
+def other_gpu(record: Mapping[str, Any], gpu: Gpu) -> str:
+    """In what the GPU differs that an engine was tuned on; empty if in nothing."""
+    if record["gpu"] != gpu.name:
         return f"tuned on {record['gpu']}, and this is {gpu.name}"
+    try:
+        tuned = Gpu(record["gpu"], *(record[name] for name in Gpu._fields[1:]))
+    except KeyError as error:
+        return f"tuned on {gpu.name}, but its record, of an older build.py, does not tell {error.args[0]}"
+    same = tuned[1] == gpu[1] and tuned.multiprocessors == gpu.multiprocessors
+    if not (same and abs(tuned.memory_bytes - gpu.memory_bytes) <= SAME_MEMORY * gpu.memory_bytes):
+        return f"tuned on {tuned}, and this is {gpu}"
     return ""
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DRIVER = "libcuda.so.1"
-MAJOR, MINOR = 75, 76
-"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` and ``_MINOR``."""
+MAJOR, MINOR, MULTIPROCESSORS = 75, 76, 16
+"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR``, ``_MINOR`` and ``CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT``."""
 NON_BLOCKING = 1
 """``CU_STREAM_NON_BLOCKING``."""
 NAN_BITS = 0xFFFFFFFF
@@ -45,12 +45,20 @@ SIGNATURES = {
 
 
 class Gpu(NamedTuple):
-    """One GPU."""
+    """One GPU. The name alone does not tell it: Jetsons of several sizes may have the same, as "Orin"."""
 
     name: str
     compute_capability: str
     """As in 8.7."""
     memory_bytes: int
+    """All of it; on a Jetson it is the processor's as well."""
+    multiprocessors: int
+
+    def __str__(self) -> str:
+        parts = (
+            f"{self.compute_capability}, {self.multiprocessors} multiprocessors, {self.memory_bytes / 2**30:.1f} GiB"
+        )
+        return f"{self.name} ({parts})"
 
 
 class Driver:
@@ -99,13 +107,14 @@ def first_gpu(driver: Driver | None = None) -> Gpu:
         driver.call("cuDeviceGetName", name, 256, device)
         driver.call("cuDeviceTotalMem_v2", ctypes.byref(memory), device)
         numbers = []
-        for attribute in (MAJOR, MINOR):
+        for attribute in (MAJOR, MINOR, MULTIPROCESSORS):
             number = ctypes.c_int(0)
             driver.call("cuDeviceGetAttribute", ctypes.byref(number), attribute, device)
-            numbers.append(str(number.value))
+            numbers.append(number.value)
     except CheckFailed as refusal:
         raise NotPossible(refusal.what, refusal.seen, "choose another runtime") from refusal
-    return Gpu(name.value.decode(errors="replace"), ".".join(numbers), memory.value)
+    major, minor, multiprocessors = numbers
+    return Gpu(name.value.decode(errors="replace"), f"{major}.{minor}", memory.value, multiprocessors)
 
 
 class Exchange:

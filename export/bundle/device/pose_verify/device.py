@@ -42,6 +42,12 @@ def describe_device() -> dict[str, Any]:
     }
 
 
+def jetson() -> str | None:
+    """The board's name, if this is one of NVIDIA's embedded ones."""
+    board = _text(DEVICE_TREE)
+    return board if board and (re.search("NVIDIA|Jetson", board) or _text(TEGRA)) else None
+
+
 def describe_software() -> dict[str, str]:
     """Versions of Python and of the packages that are installed."""
     found = {"python": platform.python_version()}

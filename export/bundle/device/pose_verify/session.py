@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,19 +15,20 @@ from pose_runtime.bundle import Bundle
 from pose_runtime.crops import Preprocessing
 from pose_runtime.engine_cache import write_whole
 from pose_runtime.errors import BadInput, Failure, NotPossible
-from pose_runtime.gpu import first_gpu
 from pose_runtime.pose import Pose
-from pose_runtime.runtimes import RUNTIMES, Network, installed, open_network
+from pose_runtime.runtimes import RUNTIMES, Network, open_network
 
+from pose_verify.builds import FailedBuild, build_missing
 from pose_verify.device import describe_device, describe_software
 from pose_verify.goldens import Goldens, in_batches, judge
 from pose_verify.latency import Protocol, paired_ratio, summarise, take_turns
 from pose_verify.table import show
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 LARGEST_BATCH = 5
 OUTCOMES = {"fail": 1, "inconclusive": 3, "not run": 4, "pass": 0}
 """Outcome of the whole → exit code."""
+SECONDS = 20.0
 
 
 class Cell(NamedTuple):
@@ -52,17 +52,27 @@ def hold_session(folder: Path, report: Path, asked: Any) -> int:
     """
     bundle = Bundle(folder)
     runtimes, precisions = chosen(asked.runtime, tuple(RUNTIMES)), chosen(asked.precision, bundle.precisions)
-    if not asked.seconds >= 0 or (asked.threads is not None and asked.threads < 1):
-        raise BadInput("impossible numbers", f"--seconds {asked.seconds} --threads {asked.threads}", "give more")
+    seconds = SECONDS if asked.seconds is None else asked.seconds
+    if not seconds >= 0 or (asked.threads is not None and asked.threads < 1):
+        raise BadInput("impossible numbers", f"--seconds {seconds} --threads {asked.threads}", "give more")
+    if asked.threads is not None and all(RUNTIMES[runtime].on_gpu for runtime in runtimes):
+        seen = f"--threads {asked.threads}, and {', '.join(runtimes)} runs on a GPU"
+        raise BadInput("--threads would change nothing", seen, "leave it out, or name a runtime of the processor")
     require_writable(report)
-    if not asked.no_build:
-        build_missing(bundle, folder, runtimes, precisions)
+    unbuilt = {} if asked.no_build else build_missing(bundle, folder, runtimes, precisions)
     goldens, started = Goldens.of(bundle), datetime.datetime.now(datetime.timezone.utc)
-    cells = [judged(bundle, goldens, r, p, asked.threads) for r in runtimes for p in precisions]
-    protocol = Protocol(asked.seconds)
-    overhead = time_cells(bundle, goldens, cells, protocol) if asked.seconds > 0 else None
-    outcomes = {cell.result["status"] for cell in cells}
-    outcome = next(name for name in ("fail", "inconclusive", "pass", "not run") if name in outcomes)
+    cells = [
+        unbuilt_cell(p, unbuilt[p])
+        if r == "tensorrt" and p in unbuilt
+        else judged(bundle, goldens, r, p, asked.threads)
+        for r in runtimes
+        for p in precisions
+    ]
+    protocol = Protocol(seconds)
+    overhead = time_cells(bundle, goldens, cells, protocol) if seconds > 0 else None
+    results = [cell.result for cell in cells]
+    missing = named_and_missing(results, asked.runtime is not None, asked.precision is not None)
+    outcome = outcome_of(results, missing)
     written: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": "device-report",
@@ -76,9 +86,10 @@ def hold_session(folder: Path, report: Path, asked: Any) -> int:
         },
         "device": describe_device(),
         "versions": describe_software(),
-        "protocol": protocol.as_json() if asked.seconds > 0 else None,
+        "protocol": protocol.as_json() if seconds > 0 else None,
         "outcome": outcome,
-        "results": [cell.result for cell in cells],
+        "missing": missing,
+        "results": results + not_asked(results, bundle.precisions, asked),
         "overhead": overhead,
     }
     write_whole(report, (json.dumps(written, indent=2, allow_nan=False) + "\n").encode())
@@ -89,11 +100,53 @@ def hold_session(folder: Path, report: Path, asked: Any) -> int:
     return OUTCOMES[outcome]
 
 
+def outcome_of(results: Sequence[Mapping[str, Any]], missing: Sequence[str]) -> str:
+    """The outcome of the whole: what failed or could not be decided outranks all; then what was named and did not run.
+
+    Runtimes that nobody named may be absent, as long as something has passed.
+    """
+    found = {result["status"] for result in results}
+    for name in ("fail", "inconclusive"):
+        if name in found:
+            return name
+    return "pass" if "pass" in found and not missing else "not run"
+
+
+def named_and_missing(results: Sequence[Mapping[str, Any]], runtimes: bool, precisions: bool) -> list[str]:
+    """What was named on the command line and did not run: runtimes, precisions, or, if both were named, pairs."""
+    keys = [name for name, named in (("runtime", runtimes), ("precision", precisions)) if named]
+    if not keys:
+        return []
+    ran = {tuple(r[key] for key in keys) for r in results if r["status"] != "not run"}
+    wanted = dict.fromkeys(tuple(r[key] for key in keys) for r in results)
+    return [" ".join(one) for one in wanted if one not in ran]
+
+
+def not_asked(results: Sequence[Mapping[str, Any]], precisions: Sequence[str], asked: Any) -> list[dict[str, Any]]:
+    """Rows for every other runtime and precision, so that a report tells what it is silent about."""
+    there = {(result["runtime"], result["precision"]) for result in results}
+    given = {"--runtime": asked.runtime, "--precision": asked.precision}
+    reason = "not asked for: " + " ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+    pairs = [(r, p) for r in RUNTIMES for p in precisions if (r, p) not in there]
+    return [dict(empty_row(runtime, precision), reason=reason, asked=False) for runtime, precision in pairs]
+
+
+def empty_row(runtime: str, precision: str) -> dict[str, Any]:
+    """A row of which nothing is known yet."""
+    row: dict[str, Any] = {"runtime": runtime, "precision": precision, "asked": True, "status": "not run"}
+    names = ("reason", "build_log", "describe", "artifact", "artifact_sha256", "computes_in", "parity", "latency")
+    return {**row, **dict.fromkeys(names)}
+
+
+def unbuilt_cell(precision: str, build: FailedBuild) -> Cell:
+    """The row of an engine whose build was tried: its error, and the end of its log."""
+    row = empty_row("tensorrt", precision)
+    return Cell(dict(row, status=build.status, reason=build.reason, build_log=build.log), None)
+
+
 def judged(bundle: Bundle, goldens: Goldens, runtime: str, precision: str, threads: int | None) -> Cell:
     """Load, run the goldens, judge; what is not possible here is said, and is no failure."""
-    result: dict[str, Any] = {"runtime": runtime, "precision": precision, "status": "not run", "reason": None}
-    result.update({"describe": None, "artifact": None, "artifact_sha256": None, "computes_in": None})
-    result.update({"parity": None, "latency": None})
+    result = empty_row(runtime, precision)
     say(f"{runtime} {precision}")
     try:
         network = open_network(bundle, runtime, precision, threads)
@@ -152,36 +205,13 @@ def time_cells(bundle: Bundle, goldens: Goldens, cells: list[Cell], protocol: Pr
     return dict(said, call_p50_ms=call["p50_ms"], share=share, rounds=call["rounds"], samples=call["samples"])
 
 
-def build_missing(bundle: Bundle, folder: Path, runtimes: tuple[str, ...], precisions: tuple[str, ...]) -> None:
-    """Build engines of TensorRT where it is installed, a GPU answers, and none fits; a failure is told, and seen later.
-
-    In a process of its own: the builder may crash.
-    """
-    if "tensorrt" not in runtimes or not installed("tensorrt"):
-        return
-    try:
-        import tensorrt
-        from pose_runtime.engines import TENSORRT, find_engine
-
-        gpu = first_gpu()
-        for precision in precisions:
-            try:
-                find_engine(bundle, TENSORRT, precision, str(tensorrt.__version__), gpu)
-            except NotPossible:
-                command = [sys.executable, "-I", str(folder / "build.py"), "--precision", precision]
-                if subprocess.run(command, check=False).returncode != 0:
-                    say(f"no {precision} engine could be built; its row says why")
-    except (Failure, ImportError, OSError) as failure:
-        say(f"no engine is built: {failure}")
-
-
 def chosen(text: str | None, there: tuple[str, ...]) -> tuple[str, ...]:
     """``"fp16,int8"`` → ``("fp16", "int8")``; None is all.
 
     Raises:
         BadInput: one is not there.
     """
-    asked = there if text is None else tuple(part.strip() for part in text.split(","))
+    asked = there if text is None else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     unknown = [name for name in asked if name not in there]
     if unknown:
         raise BadInput(

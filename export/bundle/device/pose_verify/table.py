@@ -18,13 +18,22 @@ def show(report: Mapping[str, Any], manifest: Mapping[str, Any], place: Path) ->
     gpu = device["gpu"]["name"] if device["gpu"] else f"no GPU ({device['no_gpu']})"
     print(f"{report['bundle']['model']} on {device['board'] or device['processor'] or device['machine']}, {gpu}")
     print(f"weights: {report['bundle']['weights_origin']}{notice(manifest)}; goldens: {manifest['golden']['source']}")
-    print(aligned([COLUMNS, *(row(result) for result in report["results"])]))
-    for line in reasons(report["results"]):
+    asked = [result for result in report["results"] if result["asked"]]
+    print(aligned([COLUMNS, *(row(result) for result in asked)]))
+    for line in reasons(asked):
         print(line)
+    others: dict[str, list[str]] = {}
+    for result in report["results"]:
+        if not result["asked"]:
+            others.setdefault(result["runtime"], []).append(result["precision"])
+    if others:
+        print("not asked for: " + "; ".join(f"{name} ({', '.join(which)})" for name, which in others.items()))
     if report["overhead"] is not None:
         told = report["overhead"]
         alone = f"{told['runtime']} {told['precision']} alone"
         print(f"pose(image) takes {100 * told['share']:.1f} % more than {alone} ({told['rounds']} rounds)")
+    if report["missing"]:
+        print(f"asked for by name, and did not run: {', '.join(report['missing'])}")
     print(f"{report['outcome']}; {place}")
 
 

@@ -49,13 +49,20 @@ class Runtime(NamedTuple):
     package: str
     """What is imported."""
     on_gpu: bool = False
+    install: str = "pip install {package}"
+    """How it is installed."""
 
 
 AUTO = "auto"
+WITH_JETPACK = (
+    "on a Jetson apt install python3-libnvinfer, and a virtual environment made with --system-site-packages to see it; "
+    "elsewhere pip install {package}"
+)
+NO_JETSON = "pip install {package} (x86-64 with a GeForce or RTX GPU; there is none for Jetsons)"
 
 RUNTIMES: dict[str, Runtime] = {
-    "tensorrt": Runtime("pose_runtime.runtimes.tensorrt", "TensorRT", "tensorrt", on_gpu=True),
-    "tensorrt_rtx": Runtime("pose_runtime.runtimes.tensorrt_rtx", "TensorRTRTX", "tensorrt_rtx", on_gpu=True),
+    "tensorrt": Runtime("pose_runtime.runtimes.tensorrt", "TensorRT", "tensorrt", True, WITH_JETPACK),
+    "tensorrt_rtx": Runtime("pose_runtime.runtimes.tensorrt_rtx", "TensorRTRTX", "tensorrt_rtx", True, NO_JETSON),
     "openvino": Runtime("pose_runtime.runtimes.openvino", "OpenVINO", "openvino"),
     "onnxruntime": Runtime("pose_runtime.runtimes.onnxruntime", "ONNXRuntime", "onnxruntime"),
 }
@@ -76,7 +83,9 @@ def open_network(bundle: Bundle, runtime: str, precision: str, threads: int | No
     """
     about = RUNTIMES[runtime]
     if not installed(runtime):
-        raise NotPossible(f"{about.package} is not installed", "no such package", f"pip install {about.package}")
+        raise NotPossible(
+            f"{about.package} is not installed", "no such package", about.install.format(package=about.package)
+        )
     try:
         importlib.import_module(about.package)
     except (ImportError, OSError) as error:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pose_runtime.bundle import Bundle
-from pose_runtime.engines import Product, find_engine, rebuild_command
+from pose_runtime.engines import Product, find_engine, rebuild_command, require_recent
 from pose_runtime.errors import BadInput, CheckFailed, NotPossible
 from pose_runtime.gpu import Driver, Exchange, first_gpu
 
@@ -24,15 +24,18 @@ class EngineNetwork:
 
     Raises:
         CheckFailed: the engine is not what the manifest or its record says, or does not take what it promises.
-        NotPossible: no GPU, no engine that fits it, or no room.
+        NotPossible: the library is too old, no GPU, no engine that fits it, or no room.
     """
 
     runtime: str
     product: Product
 
     def __init__(self, bundle: Bundle, precision: str, threads: int | None = None) -> None:
-        trt, driver = importlib.import_module(self.product.module), Driver()
-        self.precision, self._version, self._gpu = precision, str(trt.__version__), first_gpu(driver)
+        trt = importlib.import_module(self.product.module)
+        self.precision, self._version = precision, str(trt.__version__)
+        require_recent(self.product, self._version)
+        driver = Driver()
+        self._gpu = first_gpu(driver)
         engine = find_engine(bundle, self.product, precision, self._version, self._gpu)
         self._record, self.artifact, self.artifact_sha256 = engine.record, engine.place, engine.record["sha256"]
         self._rebuild = rebuild_command(self.product.module, precision)
@@ -77,7 +80,7 @@ class EngineNetwork:
 
     def describe(self) -> str:
         """See ``Network``."""
-        return f"{self.product.name} {self._version}, {self._gpu.name} ({self._gpu.compute_capability})"
+        return f"{self.product.name} {self._version}, {self._gpu}"
 
     def computes_in(self) -> str:
         """See ``Network``: what the engine's inspector says of its convolutions."""
