@@ -22,6 +22,8 @@ class Cell:
     text: str
     note: str = ""
     tone: Tone = ""
+    span: int = 1
+    """How many columns it fills."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,23 @@ class Table:
     """Becomes one card a line where the window is narrow."""
     dense: bool = False
     """Many short values: none of them is broken into lines."""
+    groups: tuple[tuple[str, int], ...] = ()
+    """What stands above the columns: a name and how many of them it is of."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each column with the name that stands above it: what it is called where it stands alone."""
+        above = [name for name, count in self.groups for _ in range(count)] or [""] * len(self.columns)
+        return tuple(f"{name}: {column}" if name else column for name, column in zip(above, self.columns, strict=True))
+
+    def labelled(self, line: Line) -> tuple[tuple[str, Cell], ...]:
+        """Each cell of the line with what it is called; of one that fills several columns that is what is above."""
+        found, at = [], 0
+        for cell in line.cells:
+            label = self.labels[at]
+            found.append((label if cell.span == 1 else label.removesuffix(f": {self.columns[at]}"), cell))
+            at += cell.span
+        return tuple(found)
 
 
 @dataclass(frozen=True)
