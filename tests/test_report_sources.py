@@ -11,7 +11,7 @@ import pytest
 from bench.report.comparison import comparison_of
 from bench.report.from_export import read_subject
 from bench.report.one_model import page_of
-from bench.report.sources import find_folders, read_sources
+from bench.report.sources import find_sources, read_sources
 from bench.report.views import Page
 from export.errors import BadInput
 from tests.report_folder import first_table, write_folder
@@ -170,11 +170,11 @@ def test_two_exports_of_one_model_are_called_by_their_folders(whole: Path, tmp_p
 def test_a_folder_of_folders_stands_for_the_models_that_were_measured(whole: Path, tmp_path: Path) -> None:
     for name in ("M", "S"):
         shutil.copytree(whole, tmp_path / name)
-    assert find_folders([tmp_path]) == [tmp_path / "M", tmp_path / "S"]
+    assert list(find_sources([tmp_path]).models) == [tmp_path / "M", tmp_path / "S"]
     shutil.rmtree(tmp_path / "M/bench")
-    assert find_folders([tmp_path, tmp_path / "S"]) == [tmp_path / "S"]
+    assert list(find_sources([tmp_path, tmp_path / "S"]).models) == [tmp_path / "S"]
     shutil.rmtree(tmp_path / "S/bench")
-    assert find_folders([tmp_path]) == [tmp_path / "M", tmp_path / "S"]
+    assert list(find_sources([tmp_path]).models) == [tmp_path / "M", tmp_path / "S"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match="holds none"):
-        find_folders([tmp_path / "empty"])
+        list(find_sources([tmp_path / "empty"]).models)

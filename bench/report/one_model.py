@@ -1,6 +1,6 @@
 """The page of one model: its sections in the order in which a reader needs them."""
 
-from bench.report.devices.from_reports import REFERENCE
+from bench.report.devices.from_reports import reference_of
 from bench.report.devices.section import on_devices
 from bench.report.recommend import NOTICES, Recommendation, recommended
 from bench.report.sections.accuracy import joints
@@ -22,7 +22,7 @@ def page_of(subject: Subject) -> tuple[Page, Recommendation]:
         *([gate(subject.gate)] if subject.gate else []),
         *figure_sections(subject, found),
         joints(subject),
-        *([on_devices(subject.on_devices, REFERENCE)] if subject.on_devices else []),
+        *([on_devices(subject.on_devices, reference_of(subject.on_devices))] if subject.on_devices else []),
         architecture(subject),
         files(subject),
         untested(subject, found.row),

@@ -103,8 +103,23 @@ def _none(refusals: Sequence[tuple[Row, str | None]]) -> str:
     for row, why in refusals:
         if why is not None and not row.is_reference:
             by_reason.setdefault(why.partition(" (")[0], []).append(row.name)
-    said = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
+    said = "; ".join(
+        f"{', '.join(names)}: {_of_several(why) if names[1:] else why}" for why, names in by_reason.items()
+    )
     return f"No row may be shipped. {said}." if said else "Nothing was measured."
+
+
+def _of_several(why: str) -> str:
+    """A reason that is worded for one row, for several."""
+    for one, several in (
+        ("it is ", "they are "),
+        ("it has ", "they have "),
+        ("it costs ", "they cost "),
+        ("its ", "their "),
+    ):
+        if why.startswith(one):
+            return several + why.removeprefix(one)
+    return why
 
 
 def _price_refusal(row: Row) -> str | None:

@@ -1,5 +1,6 @@
 """What a page is made of, before it is HTML or Markdown: values that are already worded."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -54,12 +55,19 @@ class Table:
         above = [name for name, count in self.groups for _ in range(count)] or [""] * len(self.columns)
         return tuple(f"{name}: {column}" if name else column for name, column in zip(above, self.columns, strict=True))
 
-    def labelled(self, line: Line) -> tuple[tuple[str, Cell], ...]:
-        """Each cell of the line with what it is called; of one that fills several columns that is what is above."""
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The columns with which a group begins, but for the first."""
+        return tuple(itertools.accumulate(count for _, count in self.groups))
+
+    def labelled(self, line: Line) -> tuple[tuple[str, Cell, bool], ...]:
+        """Each cell of the line: what it is called (if it fills several columns, by what is above), and whether a group
+        begins with it."""
         found, at = [], 0
         for cell in line.cells:
             label = self.labels[at]
-            found.append((label if cell.span == 1 else label.removesuffix(f": {self.columns[at]}"), cell))
+            named = label if cell.span == 1 else label.removesuffix(f": {self.columns[at]}")
+            found.append((named, cell, at in self.starts))
             at += cell.span
         return tuple(found)
 

@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from bench import cells
 from bench.report.devices.tables import speed_up_text
 from bench.report.devices.told import Devices, Told
-from bench.report.devices.untested import Gap, count_text
+from bench.report.devices.untested import Gap
 from bench.report.recommend import WEIGHTS, Recommendation
 from bench.report.subject import Row
 from bench.report.views import Answer, Tone
 
 MOST = 6
 """So many devices and models are named in an answer; the table has all."""
+FIRST = 4
+"""So many things that were not tested are."""
 
 Found = tuple[Told, Recommendation]
 
@@ -41,7 +43,9 @@ def _ship(of: Devices, found: Sequence[Found]) -> str:
     return "It depends on device and model" if len(of.models) > 1 else "It depends on the device"
 
 
-def _row_said(choice: Recommendation) -> str:
+def _row_said(one: Told, choice: Recommendation) -> str:
+    if one.missing is not None:
+        return f"not known, {one.missing}"
     return choice.row.name if choice.row else f"nothing. {choice.reason}"
 
 
@@ -91,13 +95,14 @@ def _sure_tone(found: Sequence[Found]) -> Tone:
 
 
 def _open(points: Sequence[Gap]) -> Answer:
-    named = [f"{device}: {what}: {why}" for device, what, why, _ in points[: MOST - 1]]
-    rest = [f"and {len(points) - MOST + 1} more, below"] if len(points) >= MOST else []
-    return Answer("What was not tested?", count_text(points), (*named, *rest), "warn" if points else "good")
+    named = [f"{gap.where}: {gap.what}: {gap.reason}" for gap in points[:FIRST]]
+    rest = [f"and {len(points) - FIRST} more, below"] if len(points) > FIRST else []
+    text = f"{len(points)} thing{'s' * (len(points) > 1)}" if points else "Everything was"
+    return Answer("What was not tested?", text, (*named, *rest), "warn" if points else "good")
 
 
 def _of_each(found: Sequence[Found]) -> tuple[str, ...]:
-    return _cut([f"{one.device.name}, {one.model}: {_row_said(choice)}" for one, choice in found])
+    return _cut([f"{one.device.name}, {one.model}: {_row_said(one, choice)}" for one, choice in found])
 
 
 def _of_rows(shipped: Sequence[tuple[Told, Row]], said: Callable[[Row], str]) -> tuple[str, ...]:

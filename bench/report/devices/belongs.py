@@ -7,7 +7,6 @@ import numpy as np
 
 from bench.device_report import DeviceReport, Row, read_device_report
 from export.artifacts import sha256_file
-from export.bundle.manifest import NAME as BUNDLE_MANIFEST
 from export.errors import BadInput
 from export.manifest import Manifest, read_manifest
 from export.steps import WHOLE
@@ -77,7 +76,7 @@ def require_of_place(path: Path, report: DeviceReport) -> None:
     Raises:
         BadInput: it is not.
     """
-    export, bundle = path.parent.parent / WHOLE, path.parent / BUNDLE_MANIFEST
+    export, bundle = path.parent.parent / WHOLE, path.parent / WHOLE
     if path.parent.name == DEVICES and export.is_file():
         require_of_export(path, report, read_manifest(export))
     elif bundle.is_file() and path.name == f"{USUAL_NAME}.json" and sha256_file(bundle) != report.bundle.id:

@@ -1,7 +1,7 @@
 """A fleet's run in the words of ``told``: each job's folder is read as a model's folder is."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,16 @@ def read_run(folder: Path) -> Devices:
     """
     record = read_fleet(folder)
     told = tuple(_told(folder, record, job) for job in record.jobs)
+    places = list(dict.fromkeys(job.spec.place for job in record.jobs))
     ended = sum(job.outcome is not None for job in record.jobs)
-    where = "on the machine that asked, which stood in for every device" if record.scheduler is None else "through Dask"
+    where = "on the machine that asked" if record.scheduler is None else "through Dask"
     notices = [] if record.complete else [f"the run is not complete: {ended} of {len(record.jobs)} jobs have an end"]
-    if record.scheduler is None and len({job.spec.place for job in record.jobs}) > 1:
+    if record.scheduler is None and len(places) > 1:
         notices.append("one machine stood in for all devices: their figures differ by chance alone")
     resume = ["convnextpose", "fleet", "resume", str(folder)]
     found: Devices = clean(
         Devices(
-            title=f"{record.run}: {len({job.spec.place for job in record.jobs})} devices side by side",
+            title=f"{record.run}: {_counted(places)}",
             subtitle=f"{folder}, a fleet's run {where}, begun {record.created}, last change {record.updated}",
             told=told,
             reference="the PyTorch reference on the same device, in the same rounds",
@@ -46,6 +47,12 @@ def read_run(folder: Path) -> Devices:
         )
     )
     return found
+
+
+def _counted(places: Sequence[str]) -> str:
+    return (
+        f"{len(places)} devices side by side" if len(places) > 1 else f"one device, {places[0]}" if places else "empty"
+    )
 
 
 def _told(folder: Path, record: FleetRecord, job: JobRecord) -> Told:

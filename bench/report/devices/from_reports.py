@@ -22,12 +22,18 @@ from bench.verdicts import PRECISE, USABLE
 NO_CONTROL = "the bundle's verifier times no second reference, so none of its rows is called stable"
 NOT_TIMED = "latency was left out (verify.py --seconds 0)"
 NO_REFERENCE = "no FP32 row was timed to take a ratio over"
-REFERENCE = (
-    "the FP32 row of ONNX Runtime on the same device, in the same rounds; where that was not timed, the FP32 row of "
-    "another runtime there, which is named"
-)
+ONNX_RUNTIME_FP32 = "onnxruntime fp32"
 REFERENCES = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
 """Whose FP32 row speed-ups are over: the first of them that was timed on the device."""
+
+
+def reference_of(told: Sequence[Told]) -> str:
+    """What their speed-ups are over, in words; there is no PyTorch on a device."""
+    first = "the FP32 row of ONNX Runtime on the same device, in the same rounds"
+    others = [
+        f"{one.reference or 'nothing'} on {one.device.name}" for one in told if one.reference != ONNX_RUNTIME_FP32
+    ]
+    return f"{first}; where that was not timed, over {', '.join(dict.fromkeys(others))}" if others else first
 
 
 def devices_of(named: Sequence[Named]) -> Devices:
@@ -45,10 +51,11 @@ def devices_of(named: Sequence[Named]) -> Devices:
     bundles = dict.fromkeys((report.bundle.model, report.bundle.id) for _, report in named)
     found: Devices = clean(
         Devices(
-            title=f"{models} on {len({one.device.name for one in told})} devices",
+            title=f"{models} on {_counted([one.device.name for one in told])}",
             subtitle=f"as bundles' own verifiers reported: {', '.join(str(path) for path, _ in named)}",
             told=told,
-            reference=REFERENCE,
+            reference=reference_of(told),
+            notices=_one_machine(named, told),
             commands=(
                 *(f"python3 verify.py --expect {identity}  # in {model}-bundle" for model, identity in bundles),
                 shlex.join(["convnextpose", "report", *(str(path) for path, _ in named)]),
@@ -56,6 +63,19 @@ def devices_of(named: Sequence[Named]) -> Devices:
         )
     )
     return found
+
+
+def _one_machine(named: Sequence[Named], told: Sequence[Told]) -> tuple[str, ...]:
+    """A machine that was verified twice is no second device."""
+    names: dict[device_report.Device, dict[str, None]] = {}
+    for (_, report), one in zip(named, told, strict=True):
+        names.setdefault(report.device, {})[one.device.name] = None
+    alike = [list(of) for of in names.values() if len(of) > 1]
+    return tuple(f"{' and '.join(of)} say the same of themselves: they may be one machine" for of in alike)
+
+
+def _counted(names: Sequence[str]) -> str:
+    return names[0] if len(set(names)) == 1 else f"{len(set(names))} devices"
 
 
 def told_of(
@@ -82,7 +102,7 @@ def _told(
     accuracy: AccuracyOf,
     size_bytes: Mapping[str, int],
 ) -> Told:
-    timed = {f"{row.runtime} {row.precision}": row for row in report.results if row.latency and row.status == "pass"}
+    timed = {row_name(row): row for row in report.results if row.latency and row.status == "pass"}
     reference = next((of for runtime in REFERENCES if (of := f"{runtime} fp32") in timed), None)
     base = timed[reference].latency if reference else None
     ran = [row for row in report.results if row.status != "not run"]
@@ -94,11 +114,21 @@ def _told(
         source=str(path),
         weights=report.bundle.weights_origin,
         rows=tuple(theme.ordered(_with(row, found, size) for row, found, size in sized)),
-        not_run=tuple((f"{of.runtime} {of.precision}", of.reason) for of in report.results if of.status == "not run"),
+        not_run=tuple((row_name(of), of.reason) for of in report.results if of.status == "not run"),
         reference=reference,
         remarks=() if report.protocol else (("latency", NOT_TIMED),),
         command=f"python3 verify.py --expect {report.bundle.id}",
     )
+
+
+def runtime_of(row: device_report.Row) -> str:
+    """As this project calls it: the verifier says what Python's module is called."""
+    return row.runtime.replace("_", "-")
+
+
+def row_name(row: device_report.Row) -> str:
+    """``tensorrt-rtx fp16``."""
+    return f"{runtime_of(row)} {row.precision}"
 
 
 def _with(row: Row, accuracy: Sequence[Accuracy], size_bytes: int | None) -> Row:
@@ -107,17 +137,16 @@ def _with(row: Row, accuracy: Sequence[Accuracy], size_bytes: int | None) -> Row
 
 
 def _row(of: device_report.Row, report: DeviceReport, base: device_report.Latency | None, reference: str | None) -> Row:
-    name = f"{of.runtime} {of.precision}"
-    drift = None
+    runtime, drift = runtime_of(of), None
     if of.parity is not None:
         seen = of.parity
         drift = Drift(seen.outcome, seen.outcome, seen.reason, seen.mean_mm, seen.max_mm, seen.images)
     found = Row(
-        id=f"{of.runtime}/{of.precision}",
-        runtime=of.runtime,
+        id=f"{runtime}/{of.precision}",
+        runtime=runtime,
         precision=of.precision,
         computes=of.computes_in if of.computes_in != of.precision else None,
-        is_reference=name == reference,
+        is_reference=row_name(of) == reference,
         verdict="invalid",
         reasons=(f"{of.status}: {of.reason}",),
         drift=drift,

@@ -43,10 +43,8 @@ def _decision(of: Devices) -> Section:
 def _figures(of: Devices) -> Section:
     drawn = [speed_ups(of.of(model), f"{FIGURE}-{index}", model) for index, model in enumerate(of.models)]
     shown: tuple[Figure, ...] = tuple(figure for figure in drawn if figure is not None)
-    lead = (
-        f"Over {of.reference}. Only rows of one device compare. "
-        "Grey: what two instances of the reference differ by on that device."
-    )
+    grey = " Grey: what two instances of the reference differ by on that device." * any(one.control for one in of.told)
+    lead = f"Over {of.reference}. Only rows of one device compare.{grey}"
     none = "No device has a row whose speed-up may be shown: the tables say why of each."
     return Section("speed-up", "Speed-up, device by device", (lead if shown else none,), figures=shown)
 

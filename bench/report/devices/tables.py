@@ -138,9 +138,10 @@ def _hardware(of: Devices, name: str) -> str:
 
 
 def _about(told: Sequence[Told]) -> dict[str, str]:
-    """Of one machine; what differs from job to job, as the time, is told of each."""
+    """Of one machine, as it was recorded with its results, else as it was first seen; what differs from job to job, as
+    the time, is told of each."""
     found: dict[str, dict[str, None]] = {}
-    for one in told:
+    for one in [one for one in told if one.missing is None] or told:
         for name, value in one.device.about:
             found.setdefault(name, {})[value] = None
     return {name: "; ".join(values) for name, values in found.items()}

@@ -1,6 +1,6 @@
 """What one device said about one model: what a job of a fleet and a device's own report both become."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.report import theme
@@ -100,20 +100,10 @@ class Devices:
         return next((one for one in self.told if (one.device.name, one.model) == (device, model)), None)
 
 
-def row_names(told: Iterable[Told]) -> list[str]:
-    """Every runtime and precision that some device has run or could not run, in the order of all tables.
-
-    A runtime that is missing as a whole is named alone only where no device has a row of it.
-    """
-    each = list(told)
-    rows = {row.name for one in each for row in one.rows}
-    references = {row.name for one in each for row in one.rows if row.is_reference}
-    missing = {what for one in each for what, _ in one.not_run}
-    runtimes = {name.split()[0] for name in rows | {what for what in missing if " " in what}}
-    names = rows | {what for what in missing if " " in what or what not in runtimes}
-
-    def place(name: str) -> tuple[bool, tuple[int, str, int, str]]:
-        runtime, _, precision = name.partition(" ")
-        return name not in references, theme.place(runtime, precision)
-
-    return sorted(names, key=place)
+def row_names(told: Sequence[Told]) -> list[str]:
+    """Every runtime and precision that some device has run, references first, in the order of all tables."""
+    rows = {row.name: row for one in told for row in one.rows}
+    references = {row.name for one in told for row in one.rows if row.is_reference}
+    return sorted(
+        rows, key=lambda name: (name not in references, *theme.place(rows[name].runtime, rows[name].precision))
+    )

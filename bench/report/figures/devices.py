@@ -10,8 +10,8 @@ from bench.report.figures import base
 from bench.report.subject import Row
 from bench.report.views import Figure
 
-ROW_PX, LEAST_PX = 17, 46
-"""Height that a row, and that a device at least, takes."""
+ROW_PX, NAME_PX, AROUND_PX = 15, 26, 90
+"""Height of a row, of a device's name above its rows, and of what is around all: axis and legends."""
 
 
 def devices(told: Sequence[Told], identity: str, model: str) -> Figure | None:
@@ -45,7 +45,11 @@ def _spec(told: Sequence[Told], pairs: Sequence[tuple[Told, Row]], values: base.
         scale=alt.Scale(type="log", nice=False, padding=36),
         axis=alt.Axis(format="~g", tickCount=6),
     )
-    y = alt.Y("device:N", sort=names, title=None, scale=alt.Scale(domain=names, paddingInner=0.25))
+    within = ROW_PX * len(rows)
+    step = within + NAME_PX
+    free = NAME_PX / step
+    scale = alt.Scale(domain=names, paddingInner=free, paddingOuter=free)
+    y = alt.Y("device:N", sort=names, title=None, scale=scale, axis=alt.Axis(labels=False, ticks=False))
     beside = alt.YOffset("row:N", sort=rows, scale=alt.Scale(domain=rows))
     layers: list[alt.Chart] = []
     bands = [
@@ -77,8 +81,13 @@ def _spec(told: Sequence[Told], pairs: Sequence[tuple[Told, Row]], values: base.
             x="speed_up:Q", y=y, yOffset=beside, color=base.colour(shown), shape=base.shape(shown), tooltip=tips
         ),
     ]
-    height = 90 + len(names) * max(LEAST_PX, ROW_PX * len(rows))
-    return base.finish(alt.layer(*layers), height, text)
+    called = alt.Chart(base.data([{"device": name} for name in names]))
+    layers.append(
+        called.mark_text(
+            align="left", baseline="bottom", dx=5, dy=-within / 2 - 3, color=theme.INK, fontSize=12
+        ).encode(x=alt.value(0), y=y, text="device:N")
+    )
+    return base.finish(alt.layer(*layers), AROUND_PX + len(names) * step + NAME_PX, text)
 
 
 def _words(told: Sequence[Told], pairs: Sequence[tuple[Told, Row]]) -> str:
