@@ -45,7 +45,11 @@ ON_BOX = (
 def planted(spec: JobSpec) -> tuple[tuple[Planted, ...], dict[str, Any]]:
     """What this device is to have measured: its rows, and what else differs in its result."""
     orin = spec.device.startswith("orin")
-    host = {"cpu": "Cortex-A78AE" if orin else "A processor", "usable_cores": 6 if orin else 2, "memory_mib": 8000}
+    host: dict[str, Any] = {
+        "cpu": "Cortex-A78AE" if orin else "A processor",
+        "usable_cores": 6 if orin else 2,
+        "memory_mib": 8000,
+    }
     host |= {"machine": "aarch64" if orin else "x86_64", "governor": None, "system": "Linux", "virtual": False}
     libraries = {"torch": "2.13.0", "onnxruntime": "1.31.1", **({"tensorrt": "10.3.0"} if orin else {})}
     software = {"python": "3.11.2" if orin else "3.12.1", "libraries": libraries}

@@ -176,5 +176,5 @@ def test_a_folder_of_folders_stands_for_the_models_that_were_measured(whole: Pat
     shutil.rmtree(tmp_path / "S/bench")
     assert list(find_sources([tmp_path]).models) == [tmp_path / "M", tmp_path / "S"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match="holds none"):
+    with pytest.raises(BadInput, match="holds no exported model"):
         list(find_sources([tmp_path / "empty"]).models)

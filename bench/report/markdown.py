@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from bench.report.devices.tables import model_table
 from bench.report.recommend import Recommendation
 from bench.report.sections.decision import BRIEF, decision_table
 from bench.report.sections.untested import gaps
@@ -62,6 +63,11 @@ def _lines(page: Page, subjects: Sequence[tuple[Subject, Recommendation]]) -> It
             yield f"## {escape(subject.model)}" if len(subjects) > 1 else "## Decision table"
             yield ""
             yield from _table(decision_table(subject.rows, found.row, BRIEF))
+        if subject.on_devices and len(subjects) == 1:
+            yield ""
+            yield "## On devices"
+            yield ""
+            yield from _table(model_table(subject.on_devices))
     yield from _pictures(page)
     yield ""
     yield "## Not tested"

@@ -1,6 +1,7 @@
 """What was not tested on which device, and why: jobs without a result, devices without work, rows that did not run."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from bench import cells
 from bench.report.devices.told import Devices, Told
@@ -21,25 +22,44 @@ class Gap:
     command: str = ""
 
 
+@dataclass(frozen=True)
+class _One:
+    """The same, before what is alike is said together."""
+
+    devices: tuple[str, ...]
+    models: tuple[str, ...]
+    things: tuple[str, ...]
+    reason: str
+    command: str
+
+
 def gaps(of: Devices) -> list[Gap]:
     """Everything; what several devices, models or rows have in common is said once."""
-    found = [Gap(device, f"the device: {state}", why) for device, state, why in of.idle]
-    devices: dict[tuple[str, str, str, str], list[str]] = {}
-    for one in of.told:
-        for gap in _of(one):
-            devices.setdefault((one.model, *gap), []).append(one.device.name)
-    models: dict[tuple[str, str, str, tuple[str, ...]], list[str]] = {}
-    for (model, what, why, command), names in devices.items():
-        models.setdefault((what, why, command, tuple(names)), []).append(model)
-    whats: dict[tuple[str, str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
-    for (what, why, command, names), of_models in models.items():
-        whats.setdefault((why, command, names, tuple(of_models)), []).append(what)
-    for (why, command, names, of_models), things in whats.items():
-        said = ", ".join(thing for thing in things if thing)
-        models_said = ", ".join(of_models)
-        where = "every device" if len(names) == len(of.names) > 1 else ", ".join(names)
-        found.append(Gap(where, f"{models_said}: {said}" if said else models_said, why, command))
-    return found
+    found = [
+        _One((one.device.name,), (one.model,), (what,), why, command)
+        for one in of.told
+        for what, why, command in _of(one)
+    ]
+    for field in ("devices", "models", "things"):
+        found = _together(found, field)
+    idle = [Gap(device, f"the device: {state}", why) for device, state, why in of.idle]
+    return [*idle, *(_said(one, of) for one in found)]
+
+
+def _together(found: Sequence[_One], field: str) -> list[_One]:
+    """Those that differ in this field alone become one."""
+    alike: dict[_One, dict[str, None]] = {}
+    for one in found:
+        rest = replace(one, **{field: ()})  # type: ignore[arg-type]
+        alike.setdefault(rest, {}).update(dict.fromkeys(getattr(one, field)))
+    return [replace(rest, **{field: tuple(values)}) for rest, values in alike.items()]  # type: ignore[arg-type]
+
+
+def _said(one: _One, of: Devices) -> Gap:
+    where = "every device" if len(one.devices) == len(of.names) > 1 else ", ".join(one.devices)
+    things = ", ".join(thing for thing in one.things if thing)
+    models = ", ".join(one.models)
+    return Gap(where, f"{models}: {things}" if things else models, one.reason, one.command)
 
 
 def untested(of: Devices) -> Section:
