@@ -64,7 +64,7 @@ def require_of_export(path: Path, report: DeviceReport, manifest: Manifest) -> N
         seen = f"sha256 {about.weights_sha256[:12]}, and {manifest.weights.sha256[:12]} in the manifest"
         raise BadInput(f"{path} is of other weights than the export", seen, do)
     known = {artifact.path: artifact.sha256 for artifact in manifest.artifacts}
-    for file, sha256 in _files(report).items():
+    for file, sha256 in _files(report):
         if (file in known or file.startswith("onnx/")) and known.get(file) != sha256:
             seen = f"{file}: {sha256[:12]} was run, {(known.get(file) or 'no such file')[:12]} is in the manifest"
             raise BadInput(f"{path} was taken on other files than those of the export", seen, do)
@@ -95,15 +95,16 @@ def require_alike(first: Path, base: DeviceReport, path: Path, report: DeviceRep
     if ours != theirs:
         seen = f"{base.bundle.model}: weights {ours[:12]}, {theirs[:12]}"
         raise BadInput(f"{first} and {path} are of different weights", seen, do)
-    files = _files(base)
-    for file, sha256 in _files(report).items():
+    files = dict(_files(base))
+    for file, sha256 in _files(report):
         if file.startswith("onnx/") and files.get(file, sha256) != sha256:
             seen = f"{file}: {files[file][:12]}, {sha256[:12]}"
             raise BadInput(f"{first} and {path} were taken on different files", seen, do)
 
 
-def _files(report: DeviceReport) -> dict[str, str]:
-    return {row.artifact: row.artifact_sha256 for row in report.results if row.artifact and row.artifact_sha256}
+def _files(report: DeviceReport) -> list[tuple[str, str]]:
+    """Every row's file with its hash: several runtimes run one file, and each says which bytes it was given."""
+    return [(row.artifact, row.artifact_sha256) for row in report.results if row.artifact and row.artifact_sha256]
 
 
 def _wrong_parity(row: Row) -> str | None:
