@@ -26,9 +26,10 @@ from bench.report.subject import HEADLINE, Row
 from bench.report.views import Page, Section, Table
 from bench.report.write import LARGEST_BYTES, write_reports
 from export.errors import BadInput
+from export.manifest import read_manifest
 from tests.command_line import assert_three_parts, convnextpose, convnextpose_here
 from tests.fleet_measured import FAILED, NO_GPU, NO_OPENVINO, with_idle_devices, write_run
-from tests.report_folder import write_folder
+from tests.report_folder import DRIFT_MM, accuracy, write_folder
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +183,21 @@ def test_a_run_that_goes_on_or_was_interrupted_is_shown_as_it_stands(copy: Path)
     reasons = {(one.device.name, one.model): one.missing for one in found.told}
     assert reasons["orin", "S"] == "its measuring was interrupted"
     assert reasons["orin", "L"] == "it was not begun"
+
+
+def test_what_was_evaluated_at_home_holds_for_the_same_file_on_a_device(copy: Path) -> None:
+    manifest = read_manifest(copy / "orin/S/manifest.json")
+    place = copy.parent / "exports/S/accuracy"
+    place.mkdir(parents=True)
+    evaluated = accuracy(manifest)
+    (place / "drawn.json").write_text(json.dumps(evaluated | {"weights": {"sha256": "b" * 64}}))
+    assert not any(row.accuracy for one in read_run(copy).told for row in one.rows)
+    (place / "drawn.json").write_text(json.dumps(evaluated))
+    found = read_run(copy)
+    row = found.told[0].row("tensorrt fp16")
+    assert row is not None
+    assert row.accuracy[0].mpjpe_mm == pytest.approx(52 + DRIFT_MM["fp16"] / 4)
+    assert not any("accuracy" in gap.what for gap in gaps(found) if "S" in gap.what)
 
 
 def test_one_device_is_a_page_too(copy: Path) -> None:

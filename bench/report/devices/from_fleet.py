@@ -1,15 +1,19 @@
 """A fleet's run in the words of ``told``: each job's folder is read as a model's folder is."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.fleet.exports import EXPORTS
 from bench.fleet.record import FleetRecord, JobRecord, going_on, read_finished, read_fleet
 from bench.report.clean import clean
 from bench.report.devices.told import Device, Devices, Told
-from bench.report.from_export import read_subject
+from bench.report.from_export import subject_of
+from bench.report.records import AccuracyFile, read_record
 from bench.report.sections.identity import device_card
+from bench.report.sources import ACCURACY, read_sources
 from bench.report.subject import Bench
 from export.errors import BadInput
 
@@ -63,7 +67,9 @@ def _told(folder: Path, record: FleetRecord, job: JobRecord) -> Told:
     if read_finished(place, job.spec.id) is None:
         seen, do = "a file of its result was changed, or is gone", f"measure it again: {resume}"
         raise BadInput(f"{place} is not what was brought back from {job.worker}", seen, do)
-    subject = read_subject(place)
+    sources = read_sources(place)
+    evaluated = (*sources.accuracy, *_evaluations(folder, record, sources.manifest.weights.sha256))
+    subject = subject_of(replace(sources, accuracy=evaluated))
     bench = subject.bench
     if bench is None:
         do = f"measure it again: {resume}"
@@ -83,6 +89,18 @@ def _told(folder: Path, record: FleetRecord, job: JobRecord) -> Told:
         command=resume,
         own_page=shlex.join(["convnextpose", "report", str(place)]),
     )
+
+
+def _evaluations(folder: Path, record: FleetRecord, weights_sha256: str) -> Iterator[AccuracyFile]:
+    """Of these weights, from where the run's models were exported: what a row's file costs is known by its hash."""
+    named = [Path(str(entry.get("model", ""))) for entry in record.matrix.get("models", ())]
+    exports = [*(place for place in named if place.is_absolute()), *sorted((folder.parent / EXPORTS).glob("*"))]
+    for path in (path for place in exports for path in sorted((place / ACCURACY).glob("*.json"))):
+        found = read_record(
+            path, AccuracyFile, "evaluation", f"evaluate again: convnextpose evaluate {path.parent.parent}"
+        )
+        if found.weights.sha256 == weights_sha256:
+            yield found
 
 
 def _why(folder: Path, job: JobRecord) -> str:
