@@ -14,7 +14,7 @@ from bench.report.one_model import page_of
 from bench.report.sources import find_sources, read_sources
 from bench.report.views import Page
 from export.errors import BadInput
-from tests.report_folder import first_table, write_folder
+from tests.report_folder import Planted, first_table, write_folder
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,19 @@ def test_passes_that_were_not_taken_name_their_option(tmp_path: Path) -> None:
         "photo": f"convnextpose bench {tmp_path / 'S'}",
         "parts": f"convnextpose bench {tmp_path / 'S'} --profile",
     }
+
+
+def test_where_no_row_may_be_ranked_more_rounds_are_advised_and_not_the_same_again(tmp_path: Path) -> None:
+    restless = [Planted("openvino", of, 6.0, noise=0.3) for of in ("fp32", "fp16")]
+    protocol = {"threads": 2, "seed": 0, "stop": {"budget_s": 40.0}}
+    folder = write_folder(tmp_path / "S", restless, evaluated=False, protocol=protocol)
+    made = page(folder)
+    found = missing(made)
+    longer = f"convnextpose bench {folder} --budget 120"
+    assert (found["pareto"], found["speed-up"]) == (longer, longer)
+    (trace,) = (of for section in made.sections for of in section.figures if of.id == "trace")
+    assert "openvino fp16 (unstable, drawn pale) from" in trace.alt
+    assert "openvino fp32, openvino fp16: their figures are unstable." in made.answers[0].details[0]
 
 
 def test_without_its_samples_a_result_still_makes_a_page(copy: Path) -> None:

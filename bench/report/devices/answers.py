@@ -34,13 +34,14 @@ def answers(of: Devices, open_points: Sequence[Gap]) -> tuple[Answer, ...]:
 
 
 def _ship(of: Devices, found: Sequence[Found]) -> str:
-    names = {choice.row.name if choice.row else None for _, choice in found}
-    if names == {None}:
+    measured = [choice for one, choice in found if one.missing is None]
+    names = {choice.row.name if choice.row else None for choice in measured}
+    if names <= {None}:
         return "Nothing can be recommended"
-    if len(names) == 1:
-        (name,) = names
-        return f"{name}" + (" on each" if len(of.names) > 1 else "")
-    return "It depends on device and model" if len(of.models) > 1 else "It depends on the device"
+    if len(names) > 1:
+        return "It depends on device and model" if len(of.models) > 1 else "It depends on the device"
+    where = " on each that was measured" if len(measured) < len(found) else " on each" if len(of.names) > 1 else ""
+    return f"{names.pop()}{where}"
 
 
 def _row_said(one: Told, choice: Recommendation) -> str:
