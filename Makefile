@@ -44,7 +44,7 @@ bench: $(READY) ## Export MODEL in every precision, then compare every runtime o
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
 	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
-report: $(READY) ## The page to decide from: of MODEL, of MODELS=S,M side by side, or of all measured in OUT
+report: $(READY) ## The page to decide from: of MODEL, of MODELS=S,M side by side, or of all in OUT, fleets too
 	@$(BIN)/convnextpose report $(or $(SIDE_BY_SIDE),"$(or $(OUT),build)$(if $(GIVEN),/$(notdir $(basename $(MODEL))))") \
 		$(if $(GATE),--gate "$(GATE)") $(ARGS)
 

@@ -11,7 +11,11 @@ from cli.options import AsJson
 def command(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="FOLDER…", help="Folders that `export` filled, as build/S; or build, for all in it."),
+        typer.Argument(
+            metavar="FOLDER…",
+            help="Folders that `export` filled, as build/S; build, for all in it; OUT/fleet/RUN of a fleet; or "
+            "device-report.json, as a bundle's verify.py writes it.",
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="By default FOLDER/report; of several, a report/ beside them.")
@@ -21,17 +25,17 @@ def command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """HTML, Markdown, CSV and a badge of one model, or of several that were measured on one machine.
+    """HTML, Markdown, CSV and a badge of one model, or of several of one machine; a page of each fleet, of devices.
 
     Nothing is measured: it reads the files of export, bench and evaluate, and says which of them are missing.
     """
     import json
 
-    from bench.report.write import write_report
+    from bench.report.write import write_reports
     from cli import render_report
 
-    report = write_report(folders, out, gate)
+    report = write_reports(folders, out, gate)
     if as_json:
         print(json.dumps(report.as_json(), indent=2))
     else:
-        render_report.report(report)
+        render_report.reports(report)

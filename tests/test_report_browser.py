@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.report.devices.from_fleet import read_run
+from bench.report.devices.page import devices_page
 from bench.report.from_export import read_subject
 from bench.report.one_model import page_of
 from bench.report.page import html
+from tests.fleet_measured import write_run
 from tests.report_folder import write_folder
 
 if TYPE_CHECKING:
@@ -44,6 +47,19 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made, _ = page_of(read_subject(write_folder(folder / "S")))
     path = folder / "report.html"
     path.write_text(html(made), encoding="utf-8")
+    return path
+
+
+LONG = ("orin-nano-8gb-super-developer-kit-on-the-left-bench", "box", "orin-agx-64gb-in-the-climate-chamber", "box-2")
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def of_devices(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Two devices, and four of long names: in a run whose last job of the box has failed."""
+    folder = tmp_path_factory.mktemp("devices") / "run"
+    write_run(folder, ("orin", "box") if request.param == 2 else LONG, ("S", "L") if request.param == 2 else ("S",))
+    path = folder / "report.html"
+    path.write_text(html(devices_page(read_run(folder))), encoding="utf-8")
     return path
 
 
@@ -146,6 +162,36 @@ def test_the_dark_has_its_own_colours_in_page_and_pictures(opened: Open) -> None
         colour = f"e => getComputedStyle(e).{wanted}"
         assert light.eval_on_selector(element, colour) != dark.eval_on_selector(element, colour)
     assert dark.eval_on_selector("body", "e => getComputedStyle(e).backgroundColor") == "rgb(20, 24, 29)"
+
+
+@pytest.mark.parametrize("options", [{}, {"width": 400}, {"width": 400, "java_script_enabled": False}])
+def test_devices_fit_every_window_and_scroll_in_their_own_box(
+    opened: Open, of_devices: Path, options: dict[str, Any]
+) -> None:
+    page = opened(of_devices, **options)
+    width = options.get("width", 1280)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    boxes = page.eval_on_selector_all(".scroll", "all => all.map(e => e.getBoundingClientRect().right)")
+    assert max(boxes) <= width
+    if width == 400:
+        labels = page.eval_on_selector_all("#model-0 td", "all => all.map(e => e.dataset.label)")
+        assert {label.split(": ")[0] for label in labels} >= {"box"}
+        assert page.eval_on_selector("#model-0 tbody tr", "row => getComputedStyle(row).display") == "block"
+
+
+def test_print_cuts_no_table_of_devices(opened: Open, of_devices: Path) -> None:
+    page = opened(of_devices, width=A4_LANDSCAPE_PX)
+    page.emulate_media(media="print")
+    right = page.eval_on_selector_all("table, .static svg", "all => all.map(e => e.getBoundingClientRect().right)")
+    assert max(right) <= A4_LANDSCAPE_PX
+    cut = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
+    assert page.eval_on_selector_all("td, th, .scroll", cut) == []
+
+
+@pytest.mark.parametrize("width", [1200, 1280, 1520])
+def test_the_decision_table_needs_no_scrolling_on_a_laptop(opened: Open, width: int) -> None:
+    page = opened(width=width)
+    assert page.eval_on_selector("#decision .scroll", "box => box.scrollWidth <= box.clientWidth")
 
 
 def test_the_keyboard_reaches_tables_and_figures(opened: Open) -> None:

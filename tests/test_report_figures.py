@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from bench.report import curves, drawing, theme
-from bench.report.figures import forest, models, pareto, parts, skeleton, tail, throughput, trace
+from bench.report.devices.told import Device, Told
+from bench.report.figures import devices, forest, models, pareto, parts, skeleton, tail, throughput, trace
 from bench.report.sections.decision import first_look
 from bench.report.subject import (
     HEADLINE,
@@ -83,6 +84,13 @@ def subject(model: str, macs: int) -> Subject:
     return Subject(folder="", model=model, parameters=1, macs=macs, tools={}, **weights, **nothing)
 
 
+TOLD = (
+    Told(Device("orin", "", ()), "S", "", rows=tuple(ROWS), control=SpeedUp(1.001, 0.99, 1.01), reference=ROWS[0].name),
+    Told(Device("box", "", ()), "S", "", rows=(FAST,)),
+    Told(Device("lost", "", ()), "S", "", missing="lost: no device could do it"),
+)
+
+
 def figures() -> dict[str, Figure | None]:
     pairs = [(subject("S", 2 * 10**9), FAST), (subject("L", 4 * 10**9), SLOW)]
     return {
@@ -97,6 +105,7 @@ def figures() -> dict[str, Figure | None]:
         "peak": parts.peak(ROWS, [("fp32", 50.0, "torch")]),
         "skeleton": skeleton.skeleton(PARITY, MUCO.joints, MUCO.bones),
         "models": models.models(pairs),
+        "devices": devices.devices(TOLD, "devices", "S"),
     }
 
 

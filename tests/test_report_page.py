@@ -220,6 +220,7 @@ def test_markdown_has_the_answers_the_table_and_three_pictures(
 ) -> None:
     text = markdown(page, [(subject, found)])
     assert "- **What do I ship?** openvino int8." in text
+    assert ".;" not in text
     assert "| **openvino int8**<br>" in text
     assert re.findall(r"\]\((\w+\.png)\)", text) == ["pareto.png", "forest.png", "tail.png"]
     assert "- tensorrt: there is no NVIDIA driver" in text

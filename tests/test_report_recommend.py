@@ -98,6 +98,15 @@ def test_of_rows_that_are_not_told_apart_the_nearer_to_the_truth_is_taken() -> N
     assert "as fast as openvino bf16 within what was measured, and is the nearest to the truth" in found.reason
 
 
+def test_a_reference_that_is_no_pytorch_may_be_what_is_shipped() -> None:
+    """As on a device that has none: a row that is not told apart from it does not win by a hair."""
+    reference = replace(row("onnxruntime", 20.0), is_reference=True, speed_up=None)
+    same = row("openvino", 19.9, precision="bf16", drift=replace(PASS, mean_mm=0.6), half_width=0.01)
+    assert recommend([reference, same], "checkpoint").row is reference
+    faster = replace(same, speed_up=SpeedUp(1.1, 1.09, 1.11))
+    assert recommend([reference, faster], "checkpoint").row is faster
+
+
 def test_where_drift_is_the_same_too_the_smaller_file_is_taken() -> None:
     large = row("openvino", 5.0)
     small = row(

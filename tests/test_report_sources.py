@@ -11,10 +11,10 @@ import pytest
 from bench.report.comparison import comparison_of
 from bench.report.from_export import read_subject
 from bench.report.one_model import page_of
-from bench.report.sources import find_folders, read_sources
+from bench.report.sources import find_sources, read_sources
 from bench.report.views import Page
 from export.errors import BadInput
-from tests.report_folder import first_table, write_folder
+from tests.report_folder import Planted, first_table, write_folder
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,19 @@ def test_passes_that_were_not_taken_name_their_option(tmp_path: Path) -> None:
         "photo": f"convnextpose bench {tmp_path / 'S'}",
         "parts": f"convnextpose bench {tmp_path / 'S'} --profile",
     }
+
+
+def test_where_no_row_may_be_ranked_more_rounds_are_advised_and_not_the_same_again(tmp_path: Path) -> None:
+    restless = [Planted("openvino", of, 6.0, noise=0.3) for of in ("fp32", "fp16")]
+    protocol = {"threads": 2, "seed": 0, "stop": {"budget_s": 40.0}}
+    folder = write_folder(tmp_path / "S", restless, evaluated=False, protocol=protocol)
+    made = page(folder)
+    found = missing(made)
+    longer = f"convnextpose bench {folder} --budget 120"
+    assert (found["pareto"], found["speed-up"]) == (longer, longer)
+    (trace,) = (of for section in made.sections for of in section.figures if of.id == "trace")
+    assert "openvino fp16 (unstable, drawn pale) from" in trace.alt
+    assert "openvino fp32, openvino fp16: their figures are unstable." in made.answers[0].details[0]
 
 
 def test_without_its_samples_a_result_still_makes_a_page(copy: Path) -> None:
@@ -170,11 +183,11 @@ def test_two_exports_of_one_model_are_called_by_their_folders(whole: Path, tmp_p
 def test_a_folder_of_folders_stands_for_the_models_that_were_measured(whole: Path, tmp_path: Path) -> None:
     for name in ("M", "S"):
         shutil.copytree(whole, tmp_path / name)
-    assert find_folders([tmp_path]) == [tmp_path / "M", tmp_path / "S"]
+    assert list(find_sources([tmp_path]).models) == [tmp_path / "M", tmp_path / "S"]
     shutil.rmtree(tmp_path / "M/bench")
-    assert find_folders([tmp_path, tmp_path / "S"]) == [tmp_path / "S"]
+    assert list(find_sources([tmp_path, tmp_path / "S"]).models) == [tmp_path / "S"]
     shutil.rmtree(tmp_path / "S/bench")
-    assert find_folders([tmp_path]) == [tmp_path / "M", tmp_path / "S"]
+    assert list(find_sources([tmp_path]).models) == [tmp_path / "M", tmp_path / "S"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match="holds none"):
-        find_folders([tmp_path / "empty"])
+    with pytest.raises(BadInput, match="holds no exported model"):
+        list(find_sources([tmp_path / "empty"]).models)

@@ -17,6 +17,7 @@ from bench.report.recommend import Recommendation, recommended
 from bench.report.sections.decision import decision
 from bench.report.sections.identity import device_card, environment
 from bench.report.sections.untested import gaps
+from bench.report.sources import FLEET
 from bench.report.subject import Subject
 from bench.report.views import Answer, Cell, Line, Page, Section, Table, Tone, parity_tone
 from export.errors import BadInput
@@ -64,8 +65,16 @@ def require_same_machine(subjects: Sequence[Subject]) -> None:
         first, base = measured[0]
         if bench.fingerprint != base.fingerprint:
             differs = "; ".join(_differences(base.identity, bench.identity)) or "their fingerprints"
-            do = "measure all of them on one machine with one installation, or make a report of each"
+            do = "measure all of them on one machine with one installation, or make a report of each" + _of_a_run(
+                folder
+            )
             raise BadInput(f"{first} and {folder} were not measured alike", differs, do)
+
+
+def _of_a_run(folder: str) -> str:
+    """What shows devices side by side, if this is the folder of one device of a fleet's run."""
+    run = Path(folder).resolve().parents[1]
+    return f"; the run's devices side by side: convnextpose report {run}" if (run / FLEET).is_file() else ""
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:

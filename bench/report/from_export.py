@@ -1,10 +1,11 @@
 """The manifest, the first table, evaluations and a comparison in the words of ``subject``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.report.clean import clean
+from bench.report.devices.from_reports import told_of
 from bench.report.from_result import bench_of
 from bench.report.records import SIMULATED, AccuracyFile, ComparisonFile, Evaluated, FirstTableRow
 from bench.report.sources import Sources, read_sources
@@ -25,13 +26,13 @@ from export.joint_sets import joint_set
 from export.manifest import Artifact
 
 
-def read_subject(folder: Path, gate: Path | None = None) -> Subject:
-    """All that is known of the model in ``folder``, in text that can be shown.
+def read_subject(folder: Path, gate: Path | None = None, reports: Sequence[Path] = ()) -> Subject:
+    """All that is known of the model in ``folder``, in text that can be shown; ``reports``: of devices.
 
     Raises:
         BadInput: as ``bench.report.sources.read_sources`` says.
     """
-    subject: Subject = clean(subject_of(read_sources(folder, gate)))
+    subject: Subject = clean(subject_of(read_sources(folder, gate, reports)))
     return subject
 
 
@@ -65,6 +66,7 @@ def subject_of(sources: Sources) -> Subject:
         bench=bench_of(result, sources.samples, accuracy, build_s) if result else None,
         evaluations=tuple(_evaluation(record) for record in sources.accuracy),
         gate=_gate(sources.gate) if sources.gate else None,
+        on_devices=told_of(sources.devices, accuracy, {file.sha256: file.size_bytes for file in files}),
     )
 
 

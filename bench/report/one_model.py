@@ -1,6 +1,8 @@
 """The page of one model: its sections in the order in which a reader needs them."""
 
-from bench.report.recommend import Recommendation, recommended
+from bench.report.devices.from_reports import reference_of
+from bench.report.devices.section import on_devices
+from bench.report.recommend import NOTICES, Recommendation, recommended
 from bench.report.sections.accuracy import joints
 from bench.report.sections.answers import answers
 from bench.report.sections.decision import decision
@@ -11,11 +13,6 @@ from bench.report.sections.untested import gaps, untested
 from bench.report.subject import Subject
 from bench.report.views import Page
 
-NOTICES = {
-    "stand-in": "weights: stand-in — latency is meaningful, poses are not",
-    "demo": "weights: demo — trained on drawn figures, so that its poses say nothing about people",
-}
-
 
 def page_of(subject: Subject) -> tuple[Page, Recommendation]:
     """Everything that is known of it, and what to ship."""
@@ -25,6 +22,7 @@ def page_of(subject: Subject) -> tuple[Page, Recommendation]:
         *([gate(subject.gate)] if subject.gate else []),
         *figure_sections(subject, found),
         joints(subject),
+        *([on_devices(subject.on_devices, reference_of(subject.on_devices))] if subject.on_devices else []),
         architecture(subject),
         files(subject),
         untested(subject, found.row),

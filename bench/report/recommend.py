@@ -22,6 +22,12 @@ WEIGHTS = {
 }
 """What qualifies a recommendation, by the weights' origin."""
 
+NOTICES = {
+    "stand-in": "weights: stand-in — latency is meaningful, poses are not",
+    "demo": "weights: demo — trained on drawn figures, so that its poses say nothing about people",
+}
+"""What qualifies a whole page, by the weights' origin."""
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -79,11 +85,16 @@ def not_told_apart(row: Row, other: Row, luck: float = 0.0) -> bool:
     """Whether the intervals of the two speed-ups, each widened by the share ``luck``, overlap."""
     if row is other:
         return True
-    ours, theirs = row.speed_up, other.speed_up
+    ours, theirs = _over_reference(row), _over_reference(other)
     if ours is None or theirs is None:
         return False
     wider = (1 + luck) ** 2
     return ours.high * wider >= theirs.low and theirs.high * wider >= ours.low
+
+
+def _over_reference(row: Row) -> SpeedUp | None:
+    """The reference itself may be what is shipped, where that is no PyTorch."""
+    return SpeedUp(1.0, 1.0, 1.0) if row.is_reference else row.speed_up
 
 
 def _none(refusals: Sequence[tuple[Row, str | None]]) -> str:
@@ -92,8 +103,23 @@ def _none(refusals: Sequence[tuple[Row, str | None]]) -> str:
     for row, why in refusals:
         if why is not None and not row.is_reference:
             by_reason.setdefault(why.partition(" (")[0], []).append(row.name)
-    said = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
+    said = "; ".join(
+        f"{', '.join(names)}: {_of_several(why) if names[1:] else why}" for why, names in by_reason.items()
+    )
     return f"No row may be shipped. {said}." if said else "Nothing was measured."
+
+
+def _of_several(why: str) -> str:
+    """A reason that is worded for one row, for several."""
+    for one, several in (
+        ("it is ", "they are "),
+        ("it has ", "they have "),
+        ("it costs ", "they cost "),
+        ("its ", "their "),
+    ):
+        if why.startswith(one):
+            return several + why.removeprefix(one)
+    return why
 
 
 def _price_refusal(row: Row) -> str | None:

@@ -1,6 +1,7 @@
 """Reads what a folder holds for a report, and refuses what does not belong together."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.device_report import DeviceReport
 from bench.exported import read_export
+from bench.report.devices.belongs import DEVICES, USUAL_NAME, read_reports, require_of_export
 from bench.report.records import AccuracyFile, ComparisonFile, FirstTable, read_record
 from bench.result import RESULT, Result, read_result
 from export.errors import BadInput
@@ -19,6 +22,8 @@ from export.steps import WHOLE
 BENCH = f"bench/{RESULT}"
 FIRST_TABLE = "latency.json"
 ACCURACY = "accuracy"
+RUNS, FLEET = "fleet", "fleet.json"
+BUNDLE, JSON = "bundle", ".json"
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -35,10 +40,12 @@ class Sources:
     """Raw latencies, as ``bench.assemble.sample_arrays`` names them."""
     accuracy: tuple[AccuracyFile, ...]
     gate: ComparisonFile | None
+    devices: tuple[tuple[Path, DeviceReport], ...] = ()
+    """What devices reported about bundles of this export."""
 
 
-def read_sources(folder: Path, gate: Path | None = None) -> Sources:
-    """Read everything in ``folder``; only the manifest has to be there.
+def read_sources(folder: Path, gate: Path | None = None, reports: Sequence[Path] = ()) -> Sources:
+    """Read everything in ``folder``; only the manifest has to be there. ``reports``: of devices, beside those in it.
 
     Raises:
         BadInput: no export lies there, or a file is damaged, of an unknown schema version, or of another export.
@@ -55,28 +62,70 @@ def read_sources(folder: Path, gate: Path | None = None) -> Sources:
         gate=read_record(gate, ComparisonFile, "comparison", "make it: convnextpose compare … --out FILE.json")
         if gate
         else None,
+        devices=tuple(_devices([*sorted((folder / DEVICES).glob("*.json")), *reports], manifest)),
     )
 
 
-def find_folders(named: list[Path]) -> list[Path]:
-    """The folders of models: those named, and for a folder of folders (``build``) the models in it.
+@dataclass(frozen=True)
+class Found:
+    """What there is to report on."""
 
-    Of those in it, those that were benchmarked; if none was, all that were exported.
+    models: tuple[Path, ...]
+    """Folders that ``export`` filled."""
+    runs: tuple[Path, ...]
+    """Folders of a fleet's runs."""
+    reports: tuple[Path, ...]
+    """What bundles' verifiers wrote on devices."""
+
+
+def find_sources(named: Sequence[Path]) -> Found:
+    """Models, runs and devices' reports: those named, and those in a folder of them (``build``, ``build/fleet``).
+
+    Of models in a folder those that were benchmarked; if none was, all that were exported.
 
     Raises:
-        BadInput: a folder of folders holds no model.
+        BadInput: a folder holds nothing of this, or is a bundle, or a folder of one device of a run.
     """
-    found: list[Path] = []
-    for folder in named:
-        inside = sorted(path.parent for path in folder.glob(f"*/{WHOLE}"))
-        if (folder / WHOLE).exists() or not folder.is_dir():
-            found.append(folder)
-        elif not inside:
-            do = "make one: make export MODEL=S"
-            raise BadInput(f"{folder} is no exported model and holds none", f"no {WHOLE} in it or one level below", do)
+    models: list[Path] = []
+    runs: list[Path] = []
+    reports: list[Path] = []
+    for path in named:
+        if path.suffix == JSON and not path.is_dir():
+            reports.append(path)
+        elif (path / FLEET).exists():
+            runs.append(path)
+        elif (path / WHOLE).exists() or not path.is_dir():
+            _refuse_bundle(path)
+            models.append(path)
         else:
-            found += [path for path in inside if (path / BENCH).exists()] or inside
-    return list(dict.fromkeys(found))
+            inside, of_fleet = _models_in(path), _runs_in(path)
+            if not inside and not of_fleet:
+                seen, do = f"no {WHOLE} and no {FLEET} in it or below", "make one: make export MODEL=S"
+                raise BadInput(f"{path} holds no exported model and no fleet's run", seen, do)
+            models += inside
+            runs += of_fleet
+    return Found(*(tuple(dict.fromkeys(of)) for of in (models, runs, reports)))
+
+
+def _models_in(folder: Path) -> list[Path]:
+    inside = sorted(path.parent for path in folder.glob(f"*/{WHOLE}"))
+    return [path for path in inside if (path / BENCH).exists()] or inside
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """In ``build`` they lie one level deeper than in ``build/fleet``."""
+    return sorted(path.parent for place in (f"*/{FLEET}", f"{RUNS}/*/{FLEET}") for path in folder.glob(place))
+
+
+def _refuse_bundle(folder: Path) -> None:
+    """A bundle's manifest has the name of an export's."""
+    try:
+        kind = json.loads((folder / WHOLE).read_bytes())["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if kind == BUNDLE:
+        do = f"run verify.py on the device, and name what it writes: convnextpose report {folder / (USUAL_NAME + JSON)}"
+        raise BadInput(f"{folder} is a bundle, and no export", "a bundle holds no measurement", do)
 
 
 def _first_table(folder: Path) -> FirstTable | None:
@@ -114,6 +163,13 @@ def _samples(folder: Path, result: Result | None) -> Arrays | None:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise BadInput(f"cannot read {path}", str(error), "measure again: convnextpose bench") from error
+
+
+def _devices(paths: Sequence[Path], manifest: Manifest) -> list[tuple[Path, DeviceReport]]:
+    named = read_reports(paths)
+    for path, report in named:
+        require_of_export(path, report, manifest)
+    return named
 
 
 def _accuracy(path: Path, manifest: Manifest) -> AccuracyFile:

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from bench.report.devices.told import Told
 
 Verdict = Literal["stable", "noisy", "unstable", "invalid"]
 
@@ -365,6 +368,8 @@ class Subject:
     bench: Bench | None = None
     evaluations: tuple[Evaluation, ...] = ()
     gate: Gate | None = None
+    on_devices: "tuple[Told, ...]" = ()
+    """What devices reported about bundles of this export."""
 
     @property
     def rows(self) -> tuple[Row, ...]:

@@ -24,16 +24,17 @@ def report_csv(subjects: Sequence[tuple[Subject, Recommendation]]) -> str:
     for subject, found in subjects:
         for row in theme.ordered(subject.rows):
             for boundary in row.timings or (None,):
-                writer.writerow(_cells(subject, row, boundary, recommended=row is found.row))
+                writer.writerow(row_cells(subject.model, row, boundary, recommended=row is found.row))
     return text.getvalue()
 
 
-def _cells(subject: Subject, row: Row, boundary: str | None, *, recommended: bool) -> dict[str, object]:
+def row_cells(model: str, row: Row, boundary: str | None, *, recommended: bool) -> dict[str, object]:
+    """By column; what is not known, or may not be shown, is not there or None."""
     timing = (row.timings or {}).get(boundary) if boundary else None
     cells: dict[str, object] = {
         **{name: getattr(row, name) for name in ("id", "runtime", "precision", "computes", "verdict")},
         **{name: getattr(row, name) for name in ("peak_mib", "file", "file_bytes", "build_s")},
-        "model": subject.model,
+        "model": model,
         "recommended": recommended,
         "boundary": boundary,
         "reasons": "; ".join(row.reasons),

@@ -1,5 +1,6 @@
 """What a page is made of, before it is HTML or Markdown: values that are already worded."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,6 +23,8 @@ class Cell:
     text: str
     note: str = ""
     tone: Tone = ""
+    span: int = 1
+    """How many columns it fills."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,30 @@ class Table:
     """Becomes one card a line where the window is narrow."""
     dense: bool = False
     """Many short values: none of them is broken into lines."""
+    groups: tuple[tuple[str, int], ...] = ()
+    """What stands above the columns: a name and how many of them it is of."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each column with the name that stands above it: what it is called where it stands alone."""
+        above = [name for name, count in self.groups for _ in range(count)] or [""] * len(self.columns)
+        return tuple(f"{name}: {column}" if name else column for name, column in zip(above, self.columns, strict=True))
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The columns with which a group begins, but for the first."""
+        return tuple(itertools.accumulate(count for _, count in self.groups))
+
+    def labelled(self, line: Line) -> tuple[tuple[str, Cell, bool], ...]:
+        """Each cell of the line: what it is called (if it fills several columns, by what is above), and whether a group
+        begins with it."""
+        found, at = [], 0
+        for cell in line.cells:
+            label = self.labels[at]
+            named = label if cell.span == 1 else label.removesuffix(f": {self.columns[at]}")
+            found.append((named, cell, at in self.starts))
+            at += cell.span
+        return tuple(found)
 
 
 @dataclass(frozen=True)

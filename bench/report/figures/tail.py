@@ -57,13 +57,16 @@ def _spec(rows: Sequence[Row], values: base.Values, deadlines: Sequence[float], 
 
 
 def _words(rows: Sequence[Row]) -> str:
+    """Of each row what half, a tenth and a hundredth of its calls took longer than, as far as that is known."""
     said = []
     for row in rows:
         timing = row.headline
-        found = timing.tail(0.9) if timing else None
-        if found is not None and found.value_ms is not None and timing is not None:
-            said.append(
-                f"{row.name}: one call in ten takes longer than {found.value_ms:.2f} ms, p50 {timing.p50_ms:.2f}"
-            )
-    most = max(of[0] for row in rows for of in row.slower)
-    return "; ".join([*said, f"the slowest call of all took {most:.2f} ms"]) + "."
+        if timing is None:
+            continue
+        shares = [f"half of the calls took longer than {timing.p50_ms:.2f} ms"]
+        for quantile, share in ((0.9, "one in ten"), (0.99, "one in a hundred")):
+            tail_of = timing.tail(quantile)
+            if tail_of is not None and tail_of.value_ms is not None:
+                shares.append(f"{share} than {tail_of.value_ms:.2f}")
+        said.append(f"{row.name}: {', '.join(shares)}, the slowest of {timing.samples} took {row.slower[-1][0]:.2f}")
+    return "; ".join(said) + "."

@@ -9,6 +9,9 @@ from bench.report.figures import base
 from bench.report.subject import Row, StateCurve
 from bench.report.views import Figure
 
+DIMMED = 0.35
+"""Of lines that are no row's that may be ranked."""
+
 
 def trace(rows: Sequence[Row]) -> Figure | None:
     """Of all rows that were timed, unstable ones too; None if there are no samples of any."""
@@ -25,8 +28,9 @@ def trace(rows: Sequence[Row]) -> Figure | None:
         axis=alt.Axis(format="~g"),
     )
     chart = alt.Chart(base.data(values)).encode(x=x, y=y)
+    dimmed = alt.condition("datum.verdict == 'unstable'", alt.value(DIMMED), alt.value(1))
     lines = chart.mark_line(strokeWidth=1.4).encode(
-        color=base.colour(shown), strokeDash=base.dash(shown), detail="row:N"
+        color=base.colour(shown), strokeDash=base.dash(shown), opacity=dimmed, detail=["row:N", "verdict:N"]
     )
     tips = base.tooltip(row="row:N", round="round:Q", ms="ms:Q", verdict="verdict:N")
     seen = base.handles(values, max(len(row.rounds_ms) for row in shown))
@@ -55,6 +59,8 @@ def machine_state(curve: StateCurve) -> Figure:
 
 def _words(rows: Sequence[Row]) -> str:
     said = [
-        f"{row.name} from {min(ms):.2f} to {max(ms):.2f} ms" for row in rows if (ms := [of[1] for of in row.rounds_ms])
+        f"{row.name}{'' if row.ranked else f' ({row.verdict}, drawn pale)'} from {min(ms):.2f} to {max(ms):.2f} ms"
+        for row in rows
+        if (ms := [of[1] for of in row.rounds_ms])
     ]
     return f"Medians of {max(len(row.rounds_ms) for row in rows)} rounds: {'; '.join(said)}."

@@ -9,8 +9,13 @@ from bench.report.recommend import Recommendation
 from bench.report.sections.passes import launches, photo
 from bench.report.subject import Bench, Subject
 from bench.report.views import Cell, Figure, Line, Missing, Section, Table
+from bench.stopping import StopRule
 
-UNRANKED = "no row may be ranked: the decision table says why of each"
+UNRANKED = "no row may be ranked: the decision table says why of each; more rounds on a quieter machine may help"
+FEW = "fewer than two rows may be ranked; more rounds on a quieter machine may help"
+USUAL_BUDGET_S = StopRule().budget_s
+LONGER = 3
+"""So many times the budget is advised where rows could not be ranked: an interval narrows with the root of it."""
 
 
 def figure_sections(subject: Subject, found: Recommendation) -> list[Section]:
@@ -29,7 +34,7 @@ def figure_sections(subject: Subject, found: Recommendation) -> list[Section]:
 def _pareto(subject: Subject, found: Recommendation) -> Section:
     lead = "Left is faster, below is more accurate, larger needs more memory. Dotted: rows that none beats in both."
     figure = pareto.pareto(subject.rows, found.row)
-    return _of("pareto", "Latency against accuracy", subject, lead, [figure], "fewer than two rows may be ranked")
+    return _of("pareto", "Latency against accuracy", subject, lead, [figure], FEW)
 
 
 def _forest(subject: Subject) -> Section:
@@ -109,6 +114,8 @@ def _of(
         return Section(identity, title, (lead,), figures=drawn)
     if subject.bench is None:
         why, command = "nothing was benchmarked", commands.bench(subject)
+    elif why in (UNRANKED, FEW):
+        command = commands.bench(subject, "--budget", f"{LONGER * (subject.bench.budget_s or USUAL_BUDGET_S):g}")
     return Section(identity, title, missing=(Missing(title.lower(), why, command or commands.bench(subject)),))
 
 

@@ -22,6 +22,7 @@ def gaps(subject: Subject, chosen: Row | None) -> list[Missing]:
         *_grouped(subject.bench.not_run if subject.bench else ()),
         *_grouped(subject.not_made),
         *_passes(subject),
+        *_devices(subject),
         *_grouped(pair for of in subject.parity for pair in of.not_run),
     ]
 
@@ -100,6 +101,11 @@ def _passes(subject: Subject) -> list[Missing]:
         for what, there, reason, option in passes
         if not there
     ]
+
+
+def _devices(subject: Subject) -> list[Missing]:
+    """What devices that reported did not run."""
+    return _grouped((f"{what} on {one.device.name}", why) for one in subject.on_devices for what, why in one.not_run)
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Missing]:

@@ -1,0 +1,1 @@
+"""Several devices side by side: from a fleet's run or devices' own reports to one page."""
