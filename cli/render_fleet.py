@@ -18,7 +18,7 @@ from cli.console import err, out, table
 from cli.render_bench import HEADLINE, VERDICT_STYLE
 
 STATE_STYLE = {"done": "green", "failed": "red", "lost": "red", "running": "cyan", "waiting": "dim"}
-DEVICE_STYLE = {"ready": "green", "benched": "red", "refused": "red", "gone": "yellow"}
+DEVICE_STYLE = {"ready": "green", "benched": "red", "refused": "red", "silent": "yellow", "gone": "yellow"}
 
 Show = Callable[[FleetRecord], None]
 

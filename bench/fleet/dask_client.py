@@ -1,7 +1,7 @@
 """The only place that imports Dask on the machine that asks."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from importlib.util import find_spec
 from typing import Any
@@ -18,6 +18,12 @@ LOST = (Exception, CancelledError, asyncio.CancelledError)
 """What a call can end with when a worker, the scheduler or the network is gone: Dask promises nothing narrower."""
 LOSSES = ("CommClosedError", "KilledWorker", "FutureCancelledError", "CancelledError", "TimeoutError")
 CONNECT_S = 10.0
+ANSWER_S = 30.0
+"""For a question that needs no more thought than ``doctor``; a device may be slow, and measure meanwhile."""
+READING_S = 120.0
+"""For one that makes a device read files: some hundred megabytes from a memory card, or over a slow line."""
+BYTES_PER_S = 0.5e6
+"""A line that is slower than this counts as broken."""
 
 
 class DeviceLost(Exception):
@@ -45,15 +51,48 @@ def connect(address: str, certificates: Certificates, timeout_s: float = CONNECT
         raise NotPossible(f"no scheduler answers at {address}", in_a_line(error), "see docs/fleet.md") from error
 
 
-def ask(client: Any, address: str, function: Any, *arguments: Any) -> Any:
+def ask(
+    client: Any,
+    address: str,
+    function: Any,
+    *arguments: Any,
+    timeout_s: float | None = None,
+    late: Callable[[str], None] | None = None,
+) -> Any:
     """What ``function`` returns on the worker there.
+
+    Args:
+        client: a ``distributed.Client``.
+        address: of the worker.
+        function: one of ``bench.fleet.dask_task``.
+        arguments: for it.
+        timeout_s: for the answer; by default ``ANSWER_S``.
+        late: is told why, if there is none in time; the answer is then waited for until it comes, or cannot come
+            any more, so that a device that hangs is not asked over and over.
 
     Raises:
         DeviceLost: it does not answer.
         Undelivered: it answers that it cannot.
     """
+
+    async def question() -> Any:
+        return await client.run(function, *arguments, workers=[address], on_error="return")
+
+    timeout_s = ANSWER_S if timeout_s is None else timeout_s
     try:
-        answer = client.run(function, *arguments, workers=[address], on_error="return")[address]
+        answers = asyncio.run_coroutine_threadsafe(question(), client.loop.asyncio_loop)
+        try:
+            answer = answers.result(timeout_s)[address]
+        except TimeoutError as error:
+            if answers.done():  # the question itself ended so
+                raise
+            if late is None:
+                answers.cancel()
+                raise DeviceLost(f"it did not answer within {timeout_s:g} s") from error
+            late(f"it did not answer within {timeout_s:g} s")
+            answer = answers.result()[address]
+    except DeviceLost:
+        raise
     except LOST as error:
         raise DeviceLost(f"it did not answer ({in_a_line(error)})") from error
     if is_loss(answer):
@@ -63,13 +102,31 @@ def ask(client: Any, address: str, function: Any, *arguments: Any) -> Any:
     return answer
 
 
-def greet(client: Any, address: str, about: Mapping[str, Any], jobs: list[str]) -> DeviceFacts:
+def known_workers(client: Any) -> dict[str, Any]:
+    """What the scheduler knows of each worker, by its address.
+
+    Raises:
+        TimeoutError: it does not answer, though it is connected; ``LOST`` holds what else there may be.
+    """
+    if client.status != "running":
+        raise OSError(f"the connection is {client.status}")
+    identity = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER_S)
+    return dict(identity["workers"])
+
+
+def greet(
+    client: Any,
+    address: str,
+    about: Mapping[str, Any],
+    jobs: list[str],
+    late: Callable[[str], None] | None = None,
+) -> DeviceFacts:
     """What the worker there is, and which of ``jobs`` it has finished; ``about`` is what its scheduler knows of it.
 
     Raises:
-        DeviceLost, Undelivered: see ``ask``; also if what it answers with is none of ours.
+        DeviceLost, Undelivered: see ``ask``, also for ``late``; or what it answers with is none of ours.
     """
-    answer = ask(client, address, dask_task.hello, jobs)
+    answer = ask(client, address, dask_task.hello, jobs, late=late)
     known = {"worker": str(about["name"]), "resources": dict(about["resources"])}
     try:
         return DeviceFacts.model_validate_json(answer).model_copy(update=known)
@@ -101,7 +158,13 @@ def _security(address: str, given: dict[str, str]) -> Any:
 
 
 def is_loss(error: Any) -> bool:
-    """Whether it is Dask's way to say that a worker is gone, and not something that went wrong in it."""
+    """Whether it is Dask's way to say that a worker is gone, and not something that went wrong in it.
+
+    An ``OSError`` without a number is Dask's own, too: its scheduler could not connect to the worker. One of the
+    worker's system, such as of a full disk, has a number.
+    """
+    if type(error) is OSError:
+        return error.errno is None
     return any(kind.__name__ in LOSSES for kind in type(error).__mro__)
 
 

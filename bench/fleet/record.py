@@ -28,7 +28,7 @@ FLEET, JOB, LOCK = "fleet.json", "job.json", ".lock"
 BENCH = "bench"
 
 JobState = Literal["waiting", "running", "done", "failed", "lost"]
-DeviceState = Literal["ready", "refused", "benched", "gone"]
+DeviceState = Literal["ready", "refused", "benched", "silent", "gone"]
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -59,6 +59,7 @@ class DeviceRecord(Record):
     machine: str
     environment: dict[str, Any]
     fingerprint: str
+    """These three are empty of a device that has never said what it is."""
 
 
 class FleetRecord(Record):

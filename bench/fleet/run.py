@@ -85,7 +85,7 @@ def _results(executor: Executor, specs: list[JobSpec]) -> Iterator[tuple[JobSpec
 
 def _reopen(ledger: Ledger, executor: Executor, *, again: bool) -> None:
     """Finished jobs are done once more if that is asked for, or if their device is no longer what it was."""
-    prints = {device.worker: device.fingerprint for device in executor.devices()}
+    prints = {device.worker: device.fingerprint for device in executor.devices() if device.fingerprint}
     for job in ledger.finished():
         assert job.outcome is not None
         if again:
