@@ -86,7 +86,16 @@ def _status(record: FleetRecord) -> Group:
     lines: list[RenderableType] = [Text(f"{record.run}: {len(record.jobs)} jobs, {said}{left}", style="bold"), shown]
     lines += [Text(f"{d.worker} is {d.state}: {d.reason}", style="red") for d in record.devices if d.reason]
     lines += [Text(f"{j.state} {j.spec.name}: {j.outcome.reason}", style="red") for j in _bad(record) if j.outcome]
+    lines += [Text(line, style="dim") for line in _earlier(record)]
     return Group(*lines)
+
+
+def _earlier(record: FleetRecord) -> list[str]:
+    """What lies in the run's folder and is not of its matrix."""
+    if not record.earlier:
+        return []
+    kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
+    return [f"kept of an earlier matrix or version, and not counted: {kept}"]
 
 
 def _bad(record: FleetRecord) -> list[JobRecord]:
@@ -123,6 +132,8 @@ def side_by_side(record: FleetRecord, results: Mapping[str, Result], folder: Pat
             out.print(f"[yellow]tried before[/] {job.spec.name}: {escape(trouble)}", soft_wrap=True)
         for line in job.outcome.engines if job.outcome else ():
             out.print(f"[dim]engine[/] {job.spec.name}: {escape(line)}", soft_wrap=True)
+    for line in _earlier(record):
+        out.print(f"[dim]{escape(line)}[/]", soft_wrap=True)
     out.print(f"everything about it: {escape(str(folder))}", soft_wrap=True)
 
 

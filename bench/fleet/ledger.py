@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.fleet.plan import FleetPlan
-from bench.fleet.record import JOB, DeviceRecord, FleetRecord, JobRecord, JobState, read_finished, write_fleet
+from bench.fleet.record import JOB, DeviceRecord, FleetRecord, JobRecord, JobState, write_fleet
+from bench.fleet.shelf import found_here, place_of, put_aside
 from bench.fleet.spec import JobResult, JobSpec, Outcome, code_version
 from export.artifacts import PARTIAL_PREFIX, write_text
 
@@ -27,6 +28,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._devices: Sequence[DeviceRecord] = ()
         self._written = 0.0
+        self._earlier = put_aside(plan.folder, plan.specs)
         self._jobs = {spec.id: self._as_found(spec) for spec in plan.specs}
 
     def record(self) -> FleetRecord:
@@ -65,11 +67,10 @@ class Ledger:
             self._tell()
 
     def _as_found(self, spec: JobSpec) -> JobRecord:
-        place = f"{spec.place}/{spec.model}"
-        outcome = read_finished(self._folder / place, spec.id)
+        outcome = found_here(self._folder, spec)
         state: JobState = "waiting" if outcome is None else "done"
         worker = outcome.worker if outcome else ""
-        return JobRecord(spec=spec, folder=place, state=state, outcome=outcome, worker=worker, since=now())
+        return JobRecord(spec=spec, folder=place_of(spec), state=state, outcome=outcome, worker=worker, since=now())
 
     def _change(self, job: str, state: JobState, **changes: str | Outcome | None) -> None:
         with self._lock:
@@ -99,6 +100,7 @@ class Ledger:
             matrix=self._plan.matrix,
             jobs=list(self._jobs.values()),
             devices=list(self._devices),
+            earlier=self._earlier,
         )
 
     def _put(self, place: Path, result: JobResult) -> None:
