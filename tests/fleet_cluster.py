@@ -69,6 +69,7 @@ class Cluster:
             ("--no-dashboard", "--name", name, "--resources", f"{resource}=1", "--local-directory", self.folder / name),
             self._preload,
             CONVNEXTPOSE_FLEET=str(self.device(name)),
+            TMPDIR=str(self.folder / name),  # locks of its own, as another machine has
             **environment,
         )
 
@@ -81,6 +82,18 @@ class Cluster:
         process = self.processes.pop(name)
         process.send_signal(number)
         process.wait()
+
+    def stop(self, name: str) -> None:
+        """It is there and does nothing, as a machine that hangs; until ``go_on``, or ``kill``."""
+        self.processes[name].send_signal(signal.SIGSTOP)
+
+    def go_on(self, name: str) -> None:
+        """As if nothing had been."""
+        self.processes[name].send_signal(signal.SIGCONT)
+
+    def registered(self, *names: str) -> None:
+        """Wait until the scheduler knows these workers."""
+        until(lambda: all("Registered" in self.log(name) for name in names), f"{', '.join(names)} at the scheduler")
 
     def log(self, name: str) -> str:
         """What it has written."""

@@ -1,6 +1,6 @@
 """In place of the process that measures, for tests of what happens around it: quick, and bad in every way asked for.
 
-``STAND_IN`` says how: ``ok``, ``slow SECONDS``, ``crash``, ``crash MODEL`` (only with models whose files are named
+``STAND_IN`` says how: ``ok``, ``slow SECONDS``, ``crash``, ``crash NAME`` (only with models whose names begin
 so), ``hang``, ``hang-first`` (before it begins), ``wait`` (for the accelerator, for ever), or ``linger`` and ``trip``
 (with its result made, it does not end, or badly). As a preload of a Dask worker it puts
 itself in the place of ``bench.fleet.job``; with ``STAND_IN_CODE`` the worker says that it has that version of the code.
@@ -39,7 +39,7 @@ def main(state: Path, folder: Path) -> None:
     with (state / BEGUN).open("a") as log:
         log.write(f"{folder.name}\n")
     print(json.dumps({"begun": True, "text": "preparing"}), flush=True)
-    if how == "crash" and more in ("", json.loads((folder / "spec.json").read_text())["model"]):
+    if how == "crash" and json.loads((folder / "spec.json").read_text())["model"].startswith(more):
         print("something terrible", file=sys.stderr, flush=True)
         os.abort()
     time.sleep({"slow": float(more or 0) if how == "slow" else 0.0, "hang": 600.0}.get(how, 0.0))

@@ -49,11 +49,6 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "device"
 
 
-@pytest.fixture
-def sources(tmp_path: Path) -> BlobCache:
-    return BlobCache(tmp_path / "blobs")
-
-
 def carried(link: ThisMachine, spec: JobSpec, sources: BlobCache, again: bool = False) -> JobResult:
     return deliver(link, spec, sources, again, lambda text: None)
 

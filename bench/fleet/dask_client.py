@@ -1,8 +1,9 @@
 """The only place that imports Dask on the machine that asks."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,7 +18,7 @@ from export.errors import BadInput, NotPossible
 LOST = (Exception, CancelledError, asyncio.CancelledError)
 """What a call can end with when a worker, the scheduler or the network is gone: Dask promises nothing narrower."""
 LOSSES = ("CommClosedError", "KilledWorker", "FutureCancelledError", "CancelledError", "TimeoutError")
-CONNECT_S = 10.0
+CONNECT_S, GREETING_S = 10.0, 5.0
 ANSWER_S = 30.0
 """For a question that needs no more thought than ``doctor``; a device may be slow, and measure meanwhile."""
 READING_S = 120.0
@@ -30,7 +31,7 @@ class DeviceLost(Exception):
     """The device, or the way to it, is gone; the text says so for a reader."""
 
 
-def connect(address: str, certificates: Certificates, timeout_s: float = CONNECT_S) -> Any:
+def connect(address: str, certificates: Certificates, timeout_s: float | None = None) -> Any:
     """A ``distributed.Client``.
 
     Raises:
@@ -44,11 +45,38 @@ def connect(address: str, certificates: Certificates, timeout_s: float = CONNECT
 
     given = {"tls_ca_file": certificates.ca, "tls_client_cert": certificates.cert, "tls_client_key": certificates.key}
     security = _security(address, {name: str(path) for name, path in given.items() if path is not None})
+    timeout_s = CONNECT_S if timeout_s is None else timeout_s
     options = {"timeout": timeout_s, "set_as_default": False, "name": "convnextpose-fleet"}
     try:
-        return Client(address, security=security, **options)  # type: ignore[no-untyped-call]
+        return _in_time(lambda: Client(address, security=security, **options), timeout_s)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError) as error:
         raise NotPossible(f"no scheduler answers at {address}", in_a_line(error), "see docs/fleet.md") from error
+
+
+def _in_time(opened: Callable[[], Any], timeout_s: float) -> Any:
+    """What ``opened`` returns. Dask's own limit for a connection does not cover what is said then, and a scheduler that
+    hangs is connected. A connection that comes too late is closed.
+
+    Raises:
+        TimeoutError: it is late.
+    """
+    made, late = Future[Any](), threading.Event()
+
+    def open_it() -> None:
+        try:
+            made.set_result(opened())
+        except Exception as error:
+            made.set_exception(error)
+            return
+        if late.is_set():
+            made.result().close()
+
+    threading.Thread(target=open_it, name="fleet-connect", daemon=True).start()
+    try:
+        return made.result(timeout_s + GREETING_S)
+    except TimeoutError:
+        late.set()
+        raise
 
 
 def ask(

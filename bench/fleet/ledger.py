@@ -17,6 +17,7 @@ WRITE_EVERY_S = 10.0
 """Where only what a device says has changed: this machine may be the one that is measured."""
 
 OnChange = Callable[[FleetRecord], None]
+Devices = Callable[[], Sequence[DeviceRecord]]
 
 
 class Ledger:
@@ -26,7 +27,8 @@ class Ledger:
         self._folder, self._plan, self._scheduler = plan.folder, plan, scheduler
         self._created, self._on_change = created or now(), on_change
         self._lock = threading.Lock()
-        self._devices: Sequence[DeviceRecord] = ()
+        self._devices: Devices = list
+        self._states: Sequence[tuple[str, str]] = []
         self._written = 0.0
         self._earlier = put_aside(plan.folder, plan.specs)
         self._jobs = {spec.id: self._as_found(spec) for spec in plan.specs}
@@ -52,16 +54,15 @@ class Ledger:
         """A device has the job, and says what it does."""
         self._change(spec.id, "running", worker=worker, said=said)
 
-    def ended(self, spec: JobSpec, result: JobResult, devices: Sequence[DeviceRecord]) -> None:
+    def ended(self, spec: JobSpec, result: JobResult) -> None:
         """Put the result into its place, and then say so."""
         if result.outcome.state == "done":
             self._put(self._folder / self._jobs[spec.id].folder, result)
-        self._devices = devices
         outcome = result.outcome
         self._change(spec.id, outcome.state, worker=outcome.worker, said="", outcome=outcome)
 
-    def seen(self, devices: Sequence[DeviceRecord]) -> None:
-        """These are there."""
+    def seen(self, devices: Devices) -> None:
+        """Whom to ask for the devices that are there."""
         with self._lock:
             self._devices = devices
             self._tell()
@@ -84,7 +85,9 @@ class Ledger:
 
     def _tell(self, *, write: bool = True) -> None:
         record = self._record()
-        if write:
+        states = [(device.worker, device.state) for device in record.devices]
+        if write or states != self._states:
+            self._states = states
             write_fleet(self._folder, record)
             self._written = time.monotonic()
         self._on_change(record)
@@ -99,7 +102,7 @@ class Ledger:
             code=code_version(),
             matrix=self._plan.matrix,
             jobs=list(self._jobs.values()),
-            devices=list(self._devices),
+            devices=list(self._devices()),
             earlier=self._earlier,
         )
 

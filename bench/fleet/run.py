@@ -44,12 +44,12 @@ def run_fleet(
     with _alone(plan.folder):
         ledger = Ledger(plan, scheduler, _created(plan, scheduler), on_change)
         with closing(open_executor(ledger.begun)) as executor:
-            ledger.seen(executor.devices())
+            ledger.seen(executor.devices)
             _reopen(ledger, executor, again=again)
             for job in ledger.finished():
                 executor.reserve(job.spec, job.worker)
             for spec, result in _results(executor, ledger.unfinished()):
-                ledger.ended(spec, result, executor.devices())
+                ledger.ended(spec, result)
         return ledger.record()
 
 

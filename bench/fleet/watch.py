@@ -56,7 +56,8 @@ class Watch:
         except Undelivered as trouble:
             self._roster.strange(address, known, str(trouble))
         except DeviceLost as loss:
-            self._roster.silent(address, known, str(loss))  # it is asked again the next time
+            if not settled.is_set():  # or it has its reason already; it is asked again the next time
+                self._roster.silent(address, known, str(loss))
         finally:
             self._asked.pop(address, None)
             settled.set()
