@@ -3,12 +3,14 @@
 What is measured is measured by the stand-in, except in the test of the whole.
 """
 
+import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench.fleet.address import Certificates
@@ -188,18 +190,71 @@ def test_a_scheduler_that_is_not_there_is_not_possible(tmp_path: Path, monkeypat
         dask_client.connect("tls://127.0.0.1:1", Certificates(), timeout_s=0.5)
 
 
+def documented(after: str) -> list[str]:
+    """The words of the command in docs/fleet.md that begins so."""
+    line = next(line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.strip().startswith(after))
+    return line.strip().removeprefix("ExecStart=/opt/convnextpose/.venv/bin/").split()
+
+
+def as_documented(cluster: Cluster, name: str, words: list[str], change: dict[str, str]) -> None:
+    """Start it, with what must differ here: ports, paths and names."""
+    assert words[0] == "dask"
+    program = {"scheduler": "distributed.cli.dask_scheduler", "worker": "distributed.cli.dask_worker"}[words[1]]
+    assert set(change) <= set(words)
+    own = {"CONVNEXTPOSE_FLEET": str(cluster.device(name)), "TMPDIR": str(cluster.folder / name)}
+    preload = PRELOAD if words[1] == "worker" else ()
+    cluster.start(name, (program, *(change.get(word, word) for word in words[2:])), preload, **own)
+
+
+def free_ports(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [str(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def listening(process: int) -> set[str]:
+    return {c.laddr.ip for c in psutil.Process(process).net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+
+def test_behind_tunnels_as_documented_nothing_listens_but_on_loopback(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    """Without the tunnels: both ends are this machine, so each port is its own other end."""
+    here, web, device = free_ports(3)
+    cluster.kill("scheduler")
+    change = {"8786": here, "127.0.0.1:8787": f"127.0.0.1:{web}"}
+    as_documented(cluster, "scheduler", documented("dask scheduler --host 127.0.0.1"), change)
+    cluster.address = f"tcp://127.0.0.1:{here}"
+    until(lambda: "Scheduler at" in cluster.log("scheduler").rpartition("Closing")[2], "the scheduler")
+    change = {"tcp://127.0.0.1:8786": cluster.address, "tcp://127.0.0.1:9001": f"tcp://127.0.0.1:{device}"}
+    as_documented(cluster, "orin-1", documented("dask worker tcp://127.0.0.1:8786"), change)
+    cluster.registered("orin-1")
+    record = carry_out(plan_of(tmp_path / "run", [spec_of("A", sources)], sources), cluster)
+    assert states(record) == [("orin/A", "done", "orin-1")]
+    for name in ("scheduler", "orin-1"):
+        assert listening(cluster.processes[name].pid) == {"127.0.0.1"}
+
+
 def test_certificates_as_the_documentation_makes_them_secure_the_way(tmp_path: Path) -> None:
-    """The commands of docs/fleet.md are run, and a client without a certificate gets nothing."""
+    """The commands of docs/fleet.md are run, with both units, and a client without a certificate gets nothing."""
     commands = DOCS.read_text(encoding="utf-8").split("```sh\n# certificates", 1)[1].split("```", 1)[0]
     made = subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     tls = tmp_path / "tls"
     options = [("ca", tls / "ca.pem"), ("cert", tls / "lab.pem"), ("key", tls / "lab.key")]
-    dask = tuple(word for name, path in options for word in (f"--tls-{name}{'-file' * (name == 'ca')}", path))
-    (tmp_path / "cluster").mkdir()
-    with Cluster(tmp_path / "cluster", preload=PRELOAD, options=dask, protocol="tls") as cluster:
-        assert cluster.address.startswith("tls://")
-        cluster.start_worker("orin-1", ORIN)
+    here, web = free_ports(2)
+    change = {f"tls/{path.name}": str(path) for _, path in options}
+    with Cluster(tmp_path) as cluster:
+        cluster.kill("scheduler")
+        cluster.address = f"tls://127.0.0.1:{here}"
+        places = {"tls://0.0.0.0": "tls://127.0.0.1", "8786": here, "127.0.0.1:8787": f"127.0.0.1:{web}"}
+        words = documented("ExecStart=/opt/convnextpose/.venv/bin/dask scheduler")
+        as_documented(cluster, "scheduler", words, change | places)
+        assert documented("dask scheduler --host tls") == words
+        words = documented("ExecStart=/opt/convnextpose/.venv/bin/dask worker")
+        as_documented(cluster, "orin-1", words, change | {"tls://lab:8786": cluster.address, "%H": "orin-1"})
         cluster.registered("orin-1")
         ours = [word for name, path in options for word in (f"--tls-{name}", path)]
         run = convnextpose("fleet", "devices", "--scheduler", cluster.address, *ours, cwd=tmp_path)
@@ -232,6 +287,8 @@ class Blocked:
         if name.split(".")[0] in ("dask", "distributed"):
             raise ImportError(f"{name} is not installed")
 sys.meta_path.insert(0, Blocked())
+from tests import fleet_quick_job
+fleet_quick_job.dask_setup(None)
 from cli.main import run
 run()
 """
@@ -243,12 +300,12 @@ def rows(folder: Path) -> dict[str, list[str]]:
 
 
 def test_the_same_matrix_here_and_through_workers_of_which_one_is_killed(demo_export: Path, tmp_path: Path) -> None:
-    """Two models, two runtimes, two kinds of device; all of it real."""
+    """Two models, two runtimes, two kinds of device; all of it real, though nothing is measured for long."""
     here, there = tmp_path / "here.yaml", tmp_path / "there.yaml"
     here.write_text(MATRIX.format(folder=demo_export, out="here"))
     there.write_text(MATRIX.format(folder=demo_export, out="there"))
     (tmp_path / "cluster").mkdir()
-    with Cluster(tmp_path / "cluster") as cluster:
+    with Cluster(tmp_path / "cluster", preload=("--preload", "tests.fleet_quick_job")) as cluster:
         cluster.start_worker("orin-1", ORIN)
         cluster.start_worker("box", X86)
 

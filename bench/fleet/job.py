@@ -146,7 +146,7 @@ def asked_of(spec: JobSpec) -> Any:
     )
 
 
-def _start() -> int:
+def start() -> int:
     """Die with whoever has started this, and keep its ear for ourselves."""
     state, folder, parent = sys.argv[1:]
     die_with_parent(int(parent))
@@ -156,4 +156,4 @@ def _start() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_start())
+    sys.exit(start())
