@@ -34,13 +34,22 @@ def live(record: FleetRecord | None) -> Iterator[Show]:
 
 
 class _Lines:
-    """What has changed, a line a job."""
+    """What has changed, a line a job or device."""
 
     def __init__(self) -> None:
         self._before: dict[str, str] = {}
+        self._devices: dict[str, str] = {}
 
     def show(self, record: FleetRecord) -> None:
         """Say it."""
+        if not record.devices and not self._before:
+            err.print("  [dim]waiting[/]     no device is connected yet; each job waits for one as long as --wait says")
+        for device in record.devices:
+            if self._devices.get(device.worker) != device.state:
+                self._devices[device.worker] = device.state
+                about = device.reason or ", ".join(device.kinds) or "of no kind that the matrix names"
+                line = f"  [{DEVICE_STYLE[device.state]}]{device.state:<11}[/] device {escape(device.worker)}: "
+                err.print(line + escape(about), soft_wrap=True)
         for job in record.jobs:
             before, self._before[job.spec.id] = self._before.get(job.spec.id), job.state
             if before is None and job.state == "done":

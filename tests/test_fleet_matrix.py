@@ -165,6 +165,18 @@ def test_a_run_that_nobody_works_at_says_so_and_what_it_lacks(job: JobSpec, caps
         assert part in said
 
 
+def test_a_log_has_a_line_for_each_change_of_a_device(job: JobSpec, capsys: pytest.CaptureFixture[str]) -> None:
+    record = record_of([JobRecord(spec=job, folder="a", state="waiting")])
+    (device,) = record.devices
+    late = device.model_copy(update={"state": "silent", "reason": "it did not answer within 30 s"})
+    with render_fleet.live(None) as show:
+        for devices in ([], [device], [device], [late]):
+            show(record.model_copy(update={"devices": devices}))
+    said = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
+    assert said[0].startswith("waiting no device is connected yet")
+    assert said[1:] == ["ready device orin-1: orin", "silent device orin-1: it did not answer within 30 s"]
+
+
 def test_a_record_of_another_schema_is_refused(tmp_path: Path, job: JobSpec) -> None:
     plain = json.loads(record_of([]).model_dump_json()) | {"schema_version": "9.0"}
     (tmp_path / "fleet.json").write_text(json.dumps(plain))
