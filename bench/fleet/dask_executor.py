@@ -105,7 +105,7 @@ class DaskExecutor:
             self._working[spec.id] = worker
             way, told = _Way(self, worker, address), self._told(spec, worker)
             try:
-                result = deliver(way, spec, self._sources, self._again, told)
+                result = self._judged(worker, spec, deliver(way, spec, self._sources, self._again, told))
             except DeviceLost as loss:
                 troubles.append(f"{worker}: {loss}")
                 told("lost; looking for another device")
@@ -117,16 +117,18 @@ class DaskExecutor:
                 self.roster.give_back(worker)
             outcome = result.outcome.model_copy(update={"troubles": tuple(troubles)})
             result = replace(result, outcome=outcome)
-            if outcome.state == "done":
-                self.roster.did(spec, worker)
-                return result
-            if result.ours:
-                return result
-            self.roster.failed(spec, worker, outcome.reason)
             failures.append(worker)
-            if not self.roster.another(spec, failures):
+            if outcome.state == "done" or result.ours or not self.roster.another(spec, failures):
                 return result
             troubles.append(f"{worker}: {outcome.reason}")
+
+    def _judged(self, worker: str, spec: JobSpec, result: JobResult) -> JobResult:
+        """What it says of its device is known before that is free for another job."""
+        if result.outcome.state == "done":
+            self.roster.did(spec, worker)
+        elif not result.ours:
+            self.roster.failed(spec, worker, result.outcome.reason)
+        return result
 
     def devices(self) -> Sequence[DeviceRecord]:
         """All workers that were ever seen."""
