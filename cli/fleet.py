@@ -44,14 +44,13 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Models × precisions × runtimes × devices: export what is missing, measure on every device, compare."""
-    from bench.fleet.address import Certificates, require_safe
+    from bench.fleet.address import Certificates, checked
     from bench.fleet.matrix import read_matrix
     from bench.fleet.plan import plan_fleet
     from cli.console import ConsoleNarrator
     from export.artifacts import require_writable
 
-    certificates = Certificates(tls_ca, tls_cert, tls_key)
-    address = None if scheduler is None else require_safe(scheduler, insecure=insecure)
+    certificates, address = Certificates(tls_ca, tls_cert, tls_key), checked(scheduler, insecure=insecure)
     wanted = read_matrix(matrix)
     require_writable(wanted.out)
     narrator = ConsoleNarrator()
@@ -74,15 +73,14 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run: what is finished, here or on a device, is picked up, and the rest is measured."""
-    from bench.fleet.address import Certificates, require_safe
+    from bench.fleet.address import Certificates, checked
     from bench.fleet.plan import planned_before
     from bench.fleet.record import read_fleet
 
     certificates = Certificates(tls_ca, tls_cert, tls_key)
     place = _run_folder(folder)
     record = read_fleet(place)
-    before = scheduler or record.scheduler
-    address = None if before is None else require_safe(before, insecure=insecure)
+    address = checked(scheduler or record.scheduler, insecure=insecure)
     _carry_out(planned_before(place, record), address, certificates, again=False, wait_s=wait, as_json=as_json)
 
 
@@ -120,23 +118,24 @@ def devices(
     """What each worker is, and what its doctor says; without a scheduler what this machine would say."""
     import json
 
-    from bench.fleet.address import Certificates, require_safe
+    from bench.fleet.address import Certificates, checked
     from bench.fleet.survey import connected, this_machine
     from cli import render_fleet
     from export.errors import NotPossible
 
     certificates = Certificates(tls_ca, tls_cert, tls_key)
-    if scheduler is None:
+    address = checked(scheduler, insecure=insecure)
+    if address is None:
         found, silent = [this_machine()], []
     else:
-        there = connected(require_safe(scheduler, insecure=insecure), certificates)
+        there = connected(address, certificates)
         found, silent = list(there[0]), list(there[1])
     if as_json:
         print(json.dumps([facts.model_dump(mode="json") for facts in found], indent=2))
     else:
         render_fleet.devices(found)
     if silent:
-        do = "see that the same commit of this project is installed there (docs/fleet.md)"
+        do = "see that the machine runs, and that the same commit of this project is installed there (docs/fleet.md)"
         raise NotPossible(f"{len(silent)} workers do not answer", "; ".join(silent), do)
 
 

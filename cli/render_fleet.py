@@ -18,7 +18,7 @@ from cli.console import err, out, table
 from cli.render_bench import HEADLINE, VERDICT_STYLE
 
 STATE_STYLE = {"done": "green", "failed": "red", "lost": "red", "running": "cyan", "waiting": "dim"}
-DEVICE_STYLE = {"ready": "green", "benched": "red", "refused": "red", "gone": "yellow"}
+DEVICE_STYLE = {"ready": "green", "benched": "red", "refused": "red", "silent": "yellow", "gone": "yellow"}
 
 Show = Callable[[FleetRecord], None]
 
@@ -34,13 +34,22 @@ def live(record: FleetRecord | None) -> Iterator[Show]:
 
 
 class _Lines:
-    """What has changed, a line a job."""
+    """What has changed, a line a job or device."""
 
     def __init__(self) -> None:
         self._before: dict[str, str] = {}
+        self._devices: dict[str, str] = {}
 
     def show(self, record: FleetRecord) -> None:
         """Say it."""
+        if not record.devices and not self._before:
+            err.print("  [dim]waiting[/]     no device is connected yet; each job waits for one as long as --wait says")
+        for device in record.devices:
+            if self._devices.get(device.worker) != device.state:
+                self._devices[device.worker] = device.state
+                about = device.reason or ", ".join(device.kinds) or "of no kind that the matrix names"
+                line = f"  [{DEVICE_STYLE[device.state]}]{device.state:<11}[/] device {escape(device.worker)}: "
+                err.print(line + escape(about), soft_wrap=True)
         for job in record.jobs:
             before, self._before[job.spec.id] = self._before.get(job.spec.id), job.state
             if before is None and job.state == "done":
@@ -86,7 +95,16 @@ def _status(record: FleetRecord) -> Group:
     lines: list[RenderableType] = [Text(f"{record.run}: {len(record.jobs)} jobs, {said}{left}", style="bold"), shown]
     lines += [Text(f"{d.worker} is {d.state}: {d.reason}", style="red") for d in record.devices if d.reason]
     lines += [Text(f"{j.state} {j.spec.name}: {j.outcome.reason}", style="red") for j in _bad(record) if j.outcome]
+    lines += [Text(line, style="dim") for line in _earlier(record)]
     return Group(*lines)
+
+
+def _earlier(record: FleetRecord) -> list[str]:
+    """What lies in the run's folder and is not of its matrix."""
+    if not record.earlier:
+        return []
+    kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
+    return [f"kept of an earlier matrix or version, and not counted: {kept}"]
 
 
 def _bad(record: FleetRecord) -> list[JobRecord]:
@@ -123,6 +141,8 @@ def side_by_side(record: FleetRecord, results: Mapping[str, Result], folder: Pat
             out.print(f"[yellow]tried before[/] {job.spec.name}: {escape(trouble)}", soft_wrap=True)
         for line in job.outcome.engines if job.outcome else ():
             out.print(f"[dim]engine[/] {job.spec.name}: {escape(line)}", soft_wrap=True)
+    for line in _earlier(record):
+        out.print(f"[dim]{escape(line)}[/]", soft_wrap=True)
     out.print(f"everything about it: {escape(str(folder))}", soft_wrap=True)
 
 

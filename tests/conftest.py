@@ -1,11 +1,14 @@
 """What holds for all tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 
+from bench.fleet import dask_executor
+from bench.fleet.blobs import BlobCache
 from export.bundle.write import BundlePlan, write_bundle
 from export.interface import HALVES
 from export.network import build_network
@@ -14,6 +17,8 @@ from export.precision import in_precision
 from tests.bundles import export_once
 from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, convnextpose
+from tests.fleet_cluster import Cluster
+from tests.fleet_runs import PRELOAD
 from tests.tiny_export import tiny_config
 
 torch.set_num_threads(1)
@@ -71,3 +76,19 @@ def once_bundle(once_export: Path) -> Path:
             write_bundle(once_export, place, BundlePlan())
             done.touch()
     return place / "once-bundle"
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> BlobCache:
+    """Files that jobs of a fleet name."""
+    return BlobCache(tmp_path / "blobs")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A scheduler, for workers that measure as ``tests.fleet_stand_in`` does; who looks for them does so often."""
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(dask_executor, "LOOK_S", 0.2)
+    (tmp_path / "cluster").mkdir()
+    with Cluster(tmp_path / "cluster", preload=PRELOAD) as made:
+        yield made

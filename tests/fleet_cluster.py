@@ -33,10 +33,8 @@ class Cluster:
         folder: Path,
         *,
         preload: tuple[object, ...] = (),
-        options: tuple[object, ...] = (),
-        protocol: str = "tcp",
     ) -> None:
-        self.folder, self._preload, self._options, self._protocol = folder, preload, options, protocol
+        self.folder, self._preload = folder, preload
         self.address = ""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -53,9 +51,9 @@ class Cluster:
         said = self.folder / "scheduler.json"
         said.unlink(missing_ok=True)
         port = self.address.rpartition(":")[2] or "0"
-        self._start(
+        self.start(
             "scheduler",
-            ("distributed.cli.dask_scheduler", "--host", f"{self._protocol}://127.0.0.1", "--port", port),
+            ("distributed.cli.dask_scheduler", "--host", "tcp://127.0.0.1", "--port", port),
             ("--no-dashboard", "--no-show", "--scheduler-file", said),
         )
         until(lambda: said.is_file() and said.stat().st_size, "the scheduler")
@@ -63,12 +61,13 @@ class Cluster:
 
     def start_worker(self, name: str, resource: str, **environment: str) -> None:
         """As docs/fleet.md starts one."""
-        self._start(
+        self.start(
             name,
             ("distributed.cli.dask_worker", self.address, "--no-nanny", "--nthreads", "1", "--memory-limit", "0"),
             ("--no-dashboard", "--name", name, "--resources", f"{resource}=1", "--local-directory", self.folder / name),
             self._preload,
             CONVNEXTPOSE_FLEET=str(self.device(name)),
+            TMPDIR=str(self.folder / name),  # locks of its own, as another machine has
             **environment,
         )
 
@@ -82,15 +81,28 @@ class Cluster:
         process.send_signal(number)
         process.wait()
 
+    def stop(self, name: str) -> None:
+        """It is there and does nothing, as a machine that hangs; until ``go_on``, or ``kill``."""
+        self.processes[name].send_signal(signal.SIGSTOP)
+
+    def go_on(self, name: str) -> None:
+        """As if nothing had been."""
+        self.processes[name].send_signal(signal.SIGCONT)
+
+    def registered(self, *names: str) -> None:
+        """Wait until the scheduler knows these workers."""
+        until(lambda: all("Registered" in self.log(name) for name in names), f"{', '.join(names)} at the scheduler")
+
     def log(self, name: str) -> str:
         """What it has written."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def _start(self, name: str, *parts: tuple[object, ...], **more: str) -> None:
+    def start(self, name: str, *parts: tuple[object, ...], **more: str) -> None:
+        """A module of Dask with its arguments, under this name."""
         (self.folder / name).mkdir(exist_ok=True)
         tuning = self.folder / "dask.yaml"
         tuning.write_text(yaml.safe_dump(tuned()))
-        command = [sys.executable, "-m", *(str(word) for part in parts for word in part), *map(str, self._options)]
+        command = [sys.executable, "-m", *(str(word) for part in parts for word in part)]
         keep = {k: os.environ[k] for k in ("PATH", "LANG") if k in os.environ}
         environment = keep | {"PYTHONPATH": str(ROOT), "HOME": str(self.folder), "DASK_CONFIG": str(tuning)}
         environment |= more

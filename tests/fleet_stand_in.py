@@ -1,6 +1,8 @@
 """In place of the process that measures, for tests of what happens around it: quick, and bad in every way asked for.
 
-``STAND_IN`` says how: ``ok``, ``slow SECONDS``, ``crash`` or ``hang``. As a preload of a Dask worker it puts
+``STAND_IN`` says how: ``ok``, ``slow SECONDS``, ``crash``, ``crash NAME`` (only with models whose names begin
+so), ``hang``, ``hang-first`` (before it begins), ``wait`` (for the accelerator, for ever), or ``linger`` and ``trip``
+(with its result made, it does not end, or badly). As a preload of a Dask worker it puts
 itself in the place of ``bench.fleet.job``; with ``STAND_IN_CODE`` the worker says that it has that version of the code.
 """
 
@@ -28,18 +30,27 @@ def dask_setup(worker: object) -> None:
 
 def main(state: Path, folder: Path) -> None:
     """As ``bench.fleet.job`` behaves, or not."""
-    how, _, seconds = os.environ.get("STAND_IN", "ok").partition(" ")
+    how, _, more = os.environ.get("STAND_IN", "ok").partition(" ")
+    if how == "hang-first":
+        time.sleep(600)
+    if how == "wait":
+        print(json.dumps({"waits": True, "text": "waiting for the accelerator"}), flush=True)
+        time.sleep(600)
     with (state / BEGUN).open("a") as log:
         log.write(f"{folder.name}\n")
     print(json.dumps({"begun": True, "text": "preparing"}), flush=True)
-    if how == "crash":
+    if how == "crash" and json.loads((folder / "spec.json").read_text())["model"].startswith(more):
         print("something terrible", file=sys.stderr, flush=True)
         os.abort()
-    time.sleep({"slow": float(seconds or 0), "hang": 600.0}.get(how, 0.0))
+    time.sleep({"slow": float(more or 0) if how == "slow" else 0.0, "hang": 600.0}.get(how, 0.0))
     (folder / "result/bench").mkdir(parents=True, exist_ok=True)
     (folder / "result/manifest.json").write_text("{}")
     (folder / "result/bench/result.json").write_text(uuid.uuid4().hex)
     print(json.dumps({"engines": []}), flush=True)
+    if how == "linger":
+        time.sleep(600)
+    if how == "trip":
+        os.abort()
 
 
 if __name__ == "__main__":

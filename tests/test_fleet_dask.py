@@ -3,76 +3,29 @@
 What is measured is measured by the stand-in, except in the test of the whole.
 """
 
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pytest
 
-from bench.fleet import dask_executor
 from bench.fleet.address import Certificates
 from bench.fleet.blobs import BlobCache
-from bench.fleet.dask_executor import DaskExecutor, answer_of
+from bench.fleet.dask_executor import answer_of
 from bench.fleet.delivery import Undelivered
-from bench.fleet.plan import FleetPlan
-from bench.fleet.record import FleetRecord, exported_of, measured, read_fleet
-from bench.fleet.run import require_done, run_fleet
+from bench.fleet.record import exported_of, measured, read_fleet
+from bench.fleet.run import require_done
 from export.errors import BadInput, NotPossible
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.fleet_cluster import DOCS, Cluster, until
-from tests.fleet_plans import ORIN, X86, nothing, plan_of, spec_of
-from tests.fleet_stand_in import BEGUN
+from tests.fleet_plans import ORIN, X86, plan_of, spec_of
+from tests.fleet_runs import PRELOAD, carry_out, states, times_measured, when_measuring
 
 distributed = pytest.importorskip("distributed")
-PRELOAD = ("--preload", "tests.fleet_stand_in")
-
-
-@pytest.fixture(autouse=True)
-def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two seconds are short on a device, and long in a test."""
-    monkeypatch.setattr(dask_executor, "LOOK_S", 0.2)
-
-
-@pytest.fixture
-def sources(tmp_path: Path) -> BlobCache:
-    return BlobCache(tmp_path / "blobs")
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    (tmp_path / "cluster").mkdir()
-    with Cluster(tmp_path / "cluster", preload=PRELOAD) as made:
-        yield made
-
-
-def carry_out(plan: FleetPlan, cluster: Cluster, on_change: Any = nothing, wait_s: float = 20) -> FleetRecord:
-    def open_executor(on_work: Any) -> DaskExecutor:
-        return DaskExecutor(cluster.address, Certificates(), plan.specs, plan.sources, on_work, wait_s=wait_s)
-
-    return run_fleet(plan, open_executor, on_change, scheduler=cluster.address)
-
-
-def times_measured(cluster: Cluster, *names: str) -> int:
-    logs = [cluster.device(name) / BEGUN for name in names]
-    return sum(len(log.read_text().splitlines()) for log in logs if log.is_file())
-
-
-def when_measuring(cluster: Cluster, name: str, then: Callable[[], None]) -> None:
-    """In the background, as soon as that device has begun with a job."""
-
-    def wait() -> None:
-        until(lambda: times_measured(cluster, name), f"{name} measures")
-        then()
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def states(record: FleetRecord) -> list[tuple[str, str, str]]:
-    return [(job.spec.name, job.state, job.worker) for job in record.jobs]
 
 
 def test_a_killed_worker_loses_nothing_where_another_is_of_its_kind(
@@ -97,10 +50,10 @@ def test_a_job_whose_only_device_is_lost_is_reported_as_lost(
 ) -> None:
     cluster.start_worker("orin-1", ORIN, STAND_IN="slow 60")
     cluster.start_worker("box", X86)
-    until(lambda: "Registered" in cluster.log("orin-1") and "Registered" in cluster.log("box"), "both workers")
+    cluster.registered("orin-1", "box")
     specs = [spec_of("A", sources), spec_of("A", sources, "x86", X86), spec_of("B", sources, "x86", X86)]
     when_measuring(cluster, "orin-1", lambda: cluster.kill("orin-1"))
-    record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster, wait_s=10)
+    record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster, wait_s=2)
     assert [job.state for job in record.jobs] == ["lost", "done", "done"]
     with pytest.raises(NotPossible, match="1 of 3 jobs lost") as told:
         require_done(record)
@@ -136,7 +89,7 @@ def test_a_killed_client_is_started_again_and_picks_up_what_the_device_finished(
     specs = [spec_of(model, sources) for model in "ABC"]
     plan = plan_of(tmp_path / "run", specs, sources)
     code = (
-        "import sys; from pathlib import Path; from tests import test_fleet_dask as t\n"
+        "import sys; from pathlib import Path; from tests import fleet_runs as t\n"
         "from tests.fleet_plans import plan_of, spec_of; from bench.fleet.blobs import BlobCache\n"
         "place = Path(sys.argv[1]); sources = BlobCache(place / 'blobs')\n"
         "plan = plan_of(place / 'run', [spec_of(model, sources) for model in 'ABC'], sources)\n"
@@ -161,7 +114,7 @@ def test_a_device_that_fails_everything_is_benched_and_its_jobs_are_done_by_anot
     cluster.start_worker("orin-1", ORIN, STAND_IN="crash")
     cluster.start_worker("orin-2", ORIN, STAND_IN="slow 0.3")
     plan = plan_of(tmp_path / "run", [spec_of(model, sources) for model in "ABCDEFGH"], sources)
-    until(lambda: "Registered" in cluster.log("orin-1") and "Registered" in cluster.log("orin-2"), "both workers")
+    cluster.registered("orin-1", "orin-2")
     record = carry_out(plan, cluster)
     assert {(state, worker) for _, state, worker in states(record)} == {("done", "orin-2")}
     benched = next(device for device in record.devices if device.worker == "orin-1")
@@ -174,7 +127,7 @@ def test_what_nobody_can_do_is_named_and_a_device_of_other_code_gets_nothing(
     cluster: Cluster, sources: BlobCache, tmp_path: Path
 ) -> None:
     cluster.start_worker("orin-1", ORIN, STAND_IN_CODE="another")
-    until(lambda: "Registered" in cluster.log("orin-1"), "the worker")
+    cluster.registered("orin-1")
     specs = [spec_of("A", sources), spec_of("A", sources, "x86", X86)]
     record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster, wait_s=0.5)
     reasons = [job.outcome.reason for job in record.jobs if job.outcome]
@@ -237,19 +190,72 @@ def test_a_scheduler_that_is_not_there_is_not_possible(tmp_path: Path, monkeypat
         dask_client.connect("tls://127.0.0.1:1", Certificates(), timeout_s=0.5)
 
 
+def documented(after: str) -> list[str]:
+    """The words of the command in docs/fleet.md that begins so."""
+    line = next(line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.strip().startswith(after))
+    return line.strip().removeprefix("ExecStart=/opt/convnextpose/.venv/bin/").split()
+
+
+def as_documented(cluster: Cluster, name: str, words: list[str], change: dict[str, str]) -> None:
+    """Start it, with what must differ here: ports, paths and names."""
+    assert words[0] == "dask"
+    program = {"scheduler": "distributed.cli.dask_scheduler", "worker": "distributed.cli.dask_worker"}[words[1]]
+    assert set(change) <= set(words)
+    own = {"CONVNEXTPOSE_FLEET": str(cluster.device(name)), "TMPDIR": str(cluster.folder / name)}
+    preload = PRELOAD if words[1] == "worker" else ()
+    cluster.start(name, (program, *(change.get(word, word) for word in words[2:])), preload, **own)
+
+
+def free_ports(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [str(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def listening(process: int) -> set[str]:
+    return {c.laddr.ip for c in psutil.Process(process).net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+
+def test_behind_tunnels_as_documented_nothing_listens_but_on_loopback(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    """Without the tunnels: both ends are this machine, so each port is its own other end."""
+    here, web, device = free_ports(3)
+    cluster.kill("scheduler")
+    change = {"8786": here, "127.0.0.1:8787": f"127.0.0.1:{web}"}
+    as_documented(cluster, "scheduler", documented("dask scheduler --host 127.0.0.1"), change)
+    cluster.address = f"tcp://127.0.0.1:{here}"
+    until(lambda: "Scheduler at" in cluster.log("scheduler").rpartition("Closing")[2], "the scheduler")
+    change = {"tcp://127.0.0.1:8786": cluster.address, "tcp://127.0.0.1:9001": f"tcp://127.0.0.1:{device}"}
+    as_documented(cluster, "orin-1", documented("dask worker tcp://127.0.0.1:8786"), change)
+    cluster.registered("orin-1")
+    record = carry_out(plan_of(tmp_path / "run", [spec_of("A", sources)], sources), cluster)
+    assert states(record) == [("orin/A", "done", "orin-1")]
+    for name in ("scheduler", "orin-1"):
+        assert listening(cluster.processes[name].pid) == {"127.0.0.1"}
+
+
 def test_certificates_as_the_documentation_makes_them_secure_the_way(tmp_path: Path) -> None:
-    """The commands of docs/fleet.md are run, and a client without a certificate gets nothing."""
+    """The commands of docs/fleet.md are run, with both units, and a client without a certificate gets nothing."""
     commands = DOCS.read_text(encoding="utf-8").split("```sh\n# certificates", 1)[1].split("```", 1)[0]
     made = subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     tls = tmp_path / "tls"
     options = [("ca", tls / "ca.pem"), ("cert", tls / "lab.pem"), ("key", tls / "lab.key")]
-    dask = tuple(word for name, path in options for word in (f"--tls-{name}{'-file' * (name == 'ca')}", path))
-    (tmp_path / "cluster").mkdir()
-    with Cluster(tmp_path / "cluster", preload=PRELOAD, options=dask, protocol="tls") as cluster:
-        assert cluster.address.startswith("tls://")
-        cluster.start_worker("orin-1", ORIN)
-        until(lambda: "Registered" in cluster.log("orin-1"), "the worker")
+    here, web = free_ports(2)
+    change = {f"tls/{path.name}": str(path) for _, path in options}
+    with Cluster(tmp_path) as cluster:
+        cluster.kill("scheduler")
+        cluster.address = f"tls://127.0.0.1:{here}"
+        places = {"tls://0.0.0.0": "tls://127.0.0.1", "8786": here, "127.0.0.1:8787": f"127.0.0.1:{web}"}
+        words = documented("ExecStart=/opt/convnextpose/.venv/bin/dask scheduler")
+        as_documented(cluster, "scheduler", words, change | places)
+        assert documented("dask scheduler --host tls") == words
+        words = documented("ExecStart=/opt/convnextpose/.venv/bin/dask worker")
+        as_documented(cluster, "orin-1", words, change | {"tls://lab:8786": cluster.address, "%H": "orin-1"})
+        cluster.registered("orin-1")
         ours = [word for name, path in options for word in (f"--tls-{name}", path)]
         run = convnextpose("fleet", "devices", "--scheduler", cluster.address, *ours, cwd=tmp_path)
         assert run.returncode == 0, run.stderr
@@ -281,6 +287,8 @@ class Blocked:
         if name.split(".")[0] in ("dask", "distributed"):
             raise ImportError(f"{name} is not installed")
 sys.meta_path.insert(0, Blocked())
+from tests import fleet_quick_job
+fleet_quick_job.dask_setup(None)
 from cli.main import run
 run()
 """
@@ -292,12 +300,12 @@ def rows(folder: Path) -> dict[str, list[str]]:
 
 
 def test_the_same_matrix_here_and_through_workers_of_which_one_is_killed(demo_export: Path, tmp_path: Path) -> None:
-    """Two models, two runtimes, two kinds of device; all of it real."""
+    """Two models, two runtimes, two kinds of device; all of it real, though nothing is measured for long."""
     here, there = tmp_path / "here.yaml", tmp_path / "there.yaml"
     here.write_text(MATRIX.format(folder=demo_export, out="here"))
     there.write_text(MATRIX.format(folder=demo_export, out="there"))
     (tmp_path / "cluster").mkdir()
-    with Cluster(tmp_path / "cluster") as cluster:
+    with Cluster(tmp_path / "cluster", preload=("--preload", "tests.fleet_quick_job")) as cluster:
         cluster.start_worker("orin-1", ORIN)
         cluster.start_worker("box", X86)
 
@@ -342,7 +350,7 @@ def timed_out() -> str:
 
 def test_a_job_that_times_out_by_itself_has_failed_and_is_not_waited_for() -> None:
     with distributed.Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as client:
-        slow = client.submit(time.sleep, 5, pure=False)
+        slow = client.submit(time.sleep, 1, pure=False)
         assert answer_of(slow, 0.1) is None
         failed = client.submit(timed_out, pure=False)
         distributed.wait([failed])

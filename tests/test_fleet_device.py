@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +19,15 @@ from bench.fleet.delivery import ATTEMPTS, Told, deliver
 from bench.fleet.engines import with_engines
 from bench.fleet.executor import LocalExecutor, OnWork, ThisMachine
 from bench.fleet.job import accelerators, accelerators_held
-from bench.fleet.locks import held
+from bench.fleet.locks import held, machine_folder
 from bench.fleet.matrix import read_matrix
 from bench.fleet.plan import plan_fleet, planned_before
 from bench.fleet.record import JOB, read_finished, read_fleet
 from bench.fleet.run import require_done, run_fleet
 from bench.fleet.spec import JobResult, JobSpec, Outcome
 from bench.gpu_runtimes import answering_gpu
-from export.errors import BadInput, CheckFailed
+from cli import render_fleet
+from export.errors import BadInput, CheckFailed, NotPossible
 from export.gpu import Gpu
 from export.manifest import Manifest
 from export.steps import Folder
@@ -34,18 +36,17 @@ from tests.fleet_narrator import Steps
 from tests.fleet_plans import nothing, plan_of, spec_of
 from tests.fleet_stand_in import BEGUN, COMMAND
 
+REAL = child.COMMAND
+
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A device's folder; what measures there is the stand-in."""
+    """A device's folder, and a machine's locks, of its own; what measures there is the stand-in."""
     monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(child, "COMMAND", COMMAND)
     return tmp_path / "device"
-
-
-@pytest.fixture
-def sources(tmp_path: Path) -> BlobCache:
-    return BlobCache(tmp_path / "blobs")
 
 
 def carried(link: ThisMachine, spec: JobSpec, sources: BlobCache, again: bool = False) -> JobResult:
@@ -103,12 +104,42 @@ def test_a_job_that_hangs_is_ended_at_its_deadline(
     assert (outcome.state, outcome.reason) == ("failed", "it was not done within 1 s, and was ended")
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("hang-first", "it did not begin within 0.5 s, and was ended"),
+        ("wait", "it waited for the accelerator, which was not free within 0.8 s, and was ended"),
+    ],
+)
+def test_a_job_that_never_begins_is_ended_and_says_why(
+    state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch, how: str, said: str
+) -> None:
+    monkeypatch.setenv("STAND_IN", how)
+    monkeypatch.setattr(child, "START_S", 0.5)
+    monkeypatch.setattr(child, "MOST_BEFORE", 0.8)
+    heard = list[str]()
+    outcome = deliver(ThisMachine(), spec_of("A", sources, deadline_s=1), sources, False, heard.append).outcome
+    assert (outcome.state, outcome.reason) == ("failed", said)
+    assert ("waiting for the accelerator" in heard) == (how == "wait")
+
+
+@pytest.mark.parametrize("how", ["linger", "trip"])
+def test_a_result_that_is_whole_is_kept_whatever_its_process_does_then(
+    state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setenv("STAND_IN", how)
+    monkeypatch.setattr(child, "END_S", 0.3)
+    result = carried(ThisMachine(), spec_of("A", sources), sources)
+    assert (result.outcome.state, result.outcome.reason) == ("done", "")
+    assert set(result.outcome.files) == {"manifest.json", "bench/result.json"}
+    assert set(result.outcome.files.values()) == set(result.blobs)
+
+
 def test_a_failing_job_says_what_and_what_to_do(
     state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real process, with an export that is none."""
-    monkeypatch.undo()
-    monkeypatch.setenv(device.FOLDER_VARIABLE, str(state))
+    monkeypatch.setattr(child, "COMMAND", REAL)
     outcome = carried(ThisMachine(), spec_of("A", sources), sources).outcome
     assert outcome.state == "failed"
     assert "there is no manifest" in outcome.reason
@@ -155,12 +186,21 @@ def test_a_file_that_rots_on_the_device_is_sent_again(state: Path, sources: Blob
     assert (again.state, again.bytes_sent) == ("done", 1)
 
 
-def test_a_file_that_changed_at_home_is_not_sent(state: Path, sources: BlobCache) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: path.write_bytes(b"B"), "model.onnx was changed here since the run was planned"),
+        (lambda path: path.unlink(), "model.onnx can no longer be read here"),
+    ],
+)
+def test_a_file_that_changed_or_went_at_home_is_our_fault(
+    state: Path, sources: BlobCache, spoil: Callable[[Path], object], said: str
+) -> None:
     spec = spec_of("A", sources)
-    sources.path(spec.files["model.onnx"]).write_bytes(b"B")
-    outcome = carried(ThisMachine(), spec, sources).outcome
-    assert outcome.state == "failed"
-    assert "was changed since the run was planned" in outcome.reason
+    spoil(sources.path(spec.files["model.onnx"]))
+    result = carried(ThisMachine(), spec, sources)
+    assert (result.outcome.state, result.ours, times_measured(state)) == ("failed", True, 0)
+    assert said in result.outcome.reason
 
 
 @pytest.mark.parametrize(
@@ -205,7 +245,31 @@ def test_one_accelerator_is_measured_by_one_job_at_a_time(tmp_path: Path, source
         other.stdout.readline()
         with accelerators_held(tmp_path, spec, lambda **what: said.append(what)):
             assert other.wait() == 0  # it had let go
-    assert said == [{"text": "waiting: another job is measured on cpu"}]
+    assert said == [{"waits": True, "text": "waiting for the accelerator: another job is measured on cpu"}]
+
+
+def test_workers_with_state_folders_of_their_own_share_the_machines_locks(
+    state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real process waits for whoever measures on this machine, wherever that keeps its results."""
+    monkeypatch.setattr(child, "COMMAND", REAL)
+    spec, heard = spec_of("A", sources, deadline_s=1), list[str]()
+    monkeypatch.setattr(child, "MOST_BEFORE", 0.5)
+    for name in ("one", "two"):
+        monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / name))
+        with held(machine_folder() / "cpu.lock", lambda: None):
+            outcome = deliver(ThisMachine(), spec, sources, False, heard.append).outcome
+        assert outcome.reason.startswith("it waited for the accelerator, which was not free within 0.5 s")
+    assert heard.count("waiting for the accelerator: another job is measured on cpu") == 2
+
+
+def test_a_folder_of_locks_that_is_another_users_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(os, "getuid"):
+        pytest.skip("this system has no numbers of users")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    with pytest.raises(NotPossible, match="convnextpose-4711"):
+        machine_folder()
 
 
 def open_local(plan_specs: list[JobSpec], sources: BlobCache, again: bool = False) -> Callable[[OnWork], LocalExecutor]:
@@ -278,6 +342,45 @@ def test_a_run_is_either_local_or_a_schedulers_and_one_at_a_time(
     run_fleet(plan, open_second, nothing)
 
 
+def test_what_an_earlier_matrix_has_measured_is_kept_apart_and_comes_back_with_it(
+    state: Path, sources: BlobCache, tmp_path: Path
+) -> None:
+    old = [spec_of(model, sources) for model in "AB"]
+    new = [spec_of("A", sources, precisions=("fp16",))]
+    run_fleet(plan_of(tmp_path / "run", old, sources), open_local(old, sources), nothing)
+    before = {path.name: (path / "bench/result.json").read_text() for path in (tmp_path / "run/orin").iterdir()}
+
+    record = run_fleet(plan_of(tmp_path / "run", new, sources), open_local(new, sources), nothing)
+    assert [(job.spec.id, job.state) for job in record.jobs] == [(new[0].id, "done")]
+    kept = {job.spec.model: job.folder for job in record.earlier}
+    assert kept == {"A": f"earlier/{old[0].id[:16]}/orin/A", "B": "orin/B"}
+    assert {
+        name: (tmp_path / "run" / place / "bench/result.json").read_text() for name, place in kept.items()
+    } == before
+    assert read_fleet(tmp_path / "run") == record
+
+    again = run_fleet(plan_of(tmp_path / "run", old, sources), open_local(old, sources), nothing)
+    assert [job.folder for job in again.jobs] == ["orin/A", "orin/B"]
+    assert {
+        job.spec.model: (tmp_path / "run" / job.folder / "bench/result.json").read_text() for job in again.jobs
+    } == before
+    assert [job.folder for job in again.earlier] == [f"earlier/{new[0].id[:16]}/orin/A"]
+    assert times_measured(state) == 3  # nothing was measured twice, not even looked for on the device
+    assert not any(job.outcome and job.outcome.found for job in again.jobs)
+
+
+def test_status_names_what_is_kept_and_does_not_count_it(
+    state: Path, sources: BlobCache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in "AB":
+        specs = [spec_of(model, sources)]
+        record = run_fleet(plan_of(tmp_path / "run", specs, sources), open_local(specs, sources), nothing)
+    render_fleet.status(record, going_on=False)
+    said = capsys.readouterr().out
+    assert "run: 1 jobs, 1 done" in said
+    assert "orin/A in orin/A" in said
+
+
 def test_a_run_is_resumed_without_its_matrix(state: Path, sources: BlobCache, tmp_path: Path) -> None:
     specs = [spec_of(model, sources) for model in "AB"]
     plan = plan_of(tmp_path / "run", specs, sources)
@@ -338,7 +441,7 @@ def test_the_job_dies_with_whoever_holds_it(state: Path, sources: BlobCache, tmp
         "print(job.pid, flush=True); time.sleep(600)"
     )
 
-    with held(state / "locks/cpu.lock", lambda: None):  # it waits for us
+    with held(machine_folder() / "cpu.lock", lambda: None):  # it waits for us
         with subprocess.Popen([sys.executable, "-c", holder], cwd=ROOT, stdout=subprocess.PIPE) as parent:
             assert parent.stdout is not None
             job = int(parent.stdout.readline())

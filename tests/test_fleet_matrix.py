@@ -1,7 +1,6 @@
 """What is read, refused and decided before, and beside, anything that is sent to a device."""
 
 import json
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from bench.fleet.exports import Travelling
 from bench.fleet.matrix import read_matrix
 from bench.fleet.plan import expand
 from bench.fleet.record import DeviceRecord, FleetRecord, JobRecord, estimated_end
-from bench.fleet.roster import BENCH_AFTER, NoDevice, Roster
-from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_version
+from bench.fleet.spec import JobSpec, Outcome, code_version
 from cli import render_fleet
 from export.errors import BadInput
 from tests.command_line import assert_three_parts, convnextpose
@@ -105,92 +103,9 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         require_safe(address, insecure=True)
 
 
-def facts_of(worker: str, resource: str = ORIN, **changes: object) -> DeviceFacts:
-    plain = {"worker": worker, "machine": "m", "resources": {resource: 1.0}, "code": code_version()}
-    return DeviceFacts.model_validate({**plain, "environment": {}, "fingerprint": "f", "doctor": {}, **changes})
-
-
-@pytest.fixture
-def roster() -> Roster:
-    """Two Orins and an x86 box; nobody waits for more."""
-    made = Roster({"orin": ORIN, "x86": X86}, wait_s=0)
-    for worker, resource in (("orin-1", ORIN), ("orin-2", ORIN), ("box", X86)):
-        made.seen(f"tcp://{worker}", facts_of(worker, resource))
-    return made
-
-
 @pytest.fixture
 def job(tmp_path: Path) -> JobSpec:
     return spec_of("A", BlobCache(tmp_path / "blobs"))
-
-
-def test_a_job_goes_to_a_free_device_of_its_kind(roster: Roster, job: JobSpec) -> None:
-    assert [roster.take(job)[0], roster.take(job)[0]] == ["orin-1", "orin-2"]
-    roster.give_back("orin-1", None)
-    assert roster.take(job) == ("orin-1", "tcp://orin-1")
-
-
-def test_a_busy_device_is_waited_for(roster: Roster, job: JobSpec) -> None:
-    roster.only(["tcp://orin-1"])
-    roster.take(job)
-    threading.Timer(0.1, roster.give_back, ("orin-1", None)).start()
-    assert roster.take(job)[0] == "orin-1"
-
-
-def test_replicas_never_share_a_device(roster: Roster, job: JobSpec) -> None:
-    second, third = (job.model_copy(update={"replica": n}) for n in (2, 3))
-    assert [roster.take(job)[0], roster.take(second)[0]] == ["orin-1", "orin-2"]
-    roster.give_back("orin-1", None)
-    with pytest.raises(NoDevice, match="another replica"):
-        roster.take(third)
-
-
-def test_replicas_that_were_done_earlier_count(roster: Roster, job: JobSpec) -> None:
-    roster.reserve(job, "orin-1")
-    assert roster.take(job.model_copy(update={"replica": 2}))[0] == "orin-2"
-
-
-def test_a_device_that_fails_every_job_is_benched_and_named(roster: Roster, job: JobSpec) -> None:
-    roster.only(["tcp://orin-1"])
-    for _ in range(BENCH_AFTER):
-        roster.give_back(roster.take(job)[0], "out of memory")
-    with pytest.raises(NoDevice, match="orin-1: it failed 3 jobs in a row; the last: out of memory"):
-        roster.take(job)
-    assert {record.worker: record.state for record in roster.records()}["orin-1"] == "benched"
-
-
-def test_a_device_that_does_some_jobs_is_not_benched(roster: Roster, job: JobSpec) -> None:
-    roster.only(["tcp://orin-1"])
-    for failure in ("bad", "bad", None, "bad", "bad", None):
-        roster.give_back(roster.take(job)[0], failure)
-    assert roster.take(job)[0] == "orin-1"
-
-
-def test_a_device_with_another_version_of_the_code_gets_nothing(roster: Roster, job: JobSpec) -> None:
-    for worker in ("orin-1", "orin-2"):
-        roster.seen(f"tcp://{worker}", facts_of(worker, code="another"))
-    with pytest.raises(NoDevice, match="another version of this project"):
-        roster.take(job)
-
-
-def test_whoever_has_the_result_is_asked_for_it(roster: Roster, job: JobSpec) -> None:
-    roster.seen("tcp://orin-2", facts_of("orin-2", holding=(job.id,)))
-    assert roster.take(job)[0] == "orin-2"
-
-
-def test_a_worker_that_comes_back_is_the_same_device(roster: Roster, job: JobSpec) -> None:
-    assert roster.only(["tcp://orin-1", "tcp://new"]) == {"tcp://new"}
-    roster.seen("tcp://new", facts_of("orin-2"))
-    taken = {roster.take(job) for _ in range(2)}
-    assert taken == {("orin-1", "tcp://orin-1"), ("orin-2", "tcp://new")}
-
-
-def test_a_worker_that_is_none_of_ours_is_named_and_not_asked_again(roster: Roster, job: JobSpec) -> None:
-    assert roster.only(["tcp://other"]) == {"tcp://other"}
-    roster.strange("tcp://other", "orin-3", "hello failed on the device: ModuleNotFoundError")
-    assert roster.only(["tcp://other"]) == set()
-    with pytest.raises(NoDevice, match="orin-3: hello failed on the device: ModuleNotFoundError"):
-        roster.take(job)
 
 
 def test_what_the_documentation_shows_is_read(tmp_path: Path) -> None:
@@ -248,6 +163,18 @@ def test_a_run_that_nobody_works_at_says_so_and_what_it_lacks(job: JobSpec, caps
         "nobody works at it",
     ):
         assert part in said
+
+
+def test_a_log_has_a_line_for_each_change_of_a_device(job: JobSpec, capsys: pytest.CaptureFixture[str]) -> None:
+    record = record_of([JobRecord(spec=job, folder="a", state="waiting")])
+    (device,) = record.devices
+    late = device.model_copy(update={"state": "silent", "reason": "it did not answer within 30 s"})
+    with render_fleet.live(None) as show:
+        for devices in ([], [device], [device], [late]):
+            show(record.model_copy(update={"devices": devices}))
+    said = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
+    assert said[0].startswith("waiting no device is connected yet")
+    assert said[1:] == ["ready device orin-1: orin", "silent device orin-1: it did not answer within 30 s"]
 
 
 def test_a_record_of_another_schema_is_refused(tmp_path: Path, job: JobSpec) -> None:

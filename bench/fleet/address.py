@@ -47,6 +47,15 @@ def require_safe(address: str, *, insecure: bool) -> str:
     return f"{scheme}://{place.rstrip('/')}"
 
 
+def checked(address: str | None, *, insecure: bool) -> str | None:
+    """The same where there may be none.
+
+    Raises:
+        BadInput: see ``require_safe``.
+    """
+    return None if address is None else require_safe(address, insecure=insecure)
+
+
 def is_loopback(host: str) -> bool:
     """Whether what is sent there never leaves this machine. Names are not looked up: they can change."""
     try:

@@ -23,6 +23,14 @@ DASK_SETS = ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OP
 SPEC, LOG, MADE = "spec.json", "log.txt", "result"
 TEXT_LIMIT = 300
 
+START_S = 180.0
+"""From its start until it begins, or says what it waits for: Python, this project and the driver are loaded from a
+memory card, perhaps."""
+MOST_BEFORE = 8
+"""It may wait for the accelerator as long as so many jobs like it take at most: no machine has more workers."""
+END_S = 60.0
+"""From its result until its end: runtimes are unloaded."""
+
 
 class ChildFailed(Exception):
     """The job has come to no result; the text says why, for a reader."""
@@ -41,29 +49,55 @@ def carry_out(state: Path, folder: Path, spec: JobSpec, told: Callable[[str], No
     """Run ``spec`` in ``folder``, with files from ``state``.
 
     Raises:
-        ChildFailed: it ended without a result, or was ended after its deadline.
+        ChildFailed: it ended without a result, or was ended when its time was up.
     """
     write_text(folder / SPEC, spec.model_dump_json(indent=2) + "\n")
-    expired, said = threading.Event(), dict[str, object]()
+    said = dict[str, object]()
     with (folder / LOG).open("wb") as log, _child(state, folder, log.fileno()) as child:
-        timer = threading.Timer(spec.deadline_s, _expire, (child, expired))
+        limit = _Limit(child)
+        limit.set(START_S, "it did not begin")
         assert child.stdout is not None
         try:
             for line in child.stdout:
                 said = json.loads(line)
                 told(str(said.get("text", "")))
-                if said.get("begun") and not timer.is_alive():
-                    timer.start()
+                if said.get("waits"):
+                    limit.set(MOST_BEFORE * spec.deadline_s, "it waited for the accelerator, which was not free")
+                elif said.get("begun"):
+                    limit.set(spec.deadline_s, "it was not done")
+                elif "engines" in said:
+                    limit.set(END_S, "it did not end")
+            code = child.wait()
         finally:
-            timer.cancel()
-        code = child.wait()
-    if expired.is_set():
-        raise ChildFailed(f"it was not done within {spec.deadline_s:g} s, and was ended")
-    if code != 0 or "engines" not in said:
-        raise ChildFailed(str(said.get("failed") or _last_words(code, folder / LOG)))
+            limit.lift()
+    if "engines" not in said:  # its last word, when all is written: what comes later cannot spoil that
+        raise ChildFailed(limit.passed or str(said.get("failed") or _last_words(code, folder / LOG)))
     made = folder / MADE
     files = {path.relative_to(made).as_posix(): path for path in sorted(made.rglob("*")) if path.is_file()}
     return Made(files, tuple(map(str, said["engines"])))  # type: ignore[call-overload]
+
+
+class _Limit:
+    """Ends ``child`` when the time is up for what it does now, and keeps the reason."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        self.passed = ""
+        self._child, self._timer = child, threading.Timer(0, lambda: None)
+
+    def set(self, seconds: float, what: str) -> None:
+        """From now on."""
+        self.lift()
+        self._timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self._end, (seconds, what))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def lift(self) -> None:
+        """None from now on."""
+        self._timer.cancel()
+
+    def _end(self, seconds: float, what: str) -> None:
+        self.passed = f"{what} within {seconds:g} s, and was ended"
+        _end(self._child)
 
 
 @contextmanager
@@ -85,11 +119,6 @@ def _child(state: Path, folder: Path, log: int) -> Iterator[subprocess.Popen[str
     finally:
         _end(child)
         child.wait()
-
-
-def _expire(child: subprocess.Popen[str], expired: threading.Event) -> None:
-    expired.set()
-    _end(child)
 
 
 def _end(child: subprocess.Popen[str]) -> None:

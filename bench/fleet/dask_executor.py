@@ -9,18 +9,21 @@ import contextlib
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.fleet import dask_task
 from bench.fleet.address import Certificates
 from bench.fleet.blobs import BlobCache
-from bench.fleet.dask_client import LOST, DeviceLost, ask, connect, greet, in_a_line, is_loss
+from bench.fleet.dask_client import BYTES_PER_S, LOST, READING_S, DeviceLost, ask, connect, in_a_line, is_loss
 from bench.fleet.dask_task import TOPIC
 from bench.fleet.delivery import Told, Undelivered, deliver, failed
 from bench.fleet.executor import OnWork
 from bench.fleet.record import DeviceRecord
 from bench.fleet.roster import NoDevice, Roster
 from bench.fleet.spec import JobResult, JobSpec
+from bench.fleet.watch import Watch
+from export.errors import NotPossible
 
 LOOK_S = 2.0
 """How often the scheduler is asked who is there. Devices are not."""
@@ -79,10 +82,15 @@ class DaskExecutor:
         """Job → its device."""
         self._closed = threading.Event()
         self._client: Any = connect(address, certificates)
-        self._listen()
-        self._look()
-        self._watch = threading.Thread(target=self._keep_looking, name="fleet-watch", daemon=True)
-        self._watch.start()
+        self._watch = self._listen()
+        try:
+            for settled in self._watch.look():
+                settled.wait()
+        except LOST as error:
+            self.close()
+            raise NotPossible(f"the scheduler at {address} does not answer", in_a_line(error), "restart it") from error
+        self._looking = threading.Thread(target=self._keep_looking, name="fleet-watch", daemon=True)
+        self._looking.start()
 
     def run(self, spec: JobSpec) -> JobResult:
         """See ``Executor``: another device of its kind tries where one was lost, or failed."""
@@ -97,22 +105,30 @@ class DaskExecutor:
             self._working[spec.id] = worker
             way, told = _Way(self, worker, address), self._told(spec, worker)
             try:
-                result = deliver(way, spec, self._sources, self._again, told)
+                result = self._judged(worker, spec, deliver(way, spec, self._sources, self._again, told))
             except DeviceLost as loss:
-                self.roster.give_back(worker, "")
                 troubles.append(f"{worker}: {loss}")
                 told("lost; looking for another device")
                 losses += 1
                 if losses == MOST_LOSSES:
                     return _lost(spec, f"its device was lost {losses} times", troubles)
                 continue
+            finally:
+                self.roster.give_back(worker)
             outcome = result.outcome.model_copy(update={"troubles": tuple(troubles)})
-            result = JobResult(outcome, result.blobs)
-            self.roster.give_back(worker, None if outcome.state == "done" else outcome.reason)
+            result = replace(result, outcome=outcome)
             failures.append(worker)
-            if outcome.state == "done" or not self.roster.another(spec, failures):
+            if outcome.state == "done" or result.ours or not self.roster.another(spec, failures):
                 return result
             troubles.append(f"{worker}: {outcome.reason}")
+
+    def _judged(self, worker: str, spec: JobSpec, result: JobResult) -> JobResult:
+        """What it says of its device is known before that is free for another job."""
+        if result.outcome.state == "done":
+            self.roster.did(spec, worker)
+        elif not result.ours:
+            self.roster.failed(spec, worker, result.outcome.reason)
+        return result
 
     def devices(self) -> Sequence[DeviceRecord]:
         """All workers that were ever seen."""
@@ -120,7 +136,7 @@ class DaskExecutor:
 
     def reserve(self, spec: JobSpec, worker: str) -> None:
         """See ``Executor``."""
-        self.roster.reserve(spec, worker)
+        self.roster.did(spec, worker)
 
     def close(self) -> None:
         """Devices finish what they have begun, and keep its result for the next who asks."""
@@ -128,17 +144,16 @@ class DaskExecutor:
         self.roster.close()
         with contextlib.suppress(*LOST):
             self._client.close(timeout=5)
-        self._watch.join(timeout=10)
 
-    def ask(self, address: str, function: Any, *arguments: Any) -> Any:
+    def ask(self, address: str, function: Any, *arguments: Any, timeout_s: float) -> Any:
         """See ``bench.fleet.dask_client.ask``."""
-        return ask(self._client, address, function, *arguments)
+        return ask(self._client, address, function, *arguments, timeout_s=timeout_s)
 
     def submit(self, address: str, spec: JobSpec, again: bool) -> str:
         """Have the worker there run the job, and wait for its answer.
 
         Raises:
-            DeviceLost: its worker is gone, or the scheduler.
+            DeviceLost: its worker is gone or silent, or the scheduler is gone.
             Undelivered: the worker could not even say what became of the job.
         """
         client, future = self._client, None
@@ -160,9 +175,9 @@ class DaskExecutor:
                     return answer
                 if self._closed.is_set() or client is not self._client or client.status != "running":
                     raise DeviceLost("the scheduler is gone")
-                if not self.roster.has(address):
+                if trouble := self.roster.trouble(address):
                     future.cancel()
-                    raise DeviceLost("its worker is gone")
+                    raise DeviceLost(trouble)
         except (DeviceLost, Undelivered):
             raise
         except LOST as error:
@@ -173,8 +188,8 @@ class DaskExecutor:
     def _told(self, spec: JobSpec, worker: str) -> Told:
         return lambda text: self._on_work(spec, worker, text)
 
-    def _listen(self) -> None:
-        """Hear what devices say of their jobs."""
+    def _listen(self) -> Watch:
+        """Hear what devices say of their jobs; returns who looks for them through this connection."""
 
         def heard(event: tuple[float, Any]) -> None:
             said = event[1]
@@ -182,27 +197,15 @@ class DaskExecutor:
                 self._on_work(spec, self._working.get(spec.id, ""), str(said.get("text", "")))
 
         self._client.subscribe_topic(TOPIC, heard)
+        return Watch(self._client, self.roster, list(self._specs))
 
     def _keep_looking(self) -> None:
         while not self._closed.wait(LOOK_S):
             try:
-                self._look()
+                self._watch.look()
             except LOST:
                 self.roster.only(())
                 self._connect_again()
-
-    def _look(self) -> None:
-        """Ask the scheduler who is there, and whoever is new what it is."""
-        if self._client.status != "running":
-            raise OSError(f"the connection is {self._client.status}")
-        workers = self._client.scheduler_info()["workers"]
-        for address in self.roster.only(workers):
-            try:
-                self.roster.seen(address, greet(self._client, address, workers[address], list(self._specs)))
-            except Undelivered as trouble:
-                self.roster.strange(address, str(workers[address]["name"]), str(trouble))
-            except DeviceLost:
-                continue  # it is asked again the next time
 
     def _connect_again(self) -> None:
         """Until it works: whether it is worth waiting for is for the jobs to say."""
@@ -210,7 +213,7 @@ class DaskExecutor:
             self._client.close(timeout=1)
         with contextlib.suppress(*LOST):
             self._client = connect(self._address, self._certificates, timeout_s=LOOK_S)
-            self._listen()
+            self._watch = self._listen()
 
 
 def _lost(spec: JobSpec, reason: str, troubles: Sequence[str]) -> JobResult:
@@ -224,14 +227,23 @@ class _Way:
         self.worker, self._address, self._executor = worker, address, executor
 
     def lacking(self, digests: list[str]) -> list[str]:
-        return list(self._executor.ask(self._address, dask_task.lacking, digests))
+        return list(self._ask(dask_task.lacking, digests))
 
     def store(self, digest: str, content: bytes) -> bool:
-        return bool(self._executor.ask(self._address, dask_task.store, digest, content))
+        more_s = len(content) / BYTES_PER_S
+        return bool(self._ask(dask_task.store, digest, content, more_s=more_s))
 
     def run_job(self, spec: JobSpec, again: bool, told: Told) -> str:
         told("handed over")
         return self._executor.submit(self._address, spec, again)
 
     def fetch(self, digest: str) -> bytes:
-        return bytes(self._executor.ask(self._address, dask_task.fetch, digest))
+        return bytes(self._ask(dask_task.fetch, digest))
+
+    def _ask(self, function: Any, *arguments: Any, more_s: float = 0.0) -> Any:
+        """A device that is silent is given nothing until it has answered the watch."""
+        try:
+            return self._executor.ask(self._address, function, *arguments, timeout_s=READING_S + more_s)
+        except DeviceLost as loss:
+            self._executor.roster.unanswered(self._address, str(loss))
+            raise

@@ -12,6 +12,7 @@ from bench.fleet.spec import SCHEMA_VERSION, JobResult, JobSpec, Outcome, code_v
 
 ATTEMPTS = 3
 """For each file: what arrives damaged three times does not so by chance."""
+ANEW = "convnextpose fleet run, and not resume, makes it anew"
 
 Told = Callable[[str], None]
 
@@ -38,6 +39,10 @@ class Undelivered(Exception):
     """A file does not get there, or not back, whole; the text says which and why."""
 
 
+class SourceLost(Exception):
+    """A file that is to be sent is no longer what it was: no device can help that."""
+
+
 def deliver(link: Link, spec: JobSpec, sources: BlobCache, again: bool, told: Told) -> JobResult:
     """Have ``spec`` carried out.
 
@@ -60,6 +65,8 @@ def deliver(link: Link, spec: JobSpec, sources: BlobCache, again: bool, told: To
         return JobResult(outcome.model_copy(update={"bytes_sent": sent}), blobs)
     except Undelivered as trouble:
         return JobResult(failed(spec, str(trouble), link.worker), {})
+    except SourceLost as fault:
+        return JobResult(failed(spec, str(fault)), {}, ours=True)
 
 
 def failed(spec: JobSpec, reason: str, worker: str = "") -> Outcome:
@@ -71,9 +78,7 @@ def _send(link: Link, spec: JobSpec, sources: BlobCache, told: Told) -> int:
     """Send what the device lacks; returns how many bytes that were."""
     missing, sent = link.lacking(sorted(set(spec.files.values()))), 0
     for number, digest in enumerate(missing, 1):
-        content = sources.path(digest).read_bytes()
-        if sha256(content).hexdigest() != digest:
-            raise Undelivered(f"{sources.path(digest)} was changed since the run was planned; run it again")
+        content = _content(spec, digest, sources)
         told(f"sending file {number} of {len(missing)}, {len(content) / 1e6:.1f} MB")
         for _ in range(ATTEMPTS):
             sent += len(content)
@@ -82,6 +87,17 @@ def _send(link: Link, spec: JobSpec, sources: BlobCache, told: Told) -> int:
         else:
             raise Undelivered(f"{_name(spec, digest)} arrived damaged {ATTEMPTS} times")
     return sent
+
+
+def _content(spec: JobSpec, digest: str, sources: BlobCache) -> bytes:
+    path, name = sources.path(digest), _name(spec, digest)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SourceLost(f"{name} can no longer be read here ({path}: {error.strerror}); {ANEW}") from error
+    if sha256(content).hexdigest() != digest:
+        raise SourceLost(f"{name} was changed here since the run was planned ({path}); {ANEW}")
+    return content
 
 
 def _name(spec: JobSpec, digest: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import MADE, SPEC
-from bench.fleet.locks import held
+from bench.fleet.locks import held, machine_folder
 from bench.fleet.spec import BenchOptions, JobSpec, sha256_json
 from bench.worker import die_with_parent
 from export.errors import Failure
@@ -59,7 +59,7 @@ def main(state: Path, folder: Path, channel: TextIO) -> int:
     spec = JobSpec.model_validate_json((folder / SPEC).read_bytes())
     shutil.rmtree(folder / MADE, ignore_errors=True)
     try:
-        with accelerators_held(state / "locks", spec, say):
+        with accelerators_held(machine_folder(), spec, say):
             say(begun=True, text="preparing")
             say(engines=measure(state, folder / MADE, spec, say))
     except Failure as failure:
@@ -73,7 +73,7 @@ def accelerators_held(locks: Path, spec: JobSpec, say: Say) -> Iterator[None]:
     """Nothing else is measured meanwhile on what this job is measured on."""
     with ExitStack() as all_of_them:
         for name in accelerators(spec):
-            waiting = partial(say, text=f"waiting: another job is measured on {name}")
+            waiting = partial(say, waits=True, text=f"waiting for the accelerator: another job is measured on {name}")
             all_of_them.enter_context(held(locks / f"{name}.lock", waiting))
         yield
 
@@ -146,7 +146,7 @@ def asked_of(spec: JobSpec) -> Any:
     )
 
 
-def _start() -> int:
+def start() -> int:
     """Die with whoever has started this, and keep its ear for ourselves."""
     state, folder, parent = sys.argv[1:]
     die_with_parent(int(parent))
@@ -156,4 +156,4 @@ def _start() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_start())
+    sys.exit(start())

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.fleet.plan import FleetPlan
-from bench.fleet.record import JOB, DeviceRecord, FleetRecord, JobRecord, JobState, read_finished, write_fleet
+from bench.fleet.record import JOB, DeviceRecord, FleetRecord, JobRecord, JobState, write_fleet
+from bench.fleet.shelf import found_here, place_of, put_aside
 from bench.fleet.spec import JobResult, JobSpec, Outcome, code_version
 from export.artifacts import PARTIAL_PREFIX, write_text
 
@@ -16,6 +17,7 @@ WRITE_EVERY_S = 10.0
 """Where only what a device says has changed: this machine may be the one that is measured."""
 
 OnChange = Callable[[FleetRecord], None]
+Devices = Callable[[], Sequence[DeviceRecord]]
 
 
 class Ledger:
@@ -25,8 +27,10 @@ class Ledger:
         self._folder, self._plan, self._scheduler = plan.folder, plan, scheduler
         self._created, self._on_change = created or now(), on_change
         self._lock = threading.Lock()
-        self._devices: Sequence[DeviceRecord] = ()
+        self._devices: Devices = list
+        self._states: Sequence[tuple[str, str]] = []
         self._written = 0.0
+        self._earlier = put_aside(plan.folder, plan.specs)
         self._jobs = {spec.id: self._as_found(spec) for spec in plan.specs}
 
     def record(self) -> FleetRecord:
@@ -50,26 +54,24 @@ class Ledger:
         """A device has the job, and says what it does."""
         self._change(spec.id, "running", worker=worker, said=said)
 
-    def ended(self, spec: JobSpec, result: JobResult, devices: Sequence[DeviceRecord]) -> None:
+    def ended(self, spec: JobSpec, result: JobResult) -> None:
         """Put the result into its place, and then say so."""
         if result.outcome.state == "done":
             self._put(self._folder / self._jobs[spec.id].folder, result)
-        self._devices = devices
         outcome = result.outcome
         self._change(spec.id, outcome.state, worker=outcome.worker, said="", outcome=outcome)
 
-    def seen(self, devices: Sequence[DeviceRecord]) -> None:
-        """These are there."""
+    def seen(self, devices: Devices) -> None:
+        """Whom to ask for the devices that are there."""
         with self._lock:
             self._devices = devices
             self._tell()
 
     def _as_found(self, spec: JobSpec) -> JobRecord:
-        place = f"{spec.place}/{spec.model}"
-        outcome = read_finished(self._folder / place, spec.id)
+        outcome = found_here(self._folder, spec)
         state: JobState = "waiting" if outcome is None else "done"
         worker = outcome.worker if outcome else ""
-        return JobRecord(spec=spec, folder=place, state=state, outcome=outcome, worker=worker, since=now())
+        return JobRecord(spec=spec, folder=place_of(spec), state=state, outcome=outcome, worker=worker, since=now())
 
     def _change(self, job: str, state: JobState, **changes: str | Outcome | None) -> None:
         with self._lock:
@@ -83,7 +85,9 @@ class Ledger:
 
     def _tell(self, *, write: bool = True) -> None:
         record = self._record()
-        if write:
+        states = [(device.worker, device.state) for device in record.devices]
+        if write or states != self._states:
+            self._states = states
             write_fleet(self._folder, record)
             self._written = time.monotonic()
         self._on_change(record)
@@ -98,7 +102,8 @@ class Ledger:
             code=code_version(),
             matrix=self._plan.matrix,
             jobs=list(self._jobs.values()),
-            devices=list(self._devices),
+            devices=list(self._devices()),
+            earlier=self._earlier,
         )
 
     def _put(self, place: Path, result: JobResult) -> None:

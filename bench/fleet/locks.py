@@ -1,10 +1,30 @@
 """Locks between processes of one machine, with a word to whoever has to wait."""
 
+import getpass
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from export.errors import NotPossible
+
+
+def machine_folder() -> Path:
+    """Where the locks of this machine's accelerators lie: one place for all processes of one user, wherever they keep
+    their results. (Another user's cannot be shared: Linux lets nobody open a file of theirs in a folder for all.)
+
+    Raises:
+        NotPossible: the folder is somebody else's.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    folder = Path(tempfile.gettempdir()) / f"convnextpose-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid") and folder.stat().st_uid != user:
+        raise NotPossible(f"{folder} is for our locks", "it belongs to another user", "remove it, or set TMPDIR")
+    return folder
 
 
 @contextmanager

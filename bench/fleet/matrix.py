@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from bench.exported import RUNTIMES
+from bench.fleet.record import EARLIER
 from bench.fleet.spec import BenchOptions, EngineOptions
 from bench.record import Record
 from export.config import Name
@@ -71,6 +72,13 @@ class Matrix(Record):
     @classmethod
     def _known_runtimes(cls, runtimes: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if runtimes is None else _known(runtimes, RUNTIMES)
+
+    @field_validator("devices")
+    @classmethod
+    def _no_device_is_a_folder_of_ours(cls, devices: tuple[DeviceKind, ...]) -> tuple[DeviceKind, ...]:
+        if any(kind.name == EARLIER for kind in devices):
+            raise ValueError(f"no device can be called {EARLIER}: results of earlier matrices lie there")
+        return devices
 
     @model_validator(mode="after")
     def _devices_differ(self) -> "Matrix":

@@ -2,7 +2,8 @@
 
 Beside it lies one folder for each device and model, ``<device>/<model>/``, with ``manifest.json``,
 ``bench/result.json`` and ``bench/samples.npz`` as the commands for one machine read them, and ``job.json``, which is
-written last and says that the folder is whole.
+written last and says that the folder is whole. What was measured for an earlier matrix of the same name is listed
+apart; where a job of the present one takes its folder, it lies in ``earlier/<job>/<device>/<model>/``.
 """
 
 import json
@@ -11,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from bench.exported import ExportFolder
 from bench.fleet.locks import in_use
@@ -25,10 +26,10 @@ from export.steps import WHOLE
 
 SCHEMA_VERSION = "1.0"
 FLEET, JOB, LOCK = "fleet.json", "job.json", ".lock"
-BENCH = "bench"
+BENCH, EARLIER = "bench", "earlier"
 
 JobState = Literal["waiting", "running", "done", "failed", "lost"]
-DeviceState = Literal["ready", "refused", "benched", "gone"]
+DeviceState = Literal["ready", "refused", "benched", "silent", "gone"]
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -59,6 +60,7 @@ class DeviceRecord(Record):
     machine: str
     environment: dict[str, Any]
     fingerprint: str
+    """These three are empty of a device that has never said what it is."""
 
 
 class FleetRecord(Record):
@@ -76,6 +78,9 @@ class FleetRecord(Record):
     matrix: dict[str, Any]
     jobs: list[JobRecord]
     devices: list[DeviceRecord]
+    earlier: list[JobRecord] = Field(default_factory=list)
+    """Jobs that are done and that the matrix, or this version of the project, no longer has: they are kept, and count
+    in nothing."""
 
 
 def write_fleet(folder: Path, record: FleetRecord) -> None:

@@ -44,12 +44,12 @@ def run_fleet(
     with _alone(plan.folder):
         ledger = Ledger(plan, scheduler, _created(plan, scheduler), on_change)
         with closing(open_executor(ledger.begun)) as executor:
-            ledger.seen(executor.devices())
+            ledger.seen(executor.devices)
             _reopen(ledger, executor, again=again)
             for job in ledger.finished():
                 executor.reserve(job.spec, job.worker)
             for spec, result in _results(executor, ledger.unfinished()):
-                ledger.ended(spec, result, executor.devices())
+                ledger.ended(spec, result)
         return ledger.record()
 
 
@@ -85,7 +85,7 @@ def _results(executor: Executor, specs: list[JobSpec]) -> Iterator[tuple[JobSpec
 
 def _reopen(ledger: Ledger, executor: Executor, *, again: bool) -> None:
     """Finished jobs are done once more if that is asked for, or if their device is no longer what it was."""
-    prints = {device.worker: device.fingerprint for device in executor.devices()}
+    prints = {device.worker: device.fingerprint for device in executor.devices() if device.fingerprint}
     for job in ledger.finished():
         assert job.outcome is not None
         if again:

@@ -154,6 +154,8 @@ class JobResult:
     outcome: Outcome
     blobs: Mapping[str, bytes]
     """sha256 → content."""
+    ours: bool = False
+    """Whether it failed on the machine that asks: then no device is to blame, and none other need try."""
 
 
 def sha256_json(value: Any) -> str:

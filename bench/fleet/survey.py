@@ -1,12 +1,15 @@
 """Who is in the fleet, without giving anybody anything to do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 from bench.fleet import device
 from bench.fleet.address import Certificates
 from bench.fleet.executor import HERE
 from bench.fleet.spec import DeviceFacts
+from export.errors import NotPossible
 
 
 def this_machine() -> DeviceFacts:
@@ -21,14 +24,21 @@ def connected(address: str, certificates: Certificates) -> tuple[Sequence[Device
         NotPossible: Dask is not installed, or no scheduler answers.
         BadInput: certificates that cannot be used.
     """
-    from bench.fleet.dask_client import DeviceLost, connect, greet
+    from bench.fleet.dask_client import LOST, DeviceLost, connect, greet, in_a_line, known_workers
     from bench.fleet.delivery import Undelivered
 
-    found, silent = list[DeviceFacts](), list[str]()
+    def answer(worker: str, about: Mapping[str, Any]) -> DeviceFacts | str:
+        try:
+            return greet(client, worker, about, [])
+        except (DeviceLost, Undelivered) as trouble:
+            return f"{about['name']}: {trouble}"
+
     with closing(connect(address, certificates)) as client:
-        for worker, about in client.scheduler_info()["workers"].items():
-            try:
-                found.append(greet(client, worker, about, []))
-            except (DeviceLost, Undelivered) as trouble:
-                silent.append(f"{about['name']}: {trouble}")
-    return sorted(found, key=lambda facts: facts.worker), silent
+        try:
+            workers = known_workers(client)
+        except LOST as error:
+            raise NotPossible(f"the scheduler at {address} does not answer", in_a_line(error), "restart it") from error
+        with ThreadPoolExecutor(max(1, len(workers))) as pool:  # so that one that hangs keeps no other waiting
+            answers = list(pool.map(answer, workers, workers.values()))
+    found = sorted((a for a in answers if isinstance(a, DeviceFacts)), key=lambda facts: facts.worker)
+    return found, sorted(a for a in answers if isinstance(a, str))

@@ -1,0 +1,59 @@
+"""Results in a run's folder: found again, and put aside where another job takes their place. None is removed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.fleet.record import EARLIER, FLEET, JobRecord, read_finished, read_fleet
+from bench.fleet.spec import JobSpec, Outcome
+
+
+def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
+    """The jobs in ``folder`` that are done and not among ``specs``, which are about to be carried out there.
+
+    Those whose folders ``specs`` will fill are moved out of the way; one that is among them again is moved back.
+
+    Raises:
+        BadInput: the record there is of another schema version.
+    """
+    if not (folder / FLEET).is_file():
+        return []
+    before = read_fleet(folder)
+    mine, taken = {spec.id: spec for spec in specs}, {place_of(spec) for spec in specs}
+    others = list[JobRecord]()
+    for job in (*before.earlier, *before.jobs):
+        if job.spec.id in mine or (found := _found(folder, job)) is None:
+            continue
+        if found in taken:
+            _move(folder / found, folder / aside(job.spec))
+            found = aside(job.spec)
+        others.append(job.model_copy(update={"state": "done", "folder": found}))
+    for spec in mine.values():
+        if read_finished(folder / aside(spec), spec.id) is not None and not (folder / place_of(spec)).exists():
+            _move(folder / aside(spec), folder / place_of(spec))
+    return list({job.spec.id: job for job in others}.values())
+
+
+def found_here(folder: Path, spec: JobSpec) -> Outcome | None:
+    """What became of a job that an earlier run has done."""
+    return read_finished(folder / place_of(spec), spec.id)
+
+
+def place_of(spec: JobSpec) -> str:
+    """Where its result lies within the run's folder."""
+    return f"{spec.place}/{spec.model}"
+
+
+def aside(spec: JobSpec) -> str:
+    """Where it lies when another has its place."""
+    return f"{EARLIER}/{spec.id[:16]}/{place_of(spec)}"
+
+
+def _found(folder: Path, job: JobRecord) -> str | None:
+    """Where its result lies whole: moved already by a run that was ended then, perhaps."""
+    places = (job.folder, aside(job.spec))
+    return next((place for place in places if read_finished(folder / place, job.spec.id) is not None), None)
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)

@@ -1,0 +1,42 @@
+"""Runs through a cluster of ``tests.fleet_cluster``, and what is looked at while they go on."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from bench.fleet.address import Certificates
+from bench.fleet.dask_executor import DaskExecutor
+from bench.fleet.plan import FleetPlan
+from bench.fleet.record import FleetRecord
+from bench.fleet.run import run_fleet
+from tests.fleet_cluster import Cluster, until
+from tests.fleet_plans import nothing
+from tests.fleet_stand_in import BEGUN
+
+PRELOAD = ("--preload", "tests.fleet_stand_in")
+
+
+def carry_out(plan: FleetPlan, cluster: Cluster, on_change: Any = nothing, wait_s: float = 20) -> FleetRecord:
+    def open_executor(on_work: Any) -> DaskExecutor:
+        return DaskExecutor(cluster.address, Certificates(), plan.specs, plan.sources, on_work, wait_s=wait_s)
+
+    return run_fleet(plan, open_executor, on_change, scheduler=cluster.address)
+
+
+def times_measured(cluster: Cluster, *names: str) -> int:
+    logs = [cluster.device(name) / BEGUN for name in names]
+    return sum(len(log.read_text().splitlines()) for log in logs if log.is_file())
+
+
+def when_measuring(cluster: Cluster, name: str, then: Callable[[], None]) -> None:
+    """In the background, as soon as that device has begun with a job."""
+
+    def wait() -> None:
+        until(lambda: times_measured(cluster, name), f"{name} measures")
+        then()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def states(record: FleetRecord) -> list[tuple[str, str, str]]:
+    return [(job.spec.name, job.state, job.worker) for job in record.jobs]
