@@ -181,5 +181,5 @@ def _version(content: bytes) -> Any:
     try:
         found = json.loads(content)
         return found["schema_version"] if found["kind"] == KIND else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

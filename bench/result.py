@@ -270,7 +270,7 @@ def read_result(path: Path) -> Result:
         plain = json.loads(path.read_bytes())
     except OSError as error:
         raise BadInput(f"there is no result at {path}", error.strerror or str(error), do) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is no result", "it is not JSON", do) from error
     seen = plain.get("schema_version") if isinstance(plain, dict) else None
     if seen != SCHEMA_VERSION:

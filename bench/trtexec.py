@@ -50,7 +50,7 @@ def read_times(path: Path) -> Values:
         times = np.asarray([query[COMPUTE] for query in plain], np.float64)
     except OSError as error:
         raise BadInput(f"cannot read {path}", error.strerror or str(error), do) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         seen = f"no {COMPUTE} in a query" if isinstance(error, KeyError) else str(error)
         raise BadInput(f"{path} does not hold trtexec's times", seen, do) from error
     if not len(times) or not (np.isfinite(times) & (times > 0)).all():

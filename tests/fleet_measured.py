@@ -13,10 +13,11 @@ from typing import Any
 
 from bench.environment import fingerprint
 from bench.fleet import child, device
+from bench.fleet.blame import BENCH_AFTER
 from bench.fleet.blobs import BlobCache
 from bench.fleet.executor import LocalExecutor
 from bench.fleet.record import FleetRecord, read_fleet, write_fleet
-from bench.fleet.roster import BENCH_AFTER, Roster
+from bench.fleet.roster import Roster
 from bench.fleet.run import run_fleet
 from bench.fleet.spec import DeviceFacts, JobSpec, code_version
 from bench.result import NotRunRow
@@ -109,9 +110,9 @@ def with_idle_devices(folder: Path) -> None:
     plain = {"machine": "m", "resources": {ORIN: 1.0}, "environment": {}, "fingerprint": "f", "doctor": {}}
     roster.seen("tcp://a", DeviceFacts.model_validate({**plain, "worker": "orin-old", "code": "another"}))
     roster.seen("tcp://b", DeviceFacts.model_validate({**plain, "worker": "orin-hot", "code": code_version()}))
-    spec = spec_of("S", BlobCache(folder.parent / "blobs"))
-    for _ in range(BENCH_AFTER):
-        roster.give_back(roster.take(spec)[0], "it overheated")
+    sources = BlobCache(folder.parent / "blobs")
+    for model in ("XS", "S", "M", "L")[:BENCH_AFTER]:
+        roster.failed(spec_of(model, sources), "orin-hot", "it overheated")
     record = read_fleet(folder)
     write_fleet(folder, record.model_copy(update={"devices": [*record.devices, *roster.records()]}))
 

@@ -234,10 +234,11 @@ def test_another_schema_is_refused_by_name(tmp_path: Path, damage: object, seen:
     assert seen in failure.value.seen
 
 
-def test_no_json_and_no_file_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["{", "[" * 100_000])
+def test_no_json_and_no_file_are_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(BadInput, match="no result at"):
         read_result(tmp_path / "result.json")
-    (tmp_path / "result.json").write_text("{")
+    (tmp_path / "result.json").write_text(content)
     with pytest.raises(BadInput, match="not JSON"):
         read_result(tmp_path / "result.json")
 

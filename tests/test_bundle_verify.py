@@ -496,6 +496,7 @@ def test_percentiles_need_their_samples() -> None:
         ("{}", "no report of a device"),
         ("[]", "no report of a device"),
         ("no JSON", "no report of a device"),
+        ("[" * 100_000, "no report of a device"),
         ('{"kind": "device-report", "schema_version": "0.9"}', "schema_version 0.9, not 1.0 or " + SCHEMA_VERSION),
         ('{"kind": "device-report", "schema_version": "1.0"}', "Field required"),
     ],

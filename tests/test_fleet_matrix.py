@@ -12,7 +12,7 @@ from bench.fleet.blobs import BlobCache
 from bench.fleet.exports import Travelling
 from bench.fleet.matrix import read_matrix
 from bench.fleet.plan import expand
-from bench.fleet.record import DeviceRecord, FleetRecord, JobRecord, estimated_end
+from bench.fleet.record import DeviceRecord, FleetRecord, JobRecord, estimated_end, read_fleet
 from bench.fleet.spec import JobSpec, Outcome, code_version
 from cli import render_fleet
 from export.errors import BadInput
@@ -177,7 +177,16 @@ def test_a_log_has_a_line_for_each_change_of_a_device(job: JobSpec, capsys: pyte
     assert said[1:] == ["ready device orin-1: orin", "silent device orin-1: it did not answer within 30 s"]
 
 
-def test_a_record_of_another_schema_is_refused(tmp_path: Path, job: JobSpec) -> None:
-    plain = json.loads(record_of([]).model_dump_json()) | {"schema_version": "9.0"}
-    (tmp_path / "fleet.json").write_text(json.dumps(plain))
+@pytest.mark.parametrize("content", ['{"schema_version": "9.0"}', "{}", "[" * 100_000])
+def test_a_record_of_another_schema_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "fleet.json").write_text(content)
     assert_three_parts(convnextpose("fleet", "status", tmp_path, cwd=tmp_path), 2)
+
+
+def test_a_record_of_the_version_before_is_read(tmp_path: Path) -> None:
+    """1.0 as it was written: without jobs of an earlier matrix."""
+    before = record_of([])
+    plain = json.loads(before.model_dump_json()) | {"schema_version": "1.0"}
+    del plain["earlier"]
+    (tmp_path / "fleet.json").write_text(json.dumps(plain))
+    assert read_fleet(tmp_path) == before.model_copy(update={"schema_version": "1.0"})

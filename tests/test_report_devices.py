@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.fleet.record import read_fleet, write_fleet
+from bench.fleet.record import SCHEMA_VERSION, read_fleet, write_fleet
 from bench.report.comparison import comparison_of
 from bench.report.devices.from_fleet import read_run
 from bench.report.devices.page import devices_page
@@ -208,13 +208,22 @@ def test_one_device_is_a_page_too(copy: Path) -> None:
     assert made.title == "run: one device, orin"
 
 
+def test_what_an_earlier_matrix_measured_is_named_and_not_shown(copy: Path) -> None:
+    record = read_fleet(copy)
+    first, *others = record.jobs
+    write_fleet(copy, record.model_copy(update={"jobs": others, "earlier": [first]}))
+    found = read_run(copy)
+    assert len(found.told) == len(others)
+    assert f"kept of an earlier matrix or version, and not shown: {first.spec.name} in {first.folder}" in found.notices
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
         ("fleet.json", lambda text: text[:-9], "not of schema"),
         (
             "fleet.json",
-            lambda text: text.replace('"schema_version": "1.0"', '"schema_version": "9.0"', 1),
+            lambda text: text.replace(f'"schema_version": "{SCHEMA_VERSION}"', '"schema_version": "9.0"', 1),
             "schema_version 9.0",
         ),
         (

@@ -7,7 +7,7 @@ apart; where a job of the present one takes its folder, it lies in ``earlier/<jo
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from bench.exported import ExportFolder
 from bench.fleet.locks import in_use
+from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
 from bench.fleet.spec import JobSpec, Outcome
 from bench.record import Record
 from bench.result import RESULT, Result, read_result
@@ -24,7 +25,9 @@ from export.errors import BadInput
 from export.manifest import read_manifest
 from export.steps import WHOLE
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+READABLE = ("1.0", SCHEMA_VERSION)
+"""1.0 had no silent devices, and no jobs of an earlier matrix."""
 FLEET, JOB, LOCK = "fleet.json", "job.json", ".lock"
 BENCH, EARLIER = "bench", "earlier"
 
@@ -94,7 +97,7 @@ def read_fleet(folder: Path) -> FleetRecord:
     Raises:
         BadInput: there is none, or one of another schema version.
     """
-    return _read(folder / FLEET, FleetRecord, "run `convnextpose fleet run` again")
+    return _read(folder / FLEET, FleetRecord, READABLE, "run `convnextpose fleet run` again")
 
 
 def going_on(folder: Path) -> bool:
@@ -105,7 +108,7 @@ def going_on(folder: Path) -> bool:
 def read_finished(folder: Path, job: str) -> Outcome | None:
     """The outcome in a job's folder, if it is whole and of this very job."""
     try:
-        outcome = _read(folder / JOB, Outcome, "")
+        outcome = _read(folder / JOB, Outcome, (SPEC_VERSION,), "")
     except BadInput:
         return None
     if (outcome.job, outcome.state) != (job, "done"):
@@ -155,14 +158,14 @@ def _end(record: FleetRecord, kind: str, now: datetime) -> datetime | None:
     return now + timedelta(seconds=left / devices)
 
 
-def _read(path: Path, kind: type[T], do: str) -> T:
+def _read(path: Path, kind: type[T], versions: Sequence[str], do: str) -> T:
     try:
         plain = json.loads(path.read_bytes())
-        if plain["schema_version"] != SCHEMA_VERSION:
+        if plain["schema_version"] not in versions:
             raise ValueError(f"schema_version {plain['schema_version']}")
         return kind.model_validate(plain)
     except OSError as error:
         raise BadInput(f"there is no {path.name} in {path.parent}", error.strerror or str(error), do) from error
-    except (ValidationError, ValueError, KeyError, TypeError) as error:
+    except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
         seen = str(error).splitlines()[0] if not isinstance(error, KeyError) else "no schema_version"
-        raise BadInput(f"{path} is not of schema {SCHEMA_VERSION}", seen, do) from error
+        raise BadInput(f"{path} is not of schema {' or '.join(versions)}", seen, do) from error

@@ -197,7 +197,7 @@ class Roster:
         if not seat.here:
             return "gone", "its worker is not connected"
         if seat.silence or seat.facts is None:
-            return "silent", seat.silence
+            return "silent", seat.silence or "it has not said yet what it is"
         return "ready", ""
 
     def _holds(self, worker: str, spec: JobSpec) -> bool:

@@ -34,6 +34,9 @@ def read_run(folder: Path) -> Devices:
     notices = [] if record.complete else [f"the run is not complete: {ended} of {len(record.jobs)} jobs have an end"]
     if record.scheduler is None and len(places) > 1:
         notices.append("one machine stood in for all devices: their figures differ by chance alone")
+    if record.earlier:
+        kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
+        notices.append(f"kept of an earlier matrix or version, and not shown: {kept}")
     resume = ["convnextpose", "fleet", "resume", str(folder)]
     found: Devices = clean(
         Devices(
