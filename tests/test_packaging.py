@@ -1,0 +1,49 @@
+"""What `pip install .` puts into another environment: all of this project, and the same code."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bench.fleet.spec import code_version
+from tests.command_line import ROOT
+
+ROOMS = ("export", "bench", "cli", "configs", "demo")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's contents, in a folder of their own."""
+    place = tmp_path_factory.mktemp("wheel")
+    source = place / "source"  # setuptools leaves its build/ beside the sources
+    files = tracked()
+    for name in (*files, "pyproject.toml", "README.md"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", place, source], check=True)
+    (wheel,) = place.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(place / "installed")
+    return place / "installed"
+
+
+def tracked() -> list[str]:
+    listed = subprocess.run(["git", "ls-files", *ROOMS], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_no_file_is_missing_and_none_is_added(installed: Path) -> None:
+    there = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file()}
+    assert {name for name in there if ".dist-info/" not in name} == set(tracked())
+
+
+def test_it_is_the_same_code_for_a_fleet(installed: Path) -> None:
+    """Workers and clients compare this, however each was installed."""
+    code = "from bench.fleet import spec; print(spec.__file__, spec.code_version())"
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=installed, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert said == [str(installed / "bench/fleet/spec.py"), code_version()]
