@@ -19,7 +19,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("wheel")
     source = place / "source"  # setuptools leaves its build/ beside the sources
     files = tracked()
-    for name in (*files, "pyproject.toml", "README.md"):
+    for name in (*files, "pyproject.toml", "README.md", "LICENSE"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes((ROOT / name).read_bytes())
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
@@ -40,10 +40,18 @@ def test_no_file_is_missing_and_none_is_added(installed: Path) -> None:
     assert {name for name in there if ".dist-info/" not in name} == set(tracked())
 
 
+def in_(installed: Path, code: str) -> str:
+    """What Python says there."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=installed, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 def test_it_is_the_same_code_for_a_fleet(installed: Path) -> None:
     """Workers and clients compare this, however each was installed."""
-    code = "from bench.fleet import spec; print(spec.__file__, spec.code_version())"
-    said = subprocess.run(
-        [sys.executable, "-c", code], cwd=installed, capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert said == [str(installed / "bench/fleet/spec.py"), code_version()]
+    said = in_(installed, "from bench.fleet import spec; print(spec.__file__, spec.code_version())")
+    assert said.split() == [str(installed / "bench/fleet/spec.py"), code_version()]
+
+
+def test_bundles_have_the_licence_from_there_as_well(installed: Path) -> None:
+    said = in_(installed, "from export.bundle.licences import licence; print(licence(), end='')")
+    assert said == (ROOT / "LICENSE").read_text()

@@ -1,10 +1,14 @@
 """``licences/``: whose the parts of a bundle are."""
 
+from importlib import metadata
 from pathlib import Path
 
 from export.bundle.contents import Contents
 from export.bundle.goldens import Goldens
 from export.request import PROJECT
+
+DISTRIBUTION = "convnextpose-deploy"
+"""What pip calls this project."""
 
 ORIGINS = {
     "stand-in": "made by this tool from random numbers; they are nobody's, and of no use but for latency",
@@ -21,7 +25,7 @@ IMAGES = {
 def write_licences(folder: Path, contents: Contents, goldens: Goldens) -> None:
     """The licence of this project's code, and what is known of the network, the weights and the images."""
     (folder / "licences").mkdir()
-    (folder / "licences/LICENSE").write_bytes((PROJECT / "LICENSE").read_bytes())
+    (folder / "licences/LICENSE").write_text(licence(), encoding="utf-8")
     weights = contents.manifest.weights
     text = (
         "# Whose this is\n\n"
@@ -33,3 +37,11 @@ def write_licences(folder: Path, contents: Contents, goldens: Goldens) -> None:
     if contents.engines:
         text += "- The files in `engines/`: written by NVIDIA's TensorRT-RTX, and run by it, under its licence.\n"
     (folder / "licences/NOTICE.md").write_text(text, encoding="utf-8")
+
+
+def licence() -> str:
+    """This project's: beside its sources, or where pip has put it."""
+    beside = PROJECT / "LICENSE"
+    if beside.is_file():
+        return beside.read_text(encoding="utf-8")
+    return metadata.distribution(DISTRIBUTION).read_text("licenses/LICENSE") or ""
