@@ -39,6 +39,7 @@ MODULES = (
 )
 """What a worker imports before it loads. Torch comes first: it brings the CUDA libraries that others look for."""
 
+ASKED_FOR = "--publish or --runtime measures it"
 COMPILE_AT_START = (COMPILED, ORT_TENSORRT, "tensorrt-rtx")
 """Loading, or the first run, takes minutes."""
 
@@ -180,5 +181,5 @@ def _why_not(runtime: str) -> str:
     if is_gpu(runtime) and (reason := no_gpu_runtime(runtime)):
         return reason
     if runtime == COMPILED:
-        return "compiling takes a minute; --publish or --runtime measures it"
-    return "left out; --publish or --runtime measures it"
+        return f"compiling takes a minute; {ASKED_FOR}"
+    return f"left out; {ASKED_FOR}"

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bench.fleet.record import FleetRecord, JobRecord, estimated_end
+from bench.fleet.record import FleetRecord, JobRecord, estimated_end, one_machine
 from bench.fleet.spec import DeviceFacts, code_version
 from bench.result import Result, Row
 from cli.console import err, out, table
@@ -141,6 +141,8 @@ def side_by_side(record: FleetRecord, results: Mapping[str, Result], folder: Pat
             out.print(f"[yellow]tried before[/] {job.spec.name}: {escape(trouble)}", soft_wrap=True)
         for line in job.outcome.engines if job.outcome else ():
             out.print(f"[dim]engine[/] {job.spec.name}: {escape(line)}", soft_wrap=True)
+    for line in one_machine(record):
+        out.print(f"[yellow]note[/] {escape(line)}", soft_wrap=True)
     for line in _earlier(record):
         out.print(f"[dim]{escape(line)}[/]", soft_wrap=True)
     out.print(f"everything about it: {escape(str(folder))}", soft_wrap=True)
@@ -192,15 +194,25 @@ def devices(found: Sequence[DeviceFacts]) -> None:
     """One table of what they are, and for each what its doctor says."""
     shown = table("worker", "resources", "processor", "cores", "GPU", "Python", "this project")
     for facts in found:
-        host, software = facts.environment["host"], facts.environment["software"]
-        same = "[green]the same[/]" if facts.code == code_version() else "[red]another version[/]"
-        gpu = ", ".join(gpu["name"] for gpu in facts.environment["gpus"]) or "–"
         resources = ", ".join(f"{name}={count:g}" for name, count in facts.resources.items()) or "–"
-        cells = (facts.worker, resources, host["cpu"], str(host["usable_cores"]), gpu, software["python"])
-        shown.add_row(*map(escape, cells), same)
+        same = _same(facts)
+        about = _about(facts) if same else ("–",) * 4
+        said = "[green]the same[/]" if same else "[red]another version[/]"
+        shown.add_row(*map(escape, (facts.worker, resources, *about)), said)
     out.print(shown)
-    for facts in found:
+    for facts in filter(_same, found):
         out.print(_capabilities(facts))
+
+
+def _same(facts: DeviceFacts) -> bool:
+    """What a device of another version tells of itself may have any form."""
+    return facts.code == code_version()
+
+
+def _about(facts: DeviceFacts) -> tuple[str, str, str, str]:
+    host, software = facts.environment["host"], facts.environment["software"]
+    gpu = ", ".join(gpu["name"] for gpu in facts.environment["gpus"]) or "–"
+    return host["cpu"], str(host["usable_cores"]), gpu, software["python"]
 
 
 def _capabilities(facts: DeviceFacts) -> Table:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.candidates import ASKED_FOR
 from bench.environment import fingerprint
 from bench.fleet import child, device
 from bench.fleet.blame import BENCH_AFTER
@@ -27,6 +28,7 @@ from tests.report_folder import Planted, write_folder
 COMMAND = (sys.executable, "-m", "tests.fleet_measured")
 NO_GPU = "there is no NVIDIA driver"
 NO_OPENVINO = "openvino is not installed"
+NOT_ASKED = ("pytorch-compile", f"left out; {ASKED_FOR}")
 FAILED = "out of memory while the engine was built"
 ORIN_GPU = {"name": "Orin", "driver": "540.4.0", "power_limit_w": None}
 
@@ -59,7 +61,7 @@ def planted(spec: JobSpec) -> tuple[tuple[Planted, ...], dict[str, Any]]:
     changes = {
         "environment": environment,
         "fingerprint": fingerprint(environment),
-        "not_run": [NotRunRow(runtime=missing[0], precision=None, reason=missing[1])],
+        "not_run": [NotRunRow(runtime=of, precision=None, reason=why) for of, why in (missing, NOT_ASKED)],
         "reference_ms": 40.0 if orin else 20.0,
     }
     return ON_ORIN if orin else ON_BOX, changes

@@ -13,7 +13,7 @@ import pytest
 
 from bench.fleet.record import SCHEMA_VERSION, read_fleet, write_fleet
 from bench.report.comparison import comparison_of
-from bench.report.devices.from_fleet import read_run
+from bench.report.devices.from_fleet import IN_THE_MATRIX, read_run
 from bench.report.devices.page import devices_page
 from bench.report.devices.told import NOT_ASKED, Devices, Told
 from bench.report.devices.untested import gaps
@@ -206,6 +206,27 @@ def test_one_device_is_a_page_too(copy: Path) -> None:
     made = devices_page(read_run(copy))
     assert made.answers[0].text == "tensorrt fp16"
     assert made.title == "run: one device, orin"
+
+
+def test_answers_are_no_better_than_what_was_measured(page: Page) -> None:
+    """One of four jobs failed."""
+    assert [page.answers[which].tone for which in (1, 2)] == ["warn", "warn"]
+
+
+def test_a_job_that_a_second_device_has_done_was_tested(copy: Path) -> None:
+    record = read_fleet(copy)
+    first, *others = record.jobs
+    assert first.outcome is not None
+    outcome = first.outcome.model_copy(update={"troubles": ("orin-9: its worker was lost",)})
+    write_fleet(copy, record.model_copy(update={"jobs": [first.model_copy(update={"outcome": outcome}), *others]}))
+    found = read_run(copy)
+    assert f"{first.spec.name} was tried before: orin-9: its worker was lost" in found.notices
+    assert not any("orin-9" in gap.reason for gap in gaps(found))
+
+
+def test_a_fleet_is_not_told_to_use_switches_that_it_lacks(devices: Devices) -> None:
+    reasons = {gap.reason for gap in gaps(devices) if "pytorch-compile" in gap.what}
+    assert reasons == {f"left out; {IN_THE_MATRIX}"}
 
 
 def test_what_an_earlier_matrix_measured_is_named_and_not_shown(copy: Path) -> None:

@@ -5,10 +5,11 @@ import time
 from typing import Any
 
 from bench.fleet import device
+from bench.fleet.spec import phase
 
 TOPIC = "convnextpose-fleet"
 SAY_EVERY_S = 15.0
-"""While it measures, a device has better things to do than to say so."""
+"""While it measures, a device has better things to do than to say how far it is; a new phase it tells at once."""
 
 
 async def hello(jobs: list[str]) -> str:
@@ -36,14 +37,13 @@ def run_job(job: str, spec: str, again: bool) -> str:
     from distributed import get_worker
 
     worker: Any = get_worker()
-    last_time, last_topic = float("-inf"), ""
+    last_time, last_text = float("-inf"), ""
 
     def told(text: str) -> None:
-        nonlocal last_time, last_topic
-        topic = text.split(",")[0]  # without how far it is
-        due = topic != last_topic and time.monotonic() - last_time > SAY_EVERY_S
-        if due or text.startswith("waiting"):
-            last_time, last_topic = time.monotonic(), topic
+        nonlocal last_time, last_text
+        often = text == last_text or time.monotonic() - last_time <= SAY_EVERY_S
+        if not often or phase(text) != phase(last_text):
+            last_time, last_text = time.monotonic(), text
             worker.log_event(TOPIC, {"job": job, "text": text})
 
     return device.run_job(spec, again, told)

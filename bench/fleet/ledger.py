@@ -10,11 +10,11 @@ from pathlib import Path
 from bench.fleet.plan import FleetPlan
 from bench.fleet.record import JOB, DeviceRecord, FleetRecord, JobRecord, JobState, write_fleet
 from bench.fleet.shelf import found_here, place_of, put_aside
-from bench.fleet.spec import JobResult, JobSpec, Outcome, code_version
+from bench.fleet.spec import JobResult, JobSpec, Outcome, code_version, phase
 from export.artifacts import PARTIAL_PREFIX, write_text
 
 WRITE_EVERY_S = 10.0
-"""Where only what a device says has changed: this machine may be the one that is measured."""
+"""Where only how far a device is has changed: this machine may be the one that is measured."""
 
 OnChange = Callable[[FleetRecord], None]
 Devices = Callable[[], Sequence[DeviceRecord]]
@@ -81,7 +81,9 @@ class Ledger:
             if state != before.state:
                 changes["since"] = now()
             self._jobs[job] = before.model_copy(update={"state": state, **changes})
-            self._tell(write=state != before.state or time.monotonic() > self._written + WRITE_EVERY_S)
+            told = self._jobs[job]
+            new = (told.state, phase(told.said)) != (before.state, phase(before.said))
+            self._tell(write=new or time.monotonic() > self._written + WRITE_EVERY_S)
 
     def _tell(self, *, write: bool = True) -> None:
         record = self._record()

@@ -48,5 +48,21 @@ def in_use(path: Path) -> bool:
     try:
         with FileLock(path).acquire(timeout=0):
             return False
-    except (Timeout, OSError):
+    except Timeout:
         return True
+    except OSError:
+        return _held_by_another_user(path)
+
+
+def _held_by_another_user(path: Path) -> bool:
+    """Of a lock that we may not write: what may be read can be asked for together with others."""
+    try:
+        import fcntl
+
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        pass
+    return False

@@ -7,6 +7,7 @@ apart; where a job of the present one takes its folder, it lies in ``earlier/<jo
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -135,6 +136,22 @@ def exported_of(folder: Path, job: JobRecord) -> ExportFolder:
     """
     place = folder / job.folder
     return ExportFolder(place, read_manifest(place / WHOLE))
+
+
+def one_machine(record: FleetRecord) -> list[str]:
+    """Behind which devices the same machine stands, in words: its workers may be several, the machine is one."""
+    if record.scheduler is None:
+        return []
+    machines = {device.worker: device.machine for device in record.devices}
+    behind = defaultdict[str, dict[str, str]](dict)
+    for job in record.jobs:
+        if job.state == "done" and (machine := machines.get(job.worker)):
+            behind[machine][job.spec.place] = job.worker
+    return [
+        f"{' and '.join(places)} are one machine ({', '.join(dict.fromkeys(places.values()))})"
+        for places in behind.values()
+        if len(places) > 1
+    ]
 
 
 def estimated_end(record: FleetRecord, now: datetime) -> datetime | None:

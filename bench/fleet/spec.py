@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,11 @@ def _inside(path: str) -> str:
     if not parts or path.startswith("/") or ".." in parts or "\\" in path:
         raise ValueError("a file of a result lies outside its folder")
     return path
+
+
+def phase(said: str) -> str:
+    """What a device does, of what it says: without the numbers, and what follows a comma, which tell how far it is."""
+    return re.sub(r"\d+", "", said.split(",")[0])
 
 
 Inside = Annotated[str, AfterValidator(_inside)]

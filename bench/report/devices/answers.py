@@ -24,10 +24,11 @@ def answers(of: Devices, open_points: Sequence[Gap]) -> tuple[Answer, ...]:
     shipped = [(one, row) for one, choice in found if (row := choice.row) is not None]
     caveats = list(dict.fromkeys(said for one, _ in found if (said := WEIGHTS.get(one.weights)) and not one.missing))
     tone: Tone = "good" if len(shipped) == len(found) and not caveats else "warn" if shipped else "bad"
+    every: Tone = "good" if shipped and len(shipped) == len(found) else "warn"
     return (
         Answer("What do I ship?", _ship(of, found), (*_of_each(found), *caveats), tone),
-        Answer("How fast is it?", _speed(shipped), _of_rows(shipped, _fast), "good" if shipped else "warn"),
-        Answer("How wrong is it?", _wrong(shipped), _of_rows(shipped, _drift), "good" if shipped else "warn"),
+        Answer("How fast is it?", _speed(shipped), _of_rows(shipped, _fast), every),
+        Answer("How wrong is it?", _wrong(shipped), _of_rows(shipped, _drift), every),
         Answer("How sure is that?", _sure(shipped), _sureness(of, shipped), _sure_tone(found)),
         _open(open_points),
     )
@@ -62,7 +63,8 @@ def _speed(shipped: Sequence[tuple[Told, Row]]) -> str:
         return "No speed-up is known" if shipped else "Not known"
     low, high = f"{min(ups):.2f}", f"{max(ups):.2f}"
     each = low if low == high else f"{low} to {high}"
-    return f"{each} times each device's own reference"
+    whose = "each device's" if len({one.device.name for one, _ in shipped}) > 1 else "its"
+    return f"{each} times {whose} own reference"
 
 
 def _drift(row: Row) -> str:

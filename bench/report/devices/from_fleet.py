@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.candidates import ASKED_FOR
 from bench.fleet.exports import EXPORTS
-from bench.fleet.record import FleetRecord, JobRecord, going_on, read_finished, read_fleet
+from bench.fleet.record import FleetRecord, JobRecord, going_on, one_machine, read_finished, read_fleet
 from bench.report.clean import clean
 from bench.report.devices.told import Device, Devices, Told
 from bench.report.from_export import subject_of
@@ -17,6 +18,7 @@ from bench.report.sources import ACCURACY, read_sources
 from bench.report.subject import Bench
 from export.errors import BadInput
 
+IN_THE_MATRIX = "`mode: publish` or `runtimes` in the matrix measures it"
 NO_POWER_MODE = "not recorded"
 
 
@@ -34,6 +36,13 @@ def read_run(folder: Path) -> Devices:
     notices = [] if record.complete else [f"the run is not complete: {ended} of {len(record.jobs)} jobs have an end"]
     if record.scheduler is None and len(places) > 1:
         notices.append("one machine stood in for all devices: their figures differ by chance alone")
+    notices += one_machine(record)
+    notices += [
+        f"{job.spec.name} was tried before: {said}"
+        for job in record.jobs
+        if job.outcome
+        for said in job.outcome.troubles
+    ]
     if record.earlier:
         kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
         notices.append(f"kept of an earlier matrix or version, and not shown: {kept}")
@@ -77,18 +86,16 @@ def _told(folder: Path, record: FleetRecord, job: JobRecord) -> Told:
     if bench is None:
         do = f"measure it again: {resume}"
         raise BadInput(f"{place} holds no benchmark", "the job is said to be done", do)
-    troubles = tuple(("the job at its first device", said) for said in (job.outcome.troubles if job.outcome else ()))
     return Told(
         device=Device(job.spec.place, job.worker, _about(job.worker, bench)),
         model=job.spec.model,
         source=str(place),
         weights=subject.weights,
         rows=bench.rows,
-        not_run=bench.not_run,
+        not_run=tuple((what, why.replace(ASKED_FOR, IN_THE_MATRIX)) for what, why in bench.not_run),
         control=bench.control,
         reference=next((row.name for row in bench.rows if row.is_reference), None),
         complete=bench.complete,
-        remarks=troubles,
         command=resume,
         own_page=shlex.join(["convnextpose", "report", str(place)]),
     )
