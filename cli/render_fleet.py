@@ -196,7 +196,7 @@ def devices(found: Sequence[DeviceFacts]) -> None:
     for facts in found:
         resources = ", ".join(f"{name}={count:g}" for name, count in facts.resources.items()) or "–"
         same = _same(facts)
-        about = _about(facts) if same else ("–",) * 4
+        about = _hardware(facts) if same else ("–",) * 4
         said = "[green]the same[/]" if same else "[red]another version[/]"
         shown.add_row(*map(escape, (facts.worker, resources, *about)), said)
     out.print(shown)
@@ -209,7 +209,7 @@ def _same(facts: DeviceFacts) -> bool:
     return facts.code == code_version()
 
 
-def _about(facts: DeviceFacts) -> tuple[str, str, str, str]:
+def _hardware(facts: DeviceFacts) -> tuple[str, str, str, str]:
     host, software = facts.environment["host"], facts.environment["software"]
     gpu = ", ".join(gpu["name"] for gpu in facts.environment["gpus"]) or "–"
     return host["cpu"], str(host["usable_cores"]), gpu, software["python"]

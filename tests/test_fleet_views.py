@@ -44,8 +44,8 @@ def test_workers_of_one_machine_are_not_taken_for_several(tmp_path: Path, machin
         jobs.append(JobRecord(spec=spec, folder=spec.place, state="done", outcome=outcome, worker=worker))
         about = {"kinds": ["orin"], "state": "ready", "environment": {}, "fingerprint": "f"}
         devices.append(DeviceRecord.model_validate({**about, "worker": worker, "machine": machine}))
-    about = {"run": "r", "created": "", "updated": "", "complete": True, "code": "c", "matrix": {}}
-    record = FleetRecord.model_validate({**about, "scheduler": "tcp://x", "jobs": jobs, "devices": devices})
+    run = {"run": "r", "created": "", "updated": "", "code": "c", "scheduler": "tcp://x"}
+    record = FleetRecord.model_validate({**run, "complete": True, "matrix": {}, "jobs": jobs, "devices": devices})
     assert one_machine(record) == said
     assert one_machine(record.model_copy(update={"scheduler": None})) == []
 
