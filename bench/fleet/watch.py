@@ -4,8 +4,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.fleet.dask_client import DeviceLost, greet, known_workers
-from bench.fleet.delivery import Undelivered
+from bench.fleet.dask_client import greet, known_workers
+from bench.fleet.delivery import DeviceLost, Undelivered
 from bench.fleet.pulse import Pulse
 from bench.fleet.roster import Known, Roster
 
