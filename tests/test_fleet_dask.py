@@ -22,7 +22,7 @@ from bench.fleet.run import require_done
 from export.errors import BadInput, NotPossible
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.fleet_cluster import DOCS, Cluster, until
-from tests.fleet_plans import ORIN, X86, plan_of, spec_of
+from tests.fleet_plans import ORIN, SHARED, X86, manifest, plan_of, spec_of
 from tests.fleet_runs import PRELOAD, carry_out, states, times_measured, when_measuring
 
 distributed = pytest.importorskip("distributed")
@@ -148,7 +148,28 @@ def test_replicas_are_measured_by_different_devices_and_files_travel_once(
         assert len({job.worker for job in record.jobs if job.spec.model == model}) == 2
     for worker in ("orin-1", "orin-2"):
         sent = sum(job.outcome.bytes_sent for job in record.jobs if job.outcome and job.worker == worker)
-        assert sent == len(b"A") + len(b"B") + len(b"truth of every model")
+        assert sent == 2 * len(b"A" + manifest("A")) + len(SHARED)
+
+
+def test_a_matrix_through_a_local_cluster(
+    sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two kinds of device, which here are workers in this very process, with a resource each."""
+    monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
+    monkeypatch.setattr(child, "COMMAND", COMMAND)
+    monkeypatch.setattr(dask_executor, "LOOK_S", 0.2)
+    specs = [spec_of(model, sources, kind, resource) for model in "AB" for kind, resource in KINDS]
+    plan = plan_of(tmp_path / "run", specs, sources)
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    with distributed.LocalCluster(n_workers=0, threads_per_worker=1, silence_logs=50, **options) as local:
+        for name, (_, resource) in zip(("orin-1", "box"), KINDS, strict=True):
+            made = {**local.new_spec["options"], "resources": {resource: 1}}
+            local.worker_spec[name] = {**local.new_spec, "options": made}
+        local.sync(local._correct_state)
+        record = carry_out(plan, local)
+    on = {"orin": "orin-1", "x86": "box"}
+    assert states(record) == [(spec.name, "done", on[spec.device]) for spec in specs]
+    assert list(measured(plan.folder, record)) == ["orin/A", "x86/A", "orin/B", "x86/B"]
 
 
 def test_heartbeats_go_on_while_a_job_is_measured(cluster: Cluster, sources: BlobCache, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def checked_bytes(answer: object, name: ResultFile) -> bytes:
         raise Refused(f"refused: it was asked for {name}, and answers with {_kind(answer)}")
     size = memoryview(answer).nbytes
     if size > MOST_BYTES[name]:
-        raise Refused(f"refused: its {name} has {size / 1e6:.0f} MB; at most {MOST_BYTES[name] / 1e6:.0f} are taken")
+        raise Refused(f"refused: its {name} has {size / 1e6:.3g} MB; at most {MOST_BYTES[name] / 1e6:.3g} are taken")
     return bytes(answer)
 
 
@@ -175,7 +175,7 @@ def _require_samples(result: Result, files: Mapping[ResultFile, bytes]) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(files[SAMPLES])) as inside:
             if sum(info.file_size for info in inside.infolist()) > MOST_BYTES[SAMPLES]:
-                raise Refused(f"refused: its {SAMPLES} unpacks to more than {MOST_BYTES[SAMPLES] / 1e6:.0f} MB")
+                raise Refused(f"refused: its {SAMPLES} unpacks to more than {MOST_BYTES[SAMPLES] / 1e6:.3g} MB")
         with np.load(io.BytesIO(files[SAMPLES]), allow_pickle=False) as arrays:
             for name in arrays.files:
                 arrays[name]

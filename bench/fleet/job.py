@@ -78,10 +78,8 @@ def require_same_code(spec: JobSpec) -> None:
         BadInput: that is not what was asked for, or no longer.
     """
     if (found := code_on_disk()) != spec.code:
-        seen, do = (
-            f"code {found[:12]}…, asked for {spec.code[:12]}…",
-            "install the same commit there, restart its worker",
-        )
+        seen = f"code {found[:12]}…, asked for {spec.code[:12]}…"
+        do = "install the same commit there, and restart its worker"
         raise BadInput("this device has another version of this project", seen, do)
 
 
