@@ -34,7 +34,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
     rows = (Planted("onnxruntime", "fp32", 8.0), Planted("openvino", "fp16", 6.0))
     host = {"cpu": "A processor", "usable_cores": 2, "machine": "x86_64", "governor": None}
     environment = {"host": host, "gpus": [], "software": {"python": "3.11.2", "libraries": {}}}
-    more = {"environment": environment, "fingerprint": fingerprint(environment), "extras": False}
+    more: dict[str, Any] = {"environment": environment, "fingerprint": fingerprint(environment), "extras": False}
     folder = write_folder(tmp_path_factory.mktemp("good"), rows, model="A", evaluated=False, rounds=8, **more)
     return {name: (folder / name).read_bytes() for name in NAMES}
 
@@ -55,8 +55,8 @@ class Answers:
 
     def run_job(self, spec: JobSpec, again: bool, told: Told) -> object:
         files = {name: sha256(content).hexdigest() for name, content in self._files.items()}
-        outcome = Outcome(job=spec.id, state="done", code=code_version(), seconds=1.0, files=files)
-        text = json.dumps(outcome.model_dump(mode="json") | dict(self._changes))
+        outcome = Outcome(job=spec.id, state="done", code=code_version(), seconds=1.0)
+        text = json.dumps(outcome.model_dump(mode="json") | {"files": files} | dict(self._changes))
         return self._instead.get("run_job", text)
 
     def fetch(self, digest: str) -> object:
@@ -169,14 +169,16 @@ def test_files_that_are_no_result_of_the_job_are_refused(
     assert said in result.outcome.reason
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"y" * 10_001, "at most 0.01 are taken"), (None, "unpacks to more than 0.01 MB")])
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"y" * 10_001, "at most 0.01 are taken"), (None, "unpacks to more than 0.01 MB")]
+)
 def test_what_is_larger_than_such_a_file_can_be_is_refused(
     good: Mapping[str, bytes], sources: BlobCache, monkeypatch: pytest.MonkeyPatch, content: bytes | None, said: str
 ) -> None:
     file = io.BytesIO()
     np.savez_compressed(file, a=np.zeros(100_000))
     files = {**good, "bench/samples.npz": content or file.getvalue()}
-    monkeypatch.setitem(border.MOST_BYTES, "bench/samples.npz", 10_000)  # type: ignore[arg-type]
+    monkeypatch.setitem(border.MOST_BYTES, "bench/samples.npz", 10_000)
     assert said in delivered(Answers(files), sources).outcome.reason
 
 

@@ -52,7 +52,13 @@ def test_a_job_under_which_the_code_changes_is_not_done(
 ) -> None:
     monkeypatch.setattr(steps, "PACKAGES", checkout)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(job, "measure", lambda *_: (update(checkout) if changed else None) or [])
+
+    def measure(*_: object) -> list[str]:
+        if changed:
+            update(checkout)
+        return []
+
+    monkeypatch.setattr(job, "measure", measure)
     (tmp_path / child.SPEC).write_text(spec_of("A", sources).model_dump_json())
     channel = io.StringIO()
     code = job.main(tmp_path / "device", tmp_path, channel)

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.fleet import child, dask_executor, device
 from bench.fleet.address import Certificates
 from bench.fleet.blobs import BlobCache
 from bench.fleet.dask_executor import answer_of
@@ -23,9 +24,12 @@ from export.errors import BadInput, NotPossible
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.fleet_cluster import DOCS, Cluster, until
 from tests.fleet_plans import ORIN, SHARED, X86, manifest, plan_of, spec_of
-from tests.fleet_runs import PRELOAD, carry_out, states, times_measured, when_measuring
+from tests.fleet_runs import PRELOAD, carry_out, carry_out_at, states, times_measured, when_measuring
+from tests.fleet_stand_in import COMMAND
 
 distributed = pytest.importorskip("distributed")
+
+KINDS = (("orin", ORIN), ("x86", X86))
 
 
 def test_a_killed_worker_loses_nothing_where_another_is_of_its_kind(
@@ -151,9 +155,7 @@ def test_replicas_are_measured_by_different_devices_and_files_travel_once(
         assert sent == 2 * len(b"A" + manifest("A")) + len(SHARED)
 
 
-def test_a_matrix_through_a_local_cluster(
-    sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_matrix_through_a_local_cluster(sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two kinds of device, which here are workers in this very process, with a resource each."""
     monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
     monkeypatch.setattr(child, "COMMAND", COMMAND)
@@ -162,12 +164,12 @@ def test_a_matrix_through_a_local_cluster(
     plan = plan_of(tmp_path / "run", specs, sources)
     options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
     with distributed.LocalCluster(n_workers=0, threads_per_worker=1, silence_logs=50, **options) as local:
-        for name, (_, resource) in zip(("orin-1", "box"), KINDS, strict=True):
+        for count, (_, resource) in enumerate(KINDS, 1):
             made = {**local.new_spec["options"], "resources": {resource: 1}}
-            local.worker_spec[name] = {**local.new_spec, "options": made}
-        local.sync(local._correct_state)
-        record = carry_out(plan, local)
-    on = {"orin": "orin-1", "x86": "box"}
+            local.new_spec = {**local.new_spec, "options": made}
+            local.scale(count)
+        record = carry_out_at(plan, local.scheduler_address)
+    on = {"orin": "0", "x86": "1"}
     assert states(record) == [(spec.name, "done", on[spec.device]) for spec in specs]
     assert list(measured(plan.folder, record)) == ["orin/A", "x86/A", "orin/B", "x86/B"]
 
