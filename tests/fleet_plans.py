@@ -8,6 +8,7 @@ from bench.fleet.blobs import BlobCache
 from bench.fleet.plan import FleetPlan
 from bench.fleet.record import FleetRecord
 from bench.fleet.spec import JobSpec, code_version
+from tests.report_folder import manifest_of
 
 ORIN, X86 = "jetson_orin", "x86_box"
 SHARED = b"truth of every model"
@@ -17,9 +18,14 @@ def nothing(record: FleetRecord) -> None:
     """Nobody looks."""
 
 
+def manifest(model: str) -> bytes:
+    """What is sent of an export."""
+    return (manifest_of(model, "checkpoint", ("fp32", "fp16")).model_dump_json(indent=2) + "\n").encode()
+
+
 def spec_of(model: str, sources: BlobCache, device: str = "orin", resource: str = ORIN, **more: object) -> JobSpec:
-    """A job whose model is one file of its own and one that all have."""
-    contents = {"model.onnx": model.encode(), "truth.npz": SHARED}
+    """A job whose model is one file of its own, one that all have, and a manifest."""
+    contents = {"model.onnx": model.encode(), "truth.npz": SHARED, "manifest.json": manifest(model)}
     files = {name: sha256(content).hexdigest() for name, content in contents.items()}
     for name, content in contents.items():
         assert sources.store(files[name], content)

@@ -17,10 +17,14 @@ PRELOAD = ("--preload", "tests.fleet_stand_in")
 
 
 def carry_out(plan: FleetPlan, cluster: Cluster, on_change: Any = nothing, wait_s: float = 20) -> FleetRecord:
-    def open_executor(on_work: Any) -> DaskExecutor:
-        return DaskExecutor(cluster.address, Certificates(), plan.specs, plan.sources, on_work, wait_s=wait_s)
+    return carry_out_at(plan, cluster.address, on_change, wait_s)
 
-    return run_fleet(plan, open_executor, on_change, scheduler=cluster.address)
+
+def carry_out_at(plan: FleetPlan, address: str, on_change: Any = nothing, wait_s: float = 20) -> FleetRecord:
+    def open_executor(on_work: Any) -> DaskExecutor:
+        return DaskExecutor(address, Certificates(), plan.specs, plan.sources, on_work, wait_s=wait_s)
+
+    return run_fleet(plan, open_executor, on_change, scheduler=address)
 
 
 def times_measured(cluster: Cluster, *names: str) -> int:

@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, str(ROOT / "tests/fleet_stand_in.py"))
@@ -44,13 +45,40 @@ def main(state: Path, folder: Path) -> None:
         os.abort()
     time.sleep({"slow": float(more or 0) if how == "slow" else 0.0, "hang": 600.0}.get(how, 0.0))
     (folder / "result/bench").mkdir(parents=True, exist_ok=True)
-    (folder / "result/manifest.json").write_text("{}")
-    (folder / "result/bench/result.json").write_text(uuid.uuid4().hex)
+    manifest = (state / "blobs" / json.loads((folder / "spec.json").read_text())["files"]["manifest.json"]).read_text()
+    (folder / "result/manifest.json").write_text(manifest)
+    (folder / "result/bench/result.json").write_text(json.dumps(result(json.loads(manifest)["model"])))
     print(json.dumps({"engines": []}), flush=True)
     if how == "linger":
         time.sleep(600)
     if how == "trip":
         os.abort()
+
+
+def result(model: str) -> dict[str, Any]:
+    """Of a benchmark without rows, and another one each time."""
+    from bench.environment import fingerprint
+
+    host = {"cpu": "A processor", "usable_cores": 2, "machine": "x86_64", "governor": None}
+    environment = {"host": host, "gpus": [], "software": {"python": "3.11.2", "libraries": {}}}
+    nothing = dict.fromkeys(("stop_reason", "control", "harness_overhead_ns", "peaks_reason", "samples"))
+    empty = {name: list[Any]() for name in ("sensors", "rows", "not_run", "peaks")}
+    return {
+        **nothing,
+        **empty,
+        "schema_version": "1.1",
+        "created": uuid.uuid4().hex,
+        "model": model,
+        "weights": "checkpoint",
+        "complete": True,
+        "mode": "quick",
+        "protocol": {},
+        "precision_reached": True,
+        "rounds": 0,
+        "environment": environment,
+        "fingerprint": fingerprint(environment),
+        "reference_id": "pytorch fp32",
+    }
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.fleet import child, dask_executor, device
 from bench.fleet.address import Certificates
 from bench.fleet.blobs import BlobCache
 from bench.fleet.dask_executor import answer_of
@@ -22,10 +23,13 @@ from bench.fleet.run import require_done
 from export.errors import BadInput, NotPossible
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.fleet_cluster import DOCS, Cluster, until
-from tests.fleet_plans import ORIN, X86, plan_of, spec_of
-from tests.fleet_runs import PRELOAD, carry_out, states, times_measured, when_measuring
+from tests.fleet_plans import ORIN, SHARED, X86, manifest, plan_of, spec_of
+from tests.fleet_runs import PRELOAD, carry_out, carry_out_at, states, times_measured, when_measuring
+from tests.fleet_stand_in import COMMAND
 
 distributed = pytest.importorskip("distributed")
+
+KINDS = (("orin", ORIN), ("x86", X86))
 
 
 def test_a_killed_worker_loses_nothing_where_another_is_of_its_kind(
@@ -148,7 +152,26 @@ def test_replicas_are_measured_by_different_devices_and_files_travel_once(
         assert len({job.worker for job in record.jobs if job.spec.model == model}) == 2
     for worker in ("orin-1", "orin-2"):
         sent = sum(job.outcome.bytes_sent for job in record.jobs if job.outcome and job.worker == worker)
-        assert sent == len(b"A") + len(b"B") + len(b"truth of every model")
+        assert sent == 2 * len(b"A" + manifest("A")) + len(SHARED)
+
+
+def test_a_matrix_through_a_local_cluster(sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two kinds of device, which here are workers in this very process, with a resource each."""
+    monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
+    monkeypatch.setattr(child, "COMMAND", COMMAND)
+    monkeypatch.setattr(dask_executor, "LOOK_S", 0.2)
+    specs = [spec_of(model, sources, kind, resource) for model in "AB" for kind, resource in KINDS]
+    plan = plan_of(tmp_path / "run", specs, sources)
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    with distributed.LocalCluster(n_workers=0, threads_per_worker=1, silence_logs=50, **options) as local:
+        for count, (_, resource) in enumerate(KINDS, 1):
+            made = {**local.new_spec["options"], "resources": {resource: 1}}
+            local.new_spec = {**local.new_spec, "options": made}
+            local.scale(count)
+        record = carry_out_at(plan, local.scheduler_address)
+    on = {"orin": "0", "x86": "1"}
+    assert states(record) == [(spec.name, "done", on[spec.device]) for spec in specs]
+    assert list(measured(plan.folder, record)) == ["orin/A", "x86/A", "orin/B", "x86/B"]
 
 
 def test_heartbeats_go_on_while_a_job_is_measured(cluster: Cluster, sources: BlobCache, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from export.manifest import Manifest
 from export.steps import Folder
 from tests.command_line import ROOT
 from tests.fleet_narrator import Steps
-from tests.fleet_plans import nothing, plan_of, spec_of
+from tests.fleet_plans import SHARED, manifest, nothing, plan_of, spec_of
 from tests.fleet_stand_in import BEGUN, COMMAND
 
 REAL = child.COMMAND
@@ -83,7 +83,8 @@ def test_a_result_belongs_to_the_libraries_that_it_was_taken_with(
 
 def test_files_travel_once(state: Path, sources: BlobCache) -> None:
     sent = [carried(ThisMachine(), spec_of(name, sources), sources).outcome.bytes_sent for name in "AAB"]
-    assert sent == [len(b"A" + b"truth of every model"), 0, len(b"B")]
+    own = len(b"A" + manifest("A"))
+    assert sent == [own + len(SHARED), 0, own]
 
 
 def test_a_crash_is_a_failed_job_with_its_last_words(
@@ -138,11 +139,11 @@ def test_a_result_that_is_whole_is_kept_whatever_its_process_does_then(
 def test_a_failing_job_says_what_and_what_to_do(
     state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real process, with an export that is none."""
+    """The real process, with an export that lacks its files."""
     monkeypatch.setattr(child, "COMMAND", REAL)
     outcome = carried(ThisMachine(), spec_of("A", sources), sources).outcome
     assert outcome.state == "failed"
-    assert "there is no manifest" in outcome.reason
+    assert "onnx/A-fp32.onnx is not what the manifest says of it — it is gone" in outcome.reason
     assert "Traceback" not in outcome.reason
 
 

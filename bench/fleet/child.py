@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from bench.fleet.spec import JobSpec
+from bench.fleet.spec import JobSpec, ResultFile
 from export.artifacts import write_text
 
 COMMAND: tuple[str, ...] = (sys.executable, "-X", "faulthandler", "-m", "bench.fleet.job")
@@ -40,7 +41,7 @@ class ChildFailed(Exception):
 class Made:
     """What a job has left in its folder."""
 
-    files: Mapping[str, Path]
+    files: Mapping[ResultFile, Path]
     """Path within the result's folder → where it lies."""
     engines: tuple[str, ...]
 
@@ -73,7 +74,7 @@ def carry_out(state: Path, folder: Path, spec: JobSpec, told: Callable[[str], No
     if "engines" not in said:  # its last word, when all is written: what comes later cannot spoil that
         raise ChildFailed(limit.passed or str(said.get("failed") or _last_words(code, folder / LOG)))
     made = folder / MADE
-    files = {path.relative_to(made).as_posix(): path for path in sorted(made.rglob("*")) if path.is_file()}
+    files: dict[ResultFile, Path] = {name: made / name for name in get_args(ResultFile) if (made / name).is_file()}
     return Made(files, tuple(map(str, said["engines"])))  # type: ignore[call-overload]
 
 

@@ -7,11 +7,10 @@ from concurrent.futures import CancelledError, Future
 from importlib.util import find_spec
 from typing import Any
 
-from pydantic import ValidationError
-
 from bench.fleet import dask_task
 from bench.fleet.address import Certificates
-from bench.fleet.delivery import Undelivered
+from bench.fleet.border import Refused, checked_facts
+from bench.fleet.delivery import DeviceLost, Undelivered
 from bench.fleet.spec import DeviceFacts
 from export.errors import BadInput, NotPossible
 
@@ -25,10 +24,6 @@ READING_S = 120.0
 """For one that makes a device read files: some hundred megabytes from a memory card, or over a slow line."""
 BYTES_PER_S = 0.5e6
 """A line that is slower than this counts as broken."""
-
-
-class DeviceLost(Exception):
-    """The device, or the way to it, is gone; the text says so for a reader."""
 
 
 def connect(address: str, certificates: Certificates, timeout_s: float | None = None) -> Any:
@@ -157,9 +152,9 @@ def greet(
     answer = ask(client, address, dask_task.hello, jobs, late=late)
     known = {"worker": str(about["name"]), "resources": dict(about["resources"])}
     try:
-        return DeviceFacts.model_validate_json(answer).model_copy(update=known)
-    except ValidationError as error:
-        raise Undelivered(f"{known['worker']} answers in another form: {in_a_line(error)}") from error
+        return checked_facts(answer).model_copy(update=known)
+    except Refused as refusal:
+        raise Undelivered(str(refusal)) from refusal
 
 
 def _security(address: str, given: dict[str, str]) -> Any:

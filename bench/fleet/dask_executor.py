@@ -15,15 +15,16 @@ from typing import Any
 from bench.fleet import dask_task
 from bench.fleet.address import Certificates
 from bench.fleet.blobs import BlobCache
-from bench.fleet.dask_client import BYTES_PER_S, LOST, READING_S, DeviceLost, ask, connect, in_a_line, is_loss
+from bench.fleet.border import shown
+from bench.fleet.dask_client import BYTES_PER_S, LOST, READING_S, ask, connect, in_a_line, is_loss
 from bench.fleet.dask_task import TOPIC
-from bench.fleet.delivery import Told, Undelivered, deliver, failed
+from bench.fleet.delivery import DeviceLost, Told, Undelivered, deliver, failed
 from bench.fleet.executor import OnWork
 from bench.fleet.record import DeviceRecord
 from bench.fleet.roster import NoDevice, Roster
 from bench.fleet.spec import JobResult, JobSpec
 from bench.fleet.watch import Watch
-from export.errors import NotPossible
+from export.errors import Failure, NotPossible
 
 LOOK_S = 2.0
 """How often the scheduler is asked who is there. Devices are not."""
@@ -35,14 +36,17 @@ def answer_of(future: Any, timeout_s: float) -> str | None:
     """A task's answer; None if it has none yet.
 
     Raises:
-        Undelivered: it failed with a time-out of its own, which must not be taken for "not yet".
+        Undelivered: it failed with a time-out of its own, or answers with nothing: neither is "not yet".
     """
     try:
-        return str(future.result(timeout=timeout_s))
+        answer = future.result(timeout=timeout_s)
     except TimeoutError as error:
         if future.status == "error":
             raise Undelivered(f"the job failed in the worker: {in_a_line(error)}") from error
         return None
+    if not isinstance(answer, str):
+        raise Undelivered(f"the job answers with a {type(answer).__name__}, and no text")
+    return answer
 
 
 class DaskExecutor:
@@ -193,8 +197,10 @@ class DaskExecutor:
 
         def heard(event: tuple[float, Any]) -> None:
             said = event[1]
-            if isinstance(said, dict) and (spec := self._specs.get(str(said.get("job")))) is not None:
-                self._on_work(spec, self._working.get(spec.id, ""), str(said.get("text", "")))
+            job, text = (said.get("job"), said.get("text")) if isinstance(said, dict) else (None, None)
+            if isinstance(job, str) and isinstance(text, str) and (spec := self._specs.get(job)) is not None:
+                with contextlib.suppress(Failure):  # what cannot be written here ends the run where that waits
+                    self._on_work(spec, self._working.get(spec.id, ""), shown(text))
 
         self._client.subscribe_topic(TOPIC, heard)
         return Watch(self._client, self.roster, list(self._specs))
@@ -226,19 +232,19 @@ class _Way:
     def __init__(self, executor: DaskExecutor, worker: str, address: str) -> None:
         self.worker, self._address, self._executor = worker, address, executor
 
-    def lacking(self, digests: list[str]) -> list[str]:
-        return list(self._ask(dask_task.lacking, digests))
+    def lacking(self, digests: list[str]) -> object:
+        return self._ask(dask_task.lacking, digests)
 
-    def store(self, digest: str, content: bytes) -> bool:
+    def store(self, digest: str, content: bytes) -> object:
         more_s = len(content) / BYTES_PER_S
-        return bool(self._ask(dask_task.store, digest, content, more_s=more_s))
+        return self._ask(dask_task.store, digest, content, more_s=more_s)
 
     def run_job(self, spec: JobSpec, again: bool, told: Told) -> str:
         told("handed over")
         return self._executor.submit(self._address, spec, again)
 
-    def fetch(self, digest: str) -> bytes:
-        return bytes(self._ask(dask_task.fetch, digest))
+    def fetch(self, digest: str) -> object:
+        return self._ask(dask_task.fetch, digest)
 
     def _ask(self, function: Any, *arguments: Any, more_s: float = 0.0) -> Any:
         """A device that is silent is given nothing until it has answered the watch."""

@@ -1,14 +1,23 @@
 """One job carried to one device and its result back: only what the device lacks, and everything by its hash."""
 
-import json
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
+from traceback import extract_tb
 from typing import Protocol
 
-from pydantic import ValidationError
-
 from bench.fleet.blobs import BlobCache
-from bench.fleet.spec import SCHEMA_VERSION, JobResult, JobSpec, Outcome, code_version
+from bench.fleet.border import (
+    MANIFEST,
+    Refused,
+    checked_bytes,
+    checked_lacking,
+    checked_outcome,
+    require_result,
+    shown,
+)
+from bench.fleet.spec import JobResult, JobSpec, Outcome, ResultFile, code_version
+from export.errors import Failure
 
 ATTEMPTS = 3
 """For each file: what arrives damaged three times does not so by chance."""
@@ -18,21 +27,30 @@ Told = Callable[[str], None]
 
 
 class Link(Protocol):
-    """The way to one device; see ``bench.fleet.device`` for what it answers."""
+    """The way to one device; see ``bench.fleet.device`` for what it answers, and ``bench.fleet.border`` for what may
+    come instead.
+
+    Raises:
+        DeviceLost: from each.
+    """
 
     worker: str
 
-    def lacking(self, digests: list[str]) -> list[str]:
+    def lacking(self, digests: list[str]) -> object:
         """Which files have to be sent."""
 
-    def store(self, digest: str, content: bytes) -> bool:
-        """Send one; whether it has arrived whole."""
+    def store(self, digest: str, content: bytes) -> object:
+        """Send one; true if it has arrived whole."""
 
-    def run_job(self, spec: JobSpec, again: bool, told: Told) -> str:
+    def run_job(self, spec: JobSpec, again: bool, told: Told) -> object:
         """JSON of the outcome."""
 
-    def fetch(self, digest: str) -> bytes:
+    def fetch(self, digest: str) -> object:
         """Get one."""
+
+
+class DeviceLost(Exception):
+    """The device, or the way to it, is gone; the text says so for a reader."""
 
 
 class Undelivered(Exception):
@@ -54,19 +72,31 @@ def deliver(link: Link, spec: JobSpec, sources: BlobCache, again: bool, told: To
         told: is told what is being done.
 
     Returns:
-        What has become of it. A job that failed, or whose result cannot be trusted, is a result too.
+        What has become of it. A job that failed, or whose result cannot be trusted, is a result too, whatever the
+        device did.
+
+    Raises:
+        DeviceLost: the device is gone.
+        Failure: of the machine that asks, such as a full disk.
     """
     try:
         sent = _send(link, spec, sources, told)
-        outcome = _checked(link.run_job(spec, again, told), spec).model_copy(update={"worker": link.worker})
-        if outcome.state == "done":
-            told("bringing the result back")
-        blobs = {digest: _fetch(link, digest) for digest in set(outcome.files.values())}
-        return JobResult(outcome.model_copy(update={"bytes_sent": sent}), blobs)
-    except Undelivered as trouble:
+        outcome = checked_outcome(link.run_job(spec, again, told), spec)
+        outcome = outcome.model_copy(update={"worker": link.worker, "bytes_sent": sent})
+        if outcome.state != "done":
+            return JobResult(outcome, {})
+        told("bringing the result back")
+        files = {name: _fetch(link, name, digest) for name, digest in outcome.files.items()}
+        require_result(files, _content(spec, spec.files[MANIFEST], sources))
+        return JobResult(outcome, {outcome.files[name]: content for name, content in files.items()})
+    except (DeviceLost, Failure):
+        raise
+    except (Undelivered, Refused) as trouble:
         return JobResult(failed(spec, str(trouble), link.worker), {})
     except SourceLost as fault:
         return JobResult(failed(spec, str(fault)), {}, ours=True)
+    except Exception as fault:  # of what it answered something got through that must not end the run
+        return JobResult(failed(spec, f"what it answered led to {place_of(fault)}", link.worker), {})
 
 
 def failed(spec: JobSpec, reason: str, worker: str = "") -> Outcome:
@@ -74,15 +104,23 @@ def failed(spec: JobSpec, reason: str, worker: str = "") -> Outcome:
     return Outcome(job=spec.id, state="failed", reason=reason, worker=worker, code=code_version())
 
 
+def place_of(fault: Exception) -> str:
+    """An exception that nobody has foreseen, in a line for whoever mends it: what, and where."""
+    where = extract_tb(fault.__traceback__)[-1]
+    said = (str(fault).splitlines() or [""])[0]
+    return shown(f"{type(fault).__name__}: {said[:200]} ({Path(where.filename).name}, line {where.lineno})")
+
+
 def _send(link: Link, spec: JobSpec, sources: BlobCache, told: Told) -> int:
     """Send what the device lacks; returns how many bytes that were."""
-    missing, sent = link.lacking(sorted(set(spec.files.values()))), 0
+    asked, sent = sorted(set(spec.files.values())), 0
+    missing = checked_lacking(link.lacking(asked), asked)
     for number, digest in enumerate(missing, 1):
         content = _content(spec, digest, sources)
         told(f"sending file {number} of {len(missing)}, {len(content) / 1e6:.1f} MB")
         for _ in range(ATTEMPTS):
             sent += len(content)
-            if link.store(digest, content):
+            if link.store(digest, content) is True:
                 break
         else:
             raise Undelivered(f"{_name(spec, digest)} arrived damaged {ATTEMPTS} times")
@@ -104,25 +142,9 @@ def _name(spec: JobSpec, digest: str) -> str:
     return next(name for name, of in spec.files.items() if of == digest)
 
 
-def _fetch(link: Link, digest: str) -> bytes:
+def _fetch(link: Link, name: ResultFile, digest: str) -> bytes:
     for _ in range(ATTEMPTS):
-        content = link.fetch(digest)
+        content = checked_bytes(link.fetch(digest), name)
         if sha256(content).hexdigest() == digest:
             return content
-    raise Undelivered(f"a file of the result came back damaged {ATTEMPTS} times (sha256 {digest[:12]}…)")
-
-
-def _checked(text: str, spec: JobSpec) -> Outcome:
-    """The outcome, if it is of this job and of this code."""
-    try:
-        plain = json.loads(text)
-        if plain["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema_version {plain['schema_version']}")
-        outcome = Outcome.model_validate(plain)
-    except (ValidationError, ValueError, KeyError, TypeError) as error:
-        return failed(spec, f"refused: what came back is no outcome ({str(error).splitlines()[0]})")
-    if outcome.job != spec.id:
-        return failed(spec, f"refused: the result is of another job ({outcome.job[:12]}…)")
-    if outcome.code != code_version():
-        return failed(spec, f"refused: the result is of another version of this project (code {outcome.code[:12]}…)")
-    return outcome
+    raise Undelivered(f"{name} came back damaged {ATTEMPTS} times (sha256 {digest[:12]}…)")

@@ -20,11 +20,12 @@ from bench.facts import facts
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import ChildFailed, carry_out
 from bench.fleet.locks import held, in_use
-from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_version, sha256_json
+from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_on_disk, code_version, sha256_json
 from export.artifacts import write_text
 
 FOLDER_VARIABLE = "CONVNEXTPOSE_FLEET"
 OUTCOME, LOCK = "outcome.json", ".lock"
+OTHER_CODE = "this device has another version of this project: install the same commit there, and restart its worker"
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 Told = Callable[[str], None]
@@ -52,7 +53,7 @@ def hello(jobs: list[str]) -> str:
         worker="",
         machine=machine_id(),
         resources={},
-        code=code_version(),
+        code=code_here(),
         environment=record,
         fingerprint=print_,
         doctor=report(facts(folder)),
@@ -87,7 +88,7 @@ def run_job(text: str, again: bool, told: Told = unheard) -> str:
         job=spec.id,
         state="failed",
         machine=machine_id(),
-        code=code_version(),
+        code=code_here(),
         fingerprint=mine,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -95,8 +96,8 @@ def run_job(text: str, again: bool, told: Told = unheard) -> str:
     def ended(**changes: Any) -> Outcome:
         return about.model_copy(update={"seconds": monotonic() - began, **changes})
 
-    if spec.code != code_version():
-        return ended(reason="this device has another version of this project").model_dump_json()
+    if spec.code != about.code:
+        return ended(reason=OTHER_CODE).model_dump_json()
     folder = job_folder(spec.id, mine)
     with held(folder / LOCK, lambda: told("waiting: the same job runs already")):  # for one who is gone, perhaps
         if not again and (found := _finished(folder, spec.id)):
@@ -116,6 +117,14 @@ def run_job(text: str, again: bool, told: Told = unheard) -> str:
 def job_folder(job: str, fingerprint_: str) -> Path:
     """Where a job's result lies: it belongs to its specification, and to the machine and libraries as they are now."""
     return state_folder() / "jobs" / sha256_json([job, fingerprint_])
+
+
+def code_here() -> str:
+    """The version of this project's code that this process runs, if a job's own process would run the same. A worker
+    that was not restarted after an update runs two versions, and so has none that anybody else has.
+    """
+    loaded, on_disk = code_version(), code_on_disk()
+    return loaded if loaded == on_disk else sha256_json([loaded, on_disk])
 
 
 def machine_id() -> str:

@@ -16,9 +16,9 @@ from typing import Any, TextIO
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import MADE, SPEC
 from bench.fleet.locks import held, machine_folder
-from bench.fleet.spec import BenchOptions, JobSpec, sha256_json
+from bench.fleet.spec import BenchOptions, JobSpec, code_on_disk, sha256_json
 from bench.worker import die_with_parent
-from export.errors import Failure
+from export.errors import BadInput, Failure
 from export.progress import Progress, silent
 
 Say = Callable[..., None]
@@ -59,13 +59,28 @@ def main(state: Path, folder: Path, channel: TextIO) -> int:
     spec = JobSpec.model_validate_json((folder / SPEC).read_bytes())
     shutil.rmtree(folder / MADE, ignore_errors=True)
     try:
+        require_same_code(spec)
         with accelerators_held(machine_folder(), spec, say):
             say(begun=True, text="preparing")
-            say(engines=measure(state, folder / MADE, spec, say))
+            engines = measure(state, folder / MADE, spec, say)
+            require_same_code(spec)
+            say(engines=engines)
     except Failure as failure:
         say(failed=str(failure))
         return failure.exit_code
     return 0
+
+
+def require_same_code(spec: JobSpec) -> None:
+    """Before the job, and when it is done: this process runs what lies on the disk, whatever its worker has loaded.
+
+    Raises:
+        BadInput: that is not what was asked for, or no longer.
+    """
+    if (found := code_on_disk()) != spec.code:
+        seen = f"code {found[:12]}…, asked for {spec.code[:12]}…"
+        do = "install the same commit there, and restart its worker"
+        raise BadInput("this device has another version of this project", seen, do)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bench.fleet.record import JOB, DeviceRecord, FleetRecord, JobRecord, JobSta
 from bench.fleet.shelf import found_here, place_of, put_aside
 from bench.fleet.spec import JobResult, JobSpec, Outcome, code_version, phase
 from export.artifacts import PARTIAL_PREFIX, write_text
+from export.errors import BadInput
 
 WRITE_EVERY_S = 10.0
 """Where only how far a device is has changed: this machine may be the one that is measured."""
@@ -90,7 +92,8 @@ class Ledger:
         states = [(device.worker, device.state) for device in record.devices]
         if write or states != self._states:
             self._states = states
-            write_fleet(self._folder, record)
+            with _kept(self._folder):
+                write_fleet(self._folder, record)
             self._written = time.monotonic()
         self._on_change(record)
 
@@ -109,7 +112,15 @@ class Ledger:
         )
 
     def _put(self, place: Path, result: JobResult) -> None:
-        """The result's folder appears whole, and an earlier one goes only then."""
+        """The result's folder appears whole, and an earlier one goes only then.
+
+        Raises:
+            BadInput: it cannot be written.
+        """
+        with _kept(place):
+            self._write(place, result)
+
+    def _write(self, place: Path, result: JobResult) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=place.parent) as folder:
             new = Path(folder) / "new"
@@ -121,6 +132,22 @@ class Ledger:
             if place.exists():
                 place.replace(Path(folder) / "old")
             new.replace(place)
+
+
+@contextmanager
+def _kept(place: Path) -> Iterator[None]:
+    """What cannot be written ends the run, and nothing that was.
+
+    Raises:
+        BadInput: says so.
+    """
+    do = "make room, or let it be written; then `convnextpose fleet resume` does what is missing: all else is kept"
+    try:
+        yield
+    except BadInput as failure:
+        raise BadInput(failure.what, failure.seen, do) from failure
+    except OSError as error:
+        raise BadInput(f"cannot write {place}", error.strerror or str(error), do) from error
 
 
 def now() -> str:

@@ -7,6 +7,7 @@ apart; where a job of the present one takes its folder, it lies in ``earlier/<jo
 """
 
 import json
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -125,7 +126,11 @@ def measured(folder: Path, record: FleetRecord) -> Mapping[str, Result]:
         BadInput: a result was changed, or is of another schema version.
     """
     done = [job.folder for job in record.jobs if job.state == "done"]
-    return {name: read_result(folder / name / BENCH / RESULT) for name in done}
+    try:
+        return {name: read_result(folder / name / BENCH / RESULT) for name in done}
+    except BadInput as failure:
+        do = f"bring it again from its device: convnextpose fleet resume {shlex.quote(str(folder))}"
+        raise BadInput(failure.what, failure.seen, do) from failure
 
 
 def exported_of(folder: Path, job: JobRecord) -> ExportFolder:

@@ -42,7 +42,7 @@ class Seat:
     def refusal(self) -> str:
         """Why it is given nothing, whatever else it does."""
         if self.facts is not None and self.facts.code != code_version():
-            return "it has another version of this project: install the same commit there"
+            return "it has another version of this project: install the same commit there, and restart its worker"
         return self.strange
 
 

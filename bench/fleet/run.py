@@ -7,13 +7,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bench.fleet.delivery import failed, place_of
 from bench.fleet.executor import Executor, OnWork
 from bench.fleet.ledger import Ledger, OnChange
 from bench.fleet.plan import FleetPlan
 from bench.fleet.record import FLEET, LOCK, FleetRecord, read_fleet
 from bench.fleet.spec import JobResult, JobSpec
 from export.artifacts import require_writable
-from export.errors import BadInput, CheckFailed, NotPossible
+from export.errors import BadInput, CheckFailed, Failure, NotPossible
 
 OpenExecutor = Callable[[OnWork], Executor]
 """Opens it; it is told whom to tell what devices do."""
@@ -37,7 +38,8 @@ def run_fleet(
         again: whether finished jobs are done once more.
 
     Raises:
-        BadInput: the folder belongs to a run of another kind, is in use, or cannot be written.
+        BadInput: the folder belongs to a run of another kind, is in use, or cannot be written, also in the middle:
+            what was done by then is kept.
         NotPossible: the executor cannot be opened.
     """
     require_writable(plan.folder)
@@ -71,16 +73,26 @@ def require_done(record: FleetRecord) -> None:
 def _results(executor: Executor, specs: list[JobSpec]) -> Iterator[tuple[JobSpec, JobResult]]:
     if executor.at_once == 1:  # in this thread, which Ctrl-C reaches
         for spec in specs:
-            yield spec, executor.run(spec)
+            yield spec, _ended(executor, spec)
         return
     with ThreadPoolExecutor(min(executor.at_once, max(1, len(specs)))) as pool:
-        asked = {pool.submit(executor.run, spec): spec for spec in specs}
+        asked = {pool.submit(_ended, executor, spec): spec for spec in specs}
         try:
             for future in as_completed(asked):
                 yield asked[future], future.result()
         except BaseException:
             executor.close()  # or the pool would wait for every device
             raise
+
+
+def _ended(executor: Executor, spec: JobSpec) -> JobResult:
+    """One job's end. What nobody has foreseen ends this one and not the run; a ``Failure`` is of this machine."""
+    try:
+        return executor.run(spec)
+    except Failure:
+        raise
+    except Exception as fault:
+        return JobResult(failed(spec, f"a fault of this program: {place_of(fault)}"), {}, ours=True)
 
 
 def _reopen(ledger: Ledger, executor: Executor, *, again: bool) -> None:

@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.fleet.record import EARLIER, FLEET, JobRecord, read_finished, read_fleet
+from bench.fleet.record import BENCH, EARLIER, FLEET, JobRecord, read_finished, read_fleet
 from bench.fleet.spec import JobSpec, Outcome
+from bench.result import RESULT, read_result
+from export.artifacts import unwritable
+from export.errors import BadInput
+from export.manifest import read_manifest
+from export.steps import WHOLE
 
 
 def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
@@ -13,7 +18,7 @@ def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
     Those whose folders ``specs`` will fill are moved out of the way; one that is among them again is moved back.
 
     Raises:
-        BadInput: the record there is of another schema version.
+        BadInput: the record there is of another schema version, or the folder cannot be written.
     """
     if not (folder / FLEET).is_file():
         return []
@@ -34,8 +39,16 @@ def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
 
 
 def found_here(folder: Path, spec: JobSpec) -> Outcome | None:
-    """What became of a job that an earlier run has done."""
-    return read_finished(folder / place_of(spec), spec.id)
+    """What became of a job that an earlier run has done, if its result can be read."""
+    place = folder / place_of(spec)
+    outcome = read_finished(place, spec.id)
+    try:
+        if outcome is not None:
+            read_manifest(place / WHOLE)
+            read_result(place / BENCH / RESULT)
+    except BadInput:  # it is brought again, or measured
+        return None
+    return outcome
 
 
 def place_of(spec: JobSpec) -> str:
@@ -55,5 +68,8 @@ def _found(folder: Path, job: JobRecord) -> str | None:
 
 
 def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+    except OSError as error:
+        raise unwritable(target, error) from error

@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from bench.record import Record
 from export.steps import sha256_code
@@ -22,12 +21,10 @@ State = Literal["done", "failed", "lost"]
 """``lost``: no device could carry it out."""
 
 
-def _inside(path: str) -> str:
-    """A device's word is not to decide where the client writes."""
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path:
-        raise ValueError("a file of a result lies outside its folder")
-    return path
+ResultFile = Literal["manifest.json", "bench/result.json", "bench/samples.npz"]
+"""What a result consists of: a device's word is not to decide where the client writes, or how much."""
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""A sha256."""
 
 
 def phase(said: str) -> str:
@@ -35,12 +32,14 @@ def phase(said: str) -> str:
     return re.sub(r"\d+", "", said.split(",")[0])
 
 
-Inside = Annotated[str, AfterValidator(_inside)]
-
-
 @cache
 def code_version() -> str:
-    """Hash of this project's code that measures."""
+    """Hash of this project's code that measures, as it was when this process first asked."""
+    return code_on_disk()
+
+
+def code_on_disk() -> str:
+    """The same, as it is now: what a process that is started now would run."""
     return hashlib.sha256("".join(map(sha256_code, CODE)).encode()).hexdigest()
 
 
@@ -140,7 +139,7 @@ class Outcome(Record):
     code: str = ""
     fingerprint: str = ""
     started: str = ""
-    seconds: float = 0.0
+    seconds: float = Field(default=0.0, ge=0, le=1e9)
     found: bool = False
     """Whether the device had the result from an earlier time, and did not measure again."""
     bytes_sent: int = 0
@@ -149,7 +148,7 @@ class Outcome(Record):
     """What the device built, or why it did not."""
     troubles: tuple[str, ...] = ()
     """Devices that were lost with it, or failed at it, before; and how."""
-    files: dict[Inside, str] = Field(default_factory=dict)
+    files: dict[ResultFile, Digest] = Field(default_factory=dict)
     """Path within the result's folder → sha256."""
 
 
@@ -158,7 +157,7 @@ class JobResult:
     """An outcome with its files' content."""
 
     outcome: Outcome
-    blobs: Mapping[str, bytes]
+    blobs: Mapping[Digest, bytes]
     """sha256 → content."""
     ours: bool = False
     """Whether it failed on the machine that asks: then no device is to blame, and none other need try."""

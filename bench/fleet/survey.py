@@ -24,8 +24,8 @@ def connected(address: str, certificates: Certificates) -> tuple[Sequence[Device
         NotPossible: Dask is not installed, or no scheduler answers.
         BadInput: certificates that cannot be used.
     """
-    from bench.fleet.dask_client import LOST, DeviceLost, connect, greet, in_a_line, known_workers
-    from bench.fleet.delivery import Undelivered
+    from bench.fleet.dask_client import LOST, connect, greet, in_a_line, known_workers
+    from bench.fleet.delivery import DeviceLost, Undelivered
 
     def answer(worker: str, about: Mapping[str, Any]) -> DeviceFacts | str:
         try:

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.fleet.dask_client import DeviceLost, greet, known_workers
-from bench.fleet.delivery import Undelivered
+from bench.fleet.dask_client import greet, known_workers
+from bench.fleet.delivery import DeviceLost, Undelivered, place_of
 from bench.fleet.pulse import Pulse
 from bench.fleet.roster import Known, Roster
 
@@ -58,6 +58,8 @@ class Watch:
         except DeviceLost as loss:
             if not settled.is_set():  # or it has its reason already; it is asked again the next time
                 self._roster.silent(address, known, str(loss))
+        except Exception as fault:  # of what it answered something got through
+            self._roster.strange(address, known, f"what it answered led to {place_of(fault)}")
         finally:
             self._asked.pop(address, None)
             settled.set()
