@@ -52,6 +52,15 @@ def test_boxes_become_crops_as_in_the_released_code(box: tuple[float, float, flo
     assert INPUT.crop_box(box, 640, 480) == expected
 
 
+@pytest.mark.parametrize("box", [(-500, 10, 100, 100), (10, -500, 100, 100), (-100, 0, 100, 50), (700, 10, 100, 100)])
+def test_a_box_beside_the_image_is_no_box_on_any_side(box: tuple[float, float, float, float]) -> None:
+    """Clipped alone it would become a box at the image's edge, and give somebody else's pose."""
+    with pytest.raises(pose_runtime.BadInput, match="no area inside the image"):
+        INPUT.crop_box(box, 640, 480)
+    with pytest.raises(OurBadInput, match="no area inside the image"):
+        ours.crop_box(box, 640, 480)
+
+
 @given(boxes, seeds, st.booleans())
 def test_crops_without_opencv_agree_with_it(box: tuple[float, float, float, float], seed: int, smooth: bool) -> None:
     """Within one grey level, which a rounding costs; black outside of the image, on every side."""

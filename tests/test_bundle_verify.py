@@ -107,6 +107,7 @@ def test_the_id_is_the_manifests_hash(bundle: Path) -> None:
         (("--precision", "fp8"), 2, "fp8"),
         (("--seconds", "-1"), 2, "--seconds -1"),
         (("--seconds", "nan"), 2, "--seconds nan"),
+        (("--seconds", "inf"), 2, "--seconds inf"),
         (("--threads", "0"), 2, "--threads 0"),
         (("--runtime", "tensorrt,tensorrt_rtx", "--threads", "1"), 2, "--threads would change nothing"),
         (("--id", "--hashes-only"), 2, "--id ends before other switches count"),
@@ -264,6 +265,24 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
         2,
     ),
     "a manifest that is no JSON": (changed("manifest.json", lambda text: text[:50]), "is no manifest of a bundle", 2),
+    **{
+        f"a manifest without its {key}": (
+            lambda bundle, key=key: change_manifest(bundle, lambda manifest: manifest.pop(key)),
+            "manifest.json lacks what a bundle needs",
+            2,
+        )
+        for key in ("weights", "model", "preprocessing", "volume", "joints", "budgets")
+    },
+    "a manifest without the origin of its weights": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest["weights"].pop("origin")),
+        "seen:  weights.origin",
+        2,
+    ),
+    "a manifest nested too deeply": (
+        changed("manifest.json", lambda _: b"[" * 200_000),
+        "is no manifest of a bundle",
+        2,
+    ),
     "no manifest": (lambda bundle: (bundle / "manifest.json").unlink(), "there is no bundle", 2),
 }
 
@@ -277,6 +296,38 @@ def test_every_tampering_is_refused_with_its_reason(bundle: Path, tampering: str
     assert said in run.stderr
     assert not (bundle / "device-report.json").exists()
     assert not list(bundle.rglob("executed"))  # nothing of it was run
+
+
+def test_no_file_of_a_damaged_bundle_is_to_be_removed(bundle: Path) -> None:
+    """One that the manifest does not know may be good, and the manifest damaged."""
+    rewrite(bundle / "manifest.json", lambda text: text.replace(b"pose_runtime/errors.py", b"pose_runtime/errorr.py"))
+    run = verify(bundle, "--hashes-only")
+    assert_three_parts(run, 1)
+    assert "pose_runtime/errors.py is not in the manifest" in run.stderr
+    assert "remove" not in run.stderr
+    assert "copy the bundle again" in run.stderr
+
+
+@pytest.mark.parametrize("program", ["verify.py", "build.py"])
+def test_a_python_without_numpy_is_told_what_to_install(bundle: Path, program: str) -> None:
+    command = [sys.executable, "-I", "-S", str(bundle / program)]  # without site-packages
+    run = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+    assert_three_parts(run, 4)
+    assert "NumPy is not installed" in run.stderr
+    assert "apt install python3-numpy" in run.stderr
+
+
+def test_the_builder_compares_hashes_with_its_own_verifier(bundle: Path, tmp_path: Path) -> None:
+    """And not with one of that name that PYTHONPATH leads to."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/verify.py").write_text(PLANTED)
+    rewrite(bundle / "onnx/once-fp16.onnx", flip_last)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "elsewhere")}
+    command = [sys.executable, str(bundle / "build.py")]
+    run = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+    assert_three_parts(run, 1)
+    assert "once-fp16.onnx was changed" in run.stderr
+    assert not (tmp_path / "elsewhere/executed").exists()
 
 
 @pytest.mark.parametrize("python_path", [None, ":", "BUNDLE"])
@@ -472,6 +523,25 @@ def test_time_ends_the_rounds_and_three_are_always_made() -> None:
     assert len(take_turns({"a": clock.run("a", 10)}, Protocol(1), clock, clock.pause)["a"]) == 3
     assert len(take_turns({"a": clock.run("a", 0.19)}, Protocol(10), clock, clock.pause)["a"]) == 10
     assert take_turns({}, Protocol(10), clock, clock.pause) == {}
+
+
+def test_one_that_breaks_leaves_the_others_running() -> None:
+    clock, left, said = Clock(), [7], []  # type: tuple[Clock, list[int], list[str]]
+
+    def breaking() -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise RuntimeError("planted")
+
+    contenders = {"a": clock.run("a", 0.01), "b": breaking, "c": clock.run("c", 0.01)}
+    with pytest.raises(RuntimeError, match="planted"):
+        take_turns(dict(contenders), Protocol(1e9), clock, clock.pause)
+    left[0] = 7
+    taken = take_turns(
+        contenders, Protocol(1e9), clock, clock.pause, broke=lambda name, failure: said.append(f"{name}: {failure}")
+    )
+    assert said == ["b: planted"]
+    assert {name: len(rounds) for name, rounds in taken.items()} == {"a": ROUNDS, "c": ROUNDS}
 
 
 def test_percentiles_need_their_samples() -> None:

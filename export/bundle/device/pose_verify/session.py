@@ -53,7 +53,7 @@ def hold_session(folder: Path, report: Path, asked: Any) -> int:
     bundle = Bundle(folder)
     runtimes, precisions = chosen(asked.runtime, tuple(RUNTIMES)), chosen(asked.precision, bundle.precisions)
     seconds = SECONDS if asked.seconds is None else asked.seconds
-    if not seconds >= 0 or (asked.threads is not None and asked.threads < 1):
+    if not 0 <= seconds < float("inf") or (asked.threads is not None and asked.threads < 1):
         raise BadInput("impossible numbers", f"--seconds {seconds} --threads {asked.threads}", "give more")
     if asked.threads is not None and all(RUNTIMES[runtime].on_gpu for runtime in runtimes):
         seen = f"--threads {asked.threads}, and {', '.join(runtimes)} runs on a GPU"
@@ -181,7 +181,10 @@ def in_words(failure: Exception) -> str:
 
 
 def time_cells(bundle: Bundle, goldens: Goldens, cells: list[Cell], protocol: Protocol) -> dict[str, Any] | None:
-    """Time what has passed, in turns; returns what the runtime's own Python adds to the first of ONNX Runtime's."""
+    """Time what has passed, in turns; returns what the runtime's own Python adds to the first of ONNX Runtime's.
+
+    A runtime that breaks meanwhile is a row that failed; what was found before stays in it, and the others are timed.
+    """
     timed = {cell.name: cell for cell in cells if cell.network is not None}
     if not timed:
         return None
@@ -195,9 +198,18 @@ def time_cells(bundle: Bundle, goldens: Goldens, cells: list[Cell], protocol: Pr
     network = timed[base].network
     assert network is not None
     pose, image = Pose(bundle, network, {}), goldens.images[0]
-    taken = take_turns({**runs, "call": lambda: pose(image)}, protocol, told=lambda rounds: say(f"latency: {rounds}"))
+
+    def broke(name: str, failure: Exception) -> None:
+        reason = f"it broke while latency was measured: {in_words(failure)}"
+        timed[base if name == "call" else name].result.update(status="fail", reason=reason)
+
+    told = {"told": lambda rounds: say(f"latency: {rounds}"), "broke": broke}
+    taken = take_turns({**runs, "call": lambda: pose(image)}, protocol, **told)  # type: ignore[arg-type]
     for name, cell in timed.items():
-        cell.result["latency"] = summarise(taken[name])
+        if cell.result["status"] == "pass":
+            cell.result["latency"] = summarise(taken[name])
+    if timed[base].result["status"] != "pass":
+        return None
     ratio, call = paired_ratio(taken[base], taken["call"]), summarise(taken["call"])
     bare = timed[base].result["latency"]["p50_ms"]
     share = None if ratio is None else ratio - 1
