@@ -182,6 +182,9 @@ def test_a_batch_that_is_larger_than_the_networks_is_run_in_parts(
         ([[1]], None, "this is no image.*list"),
         (np.zeros((8, 8, 3), np.uint8), [(1, 2, 3)], r"no boxes.*\(1, 3\)"),
         (np.zeros((8, 8, 3), np.uint8), [(1, 2, np.nan, 3)], "no boxes"),
+        (np.zeros((8, 8, 3), np.uint8), "abc", "no boxes.*str"),
+        (np.zeros((8, 8, 3), np.uint8), [(1, 2, 3, 4), (1, 2)], "no boxes.*list"),
+        (np.zeros((8, 8, 3), np.uint8), {"x": 1}, "no boxes.*dict"),
         (np.zeros((8, 8, 3), np.uint8), [(0, 0, 8, 8), (20, 20, 4, 4)], "no area inside the image.*x=20"),
     ],
 )
@@ -189,6 +192,14 @@ def test_what_is_no_image_or_no_box(once_bundle: Path, image: Any, persons: Any,
     pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
     with pytest.raises(pose_runtime.BadInput, match=said):
         pose(image, persons)
+
+
+def test_a_call_after_it_was_closed(once_bundle: Path, scene: Scene) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    pose.close()
+    pose.close()
+    with pytest.raises(pose_runtime.BadInput, match="was closed"):
+        pose(scene.image)
 
 
 def test_joints_that_are_not_finite_are_no_pose(once_bundle: Path, scene: Scene) -> None:
@@ -240,6 +251,9 @@ def test_a_gpu_runtime_that_cannot_be_used_is_told(once_bundle: Path) -> None:
     [
         ({"precision": "fp8"}, pose_runtime.BadInput, "no fp8 in this bundle.*fp32, fp16, bf16, int8"),
         ({"runtime": "pytorch"}, pose_runtime.BadInput, "unknown runtime"),
+        ({"threads": 0}, pose_runtime.BadInput, "impossible number of threads"),
+        ({"threads": -1}, pose_runtime.BadInput, "impossible number of threads"),
+        ({"threads": 99_999}, pose_runtime.BadInput, "impossible number of threads"),
         ({"runtime": "onnxruntime", "precision": "bf16"}, pose_runtime.NotPossible, "no BF16 convolution"),
     ],
 )

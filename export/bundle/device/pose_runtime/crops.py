@@ -110,7 +110,11 @@ def as_boxes(boxes: Any, width: int, height: int) -> list[Sequence[float]]:
     """
     if boxes is None:
         return [(0.0, 0.0, float(width), float(height))]
-    array = np.asarray(boxes, np.float64)
+    try:
+        array = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError) as error:
+        do = "give (N, 4): x, y, width, height in pixels"
+        raise BadInput("these are no boxes", f"{type(boxes).__name__}: {error}", do) from error
     if array.shape == (4,):
         array = array[None]
     if array.size == 0:
