@@ -248,7 +248,7 @@ def test_a_bundle_that_nothing_here_runs_is_not_written(
     code += "sys.path.insert(0, ''); runpy.run_path(sys.argv[0], run_name='__main__')"
     hidden.write_text(f"""#!/bin/sh\nshift\nexec {sys.executable} -I -c "{code}" "$@"\n""")
     hidden.chmod(0o755)
-    monkeypatch.setattr(writing.sys, "executable", str(hidden))
+    monkeypatch.setattr(sys, "executable", str(hidden))
     bf16 = BundlePlan(precisions=("bf16",), with_engines=False)
     with pytest.raises(NotPossible, match=r"nothing here runs the bundle.*openvino"):
         write_bundle(once_export, tmp_path / "out", bf16)

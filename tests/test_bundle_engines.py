@@ -281,7 +281,7 @@ def test_a_file_of_somebody_else_is_not_believed(
     source = Bundle(once_bundle).onnx("fp16")["sha256"]
     keep_engine(HEADER, record(onnx_sha256=source))
     folder, own = cache.stat(), os.getuid()
-    monkeypatch.setattr(engine_cache.os, "getuid", lambda: own + 1)
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
     monkeypatch.setattr(engine_cache, "_require_own", lambda folder: None)
     with pytest.raises(pose_runtime.CheckFailed, match=rf"or have made it — owner {folder.st_uid}, mode 644"):
         built_here("tensorrt", source)

@@ -211,6 +211,10 @@ def changed(path: str, change: Callable[[bytes], bytes] = flip_last) -> Callable
     return lambda bundle: rewrite(bundle / path, change)
 
 
+def without(key: str) -> Callable[[Path], None]:
+    return lambda bundle: change_manifest(bundle, lambda manifest: manifest.pop(key))
+
+
 TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
     "a byte of a model": (changed("onnx/once-fp16.onnx"), "onnx/once-fp16.onnx was changed", 1),
     "a byte of the goldens": (changed("golden.npz"), "golden.npz was changed", 1),
@@ -269,11 +273,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
     ),
     "a manifest that is no JSON": (changed("manifest.json", lambda text: text[:50]), "is no manifest of a bundle", 2),
     **{
-        f"a manifest without its {key}": (
-            lambda bundle, key=key: change_manifest(bundle, lambda manifest: manifest.pop(key)),
-            "manifest.json lacks what a bundle needs",
-            2,
-        )
+        f"a manifest without its {key}": (without(key), "manifest.json lacks what a bundle needs", 2)
         for key in ("weights", "model", "preprocessing", "volume", "joints", "budgets")
     },
     "a manifest without the origin of its weights": (
