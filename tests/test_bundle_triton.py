@@ -273,6 +273,14 @@ def test_no_plan_is_built_from_a_file_that_was_changed(repository: Path, tmp_pat
     assert not list(place.rglob("model.plan"))
 
 
+def test_a_repository_without_a_model_for_the_processor_starts_none_there(once_export: Path, tmp_path: Path) -> None:
+    command = "--model-repository=$PWD/cpu"
+    for precisions, there in ((("bf16",), False), (("fp32", "bf16"), True)):
+        text = (write_triton(once_export, tmp_path, precisions, EnginePlan()).folder / "README.md").read_text()
+        assert (command in text) == there
+        assert "@CPU@" not in text
+
+
 def test_the_command(once_export: Path, tmp_path: Path) -> None:
     options = ("--format", "triton", "--precision", "fp32", "--out", "out")
     run = convnextpose("bundle", once_export, *options, cwd=tmp_path)

@@ -30,6 +30,7 @@ from export.pose import MEAN, STD
 from export.recipe import MAJORS, recipe_of
 
 SCHEMA_VERSION = "1.1"
+ON_CPU = "tritonserver --model-repository=$PWD/cpu              # ONNX Runtime on the processor\n"
 KIND, MARK, SCRIPT = "triton-repository", "about.json", "build-gpu.sh"
 PIXELS = "pixels"
 TEMPLATE = Path(__file__).parent / "templates/triton.md"
@@ -204,6 +205,7 @@ def _readme(contents: Contents, models: list[Served]) -> str:
         "ORIGIN": weights.origin,
         "NOTICE": f" — {notice}" if notice else "",
         "SIZE": str(contents.manifest.architecture.input_size),
+        "CPU": ON_CPU if any(model.on_cpu for model in models) else "",
         "FORMS": "\n".join(_forms(contents, models)),
     }.items():
         text = text.replace(f"@{name}@", value)
