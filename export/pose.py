@@ -135,7 +135,8 @@ def crop_box(box: Sequence[float], width: int, height: int) -> Box:
     x, y, w, h = (float(value) for value in box)
     left, top = max(0.0, x), max(0.0, y)
     right, bottom = min(width - 1.0, left + max(0.0, w - 1)), min(height - 1.0, top + max(0.0, h - 1))
-    if not (w > 0 and h > 0 and right > left and bottom > top):
+    beside = x + w <= 0 or y + h <= 0  # clipping alone would move such a box into the image
+    if beside or not (w > 0 and h > 0 and right > left and bottom > top):
         raise BadInput(
             "the person's box has no area inside the image",
             f"box x={x:g}, y={y:g}, width={w:g}, height={h:g}; image {width}×{height}",

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from export.bundle.contents import choose_contents
 from export.bundle.goldens import COUNT, make_goldens
 from export.bundle.manifest import BundleManifest, bundle_id
 from export.bundle.write import BundlePlan, write_bundle
-from export.errors import BadInput, CheckFailed, Inconclusive
+from export.errors import BadInput, CheckFailed, Inconclusive, NotPossible
 from export.figures import EVALUATION_SEED, draw_figures
 from export.model_steps import TRUTH
 from export.parity import budget_for, distance
@@ -238,6 +239,22 @@ def test_what_is_not_shipped(
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
+def test_a_bundle_that_nothing_here_runs_is_not_written(
+    once_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BF16 alone, on a Python without OpenVINO: the verifier is run by one that hides the package."""
+    hidden = tmp_path / "python"
+    code = "import sys, runpy; sys.modules['openvino'] = None; sys.argv = sys.argv[1:]; "
+    code += "sys.path.insert(0, ''); runpy.run_path(sys.argv[0], run_name='__main__')"
+    hidden.write_text(f"""#!/bin/sh\nshift\nexec {sys.executable} -I -c "{code}" "$@"\n""")
+    hidden.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(hidden))
+    bf16 = BundlePlan(precisions=("bf16",), with_engines=False)
+    with pytest.raises(NotPossible, match=r"nothing here runs the bundle.*openvino"):
+        write_bundle(once_export, tmp_path / "out", bf16)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_bundle_stays_where_the_next_one_fails(exported: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = write_bundle(exported, out, QUICK)
@@ -348,6 +365,7 @@ if [ "$1" = --help ]; then echo '&&&& RUNNING TensorRT.trtexec [TensorRT v@VERSI
 pwd -P >> "$LOG"; printf '%s\\n' "$@" >> "$LOG"; echo >> "$LOG"
 for a in "$@"; do
     case $a in
+    --onnx=*${REFUSED:-nothing}*) exit 7 ;;
     --onnx=*) [ -f "${a#*=}" ] || exit 9 ;;
     --saveEngine=* | --exportLayerInfo=* | --timingCacheFile=*) echo planted > "${a#*=}" || exit 9 ;;
     esac
@@ -356,14 +374,15 @@ done
 
 
 def run_script(
-    bundle: Path, place: Path, version: str, shell: Sequence[str] = ("sh",), **more: str
+    bundle: Path, place: Path, version: str, shell: Sequence[str] = ("sh",), named: Sequence[str] = (), **more: str
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     program, log = place / "trtexec", place / "log"
     program.write_text(TRTEXEC.replace("@VERSION@", version))
     program.chmod(0o755)
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(place), "LOG": str(log), "TRTEXEC": str(program)} | more
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(place), "LOG": str(log), "TRTEXEC": str(program)}
+    environment |= {"OUT": str(place / "out")} | more
     run = subprocess.run(
-        [*shell, bundle / "build.sh", place / "out"], env=environment, capture_output=True, text=True, check=False
+        [*shell, bundle / "build.sh", *named], env=environment, capture_output=True, text=True, check=False
     )
     return run, log.read_text().strip().split("\n\n") if log.exists() else []
 
@@ -405,6 +424,35 @@ def test_the_script_builds_nothing_it_should_not(once_bundle: Path, tmp_path: Pa
     run, _ = run_script(bundle, tmp_path, "100300", TRTEXEC="/nowhere/trtexec")
     assert_three_parts(run, 4)
     assert "TRTEXEC=path sh build.sh" in run.stderr
+
+
+def test_the_script_builds_what_can_be_built_and_tells_what_cannot(once_bundle: Path, tmp_path: Path) -> None:
+    run, calls = run_script(once_bundle, tmp_path, "100300", REFUSED="fp16")
+    assert_three_parts(run, 1)
+    assert "none of fp16;" in run.stderr
+    assert len(calls) == 4
+    built = sorted(path.name for path in (tmp_path / "out/engines").glob("*.engine"))
+    assert built == [f"once-{name}.trtexec.engine" for name in ("bf16", "fp32", "int8")]
+
+
+def test_the_script_builds_the_precisions_that_are_named(once_bundle: Path, tmp_path: Path) -> None:
+    run, calls = run_script(once_bundle, tmp_path, "100300", named=("int8", "fp32"), REFUSED="fp16")
+    assert run.returncode == 0, run.stderr
+    assert ["int8" in call for call in calls] == [False, True]
+    assert len(calls) == 2
+    run, again = run_script(once_bundle, tmp_path, "100300", named=("fp8",))
+    assert_three_parts(run, 2)
+    assert "seen:  fp8" in run.stderr
+    assert again == calls
+
+
+def test_the_scripts_folder_is_not_the_runtimes(once_bundle: Path, tmp_path: Path) -> None:
+    """With the usual umask of Ubuntu the group may write to it, and the runtime would refuse its own."""
+    command = ("sh", "-c", 'umask 002; exec sh "$@"', "sh")
+    run, _ = run_script(once_bundle, tmp_path, "100300", command, named=("fp16",), OUT="")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / ".cache/pose_trtexec/engines/once-fp16.trtexec.engine").is_file()
+    assert not (tmp_path / ".cache/pose_runtime").exists()
 
 
 @pytest.mark.parametrize("shell", [("dash",), ("bash", "--posix")])

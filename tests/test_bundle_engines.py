@@ -8,6 +8,7 @@ installed.
 import ast
 import ctypes
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -264,6 +265,28 @@ def test_a_cache_that_others_may_write_in_is_not_believed(once_bundle: Path, cac
             use()
 
 
+@pytest.mark.parametrize("ending", ["engine", "json"])
+def test_a_file_that_others_may_write_to_is_not_believed(once_bundle: Path, cache: Path, ending: str) -> None:
+    """Whoever only shuts the folder again would load what was laid there before."""
+    source = Bundle(once_bundle).onnx("fp16")["sha256"]
+    path = keep_engine(HEADER, record(onnx_sha256=source)).with_suffix(f".{ending}")
+    path.chmod(0o666)
+    with pytest.raises(pose_runtime.CheckFailed, match=r"others may write to .*mode 666.*delete all that lies in"):
+        find_engine(Bundle(once_bundle), TENSORRT, "fp16", "10.3.0.26", ORIN)
+
+
+def test_a_file_of_somebody_else_is_not_believed(
+    once_bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Bundle(once_bundle).onnx("fp16")["sha256"]
+    keep_engine(HEADER, record(onnx_sha256=source))
+    folder, own = cache.stat(), os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
+    monkeypatch.setattr(engine_cache, "_require_own", lambda folder: None)
+    with pytest.raises(pose_runtime.CheckFailed, match=rf"or have made it — owner {folder.st_uid}, mode 644"):
+        built_here("tensorrt", source)
+
+
 def test_engines_of_the_bundle_are_for_the_gpus_that_it_names(once_bundle: Path, cache: Path, tmp_path: Path) -> None:
     bundle = Bundle(once_bundle)
     if not bundle.engines("tensorrt_rtx", "fp16"):
@@ -444,7 +467,7 @@ def test_a_second_verification_builds_nothing_that_is_there(jetson: First) -> No
         ({"STANDIN_MEMORY": str(32 << 30)}, "8.0 GiB), and this is Orin (8.7, 8 multiprocessors, 32.0 GiB)"),
         ({"STANDIN_VERSION": "8.5.2.2"}, "TensorRT 8.5.2.2 is too old for this bundle"),
         ({"STANDIN_VERSION": "10.13.3.9"}, "built by TensorRT 10.3.0.26, and 10.13.3.9 is installed"),
-        ({"STANDIN_LOADS_NOTHING": "1"}, "does not load built on this device — planted refusal"),
+        ({"STANDIN_LOADS_NOTHING": "1"}, ".engine — planted refusal"),
         ({"STANDIN_HAS_NO_ROOM": "1"}, "no room to run"),
         ({"STANDIN_NO_GPU": "1"}, "the driver sees none"),
     ],
@@ -469,6 +492,21 @@ def test_a_runtime_that_breaks_is_a_row_that_failed(jetson: First) -> None:
     assert run.returncode == 1
     assert [row.status for row in report.results if row.asked] == ["fail", "pass"]
     assert report.results[0].reason == "RuntimeError: planted"
+
+
+def test_a_runtime_that_breaks_while_it_is_timed_keeps_what_was_found(jetson: First) -> None:
+    asked = ("--precision", "fp16", "--seconds", "1")
+    run, report = jetson[0].verify(*asked, runtime="tensorrt,onnxruntime", STANDIN_LAUNCHES="12")
+    assert (run.returncode, report.outcome) == (1, "fail")
+    broken, whole = (row for row in report.results if row.asked)
+    assert (broken.status, broken.latency) == ("fail", None)
+    assert broken.parity is not None
+    assert broken.parity.outcome == "pass"
+    assert broken.reason.startswith("it broke while latency was measured: ")
+    assert f"{broken.artifact_sha256}.engine does not take the launch" in broken.reason
+    assert whole.status == "pass"
+    assert whole.latency is not None
+    assert report.overhead is not None
 
 
 @pytest.mark.parametrize("runtime", ["tensorrt", None])

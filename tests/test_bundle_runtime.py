@@ -52,6 +52,15 @@ def test_boxes_become_crops_as_in_the_released_code(box: tuple[float, float, flo
     assert INPUT.crop_box(box, 640, 480) == expected
 
 
+@pytest.mark.parametrize("box", [(-500, 10, 100, 100), (10, -500, 100, 100), (-100, 0, 100, 50), (700, 10, 100, 100)])
+def test_a_box_beside_the_image_is_no_box_on_any_side(box: tuple[float, float, float, float]) -> None:
+    """Clipped alone it would become a box at the image's edge, and give somebody else's pose."""
+    with pytest.raises(pose_runtime.BadInput, match="no area inside the image"):
+        INPUT.crop_box(box, 640, 480)
+    with pytest.raises(OurBadInput, match="no area inside the image"):
+        ours.crop_box(box, 640, 480)
+
+
 @given(boxes, seeds, st.booleans())
 def test_crops_without_opencv_agree_with_it(box: tuple[float, float, float, float], seed: int, smooth: bool) -> None:
     """Within one grey level, which a rounding costs; black outside of the image, on every side."""
@@ -173,6 +182,9 @@ def test_a_batch_that_is_larger_than_the_networks_is_run_in_parts(
         ([[1]], None, "this is no image.*list"),
         (np.zeros((8, 8, 3), np.uint8), [(1, 2, 3)], r"no boxes.*\(1, 3\)"),
         (np.zeros((8, 8, 3), np.uint8), [(1, 2, np.nan, 3)], "no boxes"),
+        (np.zeros((8, 8, 3), np.uint8), "abc", "no boxes.*str"),
+        (np.zeros((8, 8, 3), np.uint8), [(1, 2, 3, 4), (1, 2)], "no boxes.*list"),
+        (np.zeros((8, 8, 3), np.uint8), {"x": 1}, "no boxes.*dict"),
         (np.zeros((8, 8, 3), np.uint8), [(0, 0, 8, 8), (20, 20, 4, 4)], "no area inside the image.*x=20"),
     ],
 )
@@ -180,6 +192,14 @@ def test_what_is_no_image_or_no_box(once_bundle: Path, image: Any, persons: Any,
     pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
     with pytest.raises(pose_runtime.BadInput, match=said):
         pose(image, persons)
+
+
+def test_a_call_after_it_was_closed(once_bundle: Path, scene: Scene) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    pose.close()
+    pose.close()
+    with pytest.raises(pose_runtime.BadInput, match="was closed"):
+        pose(scene.image)
 
 
 def test_joints_that_are_not_finite_are_no_pose(once_bundle: Path, scene: Scene) -> None:
@@ -231,6 +251,9 @@ def test_a_gpu_runtime_that_cannot_be_used_is_told(once_bundle: Path) -> None:
     [
         ({"precision": "fp8"}, pose_runtime.BadInput, "no fp8 in this bundle.*fp32, fp16, bf16, int8"),
         ({"runtime": "pytorch"}, pose_runtime.BadInput, "unknown runtime"),
+        ({"threads": 0}, pose_runtime.BadInput, "impossible number of threads"),
+        ({"threads": -1}, pose_runtime.BadInput, "impossible number of threads"),
+        ({"threads": 99_999}, pose_runtime.BadInput, "impossible number of threads"),
         ({"runtime": "onnxruntime", "precision": "bf16"}, pose_runtime.NotPossible, "no BF16 convolution"),
     ],
 )

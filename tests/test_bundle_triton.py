@@ -206,6 +206,7 @@ TRTEXEC = """#!/bin/sh
 if [ "$1" = --help ]; then echo "&&&& RUNNING TensorRT.trtexec [TensorRT v$VERSION]"; exit 0; fi
 for a in "$@"; do
     case $a in
+    --onnx=*${REFUSED:-nothing}*) exit 7 ;;
     --onnx=*) [ -f "${a#*=}" ] || exit 9 ;;
     --saveEngine=* | --exportLayerInfo=* | --timingCacheFile=*) echo "$@" > "${a#*=}" || exit 9 ;;
     esac
@@ -214,7 +215,7 @@ done
 
 
 def plans(
-    repository: Path, place: Path, version: str, *arguments: str
+    repository: Path, place: Path, version: str, *arguments: str, **more: str
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A copy, elsewhere and with nothing else, whose plans a stand-in for trtexec has built."""
     served = Path(shutil.copytree(repository, place / "served"))
@@ -222,7 +223,7 @@ def plans(
     program = place / "trtexec"
     program.write_text(TRTEXEC)
     program.chmod(0o755)
-    environment = {"PATH": "/usr/bin:/bin", "TRTEXEC": str(program), "VERSION": version}
+    environment = {"PATH": "/usr/bin:/bin", "TRTEXEC": str(program), "VERSION": version} | more
     command = ["sh", str(served / "build-gpu.sh"), *arguments]
     return served, subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
 
@@ -239,6 +240,13 @@ def test_plans_are_built_where_they_are_served(repository: Path, tmp_path: Path)
         assert "--profilingVerbosity=detailed" in asked
         assert "timing" not in asked
         assert (place / f"layers/once-{precision}.json").read_text() == asked
+
+
+def test_a_plan_that_cannot_be_built_keeps_no_other_from_it(repository: Path, tmp_path: Path) -> None:
+    place, run = plans(repository, tmp_path, "100300", "fp16", "int8", REFUSED="fp16")
+    assert_three_parts(run, 1)
+    assert "none of fp16;" in run.stderr
+    assert [path.parts[-3] for path in place.rglob("model.plan")] == ["once-int8-network"]
 
 
 def test_plans_of_pixel_editions(pixels_repository: Path, tmp_path: Path) -> None:
@@ -263,6 +271,14 @@ def test_no_plan_is_built_from_a_file_that_was_changed(repository: Path, tmp_pat
     place, run = plans(changed, tmp_path, "100300")
     assert run.returncode != 0
     assert not list(place.rglob("model.plan"))
+
+
+def test_a_repository_without_a_model_for_the_processor_starts_none_there(once_export: Path, tmp_path: Path) -> None:
+    command = "--model-repository=$PWD/cpu"
+    for precisions, there in ((("bf16",), False), (("fp32", "bf16"), True)):
+        text = (write_triton(once_export, tmp_path, precisions, EnginePlan()).folder / "README.md").read_text()
+        assert (command in text) == there
+        assert "@CPU@" not in text
 
 
 def test_the_command(once_export: Path, tmp_path: Path) -> None:

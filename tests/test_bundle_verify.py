@@ -107,7 +107,11 @@ def test_the_id_is_the_manifests_hash(bundle: Path) -> None:
         (("--precision", "fp8"), 2, "fp8"),
         (("--seconds", "-1"), 2, "--seconds -1"),
         (("--seconds", "nan"), 2, "--seconds nan"),
+        (("--seconds", "inf"), 2, "--seconds inf"),
         (("--threads", "0"), 2, "--threads 0"),
+        (("--threads", "99999"), 2, "--threads 99999"),
+        (("--runtime", "onnxruntime", "--no-build"), 2, "--no-build would change nothing"),
+        (("--out", "/dev/null"), 2, "no plain file lies there"),
         (("--runtime", "tensorrt,tensorrt_rtx", "--threads", "1"), 2, "--threads would change nothing"),
         (("--id", "--hashes-only"), 2, "--id ends before other switches count"),
         (("--id", "--out", "x.json"), 2, "--out"),
@@ -207,6 +211,10 @@ def changed(path: str, change: Callable[[bytes], bytes] = flip_last) -> Callable
     return lambda bundle: rewrite(bundle / path, change)
 
 
+def without(key: str) -> Callable[[Path], None]:
+    return lambda bundle: change_manifest(bundle, lambda manifest: manifest.pop(key))
+
+
 TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
     "a byte of a model": (changed("onnx/once-fp16.onnx"), "onnx/once-fp16.onnx was changed", 1),
     "a byte of the goldens": (changed("golden.npz"), "golden.npz was changed", 1),
@@ -264,6 +272,20 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
         2,
     ),
     "a manifest that is no JSON": (changed("manifest.json", lambda text: text[:50]), "is no manifest of a bundle", 2),
+    **{
+        f"a manifest without its {key}": (without(key), "manifest.json lacks what a bundle needs", 2)
+        for key in ("weights", "model", "preprocessing", "volume", "joints", "budgets")
+    },
+    "a manifest without the origin of its weights": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest["weights"].pop("origin")),
+        "seen:  weights.origin",
+        2,
+    ),
+    "a manifest nested too deeply": (
+        changed("manifest.json", lambda _: b"[" * 200_000),
+        "is no manifest of a bundle",
+        2,
+    ),
     "no manifest": (lambda bundle: (bundle / "manifest.json").unlink(), "there is no bundle", 2),
 }
 
@@ -277,6 +299,38 @@ def test_every_tampering_is_refused_with_its_reason(bundle: Path, tampering: str
     assert said in run.stderr
     assert not (bundle / "device-report.json").exists()
     assert not list(bundle.rglob("executed"))  # nothing of it was run
+
+
+def test_no_file_of_a_damaged_bundle_is_to_be_removed(bundle: Path) -> None:
+    """One that the manifest does not know may be good, and the manifest damaged."""
+    rewrite(bundle / "manifest.json", lambda text: text.replace(b"pose_runtime/errors.py", b"pose_runtime/errorr.py"))
+    run = verify(bundle, "--hashes-only")
+    assert_three_parts(run, 1)
+    assert "pose_runtime/errors.py is not in the manifest" in run.stderr
+    assert "remove" not in run.stderr
+    assert "copy the bundle again" in run.stderr
+
+
+@pytest.mark.parametrize("program", ["verify.py", "build.py"])
+def test_a_python_without_numpy_is_told_what_to_install(bundle: Path, program: str) -> None:
+    command = [sys.executable, "-I", "-S", str(bundle / program)]  # without site-packages
+    run = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+    assert_three_parts(run, 4)
+    assert "NumPy is not installed" in run.stderr
+    assert "apt install python3-numpy" in run.stderr
+
+
+def test_the_builder_compares_hashes_with_its_own_verifier(bundle: Path, tmp_path: Path) -> None:
+    """And not with one of that name that PYTHONPATH leads to."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/verify.py").write_text(PLANTED)
+    rewrite(bundle / "onnx/once-fp16.onnx", flip_last)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "elsewhere")}
+    command = [sys.executable, str(bundle / "build.py")]
+    run = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+    assert_three_parts(run, 1)
+    assert "once-fp16.onnx was changed" in run.stderr
+    assert not (tmp_path / "elsewhere/executed").exists()
 
 
 @pytest.mark.parametrize("python_path", [None, ":", "BUNDLE"])
@@ -472,6 +526,25 @@ def test_time_ends_the_rounds_and_three_are_always_made() -> None:
     assert len(take_turns({"a": clock.run("a", 10)}, Protocol(1), clock, clock.pause)["a"]) == 3
     assert len(take_turns({"a": clock.run("a", 0.19)}, Protocol(10), clock, clock.pause)["a"]) == 10
     assert take_turns({}, Protocol(10), clock, clock.pause) == {}
+
+
+def test_one_that_breaks_leaves_the_others_running() -> None:
+    clock, left, said = Clock(), [7], []  # type: tuple[Clock, list[int], list[str]]
+
+    def breaking() -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise RuntimeError("planted")
+
+    contenders = {"a": clock.run("a", 0.01), "b": breaking, "c": clock.run("c", 0.01)}
+    with pytest.raises(RuntimeError, match="planted"):
+        take_turns(dict(contenders), Protocol(1e9), clock, clock.pause)
+    left[0] = 7
+    taken = take_turns(
+        contenders, Protocol(1e9), clock, clock.pause, broke=lambda name, failure: said.append(f"{name}: {failure}")
+    )
+    assert said == ["b: planted"]
+    assert {name: len(rounds) for name, rounds in taken.items()} == {"a": ROUNDS, "c": ROUNDS}
 
 
 def test_percentiles_need_their_samples() -> None:

@@ -12,14 +12,47 @@ from export.recipe import MAJORS, recipe_of
 
 HEAD = """\
 #!/bin/sh
-# Builds this bundle's engines with trtexec, every switch explicit: sh build.sh [FOLDER]
+# Builds this bundle's engines with trtexec, every switch explicit: sh build.sh [fp16 int8 …]
+#
+# Without a precision: all. One that this TensorRT cannot build keeps no other from being built. OUT=folder names where
+# they go; the default is no folder of the runtime's own, in which nobody else may write.
 #
 # For programs of your own, or of cpp/. The runtime and verify.py use engines that build.py built, since only those have
 # a record of their making. trtexec comes with TensorRT's packages; JetPack keeps it in /usr/src/tensorrt/bin.
 # TRTEXEC=path names another; TENSORRT_MAJOR=10 or 11 is for one that does not say its version.
 set -eu
 bundle=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-out=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/pose_runtime/trtexec}
+out=${OUT:-${XDG_CACHE_HOME:-$HOME/.cache}/pose_trtexec}
+"""
+
+CHOOSE = """\
+asked=${*:-@PRECISIONS@}
+for one in $asked; do
+    case " @PRECISIONS@ " in
+        *" $one "*) ;;
+        *)
+            echo "error: there is no file of this precision" >&2
+            echo "seen:  $one" >&2
+            echo "do:    name some of @PRECISIONS@: sh @SCRIPT@ fp16" >&2
+            exit 2
+            ;;
+    esac
+done
+wanted() {
+    case " $asked " in
+        *" $1 "*) return 0 ;;
+    esac
+    return 1
+}
+"""
+
+FAILED = """\
+if [ -n "$failed" ]; then
+    echo "error: trtexec could not build every engine" >&2
+    echo "seen:  none of$failed; what it said stands above" >&2
+    echo "do:    mend what it names, or name the other precisions: sh @SCRIPT@ fp16" >&2
+    exit 1
+fi
 """
 
 PLACE = """\
@@ -72,10 +105,19 @@ def build_script(contents: Contents, plan: EnginePlan) -> str:
         BadInput: the batch of a file is fixed, and not the plan's.
     """
     recipe = recipe_of(contents.manifest.model_copy(update={"artifacts": list(contents.onnx)}), plan)
-    lines = [HEAD + find_trtexec("build.sh") + PLACE.rstrip()]
+    precisions = [model.precision for model in recipe.models]
+    lines = [HEAD + choose("build.sh", precisions) + find_trtexec("build.sh") + PLACE.rstrip()]
     lines += checked((model.onnx, model.onnx_sha256) for model in recipe.models)
-    lines += commands({major: [model.trtexec[str(major)][1:] for model in recipe.models] for major in MAJORS})
+    lines += commands(
+        "build.sh",
+        {major: [(model.precision, model.trtexec[str(major)][1:]) for model in recipe.models] for major in MAJORS},
+    )
     return "\n".join(lines) + "\n"
+
+
+def choose(script: str, precisions: Sequence[str]) -> str:
+    """Shell that sets ``asked`` to the precisions of the command line, or ends with 2 where one is not there."""
+    return CHOOSE.replace("@SCRIPT@", script).replace("@PRECISIONS@", " ".join(precisions))
 
 
 def find_trtexec(script: str) -> str:
@@ -90,12 +132,19 @@ def checked(files: Iterable[tuple[str, str]]) -> Iterator[str]:
         yield f"echo {shlex.quote(f'{sha256}  {path}')} | sha256sum --check"
 
 
-def commands(switches: dict[int, list[Sequence[str]]]) -> Iterator[str]:
-    """Shell that runs ``trtexec`` once for each list of switches of the major version that is there."""
+def commands(script: str, switches: dict[int, list[tuple[str, Sequence[str]]]]) -> Iterator[str]:
+    """Shell that runs ``trtexec`` once for each precision asked for, with its switches of the major version there.
+
+    One that fails keeps no other from being built; the shell then ends with 1.
+    """
+    yield "failed="
     yield 'case "$TENSORRT_MAJOR" in'
     for major, each in switches.items():
         yield f"    {major})"
-        for given in each:
-            yield f'        "$trtexec" {shlex.join(given)}'
+        for precision, given in each:
+            yield f"        if wanted {precision}; then"
+            yield f'            "$trtexec" {shlex.join(given)} || failed="$failed {precision}"'
+            yield "        fi"
         yield "        ;;"
     yield "esac"
+    yield FAILED.replace("@SCRIPT@", script).rstrip()

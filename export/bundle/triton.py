@@ -19,7 +19,7 @@ from onnx import TensorProto, numpy_helper
 
 from export.artifacts import require_writable
 from export.bundle.contents import Contents, choose_contents, pixel_editions
-from export.bundle.device_recipe import checked, commands, find_trtexec
+from export.bundle.device_recipe import checked, choose, commands, find_trtexec
 from export.bundle.manifest import NOTICES, list_files
 from export.bundle.triton_config import Tensor, ensemble, served
 from export.bundle.write import in_the_making, require_replaceable
@@ -30,6 +30,7 @@ from export.pose import MEAN, STD
 from export.recipe import MAJORS, recipe_of
 
 SCHEMA_VERSION = "1.1"
+ON_CPU = "tritonserver --model-repository=$PWD/cpu              # ONNX Runtime on the processor\n"
 KIND, MARK, SCRIPT = "triton-repository", "about.json", "build-gpu.sh"
 PIXELS = "pixels"
 TEMPLATE = Path(__file__).parent / "templates/triton.md"
@@ -39,7 +40,7 @@ NOT_ON_CPU = ("bf16",)
 
 HEAD = """\
 #!/bin/sh
-# Writes every model.plan of gpu/, on the server that will run them, with its own trtexec: sh build-gpu.sh
+# Writes every model.plan of gpu/, on the server that will run them, with its own trtexec: sh build-gpu.sh [fp16 int8 …]
 #
 # The ONNX files are those of this folder. TRTEXEC=path names another trtexec; TENSORRT_MAJOR=10 or 11 is for one that
 # does not say its version. layers/ takes what each plan's layers compute in.
@@ -181,9 +182,18 @@ def _build_script(contents: Contents, models: list[Served], plan: EnginePlan) ->
         return [f"{name}={value}" if value else name for name, value in kept]
 
     pairs = list(zip(models, recipe.models, strict=True))
-    lines = [HEAD + find_trtexec(SCRIPT) + 'CDPATH= cd -- "$(dirname -- "$0")"\nmkdir -p layers']
+    precisions = [model.artifact.precision for model in models]
+    lines = [
+        HEAD + choose(SCRIPT, precisions) + find_trtexec(SCRIPT) + 'CDPATH= cd -- "$(dirname -- "$0")"\nmkdir -p layers'
+    ]
     lines += checked((model.source, model.artifact.sha256) for model in models)
-    lines += commands({major: [switches(m, known.trtexec[str(major)]) for m, known in pairs] for major in MAJORS})
+    lines += commands(
+        SCRIPT,
+        {
+            major: [(m.artifact.precision, switches(m, known.trtexec[str(major)])) for m, known in pairs]
+            for major in MAJORS
+        },
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -195,6 +205,7 @@ def _readme(contents: Contents, models: list[Served]) -> str:
         "ORIGIN": weights.origin,
         "NOTICE": f" — {notice}" if notice else "",
         "SIZE": str(contents.manifest.architecture.input_size),
+        "CPU": ON_CPU if any(model.on_cpu for model in models) else "",
         "FORMS": "\n".join(_forms(contents, models)),
     }.items():
         text = text.replace(f"@{name}@", value)

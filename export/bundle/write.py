@@ -24,14 +24,13 @@ from export.bundle.manifest import GOLDEN, NAME, PROBE, bundle_id, describe_bund
 from export.bundle.readme import bundle_readme
 from export.engine import beside
 from export.engine_plan import EnginePlan
-from export.errors import BadInput, CheckFailed
+from export.errors import BadInput, CheckFailed, NotPossible
 from export.progress import Progress, silent
 from export.saturation import largest_products
 
 DEVICE = Path(__file__).parent / "device"
 PROGRAMS = ("verify.py", "build.py", "build.sh")
 LEFT_OUT = ("__pycache__", "*.pyc", ".mypy_cache", ".ruff_cache")
-NOT_POSSIBLE = 4
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,7 @@ def write_bundle(export: Path, out: Path, plan: BundlePlan, progress: Progress =
         BadInput: no export, not what was asked for in it, or ``out`` cannot be written or holds something else there.
         CheckFailed: a file is not proven, or the bundle's own verifier refuses it here.
         Inconclusive: the goldens would prove nothing.
+        NotPossible: nothing here runs any of its files.
     """
     contents = choose_contents(export, plan.precisions, with_engines=plan.with_engines)
     place = out / f"{contents.model}-bundle"
@@ -98,12 +98,17 @@ def verify_here(folder: Path) -> dict[str, Any]:
 
     Raises:
         CheckFailed: it refuses the bundle.
+        NotPossible: nothing here runs any of its files, so that nothing is proven.
     """
     with tempfile.TemporaryDirectory() as place:
         report = Path(place) / "device-report.json"
         command = [sys.executable, "-I", str(folder.resolve() / "verify.py"), "--out", str(report), "--seconds", "0"]
         done = subprocess.run([*command, "--no-build"], capture_output=True, text=True, check=False)
-        if done.returncode not in (0, NOT_POSSIBLE) or not report.is_file():
+        if done.returncode == NotPossible.exit_code:
+            said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("seen", "not run"))]
+            do = "install openvino or onnxruntime here, or bundle a precision with it that one of them runs"
+            raise NotPossible("nothing here runs the bundle, so that it proves nothing", "; ".join(said), do)
+        if done.returncode or not report.is_file():
             lines = (done.stdout + done.stderr).splitlines()
             said = [line for line in lines if line.startswith(("error", "seen", "fail", "inconclusive"))]
             do = "do not ship it; the export's own parity says how it was judged there"

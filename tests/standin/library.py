@@ -188,6 +188,7 @@ class IExecutionContext:
     def __init__(self, engine: "ICudaEngine") -> None:
         self.engine = engine
         self.shape: tuple[int, ...] = ()
+        self.launches = 0
         self.addresses: dict[str, int] = {}
 
     def set_input_shape(self, name: str, shape: tuple[int, ...], /) -> bool:
@@ -216,6 +217,9 @@ class IExecutionContext:
             return True
         if "STANDIN_BREAKS" in os.environ:
             raise RuntimeError("planted\nand a long story")
+        self.launches += 1
+        if self.launches > int(os.environ.get("STANDIN_LAUNCHES", "1000000")):
+            return False
         images, joints = (_at(self.addresses[name], self.get_tensor_shape(name)) for name in ("image", "joints"))
         joints[...] = self.engine.session.run(None, {"image": images})[0]
         return stream_handle == 77

@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
 import argparse
 import importlib
+import importlib.util
 import re
 import threading
 import time
@@ -26,16 +27,18 @@ from pathlib import Path
 from typing import Any, List, Optional, Tuple
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE))  # behind Python's own library
-
-from verify import ended, refuse_changed  # noqa: E402
+_place = importlib.util.spec_from_file_location("verify", str(HERE / "verify.py"))
+assert _place is not None
+assert _place.loader is not None
+_verifier = importlib.util.module_from_spec(_place)  # by its place: PYTHONPATH may lead to another of that name
+_place.loader.exec_module(_verifier)
 
 EVERY_S = 10.0
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Build what is asked for; returns the exit code."""
-    return ended(lambda: build(switches().parse_args(arguments)))
+    return int(_verifier.ended(lambda: build(switches().parse_args(arguments))))
 
 
 def switches() -> argparse.ArgumentParser:
@@ -60,7 +63,8 @@ def build(asked: Any) -> int:
     Raises:
         Failure: see ``pose_runtime.builder``, or the bundle was changed.
     """
-    refuse_changed(HERE)
+    _verifier.refuse_changed(HERE)
+    _verifier.require_numpy()
     from pose_runtime.builder import build_engine
     from pose_runtime.bundle import Bundle
     from pose_runtime.engine_cache import keep_engine

@@ -111,9 +111,24 @@ def verify(asked: Any) -> int:
     print(f"{len(manifest['files'])} files are what the manifest says; bundle id {found}", file=sys.stderr)
     if asked.hashes_only:
         return 0
+    require_numpy()
     from pose_verify.session import hold_session
 
     return int(hold_session(HERE, asked.out or HERE / REPORT, asked))
+
+
+def require_numpy() -> None:
+    """See that NumPy is there, which all that follows needs.
+
+    Raises:
+        Refusal: it is not, or does not load.
+    """
+    try:
+        import numpy  # noqa: F401
+    except (ImportError, OSError) as error:
+        do = f"apt install python3-numpy, or {sys.executable} -m pip install numpy"
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Refusal("NumPy is not installed for this Python, or does not load", said, do, 4) from error
 
 
 def refuse_changed(folder: Path) -> Dict[str, Any]:
@@ -158,9 +173,7 @@ def compare_files(folder: Path, listed: Dict[str, Any]) -> None:
         known = path in parents if stat.S_ISDIR(mode) else path in listed or path in (MANIFEST, REPORT)
         if not known:
             kind = "folder" if stat.S_ISDIR(mode) else "file"
-            raise Refusal(
-                f"{path} is not in the manifest", f"a {kind} was added", "remove it, or copy the bundle again"
-            )
+            raise Refusal(f"{path} is not in the manifest", f"a {kind} was added, or the manifest was damaged")
     for path, entry in sorted(listed.items()):
         place = folder / path
         if not place.is_file():
@@ -187,7 +200,7 @@ def read_manifest(folder: Path) -> Dict[str, Any]:
         twice = len({path.lower() for path in paths[: len(manifest["files"])]}) != len(manifest["files"])
     except OSError as error:
         raise Refusal(f"there is no bundle in {folder}", str(error), "run verify.py in a bundle", 2) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refusal(f"{MANIFEST} is no manifest of a bundle", repr(error), exit_code=2) from error
     if found != f"bundle {SCHEMA_VERSION}":
         raise Refusal(f"{MANIFEST} is not of schema {SCHEMA_VERSION}", found, "use the verifier of that bundle", 2)

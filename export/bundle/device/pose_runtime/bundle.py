@@ -13,6 +13,23 @@ SCHEMA_VERSION = "1.0"
 COPY_AGAIN = "copy the bundle again, or ask for a new one; never run one that was changed"
 
 
+NEEDED: dict[str, tuple[str, ...]] = {
+    "budgets": (),
+    "build": ("batches", "workspace_bytes", "optimization_level"),
+    "engines": (),
+    "golden": ("path", "sha256", "source"),
+    "int8_probe": ("path", "sha256"),
+    "joints": ("names", "bones"),
+    "model": (),
+    "needed_signal_mm": (),
+    "onnx": (),
+    "preprocessing": ("input_size", "mean", "std", "box_margin"),
+    "volume": ("heatmap_size", "depth_dim", "cube_mm"),
+    "weights": ("origin", "sha256", "notice"),
+}
+"""What is read of a manifest beside its list of files, here and by the verifier."""
+
+
 class Bundle:
     """The manifest of ``folder``; nothing else is read before it is asked for.
 
@@ -30,11 +47,13 @@ class Bundle:
             raise BadInput(
                 f"there is no bundle in {folder}", str(error), "name the folder with manifest.json"
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadInput(f"{folder}/manifest.json is no manifest of a bundle", repr(error), COPY_AGAIN) from error
         if found != ("bundle", SCHEMA_VERSION):
             do = "use the runtime that came with the bundle"
             raise BadInput(f"{folder} is no bundle of schema {SCHEMA_VERSION}", " ".join(map(str, found)), do)
+        if lacking := _lacking(self.manifest):
+            raise BadInput(f"{folder}/manifest.json lacks what a bundle needs", ", ".join(lacking), COPY_AGAIN)
 
     @property
     def id(self) -> str:
@@ -80,3 +99,15 @@ class Bundle:
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise CheckFailed(f"{path} was changed", "its SHA-256 is not the manifest's", COPY_AGAIN)
         return content
+
+
+def _lacking(manifest: dict[str, Any]) -> list[str]:
+    """The names of ``NEEDED`` that a manifest does not have."""
+    lacking = []
+    for name, parts in NEEDED.items():
+        if name not in manifest:
+            lacking.append(name)
+        elif parts:
+            held = manifest[name] if isinstance(manifest[name], dict) else {}
+            lacking += [f"{name}.{part}" for part in parts if part not in held]
+    return lacking

@@ -45,7 +45,8 @@ class Preprocessing(NamedTuple):
         left, top = max(0.0, x), max(0.0, y)
         right = min(width - 1.0, left + max(0.0, w - 1))
         bottom = min(height - 1.0, top + max(0.0, h - 1))
-        if not (w > 0 and h > 0 and right > left and bottom > top):
+        beside = x + w <= 0 or y + h <= 0  # clipping alone would move such a box into the image
+        if beside or not (w > 0 and h > 0 and right > left and bottom > top):
             seen = f"box x={x:g}, y={y:g}, width={w:g}, height={h:g}; image {width}×{height}"
             do = "give x, y, width, height in pixels of the image"
             raise BadInput("a person's box has no area inside the image", seen, do)
@@ -109,7 +110,11 @@ def as_boxes(boxes: Any, width: int, height: int) -> list[Sequence[float]]:
     """
     if boxes is None:
         return [(0.0, 0.0, float(width), float(height))]
-    array = np.asarray(boxes, np.float64)
+    try:
+        array = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError) as error:
+        do = "give (N, 4): x, y, width, height in pixels"
+        raise BadInput("these are no boxes", f"{type(boxes).__name__}: {error}", do) from error
     if array.shape == (4,):
         array = array[None]
     if array.size == 0:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pose_runtime.bundle import Bundle
-from pose_runtime.engine_cache import built_here, engine_content
+from pose_runtime.engine_cache import built_here, engine_content, engine_path
 from pose_runtime.errors import NotPossible
 from pose_runtime.gpu import Gpu
 
 HEADER_BYTES = 28
+BUILT_HERE = "built on this device"
 AMPERE = 8.0
 """The compute capability from which on hardware compatible engines run."""
 SAME_MEMORY = 0.1
@@ -42,6 +43,11 @@ class Engine(NamedTuple):
     content: bytes
     place: str
 
+    @property
+    def file(self) -> str:
+        """The file's name, for who has to look at it."""
+        return str(engine_path(self.record)) if self.place == BUILT_HERE else self.place
+
 
 def require_recent(product: Product, version: str) -> None:
     """See that this version can build and run the bundle's engines at all.
@@ -67,7 +73,7 @@ def find_engine(bundle: Bundle, product: Product, precision: str, version: str, 
     source, reasons = bundle.onnx(precision)["sha256"], []
     candidates: list[tuple[str, dict[str, Any], Callable[[], bytes]]] = []
     for record in built_here(product.module, source):
-        candidates.append(("built on this device", record, lambda record=record: engine_content(record)))  # type: ignore[misc]
+        candidates.append((BUILT_HERE, record, lambda record=record: engine_content(record)))  # type: ignore[misc]
     for record in bundle.engines(product.module, precision):
         candidates.append((record["path"], record, lambda record=record: bundle.content(record["path"])))  # type: ignore[misc]
     for place, record, read in candidates:

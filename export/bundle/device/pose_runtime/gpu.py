@@ -121,7 +121,7 @@ class Exchange:
     """Memory for the largest batch on the GPU and, pinned, on the host; and one stream on which all is done."""
 
     def __init__(self, driver: Driver, images: tuple[int, ...], joints: tuple[int, ...]) -> None:
-        self._driver, self._image_shape, self._joint_shape = driver, images, joints
+        self._driver, self._joint_shape = driver, joints
         device, self.context, self.stream = ctypes.c_int(0), Handle(), Handle()
         driver.call("cuInit", 0)
         driver.call("cuDeviceGet", ctypes.byref(device), 0)

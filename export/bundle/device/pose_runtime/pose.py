@@ -12,7 +12,7 @@ import numpy as np
 from pose_runtime.bundle import Bundle
 from pose_runtime.crops import Preprocessing, as_boxes, crop, crops_to_image
 from pose_runtime.errors import BadInput, CheckFailed, NotPossible
-from pose_runtime.runtimes import AUTO, RUNTIMES, Network, installed, open_network
+from pose_runtime.runtimes import AUTO, MOST_THREADS, RUNTIMES, Network, installed, open_network
 from pose_runtime.volume import Volume
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Pose:
         self._input, self._volume = Preprocessing.of(bundle.manifest), Volume.of(bundle.manifest)
         self._crops = np.empty((0, 0, 0, 3), np.uint8)
         self._planes = np.empty((0, 3, 0, 0), np.float32)
+        self._closed = False
 
     @classmethod
     def load(
@@ -56,7 +57,7 @@ class Pose:
             threads: of the processor; by default as many as this process may use.
 
         Raises:
-            BadInput: no bundle, or an unknown runtime or precision.
+            BadInput: no bundle, an unknown runtime or precision, or an impossible number of threads.
             CheckFailed: the file to be loaded is not the manifest's.
             NotPossible: nothing here runs it, or not the runtime that was asked for.
         """
@@ -64,6 +65,8 @@ class Pose:
         opened.onnx(precision)
         if runtime != AUTO and runtime not in RUNTIMES:
             raise BadInput("unknown runtime", runtime, f"choose of {AUTO}, {', '.join(RUNTIMES)}")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise BadInput("impossible number of threads", str(threads), f"give 1 to {MOST_THREADS}, or none")
         passed_over: dict[str, str] = {}
         for name in RUNTIMES if runtime == AUTO else (runtime,):
             try:
@@ -93,9 +96,11 @@ class Pose:
             X = (x − cx) / fx · Z with Z = z + distance.
 
         Raises:
-            BadInput: an image or boxes of another shape or type, or a box outside of the image.
+            BadInput: an image or boxes of another shape or type, a box outside of the image, or it was closed.
             CheckFailed: the network gave a value that is not finite.
         """
+        if self._closed:
+            raise BadInput("this network was closed", "a call after close()", "load it again")
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             seen = f"{getattr(image, 'shape', type(image).__name__)} {getattr(image, 'dtype', '')}"
             raise BadInput("this is no image", seen, "give (H, W, 3) uint8, RGB, 0 to 255")
@@ -136,4 +141,6 @@ class Pose:
 
     def close(self) -> None:
         """Let go of the network and of its memory."""
-        self.network.close()
+        if not self._closed:
+            self._closed = True
+            self.network.close()

@@ -43,26 +43,42 @@ def take_turns(
     clock: Callable[[], float] = time.perf_counter,
     pause: Callable[[float], None] = time.sleep,
     told: Callable[[int], None] = lambda rounds: None,
+    broke: Callable[[str, Exception], None] | None = None,
 ) -> dict[str, list[list[float]]]:
-    """Latencies in ms, a list of each round's: at least three rounds, and further ones while there is time."""
+    """Latencies in ms, a list of each round's: at least three rounds, and further ones while there is time.
+
+    Where ``broke`` is given, a contender that raises is told to it and has no latencies; the others go on without it.
+    """
     taken: dict[str, list[list[float]]] = {name: [] for name in contenders}
     shuffle, order, started = random.Random(protocol.seed), list(contenders), clock()
+    running = dict(contenders)
     for index in range(protocol.rounds if contenders else 0):
-        order = order[::-1] if index % 2 else shuffle.sample(list(contenders), len(contenders))
+        order = order[::-1] if index % 2 else shuffle.sample(list(running), len(running))
         for name in order:
-            run = contenders[name]
             pause(protocol.pause_s)
-            run()
-            samples = []
-            for _ in range(protocol.iterations):
-                begin = clock()
-                run()
-                samples.append(1e3 * (clock() - begin))
-            taken[name].append(samples)
+            try:
+                taken[name].append(visit(running[name], protocol.iterations, clock))
+            except Exception as failure:
+                if broke is None:
+                    raise
+                broke(name, failure)
+                del running[name], taken[name]
+        order = [name for name in order if name in running]
         told(index + 1)
         if index + 1 >= min(3, protocol.rounds) and clock() - started >= protocol.seconds:
             break
     return taken
+
+
+def visit(run: Run, iterations: int, clock: Callable[[], float]) -> list[float]:
+    """Latencies in ms of these many runs, after one that is not timed."""
+    run()
+    samples = []
+    for _ in range(iterations):
+        begin = clock()
+        run()
+        samples.append(1e3 * (clock() - begin))
+    return samples
 
 
 def summarise(rounds_ms: list[list[float]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pose_runtime.crops import Preprocessing
 from pose_runtime.engine_cache import write_whole
 from pose_runtime.errors import BadInput, Failure, NotPossible
 from pose_runtime.pose import Pose
-from pose_runtime.runtimes import RUNTIMES, Network, open_network
+from pose_runtime.runtimes import MOST_THREADS, RUNTIMES, Network, open_network
 
 from pose_verify.builds import FailedBuild, build_missing
 from pose_verify.device import describe_device, describe_software
@@ -53,8 +53,13 @@ def hold_session(folder: Path, report: Path, asked: Any) -> int:
     bundle = Bundle(folder)
     runtimes, precisions = chosen(asked.runtime, tuple(RUNTIMES)), chosen(asked.precision, bundle.precisions)
     seconds = SECONDS if asked.seconds is None else asked.seconds
-    if not seconds >= 0 or (asked.threads is not None and asked.threads < 1):
-        raise BadInput("impossible numbers", f"--seconds {seconds} --threads {asked.threads}", "give more")
+    if not 0 <= seconds < float("inf"):
+        raise BadInput("impossible duration", f"--seconds {seconds}", "give a finite number of at least 0")
+    if asked.threads is not None and not 1 <= asked.threads <= MOST_THREADS:
+        raise BadInput("impossible number of threads", f"--threads {asked.threads}", f"give 1 to {MOST_THREADS}")
+    if asked.no_build and "tensorrt" not in runtimes:
+        seen = f"--no-build, and {', '.join(runtimes)} builds nothing"
+        raise BadInput("--no-build would change nothing", seen, "leave it out, or name tensorrt")
     if asked.threads is not None and all(RUNTIMES[runtime].on_gpu for runtime in runtimes):
         seen = f"--threads {asked.threads}, and {', '.join(runtimes)} runs on a GPU"
         raise BadInput("--threads would change nothing", seen, "leave it out, or name a runtime of the processor")
@@ -181,7 +186,10 @@ def in_words(failure: Exception) -> str:
 
 
 def time_cells(bundle: Bundle, goldens: Goldens, cells: list[Cell], protocol: Protocol) -> dict[str, Any] | None:
-    """Time what has passed, in turns; returns what the runtime's own Python adds to the first of ONNX Runtime's."""
+    """Time what has passed, in turns; returns what the runtime's own Python adds to the first of ONNX Runtime's.
+
+    A runtime that breaks meanwhile is a row that failed; what was found before stays in it, and the others are timed.
+    """
     timed = {cell.name: cell for cell in cells if cell.network is not None}
     if not timed:
         return None
@@ -195,9 +203,18 @@ def time_cells(bundle: Bundle, goldens: Goldens, cells: list[Cell], protocol: Pr
     network = timed[base].network
     assert network is not None
     pose, image = Pose(bundle, network, {}), goldens.images[0]
-    taken = take_turns({**runs, "call": lambda: pose(image)}, protocol, told=lambda rounds: say(f"latency: {rounds}"))
+
+    def broke(name: str, failure: Exception) -> None:
+        reason = f"it broke while latency was measured: {in_words(failure)}"
+        timed[base if name == "call" else name].result.update(status="fail", reason=reason)
+
+    told = {"told": lambda rounds: say(f"latency: {rounds}"), "broke": broke}
+    taken = take_turns({**runs, "call": lambda: pose(image)}, protocol, **told)  # type: ignore[arg-type]
     for name, cell in timed.items():
-        cell.result["latency"] = summarise(taken[name])
+        if cell.result["status"] == "pass":
+            cell.result["latency"] = summarise(taken[name])
+    if timed[base].result["status"] != "pass":
+        return None
     ratio, call = paired_ratio(taken[base], taken["call"]), summarise(taken["call"])
     bare = timed[base].result["latency"]["p50_ms"]
     share = None if ratio is None else ratio - 1
@@ -226,8 +243,10 @@ def require_writable(report: Path) -> None:
     Raises:
         BadInput: it cannot.
     """
-    if report.is_dir() or not os.access(str(report.parent), os.W_OK):
-        raise BadInput(f"cannot write {report}", "a folder, or no right to write there", "name a file with --out")
+    if report.exists() and not report.is_file():
+        raise BadInput(f"cannot write {report}", "no plain file lies there", "name a file with --out")
+    if not os.access(str(report.parent), os.W_OK):
+        raise BadInput(f"cannot write {report}", "no folder, or no right to write there", "name a file with --out")
 
 
 def say(text: str) -> None:

@@ -54,6 +54,7 @@ class Runtime(NamedTuple):
 
 
 AUTO = "auto"
+MOST_THREADS = os.cpu_count() or 1
 WITH_JETPACK = (
     "on a Jetson apt install python3-libnvinfer, and a virtual environment made with --system-site-packages to see it; "
     "elsewhere pip install {package}"

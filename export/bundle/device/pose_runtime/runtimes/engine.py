@@ -38,6 +38,7 @@ class EngineNetwork:
         self._gpu = first_gpu(driver)
         engine = find_engine(bundle, self.product, precision, self._version, self._gpu)
         self._record, self.artifact, self.artifact_sha256 = engine.record, engine.place, engine.record["sha256"]
+        self._file = engine.file
         self._rebuild = rebuild_command(self.product.module, precision)
         self._logger, self._errors = logger_of(trt)
         del self._errors[:]
@@ -45,13 +46,13 @@ class EngineNetwork:
         self._runtime.engine_host_code_allowed = self._record["version_compatible"]
         self._engine = self._runtime.deserialize_cuda_engine(engine.content)
         if self._engine is None:
-            what = f"{self.product.name} {self._version} does not load {self.artifact}"
+            what = f"{self.product.name} {self._version} does not load {self._file}"
             raise NotPossible(what, self._said(), f"build it again: {self._rebuild}")
-        check_interface(trt, self._engine, self.artifact, self._record["profile"])
+        check_interface(trt, self._engine, self._file, self._record["profile"])
         self._trt = trt
         self._context = self._new_context(trt)
         if self._context is None:
-            raise NotPossible(f"no room to run {self.artifact}", self._said(), "close what else uses the GPU")
+            raise NotPossible(f"no room to run {self._file}", self._said(), "close what else uses the GPU")
         largest = tuple(self._record["profile"]["max"])
         self._smallest, self.largest_batch = self._record["profile"]["min"][0], largest[0]
         self._set_shape(largest)
@@ -98,7 +99,7 @@ class EngineNetwork:
 
     def _require(self, good: bool, what: str) -> None:
         if good is not True:
-            raise CheckFailed(f"{self.artifact} does not take {what}", self._said(), f"build it again: {self._rebuild}")
+            raise CheckFailed(f"{self._file} does not take {what}", self._said(), f"build it again: {self._rebuild}")
 
     def _said(self) -> str:
         return "; ".join(self._errors) or "no error in the log"
