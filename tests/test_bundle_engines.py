@@ -750,7 +750,7 @@ def test_the_device_calls_only_what_is_declared_of_tensorrt() -> None:
             "lower",
         ),
         *("lru_cache", "import_module", "loads", "monotonic", "sha256", "hexdigest", "system", "machine", "value"),
-        *("product", "module", "record", "content", "place", "precision", "runtime", "artifact", "artifact_sha256"),
+        *("product", "module", "record", "content", "place", "file", "precision", "runtime", "artifact", "artifact_sha256"),
         *("images", "joints", "put", "take", "close", "stream_handle", "largest_batch", "shape", "compute_capability"),
         *("batches", "workspace_bytes", "optimization_level", "hardware_compatible", "version_compatible", "targets"),
         *("float32", "ndarray"),
