@@ -195,7 +195,7 @@ def test_what_nobody_has_foreseen_is_that_devices_failure_and_what_is_ours_is_no
 
         result = delivered(Broken(good), sources)
         assert (result.outcome.state, result.outcome.worker, result.ours) == ("failed", "orin-1", False)
-        assert f"what it answered led to {type(fault).__name__}" in result.outcome.reason
+        assert f"an error that was not foreseen: {type(fault).__name__}" in result.outcome.reason
         assert "test_fleet_border.py, line" in result.outcome.reason
     for ours in (DeviceLost("gone"), BadInput("cannot write", "full", "make room")):
         monkeypatch.setattr(Broken, "raised", ours)
@@ -222,8 +222,10 @@ def test_what_says_of_itself_what_no_view_can_show_is_none_of_ours(
     facts = json.loads(text)
     spoil(facts)
     for answer in (json.dumps(facts), None, "[" * 200_000):
-        with pytest.raises(Refused, match="it answers in another form"):
+        with pytest.raises(Refused, match=r"^it answers in another form"):
             checked_facts(answer)
+    with pytest.raises(Refused, match=r"^it has another version of this project, and answers in another form"):
+        checked_facts(json.dumps(facts | {"code": "another"}))
 
 
 class Scripted:
