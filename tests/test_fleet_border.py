@@ -319,17 +319,3 @@ def test_a_result_that_was_damaged_here_names_the_way_to_bring_it_again(
     with pytest.raises(BadInput) as told:
         measured(plan.folder, record)
     assert told.value.do.endswith(f"convnextpose fleet resume {plan.folder}")
-
-
-def test_what_was_taken_for_a_result_and_is_none_is_not_up_to_date(
-    good: Mapping[str, bytes], sources: BlobCache, tmp_path: Path
-) -> None:
-    """Its hashes are those that the device named, so only reading it tells."""
-    spec, place = spec_of("A", sources), tmp_path / "run/orin/A"
-    outcome = Outcome(job=spec.id, state="done", files={"bench/result.json": DIGEST})
-    (place / "bench").mkdir(parents=True)
-    (place / "bench/result.json").write_bytes(b"x")
-    (place / "job.json").write_text(outcome.model_dump_json())
-    assert read_finished(place, spec.id) == outcome
-    record = run_fleet(plan_of(tmp_path / "run", [spec], sources), opened(good, sources), nothing)
-    assert list(measured(tmp_path / "run", record)) == ["orin/A"]
