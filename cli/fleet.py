@@ -136,7 +136,7 @@ def devices(
         render_fleet.devices(found)
     if silent:
         do = "see that the machine runs, and that the same commit of this project is installed there (docs/fleet.md)"
-        raise NotPossible(f"{len(silent)} workers do not answer", "; ".join(silent), do)
+        raise NotPossible(f"{len(silent)} workers do not answer as ours do", "; ".join(silent), do)
 
 
 def _carry_out(

@@ -3,7 +3,8 @@
 ``STAND_IN`` says how: ``ok``, ``slow SECONDS``, ``crash``, ``crash NAME`` (only with models whose names begin
 so), ``hang``, ``hang-first`` (before it begins), ``wait`` (for the accelerator, for ever), or ``linger`` and ``trip``
 (with its result made, it does not end, or badly). As a preload of a Dask worker it puts
-itself in the place of ``bench.fleet.job``; with ``STAND_IN_CODE`` the worker says that it has that version of the code.
+itself in the place of ``bench.fleet.job``; with ``STAND_IN_CODE`` the worker says that it has that version of the code,
+and with ``STAND_IN_NONSENSE`` it answers so to that question: its name, and a line of JSON.
 """
 
 import json
@@ -27,6 +28,9 @@ def dask_setup(worker: object) -> None:
     child.COMMAND = COMMAND
     if code := os.environ.get("STAND_IN_CODE"):
         vars(device)["code_version"] = lambda: code
+    if nonsense := os.environ.get("STAND_IN_NONSENSE"):
+        question, _, answer = nonsense.partition(" ")
+        vars(device)[question] = lambda *_: json.loads(answer)
 
 
 def main(state: Path, folder: Path) -> None:

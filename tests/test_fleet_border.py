@@ -195,7 +195,7 @@ def test_what_nobody_has_foreseen_is_that_devices_failure_and_what_is_ours_is_no
 
         result = delivered(Broken(good), sources)
         assert (result.outcome.state, result.outcome.worker, result.ours) == ("failed", "orin-1", False)
-        assert f"what it answered led to {type(fault).__name__}" in result.outcome.reason
+        assert f"an error that was not foreseen: {type(fault).__name__}" in result.outcome.reason
         assert "test_fleet_border.py, line" in result.outcome.reason
     for ours in (DeviceLost("gone"), BadInput("cannot write", "full", "make room")):
         monkeypatch.setattr(Broken, "raised", ours)
@@ -222,8 +222,10 @@ def test_what_says_of_itself_what_no_view_can_show_is_none_of_ours(
     facts = json.loads(text)
     spoil(facts)
     for answer in (json.dumps(facts), None, "[" * 200_000):
-        with pytest.raises(Refused, match="it answers in another form"):
+        with pytest.raises(Refused, match=r"^it answers in another form"):
             checked_facts(answer)
+    with pytest.raises(Refused, match=r"^it has another version of this project, and answers in another form"):
+        checked_facts(json.dumps(facts | {"code": "another"}))
 
 
 class Scripted:
@@ -317,17 +319,3 @@ def test_a_result_that_was_damaged_here_names_the_way_to_bring_it_again(
     with pytest.raises(BadInput) as told:
         measured(plan.folder, record)
     assert told.value.do.endswith(f"convnextpose fleet resume {plan.folder}")
-
-
-def test_what_was_taken_for_a_result_and_is_none_is_not_up_to_date(
-    good: Mapping[str, bytes], sources: BlobCache, tmp_path: Path
-) -> None:
-    """Its hashes are those that the device named, so only reading it tells."""
-    spec, place = spec_of("A", sources), tmp_path / "run/orin/A"
-    outcome = Outcome(job=spec.id, state="done", files={"bench/result.json": DIGEST})
-    (place / "bench").mkdir(parents=True)
-    (place / "bench/result.json").write_bytes(b"x")
-    (place / "job.json").write_text(outcome.model_dump_json())
-    assert read_finished(place, spec.id) == outcome
-    record = run_fleet(plan_of(tmp_path / "run", [spec], sources), opened(good, sources), nothing)
-    assert list(measured(tmp_path / "run", record)) == ["orin/A"]

@@ -3,6 +3,7 @@
 What is measured is measured by the stand-in, except in the test of the whole.
 """
 
+import json
 import socket
 import subprocess
 import sys
@@ -125,6 +126,24 @@ def test_a_device_that_fails_everything_is_benched_and_its_jobs_are_done_by_anot
     assert benched.state == "benched"
     assert "it failed 3 jobs in a row; the last: it ended with SIGABRT (something terrible)" in benched.reason
     assert times_measured(cluster, "orin-1") == 3
+
+
+def test_devices_that_answer_nonsense_cost_the_run_nothing_that_a_healthy_one_can_do(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    """Each of these answers once ended the whole run, and the healthy device's jobs with it."""
+    cluster.start_worker("orin-0", ORIN, STAND_IN_NONSENSE=f"run_job {json.dumps('[' * 99_000)}")
+    for number, answer in enumerate(('lacking ["/etc/passwd"]', "lacking null", "run_job null", "hello {}"), 1):
+        cluster.start_worker(f"orin-{number}", ORIN, STAND_IN_NONSENSE=answer)
+    cluster.start_worker("orin-9", ORIN, STAND_IN="slow 0.3")
+    cluster.registered(*(f"orin-{number}" for number in (0, 1, 2, 3, 4, 9)))
+    plan = plan_of(tmp_path / "run", [spec_of(model, sources) for model in "ABCDEF"], sources)
+    record = carry_out(plan, cluster)
+    assert {(state, worker) for _, state, worker in states(record)} == {("done", "orin-9")}
+    said = " ".join(trouble for job in record.jobs if job.outcome for trouble in job.outcome.troubles)
+    for reason in ("nested beyond reason", "it wants files that", "answers with nothing", "a NoneType, and no text"):
+        assert reason in said
+    assert next(d for d in record.devices if d.worker == "orin-4").reason.startswith("it answers in another form")
 
 
 def test_what_nobody_can_do_is_named_and_a_device_of_other_code_gets_nothing(

@@ -128,12 +128,16 @@ def checked_facts(answer: object) -> DeviceFacts:
     Raises:
         Refused: it is something else.
     """
+    other = ""
     try:
-        facts = DeviceFacts.model_validate_json(_text(answer))
+        plain = json.loads(_text(answer))
+        if isinstance(plain, dict) and plain.get("code") != code_version():
+            other = "has another version of this project, and "
+        facts = DeviceFacts.model_validate(plain)
         _require_environment(facts.environment)
         _Doctor.model_validate(facts.doctor)
     except (ValidationError, ValueError, RecursionError) as error:
-        raise Refused(f"it answers in another form ({_said(error)})") from error
+        raise Refused(f"it {other}answers in another form ({_said(error)})") from error
     return facts
 
 

@@ -96,7 +96,7 @@ def deliver(link: Link, spec: JobSpec, sources: BlobCache, again: bool, told: To
     except SourceLost as fault:
         return JobResult(failed(spec, str(fault)), {}, ours=True)
     except Exception as fault:  # of what it answered something got through that must not end the run
-        return JobResult(failed(spec, f"what it answered led to {place_of(fault)}", link.worker), {})
+        return JobResult(failed(spec, f"an error that was not foreseen: {place_of(fault)}", link.worker), {})
 
 
 def failed(spec: JobSpec, reason: str, worker: str = "") -> Outcome:

@@ -3,13 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.fleet.record import BENCH, EARLIER, FLEET, JobRecord, read_finished, read_fleet
+from bench.fleet.record import EARLIER, FLEET, JobRecord, read_finished, read_fleet
 from bench.fleet.spec import JobSpec, Outcome
-from bench.result import RESULT, read_result
 from export.artifacts import unwritable
-from export.errors import BadInput
-from export.manifest import read_manifest
-from export.steps import WHOLE
 
 
 def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
@@ -39,16 +35,8 @@ def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
 
 
 def found_here(folder: Path, spec: JobSpec) -> Outcome | None:
-    """What became of a job that an earlier run has done, if its result can be read."""
-    place = folder / place_of(spec)
-    outcome = read_finished(place, spec.id)
-    try:
-        if outcome is not None:
-            read_manifest(place / WHOLE)
-            read_result(place / BENCH / RESULT)
-    except BadInput:  # it is brought again, or measured
-        return None
-    return outcome
+    """What became of a job that an earlier run has done."""
+    return read_finished(folder / place_of(spec), spec.id)
 
 
 def place_of(spec: JobSpec) -> str:

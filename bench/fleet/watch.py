@@ -59,7 +59,7 @@ class Watch:
             if not settled.is_set():  # or it has its reason already; it is asked again the next time
                 self._roster.silent(address, known, str(loss))
         except Exception as fault:  # of what it answered something got through
-            self._roster.strange(address, known, f"what it answered led to {place_of(fault)}")
+            self._roster.strange(address, known, f"an error that was not foreseen: {place_of(fault)}")
         finally:
             self._asked.pop(address, None)
             settled.set()
