@@ -93,7 +93,7 @@ def test_with_numpy_and_openvino_alone(environment: Environment, unpacked: Path)
 
 
 def test_on_the_oldest_python(environment: Environment, unpacked: Path) -> None:
-    """With the newest NumPy and ONNX Runtime that it has, which are years old: INT8, which this one computes wrongly, is refused."""
+    """With the newest NumPy and ONNX Runtime that it has, which are years old; this one is refused INT8."""
     if (oldest := oldest_python()) is None:
         pytest.skip(f"Python {OLDEST} is not installed")
     python = environment(oldest, "numpy==1.24.4", "onnxruntime==1.19.2")
