@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CPU = ["CPUExecutionProvider"]
 RIGHT_INT8 = (1, 30)
 """The first version that computes these INT8 files rightly. Of 1.19 to 1.29 one release each was tried, on x86-64 with
-VNNI, and 1.30.0 and 1.31.0: those before are off by 22.7 mm in the mean with a small trained network, 1.30.0 by 2.3."""
+VNNI, and 1.30.0 and 1.31.0: 1.23 to 1.29 are off by 22.7 mm in the mean with a small trained network, 1.30.0 by 2.3."""
 
 
 class ONNXRuntime:
