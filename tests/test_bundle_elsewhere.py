@@ -93,20 +93,18 @@ def test_with_numpy_and_openvino_alone(environment: Environment, unpacked: Path)
 
 
 def test_on_the_oldest_python(environment: Environment, unpacked: Path) -> None:
-    """With the newest NumPy and ONNX Runtime that it has, which are years old: this one computes INT8 wrongly.
-
-    (ONNX Runtime 1.19.2, with every level of optimisation; it is found out, as it would be on a device.)
-    """
+    """With the newest NumPy and ONNX Runtime that it has, which are years old; this one is refused INT8."""
     if (oldest := oldest_python()) is None:
         pytest.skip(f"Python {OLDEST} is not installed")
     python = environment(oldest, "numpy==1.24.4", "onnxruntime==1.19.2")
     run = verify(unpacked, "--seconds", 1, python=str(python))
-    assert run.returncode == 1, run.stdout + run.stderr
+    assert run.returncode == 0, run.stdout + run.stderr
     report = read_device_report(unpacked / "device-report.json")
     assert report.versions["python"].startswith(OLDEST + ".")
     assert proven(report) == {("onnxruntime", "fp32"), ("onnxruntime", "fp16")}
     [int8] = [row for row in report.results if (row.runtime, row.precision) == ("onnxruntime", "int8")]
-    assert "mean distance 31.8 mm, allowed 5" in int8.reason
+    assert int8.status == "not run"
+    assert "ONNX Runtime 1.19.2 computes INT8 wrongly" in int8.reason
     modules = [path.relative_to(DEVICE).with_suffix("").as_posix().replace("/", ".") for path in SOURCES]
     code = "import sys, importlib; sys.path.insert(0, sys.argv[1]); [importlib.import_module(m) for m in sys.argv[2:]]"
     run = subprocess.run(

@@ -290,6 +290,24 @@ def test_a_processor_whose_sums_saturate_runs_no_int8_in_openvino(
     assert Pose.load(once_bundle, "openvino", "fp16", threads=1).runtime == "openvino"
 
 
+@pytest.mark.parametrize(("version", "right"), [("1.19.2", False), ("1.29.0", False), ("1.30.0", True), ("2.0", True)])
+def test_an_onnx_runtime_that_computes_int8_wrongly_is_not_used_for_it(
+    once_bundle: Path, monkeypatch: pytest.MonkeyPatch, version: str, right: bool
+) -> None:
+    """``auto`` takes no wrong one either, and says why; other precisions run."""
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    for module in (runtimes, device_pose):
+        monkeypatch.setattr(module, "installed", lambda name: name == "onnxruntime")
+    assert Pose.load(once_bundle, "auto", "fp16", threads=1).runtime == "onnxruntime"
+    if right:
+        assert Pose.load(once_bundle, "auto", "int8", threads=1).runtime == "onnxruntime"
+        return
+    with pytest.raises(pose_runtime.NotPossible, match=rf"nothing here runs int8.*{version} computes INT8 wrongly"):
+        Pose.load(once_bundle, "auto", "int8", threads=1)
+
+
 def test_importing_it_imports_no_runtime() -> None:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import pose_runtime; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-I", "-c", code, str(DEVICE)], capture_output=True, text=True, check=True)

@@ -18,6 +18,7 @@ from pose_runtime.volume import Volume as DeviceVolume
 from pose_verify.goldens import Goldens, in_batches, judge, nearest_rank
 from pose_verify.latency import FLOORS, ROUNDS, Protocol, paired_ratio, summarise, take_turns
 from pose_verify.session import outcome_of
+from pose_verify.table import show
 
 from bench.device_report import SCHEMA_VERSION, read_device_report
 from bench.statistics import percentile_floor
@@ -545,6 +546,19 @@ def test_one_that_breaks_leaves_the_others_running() -> None:
     )
     assert said == ["b: planted"]
     assert {name: len(rounds) for name, rounds in taken.items()} == {"a": ROUNDS, "c": ROUNDS}
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.053, "takes 5.3 % more than"), (-0.008, "takes 0.8 % less than")])
+def test_a_call_takes_more_or_less_than_the_network_alone(
+    bundle: Path, capsys: pytest.CaptureFixture[str], share: float, said: str
+) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    about = {"model": "once", "weights_origin": "checkpoint"}
+    device = {"gpu": None, "no_gpu": "none", "board": None, "processor": "a processor", "machine": "x86_64"}
+    overhead = {"runtime": "onnxruntime", "precision": "fp32", "share": share, "rounds": 20}
+    told = {"bundle": about, "device": device, "results": [], "overhead": overhead, "missing": [], "outcome": "pass"}
+    show(told, manifest, Path("report.json"))
+    assert said in capsys.readouterr().out
 
 
 def test_percentiles_need_their_samples() -> None:

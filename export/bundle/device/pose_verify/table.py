@@ -31,7 +31,8 @@ def show(report: Mapping[str, Any], manifest: Mapping[str, Any], place: Path) ->
     if report["overhead"] is not None:
         told = report["overhead"]
         alone = f"{told['runtime']} {told['precision']} alone"
-        print(f"pose(image) takes {100 * told['share']:.1f} % more than {alone} ({told['rounds']} rounds)")
+        far = f"{100 * abs(told['share']):.1f} % {'less' if told['share'] < 0 else 'more'}"
+        print(f"pose(image) takes {far} than {alone} ({told['rounds']} rounds)")
     if report["missing"]:
         print(f"asked for by name, and did not run: {', '.join(report['missing'])}")
     print(f"{report['outcome']}; {place}")
