@@ -54,7 +54,9 @@ def test_mirroring_exchanges_left_and_right() -> None:
     assert all(HUMAN36M.joints[a][1:] == HUMAN36M.joints[b][1:] for a, b in HUMAN36M.mirror_pairs)
 
 
-boxes = st.tuples(st.floats(-50, 500), st.floats(-50, 300), st.floats(20, 400), st.floats(20, 400))
+boxes = st.tuples(st.floats(-50, 500), st.floats(-50, 300), st.floats(20, 400), st.floats(20, 400)).filter(
+    lambda box: box[0] + box[2] > 0 and box[1] + box[3] > 0
+)
 
 
 @given(boxes, seeds)
