@@ -16,7 +16,6 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from bench.exported import ExportFolder
 from bench.fleet.locks import in_use
 from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
 from bench.fleet.spec import JobSpec, Outcome
@@ -24,8 +23,6 @@ from bench.record import Record
 from bench.result import RESULT, Result, read_result
 from export.artifacts import sha256_file, write_text
 from export.errors import BadInput
-from export.manifest import read_manifest
-from export.steps import WHOLE
 
 SCHEMA_VERSION = "1.1"
 READABLE = ("1.0", SCHEMA_VERSION)
@@ -131,16 +128,6 @@ def measured(folder: Path, record: FleetRecord) -> Mapping[str, Result]:
     except BadInput as failure:
         do = f"bring it again from its device: convnextpose fleet resume {shlex.quote(str(folder))}"
         raise BadInput(failure.what, failure.seen, do) from failure
-
-
-def exported_of(folder: Path, job: JobRecord) -> ExportFolder:
-    """What was measured, for views that show a model beside its result; its artefacts stay on the device.
-
-    Raises:
-        BadInput: the manifest is missing, or of another schema version.
-    """
-    place = folder / job.folder
-    return ExportFolder(place, read_manifest(place / WHOLE))
 
 
 def one_machine(record: FleetRecord) -> list[str]:
