@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cli.endings import INTERRUPTED
 from cli.options import AsJson
-
-INTERRUPTED = 130
 
 
 def command(

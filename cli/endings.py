@@ -9,11 +9,20 @@ INTERRUPTED = 130
 _ended_by: list[int] = []
 
 
+class Ended(KeyboardInterrupt):
+    """Somebody has asked the run to end.
+
+    It is not KeyboardInterrupt itself: CPython notes that one wherever it leaves code that was given as text (a
+    dataclass being made while a library is imported is such code), and ``python -m`` then ends by SIGINT, caught or
+    not, and whatever exit code was asked for.
+    """
+
+
 def hear_all_endings() -> None:
-    """From now on SIGTERM and SIGHUP do what Ctrl-C does; one that is ignored, as under ``nohup``, stays ignored."""
-    for name in ("SIGTERM", "SIGHUP"):
+    """From now on Ctrl-C, SIGTERM and SIGHUP do the same; one that is ignored, as under ``nohup``, stays ignored."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _interrupt)
 
 
@@ -24,4 +33,4 @@ def exit_code() -> int:
 
 def _interrupt(number: int, _: FrameType | None) -> None:
     _ended_by.append(number)
-    raise KeyboardInterrupt
+    raise Ended
