@@ -2,6 +2,7 @@
 
 Two figures agree if the interval of their ratio lies within the tolerance, and disagree if it lies outside. What is
 between is measured longer, and is inconclusive in the end: "no difference was seen" is no agreement.
+The interval's confidence bears all looks at all figures, as the gate's does.
 """
 
 import time
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.gate import is_gate_look, last_look
+from bench.gate import confidence_of_a_look, is_gate_look, last_look
 from bench.rounds import Contender, Measured, Plan, run_rounds
 from bench.statistics import Ratio, speed_up
 from bench.stopping import Stop, StopRule
@@ -76,13 +77,13 @@ def compare_timers(
     measured = run_rounds(contenders, dict.fromkeys(contenders, latency_ms), plan, clock=clock, progress=progress)
     if measured.interrupted:
         raise KeyboardInterrupt
-    return [_agreement(measured, figure) for figure in figures]
+    return _agreements(measured, figures)
 
 
 def _decide(figures: Sequence[str], budget_s: float) -> Callable[[Measured, Sequence[str], float], Stop | None]:
     def decide(measured: Measured, alive: Sequence[str], elapsed_s: float) -> Stop | None:
         if is_gate_look(measured.rounds):
-            decided = all(_agreement(measured, figure).outcome != "inconclusive" for figure in figures)
+            decided = all(found.outcome != "inconclusive" for found in _agreements(measured, figures))
             if decided or measured.rounds >= last_look():
                 return Stop("decided" if decided else f"{measured.rounds} rounds did not decide it", reached=decided)
         return Stop(f"{budget_s:g} s were spent", reached=False) if elapsed_s >= budget_s else None
@@ -90,8 +91,12 @@ def _decide(figures: Sequence[str], budget_s: float) -> Callable[[Measured, Sequ
     return decide
 
 
-def _agreement(measured: Measured, figure: str) -> Agreement:
+def _agreements(measured: Measured, figures: Sequence[str]) -> list[Agreement]:
+    return [_agreement(measured, figure, confidence_of_a_look(len(figures))) for figure in figures]
+
+
+def _agreement(measured: Measured, figure: str, confidence: float) -> Agreement:
     theirs, ours = measured.paired_ms(THEIRS, OURS, figure)
-    ratio = speed_up(theirs, ours)
+    ratio = speed_up(theirs, ours, confidence)
     typical = [float(np.median(values)) for values in (ours, theirs)]
     return Agreement(figure, judge_agreement(ratio), ratio, *typical)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import agreement_checks
-from bench.agreement import compare_timers, judge_agreement
+from bench import agreement, agreement_checks
+from bench.agreement import TOLERANCE, compare_timers, judge_agreement
 from bench.agreement_checks import BENCHMARK_APP, LOADGEN, OUTCOMES
 from bench.backends.openvino import OpenVino
 from bench.exported import read_export
 from bench.replay import Replayed
 from bench.selftest import Finding, as_json, judge_delay, judge_overhead, judge_replay
-from bench.statistics import Ratio
+from bench.statistics import CONFIDENCE, Ratio
 from bench.steadiness import WarmUpRule
 from bench.timers import P50, P90, QUERIES, BenchmarkApp, LoadGen, OurPercentiles, read_detail
 from bench.worker import DEVICE, Job, Samples, Subject
@@ -80,6 +80,23 @@ def test_each_figure_is_judged_by_itself() -> None:
 def test_what_noise_hides_is_measured_longer_and_stays_undecided() -> None:
     assert outcomes({"a": 1.0}, noise=0.2) == [("inconclusive", 160)]
     assert outcomes({"a": 1.0}, noise=0.2, budget_s=5)[0][0] == "inconclusive"
+
+
+def decided_at_the_border(runs: int = 300) -> int:
+    """How many runs are sure of a side, though the timers differ by exactly what is tolerated."""
+    found = 0
+    for run in range(runs):
+        clock = FakeClock()
+        ours = FakeTimer(clock, {"a": 1.0}, 0.05, 2 * run)
+        theirs = FakeTimer(clock, {"a": 1 + TOLERANCE}, 0.05, 2 * run + 1)
+        found += compare_timers(ours, theirs, ["a"], 10.0, budget_s=1e9, clock=clock)[0].outcome != "inconclusive"
+    return found
+
+
+def test_four_looks_are_as_sure_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert decided_at_the_border() <= 15  # of 300, 5 %; seen: 11
+    monkeypatch.setattr(agreement, "confidence_of_a_look", lambda figures: CONFIDENCE)
+    assert decided_at_the_border() >= 25  # seen: 33
 
 
 def test_ctrl_c_is_no_finding() -> None:
