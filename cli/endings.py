@@ -1,10 +1,15 @@
 """A run that is asked to end keeps what it has, whoever asks: a terminal, a CI system, a lost connection."""
 
 import signal
+import sys
+import threading
+from collections.abc import Callable
 from types import FrameType
 
 INTERRUPTED = 130
 """What a shell, and typer, call a command that Ctrl-C has ended."""
+
+AGAIN_S = 0.01
 
 _ended_by: list[int] = []
 
@@ -24,6 +29,8 @@ def hear_all_endings() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _interrupt)
+            if not isinstance(sys.unraisablehook, _EndAgain):
+                sys.unraisablehook = _EndAgain(sys.unraisablehook)
 
 
 def exit_code() -> int:
@@ -34,3 +41,27 @@ def exit_code() -> int:
 def _interrupt(number: int, _: FrameType | None) -> None:
     _ended_by.append(number)
     raise Ended
+
+
+class _EndAgain:
+    """Where Python can raise nothing (in a finalizer, or in what each import calls when its lock goes) an end is lost.
+
+    Then it is asked for once more, from outside.
+    """
+
+    def __init__(self, former: Callable[["sys.UnraisableHookArgs"], object]) -> None:
+        self._former = former
+
+    def __call__(self, lost: "sys.UnraisableHookArgs") -> None:
+        if isinstance(lost.exc_value, Ended):
+            threading.Timer(AGAIN_S, _signal_main_thread, [_ended_by[0]]).start()
+        else:
+            self._former(lost)
+
+
+def _signal_main_thread(number: int) -> None:
+    """As whoever ends the run does: what the main thread waits in is interrupted, where there is a way to do that."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        signal.raise_signal(number)

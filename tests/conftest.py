@@ -1,14 +1,17 @@
 """What holds for all tests."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 
 from bench.fleet import dask_executor
 from bench.fleet.blobs import BlobCache
+from bench.worker import INTERRUPTS
 from export.bundle.write import BundlePlan, write_bundle
 from export.interface import HALVES
 from export.network import build_network
@@ -24,6 +27,16 @@ from tests.tiny_export import tiny_config
 torch.set_num_threads(1)
 """Networks as small as those of the tests gain nothing from a second thread, and wait fifty times as long where
 another process keeps that core busy."""
+
+for number in INTERRUPTS:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
+"""What a shell in the background, or ``nohup``, has these tests ignore: it would be ignored by every process that they
+start, signals are sent to some of them, and a handler of Python's is not inherited."""
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+"""The same examples in each run, however long one takes: what fails here fails everywhere."""
 
 
 @pytest.fixture(scope="session")

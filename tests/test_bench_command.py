@@ -14,8 +14,8 @@ from bench.timed_parity import ParityJudge
 from cli.console import ConsoleNarrator
 from export.errors import BadInput
 from export.progress import Progress
+from tests.bench_quick import children
 from tests.command_line import assert_three_parts, convnextpose, convnextpose_here
-from tests.test_bench_session import children
 
 
 @pytest.fixture(scope="module")

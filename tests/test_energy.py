@@ -15,9 +15,9 @@ from bench.entries import Entrant
 from bench.result import Energy
 from bench.session import Session, hold_session
 from bench.worker import Job
+from tests.bench_quick import QUICK, judged
 from tests.bench_subjects import FakeClock, Sleeper, write_inputs
 from tests.fake_nvml import FakeNvml
-from tests.test_bench_session import QUICK, judged
 
 
 def zone(root: Path, name: str, called: str, uj: int, largest_uj: int = 262_143_328_850) -> Path:
