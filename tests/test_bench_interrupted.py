@@ -41,7 +41,7 @@ def main():
         print(text, flush=True)
     session = hold_session(entrants, "A", np.load(inputs), judged, settings, progress=progress)
     print("rounds", session.measured.rounds, "complete", session.complete, flush=True)
-    print("memory of", [n for n, e in session.entries.items() if e.memory_mib["peak"] > 0], flush=True)
+    print("memory of", [n for n, e in session.entries.items() if e.memory_mib.get("peak")], flush=True)
     print("exit code", exit_code(), flush=True)
 
 if __name__ == "__main__":  # workers import this file too
