@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -109,6 +110,9 @@ def test_an_idle_worker_is_stopped_and_comes_back(tmp_path: Path) -> None:
         remote.call("load", timeout_s=60)
         assert psutil.Process(remote.pid).environ()["OMP_NUM_THREADS"] == "3"
         remote.quiet()
+        deadline = time.monotonic() + 30
+        while process_state(remote.pid) != "T" and time.monotonic() < deadline:  # on a busy machine it takes a while
+            time.sleep(0.001)
         assert process_state(remote.pid) == "T"
         remote.wake()
         assert len(remote.call("visit", 5, timeout_s=60)[HOST_E2E]) == 5
