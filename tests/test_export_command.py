@@ -27,7 +27,7 @@ from export.network import ConvNeXtPose
 from export.steps import version
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights, spelled, write
 from tests.command_line import ROOT, assert_three_parts, convnextpose
-from tests.test_engine import plant
+from tests.engines.planted import plant
 from tests.tiny_export import assert_whole, manifest, steps_said, tiny_config
 
 STEPS = ["weights", "truth", "onnx-fp32", "parity-fp32", "engine-fp32", "latency"]
