@@ -146,8 +146,10 @@ def _interrupts_to(handler: Callable[[int, FrameType | None], object] | signal.H
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in INTERRUPTS}
+    before = {number: signal.getsignal(number) for number in INTERRUPTS}
     try:
+        for number in INTERRUPTS:
+            signal.signal(number, handler)
         yield
     finally:
         for number, former in before.items():

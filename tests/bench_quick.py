@@ -25,6 +25,6 @@ def judged(name: str, joints: Any) -> Mapping[str, Any]:
 
 
 def children() -> list[psutil.Process]:
-    """Workers of this process that still exist, the resource tracker of multiprocessing apart."""
+    """Workers of this process that still exist; other tests, and Python itself, may have left it other children."""
     found = psutil.Process().children(recursive=True)
-    return [child for child in found if "resource_tracker" not in " ".join(child.cmdline())]
+    return [child for child in found if "spawn_main" in " ".join(child.cmdline())]

@@ -12,14 +12,8 @@ from bench.session import Session
 from bench.worker import HOST_E2E, Loaded, WarmUp
 
 A, B = reference(2), Candidate("onnxruntime", "fp32", 2, None)
-
-
 CONTROL = A.id + "#control"
-
-
 MEMORY = {"after_import": 50.0, "peak_after_load": 80.0, "peak_after_first": 90.0}
-
-
 QUIET: dict[str, Any] = {"steal_ticks": 0, "total_ticks": 0, "gpus": []}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from bench.fleet import dask_executor
 from bench.fleet.blobs import BlobCache
@@ -34,9 +34,9 @@ for number in INTERRUPTS:
 """What a shell in the background, or ``nohup``, has these tests ignore: it would be ignored by every process that they
 start, signals are sent to some of them, and a handler of Python's is not inherited."""
 
-settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
-"""The same examples in each run, however long one takes: what fails here fails everywhere."""
+"""The same examples in each run, however long making or trying one takes: what fails here fails everywhere."""
 
 
 @pytest.fixture(scope="session")

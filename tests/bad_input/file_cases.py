@@ -10,8 +10,6 @@ from tests.bad_files import Builder
 from tests.checkpoints import State, alive_weights, spelled
 
 BLOCK = "backbone.stages.2.1"
-
-
 FINAL = "head.final_layer.weight"
 
 
@@ -64,19 +62,10 @@ def sparse(state: State) -> torch.Tensor:
 
 
 DAMAGED_OR_TRUNCATED = "truncated or damaged|is damaged|torch cannot read weights"
-
-
 NOT_ONE = "is not a checkpoint"
-
-
 OTHER = "holds another network"
-
-
 CONTRADICT = "contradict themselves"
-
-
 HOSTILE_ENTRY = "hostile archive.*\n.*points outside"
-
 
 FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     # nothing, or something else
@@ -275,9 +264,7 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     ),
 }
 
-
 SURROGATE = put("head.\ud800", lambda s: torch.ones(3)), (CONTRADICT, "an extra tensor")
 """Torch reads a name that is no Unicode text; a terminal cannot show it."""
-
 
 IN_A_PROCESS = ("missing", "zip, half", "zip slip", "NaN", "several state dicts", "name that is no Unicode")

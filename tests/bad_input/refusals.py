@@ -8,8 +8,6 @@ from pathlib import Path
 from tests.command_line import assert_three_parts
 
 Run = subprocess.CompletedProcess[str]
-
-
 Here = Callable[..., Run]
 
 

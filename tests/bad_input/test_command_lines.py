@@ -9,8 +9,6 @@ from tests.bad_input.refusals import Here, assert_refused, left_in
 from tests.command_line import assert_three_parts, convnextpose
 
 EXPORT_TINY = ("export", "tiny.yaml", "--checkpoint", "good", "--out", "build")
-
-
 INSPECT = ("inspect", "good", "--model", "tiny.yaml")
 
 
@@ -53,7 +51,6 @@ COMMAND_LINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "export: dims": (with_set("dims=3", command=EXPORT_TINY), ("--set dims is refused",)),
     "export: product": (with_set("depth_dim=64", "joints=18", command=EXPORT_TINY), ("contradicts the weights",)),
 }
-
 
 DECIDED = {"map of one bin"}
 

@@ -16,14 +16,8 @@ from export.pose import Volume, image_to_crop, locate
 from tests.tiny_datasets import Truth, write_coco, write_human36m, write_json, write_mupots
 
 SIZE = 128
-
-
 VOLUMES = (Volume(16, 16, SIZE), Volume(32, 64, SIZE))
-
-
 Document = Any
-
-
 Edit = Callable[[Document], object]
 
 
@@ -45,13 +39,8 @@ READERS: dict[str, tuple[Callable[[Path], dict[str, Truth]], Callable[[Path], Da
     "COCO": (write_coco, coco),
 }
 
-
 of_human36m = pytest.mark.parametrize("folder", ["Human3.6M"], indirect=True)
-
-
 of_mupots = pytest.mark.parametrize("folder", ["MuPoTS"], indirect=True)
-
-
 of_coco = pytest.mark.parametrize("folder", ["COCO"], indirect=True)
 
 
@@ -81,11 +70,6 @@ ANNOTATIONS = {
     "COCO": "annotations.json",
 }
 
-
 IMAGES = {"Human3.6M": "images", "MuPoTS": "data/MultiPersonTestSet", "COCO": "images"}
-
-
 EVERY = [pytest.param(name, name, id=name) for name in READERS]
-
-
 every_dataset = pytest.mark.parametrize(("folder", "name"), EVERY, indirect=["folder"])

@@ -5,9 +5,5 @@ import pytest
 from export.gpu import Gpu, default_gpu
 
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30)
-
-
 has_gpu = default_gpu()[0] is not None
-
-
 without_gpu = pytest.mark.skipif(has_gpu, reason="this machine has a GPU")

@@ -19,12 +19,10 @@ RELU_UNKNOWN = (
     helper.make_node("Bar", ["x"], ["joints"], "second_bad", domain="nowhere"),
 )
 
-
 MIXED = (
     cast("features", "half", TensorProto.FLOAT16),
     helper.make_node("Add", ["features", "half"], ["joints"], "add"),
 )
-
 
 DOUBLE = TensorProto.DOUBLE
 
