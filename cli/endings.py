@@ -10,6 +10,7 @@ INTERRUPTED = 130
 """What a shell, and typer, call a command that Ctrl-C has ended."""
 
 AGAIN_S = 0.01
+"""By then what could not be interrupted is over, most often; if not, it is asked for once more."""
 
 _ended_by: list[int] = []
 
