@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -41,7 +42,8 @@ def exit_code() -> int:
 
 def _interrupt(number: int, _: FrameType | None) -> None:
     _ended_by.append(number)
-    raise Ended
+    if not _EndAgain.asking:
+        raise Ended
 
 
 class _EndAgain:
@@ -50,19 +52,27 @@ class _EndAgain:
     Then it is asked for once more, from outside.
     """
 
+    asking = False
+    """While this hook works: here nothing can be raised either, and nobody would be told."""
+
     def __init__(self, former: Callable[["sys.UnraisableHookArgs"], object]) -> None:
         self._former = former
 
     def __call__(self, lost: "sys.UnraisableHookArgs") -> None:
-        if isinstance(lost.exc_value, Ended):
-            threading.Timer(AGAIN_S, _signal_main_thread, [_ended_by[0]]).start()
-        else:
+        if not isinstance(lost.exc_value, Ended):
             self._former(lost)
+            return
+        _EndAgain.asking = True
+        threading.Thread(target=_ask_again).start()
+        _EndAgain.asking = False  # last of all
 
 
-def _signal_main_thread(number: int) -> None:
+def _ask_again() -> None:
     """As whoever ends the run does: what the main thread waits in is interrupted, where there is a way to do that."""
+    time.sleep(AGAIN_S)
+    while _EndAgain.asking:
+        time.sleep(AGAIN_S)
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, number)
+        signal.pthread_kill(threading.main_thread().ident or 0, _ended_by[0])
     else:
-        signal.raise_signal(number)
+        signal.raise_signal(_ended_by[0])
