@@ -5,9 +5,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from bench.worker import INTERRUPTS, Job, serve
@@ -62,7 +63,8 @@ class Remote:
                 if not self._pipe.poll(timeout_s):
                     self.end()
                     raise WorkerLost(f"no answer to {method} within {timeout_s:g} s")
-                answered, outcome, value = self._pipe.recv()
+                with _interrupts_after():  # half an answer would be taken for the beginning of the next
+                    answered, outcome, value = self._pipe.recv()
         except (EOFError, OSError) as error:
             raise WorkerLost(self._last_words()) from error
         if outcome != "ok":
@@ -74,8 +76,8 @@ class Remote:
         if not CAN_STOP:
             time.sleep(WAIT_S)
             return
+        self._stopped = True  # first: if Ctrl-C comes in between, it is woken once too often, not once too rarely
         self._signal(signal.SIGSTOP)
-        self._stopped = True
         deadline = time.perf_counter() + STOP_WITHIN_S
         while process_state(self.pid) in "RS" and time.perf_counter() < deadline:
             time.sleep(0.0005)
@@ -133,23 +135,37 @@ def process_state(pid: int) -> str:
 
 def end_all(remotes: MutableMapping[str, Remote]) -> None:
     """End every worker and forget it. Nothing interrupts it: a process that is stopped never ends by itself."""
-    with _deaf():
+    with _interrupts_to(signal.SIG_IGN):
         while remotes:
             remotes.popitem()[1].end()
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Ignore interrupts; only a main thread hears them anyway."""
+def _interrupts_to(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
+    """Have ``handler`` deal with interrupts; only a main thread hears them anyway."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
+    before = {number: signal.getsignal(number) for number in INTERRUPTS}
     try:
+        for number in INTERRUPTS:
+            signal.signal(number, handler)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+@contextmanager
+def _interrupts_after() -> Iterator[None]:
+    """What interrupts within it does so at its end."""
+    heard: list[int] = []
+    try:
+        with _interrupts_to(lambda number, _: heard.append(number)):
+            yield
+    finally:
+        for number in heard:
+            signal.raise_signal(number)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ GPU_UNRECORDED_S = 0.1
 GPU_WARM_UP_S = 1.0
 
 INTERRUPTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""What may reach the whole group of processes, and is the coordinator's alone to deal with."""
+"""What asks the whole run to end, and is the coordinator's alone to deal with."""
 PR_SET_PDEATHSIG = 1
 
 Samples = dict[str, list[float]]
@@ -318,6 +318,7 @@ def serve(connection: Connection, job: Job, log: Path, coordinator: int) -> None
     """Answer requests ``(number, method, arguments)`` until there are no more; what the process is started with."""
     for number in INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)
+    leave_group()
     die_with_parent(coordinator)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
@@ -343,6 +344,17 @@ def _answer(subject: Subject, method: str, arguments: Sequence[Any]) -> tuple[st
         return "failed", str(failure)
     except Exception as failure:  # whatever a runtime throws becomes a row with its reason
         return "failed", _in_a_line(failure)
+
+
+def leave_group() -> None:
+    """Make this process a group of its own, where there are groups.
+
+    A worker is stopped most of the time. Were it one of its coordinator's group, then whoever started that in the
+    background would end the run by leaving: a group that nobody waits for any more, and in which a process is
+    stopped, is sent SIGHUP as a whole (POSIX.1-2017, ``_exit``).
+    """
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 def die_with_parent(parent: int) -> None:

@@ -1,10 +1,17 @@
 """A run that is asked to end keeps what it has, whoever asks: a terminal, a CI system, a lost connection."""
 
 import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
 from types import FrameType
 
 INTERRUPTED = 130
 """What a shell, and typer, call a command that Ctrl-C has ended."""
+
+AGAIN_S = 0.01
+"""By then what could not be interrupted is over, most often; if not, it is asked for once more."""
 
 _ended_by: list[int] = []
 
@@ -24,6 +31,8 @@ def hear_all_endings() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _interrupt)
+            if not isinstance(sys.unraisablehook, _EndAgain):
+                sys.unraisablehook = _EndAgain(sys.unraisablehook)
 
 
 def exit_code() -> int:
@@ -33,4 +42,37 @@ def exit_code() -> int:
 
 def _interrupt(number: int, _: FrameType | None) -> None:
     _ended_by.append(number)
-    raise Ended
+    if not _EndAgain.asking:
+        raise Ended
+
+
+class _EndAgain:
+    """Where Python can raise nothing (in a finalizer, or in what each import calls when its lock goes) an end is lost.
+
+    Then it is asked for once more, from outside.
+    """
+
+    asking = False
+    """While this hook works: here nothing can be raised either, and nobody would be told."""
+
+    def __init__(self, former: Callable[["sys.UnraisableHookArgs"], object]) -> None:
+        self._former = former
+
+    def __call__(self, lost: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(lost.exc_value, Ended):
+            self._former(lost)
+            return
+        _EndAgain.asking = True
+        threading.Thread(target=_ask_again).start()
+        _EndAgain.asking = False  # last of all
+
+
+def _ask_again() -> None:
+    """As whoever ends the run does: what the main thread waits in is interrupted, where there is a way to do that."""
+    time.sleep(AGAIN_S)
+    while _EndAgain.asking:
+        time.sleep(AGAIN_S)
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, _ended_by[0])
+    else:
+        signal.raise_signal(_ended_by[0])

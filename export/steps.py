@@ -77,7 +77,7 @@ class Folder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder for this run alone, and clear what a killed run left in the making.
+        """Hold the folder for this run alone. At the beginning and at the end, nothing in the making is left in it.
 
         Raises:
             BadInput: the folder cannot be written.
@@ -99,7 +99,10 @@ class Folder:
             sweep_partials(self.path)
             yield
         finally:
-            lock.release()
+            try:
+                sweep_partials(self.path)  # an interrupt may come before the folder that a step works in is its own
+            finally:
+                lock.release()
 
     def perform(self, step: Step, work: Work) -> Made:
         """Do ``step`` unless its results lie there already; say which, and why."""

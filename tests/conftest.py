@@ -1,14 +1,18 @@
 """What holds for all tests."""
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from bench.fleet import dask_executor
 from bench.fleet.blobs import BlobCache
+from bench.worker import INTERRUPTS
+from export.artifacts import sha256_path
 from export.bundle.write import BundlePlan, write_bundle
 from export.interface import HALVES
 from export.network import build_network
@@ -25,14 +29,42 @@ torch.set_num_threads(1)
 """Networks as small as those of the tests gain nothing from a second thread, and wait fifty times as long where
 another process keeps that core busy."""
 
+for number in INTERRUPTS:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
+"""What a shell in the background, or ``nohup``, has these tests ignore: it would be ignored by every process that they
+start, signals are sent to some of them, and a handler of Python's is not inherited."""
 
-@pytest.fixture(scope="session")
-def demo_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo checkpoint's folder, as ``convnextpose export`` makes it; tests must leave it as it is."""
-    place = tmp_path_factory.mktemp("demo")
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")
+"""The same examples in each run, however long making or trying one takes: what fails here fails everywhere."""
+
+
+def made_once(factory: pytest.TempPathFactory, worker_id: str, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that ``make`` has filled, once for all processes."""
+    base = factory.getbasetemp()
+    place = (base if worker_id == "master" else base.parent) / name
+    place.mkdir(exist_ok=True)
+    with FileLock(place.with_suffix(".lock")):
+        done = place / "done"
+        if not done.exists():
+            make(place)
+            done.touch()
+    return place
+
+
+def export_demo(place: Path) -> None:
     run = convnextpose("export", "XS-atto", "--checkpoint", ROOT / "demo/XS-atto-demo.pth", cwd=place)
     assert run.returncode == 0, run.stderr
-    return place / "build/XS-atto"
+
+
+@pytest.fixture(scope="session")
+def demo_export(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Path]:
+    """The demo checkpoint's folder, as ``convnextpose export`` makes it, once for all processes, and left as it is."""
+    folder = made_once(tmp_path_factory, worker_id, "demo", export_demo) / "build/XS-atto"
+    before = sha256_path(folder)
+    yield folder
+    assert sha256_path(folder) == before, "a test has changed what is all tests'"
 
 
 @pytest.fixture(scope="session")
@@ -55,15 +87,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def once_export(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A small trained network in four precisions, exported once for all processes; tests must leave it as it is."""
-    base = tmp_path_factory.getbasetemp()
-    place = (base if worker_id == "master" else base.parent) / "once"
-    place.mkdir(exist_ok=True)
-    with FileLock(place.with_suffix(".lock")):
-        done = place / "done"
-        if not done.exists():
-            export_once(place)
-            done.touch()
-    return place / "build/once"
+    return made_once(tmp_path_factory, worker_id, "once", export_once) / "build/once"
 
 
 @pytest.fixture(scope="session")

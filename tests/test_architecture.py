@@ -47,7 +47,7 @@ def test_declared_models_are_the_published_networks(model: str, parameters: int,
     assert (architecture.parameters, f"{architecture.macs / 1e9:.3f}") == (parameters, gmacs)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(architecture=architectures(joints=(1, 18, 21), depth_dims=(1, 32), input_sizes=(64, 256)))
 def test_the_description_has_the_names_and_shapes_of_the_network(architecture: Architecture) -> None:
     with torch.device("meta"):
@@ -58,7 +58,7 @@ def test_the_description_has_the_names_and_shapes_of_the_network(architecture: A
     assert architecture.state_elements == sum(t.numel() for t in state.values())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(architecture=architectures(joints=(1,), depth_dims=(1, 2), input_sizes=(64, 128)))
 def test_layers_have_the_map_sizes_of_the_network(architecture: Architecture) -> None:
     network = ConvNeXtPose(architecture).eval()

@@ -117,7 +117,7 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
 
 
 @given(steps=st.integers(500, 20_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_learning_rate_rises_stays_and_falls(steps: int) -> None:
     plan = Plan(steps=steps)
     rates = [learning_rate(step, plan) for step in range(steps)]
@@ -150,7 +150,8 @@ def test_training_and_release_use_the_same_pixels() -> None:
 
 
 def test_the_marginals_decode_as_the_network_does() -> None:
-    logits = 3 * torch.randn(2, SMALL.volume_channels, SMALL.heatmap_size, SMALL.heatmap_size)
+    shape = (2, SMALL.volume_channels, SMALL.heatmap_size, SMALL.heatmap_size)
+    logits = 3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     decoded = expectation(log_marginals(logits, SMALL))
     assert torch.allclose(decoded, SoftArgmax(18, SMALL.depth_dim)(logits), atol=1e-4)
 

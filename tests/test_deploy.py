@@ -51,7 +51,7 @@ def images(architecture: Architecture) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("rewrite", [fold_norms, defer_last_upsampling, decode_from_marginals, None])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(architecture=architectures)
 def test_rewriting_is_exact(rewrite: Callable[[ConvNeXtPose], None] | None, architecture: Architecture) -> None:
     reference = lively(architecture)

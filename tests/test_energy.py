@@ -15,9 +15,9 @@ from bench.entries import Entrant
 from bench.result import Energy
 from bench.session import Session, hold_session
 from bench.worker import Job
+from tests.bench_quick import QUICK, judged
 from tests.bench_subjects import FakeClock, Sleeper, write_inputs
 from tests.fake_nvml import FakeNvml
-from tests.test_bench_session import QUICK, judged
 
 
 def zone(root: Path, name: str, called: str, uj: int, largest_uj: int = 262_143_328_850) -> Path:
@@ -202,7 +202,7 @@ def test_the_pass_runs_in_the_worker_that_was_timed(tmp_path: Path) -> None:
     entry = held(tmp_path, lambda gpu: WallClockMeter()).entries["B"]
     assert entry.energy is not None
     assert entry.energy["inferences"] > 10
-    assert entry.energy["power_w"] == pytest.approx(10, rel=0.2)
+    assert entry.energy["power_w"] == pytest.approx(10, rel=0.5)  # counter and clock are read one after the other
     assert entry.energy["seconds"] >= 0.2
     assert entry.faults == []
 

@@ -1,6 +1,7 @@
 """Evaluation: the same crops for all, sums that can be taken up again, figures that mean what they say."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,6 +53,12 @@ class Oracle:
 
     def close(self) -> None:
         pass
+
+
+@pytest.fixture(scope="module")
+def demo_export(demo_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy: results are written into it."""
+    return Path(shutil.copytree(demo_export, tmp_path_factory.mktemp("evaluate") / "XS-atto"))
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import onnx
@@ -19,7 +17,7 @@ import export.deploy
 import export.engine
 import export.engine_runtime
 import export.precision
-from export.artifacts import PARTIAL_PREFIX, sha256_file, sha256_path
+from export.artifacts import sha256_file, sha256_path
 from export.errors import BadInput, CheckFailed
 from export.gpu import default_gpu
 from export.manifest import read_manifest
@@ -27,10 +25,8 @@ from export.network import ConvNeXtPose
 from export.steps import version
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights, spelled, write
 from tests.command_line import ROOT, assert_three_parts, convnextpose
-from tests.test_engine import plant
-from tests.tiny_export import assert_whole, manifest, steps_said, tiny_config
-
-STEPS = ["weights", "truth", "onnx-fp32", "parity-fp32", "engine-fp32", "latency"]
+from tests.engines.planted import plant
+from tests.tiny_export import STEPS, assert_whole, manifest, steps_said, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -179,72 +175,6 @@ def test_fresh_weights_end_inconclusive(place: Path) -> None:
     made = read_manifest(place / "build/XS-atto/manifest.json")
     assert [p["outcome"] for p in made.parity] == ["inconclusive"]
     assert [a.kind for a in made.artifacts] == ["onnx"]
-
-
-def interrupted(place: Path, during: str, number: int) -> subprocess.CompletedProcess[str]:
-    """Run the export and send it a signal as soon as it says that it is in the step ``during``."""
-    command = [sys.executable, "-m", "cli.main", "export", "tiny.yaml"]
-    run = subprocess.Popen(
-        command, cwd=place, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert run.stderr is not None
-    said = ""
-    for line in run.stderr:
-        said += line
-        if line.strip().startswith(f"running     {during}"):
-            time.sleep(0.3)
-            run.send_signal(number)
-            break
-    said += run.stderr.read()
-    return subprocess.CompletedProcess(command, run.wait(timeout=120), "", said)
-
-
-@pytest.mark.parametrize(
-    ("during", "number"),
-    [
-        ("weights", signal.SIGINT),
-        ("onnx-fp32", signal.SIGINT),
-        ("engine-fp32", signal.SIGINT),
-        ("latency", signal.SIGINT),
-        ("onnx-fp32", signal.SIGTERM),
-    ],
-)
-def test_an_interrupt_at_any_step_leaves_no_half_file(place: Path, during: str, number: signal.Signals) -> None:
-    run = interrupted(place, during, number)
-    if run.returncode == 0:
-        pytest.skip("the step was over before the signal came")
-    assert run.returncode == 128 + number, run.stderr
-    assert "Traceback" not in run.stderr
-    assert "interrupted" in run.stderr
-    assert not list((place / "build").rglob(PARTIAL_PREFIX + "*"))
-    assert not (place / "build/tiny/manifest.json").exists()
-    again = convnextpose("export", "tiny.yaml", cwd=place)
-    assert again.returncode == 0, again.stderr
-    assert steps_said(again.stderr, "up to date") == steps_said(run.stderr, "done")
-    assert_whole(place)
-
-
-def test_a_killed_run_is_taken_up_by_the_next(place: Path) -> None:
-    run = interrupted(place, "onnx-fp32", signal.SIGKILL)
-    assert run.returncode == -signal.SIGKILL
-    again = convnextpose("export", "tiny.yaml", cwd=place)
-    assert again.returncode == 0, again.stderr
-    assert steps_said(again.stderr, "up to date") == ["weights", "truth"]
-    assert_whole(place)
-
-
-def test_two_runs_at_once_do_not_corrupt_the_folder(place: Path) -> None:
-    command = [sys.executable, "-m", "cli.main", "export", "tiny.yaml"]
-    runs = [
-        subprocess.Popen(command, cwd=place, env={"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    said = [run.communicate(timeout=240)[1] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], said
-    done = sorted(steps_said(text, "done") for text in said)
-    assert done == [[], STEPS]
-    assert sum("waiting" in text for text in said) == 1
-    assert_whole(place)
 
 
 def test_without_a_builder_the_rest_succeeds_and_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def test_the_camera_sees_the_joints_where_they_are_said_to_be(drawn: list[Figure
 
 
 @given(index=numbers, volume=st.sampled_from([(32, 32), (64, 64), (64, 32), (16, 24)]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_bins_lead_back_to_millimetres(index: int, volume: tuple[int, int]) -> None:
     figure = draw_figure(SEED, index)
     assert figure.located_mm(figure.joints_bins(*volume), *volume) == pytest.approx(figure.joints_mm, abs=1e-6)
@@ -92,7 +92,7 @@ def test_one_millimetre_off_is_one_millimetre_off(drawn: list[Figure]) -> None:
 
 
 @given(seed=numbers)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_bodies_are_bodies(seed: int) -> None:
     joints = random_joints(np.random.default_rng(seed))
 
@@ -111,7 +111,7 @@ def test_bodies_are_bodies(seed: int) -> None:
 
 
 @given(seed=numbers)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_knees_bend_backwards_and_elbows_forwards(seed: int) -> None:
     """The person's left, up and forward are a right-handed frame; left is told by the hips."""
     joints = random_joints(np.random.default_rng(seed))

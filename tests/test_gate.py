@@ -16,9 +16,9 @@ from bench.statistics import Ratio
 from bench.stopping import StopRule
 from bench.stored import compare_results
 from export.errors import BadInput
+from tests.bench_results import STILL, B, result, row, session
 from tests.bench_subjects import FakeClock, Scripted
 from tests.command_line import ROOT, assert_three_parts, convnextpose
-from tests.test_bench_result import STILL, B, result, row, session
 
 
 @pytest.mark.parametrize(

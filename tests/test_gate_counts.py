@@ -22,8 +22,8 @@ from bench.stopping import StopRule
 from bench.stored import compare_results
 from bench.tails import tail_ratio
 from bench.worker import HOST_E2E, Loaded
+from tests.bench_results import B, result, row, session
 from tests.command_line import assert_three_parts, convnextpose_here
-from tests.test_bench_result import B, result, row, session
 
 FINE = Slowdown(1.0, 0.99, 1.01)
 

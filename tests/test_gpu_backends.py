@@ -41,8 +41,8 @@ from export.pose import normalise
 from export.weights_file import save_weights
 from tests.bench_subjects import Sleeper, write_inputs
 from tests.checkpoints import TINY, alive_weights
+from tests.engines.gpu import has_gpu, without_gpu
 from tests.host_cuda import Host
-from tests.test_engine_runner import has_gpu, without_gpu
 
 CAPI = Path(onnxruntime.__file__).parent / "capi"
 built_for_gpu = pytest.mark.skipif(not (CAPI / LIBRARIES[CUDA]).is_file(), reason="onnxruntime-gpu is not installed")

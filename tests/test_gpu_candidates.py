@@ -14,7 +14,8 @@ from export.errors import BadInput, NotPossible
 from export.gpu import Gpu
 from export.manifest import write_manifest
 from tests.command_line import assert_three_parts, convnextpose
-from tests.test_engine_runner import ADA, entry, without_gpu, write_engine
+from tests.engines.files import entry, write_engine
+from tests.engines.gpu import ADA, without_gpu
 from tests.test_recipe import manifest
 
 HOPPER = Gpu("NVIDIA H100", "9.0", 80 << 30)

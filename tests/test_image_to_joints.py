@@ -28,9 +28,9 @@ from bench.session import Session, hold_session
 from bench.worker import Job
 from export.errors import CheckFailed
 from export.figures import EVALUATION_SEED, IMAGE_SIZE, draw_scene
+from tests.bench_quick import QUICK, judged
 from tests.bench_subjects import Sleeper, write_inputs
 from tests.command_line import ROOT
-from tests.test_bench_session import QUICK, judged
 from tests.test_predict import NEAR_PX
 
 

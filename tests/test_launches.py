@@ -16,9 +16,9 @@ from bench.rounds import Measured, Plan, Visit, run_rounds
 from bench.session import Session, hold_session
 from bench.stopping import StopRule, after_launches
 from bench.worker import HOST_E2E, Job
+from tests.bench_quick import QUICK, children, judged
+from tests.bench_results import CONTROL, STILL, A, B, session
 from tests.bench_subjects import Broken, FakeClock, Scripted, Sleeper, write_inputs
-from tests.test_bench_result import CONTROL, STILL, A, B, session
-from tests.test_bench_session import QUICK, children, judged
 
 THREE = replace(QUICK, launches=3, rule=StopRule(half_width=10.0, quantile=0.5, first_look=6))
 

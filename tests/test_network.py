@@ -61,7 +61,7 @@ def test_batch_counters_may_be_missing() -> None:
     assert torch.equal(network.state_dict()[FINAL], state[FINAL])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(architecture=architectures(joints=(1, 18), depth_dims=(1, 8), input_sizes=(64, 128)))
 def test_any_architecture_is_built_and_does_what_it_says(architecture: Architecture) -> None:
     network = build_network(architecture, fresh_weights(architecture))

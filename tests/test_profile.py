@@ -31,11 +31,11 @@ from cli import render_profile
 from export.drawings import drawn_images
 from export.errors import NotPossible
 from export.weights_file import save_weights
+from tests.bench_quick import QUICK, children
+from tests.bench_results import STILL, result, row, session
 from tests.bench_subjects import Broken, Sleeper, write_inputs
 from tests.checkpoints import TINY, alive_weights
 from tests.host_cuda import Host
-from tests.test_bench_result import STILL, result, row, session
-from tests.test_bench_session import QUICK, children
 
 CONVOLUTION = re.compile(r"[\w.]+/Conv(/WithoutBiases)?")
 PEAKS = [

@@ -112,7 +112,7 @@ def test_pointing_at_a_mark_tells_what_it_is(opened: Open) -> None:
     page = opened()
     page.locator("#figure-forest .live .mark-symbol.role-mark path").last.hover()
     tooltip = page.locator("#vg-tooltip-element.visible")
-    tooltip.wait_for(timeout=5000)
+    tooltip.wait_for(timeout=30_000)
     said = tooltip.inner_text()
     assert "openvino int8" in said
     assert "8.31" in said

@@ -1,6 +1,7 @@
 """Steps: done once, repeated for a reason that is said, whole or not at all."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,6 +175,26 @@ def test_a_killed_run_s_leftovers_are_swept(tmp_path: Path) -> None:
     (tmp_path / "kept.onnx").write_text("whole")
     sweep_partials(tmp_path)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["kept.onnx", "onnx"]
+
+
+def test_an_interrupt_when_a_step_has_only_just_its_folder_leaves_nothing(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, made = sha256_path(folder.path), tempfile.mkdtemp
+
+    def interrupted(*given: Any) -> str:
+        made(*given)
+        raise KeyboardInterrupt
+
+    def run() -> None:
+        with folder.held():
+            folder.perform(replace(STEP, inputs={"source": "bb"}), writing())
+
+    monkeypatch.setattr(tempfile, "mkdtemp", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert not list(folder.path.glob(PARTIAL_PREFIX + "*"))
+    assert sha256_path(folder.path) == before
 
 
 def test_a_whole_file_replaces_the_old_one_only_at_the_end(tmp_path: Path) -> None:

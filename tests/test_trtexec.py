@@ -11,8 +11,8 @@ from bench.trtexec import compare_trtexec, read_times
 from export.engine_plan import EnginePlan
 from export.errors import BadInput
 from export.recipe import recipe_of
+from tests.bench_results import STILL, B, result, row, session
 from tests.command_line import ROOT, assert_three_parts, convnextpose_here
-from tests.test_bench_result import STILL, B, result, row, session
 from tests.test_recipe import artifact, manifest
 
 ROW = "tensorrt/fp32/b1/t2"

@@ -8,6 +8,9 @@ from export.config import ModelConfig
 from export.manifest import Manifest, read_manifest
 from tests.checkpoints import TINY
 
+STEPS = ["weights", "truth", "onnx-fp32", "parity-fp32", "engine-fp32", "latency"]
+"""Of its export, in the order in which they are taken."""
+
 
 def tiny_config(folder: Path) -> Path:
     fields = {k: v for k, v in asdict(TINY).items() if k != "upsamplings"}

@@ -20,17 +20,7 @@ from export.pipeline import require_int8
 from export.rounding import graph_values
 from export.scales import stored_scale
 from tests.checkpoints import TINY, alive_weights
-from tests.tiny_int8 import WEIGHTS_SHA256, tiny_calibration, tiny_network, tiny_plan
-
-
-@pytest.fixture
-def network() -> ConvNeXtPose:
-    return tiny_network()
-
-
-@pytest.fixture
-def plan() -> Int8Plan:
-    return tiny_plan()
+from tests.tiny_int8 import WEIGHTS_SHA256, tiny_calibration
 
 
 def test_every_convolution_is_placed_with_a_reason(network: ConvNeXtPose) -> None:

@@ -1,0 +1,64 @@
+"""What engines are built from and run on here: a small network, TensorRT-RTX, and a runtime made of Python."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from bench.backends import tensorrt as runner
+from export import engine_runtime
+from export.artifacts import PARTIAL_PREFIX
+from export.engine import build_engine
+from export.engine_plan import BACKENDS, EnginePlan
+from tests.engines.files import write_engine
+from tests.engines.gpu import ADA
+from tests.engines.networks import network
+from tests.engines.stand_in import World
+
+
+def partials(folder: Path) -> list[Path]:
+    return list(folder.rglob(PARTIAL_PREFIX + "*"))
+
+
+@pytest.fixture
+def rtx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT-RTX even where TensorRT is installed as well."""
+    if find_spec("tensorrt_rtx") is None:
+        pytest.skip("tensorrt_rtx is not installed")
+    monkeypatch.setattr(engine_runtime, "find_spec", lambda name: None if name == "tensorrt" else find_spec(name))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(network())
+    return path
+
+
+@pytest.fixture
+def no_partial_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    assert not partials(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small engine, and the ONNX file that it was built from."""
+    if find_spec("tensorrt_rtx") is None:
+        pytest.skip("tensorrt_rtx is not installed")
+    folder = tmp_path_factory.mktemp("engines")
+    (folder / "tiny.onnx").write_bytes(network())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_runtime, "find_spec", lambda name: None if name == "tensorrt" else find_spec(name))
+        build_engine(folder / "tiny.onnx", folder / "tiny.rtx.engine", EnginePlan(targets=("8.9",)))
+    return folder
+
+
+@pytest.fixture(params=list(BACKENDS.values()), ids=list(BACKENDS))
+def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(request.param)
+    write_engine(tmp_path / "e", made.backend)
+    monkeypatch.setattr(runner, "load_library", lambda _: made.module)
+    monkeypatch.setattr(runner, "first_gpu", lambda: ADA)
+    return made

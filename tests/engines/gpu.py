@@ -1,0 +1,9 @@
+"""Whether this machine has a GPU, and one that it need not have."""
+
+import pytest
+
+from export.gpu import Gpu, default_gpu
+
+ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30)
+has_gpu = default_gpu()[0] is not None
+without_gpu = pytest.mark.skipif(has_gpu, reason="this machine has a GPU")

@@ -1,0 +1,31 @@
+"""Builders' processes with a defect in them."""
+
+import sys
+import textwrap
+
+
+def plant(code: str) -> tuple[str, ...]:
+    """A worker with a defect: ``code`` runs before its ``main``, with the worker's module as ``w``."""
+    head = "import os, sys, time, types\nfrom export import engine, engine_plan, engine_worker as w\n"
+    return (sys.executable, "-c", head + textwrap.dedent(code) + "\nw.main()")
+
+
+def setting(line: str) -> str:
+    """Code to plant: one more setting of the builder, after ours."""
+    body = f"config = inner(trt, builder, plan); {line}; return config"
+    return f"inner = w.configure\ndef configure(trt, builder, plan): {body}\nw.configure = configure"
+
+
+STALLING = plant(
+    """
+    def stalling(send):
+        def tell(message):
+            send(message)
+            if message.get("share", 0) > 0.3:
+                time.sleep(60)
+        return tell
+    inner = w.make_monitor
+    w.make_monitor = lambda trt, send: inner(trt, stalling(send))
+    """
+)
+"""Stops within the builder's own call, at a third of the work."""

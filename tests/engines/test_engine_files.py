@@ -1,0 +1,132 @@
+"""Engine files that are refused before anything is loaded, and what the real library says of others."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.backends import tensorrt as runner
+from bench.backends.engine_file import check_engine, require_gpu, require_version
+from bench.backends.tensorrt import TensorRTEngine, first_gpu
+from export.artifacts import sha256_file
+from export.engine_plan import TENSORRT, TENSORRT_RTX
+from export.errors import BadInput, NotPossible
+from export.gpu import Gpu
+from tests.engines.files import overwrite, truncate, write_engine
+from tests.engines.gpu import ADA, without_gpu
+from tests.engines.records import RECORD
+from tests.host_cuda import Host
+
+
+def test_a_sound_file(tmp_path: Path) -> None:
+    record = write_engine(tmp_path / "e", TENSORRT_RTX)
+    assert check_engine(tmp_path / "e", TENSORRT_RTX) == record
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.unlink(), "cannot read the engine"),
+        (lambda path: truncate(path, 0), "is no engine"),
+        (lambda path: truncate(path, 20), "20 bytes in place of 35"),
+        (lambda path: truncate(path, 30), "30 bytes in place of 35"),
+        (lambda path: overwrite(path, 0, b"ONNX"), r"begins with b'ONNX'"),
+        (lambda path: overwrite(path, 0, b"\xff\xfe\x00\x01"), "is no engine"),
+        (lambda path: overwrite(path, 0, b"ftrt"), "an engine of TensorRT, not of TensorRT-RTX.*--runtime tensorrt,"),
+        (
+            lambda path: overwrite(path, 24, bytes([1, 6])),
+            "1.7.1.116 in the record, tensorrt_rtx 1.6.1.116 in the file",
+        ),
+        (lambda path: overwrite(path, 30, b"X"), "another sha256"),
+        (lambda path: Path(f"{path}.json").unlink(), "not a record of an engine"),
+        (lambda path: Path(f"{path}.json").write_text("{}"), "not a record of an engine"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, damage: Callable[[Path], Any], said: str) -> None:
+    path = tmp_path / "e"
+    write_engine(path, TENSORRT_RTX)
+    damage(path)
+    with pytest.raises(BadInput, match=said):
+        TensorRTEngine(path, TENSORRT_RTX)
+
+
+def test_the_engine_of_another_version_or_gpu() -> None:
+    path, tuned = Path("e"), replace(RECORD, runtime="tensorrt", targets=(), gpu="Orin")
+    require_version(path, RECORD, TENSORRT_RTX, "1.7.1.116")
+    require_version(path, RECORD, TENSORRT_RTX, "1.7.1.post1")
+    require_gpu(path, RECORD, ADA)
+    require_gpu(path, tuned, Gpu("Orin", "8.7", 1))
+    with pytest.raises(NotPossible, match=r"built by TensorRT-RTX 1\.7\.1\.116; installed: 1\.6\.0\.1"):
+        require_version(path, RECORD, TENSORRT_RTX, "1.6.0.1")
+    with pytest.raises(NotPossible, match=r"built for SM 8\.9; not run; this machine has NVIDIA H100 \(9\.0\)"):
+        require_gpu(path, RECORD, Gpu("NVIDIA H100", "9.0", 1))
+    with pytest.raises(NotPossible, match="tuned on Orin; this machine has NVIDIA"):
+        require_gpu(path, tuned, ADA)
+
+
+def test_what_compatible_engines_ask_of_a_machine() -> None:
+    path, tuned = Path("e"), replace(RECORD, runtime="tensorrt", targets=(), gpu="Orin", package_version="10.13.3.9")
+    wide = replace(tuned, hardware_compatible=True, version_compatible=True)
+    require_version(path, wide, TENSORRT, "10.13.3.9")
+    require_version(path, wide, TENSORRT, "11.0.0.114")
+    for earlier in ("10.9.0.34", "9.3.0"):
+        with pytest.raises(NotPossible, match="needs another"):
+            require_version(path, wide, TENSORRT, earlier)
+    require_gpu(path, wide, ADA)
+    require_gpu(path, wide, Gpu("NVIDIA GeForce RTX 5090", "12.0", 1))
+    with pytest.raises(NotPossible, match="tuned on Orin; this machine has Tesla T4"):
+        require_gpu(path, wide, Gpu("Tesla T4", "7.5", 1))
+
+
+def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "default_gpu", lambda: (None, "planted reason"))
+    with pytest.raises(NotPossible, match="planted reason") as caught:
+        first_gpu()
+    assert caught.value.exit_code == 4
+
+
+@without_gpu
+def test_a_real_engine_needs_a_gpu(real: Path) -> None:
+    with pytest.raises(NotPossible, match=r"engines run on an NVIDIA GPU only.*--runtime onnxruntime"):
+        TensorRTEngine(real / "tiny.rtx.engine", TENSORRT_RTX)
+
+
+@without_gpu
+def test_torch_without_cuda(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "first_gpu", lambda: ADA)
+    with pytest.raises(NotPossible, match="torch reaches no GPU"):
+        TensorRTEngine(real / "tiny.rtx.engine", TENSORRT_RTX)
+
+
+@without_gpu
+def test_a_refusal_of_the_real_library_is_told(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a driver TensorRT-RTX answers None and lines in its log, which end up in the message."""
+    monkeypatch.setattr(runner, "first_gpu", lambda: ADA)
+    with pytest.raises(
+        NotPossible, match=r"TensorRT-RTX 1\..* does not load .*tiny.rtx.engine — .*cudaError 35.*SM 8\.9"
+    ):
+        TensorRTEngine(real / "tiny.rtx.engine", TENSORRT_RTX, cuda=Host())
+
+
+@without_gpu
+def test_a_file_that_only_the_library_can_judge(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off, with a record that was made to agree: the library refuses, and its own words are shown."""
+    monkeypatch.setattr(runner, "first_gpu", lambda: ADA)
+    path = tmp_path / "cut"
+    path.write_bytes((real / "tiny.rtx.engine").read_bytes()[:-100])
+    record = json.loads((real / "tiny.rtx.engine.json").read_text())
+    record |= {"size_bytes": path.stat().st_size, "engine_sha256": sha256_file(path)}
+    Path(f"{path}.json").write_text(json.dumps(record))
+    with pytest.raises(NotPossible, match=r"header\.size == blobSize"):
+        TensorRTEngine(path, TENSORRT_RTX, cuda=Host())
+
+
+@pytest.mark.skipif(find_spec("tensorrt") is not None, reason="tensorrt is installed")
+def test_the_library_is_not_installed(tmp_path: Path) -> None:
+    write_engine(tmp_path / "e", TENSORRT)
+    with pytest.raises(NotPossible, match=r"TensorRT is not installed.*pip install tensorrt"):
+        TensorRTEngine(tmp_path / "e", TENSORRT)

@@ -1,0 +1,121 @@
+"""The proof of an int8 file sees every defect that is planted in it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from export import quantize
+from export.errors import CheckFailed
+from export.int8_plan import Int8Plan
+from export.int8_proof import prove_int8
+from export.network import build_network
+from export.onnx_graph import write_onnx
+from export.precision import in_precision
+from export.quantize import export_int8, insert_int8
+from export.typed import OPSETS
+from tests.checkpoints import TINY, alive_weights
+
+ENDS = ("scale", "zero_point")
+
+
+def in_float(model: onnx.ModelProto) -> None:
+    conv = next(n for n in model.graph.node if n.op_type == "Conv" and n.input[0].endswith(".input"))
+    conv.input[0] = next(
+        n for n in model.graph.node if n.output[0] == conv.input[0].replace(".input", ".input_int8")
+    ).input[0]
+
+
+def with_array(suffix: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[onnx.ModelProto], None]:
+    def plant(model: onnx.ModelProto) -> None:
+        tensor = next(t for t in model.graph.initializer if t.name.endswith(suffix))
+        tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor).copy()), tensor.name))
+
+    return plant
+
+
+def with_another_scale(model: onnx.ModelProto) -> None:
+    """One scale where values are rounded, another where they are read."""
+    node = next(n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0].endswith("input_int8"))
+    tensor = next(t for t in model.graph.initializer if t.name == node.input[1])
+    model.graph.initializer.append(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), "another"))
+    node.input[1] = "another"
+
+
+def with_quantised_output(model: onnx.ModelProto) -> None:
+    """The logits pass through int8."""
+    final = next(n for n in model.graph.node if n.name == "head.final_layer/Conv")
+    (output,) = final.output
+    constants = [next(t.name for t in model.graph.initializer if t.name.endswith(f".input_{e}")) for e in ENDS]
+    for node in model.graph.node:
+        node.input[:] = ["through" if name == output else name for name in node.input]
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("QuantizeLinear", [output, *constants], ["rounded"], "extra/Q"),
+            onnx.helper.make_node("DequantizeLinear", ["rounded", *constants], ["through"], "extra/DQ"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("plant", "said"),
+    [
+        (in_float, "does not have both its input and its weights in int8"),
+        (with_array(".input_scale", lambda a: -a), "has not the plan's scale"),
+        (with_array(".input_scale", lambda a: a * np.nan), "has not the plan's scale"),
+        (with_array(".input_scale", lambda a: a * 40), "has not the plan's scale"),
+        (with_array(".weight.scales", lambda a: a * 3), "other scales"),
+        (with_array(".weight.scales", lambda a: a[0]), "other scales"),
+        (with_array(".weight.int8", np.zeros_like), "are not the network's, rounded"),
+        (with_array(".weight.int8", lambda a: a[::-1].copy()), "are not the network's, rounded"),
+        (with_array(".input_zero_point", lambda a: a + 3), "not symmetric"),
+        (with_array(".input_zero_point", lambda a: a.astype(np.uint8)), "not symmetric"),
+        (with_array("head.final_layer.weight", lambda a: a * 1.01), "constants are not the FP16 graph's"),
+        (with_another_scale, "DequantizeLinear of .* has not the plan's scale"),
+        (with_quantised_output, "is not the FP16 graph's|quantises elsewhere"),
+        (lambda model: setattr(model.metadata_props.add(), "key", "another"), "metadata are not the FP16 graph's"),
+    ],
+)
+def test_planted_defects_are_seen(
+    written: Path, plain: Path, plan: Int8Plan, plant: Callable[[onnx.ModelProto], None], said: str
+) -> None:
+    model, half = onnx.load(written), onnx.load(plain)
+    prove_int8(model, half, plan)
+    plant(model)
+    with pytest.raises(CheckFailed, match=said):
+        prove_int8(model, half, plan)
+
+
+def test_other_convolutions_than_planned_are_seen(written: Path, plain: Path, plan: Int8Plan) -> None:
+    fewer = plan.keeping([plan.quantised[0].name], "a test")
+    with pytest.raises(CheckFailed, match=plan.quantised[0].name):
+        prove_int8(onnx.load(written), onnx.load(plain), fewer)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e6, float("inf")])
+def test_a_scale_that_the_graph_cannot_store_is_no_proof(tmp_path: Path, plan: Int8Plan, scale: float) -> None:
+    """In float16 it is 0 or infinite, in the file as in what it is compared with."""
+    first = plan.quantised[0].name
+    convs = tuple(replace(c, activation_scale=scale) if c.name == first else c for c in plan.convs)
+    write_onnx(in_precision(build_network(TINY, alive_weights()), "int8"), tmp_path / "half.onnx", {}, OPSETS["int8"])
+    model, half = onnx.load(tmp_path / "half.onnx"), onnx.load(tmp_path / "half.onnx")
+    with np.errstate(over="ignore"):
+        insert_int8(model, replace(plan, convs=convs))
+        with pytest.raises(CheckFailed, match=f"the plan's scale of {first}'s input is none in float16"):
+            prove_int8(model, half, replace(plan, convs=convs))
+
+
+def test_a_file_is_proven_before_it_is_kept(tmp_path: Path, plan: Int8Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def insert_wrongly(model: onnx.ModelProto, plan: Int8Plan) -> None:
+        insert_int8(model, plan)
+        with_array(".weight.int8", np.zeros_like)(model)
+
+    monkeypatch.setattr(quantize, "insert_int8", insert_wrongly)
+    with pytest.raises(CheckFailed, match="are not the network's, rounded"):
+        export_int8(in_precision(build_network(TINY, alive_weights()), "int8"), tmp_path / "int8.onnx", {}, plan)

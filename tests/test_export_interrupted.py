@@ -1,0 +1,109 @@
+"""An export that is interrupted, killed, or run twice at once leaves whole files only, and the next run goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from export.artifacts import PARTIAL_PREFIX
+from tests.command_line import ROOT, convnextpose
+from tests.tiny_export import STEPS, assert_whole, steps_said
+
+WAITING = """
+import sys, time
+from export.steps import Folder
+
+perform = Folder.perform
+
+def perform_and_wait(folder, step, work):
+    def work_and_wait(made, progress):
+        result = work(made, progress)
+        if step.name == "DURING":
+            print("  worked     ", step.name, file=sys.stderr, flush=True)
+            time.sleep(120)
+        return result
+    return perform(folder, step, work_and_wait)
+
+Folder.perform = perform_and_wait
+
+from cli.main import run
+run()
+"""
+"""The command, which in one step waits to be ended when it has made that step's files."""
+
+
+def interrupted(place: Path, during: str, when: str, number: int) -> subprocess.CompletedProcess[str]:
+    """Run the export and send it a signal as soon as it says that it is in the step ``during``, or has worked there."""
+    (place / "waiting.py").write_text(WAITING.replace("DURING", during))
+    command = [sys.executable, "-m", "waiting", "export", "tiny.yaml"]
+    environment = {"PYTHONPATH": os.pathsep.join([str(place), str(ROOT)])}
+    run = subprocess.Popen(
+        command, cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stderr is not None
+    said = ""
+    for line in run.stderr:
+        said += line
+        if line.split()[:2] == [when, during]:
+            run.send_signal(number)
+            break
+    said += run.stderr.read()
+    return subprocess.CompletedProcess(command, run.wait(timeout=120), "", said)
+
+
+@pytest.mark.parametrize(
+    ("during", "when", "number"),
+    [
+        ("weights", "running", signal.SIGINT),
+        ("onnx-fp32", "worked", signal.SIGINT),
+        ("engine-fp32", "running", signal.SIGINT),
+        ("latency", "running", signal.SIGINT),
+        ("onnx-fp32", "running", signal.SIGTERM),
+    ],
+)
+def test_an_interrupt_at_any_step_leaves_no_half_file(
+    place: Path, during: str, when: str, number: signal.Signals
+) -> None:
+    run = interrupted(place, during, when, number)
+    assert run.returncode == 128 + number, run.stderr
+    assert "Traceback" not in run.stderr
+    assert "interrupted" in run.stderr
+    assert not list((place / "build").rglob(PARTIAL_PREFIX + "*"))
+    assert not (place / "build/tiny/manifest.json").exists()
+    again = convnextpose("export", "tiny.yaml", cwd=place)
+    assert again.returncode == 0, again.stderr
+    assert steps_said(again.stderr, "up to date") == steps_said(run.stderr, "done")
+    assert_whole(place)
+
+
+def test_a_killed_run_is_taken_up_by_the_next(place: Path) -> None:
+    run = interrupted(place, "onnx-fp32", "worked", signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+    assert list((place / "build").rglob(PARTIAL_PREFIX + "*"))
+    again = convnextpose("export", "tiny.yaml", cwd=place)
+    assert again.returncode == 0, again.stderr
+    assert steps_said(again.stderr, "up to date") == ["weights", "truth"]
+    assert_whole(place)
+
+
+def test_two_runs_at_once_do_not_corrupt_the_folder(place: Path) -> None:
+    command = [sys.executable, "-m", "cli.main", "export", "tiny.yaml"]
+    folder = place / "build/tiny"
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"):  # until both wait for it
+        runs = [
+            subprocess.Popen(command, cwd=place, env={"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        for run in runs:
+            assert run.stderr is not None
+            assert any("waiting" in line for line in run.stderr)
+    said = [run.communicate(timeout=240)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    done = sorted(steps_said(text, "done") for text in said)
+    assert done == [[], STEPS]
+    assert_whole(place)
