@@ -97,7 +97,7 @@ def _told(folder: Path, record: FleetRecord, job: JobRecord) -> Told:
         reference=next((row.name for row in bench.rows if row.is_reference), None),
         complete=bench.complete,
         command=resume,
-        own_page=shlex.join(["convnextpose", "report", str(place)]),
+        folder=place,
     )
 
 
