@@ -100,11 +100,11 @@ def _status(record: FleetRecord) -> Group:
 
 
 def _earlier(record: FleetRecord) -> list[str]:
-    """What lies in the run's folder and is not of its matrix."""
+    """What else lies in the run's folder."""
     if not record.earlier:
         return []
     kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
-    return [f"kept of an earlier matrix or version, and not counted: {kept}"]
+    return [f"earlier results, kept and not counted: {kept}"]
 
 
 def _bad(record: FleetRecord) -> list[JobRecord]:

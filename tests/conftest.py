@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from bench.fleet import dask_executor
+from bench.fleet import child, dask_executor, device
 from bench.fleet.blobs import BlobCache
 from export.bundle.write import BundlePlan, write_bundle
 from export.interface import HALVES
@@ -19,6 +20,7 @@ from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, convnextpose
 from tests.fleet_cluster import Cluster
 from tests.fleet_runs import PRELOAD
+from tests.fleet_stand_in import COMMAND
 from tests.tiny_export import tiny_config
 
 torch.set_num_threads(1)
@@ -82,6 +84,16 @@ def once_bundle(once_export: Path) -> Path:
 def sources(tmp_path: Path) -> BlobCache:
     """Files that jobs of a fleet name."""
     return BlobCache(tmp_path / "blobs")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A device's folder, and a machine's locks, of its own; what measures there is ``tests.fleet_stand_in``."""
+    monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(child, "COMMAND", COMMAND)
+    return tmp_path / "device"
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 Beside it lies one folder for each device and model, ``<device>/<model>/``, with ``manifest.json``,
 ``bench/result.json`` and ``bench/samples.npz`` as the commands for one machine read them, and ``job.json``, which is
 written last and says that the folder is whole. What was measured for an earlier matrix of the same name is listed
-apart; where a job of the present one takes its folder, it lies in ``earlier/<job>/<device>/<model>/``.
+apart; where a job of the present one takes its folder, it lies in ``earlier/<job>/<device>/<model>/``. So is what a job
+had measured before it was measured again: ``earlier/<job>-<number>/<device>/<model>/``.
 """
 
 import json
@@ -81,8 +82,8 @@ class FleetRecord(Record):
     jobs: list[JobRecord]
     devices: list[DeviceRecord]
     earlier: list[JobRecord] = Field(default_factory=list)
-    """Jobs that are done and that the matrix, or this version of the project, no longer has: they are kept, and count
-    in nothing."""
+    """Results that are kept, and count in nothing: of jobs that the matrix, or this version of the project, no longer
+    has, and those of jobs that were done again since."""
 
 
 def write_fleet(folder: Path, record: FleetRecord) -> None:

@@ -45,7 +45,7 @@ def read_run(folder: Path) -> Devices:
     ]
     if record.earlier:
         kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
-        notices.append(f"kept of an earlier matrix or version, and not shown: {kept}")
+        notices.append(f"earlier results, kept and not shown: {kept}")
     resume = ["convnextpose", "fleet", "resume", str(folder)]
     found: Devices = clean(
         Devices(
