@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.accelerators import machine_folder
 from bench.fleet import child, device
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import COMMAND as REAL
 from bench.fleet.delivery import ATTEMPTS, Told, deliver
 from bench.fleet.executor import LocalExecutor, ThisMachine
-from bench.fleet.locks import held, machine_folder
 from bench.fleet.spec import JobResult, JobSpec, Outcome
+from bench.locks import held
 from tests.command_line import ROOT
 from tests.fleet_plans import SHARED, manifest, spec_of
 from tests.fleet_stand_in import times_measured

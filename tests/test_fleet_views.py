@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from bench.fleet import locks
+from bench import locks
 from bench.fleet.blobs import BlobCache
 from bench.fleet.ledger import Ledger
 from bench.fleet.record import DeviceRecord, FleetRecord, JobRecord, one_machine, read_fleet

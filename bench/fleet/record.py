@@ -17,9 +17,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from bench.fleet.locks import in_use
 from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
 from bench.fleet.spec import JobSpec, Outcome
+from bench.locks import in_use
 from bench.record import Record
 from bench.result import RESULT, Result, read_result
 from export.artifacts import sha256_file, write_text
