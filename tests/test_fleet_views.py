@@ -50,6 +50,30 @@ def test_workers_of_one_machine_are_not_taken_for_several(tmp_path: Path, machin
     assert one_machine(record.model_copy(update={"scheduler": None})) == []
 
 
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ({"state": "lost", "reason": "no device could do it"}, "lost orin/S: no device could do it"),
+        ({"state": "done", "worker": "orin-1", "seconds": 44.2}, "done orin/S on orin-1, 44 s"),
+        (
+            {"state": "done", "worker": "orin-1", "found": True},
+            "done orin/S on orin-1, found there, not measured again",
+        ),
+        ({"state": "failed", "worker": "orin-1", "reason": "why"}, "failed orin/S on orin-1: why"),
+    ],
+)
+def test_a_jobs_end_is_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], outcome: dict[str, object], said: str
+) -> None:
+    spec = spec_of("S", BlobCache(tmp_path))
+    ended = Outcome.model_validate({**outcome, "job": spec.id})
+    job = JobRecord(spec=spec, folder=spec.place, state=ended.state, outcome=ended)
+    run = {"run": "r", "created": "", "updated": "", "code": "c", "scheduler": None, "complete": True, "matrix": {}}
+    with render_fleet.live(None) as show:
+        show(FleetRecord.model_validate({**run, "jobs": [job], "devices": []}))
+    assert " ".join(capsys.readouterr().err.splitlines()[-1].split()) == said
+
+
 def test_a_phase_is_what_is_done_and_not_how_far() -> None:
     assert phase("round 8") == phase("round 91")
     assert phase("sending file 1 of 4, 14.2 MB") == phase("sending file 2 of 4, 0.1 MB")

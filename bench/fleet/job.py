@@ -56,7 +56,7 @@ def main(state: Path, folder: Path, channel: TextIO) -> int:
 
     def waiting(name: str, holder: str) -> None:
         text = f"waiting for the accelerator: something else is measured on {name}"
-        say(waits=True, text=f"{text}, by {holder}" if holder else text)
+        say(waits=True, text=f"{text}, by {holder.partition(',')[0]}" if holder else text)
 
     spec = JobSpec.model_validate_json((folder / SPEC).read_bytes())
     shutil.rmtree(folder / MADE, ignore_errors=True)
