@@ -67,10 +67,12 @@ def test_a_jobs_end_is_a_line(
 ) -> None:
     spec = spec_of("S", BlobCache(tmp_path))
     ended = Outcome.model_validate({**outcome, "job": spec.id})
-    job = JobRecord(spec=spec, folder=spec.place, state=ended.state, outcome=ended)
+    begun = JobRecord(spec=spec, folder=spec.place, state="waiting")
+    run: dict[str, object]
     run = {"run": "r", "created": "", "updated": "", "code": "c", "scheduler": None, "complete": True, "matrix": {}}
     with render_fleet.live(None) as show:
-        show(FleetRecord.model_validate({**run, "jobs": [job], "devices": []}))
+        for job in (begun, begun.model_copy(update={"state": ended.state, "outcome": ended})):
+            show(FleetRecord.model_validate({**run, "jobs": [job], "devices": []}))
     assert " ".join(capsys.readouterr().err.splitlines()[-1].split()) == said
 
 
