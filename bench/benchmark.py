@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,8 +104,21 @@ class Asked:
     """Whether engines are launched as CUDA graphs, as the recipe's trtexec does."""
 
 
-def benchmark(exported: ExportFolder, asked: Asked, out: Path, progress: Progress = silent) -> Result:
+def benchmark(
+    exported: ExportFolder,
+    asked: Asked,
+    out: Path,
+    progress: Progress = silent,
+    alone: AbstractContextManager[None] | None = None,
+) -> Result:
     """Measure and write ``result.json`` and ``samples.npz`` into ``out``; after Ctrl-C what there is by then.
+
+    Args:
+        exported: what is measured.
+        asked: how.
+        out: the folder for results.
+        progress: is told what goes on.
+        alone: is held while the machine is measured, and not for what is refused before that.
 
     Raises:
         BadInput: nothing to compare, or the export lacks its truth.
@@ -119,7 +133,7 @@ def benchmark(exported: ExportFolder, asked: Asked, out: Path, progress: Progres
     images = judge.images[:IMAGES]
     out.mkdir(parents=True, exist_ok=True)
     settings = _settings(asked, out, candidates)
-    with tempfile.TemporaryDirectory(prefix="convnextpose-bench-") as folder:
+    with alone or nullcontext(), tempfile.TemporaryDirectory(prefix="convnextpose-bench-") as folder:
         inputs = Path(folder) / "inputs.npy"
         np.save(inputs, images)
         entrants = entrants_of(exported, candidates, inputs, nocopy=asked.mode.nocopy, graph=asked.graph)

@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import starmap
 from pathlib import Path
@@ -88,10 +89,12 @@ def compare_folders(
     precisions: Sequence[str] | None,
     settings: Settings,
     progress: Progress = silent,
+    alone: AbstractContextManager[None] | None = None,
 ) -> Comparison:
     """Measure what both have, each cell in a session of its own: baseline, baseline again, candidate.
 
     The rule's budget is for the rounds of all cells together. What was asked for and cannot be compared is a cell, too.
+    ``alone`` is held while the machine is measured, and not for what is refused before that.
 
     Raises:
         BadInput: the two are not exports of one network, or have nothing in common.
@@ -106,7 +109,8 @@ def compare_folders(
         require_some(*theirs, runtimes)
         seen = f"{', '.join(runtimes)}; precisions of the baseline: {', '.join(base.precisions)}"
         raise BadInput("the gate compares nothing of this", seen, "name a runtime that runs exported files")
-    found = compare_pairs(base, candidate, pairs, settings, progress)
+    with alone or nullcontext():
+        found = compare_pairs(base, candidate, pairs, settings, progress)
     outcome = judge_all([Judged(found.outcome), *lacking.values()])
     return replace(found, outcome=outcome, cells=(*found.cells, *starmap(_absent_cell, lacking.items())))
 

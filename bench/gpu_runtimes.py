@@ -100,6 +100,6 @@ def no_engine(exported: ExportFolder, runtime: str, precision: str) -> str | Non
     return None
 
 
-def is_gpu(runtime: str) -> bool:
+def is_gpu(runtime: str | None) -> bool:
     """Whether the runtime computes on the GPU."""
     return runtime in GPU_RUNTIMES

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench.energy import measure_energy
 from bench.energy_meters import NoMeter
@@ -12,26 +13,25 @@ from bench.remote import Remote, WorkerLost
 
 def image_to_joints(entrant: Entrant, entry: Entry, remote: Remote, settings: Settings) -> None:
     """From a photo in memory to joints in its pixels; see ``bench.image_to_joints``."""
-    if not settings.image_s or entrant.job.predict is None or entry.faults:
-        return
-    limit_s = settings.timeouts.answer_s + 20 * settings.image_s
-    try:
-        with remote.awake():
-            entry.image_to_joints = remote.call("image_to_joints", settings.image_s, timeout_s=limit_s)
-    except WorkerLost as loss:
-        entry.image_fault = str(loss)
+    if settings.image_s and entrant.job.predict is not None and not entry.faults:
+        found = _answer(remote, "image_to_joints", settings.image_s, settings.timeouts.answer_s)
+        entry.image_to_joints, entry.image_fault = found
 
 
 def throughput(entrant: Entrant, entry: Entry, remote: Remote, settings: Settings) -> None:
     """Images a second over batches and calls in flight; see ``bench.throughput``."""
-    if not settings.throughput_s or entry.faults:
-        return
-    limit_s = settings.timeouts.compile_s + 20 * settings.throughput_s
+    if settings.throughput_s and not entry.faults:
+        found = _answer(remote, "throughput", settings.throughput_s, settings.timeouts.compile_s)
+        entry.throughput, entry.throughput_fault = found
+
+
+def _answer(remote: Remote, question: str, seconds: float, more_s: float) -> tuple[Any, str | None]:
+    """What the worker finds in a pass of about so many seconds, or how it was lost."""
     try:
         with remote.awake():
-            entry.throughput = remote.call("throughput", settings.throughput_s, timeout_s=limit_s)
+            return remote.call(question, seconds, timeout_s=more_s + 20 * seconds), None
     except WorkerLost as loss:
-        entry.throughput_fault = str(loss)
+        return None, str(loss)
 
 
 def energy(entrant: Entrant, entry: Entry, remote: Remote, settings: Settings) -> None:

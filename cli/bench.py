@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.alone import measuring_alone
 from cli.endings import INTERRUPTED
 from cli.options import AsJson
 
@@ -79,8 +80,9 @@ def command(
         graph=cuda_graph,
     )
     narrator = ConsoleNarrator()
+    alone = measuring_alone(asked.runtimes, asked.compared_with)
     try:
-        result = benchmark(exported, asked, out, narrator.listener("bench"))
+        result = benchmark(exported, asked, out, narrator.listener("bench"), alone)
     finally:
         narrator.stop()
     place = place_for(out, complete=result.complete)

@@ -37,6 +37,7 @@ def command(
     from bench.gate_checks import gate_checks
     from bench.selftest import as_json as plain
     from bench.selftest import selftest
+    from cli.alone import measuring_alone
     from cli.console import ConsoleNarrator
     from export.artifacts import write_json
 
@@ -45,7 +46,7 @@ def command(
     narrator = ConsoleNarrator()
     findings: list[Finding] = []
     try:
-        with _folder(model, narrator) as folder:
+        with _folder(model, narrator) as folder, measuring_alone():
             findings += selftest(narrator.listener("bench-selftest"))
             exported = read_export(folder)
             for checks in (gate_checks, agreement_checks):

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.alone import measuring_alone
 from cli.endings import INTERRUPTED
 from cli.options import AsJson
 
@@ -49,12 +50,11 @@ def command(
         raise BadInput("a folder cannot be compared with a stored result", seen, "give two folders, or two results")
     if base.is_dir():
         wanted = Settings(threads or usable_cores(), StopRule(budget_s=budget), QUICK_MODE.warm_up)
-        narrator = ConsoleNarrator()
+        folders, runtimes = (read_export(base), read_export(candidate)), names(runtime) or ()
+        narrator, alone = ConsoleNarrator(), measuring_alone(runtimes)
         try:
-            folders = read_export(base), read_export(candidate)
-            found = compare_folders(
-                *folders, names(runtime) or (), names(precision), wanted, narrator.listener("compare")
-            )
+            progress = narrator.listener("compare")
+            found = compare_folders(*folders, runtimes, names(precision), wanted, progress, alone)
         finally:
             narrator.stop()
     else:

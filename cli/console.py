@@ -1,6 +1,7 @@
 """How results, progress and failures look on a terminal. Results go to stdout, all else to stderr."""
 
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +24,15 @@ def show_failure(failure: Failure) -> None:
     for label, text, style in (("error", failure.what, "bold red"), ("seen", failure.seen, ""), ("do", failure.do, "")):
         shown = f"[{style}]{label}:[/]" if style else f"{label}:"
         err.print(f"{shown:<6} {escape(printable(text))}", soft_wrap=True)
+
+
+def raise_all(failures: Sequence[Failure]) -> None:
+    """End with them, if there are any: the last is shown, and gives the exit code, where every failure does."""
+    if failures:
+        *others, last = failures
+        for failure in others:
+            show_failure(failure)
+        raise last
 
 
 def table(*columns: str, title: str | None = None) -> Table:

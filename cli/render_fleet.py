@@ -55,19 +55,19 @@ class _Lines:
             if before is None and job.state == "done":
                 err.print(f"  [dim]up to date[/]  {job.spec.name}, measured on {escape(job.worker)}")
             elif job.state != (before or "waiting"):
-                line = f"  [{STATE_STYLE[job.state]}]{job.state:<11}[/] {job.spec.name} {escape(_about(job))}"
-                err.print(line.rstrip(), soft_wrap=True)
+                line = f"  [{STATE_STYLE[job.state]}]{job.state:<11}[/] {job.spec.name}{escape(_about(job))}"
+                err.print(line, soft_wrap=True)
 
 
 def _about(job: JobRecord) -> str:
-    """Where, how long, why."""
+    """Where, how long, why: what follows its name."""
     if job.outcome is None:
-        return f"on {job.worker}" if job.worker else ""
+        return f" on {job.worker}" if job.worker else ""
     of = job.outcome
     where = f"on {of.worker}" if of.worker else ""
     how = "found there, not measured again" if of.found else f"{of.seconds:.0f} s" if of.seconds else ""
-    said = f"{where}, {how}" if where and how else where or how
-    return f"{said}: {of.reason}" if of.reason else said
+    said = ", ".join(filter(None, (where, how)))
+    return (f" {said}" if said else "") + (f": {of.reason}" if of.reason else "")
 
 
 def status(record: FleetRecord, *, going_on: bool) -> None:
@@ -100,11 +100,11 @@ def _status(record: FleetRecord) -> Group:
 
 
 def _earlier(record: FleetRecord) -> list[str]:
-    """What lies in the run's folder and is not of its matrix."""
+    """What else lies in the run's folder."""
     if not record.earlier:
         return []
     kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
-    return [f"kept of an earlier matrix or version, and not counted: {kept}"]
+    return [f"earlier results, kept and not counted: {kept}"]
 
 
 def _bad(record: FleetRecord) -> list[JobRecord]:

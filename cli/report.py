@@ -27,15 +27,18 @@ def command(
 ) -> None:
     """HTML, Markdown, CSV and a badge of one model, or of several of one machine; a page of each fleet, of devices.
 
-    Nothing is measured: it reads the files of export, bench and evaluate, and says which of them are missing.
+    Nothing is measured: it reads the files of export, bench and evaluate, and says which of them are missing. What is
+    damaged is named, and ends it with exit code 2 after all other pages were written.
     """
     import json
 
     from bench.report.write import write_reports
     from cli import render_report
+    from cli.console import raise_all
 
     report = write_reports(folders, out, gate)
     if as_json:
         print(json.dumps(report.as_json(), indent=2))
     else:
         render_report.reports(report)
+    raise_all(report.refused)

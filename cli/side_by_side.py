@@ -14,6 +14,7 @@ def measured(models: Sequence[str], out: Path, title: str, measure: Measure) -> 
     Raises:
         BadInput: an unknown model, or a folder that cannot be written.
     """
+    from cli.alone import measuring_alone
     from cli.console import ConsoleNarrator
     from export.artifacts import require_writable, write_json
     from export.config import load_config
@@ -22,10 +23,11 @@ def measured(models: Sequence[str], out: Path, title: str, measure: Measure) -> 
         load_config(name)
     require_writable(out)
     narrator = ConsoleNarrator()
-    try:
-        result = measure(list(models), narrator.listener(title))
-    finally:
-        narrator.stop()
+    with measuring_alone():
+        try:
+            result = measure(list(models), narrator.listener(title))
+        finally:
+            narrator.stop()
     write_json(out / f"{title}.json", result)
     return result
 

@@ -1,7 +1,10 @@
 """Running ``convnextpose`` as its users do: in a process of its own."""
 
+import atexit
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,12 +12,16 @@ import pytest
 from cli.main import run
 
 ROOT = Path(__file__).resolve().parent.parent
+TEMPORARY = tempfile.mkdtemp(prefix="convnextpose-tests-")
+"""Of this process: benchmarks of the other one, which share its machine, are not to be waited for."""
+atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
 
 
 def convnextpose(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run it in ``cwd``; output and exit code are returned, never raised."""
     command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd), "OMP_NUM_THREADS": "1"}
+    environment["TMPDIR"] = TEMPORARY
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 

@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from bench.fleet import dask_executor
+from bench.fleet import child, dask_executor, device
 from bench.fleet.blobs import BlobCache
 from bench.worker import INTERRUPTS
 from export.artifacts import sha256_path
@@ -23,6 +24,7 @@ from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, convnextpose
 from tests.fleet_cluster import Cluster
 from tests.fleet_runs import PRELOAD
+from tests.fleet_stand_in import COMMAND
 from tests.tiny_export import tiny_config
 
 torch.set_num_threads(1)
@@ -106,6 +108,16 @@ def once_bundle(once_export: Path) -> Path:
 def sources(tmp_path: Path) -> BlobCache:
     """Files that jobs of a fleet name."""
     return BlobCache(tmp_path / "blobs")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A device's folder, and a machine's locks, of its own; what measures there is ``tests.fleet_stand_in``."""
+    monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(child, "COMMAND", COMMAND)
+    return tmp_path / "device"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from bench.fleet.record import FleetRecord
 from bench.fleet.run import run_fleet
 from tests.fleet_cluster import Cluster, until
 from tests.fleet_plans import nothing
-from tests.fleet_stand_in import BEGUN
+from tests.fleet_stand_in import times_measured as times_measured_on
 
 PRELOAD = ("--preload", "tests.fleet_stand_in")
 
@@ -28,8 +28,7 @@ def carry_out_at(plan: FleetPlan, address: str, on_change: Any = nothing, wait_s
 
 
 def times_measured(cluster: Cluster, *names: str) -> int:
-    logs = [cluster.device(name) / BEGUN for name in names]
-    return sum(len(log.read_text().splitlines()) for log in logs if log.is_file())
+    return sum(times_measured_on(cluster.device(name)) for name in names)
 
 
 def when_measuring(cluster: Cluster, name: str, then: Callable[[], None]) -> None:

@@ -1,60 +1,29 @@
 """What a device does with a job, without a network: found, repeated, crashed, late, damaged, of other code."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bench.exported import read_export
-from bench.fleet import child, device, engines
+from bench.accelerators import machine_folder
+from bench.fleet import child, device
 from bench.fleet.blobs import BlobCache
+from bench.fleet.child import COMMAND as REAL
 from bench.fleet.delivery import ATTEMPTS, Told, deliver
-from bench.fleet.engines import with_engines
-from bench.fleet.executor import LocalExecutor, OnWork, ThisMachine
-from bench.fleet.job import accelerators, accelerators_held
-from bench.fleet.locks import held, machine_folder
-from bench.fleet.matrix import read_matrix
-from bench.fleet.plan import plan_fleet, planned_before
-from bench.fleet.record import JOB, read_finished, read_fleet
-from bench.fleet.run import require_done, run_fleet
+from bench.fleet.executor import LocalExecutor, ThisMachine
 from bench.fleet.spec import JobResult, JobSpec, Outcome
-from bench.gpu_runtimes import answering_gpu
-from cli import render_fleet
-from export.errors import BadInput, CheckFailed, NotPossible
-from export.gpu import Gpu
-from export.manifest import Manifest
-from export.steps import Folder
+from bench.locks import held
 from tests.command_line import ROOT
-from tests.fleet_narrator import Steps
-from tests.fleet_plans import SHARED, manifest, nothing, plan_of, spec_of
-from tests.fleet_stand_in import BEGUN, COMMAND
-
-REAL = child.COMMAND
-
-
-@pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A device's folder, and a machine's locks, of its own; what measures there is the stand-in."""
-    monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(child, "COMMAND", COMMAND)
-    return tmp_path / "device"
+from tests.fleet_plans import SHARED, manifest, spec_of
+from tests.fleet_stand_in import times_measured
 
 
 def carried(link: ThisMachine, spec: JobSpec, sources: BlobCache, again: bool = False) -> JobResult:
     return deliver(link, spec, sources, again, lambda text: None)
-
-
-def times_measured(state: Path) -> int:
-    return len((state / BEGUN).read_text().splitlines()) if (state / BEGUN).is_file() else 0
 
 
 def test_the_same_specification_is_found_and_not_measured_again(state: Path, sources: BlobCache) -> None:
@@ -233,201 +202,6 @@ def test_a_device_refuses_a_job_of_other_code(state: Path, sources: BlobCache) -
     assert "another version" in outcome.reason
 
 
-def test_one_accelerator_is_measured_by_one_job_at_a_time(tmp_path: Path, sources: BlobCache) -> None:
-    spec, said = spec_of("A", sources), list[dict[str, object]]()
-    assert accelerators(spec) == ["cpu"]
-    code = (
-        "import sys, time; from pathlib import Path; from bench.fleet.locks import held\n"
-        "with held(Path(sys.argv[1]), print): print('held', flush=True); time.sleep(0.5)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "cpu.lock")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        with accelerators_held(tmp_path, spec, lambda **what: said.append(what)):
-            assert other.wait() == 0  # it had let go
-    assert said == [{"waits": True, "text": "waiting for the accelerator: another job is measured on cpu"}]
-
-
-def test_workers_with_state_folders_of_their_own_share_the_machines_locks(
-    state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The real process waits for whoever measures on this machine, wherever that keeps its results."""
-    monkeypatch.setattr(child, "COMMAND", REAL)
-    spec, heard = spec_of("A", sources, deadline_s=1), list[str]()
-    monkeypatch.setattr(child, "MOST_BEFORE", 0.5)
-    for name in ("one", "two"):
-        monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / name))
-        with held(machine_folder() / "cpu.lock", lambda: None):
-            outcome = deliver(ThisMachine(), spec, sources, False, heard.append).outcome
-        assert outcome.reason.startswith("it waited for the accelerator, which was not free within 0.5 s")
-    assert heard.count("waiting for the accelerator: another job is measured on cpu") == 2
-
-
-def test_a_folder_of_locks_that_is_another_users_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not hasattr(os, "getuid"):
-        pytest.skip("this system has no numbers of users")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(os, "getuid", lambda: 4711)
-    with pytest.raises(NotPossible, match="convnextpose-4711"):
-        machine_folder()
-
-
-def open_local(plan_specs: list[JobSpec], sources: BlobCache, again: bool = False) -> Callable[[OnWork], LocalExecutor]:
-    return lambda on_work: LocalExecutor(plan_specs, sources, on_work, again=again)
-
-
-def test_a_run_here_fills_its_folder_and_a_second_one_does_nothing(
-    state: Path, sources: BlobCache, tmp_path: Path
-) -> None:
-    specs = [spec_of(model, sources, kind, kind) for model in "AB" for kind in ("orin", "x86")]
-    plan = plan_of(tmp_path / "run", specs, sources)
-    record = run_fleet(plan, open_local(specs, sources), nothing)
-    require_done(record)
-    assert record == read_fleet(plan.folder)
-    assert [job.folder for job in record.jobs] == ["orin/A", "x86/A", "orin/B", "x86/B"]
-    for job in record.jobs:
-        assert read_finished(plan.folder / job.folder, job.spec.id) == job.outcome
-        assert {"manifest.json", JOB} <= {path.name for path in (plan.folder / job.folder).iterdir()}
-    assert times_measured(state) == 4
-    again = run_fleet(plan, open_local(specs, sources), nothing)
-    assert (times_measured(state), [job.outcome for job in again.jobs]) == (4, [job.outcome for job in record.jobs])
-    run_fleet(plan, open_local(specs, sources, again=True), nothing, again=True)
-    assert times_measured(state) == 8
-
-
-def test_a_damaged_result_is_brought_again_and_not_measured(state: Path, sources: BlobCache, tmp_path: Path) -> None:
-    specs = [spec_of(model, sources) for model in "AB"]
-    plan = plan_of(tmp_path / "run", specs, sources)
-    before = run_fleet(plan, open_local(specs, sources), nothing)
-    (tmp_path / "run/orin/A/bench/result.json").write_text("edited")
-    after = run_fleet(plan, open_local(specs, sources), nothing)
-    assert [job.outcome and job.outcome.found for job in after.jobs] == [True, False]
-    assert [j.outcome and j.outcome.files for j in after.jobs] == [j.outcome and j.outcome.files for j in before.jobs]
-    assert times_measured(state) == 2
-
-
-def test_what_was_taken_with_other_libraries_is_measured_again(
-    state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    specs = [spec_of("A", sources)]
-    plan = plan_of(tmp_path / "run", specs, sources)
-    run_fleet(plan, open_local(specs, sources), nothing)
-    monkeypatch.setattr(device, "fingerprint", lambda record: "another driver")
-    run_fleet(plan, open_local(specs, sources), nothing)
-    assert times_measured(state) == 2
-
-
-def test_one_failure_leaves_the_rest_and_is_told_at_the_end(state: Path, sources: BlobCache, tmp_path: Path) -> None:
-    specs = [spec_of("A", sources, code="other"), spec_of("B", sources)]
-    record = run_fleet(plan_of(tmp_path / "run", specs, sources), open_local(specs, sources), nothing)
-    assert [job.state for job in record.jobs] == ["failed", "done"]
-    with pytest.raises(CheckFailed, match="1 of 2 jobs failed"):
-        require_done(record)
-
-
-def test_a_run_is_either_local_or_a_schedulers_and_one_at_a_time(
-    state: Path, sources: BlobCache, tmp_path: Path
-) -> None:
-    specs = [spec_of("A", sources)]
-    plan = plan_of(tmp_path / "run", specs, sources)
-    run_fleet(plan, open_local(specs, sources), nothing)
-    with pytest.raises(BadInput, match="either local or a scheduler's"):
-        run_fleet(plan, open_local(specs, sources), nothing, scheduler="tcp://127.0.0.1:1")
-
-    def open_second(on_work: OnWork) -> LocalExecutor:
-        with pytest.raises(BadInput, match="is in use"):
-            run_fleet(plan, open_local(specs, sources), nothing)
-        return LocalExecutor(specs, sources, on_work)
-
-    run_fleet(plan, open_second, nothing)
-
-
-def test_what_an_earlier_matrix_has_measured_is_kept_apart_and_comes_back_with_it(
-    state: Path, sources: BlobCache, tmp_path: Path
-) -> None:
-    old = [spec_of(model, sources) for model in "AB"]
-    new = [spec_of("A", sources, precisions=("fp16",))]
-    run_fleet(plan_of(tmp_path / "run", old, sources), open_local(old, sources), nothing)
-    before = {path.name: (path / "bench/result.json").read_text() for path in (tmp_path / "run/orin").iterdir()}
-
-    record = run_fleet(plan_of(tmp_path / "run", new, sources), open_local(new, sources), nothing)
-    assert [(job.spec.id, job.state) for job in record.jobs] == [(new[0].id, "done")]
-    kept = {job.spec.model: job.folder for job in record.earlier}
-    assert kept == {"A": f"earlier/{old[0].id[:16]}/orin/A", "B": "orin/B"}
-    assert {
-        name: (tmp_path / "run" / place / "bench/result.json").read_text() for name, place in kept.items()
-    } == before
-    assert read_fleet(tmp_path / "run") == record
-
-    again = run_fleet(plan_of(tmp_path / "run", old, sources), open_local(old, sources), nothing)
-    assert [job.folder for job in again.jobs] == ["orin/A", "orin/B"]
-    assert {
-        job.spec.model: (tmp_path / "run" / job.folder / "bench/result.json").read_text() for job in again.jobs
-    } == before
-    assert [job.folder for job in again.earlier] == [f"earlier/{new[0].id[:16]}/orin/A"]
-    assert times_measured(state) == 3  # nothing was measured twice, not even looked for on the device
-    assert not any(job.outcome and job.outcome.found for job in again.jobs)
-
-
-def test_status_names_what_is_kept_and_does_not_count_it(
-    state: Path, sources: BlobCache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for model in "AB":
-        specs = [spec_of(model, sources)]
-        record = run_fleet(plan_of(tmp_path / "run", specs, sources), open_local(specs, sources), nothing)
-    render_fleet.status(record, going_on=False)
-    said = capsys.readouterr().out
-    assert "run: 1 jobs, 1 done" in said
-    assert "orin/A in orin/A" in said
-
-
-def test_a_run_is_resumed_without_its_matrix(state: Path, sources: BlobCache, tmp_path: Path) -> None:
-    specs = [spec_of(model, sources) for model in "AB"]
-    plan = plan_of(tmp_path / "run", specs, sources)
-    before = run_fleet(plan, open_local(specs, sources), nothing)
-    resumed = planned_before(plan.folder, read_fleet(plan.folder))
-    assert (resumed.run, resumed.specs, resumed.matrix) == (plan.run, plan.specs, plan.matrix)
-    (tmp_path / "run/orin/A/job.json").unlink()
-    after = run_fleet(resumed, open_local(list(resumed.specs), resumed.sources), nothing)
-    assert [job.state for job in after.jobs] == ["done", "done"]
-    assert (times_measured(state), after.created) == (2, before.created)
-    with pytest.raises(BadInput, match="another version of this project"):
-        planned_before(plan.folder, before.model_copy(update={"code": "other"}))
-    sources.path(specs[0].files["model.onnx"]).unlink()
-    with pytest.raises(BadInput, match="no longer there"):
-        planned_before(plan.folder, before)
-
-
-def test_what_is_missing_is_exported_once_and_engines_do_not_travel(place: Path) -> None:
-    """The tiny network, by its configuration; a TensorRT-RTX engine is built here and stays here."""
-    matrix = {"models": ["./tiny.yaml"], "devices": [{"name": "orin", "resource": "jetson_orin"}]}
-    (place / "matrix.yaml").write_text(json.dumps(matrix))  # JSON is YAML
-    first, second = Steps(), Steps()
-    plan = plan_fleet(read_matrix(place / "matrix.yaml"), first)
-    assert plan_fleet(read_matrix(place / "matrix.yaml"), second) == plan
-    assert {"weights", "truth", "onnx-fp32", "parity-fp32"} <= set(first.begun)
-    assert [step for step in second.begun if not step.startswith("engine")] == []
-    (spec,) = plan.specs
-    names = {"manifest.json", "onnx/tiny-fp32.onnx", "parity/truth.npz", "weights/weights.safetensors"}
-    assert (spec.model, set(spec.files), plan.sources.lacking(spec.files.values())) == ("tiny", names, [])
-    travelled = Manifest.model_validate_json(plan.sources.path(spec.files["manifest.json"]).read_bytes())
-    assert [artifact.kind for artifact in travelled.artifacts] == ["onnx"]
-
-
-def test_two_models_of_one_name_and_a_folder_that_is_not_whole_are_refused(demo_export: Path, tmp_path: Path) -> None:
-    matrix = {"models": [str(demo_export)] * 2, "devices": [{"name": "orin", "resource": "jetson_orin"}]}
-    (tmp_path / "matrix.yaml").write_text(json.dumps(matrix))
-    with pytest.raises(BadInput, match="two models have one name"):
-        plan_fleet(read_matrix(tmp_path / "matrix.yaml"), Steps())
-    for precision, said in (("fp16", "holds no fp16"), ("fp32", "is not whole")):
-        shutil.copytree(demo_export, tmp_path / precision, ignore=shutil.ignore_patterns("truth.npz"))
-        more = {"models": [f"./{precision}"], "precisions": [precision]}
-        (tmp_path / "matrix.yaml").write_text(json.dumps(matrix | more))
-        with pytest.raises(BadInput, match=said):
-            plan_fleet(read_matrix(tmp_path / "matrix.yaml"), Steps())
-
-
 def test_the_job_dies_with_whoever_holds_it(state: Path, sources: BlobCache, tmp_path: Path) -> None:
     """The real process: a worker that is killed leaves nothing behind that would disturb the next job."""
     if sys.platform != "linux":
@@ -453,44 +227,6 @@ def test_the_job_dies_with_whoever_holds_it(state: Path, sources: BlobCache, tmp
         while Path(f"/proc/{job}").exists() and "Z" not in Path(f"/proc/{job}/stat").read_text().split(")")[1][:3]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-
-
-def test_engines_are_built_on_the_device_and_once(
-    demo_export: Path, tmp_path: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The real builder, for a GPU of which only the name is known here."""
-    pytest.importorskip("tensorrt_rtx")
-
-    monkeypatch.setattr(engines, "answering_gpu", lambda: (Gpu("a GPU", "8.9", 8 << 30), ""))
-    steps = Steps()
-    exported = read_export(demo_export)
-    only = [artifact for artifact in exported.manifest.artifacts if artifact.kind == "onnx"]
-    travelled = exported.manifest.model_copy(update={"artifacts": only})
-    place = Folder(tmp_path / "place", steps)
-    for artifact in only:
-        (place.path / artifact.path).parent.mkdir(parents=True)
-        os.link(demo_export / artifact.path, place.path / artifact.path)
-    spec = spec_of("A", sources, runtimes=("tensorrt-rtx",))
-    for _ in range(2):
-        found, said = with_engines(place, type(exported)(place.path, travelled), spec)
-    assert (steps.begun, steps.up_to_date_) == (["engine-fp32"], ["engine-fp32"])
-    (engine,) = [artifact for artifact in found.manifest.artifacts if artifact.kind == "engine"]
-    assert (engine.runtime, engine.targets, engine.precision) == ("tensorrt_rtx", ["8.9"], "fp32")
-    assert said[0].startswith("fp32: built for SM 8.9; not run")
-    none, why = with_engines(place, type(exported)(place.path, travelled), spec_of("A", sources))
-    assert (none.manifest, why) == (travelled, [])
-
-
-def test_a_device_without_a_gpu_builds_nothing_and_says_why(
-    demo_export: Path, tmp_path: Path, sources: BlobCache
-) -> None:
-
-    if answering_gpu()[0] is not None:
-        pytest.skip("there is a GPU here")
-    exported = read_export(demo_export)
-    spec = spec_of("A", sources, runtimes=("tensorrt", "tensorrt-rtx"))
-    found, said = with_engines(Folder(tmp_path, Steps()), exported, spec)
-    assert (found, said) == (exported, [f"none built: {answering_gpu()[1]}"])
 
 
 def test_whoever_listens_hears_what_a_job_does(state: Path, sources: BlobCache) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from bench.fleet import locks
+from bench import locks
 from bench.fleet.blobs import BlobCache
 from bench.fleet.ledger import Ledger
 from bench.fleet.record import DeviceRecord, FleetRecord, JobRecord, one_machine, read_fleet
@@ -48,6 +48,32 @@ def test_workers_of_one_machine_are_not_taken_for_several(tmp_path: Path, machin
     record = FleetRecord.model_validate({**run, "complete": True, "matrix": {}, "jobs": jobs, "devices": devices})
     assert one_machine(record) == said
     assert one_machine(record.model_copy(update={"scheduler": None})) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ({"state": "lost", "reason": "no device could do it"}, "lost orin/S: no device could do it"),
+        ({"state": "done", "worker": "orin-1", "seconds": 44.2}, "done orin/S on orin-1, 44 s"),
+        (
+            {"state": "done", "worker": "orin-1", "found": True},
+            "done orin/S on orin-1, found there, not measured again",
+        ),
+        ({"state": "failed", "worker": "orin-1", "reason": "why"}, "failed orin/S on orin-1: why"),
+    ],
+)
+def test_a_jobs_end_is_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], outcome: dict[str, object], said: str
+) -> None:
+    spec = spec_of("S", BlobCache(tmp_path))
+    ended = Outcome.model_validate({**outcome, "job": spec.id})
+    begun = JobRecord(spec=spec, folder=spec.place, state="waiting")
+    run: dict[str, object]
+    run = {"run": "r", "created": "", "updated": "", "code": "c", "scheduler": None, "complete": True, "matrix": {}}
+    with render_fleet.live(None) as show:
+        for job in (begun, begun.model_copy(update={"state": ended.state, "outcome": ended})):
+            show(FleetRecord.model_validate({**run, "jobs": [job], "devices": []}))
+    assert " ".join(capsys.readouterr().err.splitlines()[-1].split()) == said
 
 
 def test_a_phase_is_what_is_done_and_not_how_far() -> None:

@@ -8,16 +8,21 @@ from typing import Any
 
 import pytest
 
+from bench.report.comparison import comparison_of
 from bench.report.devices.belongs import read_reports
 from bench.report.devices.from_reports import NO_CONTROL, devices_of, reference_of, told_of
 from bench.report.devices.page import devices_page
 from bench.report.from_export import read_subject
+from bench.report.links import page_in
 from bench.report.markdown import markdown
 from bench.report.one_model import page_of
-from bench.report.write import beside, write_reports
+from bench.report.pages import beside
+from bench.report.views import Link
+from bench.report.write import write_reports
 from export.errors import BadInput
 from tests.bundles import verify
 from tests.command_line import assert_three_parts, convnextpose_here
+from tests.report_folder import write_folder
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +197,19 @@ def test_a_models_own_page_shows_what_devices_said(report: Path, export: Path) -
     assert "## On devices" in markdown(page, [(subject, found)])
 
 
+def test_a_page_of_several_models_leads_to_what_devices_said(report: Path, export: Path) -> None:
+    (export / "devices").mkdir()
+    shutil.copy(report, export / "devices/orin-nano.json")
+    other = write_folder(export.parent / "M", model="M", extras=False)
+    page, _ = comparison_of([read_subject(export), read_subject(other)])
+    of_devices = next(section for section in page.sections if section.id == "elsewhere")
+    (line,) = of_devices.tables[0].lines
+    model, devices, _, cell = line.cells
+    assert (model.text, devices.text, cell.text) == ("once", "orin-nano", f"convnextpose report {export}")
+    assert cell.link == Link("once on devices", page_in(export))
+    assert not any(section.id == "elsewhere" for section in page_of(read_subject(export))[0].sections)
+
+
 def _untested(page: Any) -> Any:
     return next(section for section in page.sections if section.id == "untested").tables[0].lines
 
@@ -221,8 +239,8 @@ def test_a_report_in_a_bundle_is_of_that_bundle(copy: Path, once_bundle: Path, t
     inside = Path(shutil.copy(copy, tmp_path / "bundle/device-report.json"))
     assert write_reports([inside]).devices[0].folder == tmp_path / "report"
     rewrite(inside, lambda plain: plain["bundle"].update(id="d" * 64))
-    with pytest.raises(BadInput, match="of another bundle"):
-        write_reports([inside])
+    (refused,) = write_reports([inside]).refused
+    assert "of another bundle" in refused.what
 
 
 def test_mistakes_say_what_to_do_instead(

@@ -235,7 +235,7 @@ def test_what_an_earlier_matrix_measured_is_named_and_not_shown(copy: Path) -> N
     write_fleet(copy, record.model_copy(update={"jobs": others, "earlier": [first]}))
     found = read_run(copy)
     assert len(found.told) == len(others)
-    assert f"kept of an earlier matrix or version, and not shown: {first.spec.name} in {first.folder}" in found.notices
+    assert f"earlier results, kept and not shown: {first.spec.name} in {first.folder}" in found.notices
 
 
 @pytest.mark.parametrize(

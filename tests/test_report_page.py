@@ -25,7 +25,7 @@ from bench.report.records import SIMULATED
 from bench.report.subject import Gate, GateCell, SpeedUp, Subject
 from bench.report.table_csv import report_csv
 from bench.report.views import Page, Section
-from bench.report.write import LARGEST_BYTES, write_report
+from bench.report.write import LARGEST_BYTES, Report, write_reports
 from export.artifacts import PARTIAL_PREFIX
 from export.errors import BadInput
 from export.parity import EXPLAINED
@@ -56,6 +56,13 @@ def page(subject: Subject) -> Page:
 @pytest.fixture(scope="module")
 def found(subject: Subject) -> Recommendation:
     return page_of(subject)[1]
+
+
+def of_models(*arguments: Any) -> Report:
+    """What was written about models."""
+    made = write_reports(*arguments)
+    assert made.models is not None
+    return made.models
 
 
 def section(page: Page, identity: str) -> Section:
@@ -273,7 +280,7 @@ def write_gate(path: Path) -> Path:
 
 
 def test_all_files_are_written_and_old_ones_are_not_left_to_be_believed(folder: Path, tmp_path: Path) -> None:
-    made = write_report([folder], tmp_path / "out", write_gate(tmp_path / "gate.json"))
+    made = of_models([folder], tmp_path / "out", write_gate(tmp_path / "gate.json"))
     names = {path.name for path in made.files}
     assert names == {
         *("report.html", "report.md", "report.csv", "badge.json", "junit.xml"),
@@ -283,9 +290,9 @@ def test_all_files_are_written_and_old_ones_are_not_left_to_be_believed(folder: 
     assert not list(tmp_path.rglob(PARTIAL_PREFIX + "*"))
     assert 'id="gate"' in (tmp_path / "out/report.html").read_text()
     before = (tmp_path / "out/report.html").read_bytes()
-    write_report([folder], tmp_path / "out")
+    of_models([folder], tmp_path / "out")
     assert not (tmp_path / "out/junit.xml").exists()
-    write_report([folder], tmp_path / "out", tmp_path / "gate.json")
+    of_models([folder], tmp_path / "out", tmp_path / "gate.json")
     assert (tmp_path / "out/report.html").read_bytes() == before
 
 
@@ -305,7 +312,7 @@ run()
 def test_several_models_have_one_report_beside_them(tmp_path: Path) -> None:
     for model in ("S", "M"):
         write_folder(tmp_path / model, model=model, extras=False)
-    made = write_report([tmp_path])
+    made = of_models([tmp_path])
     assert made.folder == tmp_path / "report"
     assert {path.name for path in made.files} == {"report.html", "report.md", "report.csv"}
     lines = csv.DictReader(io.StringIO((tmp_path / "report/report.csv").read_text()))
@@ -326,7 +333,7 @@ def test_mistakes_are_told_in_three_parts_and_leave_nothing(folder: Path, tmp_pa
     assert_three_parts(convnextpose("report", folder, "--gate", tmp_path / "none", "--out", out, cwd=tmp_path), 2)
     other = write_folder(tmp_path / "M", model="M", extras=False)
     with pytest.raises(BadInput, match="of one model"):
-        write_report([folder, other], out, write_gate(tmp_path / "gate.json"))
+        write_reports([folder, other], out, write_gate(tmp_path / "gate.json"))
     assert not out.exists()
 
 

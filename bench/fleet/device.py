@@ -19,8 +19,8 @@ from bench.environment import environment_record, fingerprint
 from bench.facts import facts
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import ChildFailed, carry_out
-from bench.fleet.locks import held, in_use
 from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_on_disk, code_version, sha256_json
+from bench.locks import held, in_use
 from export.artifacts import write_text
 
 FOLDER_VARIABLE = "CONVNEXTPOSE_FLEET"

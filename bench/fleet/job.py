@@ -7,15 +7,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from bench.accelerators import accelerators_held
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import MADE, SPEC
-from bench.fleet.locks import held, machine_folder
 from bench.fleet.spec import BenchOptions, JobSpec, code_on_disk, sha256_json
 from bench.worker import die_with_parent
 from export.errors import BadInput, Failure
@@ -56,11 +54,15 @@ def main(state: Path, folder: Path, channel: TextIO) -> int:
     def say(**said: Any) -> None:
         print(json.dumps(said), file=channel, flush=True)
 
+    def waiting(name: str, holder: str) -> None:
+        text = f"waiting for the accelerator: something else is measured on {name}"
+        say(waits=True, text=f"{text}, by {holder.partition(',')[0]}" if holder else text)
+
     spec = JobSpec.model_validate_json((folder / SPEC).read_bytes())
     shutil.rmtree(folder / MADE, ignore_errors=True)
     try:
         require_same_code(spec)
-        with accelerators_held(machine_folder(), spec, say):
+        with accelerators_held(spec.runtimes, spec.bench.reference, waiting):
             say(begun=True, text="preparing")
             engines = measure(state, folder / MADE, spec, say)
             require_same_code(spec)
@@ -81,31 +83,6 @@ def require_same_code(spec: JobSpec) -> None:
         seen = f"code {found[:12]}…, asked for {spec.code[:12]}…"
         do = "install the same commit there, and restart its worker"
         raise BadInput("this device has another version of this project", seen, do)
-
-
-@contextmanager
-def accelerators_held(locks: Path, spec: JobSpec, say: Say) -> Iterator[None]:
-    """Nothing else is measured meanwhile on what this job is measured on."""
-    with ExitStack() as all_of_them:
-        for name in accelerators(spec):
-            waiting = partial(say, waits=True, text=f"waiting for the accelerator: another job is measured on {name}")
-            all_of_them.enter_context(held(locks / f"{name}.lock", waiting))
-        yield
-
-
-def accelerators(spec: JobSpec) -> list[str]:
-    """The processor, on which the host's part of every row runs, and the GPU where one answers and is asked for.
-
-    Always in the same order, so that no two jobs wait for each other.
-    """
-    from bench.gpu_runtimes import is_gpu
-    from export.gpu import first_bus_id
-
-    names = ["cpu"]
-    if spec.runtimes is None or any(map(is_gpu, spec.runtimes)):
-        with suppress(OSError, RuntimeError):  # there is none, and the rows will say so
-            names.append("gpu-" + "".join(c if c.isalnum() else "-" for c in first_bus_id()))
-    return sorted(names)
 
 
 def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.fleet.plan import FleetPlan
 from bench.fleet.record import JOB, DeviceRecord, FleetRecord, JobRecord, JobState, write_fleet
-from bench.fleet.shelf import found_here, place_of, put_aside
+from bench.fleet.shelf import found_here, make_room, place_of, put_aside
 from bench.fleet.spec import JobResult, JobSpec, Outcome, code_version, phase
 from export.artifacts import PARTIAL_PREFIX, write_text
 from export.errors import BadInput
@@ -59,7 +59,7 @@ class Ledger:
     def ended(self, spec: JobSpec, result: JobResult) -> None:
         """Put the result into its place, and then say so."""
         if result.outcome.state == "done":
-            self._put(self._folder / self._jobs[spec.id].folder, result)
+            self._put(spec, result)
         outcome = result.outcome
         self._change(spec.id, outcome.state, worker=outcome.worker, said="", outcome=outcome)
 
@@ -111,13 +111,18 @@ class Ledger:
             earlier=self._earlier,
         )
 
-    def _put(self, place: Path, result: JobResult) -> None:
-        """The result's folder appears whole, and an earlier one goes only then.
+    def _put(self, spec: JobSpec, result: JobResult) -> None:
+        """The result's folder appears whole; what the job had measured before is kept apart, and listed before that.
 
         Raises:
             BadInput: it cannot be written.
         """
+        place = self._folder / place_of(spec)
         with _kept(place):
+            if (before := make_room(self._folder, spec, result.outcome)) is not None:
+                with self._lock:
+                    self._earlier = [*self._earlier, before]
+                    self._tell()
             self._write(place, result)
 
     def _write(self, place: Path, result: JobResult) -> None:

@@ -3,7 +3,8 @@
 Beside it lies one folder for each device and model, ``<device>/<model>/``, with ``manifest.json``,
 ``bench/result.json`` and ``bench/samples.npz`` as the commands for one machine read them, and ``job.json``, which is
 written last and says that the folder is whole. What was measured for an earlier matrix of the same name is listed
-apart; where a job of the present one takes its folder, it lies in ``earlier/<job>/<device>/<model>/``.
+apart; where a job of the present one takes its folder, it lies in ``earlier/<job>/<device>/<model>/``. So is what a job
+had measured before it was measured again: ``earlier/<job>-<number>/<device>/<model>/``.
 """
 
 import json
@@ -16,9 +17,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from bench.fleet.locks import in_use
 from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
 from bench.fleet.spec import JobSpec, Outcome
+from bench.locks import in_use
 from bench.record import Record
 from bench.result import RESULT, Result, read_result
 from export.artifacts import sha256_file, write_text
@@ -81,8 +82,8 @@ class FleetRecord(Record):
     jobs: list[JobRecord]
     devices: list[DeviceRecord]
     earlier: list[JobRecord] = Field(default_factory=list)
-    """Jobs that are done and that the matrix, or this version of the project, no longer has: they are kept, and count
-    in nothing."""
+    """Results that are kept, and count in nothing: of jobs that the matrix, or this version of the project, no longer
+    has, and those of jobs that were done again since."""
 
 
 def write_fleet(folder: Path, record: FleetRecord) -> None:

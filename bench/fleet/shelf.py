@@ -1,6 +1,7 @@
-"""Results in a run's folder: found again, and put aside where another job takes their place. None is removed."""
+"""Results in a run's folder: found again, and put aside where another takes their place. None is removed."""
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from bench.fleet.record import EARLIER, FLEET, JobRecord, read_finished, read_fleet
@@ -9,7 +10,7 @@ from export.artifacts import unwritable
 
 
 def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
-    """The jobs in ``folder`` that are done and not among ``specs``, which are about to be carried out there.
+    """The results in ``folder`` that are none of ``specs``, which are about to be carried out there, or no longer are.
 
     Those whose folders ``specs`` will fill are moved out of the way; one that is among them again is moved back.
 
@@ -22,7 +23,8 @@ def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
     mine, taken = {spec.id: spec for spec in specs}, {place_of(spec) for spec in specs}
     others = list[JobRecord]()
     for job in (*before.earlier, *before.jobs):
-        if job.spec.id in mine or (found := _found(folder, job)) is None:
+        found = _found(folder, job)
+        if found is None or (job.spec.id in mine and found in (place_of(job.spec), aside(job.spec))):
             continue
         if found in taken:
             _move(folder / found, folder / aside(job.spec))
@@ -31,7 +33,22 @@ def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
     for spec in mine.values():
         if read_finished(folder / aside(spec), spec.id) is not None and not (folder / place_of(spec)).exists():
             _move(folder / aside(spec), folder / place_of(spec))
-    return list({job.spec.id: job for job in others}.values())
+    return list({job.folder: job for job in others}.values())
+
+
+def make_room(folder: Path, spec: JobSpec, coming: Outcome) -> JobRecord | None:
+    """Put aside what the job had measured before, if that is there and what is ``coming`` is something else.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
+    before = read_finished(folder / place_of(spec), spec.id)
+    if before is None or before.files == coming.files:
+        return None
+    places = (f"{EARLIER}/{spec.id[:16]}-{number}/{place_of(spec)}" for number in count(1))
+    kept = next(place for place in places if not (folder / place).exists())
+    _move(folder / place_of(spec), folder / kept)
+    return JobRecord(spec=spec, folder=kept, state="done", outcome=before, worker=before.worker)
 
 
 def found_here(folder: Path, spec: JobSpec) -> Outcome | None:
@@ -45,7 +62,7 @@ def place_of(spec: JobSpec) -> str:
 
 
 def aside(spec: JobSpec) -> str:
-    """Where it lies when another has its place."""
+    """Where it lies when another job has its place."""
     return f"{EARLIER}/{spec.id[:16]}/{place_of(spec)}"
 
 

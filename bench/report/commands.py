@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from bench.report.subject import Subject
+from export.plain import printable
 
 
 def export(subject: Subject) -> str:
@@ -25,6 +26,11 @@ def evaluate(subject: Subject) -> str:
     return shlex.join(["convnextpose", "evaluate", subject.folder])
 
 
+def report(folder: str | Path) -> str:
+    """Make the page of one folder."""
+    return printable(shlex.join(["convnextpose", "report", str(folder)]))
+
+
 def reproduce(subject: Subject) -> tuple[str, ...]:
     """What was run, in order, with the options that a result tells."""
     found = [export(subject)]
@@ -37,4 +43,4 @@ def reproduce(subject: Subject) -> tuple[str, ...]:
         found.append(bench(subject, *options))
     if subject.evaluations:
         found.append(evaluate(subject))
-    return (*found, shlex.join(["convnextpose", "report", subject.folder]))
+    return (*found, report(subject.folder))

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import cells
+from bench.fleet.record import FLEET
 from bench.report.figures.models import models
 from bench.report.one_model import notices
 from bench.report.recommend import Recommendation, recommended
 from bench.report.sections.decision import decision
+from bench.report.sections.elsewhere import elsewhere
 from bench.report.sections.identity import device_card, environment
 from bench.report.sections.untested import gaps
-from bench.report.sources import FLEET
 from bench.report.subject import Subject
 from bench.report.views import Answer, Cell, Line, Page, Section, Table, Tone, parity_tone
 from export.errors import BadInput
@@ -39,6 +40,7 @@ def comparison_of(subjects: Sequence[Subject]) -> tuple[Page, list[Found]]:
     sections = [
         _side_by_side(found),
         *(_decision(index, subject, one) for index, (subject, one) in enumerate(found)),
+        *elsewhere(named, reports=True),
         _untested(found),
         environment(next((subject for subject in named if subject.bench), named[0])),
         Section("reproduce", "To make it again", commands=_commands(named)),

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from bench.report.devices.tables import model_table
 from bench.report.recommend import Recommendation
 from bench.report.sections.decision import BRIEF, decision_table
+from bench.report.sections.elsewhere import ELSEWHERE
 from bench.report.sections.untested import gaps
 from bench.report.subject import Subject
-from bench.report.views import Cell, Figure, Page, Table
+from bench.report.views import Cell, Figure, Page, Section, Table
 
 PICTURES = ("pareto", "forest", "tail", "devices")
 """Figures that come along, as PNG beside the file: these, and of the last those with a number."""
@@ -69,6 +70,9 @@ def _lines(page: Page, subjects: Sequence[tuple[Subject, Recommendation]]) -> It
             yield ""
             yield from _table(model_table(subject.on_devices))
     yield from _pictures(page)
+    for section in page.sections:
+        if section.id == ELSEWHERE:
+            yield from _section(section)
     yield ""
     yield "## Not tested"
     yield ""
@@ -85,13 +89,17 @@ def _devices_lines(page: Page) -> Iterator[str]:
     yield from _head(page)
     for section in page.sections:
         if section.tables:
-            yield ""
-            yield f"## {escape(section.title)}"
-            for table in section.tables:
-                yield ""
-                yield from _table(table)
+            yield from _section(section)
         elif section.figures:
             yield from _pictures(page)
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield ""
+    yield f"## {escape(section.title)}"
+    for table in section.tables:
+        yield ""
+        yield from _table(table)
 
 
 def sentences(texts: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from bench.report.recommend import NOTICES, Recommendation, recommended
 from bench.report.sections.accuracy import joints
 from bench.report.sections.answers import answers
 from bench.report.sections.decision import decision
+from bench.report.sections.elsewhere import elsewhere
 from bench.report.sections.figures import figure_sections
 from bench.report.sections.gate import gate
 from bench.report.sections.identity import architecture, device_card, environment, files, reproduce
@@ -23,6 +24,7 @@ def page_of(subject: Subject) -> tuple[Page, Recommendation]:
         *figure_sections(subject, found),
         joints(subject),
         *([on_devices(subject.on_devices, reference_of(subject.on_devices))] if subject.on_devices else []),
+        *elsewhere([subject], reports=False),
         architecture(subject),
         files(subject),
         untested(subject, found.row),

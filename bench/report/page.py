@@ -13,13 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.report import drawing, theme
+from bench.report.links import Addresses, nowhere
 from bench.report.views import Page
 
 TEMPLATES = "templates"
 
 
-def html(page: Page) -> str:
-    """The whole file, as text."""
+def html(page: Page, address: Addresses = nowhere) -> str:
+    """The whole file, as text; ``address`` tells which other pages it can link."""
     figures = [figure for section in page.sections for figure in section.figures]
     bundle, upgrade = drawing.bundle(), template("upgrade.js")
     return (
@@ -27,6 +28,7 @@ def html(page: Page) -> str:
         .get_template("page.html.j2")
         .render(
             page=page,
+            address=address,
             style=Markup(template("page.css") + dark_pictures()),
             pictures={figure.id: Markup(drawing.svg(figure.spec)) for figure in figures},
             specifications={figure.id: figure.spec for figure in figures},

@@ -1,7 +1,8 @@
 """Reads what a folder holds for a report, and refuses what does not belong together."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.device_report import DeviceReport
 from bench.exported import read_export
+from bench.fleet.record import FLEET, FleetRecord, read_fleet
 from bench.report.devices.belongs import DEVICES, USUAL_NAME, read_reports, require_of_export
 from bench.report.records import AccuracyFile, ComparisonFile, FirstTable, read_record
 from bench.result import RESULT, Result, read_result
@@ -22,7 +24,7 @@ from export.steps import WHOLE
 BENCH = f"bench/{RESULT}"
 FIRST_TABLE = "latency.json"
 ACCURACY = "accuracy"
-RUNS, FLEET = "fleet", "fleet.json"
+RUNS = "fleet"
 BUNDLE, JSON = "bundle", ".json"
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -42,6 +44,8 @@ class Sources:
     gate: ComparisonFile | None
     devices: tuple[tuple[Path, DeviceReport], ...] = ()
     """What devices reported about bundles of this export."""
+    runs: tuple[tuple[Path, FleetRecord], ...] = ()
+    """Fleets' runs in which one of its files was measured: those beside it, and the one that it lies in."""
 
 
 def read_sources(folder: Path, gate: Path | None = None, reports: Sequence[Path] = ()) -> Sources:
@@ -63,6 +67,7 @@ def read_sources(folder: Path, gate: Path | None = None, reports: Sequence[Path]
         if gate
         else None,
         devices=tuple(_devices([*sorted((folder / DEVICES).glob("*.json")), *reports], manifest)),
+        runs=tuple(_runs_of(folder, manifest)),
     )
 
 
@@ -170,6 +175,17 @@ def _devices(paths: Sequence[Path], manifest: Manifest) -> list[tuple[Path, Devi
     for path, report in named:
         require_of_export(path, report, manifest)
     return named
+
+
+def _runs_of(folder: Path, manifest: Manifest) -> Iterator[tuple[Path, FleetRecord]]:
+    """A damaged run is no matter of this model: it is named where its own page cannot be made."""
+    mine = {artifact.sha256 for artifact in manifest.artifacts}
+    for run in (*_runs_in(folder.parent), *folder.parents[1:2]):
+        with suppress(BadInput):
+            record = read_fleet(run)
+            done = [job for job in record.jobs if job.state == "done"]
+            if any(mine & set(job.spec.files.values()) or run / job.folder == folder for job in done):
+                yield run, record
 
 
 def _accuracy(path: Path, manifest: Manifest) -> AccuracyFile:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -342,6 +343,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class FleetRun:
+    """A fleet's run that has measured files of the export."""
+
+    name: str
+    folder: Path
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Subject:
     """A model, on the machine that it was measured on."""
 
@@ -370,6 +380,7 @@ class Subject:
     gate: Gate | None = None
     on_devices: "tuple[Told, ...]" = ()
     """What devices reported about bundles of this export."""
+    runs: tuple[FleetRun, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:

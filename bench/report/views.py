@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from export.parity import EXPLAINED, PASSED
@@ -17,6 +18,14 @@ def parity_tone(status: str) -> Tone:
 
 
 @dataclass(frozen=True)
+class Link:
+    """Another page, which may be there or not."""
+
+    title: str
+    page: Path
+
+
+@dataclass(frozen=True)
 class Cell:
     """One value of a table; ``note`` stands below it, smaller: its boundary, its samples, its reason."""
 
@@ -25,6 +34,8 @@ class Cell:
     tone: Tone = ""
     span: int = 1
     """How many columns it fills."""
+    link: Link | None = None
+    """Stands in place of the text where its page is there."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def read_run(folder: Path) -> Devices:
     ]
     if record.earlier:
         kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
-        notices.append(f"kept of an earlier matrix or version, and not shown: {kept}")
+        notices.append(f"earlier results, kept and not shown: {kept}")
     resume = ["convnextpose", "fleet", "resume", str(folder)]
     found: Devices = clean(
         Devices(
@@ -97,7 +97,7 @@ def _told(folder: Path, record: FleetRecord, job: JobRecord) -> Told:
         reference=next((row.name for row in bench.rows if row.is_reference), None),
         complete=bench.complete,
         command=resume,
-        own_page=shlex.join(["convnextpose", "report", str(place)]),
+        folder=place,
     )
 
 

@@ -1,15 +1,18 @@
 """The page of several devices: what to ship on each, then every row, then what they are and what was not tested."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from bench.report import commands
 from bench.report.devices.answers import answers
 from bench.report.devices.section import FIGURE, reasons
 from bench.report.devices.tables import matrix, model_table, what_they_are
 from bench.report.devices.told import Devices, Told
 from bench.report.devices.untested import gaps, untested
 from bench.report.figures.devices import devices as speed_ups
+from bench.report.links import page_in
 from bench.report.recommend import NOTICES
-from bench.report.views import Cell, Figure, Line, Page, Section, Table
+from bench.report.views import Cell, Figure, Line, Link, Page, Section, Table
 
 
 def devices_page(of: Devices) -> Page:
@@ -56,11 +59,16 @@ def _model(index: int, model: str, told: Sequence[Told]) -> Section:
 def _own_pages(of: Devices) -> list[Section]:
     """Where there is more than fits here: tails, rounds, throughput, the whole environment."""
     lines = tuple(
-        Line((Cell(one.device.name), Cell(one.model), Cell(one.own_page)))
+        Line((Cell(one.device.name), Cell(one.model), _own_page(one, one.folder)))
         for one in of.told
-        if one.own_page is not None
+        if one.folder is not None
     )
     if not lines:
         return []
-    caption = "Tails, rounds, throughput and the whole environment stand on each device's own page, which this makes."
-    return [Section("pages", "Each device by itself", tables=(Table(caption, ("device", "model", "command"), lines),))]
+    caption = "Tails, rounds, throughput and the whole environment stand on each device's own page."
+    columns = ("device", "model", "its page, or the command that makes it")
+    return [Section("pages", "Each device by itself", tables=(Table(caption, columns, lines),))]
+
+
+def _own_page(one: Told, folder: Path) -> Cell:
+    return Cell(commands.report(folder), link=Link(f"{one.model} on {one.device.name}", page_in(folder)))

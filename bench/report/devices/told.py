@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.report import theme
 from bench.report.recommend import Recommendation, recommend
@@ -44,8 +45,8 @@ class Told:
     missing: str | None = None
     command: str | None = None
     """What does what is missing."""
-    own_page: str | None = None
-    """The command that makes the page of this device and this model alone."""
+    folder: Path | None = None
+    """Whose own page is that of this device and this model alone."""
 
     @property
     def recommended(self) -> Recommendation:

@@ -1,30 +1,18 @@
 """Locks between processes of one machine, with a word to whoever has to wait."""
 
-import getpass
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from export.errors import NotPossible
+from export.plain import printable
 
-
-def machine_folder() -> Path:
-    """Where the locks of this machine's accelerators lie: one place for all processes of one user, wherever they keep
-    their results. (Another user's cannot be shared: Linux lets nobody open a file of theirs in a folder for all.)
-
-    Raises:
-        NotPossible: the folder is somebody else's.
-    """
-    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
-    folder = Path(tempfile.gettempdir()) / f"convnextpose-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if hasattr(os, "getuid") and folder.stat().st_uid != user:
-        raise NotPossible(f"{folder} is for our locks", "it belongs to another user", "remove it, or set TMPDIR")
-    return folder
+POLL_S = 0.25
+"""How often one who waits looks: what it waits for is a measurement."""
+SHOWN = 100
+"""So much of a command is enough to know it by."""
 
 
 @contextmanager
@@ -36,11 +24,25 @@ def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         waiting()
-        lock.acquire()
+        lock.acquire(poll_interval=POLL_S)
     try:
         yield
     finally:
         lock.release()
+
+
+def holder(path: Path) -> str:
+    """Who holds the lock at ``path``, for a reader; empty if nobody does, or if this system does not tell."""
+    try:
+        of = path.stat()
+        file = f"{os.major(of.st_dev):02x}:{os.minor(of.st_dev):02x}:{of.st_ino}"
+        locks = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
+        pid = next(fields[4] for fields in locks if fields[1] == "FLOCK" and fields[5] == file)
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+    except (OSError, ValueError, StopIteration, IndexError):
+        return ""
+    command = " ".join([Path(words[0]).name, *words[1:]])
+    return f"process {pid}, {printable(command)[:SHOWN]}"
 
 
 def in_use(path: Path) -> bool:
