@@ -258,7 +258,7 @@ def test_what_rtx_would_ignore_is_refused_before_building(
 
 
 def test_hardware_compatible_engines_are_refused_on_a_jetson(monkeypatch: pytest.MonkeyPatch) -> None:
-    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Orin", "8.7", 1))
+    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Orin", "8.7", 1, 16))
     monkeypatch.setattr(engine_runtime, "jetson", lambda: Jetson("NVIDIA Jetson AGX Orin", "36.4.0"))
     assert engine_runtime.honoured(EnginePlan(version_compatible=True), choice).version_compatible
     with pytest.raises(BadInput, match="on JetPack — NVIDIA Jetson AGX Orin"):
@@ -603,7 +603,7 @@ def test_tensorrt_needs_a_driver_that_answers(
     choice = choose_runtime()
     assert choice.backend == BACKENDS[runtime]
     assert re.search(reason, choice.reason)
-    assert choice.tunes_on == ("First" if runtime == "tensorrt" else None)
+    assert choice.tunes_on == (Gpu("First", "8.6", 5_000_000_000, 46) if runtime == "tensorrt" else None)
     assert (choice.gpu is None) == bool(choice.no_gpu)
 
 
@@ -631,7 +631,7 @@ def test_a_library_that_does_not_load_is_not_chosen(tmp_path: Path, monkeypatch:
     assert library_version("broken") == ("", "ImportError: libnvinfer.so.10: cannot open")
     assert library_version("dying") == ("", "exit status -6")
     monkeypatch.setattr(engine_runtime, "find_spec", lambda name: "installed")
-    monkeypatch.setattr(engine_runtime, "default_gpu", lambda: (Gpu("Orin", "8.7", 1), ""))
+    monkeypatch.setattr(engine_runtime, "default_gpu", lambda: (Gpu("Orin", "8.7", 1, 16), ""))
     monkeypatch.setattr(
         engine_runtime, "library_version", lambda name: ("", "planted") if name == "tensorrt" else ("1", "")
     )
@@ -648,7 +648,7 @@ def test_the_version_is_the_library_s_own() -> None:
 
 
 def test_tensorrt_takes_no_targets(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Stub GPU", "8.6", 1))
+    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Stub GPU", "8.6", 1, 16))
     monkeypatch.setattr(engine, "choose_runtime", lambda wanted: choice)
     with pytest.raises(BadInput, match="for this machine's GPU only"):
         build_engine(tiny, tmp_path / "e", EnginePlan(targets=("8.9",)))
@@ -675,7 +675,7 @@ tensorrt_rtx.Runtime = Runtime
 def test_rtx_engines_are_inspected_where_a_gpu_of_theirs_is(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: str, kind: str, asked: bool
 ) -> None:
-    monkeypatch.setattr(engine_runtime, "default_gpu", lambda: (Gpu("Planted", gpu, 1), ""))
+    monkeypatch.setattr(engine_runtime, "default_gpu", lambda: (Gpu("Planted", gpu, 1, 16), ""))
     layer = {"Name": "conv", "LayerType": "conv", "Inputs": [{"Name": "t", "DataType": kind}]}
     told = json.dumps({"Layers": [layer] if kind else ["conv"]})
     monkeypatch.setattr(engine, "WORKER", plant(INSPECTION.replace("TOLD", repr(told))))
@@ -707,7 +707,7 @@ def test_importing_the_module_is_light() -> None:
 # ── records, headers, shares ─────────────────────────────────────────────────────────────────────────────────────────
 
 RECORD = EngineRecord(
-    schema_version=4,
+    schema_version=5,
     status="built for SM 8.9; not run",
     not_run="there is no NVIDIA driver",
     runtime="tensorrt_rtx",

@@ -26,7 +26,7 @@ from bench.exported import open_backend, read_export
 from bench.parts import attribute
 from export import engine_runtime
 from export.artifacts import sha256_file, write_image
-from export.engine import EngineRecord, Profile, build_engine
+from export.engine import EngineRecord, Profile, build_engine, read_record
 from export.engine_network import Convolutions
 from export.engine_plan import BACKENDS, RTX_TARGETS, TENSORRT, TENSORRT_RTX, Backend, EnginePlan
 from export.engine_runtime import choose_runtime
@@ -50,7 +50,8 @@ from tests.test_engine import RECORD, network
 from tests.test_recipe import manifest
 
 SHAPE, JOINTS = (3, 4, 4), (2, 3)
-ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30)
+ORIN = Gpu("Orin", "8.7", int(7.4 * 2**30), 8)
+ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30, 128)
 has_gpu = default_gpu()[0] is not None
 without_gpu = pytest.mark.skipif(has_gpu, reason="this machine has a GPU")
 
@@ -66,7 +67,7 @@ def write_engine(path: Path, backend: Backend, **change: Any) -> EngineRecord:
         "size_bytes": path.stat().st_size,
         "engine_sha256": sha256_file(path),
         "targets": ("8.9",) if backend.takes_targets else (),
-        "gpu": None if backend.takes_targets else ADA.name,
+        "gpu": None if backend.takes_targets else ADA,
     }
     record = replace(RECORD, **(made | change))
     Path(f"{path}.json").write_text(json.dumps(asdict(record)))
@@ -118,21 +119,60 @@ def test_damaged_files(tmp_path: Path, damage: Callable[[Path], Any], said: str)
 
 
 def test_the_engine_of_another_version_or_gpu() -> None:
-    path, tuned = Path("e"), replace(RECORD, runtime="tensorrt", targets=(), gpu="Orin")
+    path, tuned = Path("e"), replace(RECORD, runtime="tensorrt", targets=(), gpu=ORIN)
     require_version(path, RECORD, TENSORRT_RTX, "1.7.1.116")
     require_version(path, RECORD, TENSORRT_RTX, "1.7.1.post1")
     require_gpu(path, RECORD, ADA)
-    require_gpu(path, tuned, Gpu("Orin", "8.7", 1))
+    require_gpu(path, tuned, ORIN)
+    require_gpu(path, tuned, replace(ORIN, memory_bytes=7 << 30))  # the kernel keeps more for itself
     with pytest.raises(NotPossible, match=r"built by TensorRT-RTX 1\.7\.1\.116; installed: 1\.6\.0\.1"):
         require_version(path, RECORD, TENSORRT_RTX, "1.6.0.1")
     with pytest.raises(NotPossible, match=r"built for SM 8\.9; not run; this machine has NVIDIA H100 \(9\.0\)"):
-        require_gpu(path, RECORD, Gpu("NVIDIA H100", "9.0", 1))
-    with pytest.raises(NotPossible, match="tuned on Orin; this machine has NVIDIA"):
+        require_gpu(path, RECORD, Gpu("NVIDIA H100", "9.0", 1, 16))
+    with pytest.raises(NotPossible, match=r"1\.116 \(the file says 1\.6\.0\.1\); installed: 1\.7\.1\.116"):
+        require_version(path, replace(RECORD, plan_version="1.6.0.1"), TENSORRT_RTX, "1.7.1.116")
+    with pytest.raises(
+        NotPossible, match=r"tuned on Orin \(8.7, 8 multiprocessors, 7.4 GiB\); this machine has NVIDIA"
+    ):
         require_gpu(path, tuned, ADA)
 
 
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"multiprocessors": 16}, r"this machine has Orin \(8.7, 16 multiprocessors, 7.4 GiB\)"),
+        ({"compute_capability": "8.6"}, r"this machine has Orin \(8.6, 8 multiprocessors, 7.4 GiB\)"),
+        ({"memory_bytes": 15 << 30}, r"this machine has Orin \(8.7, 8 multiprocessors, 15.0 GiB\)"),
+    ],
+)
+def test_a_module_of_another_size_with_the_same_name_is_another_gpu(other: dict[str, Any], said: str) -> None:
+    """The driver may call every Jetson of a generation the same, whatever its size."""
+    tuned, here = replace(RECORD, runtime="tensorrt", targets=(), gpu=ORIN), replace(ORIN, **other)
+    with pytest.raises(NotPossible, match=said):
+        require_gpu(Path("e"), tuned, here)
+    assert here.kind != ORIN.kind  # neither is it found as if it had been built, nor shares what was timed
+
+
+def test_the_kind_of_a_gpu_does_not_follow_what_the_kernel_sets_aside() -> None:
+    assert replace(ORIN, memory_bytes=7 << 30).kind == ORIN.kind == "Orin, 8.7, 8 multiprocessors, at most 8 GiB"
+
+
+def test_a_record_says_on_which_gpu_the_engine_was_tuned(tmp_path: Path) -> None:
+    write_engine(tmp_path / "e", TENSORRT, gpu=ORIN)
+    assert read_record(tmp_path / "e.json").gpu == ORIN
+    plain = json.loads((tmp_path / "e.json").read_text())
+    (tmp_path / "e.json").write_text(json.dumps(plain | {"schema_version": 4, "gpu": "Orin"}))
+    with pytest.raises(BadInput, match=r"schema_version 4, not 5 — build the engine again"):
+        read_record(tmp_path / "e.json")
+
+
 def test_what_compatible_engines_ask_of_a_machine() -> None:
-    path, tuned = Path("e"), replace(RECORD, runtime="tensorrt", targets=(), gpu="Orin", package_version="10.13.3.9")
+    path, tuned = (
+        Path("e"),
+        replace(
+            RECORD, runtime="tensorrt", targets=(), gpu=ORIN, package_version="10.13.3.9", plan_version="10.13.3.9"
+        ),
+    )
     wide = replace(tuned, hardware_compatible=True, version_compatible=True)
     require_version(path, wide, TENSORRT, "10.13.3.9")
     require_version(path, wide, TENSORRT, "11.0.0.114")
@@ -140,9 +180,9 @@ def test_what_compatible_engines_ask_of_a_machine() -> None:
         with pytest.raises(NotPossible, match="needs another"):
             require_version(path, wide, TENSORRT, earlier)
     require_gpu(path, wide, ADA)
-    require_gpu(path, wide, Gpu("NVIDIA GeForce RTX 5090", "12.0", 1))
-    with pytest.raises(NotPossible, match="tuned on Orin; this machine has Tesla T4"):
-        require_gpu(path, wide, Gpu("Tesla T4", "7.5", 1))
+    require_gpu(path, wide, Gpu("NVIDIA GeForce RTX 5090", "12.0", 1, 16))
+    with pytest.raises(NotPossible, match=r"tuned on Orin \(.*; this machine has Tesla T4"):
+        require_gpu(path, wide, Gpu("Tesla T4", "7.5", 1, 16))
 
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
