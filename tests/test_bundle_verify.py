@@ -59,6 +59,7 @@ def test_a_bundle_proves_itself_and_reports(bundle: Path) -> None:
         assert row.parity.outcome == "pass"
         assert row.parity.images == 16
         assert row.computes_in
+        assert row.threads == len(os.sched_getaffinity(0))
         assert row.artifact_sha256 == Bundle(bundle).onnx(precision)["sha256"]
         assert row.latency is not None
         assert row.latency.rounds >= 3
@@ -66,6 +67,9 @@ def test_a_bundle_proves_itself_and_reports(bundle: Path) -> None:
         assert row.latency.p99_ms is None  # there are not 662 samples
     assert report.overhead is not None
     assert report.overhead.runtime == "onnxruntime"
+    assert report.settings is not None
+    assert report.settings.affinity == sorted(os.sched_getaffinity(0))
+    assert f"onnxruntime with {len(os.sched_getaffinity(0))} thread" in run.stdout
     assert "weights: checkpoint" in run.stdout
     assert verify(bundle, "--hashes-only").returncode == 0  # its own report is no stranger
 
@@ -554,9 +558,12 @@ def test_a_call_takes_more_or_less_than_the_network_alone(
 ) -> None:
     manifest = json.loads((bundle / "manifest.json").read_bytes())
     about = {"model": "once", "weights_origin": "checkpoint"}
+    told: dict[str, Any] = {"results": [], "missing": [], "outcome": "pass"}
     device = {"gpu": None, "no_gpu": "none", "board": None, "processor": "a processor", "machine": "x86_64"}
-    overhead = {"runtime": "onnxruntime", "precision": "fp32", "share": share, "rounds": 20}
-    told = {"bundle": about, "device": device, "results": [], "overhead": overhead, "missing": [], "outcome": "pass"}
+    told["device"] = device | {"cores": 2, "usable_cores": 2, "l4t": None}
+    told["settings"] = {"power_mode": None, "cpu_clocks": [], "gpu_clocks": [], "cpu_limit": None}
+    told["overhead"] = {"runtime": "onnxruntime", "precision": "fp32", "share": share, "rounds": 20}
+    told["bundle"] = about
     show(told, manifest, Path("report.json"))
     assert said in capsys.readouterr().out
 
@@ -584,7 +591,10 @@ def test_percentiles_need_their_samples() -> None:
         ("[]", "no report of a device"),
         ("no JSON", "no report of a device"),
         ("[" * 100_000, "no report of a device"),
-        ('{"kind": "device-report", "schema_version": "0.9"}', "schema_version 0.9, not 1.0 or " + SCHEMA_VERSION),
+        (
+            '{"kind": "device-report", "schema_version": "0.9"}',
+            "schema_version 0.9, not 1.0 or 1.1 or " + SCHEMA_VERSION,
+        ),
         ('{"kind": "device-report", "schema_version": "1.0"}', "Field required"),
     ],
 )
@@ -596,10 +606,18 @@ def test_what_is_no_report_of_this_version(tmp_path: Path, content: str | None, 
         read_device_report(path)
 
 
-def test_a_report_of_the_version_before_is_read(bundle: Path, tmp_path: Path) -> None:
-    """1.0 as it was written: without what 1.1 has added."""
+def test_a_report_of_the_versions_before_is_read(bundle: Path, tmp_path: Path) -> None:
+    """As they were written: without what 1.2, and then what 1.1 has added."""
     assert verify(bundle, "--seconds", 0).returncode == 0
     report = report_of(bundle / "device-report.json")
+    del report["settings"]
+    for row in report["results"]:
+        del row["threads"]
+    report["device"]["governor"] = "schedutil"
+    before = tmp_path / "before.json"
+    before.write_text(json.dumps(report | {"schema_version": "1.1"}))
+    seen = read_device_report(before)
+    assert (seen.settings, seen.device.governor) == (None, "schedutil")
     del report["missing"]
     for row in report["results"]:
         del row["asked"], row["build_log"]
