@@ -18,7 +18,7 @@ from bench.device_report import Settings, read_device_report
 from tests.bundles import report_of, verify
 
 ORIN, NANO = "NV Power Mode: 25W\n1\n", "NVPM WARN: fan mode is not set!\nNV Power Mode: MAXN\n0\n"
-TX2 = "NV Fan Mode:quiet\nNV Power Mode: MAXP_CORE_ARM\n3\n"
+XAVIER_NX = "NV Fan Mode:quiet\nNV Power Mode: MODE_15W_DESKTOP\n7\n"
 XAVIER = "NVPM WARN: fan mode is not set to cool\r\nNV Power Mode: MODE_30W_2CORE\r\n2\r\n"
 REFUSED = (
     "NVPM ERROR: Error opening /sys/kernel/nvpmodel_emc_cap/emc_iso_cap: 13\n"
@@ -35,7 +35,8 @@ VERBOSE = (
     [
         (ORIN, ("25W", 1)),
         (NANO, ("MAXN", 0)),
-        (TX2, ("MAXP_CORE_ARM", 3)),
+        (XAVIER_NX, ("MODE_15W_DESKTOP", 7)),
+        (XAVIER_NX + REFUSED, ("MODE_15W_DESKTOP", 7)),
         (XAVIER, ("MODE_30W_2CORE", 2)),
         ("NV Power Mode: 5W\n1\n" + REFUSED, ("5W", 1)),  # without root, on a Nano
         (REFUSED + "NV Power Mode: 5W\n1\n", ("5W", 1)),

@@ -1,6 +1,6 @@
 """How this device is set: power mode, clocks, and what of the processor may be used. Read without root, never changed.
 
-A latency without these cannot be compared: the same board is several times slower in its smallest power mode.
+A latency without these cannot be compared: a power mode decides how many cores a board has, and how fast they may run.
 """
 
 from __future__ import annotations
