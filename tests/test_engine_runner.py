@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,16 +24,17 @@ from bench.backends.tensorrt import TensorRTEngine, first_gpu
 from bench.backends.tensorrt_profile import read_origins
 from bench.exported import open_backend, read_export
 from bench.parts import attribute
-from export import engine_runtime
+from export import engine_runtime, model_steps
 from export.artifacts import sha256_file, write_image
 from export.engine import EngineRecord, Profile, build_engine, read_record
 from export.engine_network import Convolutions
 from export.engine_plan import BACKENDS, RTX_TARGETS, TENSORRT, TENSORRT_RTX, Backend, EnginePlan
-from export.engine_runtime import choose_runtime
+from export.engine_runtime import Choice, choose_runtime
 from export.engine_worker import inspect, make_logger
 from export.errors import BadInput, CheckFailed, NotPossible
 from export.gpu import Gpu, default_gpu
 from export.manifest import Artifact, NotRun, write_manifest
+from export.steps import Made, Step
 from export.tensorrt_api import (
     RTX_ONLY,
     EngineInspector,
@@ -151,6 +152,26 @@ def test_a_module_of_another_size_with_the_same_name_is_another_gpu(other: dict[
     with pytest.raises(NotPossible, match=said):
         require_gpu(Path("e"), tuned, here)
     assert here.kind != ORIN.kind  # neither is it found as if it had been built, nor shares what was timed
+
+
+def test_an_engine_is_not_taken_for_built_on_a_module_of_another_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a step's options say is what tells whether it is finished."""
+    asked: list[Any] = []
+
+    class Folder:
+        path = tmp_path
+
+        def perform(self, step: Step, work: object) -> Made:
+            asked.append(step.options)
+            return Made({}, {})
+
+    for here in (ORIN, replace(ORIN, memory_bytes=7 << 30), replace(ORIN, multiprocessors=16)):
+        choice = Choice(TENSORRT, "planted", "10.3.0", here)
+        monkeypatch.setattr(model_steps, "choose_runtime", lambda wanted, found=choice: found)
+        model_steps.built_engine(cast(Any, Folder()), "onnx/e.onnx", "a" * 64, EnginePlan(), "fp32")
+    assert asked[0] == asked[1] != asked[2]
 
 
 def test_the_kind_of_a_gpu_does_not_follow_what_the_kernel_sets_aside() -> None:
