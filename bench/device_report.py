@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from export.errors import BadInput
 
-SCHEMA_VERSION = "1.1"
-READABLE = ("1.0", SCHEMA_VERSION)
-"""1.0 had neither rows that nobody asked for, nor builders' logs, nor a GPU's multiprocessors."""
+SCHEMA_VERSION = "1.2"
+READABLE = ("1.0", "1.1", SCHEMA_VERSION)
+"""1.0 had neither rows that nobody asked for, nor builders' logs, nor a GPU's multiprocessors. Up to 1.1 nothing
+was said of threads, nor of settings but one core's governor, which was told of the device."""
 KIND = "device-report"
 
 Status = Literal["pass", "fail", "inconclusive", "not run"]
@@ -49,12 +50,51 @@ class Device(_Record):
     cores: int | None
     usable_cores: int
     memory_bytes: int | None
-    governor: str | None
+    governor: str | None = None
+    """Of the first core; since 1.2 among the settings."""
     board: str | None
     l4t: str | None
     gpu: ReportedGpu | None
     no_gpu: str | None
     """Why there is no GPU."""
+
+
+class PowerMode(_Record):
+    """A Jetson's, as ``nvpmodel -q`` tells it."""
+
+    name: str
+    number: int | None
+
+
+class CpuClock(_Record):
+    """The bounds of the clock of cores that have them alike; None where the kernel does not tell."""
+
+    cores: list[int]
+    governor: str | None
+    min_khz: int | None
+    max_khz: int | None
+
+
+class GpuClock(_Record):
+    """The bounds of one of the clocks of a Jetson's GPU."""
+
+    name: str
+    min_hz: int | None
+    max_hz: int | None
+
+
+class Settings(_Record):
+    """How the device was set when it measured."""
+
+    power_mode: PowerMode | None
+    no_power_mode: str | None
+    """Why it is not known."""
+    cpu_clocks: list[CpuClock]
+    gpu_clocks: list[GpuClock]
+    affinity: list[int] | None
+    """The cores that the verifier could use."""
+    cpu_limit: float | None
+    """Processors' worth of time that control groups left to it; None: all."""
 
 
 class Protocol(_Record):
@@ -114,6 +154,8 @@ class Row(_Record):
     build_log: list[str] | None = None
     """The last lines of a builder that built no engine."""
     describe: str | None
+    threads: int | None = None
+    """Of the processor, read back from the runtime; None: it runs on the GPU, or not at all."""
     artifact: str | None
     artifact_sha256: str | None
     computes_in: str | None
@@ -143,6 +185,7 @@ class DeviceReport(_Record):
     created: str
     bundle: ReportedBundle
     device: Device
+    settings: Settings | None = None
     versions: dict[str, str]
     protocol: Protocol | None
     """None: latency was left out."""

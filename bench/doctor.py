@@ -9,7 +9,7 @@ from bench.machine import BF16_FEATURES, INT8_FEATURES
 from export.engine_plan import DEFAULT_RTX_TARGETS, RTX_TARGETS
 from export.errors import BadInput, NotPossible
 from export.gpu import NO_GPU
-from export.interface import PRECISIONS
+from export.interface import PRECISIONS, WRONG_INT8, int8_is_wrong
 from export.saturation import SATURATES
 
 SCHEMA_VERSION = "1.0"
@@ -123,13 +123,20 @@ def _cpu(facts: Facts) -> Iterable[Capability]:
     yield Capability("run-onnxruntime-fp32", about.format("fp32"), "yes", f"onnxruntime {installed}")
     why = "runs for correctness; what has no FP16 kernel is computed in FP32, so no gain in speed is to be expected"
     yield Capability("run-onnxruntime-fp16", about.format("fp16"), "yes", why)
+    yield _onnx_runtime_int8(facts, installed, about.format("int8"))
+    why = "ONNX Runtime has no BF16 convolution for the CPU"
+    yield Capability("run-onnxruntime-bf16", about.format("bf16"), "no", why, "run it with OpenVINO, or on a GPU")
+
+
+def _onnx_runtime_int8(facts: Facts, installed: str, about: str) -> Capability:
+    name = "run-onnxruntime-int8"
+    if int8_is_wrong(installed):
+        return Capability(name, about, "no", f"onnxruntime {installed} {WRONG_INT8}", "run `make setup`")
     fast = [name for name in facts.features.value or () if name in INT8_FEATURES]
     why = f"with {', '.join(fast)}" if fast else "without instructions for INT8: correct, seldom faster than fp32"
     if facts.features.value is None:
         why = f"speed unknown: {facts.features.trouble}"
-    yield Capability("run-onnxruntime-int8", about.format("int8"), "yes", why)
-    why = "ONNX Runtime has no BF16 convolution for the CPU"
-    yield Capability("run-onnxruntime-bf16", about.format("bf16"), "no", why, "run it with OpenVINO, or on a GPU")
+    return Capability(name, about, "yes", why)
 
 
 def _openvino(facts: Facts) -> Iterable[Capability]:

@@ -25,9 +25,10 @@ from export.engine_network import Convolutions
 from export.engine_plan import AUTO, NONE, Backend, EnginePlan
 from export.engine_runtime import Choice, choose_runtime, honoured
 from export.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
+from export.gpu import Gpu
 from export.progress import Progress, silent
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = (sys.executable, "-X", "faulthandler", "-m", "export.engine_worker")
 FAILED_LOG = ".failed.log"
@@ -58,7 +59,7 @@ class EngineRecord:
     package_version: str
     """What the library says of itself."""
     built_on: str
-    gpu: str | None
+    gpu: Gpu | None
     """The GPU that the builder tuned on; None: compiled ahead of time, for ``targets``."""
     targets: tuple[str, ...]
     precision: str
@@ -156,7 +157,7 @@ def _build(
             "onnx": str(onnx_path.resolve()),
             "engine": str(partial.resolve()),
             "plan": asdict(plan),
-            "timing_cache": {"folder": str(cache), "gpu": choice.tunes_on} if cache else None,
+            "timing_cache": {"folder": str(cache), "gpu": choice.tunes_on.kind} if cache and choice.tunes_on else None,
             "loads": not not_inspected,
         }
         result = _run_worker(job, progress, log)

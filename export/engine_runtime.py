@@ -27,10 +27,10 @@ class Choice:
     """Why there is none."""
 
     @property
-    def tunes_on(self) -> str | None:
+    def tunes_on(self) -> Gpu | None:
         """The GPU that engines are tuned on; None: they are compiled ahead of time."""
         tunes = self.backend is not None and not self.backend.takes_targets
-        return self.gpu.name if tunes and self.gpu is not None else None
+        return self.gpu if tunes else None
 
 
 def choose_runtime(wanted: str = AUTO) -> Choice:

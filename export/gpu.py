@@ -10,21 +10,47 @@ MANAGEMENT = "libnvidia-ml.so.1"
 DEVICE_TREE = Path("/proc/device-tree/model")
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 NO_GPU = "the NVIDIA driver sees no GPU"
-COMPUTE_CAPABILITY = (75, 76)
-"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` and ``_MINOR``."""
+MAJOR, MINOR, MULTIPROCESSORS = 75, 76, 16
+"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR``, ``_MINOR`` and ``CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT``."""
+SAME_MEMORY = 0.1
+"""What a module's memory may seem to differ by: a Jetson's kernel sets some of it aside, how much depends on settings.
+Modules of one generation are made with 4, 8, 16, 32 or 64 GB. A bundle's runtime allows as much."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU."""
+    """One GPU. The name alone does not tell it: Jetsons of several sizes may have the same, as "Orin"."""
 
     name: str
     compute_capability: str
     """As in 8.6."""
     memory_bytes: int
+    multiprocessors: int
 
     def __str__(self) -> str:
         return f"{self.name} ({self.compute_capability})"
+
+    @property
+    def in_full(self) -> str:
+        """All that tells it from others."""
+        parts = (
+            f"{self.compute_capability}, {self.multiprocessors} multiprocessors, {self.memory_bytes / 2**30:.1f} GiB"
+        )
+        return f"{self.name} ({parts})"
+
+    @property
+    def kind(self) -> str:
+        """The same for every GPU of one kind, however much of its memory the kernel sets aside: up to the next power of
+        two."""
+        memory = 1 << max(self.memory_bytes - 1, 0).bit_length()
+        size = f"{memory >> 30} GiB" if memory >> 30 else f"{memory} bytes"
+        return f"{self.name}, {self.compute_capability}, {self.multiprocessors} multiprocessors, at most {size}"
+
+    def is_like(self, other: "Gpu") -> bool:
+        """Whether what was tuned on the one is right for the other; only their clocks can differ then."""
+        same = [(of.name, of.compute_capability, of.multiprocessors) for of in (self, other)]
+        near = abs(self.memory_bytes - other.memory_bytes) <= SAME_MEMORY * other.memory_bytes
+        return same[0] == same[1] and near
 
 
 @dataclass(frozen=True)
@@ -82,11 +108,12 @@ def _gpu(driver: ctypes.CDLL, index: int) -> Gpu:
     _call(driver.cuDeviceGetName(name, 256, device), "cuDeviceGetName")
     _call(driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device), "cuDeviceTotalMem")
     numbers = []
-    for attribute in COMPUTE_CAPABILITY:
+    for attribute in (MAJOR, MINOR, MULTIPROCESSORS):
         number = ctypes.c_int(0)
         _call(driver.cuDeviceGetAttribute(ctypes.byref(number), attribute, device), "cuDeviceGetAttribute")
-        numbers.append(str(number.value))
-    return Gpu(name.value.decode(errors="replace"), ".".join(numbers), memory.value)
+        numbers.append(number.value)
+    major, minor, multiprocessors = numbers
+    return Gpu(name.value.decode(errors="replace"), f"{major}.{minor}", memory.value, multiprocessors)
 
 
 def _call(status: int, function: str) -> None:

@@ -313,7 +313,8 @@ def built_engine(
             require_planned(record, quantised)
         return {"path": name, **asdict(record)}
 
-    options = {"plan": asdict(plan), "gpu": choice.tunes_on, "runtime": backend.module, "version": choice.version}
+    gpu = choice.tunes_on.kind if choice.tunes_on else None
+    options = {"plan": asdict(plan), "gpu": gpu, "runtime": backend.module, "version": choice.version}
     outputs = tuple(name + suffix for name in names.values() for suffix in ("", ".log", ".json"))
     try:
         return folder.perform(Step(f"engine-{edition}", outputs, {source: sha256}, options), work)

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from export.interface import INPUT, NO_BF16, OUTPUT
+from export.interface import INPUT, NO_BF16, OUTPUT, WRONG_INT8, int8_is_wrong
 from export.saturation import SATURATES, openvino_saturates
 from export.simulation import with_rounding
 
@@ -181,4 +181,5 @@ def _options() -> Any:
 def _version() -> str:
     import onnxruntime
 
-    return f"onnxruntime {onnxruntime.__version__}"
+    version = str(onnxruntime.__version__)
+    return f"onnxruntime {version}{f' ({WRONG_INT8})' if int8_is_wrong(version) else ''}"

@@ -13,7 +13,7 @@ from export.tensorrt_api import IBuilderConfig
 
 
 def timing_cache_path(folder: Path, gpu: str, version: str) -> Path:
-    """``("timing", "Orin (nvgpu)", "10.3.0")`` → ``timing/Orin-nvgpu-10.3.0.cache``."""
+    """``("timing", "Orin, 8.7, 8 multiprocessors", "10.3.0")`` → ``timing/Orin-8.7-8-multiprocessors-10.3.0.cache``."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{gpu} {version}").strip("-")
     return folder / f"{name}.cache"
 

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from export.artifacts import sha256_file
+from export.bundle.manifest import BundleManifest
 from export.bundle.write import DEVICE as DEVICE
+from export.bundle.write import BundlePlan
 from tests.command_line import ROOT, convnextpose
 
 sys.path.insert(0, str(DEVICE))  # where ``pose_runtime`` and ``pose_verify`` lie, as in a bundle
+QUICK = BundlePlan(precisions=("fp32",), with_engines=False)
+PLANTED = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\n"
+"""A module that leaves a mark where it is run."""
 PROBE_FREE = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
 
 
@@ -75,3 +80,8 @@ def verify(
 def report_of(path: Path) -> dict[str, Any]:
     """A report as plain data."""
     return dict(json.loads(path.read_text()))
+
+
+def manifest_of(bundle: Path) -> BundleManifest:
+    """As it was written."""
+    return BundleManifest.model_validate_json((bundle / "manifest.json").read_bytes())

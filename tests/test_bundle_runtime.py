@@ -23,7 +23,9 @@ from bench.prediction import predict
 from export import pose as ours
 from export.errors import BadInput as OurBadInput
 from export.figures import EVALUATION_SEED, Scene, draw_scene
+from export.interface import WRONG_INT8
 from export.photo import from_pixels
+from export.runners import OnnxRuntime
 from export.saturation import openvino_saturates
 from tests.bundles import DEVICE, copied, flip_last, rewrite
 
@@ -294,10 +296,11 @@ def test_a_processor_whose_sums_saturate_runs_no_int8_in_openvino(
 def test_an_onnx_runtime_that_computes_int8_wrongly_is_not_used_for_it(
     once_bundle: Path, monkeypatch: pytest.MonkeyPatch, version: str, right: bool
 ) -> None:
-    """``auto`` takes no wrong one either, and says why; other precisions run."""
+    """``auto`` takes no wrong one either, and says why; other precisions run. The export's records say it, too."""
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "__version__", version)
+    assert (WRONG_INT8 in OnnxRuntime(once_bundle / Bundle(once_bundle).onnx("fp32")["path"]).describe()) is not right
     for module in (runtimes, device_pose):
         monkeypatch.setattr(module, "installed", lambda name: name == "onnxruntime")
     assert Pose.load(once_bundle, "auto", "fp16", threads=1).runtime == "onnxruntime"

@@ -26,7 +26,7 @@ NO_DRIVER: Answer[Any] = Answer(None, "there is no NVIDIA driver")
 PLAIN = Facts(
     python="3.11.7",
     system="Linux x86_64",
-    packages=dict.fromkeys(asking.PACKAGES, "1.0") | {"tensorrt": None},
+    packages={**dict.fromkeys(asking.PACKAGES, "1.0"), "onnxruntime": "1.31.1", "tensorrt": None},
     torch_cuda=Answer(None, "torch is built for the CPU only"),
     cpu=Answer("Some processor"),
     cores=4,
@@ -42,7 +42,7 @@ WITH_GPU = replace(
     PLAIN,
     packages=PLAIN.packages | {"tensorrt": "10.3.0"},
     torch_cuda=Answer("13.0"),
-    gpus=Answer((Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 * GIB),)),
+    gpus=Answer((Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 * GIB, 128),)),
     driver=Answer("580.65.06"),
     cuda_session=Answer("CUDAExecutionProvider"),
 )
@@ -51,9 +51,13 @@ ORIN = replace(
     system="Linux aarch64",
     packages=WITH_GPU.packages | {"tensorrt-rtx": None},
     features=Answer(("NEON", "NEON FP16", "NEON dot product")),
-    gpus=Answer((Gpu("Orin", "8.7", 32 * GIB),)),
+    gpus=Answer((Gpu("Orin", "8.7", 32 * GIB, 16),)),
     jetson=Answer(Jetson("NVIDIA Jetson AGX Orin", "36.4.0")),
 )
+
+
+def with_onnx_runtime(version: str) -> dict[str, Any]:
+    return {"packages": WITH_GPU.packages | {"onnxruntime": version}}
 
 
 def verdicts(of: Facts) -> dict[str, str]:
@@ -97,7 +101,7 @@ def test_a_jetson_runs_tensorrt_and_not_rtx() -> None:
 @pytest.mark.parametrize(
     ("change", "name", "verdict", "said"),
     [
-        ({"gpus": Answer((Gpu("NVIDIA H100", "9.0", 80 * GIB),))}, "run-tensorrt-rtx", "no", "9.0 (NVIDIA H100)"),
+        ({"gpus": Answer((Gpu("NVIDIA H100", "9.0", 80 * GIB, 132),))}, "run-tensorrt-rtx", "no", "9.0 (NVIDIA H100)"),
         ({"torch_cuda": Answer(None, "torch is built for the CPU only")}, "run-tensorrt", "no", "CPU only"),
         ({"cuda_session": Answer("CPUExecutionProvider")}, "run-onnxruntime-cuda", "no", "fell back to CPUExec"),
         ({"cuda_session": Answer(None, "libcudnn.so.9")}, "run-onnxruntime-cuda", "no", "libcudnn.so.9"),
@@ -118,6 +122,9 @@ def test_a_jetson_runs_tensorrt_and_not_rtx() -> None:
         ({"memory": Answer(None, "not Linux")}, "room", "unknown", "not Linux"),
         ({"packages": dict.fromkeys(asking.PACKAGES)}, "export", "no", "torch, onnx, onnxscript, onnxruntime"),
         ({"packages": dict.fromkeys(asking.PACKAGES)}, "run-onnxruntime-int8", "no", "not installed"),
+        (with_onnx_runtime("1.29.0"), "run-onnxruntime-int8", "no", "onnxruntime 1.29.0 computes INT8 files wrongly"),
+        (with_onnx_runtime("1.29.0"), "run-onnxruntime-fp16", "yes", "runs for correctness"),
+        (with_onnx_runtime("1.30.0"), "run-onnxruntime-int8", "yes", "with AVX-512 VNNI"),
         ({"packages": dict.fromkeys(asking.PACKAGES)}, "run-tensorrt", "no", "not installed"),
     ],
 )
@@ -157,7 +164,7 @@ def test_a_failing_probe_is_an_answer(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(asking, "gpus", lambda: (Gpu("Stub", "8.9", GIB),))
+    monkeypatch.setattr(asking, "gpus", lambda: (Gpu("Stub", "8.9", GIB, 16),))
     monkeypatch.setattr(asking, "cuda_session", lambda: "CUDAExecutionProvider")
     monkeypatch.setattr(asking, probe, fail)
     found = facts(tmp_path)
@@ -227,8 +234,8 @@ def test_what_the_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     library = stub_driver(tmp_path, 0, 2)
     monkeypatch.setattr(gpu, "DRIVER", library)
     monkeypatch.setattr(gpu, "MANAGEMENT", library)
-    assert gpu.default_gpu() == (Gpu("First", "8.6", 5_000_000_000), "")
-    assert gpu.gpus() == (Gpu("First", "8.6", 5_000_000_000), Gpu("Second", "8.6", 5_000_000_000))
+    assert gpu.default_gpu() == (Gpu("First", "8.6", 5_000_000_000, 46), "")
+    assert gpu.gpus() == (Gpu("First", "8.6", 5_000_000_000, 46), Gpu("Second", "8.6", 5_000_000_000, 46))
     assert gpu.driver_version() == "580.65.06"
 
 

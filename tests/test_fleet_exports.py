@@ -57,7 +57,7 @@ def test_engines_are_built_on_the_device_and_once(
     """The real builder, for a GPU of which only the name is known here."""
     pytest.importorskip("tensorrt_rtx")
 
-    monkeypatch.setattr(engines, "answering_gpu", lambda: (Gpu("a GPU", "8.9", 8 << 30), ""))
+    monkeypatch.setattr(engines, "answering_gpu", lambda: (Gpu("a GPU", "8.9", 8 << 30, 16), ""))
     steps = Steps()
     exported = read_export(demo_export)
     only = [artifact for artifact in exported.manifest.artifacts if artifact.kind == "onnx"]

@@ -18,7 +18,7 @@ from tests.engines.files import entry, write_engine
 from tests.engines.gpu import ADA, without_gpu
 from tests.test_recipe import manifest
 
-HOPPER = Gpu("NVIDIA H100", "9.0", 80 << 30)
+HOPPER = Gpu("NVIDIA H100", "9.0", 80 << 30, 132)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_with_a_gpu_its_rows_are_compared_with_pytorch_on_it(folder: Path, with_
 
 
 def test_an_engine_for_another_gpu(folder: Path, with_gpu: Callable[[Gpu], None]) -> None:
-    with_gpu(Gpu("NVIDIA GeForce RTX 5090", "12.0", 32 << 30))
+    with_gpu(Gpu("NVIDIA GeForce RTX 5090", "12.0", 32 << 30, 16))
     digest = sha256_file(folder / "onnx/L-fp32.onnx")
     for backend in (TENSORRT, TENSORRT_RTX):
         write_engine(folder / f"engines/L-fp32{backend.suffix}", backend, onnx_sha256=digest)

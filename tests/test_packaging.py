@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from bench.fleet.spec import code_version
+from export.interface import int8_is_wrong
 from tests.command_line import ROOT
 
 ROOMS = ("export", "bench", "cli", "configs", "demo")
@@ -55,3 +58,15 @@ def test_it_is_the_same_code_for_a_fleet(installed: Path) -> None:
 def test_bundles_have_the_licence_from_there_as_well(installed: Path) -> None:
     said = in_(installed, "from export.bundle.licences import licence; print(licence(), end='')")
     assert said == (ROOT / "LICENSE").read_text()
+
+
+def test_no_onnx_runtime_that_computes_int8_wrongly_is_installed() -> None:
+    """On every platform; and what the tests run with is one that may be."""
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    asked = [of for of in map(Requirement, stated) if of.name in ("onnxruntime", "onnxruntime-gpu")]
+    assert len(asked) == 2
+    for requirement in asked:
+        assert not requirement.specifier.contains("1.29.99")
+        assert requirement.specifier.contains("1.30.0")
+    (tested,) = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("onnxruntime")]
+    assert not int8_is_wrong(tested.partition("==")[2])

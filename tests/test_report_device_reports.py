@@ -223,6 +223,63 @@ def test_two_reports_of_one_machine_are_said_to_be_that(report: Path, copy: Path
     assert devices_of(read_reports([report, same_name])).names == (f"orin-nano ({report})", f"orin-nano ({same_name})")
 
 
+def power_mode(name: str, number: int, pinned: bool = False) -> Callable[[dict[str, Any]], None]:
+    """What the same Jetson would have reported in this mode."""
+
+    def change(plain: dict[str, Any]) -> None:
+        clock = {"cores": [0, 1], "governor": "schedutil", "min_khz": 1510400 if pinned else 115200, "max_khz": 1510400}
+        plain["settings"] |= {"power_mode": {"name": name, "number": number}, "cpu_clocks": [clock], "cpu_limit": 1.5}
+
+    return change
+
+
+def before_settings(plain: dict[str, Any]) -> None:
+    """As it was written by a verifier of schema 1.1."""
+    plain["schema_version"] = "1.1"
+    del plain["settings"]
+    for row in plain["results"]:
+        del row["threads"]
+
+
+def test_devices_that_were_measured_in_another_power_mode_are_seen_to_be_that(
+    report: Path, export: Path, tmp_path: Path
+) -> None:
+    places = [Path(shutil.copy(report, tmp_path / f"{name}.json")) for name in ("fast", "slow", "pinned", "old")]
+    changes = power_mode("MAXN", 0), power_mode("15W", 2), power_mode("MAXN", 0, pinned=True), before_settings
+    for path, change in zip(places, changes, strict=True):
+        rewrite(path, change)
+    devices = devices_of(read_reports(places))
+    page = devices_page(devices)
+    assert page.notices[1:4] == (
+        "measured with different settings, power mode: MAXN (0) on fast, pinned; 15W (2) on slow; not recorded on old",
+        "measured with different settings, governor: schedutil on fast, slow, pinned; not recorded on old",
+        "measured with different settings, pinned clocks: none on fast, slow; CPU on pinned; not recorded on old",
+    )
+    (they_are,) = next(section for section in page.sections if section.id == "devices").tables
+    lines = {line.cells[0].text: [cell.text for cell in line.cells] for line in they_are.lines}
+    assert lines["power mode"] == ["power mode", "MAXN (0)", "15W (2)", "MAXN (0)", "not recorded"]
+    assert lines["CPU clocks"] == ["CPU clocks", "115 to 1510 MHz", "115 to 1510 MHz", "1510 MHz", "–"]
+    assert "of which control groups leave 1.5 processors' time" in lines["cores"][1]
+    assert lines["threads"][1].startswith("openvino ")
+    assert lines["threads"][4] == "–"
+    decision = next(section for section in page.sections if section.id == "decision").tables[0]
+    assert [line.cells[0].note.rpartition(", ")[2] for line in decision.lines[:2]] == [
+        "power mode MAXN (0)",
+        "power mode 15W (2)",
+    ]
+    assert "power mode" not in decision.lines[3].cells[0].note
+    own, _ = page_of(read_subject(export, reports=places[:2]))
+    lead = next(section for section in own.sections if section.id == "devices").lead
+    (said,) = [text for text in lead if "settings" in text]
+    assert said == "measured with different settings, power mode: MAXN (0) on fast; 15W (2) on slow"
+
+
+def test_devices_with_the_same_settings_are_not_said_to_differ(report: Path, tmp_path: Path) -> None:
+    places = [Path(shutil.copy(report, tmp_path / f"{name}.json")) for name in ("one", "two")]
+    page = devices_page(devices_of(read_reports([rewrite(path, power_mode("MAXN", 0)) for path in places])))
+    assert not [notice for notice in page.notices if "settings" in notice]
+
+
 def test_the_page_lies_beside_the_report_and_never_in_a_bundle(report: Path, copy: Path, once_bundle: Path) -> None:
     made = write_reports([copy])
     assert made.models is None

@@ -95,14 +95,14 @@ def test_a_build_on_a_gpu_keeps_its_cache_where_the_next_finds_it(
         jobs.append(job)
         raise CheckFailed("stopped here", "", "")
 
-    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("a GPU", "8.7", 1))
+    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("a GPU", "8.7", 7 << 30, 16))
     monkeypatch.setattr(engine, "choose_runtime", lambda wanted: choice)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engine, "_run_worker", worker)
     plan, kept_in = EnginePlan(timing_cache=asked), None if kept is None else tmp_path / kept
     with pytest.raises(CheckFailed, match="stopped here"):
         engine.build_engine(typed_files["fp32"], tmp_path / "made/e", plan, kept_in=kept_in)
-    expected = folder and {"folder": str(tmp_path / folder), "gpu": "a GPU"}
+    expected = folder and {"folder": str(tmp_path / folder), "gpu": "a GPU, 8.7, 16 multiprocessors, at most 8 GiB"}
     assert jobs[0]["timing_cache"] == expected
 
 

@@ -51,14 +51,16 @@ def check_engine(path: Path, backend: Backend) -> EngineRecord:
 
 
 def require_version(path: Path, record: EngineRecord, backend: Backend, installed: str) -> None:
-    """See that the installed library is the one that built the engine.
+    """See that the installed library is the one that built the engine, by its record and by the file's own header.
 
     Raises:
         NotPossible: it is another: engines do not load in other releases, version compatible ones not in earlier ones.
     """
-    want, have = ([int(n) for n in re.findall(r"\d+", text)[:3]] for text in (record.package_version, installed))
-    if not (want == have or (record.version_compatible and want < have)):
-        seen = f"built by {backend.product} {record.package_version}; installed: {installed}"
+    versions = (record.package_version, record.plan_version, installed)
+    *wanted, have = ([int(n) for n in re.findall(r"\d+", text)[:3]] for text in versions)
+    if not all(want == have or (record.version_compatible and want < have) for want in wanted):
+        file = "" if wanted[0] == wanted[1] else f" (the file says {record.plan_version})"
+        seen = f"built by {backend.product} {record.package_version}{file}; installed: {installed}"
         raise NotPossible(f"{path} needs another {backend.product}", seen, f"install that version, or {REBUILD}")
 
 
@@ -74,6 +76,6 @@ def require_gpu(path: Path, record: EngineRecord, gpu: Gpu) -> None:
         raise NotPossible(f"{path} was not built for this GPU", seen, do)
     if record.hardware_compatible and float(gpu.compute_capability) >= AMPERE:
         return
-    if record.gpu is not None and record.gpu != gpu.name:
-        seen = f"tuned on {record.gpu}; this machine has {gpu.name}"
+    if record.gpu is not None and not record.gpu.is_like(gpu):
+        seen = f"tuned on {record.gpu.in_full}; this machine has {gpu.in_full}"
         raise NotPossible(f"{path} was not built for this GPU", seen, f"on this machine {REBUILD}")

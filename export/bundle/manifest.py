@@ -65,7 +65,8 @@ class EngineFile(File):
     onnx_sha256: str
     package_version: str
     targets: list[str]
-    gpu: str | None
+    gpu: None = None
+    """What is tuned on a GPU stays on its machine: these are compiled ahead of time, for ``targets``."""
     hardware_compatible: bool
     version_compatible: bool
     tf32: bool
@@ -176,7 +177,6 @@ def describe_bundle(contents: Contents, goldens: Goldens, plan: EnginePlan, fold
                 onnx_sha256=engine.record.onnx_sha256,
                 package_version=engine.record.package_version,
                 targets=list(engine.record.targets),
-                gpu=engine.record.gpu,
                 hardware_compatible=engine.record.hardware_compatible,
                 version_compatible=engine.record.version_compatible,
                 tf32=engine.record.tf32,

@@ -26,7 +26,7 @@ def write_engine(path: Path, backend: Backend, **change: Any) -> EngineRecord:
         "size_bytes": path.stat().st_size,
         "engine_sha256": sha256_file(path),
         "targets": ("8.9",) if backend.takes_targets else (),
-        "gpu": None if backend.takes_targets else ADA.name,
+        "gpu": None if backend.takes_targets else ADA,
     }
     record = replace(RECORD, **(made | change))
     Path(f"{path}.json").write_text(json.dumps(asdict(record)))

@@ -6,7 +6,7 @@ from export.engine_layers import EngineLayers
 from export.engine_network import Convolutions
 
 RECORD = EngineRecord(
-    schema_version=4,
+    schema_version=5,
     status="built for SM 8.9; not run",
     not_run="there is no NVIDIA driver",
     runtime="tensorrt_rtx",

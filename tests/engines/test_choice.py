@@ -49,7 +49,7 @@ def test_tensorrt_needs_a_driver_that_answers(
     choice = choose_runtime()
     assert choice.backend == BACKENDS[runtime]
     assert re.search(reason, choice.reason)
-    assert choice.tunes_on == ("First" if runtime == "tensorrt" else None)
+    assert choice.tunes_on == (Gpu("First", "8.6", 5_000_000_000, 46) if runtime == "tensorrt" else None)
     assert (choice.gpu is None) == bool(choice.no_gpu)
 
 
@@ -77,7 +77,7 @@ def test_a_library_that_does_not_load_is_not_chosen(tmp_path: Path, monkeypatch:
     assert library_version("broken") == ("", "ImportError: libnvinfer.so.10: cannot open")
     assert library_version("dying") == ("", "exit status -6")
     monkeypatch.setattr(engine_runtime, "find_spec", lambda name: "installed")
-    monkeypatch.setattr(engine_runtime, "default_gpu", lambda: (Gpu("Orin", "8.7", 1), ""))
+    monkeypatch.setattr(engine_runtime, "default_gpu", lambda: (Gpu("Orin", "8.7", 1, 16), ""))
     monkeypatch.setattr(
         engine_runtime, "library_version", lambda name: ("", "planted") if name == "tensorrt" else ("1", "")
     )

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,13 @@ from typing import Any
 import pytest
 
 from bench.backends import tensorrt as runner
-from bench.backends.engine_file import check_engine, require_gpu, require_version
+from bench.backends.engine_file import check_engine
 from bench.backends.tensorrt import TensorRTEngine, first_gpu
 from export.artifacts import sha256_file
 from export.engine_plan import TENSORRT, TENSORRT_RTX
 from export.errors import BadInput, NotPossible
-from export.gpu import Gpu
 from tests.engines.files import overwrite, truncate, write_engine
 from tests.engines.gpu import ADA, without_gpu
-from tests.engines.records import RECORD
 from tests.host_cuda import Host
 
 
@@ -52,34 +49,6 @@ def test_damaged_files(tmp_path: Path, damage: Callable[[Path], Any], said: str)
     damage(path)
     with pytest.raises(BadInput, match=said):
         TensorRTEngine(path, TENSORRT_RTX)
-
-
-def test_the_engine_of_another_version_or_gpu() -> None:
-    path, tuned = Path("e"), replace(RECORD, runtime="tensorrt", targets=(), gpu="Orin")
-    require_version(path, RECORD, TENSORRT_RTX, "1.7.1.116")
-    require_version(path, RECORD, TENSORRT_RTX, "1.7.1.post1")
-    require_gpu(path, RECORD, ADA)
-    require_gpu(path, tuned, Gpu("Orin", "8.7", 1))
-    with pytest.raises(NotPossible, match=r"built by TensorRT-RTX 1\.7\.1\.116; installed: 1\.6\.0\.1"):
-        require_version(path, RECORD, TENSORRT_RTX, "1.6.0.1")
-    with pytest.raises(NotPossible, match=r"built for SM 8\.9; not run; this machine has NVIDIA H100 \(9\.0\)"):
-        require_gpu(path, RECORD, Gpu("NVIDIA H100", "9.0", 1))
-    with pytest.raises(NotPossible, match="tuned on Orin; this machine has NVIDIA"):
-        require_gpu(path, tuned, ADA)
-
-
-def test_what_compatible_engines_ask_of_a_machine() -> None:
-    path, tuned = Path("e"), replace(RECORD, runtime="tensorrt", targets=(), gpu="Orin", package_version="10.13.3.9")
-    wide = replace(tuned, hardware_compatible=True, version_compatible=True)
-    require_version(path, wide, TENSORRT, "10.13.3.9")
-    require_version(path, wide, TENSORRT, "11.0.0.114")
-    for earlier in ("10.9.0.34", "9.3.0"):
-        with pytest.raises(NotPossible, match="needs another"):
-            require_version(path, wide, TENSORRT, earlier)
-    require_gpu(path, wide, ADA)
-    require_gpu(path, wide, Gpu("NVIDIA GeForce RTX 5090", "12.0", 1))
-    with pytest.raises(NotPossible, match="tuned on Orin; this machine has Tesla T4"):
-        require_gpu(path, wide, Gpu("Tesla T4", "7.5", 1))
 
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

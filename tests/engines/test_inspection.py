@@ -31,7 +31,7 @@ tensorrt_rtx.Runtime = Runtime
 def test_rtx_engines_are_inspected_where_a_gpu_of_theirs_is(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: str, kind: str, asked: bool
 ) -> None:
-    monkeypatch.setattr(engine_runtime, "default_gpu", lambda: (Gpu("Planted", gpu, 1), ""))
+    monkeypatch.setattr(engine_runtime, "default_gpu", lambda: (Gpu("Planted", gpu, 1, 16), ""))
     layer = {"Name": "conv", "LayerType": "conv", "Inputs": [{"Name": "t", "DataType": kind}]}
     told = json.dumps({"Layers": [layer] if kind else ["conv"]})
     monkeypatch.setattr(engine, "WORKER", plant(INSPECTION.replace("TOLD", repr(told))))

@@ -59,7 +59,7 @@ def test_what_rtx_would_ignore_is_refused_before_building(
 
 
 def test_hardware_compatible_engines_are_refused_on_a_jetson(monkeypatch: pytest.MonkeyPatch) -> None:
-    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Orin", "8.7", 1))
+    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Orin", "8.7", 1, 16))
     monkeypatch.setattr(engine_runtime, "jetson", lambda: Jetson("NVIDIA Jetson AGX Orin", "36.4.0"))
     assert engine_runtime.honoured(EnginePlan(version_compatible=True), choice).version_compatible
     with pytest.raises(BadInput, match="on JetPack — NVIDIA Jetson AGX Orin"):
@@ -78,7 +78,7 @@ def test_a_level_changes_nothing_that_rtx_builds(tiny: Path, tmp_path: Path, mon
 
 
 def test_tensorrt_takes_no_targets(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Stub GPU", "8.6", 1))
+    choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Stub GPU", "8.6", 1, 16))
     monkeypatch.setattr(engine, "choose_runtime", lambda wanted: choice)
     with pytest.raises(BadInput, match="for this machine's GPU only"):
         build_engine(tiny, tmp_path / "e", EnginePlan(targets=("8.9",)))

@@ -10,6 +10,7 @@ from bench.candidates import ASKED_FOR
 from bench.fleet.exports import EXPORTS
 from bench.fleet.record import FleetRecord, JobRecord, going_on, one_machine, read_finished, read_fleet
 from bench.report.clean import clean
+from bench.report.devices.settings import NOT_RECORDED, POWER_MODE
 from bench.report.devices.told import Device, Devices, Told
 from bench.report.from_export import subject_of
 from bench.report.records import AccuracyFile, read_record
@@ -19,7 +20,6 @@ from bench.report.subject import Bench
 from export.errors import BadInput
 
 IN_THE_MATRIX = "`mode: publish` or `runtimes` in the matrix measures it"
-NO_POWER_MODE = "not recorded"
 
 
 def read_run(folder: Path) -> Devices:
@@ -123,7 +123,7 @@ def _why(folder: Path, job: JobRecord) -> str:
 
 def _about(worker: str, bench: Bench) -> tuple[tuple[str, str], ...]:
     card = {name: value for name, value in device_card(bench) if name != "software"}
-    return (("worker", worker), *_hardware(card, bench.environment), ("power mode", NO_POWER_MODE))
+    return (("worker", worker), *_hardware(card, bench.environment), (POWER_MODE, NOT_RECORDED))
 
 
 def _seen(record: FleetRecord, worker: str) -> tuple[tuple[str, str], ...]:

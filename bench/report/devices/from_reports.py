@@ -13,6 +13,7 @@ from bench.device_report import DeviceReport
 from bench.report import theme
 from bench.report.clean import clean
 from bench.report.devices.belongs import USUAL_NAME, Named, require_alike
+from bench.report.devices.settings import in_words
 from bench.report.devices.told import Device, Devices, Told
 from bench.report.from_result import AccuracyOf
 from bench.report.subject import HEADLINE, Accuracy, Drift, Row, SpeedUp, Tail, Timing
@@ -204,15 +205,13 @@ def _name(path: Path, report: DeviceReport) -> str:
 def _about(report: DeviceReport) -> tuple[tuple[str, str], ...]:
     of, protocol = report.device, report.protocol
     gpu = f"{of.gpu.name}, compute capability {of.gpu.compute_capability}" if of.gpu else f"none: {of.no_gpu or ''}"
-    known = {
+    known: dict[str, str | None] = {
         "board": of.board,
         "L4T": of.l4t,
         "processor": of.processor or "not told",
-        "cores": f"{of.usable_cores} usable; threads of each row: as many, if verify.py was not told otherwise",
         "memory": f"{of.memory_bytes / 2**30:.1f} GiB" if of.memory_bytes else None,
         "GPU": gpu,
-        "governor": of.governor or "not told",
-        "power mode": "not recorded",
+        **in_words(report),
         "system": f"{of.system} {of.kernel} {of.machine}",
         "measured": f"{report.created}, {protocol.rounds} rounds at most"
         if protocol

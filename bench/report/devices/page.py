@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.report import commands
 from bench.report.devices.answers import answers
 from bench.report.devices.section import FIGURE, reasons
+from bench.report.devices.settings import differing
 from bench.report.devices.tables import matrix, model_table, what_they_are
 from bench.report.devices.told import Devices, Told
 from bench.report.devices.untested import gaps, untested
@@ -34,7 +35,7 @@ def devices_page(of: Devices) -> Page:
         subtitle=of.subtitle,
         answers=answers(of, gaps(of)),
         sections=tuple(sections),
-        notices=(*of.notices, *weights),
+        notices=(*of.notices, *differing(of.told), *weights),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bench.report.devices.settings import differing
 from bench.report.devices.tables import model_table, what_they_are
 from bench.report.devices.told import Told
 from bench.report.figures.devices import devices as speed_ups
@@ -18,7 +19,13 @@ def on_devices(told: Sequence[Told], reference: str) -> Section:
         f"What devices reported about bundles of this export. Speed-ups are over {reference}. Their ms do not compare."
     )
     tables = (model_table(told), what_they_are(told))
-    return Section("devices", "On devices", (lead, *reasons(told)), tables=tables, figures=(figure,) if figure else ())
+    return Section(
+        "devices",
+        "On devices",
+        (lead, *differing(told), *reasons(told)),
+        tables=tables,
+        figures=(figure,) if figure else (),
+    )
 
 
 def reasons(told: Sequence[Told]) -> tuple[str, ...]:

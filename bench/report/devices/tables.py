@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bench import cells
+from bench.report.devices.settings import NOT_RECORDED, POWER_MODE
 from bench.report.devices.told import Devices, Told, row_names
 from bench.report.sections.decision import VERDICT_TONES
 from bench.report.subject import Row
@@ -130,10 +131,12 @@ def _parity(row: Row) -> Cell:
 
 
 def _hardware(of: Devices, name: str) -> str:
-    """Board or processor, and the GPU."""
+    """Board or processor, the GPU, and the power mode that it measured in."""
     about = _about([one for one in of.told if one.device.name == name])
     gpu = about.get("GPU", "")
-    shown = (about.get("board"), about.get("processor"), "" if gpu.startswith("none") else gpu)
+    known = about.get(POWER_MODE, NOT_RECORDED)
+    mode = "" if known == NOT_RECORDED else f"power mode {known}"
+    shown = (about.get("board"), about.get("processor"), "" if gpu.startswith("none") else gpu, mode)
     return ", ".join(text for text in shown if text)
 
 

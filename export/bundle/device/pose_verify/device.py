@@ -15,7 +15,6 @@ from pose_runtime.runtimes import usable_cores
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "opencv-python-headless")
 DEVICE_TREE, TEGRA = Path("/proc/device-tree/model"), Path("/etc/nv_tegra_release")
-GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def describe_device() -> dict[str, Any]:
@@ -34,7 +33,6 @@ def describe_device() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "usable_cores": usable_cores(),
         "memory_bytes": _memory_bytes(),
-        "governor": _text(GOVERNOR),
         "board": _text(DEVICE_TREE),
         "l4t": f"{release.group(1)}.{release.group(2)}" if release else None,
         "gpu": gpu,

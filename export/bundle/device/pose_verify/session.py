@@ -22,9 +22,10 @@ from pose_verify.builds import FailedBuild, build_missing
 from pose_verify.device import describe_device, describe_software
 from pose_verify.goldens import Goldens, in_batches, judge
 from pose_verify.latency import Protocol, paired_ratio, summarise, take_turns
+from pose_verify.settings import describe_settings
 from pose_verify.table import show
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 LARGEST_BATCH = 5
 OUTCOMES = {"fail": 1, "inconclusive": 3, "not run": 4, "pass": 0}
 """Outcome of the whole → exit code."""
@@ -66,6 +67,7 @@ def hold_session(folder: Path, report: Path, asked: Any) -> int:
     require_writable(report)
     unbuilt = {} if asked.no_build else build_missing(bundle, folder, runtimes, precisions)
     goldens, started = Goldens.of(bundle), datetime.datetime.now(datetime.timezone.utc)
+    settings = describe_settings()
     cells = [
         unbuilt_cell(p, unbuilt[p])
         if r == "tensorrt" and p in unbuilt
@@ -90,6 +92,7 @@ def hold_session(folder: Path, report: Path, asked: Any) -> int:
             "golden_source": bundle.manifest["golden"]["source"],
         },
         "device": describe_device(),
+        "settings": settings,
         "versions": describe_software(),
         "protocol": protocol.as_json() if seconds > 0 else None,
         "outcome": outcome,
@@ -139,8 +142,8 @@ def not_asked(results: Sequence[Mapping[str, Any]], precisions: Sequence[str], a
 def empty_row(runtime: str, precision: str) -> dict[str, Any]:
     """A row of which nothing is known yet."""
     row: dict[str, Any] = {"runtime": runtime, "precision": precision, "asked": True, "status": "not run"}
-    names = ("reason", "build_log", "describe", "artifact", "artifact_sha256", "computes_in", "parity", "latency")
-    return {**row, **dict.fromkeys(names)}
+    names = ("reason", "build_log", "describe", "threads", "artifact", "artifact_sha256", "computes_in")
+    return {**row, **dict.fromkeys((*names, "parity", "latency"))}
 
 
 def unbuilt_cell(precision: str, build: FailedBuild) -> Cell:
@@ -165,7 +168,7 @@ def judged(bundle: Bundle, goldens: Goldens, runtime: str, precision: str, threa
         bins = np.concatenate([network.run(inputs[a:b]) for a, b in in_batches(len(inputs), largest)])
         about = bundle.manifest["budgets"][precision]
         parity = judge(goldens, bins, about["limits"], bundle.manifest["needed_signal_mm"])
-        result.update(describe=network.describe(), computes_in=network.computes_in())
+        result.update(describe=network.describe(), threads=network.threads(), computes_in=network.computes_in())
     except Exception as failure:
         network.close()
         return Cell(dict(result, status="fail", reason=in_words(failure)), None)

@@ -17,6 +17,7 @@ def show(report: Mapping[str, Any], manifest: Mapping[str, Any], place: Path) ->
     device = report["device"]
     gpu = device["gpu"]["name"] if device["gpu"] else f"no GPU ({device['no_gpu']})"
     print(f"{report['bundle']['model']} on {device['board'] or device['processor'] or device['machine']}, {gpu}")
+    print(settings_line(report))
     print(f"weights: {report['bundle']['weights_origin']}{notice(manifest)}; goldens: {manifest['golden']['source']}")
     asked = [result for result in report["results"] if result["asked"]]
     print(aligned([COLUMNS, *(row(result) for result in asked)]))
@@ -36,6 +37,34 @@ def show(report: Mapping[str, Any], manifest: Mapping[str, Any], place: Path) ->
     if report["missing"]:
         print(f"asked for by name, and did not run: {', '.join(report['missing'])}")
     print(f"{report['outcome']}; {place}")
+
+
+def settings_line(report: Mapping[str, Any]) -> str:
+    """How the device is set: what its latencies are of."""
+    of, parts = report["settings"], []
+    if of["power_mode"] is not None:
+        number = of["power_mode"]["number"]
+        parts.append(f"power mode {of['power_mode']['name']}" + ("" if number is None else f" ({number})"))
+    elif report["device"]["l4t"]:
+        parts.append(f"power mode not known ({of['no_power_mode']})")
+    for clock in of["cpu_clocks"]:
+        parts.append(
+            f"{len(clock['cores'])} cores by {clock['governor']}, {span(clock['min_khz'], clock['max_khz'], 1e3)}"
+        )
+    parts += [f"GPU {span(clock['min_hz'], clock['max_hz'], 1e6)}" for clock in of["gpu_clocks"]]
+    if not of["cpu_clocks"]:
+        parts.append("no governor is told")
+    limit = "" if of["cpu_limit"] is None else f", but time for {of['cpu_limit']:g} only"
+    parts.append(f"{report['device']['usable_cores']} of {report['device']['cores']} cores may be used{limit}")
+    threads = {(row["runtime"], row["threads"]): None for row in report["results"] if row["threads"] is not None}
+    parts += [f"{runtime} with {count} thread{'s' * (count != 1)}" for runtime, count in threads]
+    return "settings: " + "; ".join(parts)
+
+
+def span(low: int | None, high: int | None, unit: float) -> str:
+    """The bounds of a clock; where they are the same, it is pinned, as ``jetson_clocks`` does it."""
+    low_mhz, high_mhz = ("?" if bound is None else f"{bound / unit:.0f}" for bound in (low, high))
+    return f"pinned at {low_mhz} MHz" if low == high and low is not None else f"{low_mhz} to {high_mhz} MHz"
 
 
 def reasons(results: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         def describe(self) -> str:
             """Runtime, version and device."""
 
+        def threads(self) -> int | None:
+            """Of the processor, read back from the runtime; None: it runs on the GPU."""
+
         def computes_in(self) -> str:
             """The types that convolutions compute in, read back from the runtime."""
 

@@ -83,6 +83,10 @@ class EngineNetwork:
         """See ``Network``."""
         return f"{self.product.name} {self._version}, {self._gpu}"
 
+    def threads(self) -> int | None:
+        """See ``Network``."""
+        return None
+
     def computes_in(self) -> str:
         """See ``Network``: what the engine's inspector says of its convolutions."""
         told = self._engine.create_engine_inspector().get_engine_information(self._trt.LayerInformationFormat.JSON)

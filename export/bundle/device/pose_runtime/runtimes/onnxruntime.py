@@ -41,7 +41,7 @@ class ONNXRuntime:
             require_right_int8()
         entry = bundle.onnx(precision)
         self.precision, self.artifact, self.artifact_sha256 = precision, entry["path"], entry["sha256"]
-        self._model, self.threads = bundle.content(self.artifact), threads or usable_cores()
+        self._model, self._asked_threads = bundle.content(self.artifact), threads or usable_cores()
         self._session = self._new_session(self._options())
         self._input = self._session.get_inputs()[0].name
 
@@ -54,7 +54,11 @@ class ONNXRuntime:
         """See ``Network``."""
         import onnxruntime
 
-        return f"onnxruntime {onnxruntime.__version__}, CPU, threads: {self.threads}"
+        return f"onnxruntime {onnxruntime.__version__}, CPU, threads: {self.threads()}"
+
+    def threads(self) -> int | None:
+        """See ``Network``: of the pool that one operator is spread over; operators run one after another."""
+        return int(self._session.get_session_options().intra_op_num_threads)
 
     def computes_in(self) -> str:
         """See ``Network``: from the profile of one run, in a session of its own."""
@@ -79,7 +83,7 @@ class ONNXRuntime:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
+        options.intra_op_num_threads, options.inter_op_num_threads = self._asked_threads, 1
         options.log_severity_level = 3
         # Idle threads must not spin: what runs next would find the processor taken.
         options.add_session_config_entry("session.force_spinning_stop", "1")

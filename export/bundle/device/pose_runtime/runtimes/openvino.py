@@ -34,14 +34,14 @@ class OpenVINO:
 
         entry = bundle.onnx(precision)
         self.precision, self.artifact, self.artifact_sha256 = precision, entry["path"], entry["sha256"]
-        self.threads, core = threads or usable_cores(), openvino.Core()
+        core = openvino.Core()
         if precision == "int8" and saturates(core, bundle):
             what = "this processor adds pairs of int8 products up in 16 bits, which saturate (no VNNI)"
             raise NotPossible("OpenVINO cannot run INT8 exactly here", what, "choose onnxruntime, or another precision")
         bf16 = precision == "bf16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
-            "INFERENCE_NUM_THREADS": self.threads,
+            "INFERENCE_NUM_THREADS": threads or usable_cores(),
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
         }
@@ -62,7 +62,11 @@ class OpenVINO:
         """See ``Network``."""
         import openvino
 
-        return f"openvino {openvino.__version__.split('-')[0]}, CPU, threads: {self.threads}"
+        return f"openvino {openvino.__version__.split('-')[0]}, CPU, threads: {self.threads()}"
+
+    def threads(self) -> int | None:
+        """See ``Network``: it may take fewer than it was told."""
+        return int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
 
     def computes_in(self) -> str:
         """See ``Network``: from the graph that is executed, since the hint was seen not to be kept."""

@@ -1,0 +1,82 @@
+"""The ONNX files of S's bundle: four precisions take at most 75 MB, and each no more than its own type needs.
+
+The files are written from stand-in weights with every scale the same: neither weights nor scales change their size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from export.config import load_config
+from export.deploy import deploy
+from export.int8_placement import left_alone, place
+from export.int8_plan import Int8Plan
+from export.interface import PRECISIONS
+from export.network import build_network
+from export.onnx_graph import consumer_metadata, export_onnx
+from export.precision import in_precision
+from export.quantize import export_int8
+from export.standin import stand_in_weights
+from tests.tiny_int8 import WEIGHTS_SHA256, tiny_calibration
+
+ALLOWED_BYTES = 75_000_000
+BYTES_A_PARAMETER = {"fp32": 4.1, "fp16": 2.1, "bf16": 2.1, "int8": 1.2}
+"""Its type's own, and room for the graph, its metadata and what an int8 file keeps in half."""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """S, as an export writes it; tests must leave the files as they are."""
+    folder, of = tmp_path_factory.mktemp("S"), load_config("S").architecture
+    network = build_network(of, stand_in_weights(of))
+    convs = (replace(conv, activation_scale=1.0) if conv.quantised else conv for conv in place(deploy(network)))
+    plan = Int8Plan(of, tuple(convs), left_alone(of), tiny_calibration().record, weights_sha256=WEIGHTS_SHA256)
+    for precision in PRECISIONS:
+        graph, path = in_precision(network, precision), folder / f"{precision}.onnx"
+        metadata = consumer_metadata(of, precision=precision)
+        if precision == "int8":
+            export_int8(graph, path, metadata, plan)
+        else:
+            export_onnx(graph, path, metadata, precision)
+    return {precision: folder / f"{precision}.onnx" for precision in PRECISIONS}
+
+
+def too_large(files: Mapping[str, Path]) -> list[str]:
+    """The precisions whose file is larger than its type needs, and "all" where they are together."""
+    sizes = {precision: path.stat().st_size for precision, path in files.items()}
+    parameters = sum(np.prod(stored.dims) for stored in onnx.load(files["fp32"]).graph.initializer)
+    found = [precision for precision, size in sizes.items() if size > BYTES_A_PARAMETER[precision] * parameters]
+    return found + ["all"] * (sum(sizes.values()) > ALLOWED_BYTES)
+
+
+def test_four_precisions_are_as_small_as_was_promised(files: dict[str, Path]) -> None:
+    assert set(files) == set(BYTES_A_PARAMETER) == set(PRECISIONS)
+    assert too_large(files) == []
+
+
+@pytest.mark.parametrize(
+    ("precision", "stored_as", "found"),
+    [
+        ("fp16", np.float32, ["fp16", "all"]),
+        ("bf16", np.float32, ["bf16", "all"]),
+        ("int8", np.float32, ["int8", "all"]),
+        ("int8", np.float16, ["int8"]),
+    ],
+)
+def test_weights_that_are_stored_wider_are_found(
+    files: dict[str, Path], tmp_path: Path, precision: str, stored_as: type, found: list[str]
+) -> None:
+    model = onnx.load(files[precision])
+    for stored in model.graph.initializer:
+        if stored.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT8):
+            wider: NDArray[Any] = numpy_helper.to_array(stored).astype(stored_as)
+            stored.CopyFrom(numpy_helper.from_array(wider, stored.name))
+    onnx.save(model, tmp_path / "wider.onnx")
+    assert too_large(files | {precision: tmp_path / "wider.onnx"}) == found

@@ -1,0 +1,244 @@
+"""A bundle that was changed is refused: every kind of change, with its reason."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bundles import PLANTED, change_manifest, flip_last, rehash, rewrite, verify
+from tests.command_line import assert_three_parts
+
+
+def add_link(bundle: Path) -> None:
+    (bundle / "onnx/once-fp32.onnx").unlink()
+    (bundle / "onnx/once-fp32.onnx").symlink_to("/etc/hostname")
+
+
+def name_outside(bundle: Path) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["files"].append({"path": "../stolen", "sha256": "0" * 64, "size_bytes": 1})
+
+    change_manifest(bundle, change)
+
+
+def name_engine(bundle: Path) -> None:
+    """An engine that the manifest's engines name, and its files do not."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        engine = manifest["engines"][0] if manifest["engines"] else dict(manifest["onnx"][0])
+        manifest["engines"].append({**engine, "path": "engines/other.rtx.engine"})
+
+    change_manifest(bundle, change)
+
+
+def add(path: str, content: bytes = b"planted") -> Callable[[Path], None]:
+    def plant(bundle: Path) -> None:
+        (bundle / path).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / path).write_bytes(content)
+
+    return plant
+
+
+def changed(path: str, change: Callable[[bytes], bytes] = flip_last) -> Callable[[Path], None]:
+    return lambda bundle: rewrite(bundle / path, change)
+
+
+def without(key: str) -> Callable[[Path], None]:
+    return lambda bundle: change_manifest(bundle, lambda manifest: manifest.pop(key))
+
+
+TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
+    "a byte of a model": (changed("onnx/once-fp16.onnx"), "onnx/once-fp16.onnx was changed", 1),
+    "a byte of the goldens": (changed("golden.npz"), "golden.npz was changed", 1),
+    "code of the runtime": (
+        changed("pose_runtime/__init__.py", lambda code: code + PLANTED.encode()),
+        "pose_runtime/__init__.py was changed",
+        1,
+    ),
+    "code that Python cannot read": (changed("pose_runtime/errors.py", lambda _: b"def"), "errors.py was changed", 1),
+    "a shorter file": (changed("build.sh", lambda text: text[:100]), "build.sh was changed", 1),
+    "a module added": (add("pose_runtime/runtimes/evil.py"), "evil.py is not in the manifest", 1),
+    "a module that hides NumPy": (add("numpy.py", PLANTED.encode()), "numpy.py is not in the manifest", 1),
+    "an engine added": (add("engines/once-fp16.trt.engine", b"ftrt"), "once-fp16.trt.engine is not in the manifest", 1),
+    "an empty folder added": (lambda bundle: (bundle / "onnx/more").mkdir(), "onnx/more is not in the manifest", 1),
+    "empty folders added": (
+        lambda bundle: (bundle / "numpy/core").mkdir(parents=True),
+        "numpy/core is not in the manifest",
+        1,
+    ),
+    "a file missing": (lambda bundle: (bundle / "build.py").unlink(), "build.py is missing", 1),
+    "a folder missing": (lambda bundle: shutil.rmtree(bundle / "golden"), "golden/facts.txt is missing", 1),
+    "a link": (add_link, "onnx/once-fp32.onnx is a link", 1),
+    "a link to a folder": (lambda bundle: (bundle / "more").symlink_to("/etc"), "more is a link", 1),
+    "a pipe": (lambda bundle: os.mkfifo(bundle / "pipe"), "pipe is no plain file", 1),
+    "a manifest that names a place outside": (name_outside, "names a file outside of the bundle", 1),
+    "an engine that is not among the files": (name_engine, "engines/other.rtx.engine is named by the manifest", 1),
+    "another hash in the manifest": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest["files"][0].update(sha256="0" * 64)),
+        "was changed",
+        1,
+    ),
+    "a file listed twice": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest["files"].append(manifest["files"][0])),
+        "lists a file twice",
+        1,
+    ),
+    "a manifest of another schema": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest.update(schema_version="9.0")),
+        "bundle 9.0",
+        2,
+    ),
+    "a manifest without files": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest.pop("files")),
+        "is no manifest of a bundle",
+        2,
+    ),
+    "a path that is no text": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest["onnx"][0].update(path=3)),
+        "is no manifest of a bundle",
+        2,
+    ),
+    "a file without its size": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest["files"][0].pop("size_bytes")),
+        "is no manifest of a bundle",
+        2,
+    ),
+    "a manifest that is no JSON": (changed("manifest.json", lambda text: text[:50]), "is no manifest of a bundle", 2),
+    **{
+        f"a manifest without its {key}": (without(key), "manifest.json lacks what a bundle needs", 2)
+        for key in ("weights", "model", "preprocessing", "volume", "joints", "budgets")
+    },
+    "a manifest without the origin of its weights": (
+        lambda bundle: change_manifest(bundle, lambda manifest: manifest["weights"].pop("origin")),
+        "seen:  weights.origin",
+        2,
+    ),
+    "a manifest nested too deeply": (
+        changed("manifest.json", lambda _: b"[" * 200_000),
+        "is no manifest of a bundle",
+        2,
+    ),
+    "no manifest": (lambda bundle: (bundle / "manifest.json").unlink(), "there is no bundle", 2),
+}
+
+
+@pytest.mark.parametrize("tampering", TAMPERINGS)
+def test_every_tampering_is_refused_with_its_reason(bundle: Path, tampering: str) -> None:
+    tamper, said, exit_code = TAMPERINGS[tampering]
+    tamper(bundle)
+    run = verify(bundle, "--seconds", 0)
+    assert_three_parts(run, exit_code)
+    assert said in run.stderr
+    assert not (bundle / "device-report.json").exists()
+    assert not list(bundle.rglob("executed"))  # nothing of it was run
+
+
+def test_no_file_of_a_damaged_bundle_is_to_be_removed(bundle: Path) -> None:
+    """One that the manifest does not know may be good, and the manifest damaged."""
+    rewrite(bundle / "manifest.json", lambda text: text.replace(b"pose_runtime/errors.py", b"pose_runtime/errorr.py"))
+    run = verify(bundle, "--hashes-only")
+    assert_three_parts(run, 1)
+    assert "pose_runtime/errors.py is not in the manifest" in run.stderr
+    assert "remove" not in run.stderr
+    assert "copy the bundle again" in run.stderr
+
+
+@pytest.mark.parametrize("program", ["verify.py", "build.py"])
+def test_a_python_without_numpy_is_told_what_to_install(bundle: Path, program: str) -> None:
+    command = [sys.executable, "-I", "-S", str(bundle / program)]  # without site-packages
+    run = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+    assert_three_parts(run, 4)
+    assert "NumPy is not installed" in run.stderr
+    assert "apt install python3-numpy" in run.stderr
+
+
+def test_the_builder_compares_hashes_with_its_own_verifier(bundle: Path, tmp_path: Path) -> None:
+    """And not with one of that name that PYTHONPATH leads to."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/verify.py").write_text(PLANTED)
+    rewrite(bundle / "onnx/once-fp16.onnx", flip_last)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "elsewhere")}
+    command = [sys.executable, str(bundle / "build.py")]
+    run = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+    assert_three_parts(run, 1)
+    assert "once-fp16.onnx was changed" in run.stderr
+    assert not (tmp_path / "elsewhere/executed").exists()
+
+
+@pytest.mark.parametrize("python_path", [None, ":", "BUNDLE"])
+@pytest.mark.parametrize("program", ["verify.py", "build.py"])
+def test_no_file_is_taken_for_one_of_pythons_own(bundle: Path, program: str, python_path: str | None) -> None:
+    """Python looks into the program's folder first, unless it is told not to with -I, and into PYTHONPATH's.
+
+    What Python itself imports while it starts, no program can keep it from taking from PYTHONPATH.
+    """
+    names = ["argparse", "hashlib", "shutil"]
+    if python_path is None:
+        names += ["__future__", "json", "stat", "pathlib", "threading", "importlib"]
+    for name in names:
+        (bundle / f"{name}.py").write_text(PLANTED)
+    command = [sys.executable, str(bundle / program)]
+    environment = os.environ | ({"PYTHONPATH": python_path.replace("BUNDLE", str(bundle))} if python_path else {})
+    run = subprocess.run(command, cwd=bundle, env=environment, capture_output=True, text=True, check=False)
+    assert_three_parts(run, 1)
+    assert "is not in the manifest" in run.stderr
+    assert not list(bundle.rglob("executed"))
+
+
+def test_what_was_compiled_of_the_verifier_is_not_run_by_the_builder(bundle: Path, tmp_path: Path) -> None:
+    import importlib.util
+    import py_compile
+
+    planted = tmp_path / "planted.py"
+    planted.write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'executed')!r}).touch()\n")
+    target = importlib.util.cache_from_source(str(bundle / "verify.py"))
+    py_compile.compile(str(planted), target, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    command = [sys.executable, "-I", str(bundle / "build.py")]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode != 0, run.stdout  # no TensorRT here
+    assert not (tmp_path / "executed").exists()
+
+
+def test_nothing_is_removed_through_a_link(bundle: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "outside/__pycache__/kept.pyc"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    shutil.rmtree(bundle / "pose_verify")
+    (bundle / "pose_verify").symlink_to(tmp_path / "outside")
+    assert_three_parts(verify(bundle, "--hashes-only"), 1)
+    assert kept.exists()
+
+
+def test_compiled_leftovers_are_never_run(bundle: Path) -> None:
+    """Python would run them in place of the source that was checked."""
+    import py_compile
+
+    source, compiled = bundle / "pose_runtime/errors.py", bundle / "pose_runtime/__pycache__"
+    planted = bundle.parent / "planted.py"
+    planted.write_text(f"import pathlib; pathlib.Path({str(bundle.parent / 'executed')!r}).touch()\n")
+    stat = source.stat()
+    os.utime(planted, (stat.st_atime, stat.st_mtime))
+    import importlib.util
+
+    target = Path(importlib.util.cache_from_source(str(source)))
+    py_compile.compile(str(planted), str(target), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    run = verify(bundle, "--seconds", 0, "--runtime", "onnxruntime", "--precision", "fp32")
+    assert run.returncode == 0, run.stderr
+    assert "removed pose_runtime/__pycache__" in run.stderr
+    assert not compiled.exists()
+    assert not (bundle.parent / "executed").exists()
+
+
+def test_who_changes_the_manifest_too_is_found_by_the_id_alone(bundle: Path) -> None:
+    """As the bundle's README says."""
+    own = verify(bundle, "--id").stdout.strip()
+    rewrite(bundle / "build.sh", lambda text: text + b"# planted\n")
+    rehash(bundle)
+    assert verify(bundle, "--hashes-only").returncode == 0
+    run = verify(bundle, "--hashes-only", "--expect", own)
+    assert_three_parts(run, 1)
