@@ -1,12 +1,9 @@
 """What holds for all tests."""
 
-import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -17,22 +14,18 @@ from bench.fleet import child, dask_executor, device
 from bench.fleet.blobs import BlobCache
 from bench.worker import INTERRUPTS
 from export.artifacts import sha256_path
-from export.bundle import write as bundle_writing
 from export.bundle.write import BundlePlan, write_bundle
 from export.interface import HALVES
 from export.network import build_network
 from export.onnx_graph import consumer_metadata, export_onnx
 from export.precision import in_precision
-from tests.bundles import copied, export_once
+from tests.bundles import export_once
 from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, convnextpose
 from tests.fleet_cluster import Cluster
 from tests.fleet_runs import PRELOAD
 from tests.fleet_stand_in import COMMAND
 from tests.tiny_export import tiny_config
-
-if TYPE_CHECKING:
-    from pose_runtime.gpu import Driver
 
 torch.set_num_threads(1)
 """Networks as small as those of the tests gain nothing from a second thread, and wait fifty times as long where
@@ -109,56 +102,6 @@ def once_bundle(once_export: Path) -> Path:
             write_bundle(once_export, place, BundlePlan())
             done.touch()
     return place / "once-bundle"
-
-
-@pytest.fixture
-def exported(once_export: Path, tmp_path: Path) -> Path:
-    """A copy of that network's export, to be changed."""
-    return copied(once_export, tmp_path)
-
-
-@pytest.fixture
-def bundle(once_bundle: Path, tmp_path: Path) -> Path:
-    """A copy of that network's bundle, to be changed."""
-    return copied(once_bundle, tmp_path)
-
-
-@pytest.fixture
-def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bundles are not run, which takes seconds: for tests of what comes before."""
-    monkeypatch.setattr(bundle_writing, "verify_here", lambda folder: {"results": []})
-
-
-@pytest.fixture(scope="session")
-def driver_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the driver's stand-in lies, under the name of NVIDIA's."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    from pose_runtime import gpu
-
-    folder = tmp_path_factory.mktemp("driver")
-    source, target = ROOT / "tests/standin/driver.c", folder / gpu.DRIVER
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", target, source], check=True)
-    return folder
-
-
-@pytest.fixture
-def driver(driver_folder: Path, monkeypatch: pytest.MonkeyPatch) -> "Driver":
-    """That one, as a bundle's runtime loads it."""
-    from pose_runtime import gpu
-
-    monkeypatch.setattr(gpu, "DRIVER", str(driver_folder / gpu.DRIVER))
-    return gpu.Driver()
-
-
-@pytest.fixture
-def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which a bundle's builder keeps engines."""
-    from pose_runtime import engine_cache
-
-    monkeypatch.setenv(engine_cache.VARIABLE, str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """TensorRT made of Python: it builds, loads and runs engines, which are a header and the ONNX file that they came from.
 
-It has only members that TensorRT has (``tests/test_bundle_tensorrt_calls.py`` compares), and runs networks with ONNX
+It has only members that TensorRT has (``tests/bundle/test_tensorrt_calls.py`` compares), and runs networks with ONNX
 Runtime on the memory at the addresses that it is given. ``RTX`` turns it into TensorRT-RTX.
 """
 

@@ -15,7 +15,7 @@ from pose_runtime import engine_cache
 from pose_verify.builds import in_words
 
 from bench.device_report import DeviceReport, read_device_report
-from tests.bundle_engines import ORIN
+from tests.bundle.engines import ORIN
 from tests.bundles import PROBE_FREE, copied, flip_last
 from tests.standin import library
 

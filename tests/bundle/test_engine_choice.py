@@ -21,7 +21,7 @@ from pose_runtime.engines import (
 )
 from pose_runtime.gpu import Gpu
 
-from tests.bundle_engines import ADA, ORIN, record
+from tests.bundle.engines import ADA, ORIN, record
 from tests.bundles import copied, flip_last, rewrite
 
 

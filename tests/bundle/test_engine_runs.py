@@ -23,7 +23,7 @@ from pose_runtime.engines import (
 from pose_runtime.gpu import Driver
 from pose_runtime.runtimes.engine import convolution_types, logger_of
 
-from tests.bundle_engines import record
+from tests.bundle.engines import record
 from tests.standin import library
 
 

@@ -11,7 +11,7 @@ import pytest
 from pose_runtime import gpu
 from pose_runtime.gpu import Driver, Exchange, first_gpu
 
-from tests.bundle_engines import ORIN
+from tests.bundle.engines import ORIN
 
 
 def test_the_gpu_by_its_drivers_account(driver: Driver) -> None:

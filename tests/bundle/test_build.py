@@ -16,7 +16,7 @@ from pose_runtime.engines import (
 from pose_runtime.gpu import Driver
 from pose_verify import device
 
-from tests.bundle_engines import ADA
+from tests.bundle.engines import ADA
 from tests.bundles import PROBE_FREE, copied, flip_last, rewrite
 from tests.command_line import assert_three_parts
 
