@@ -17,6 +17,7 @@ import pytest
 from bench.fleet import child, dask_executor, device
 from bench.fleet.address import Certificates
 from bench.fleet.blobs import BlobCache
+from bench.fleet.dask_client import is_loss
 from bench.fleet.dask_executor import answer_of
 from bench.fleet.delivery import Undelivered
 from bench.fleet.record import measured, read_fleet
@@ -83,7 +84,7 @@ def test_a_restarted_scheduler_costs_only_what_was_running(
     thread.start()
     record = carry_out(plan, cluster, wait_s=30)
     thread.join()
-    assert {state for _, state, _ in states(record)} == {"done"}
+    assert {state for _, state, _ in states(record)} == {"done"}, [job.outcome for job in record.jobs]
     assert times_measured(cluster, "orin-1") == 4  # three jobs, one of them twice
 
 
@@ -401,3 +402,21 @@ def test_a_job_that_times_out_by_itself_has_failed_and_is_not_waited_for() -> No
         with pytest.raises(Undelivered, match="the disk does not answer"):
             answer_of(failed, 0.1)
         slow.cancel()
+
+
+def test_an_error_that_comes_as_the_time_for_waiting_ends_is_no_time_out_of_the_job() -> None:
+    class Late:
+        status = "error"
+
+        def result(self, timeout: float) -> str:
+            raise TimeoutError
+
+        def exception(self, timeout: float) -> Exception:
+            return OSError("Timed out trying to connect")
+
+    assert answer_of(Late(), 0.1) is None
+
+
+def test_a_closed_call_to_a_worker_is_a_loss_and_no_failure() -> None:
+    assert is_loss(distributed.core.RPCClosed("RPC Closed: while trying to call remote method 'run'"))
+    assert not is_loss(ValueError("a job's own"))

@@ -16,7 +16,7 @@ from export.errors import BadInput, NotPossible
 
 LOST = (Exception, CancelledError, asyncio.CancelledError)
 """What a call can end with when a worker, the scheduler or the network is gone: Dask promises nothing narrower."""
-LOSSES = ("CommClosedError", "KilledWorker", "FutureCancelledError", "CancelledError", "TimeoutError")
+LOSSES = ("CommClosedError", "RPCClosed", "KilledWorker", "FutureCancelledError", "CancelledError", "TimeoutError")
 CONNECT_S, GREETING_S = 10.0, 5.0
 ANSWER_S = 30.0
 """For a question that needs no more thought than ``doctor``; a device may be slow, and measure meanwhile."""

@@ -41,9 +41,9 @@ def answer_of(future: Any, timeout_s: float) -> str | None:
     try:
         answer = future.result(timeout=timeout_s)
     except TimeoutError as error:
-        if future.status == "error":
+        if future.status == "error" and isinstance(future.exception(timeout=timeout_s), TimeoutError):
             raise Undelivered(f"the job failed in the worker: {in_a_line(error)}") from error
-        return None
+        return None  # whatever else it failed with since, it says when it is asked again
     if not isinstance(answer, str):
         raise Undelivered(f"the job answers with a {type(answer).__name__}, and no text")
     return answer
