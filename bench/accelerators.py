@@ -28,13 +28,16 @@ def accelerators_held(runtimes: Sequence[str] | None, reference: str | None, wai
         waiting: is called for what somebody else holds, before it is waited for.
 
     Raises:
-        NotPossible: the folder of the locks is somebody else's.
+        NotPossible: the locks cannot be had; see ``machine_folder``.
     """
     locks = machine_folder()
     with ExitStack() as all_of_them:
         for name in accelerators(runtimes, reference):
             path = locks / f"{name}.lock"
-            all_of_them.enter_context(held(path, partial(_tell, waiting, name, path)))
+            try:
+                all_of_them.enter_context(held(path, partial(_tell, waiting, name, path)))
+            except OSError as error:
+                raise _no_locks(path, error.strerror or str(error)) from error
         yield
 
 
@@ -58,14 +61,24 @@ def machine_folder() -> Path:
     their results. (Another user's cannot be shared: Linux lets nobody open a file of theirs in a folder for all.)
 
     Raises:
-        NotPossible: the folder is somebody else's.
+        NotPossible: the folder is somebody else's, is none, or cannot be made.
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
     folder = Path(tempfile.gettempdir()) / f"convnextpose-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if hasattr(os, "getuid") and folder.stat().st_uid != user:
-        raise NotPossible(f"{folder} is for our locks", "it belongs to another user", "remove it, or set TMPDIR")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        is_link, owner = folder.is_symlink(), folder.lstat().st_uid
+    except OSError as error:
+        raise _no_locks(folder, error.strerror or str(error)) from error
+    if is_link:  # whose owner is not that of the folder that it leads to
+        raise _no_locks(folder, "it is a link")
+    if hasattr(os, "getuid") and owner != user:
+        raise _no_locks(folder, "it belongs to another user")
     return folder
+
+
+def _no_locks(place: Path, seen: str) -> NotPossible:
+    return NotPossible(f"{place} is for our locks", seen, "remove it, or set TMPDIR to a folder of yours")
 
 
 def _tell(waiting: Waiting, name: str, path: Path) -> None:

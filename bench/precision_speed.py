@@ -15,6 +15,7 @@ from bench.backends.onnx_runtime import onnx_runtime_session
 from bench.interleaved import single_thread_record, take_turns
 from bench.statistics import speed_up
 from export.config import load_config
+from export.openvino_core import openvino_core
 from export.progress import Progress
 
 ROUNDS = 20
@@ -91,8 +92,6 @@ def _write(model: str, folder: Path) -> dict[str, Path]:
 
 
 def _openvino(path: Path, hint: str, image: NDArray[Any]) -> Callable[[], object]:
-    import openvino
-
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    request = openvino_core().compile_model(path, "CPU", settings).create_infer_request()
     return lambda: request.infer({0: image})

@@ -146,14 +146,16 @@ def _interrupts_to(handler: Callable[[int, FrameType | None], object] | signal.H
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in INTERRUPTS}
+    # One that was not set by Python can be neither told nor put back.
+    before = {number: former for number in INTERRUPTS if (former := signal.getsignal(number)) is not None}
     try:
-        for number in INTERRUPTS:
+        for number in before:
             signal.signal(number, handler)
         yield
     finally:
-        for number, former in before.items():
-            signal.signal(number, former)
+        with _interrupts_held():  # all are put back before one is heard
+            for number, former in before.items():
+                signal.signal(number, former)
 
 
 @contextmanager
@@ -170,7 +172,7 @@ def _interrupts_after() -> Iterator[None]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """A child inherits what is blocked: interrupts reach the coordinator only, from the child's first moment on."""
+    """Interrupts come at its end. A child that is started within it inherits that: none reaches it, from the first."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -13,7 +13,7 @@ def measuring_alone(runtimes: Sequence[str] | None = (), reference: str | None =
         reference: what they are compared with, if it is asked for by name.
 
     Raises:
-        NotPossible: the folder of the locks is somebody else's.
+        NotPossible: the locks cannot be had; see ``bench.accelerators.machine_folder``.
     """
     from rich.markup import escape
 

@@ -63,8 +63,10 @@ class _EndAgain:
             self._former(lost)
             return
         _EndAgain.asking = True
-        threading.Thread(target=_ask_again).start()
-        _EndAgain.asking = False  # last of all
+        try:
+            threading.Thread(target=_ask_again, daemon=True).start()
+        finally:
+            _EndAgain.asking = False  # last of all
 
 
 def _ask_again() -> None:

@@ -116,8 +116,11 @@ def write_image(path: Path, image: "NDArray[np.uint8]") -> None:
 
 
 def sweep_partials(folder: Path) -> None:
-    """Remove what a killed run left in the making. Call it only while holding the folder's lock."""
-    for leftover in list(folder.rglob(PARTIAL_PREFIX + "*")):
+    """Remove what a killed run left in the making. Call it only while holding the folder's lock.
+
+    Folders within are left alone: other commands fill them, without that lock.
+    """
+    for leftover in list(folder.glob(PARTIAL_PREFIX + "*")):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:

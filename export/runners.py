@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from export.interface import INPUT, NO_BF16, OUTPUT, WRONG_INT8, int8_is_wrong
+from export.openvino_core import openvino_core
 from export.saturation import SATURATES, openvino_saturates
 from export.simulation import with_rounding
 
@@ -100,9 +101,7 @@ class OpenVino:
     name = "OpenVINO"
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = openvino_core()
         half = TensorProto.BFLOAT16 in {i.data_type for i in onnx.load(path).graph.initializer}
         hint = precision_hint(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), half=half)
         settings = {"INFERENCE_PRECISION_HINT": hint} | ({"INFERENCE_NUM_THREADS": threads} if threads else {})

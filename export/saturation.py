@@ -8,6 +8,8 @@ The graph is right, and what comes out is not, in an amount that depends on the 
 from functools import cache
 from typing import Any
 
+from export.openvino_core import openvino_core
+
 CHANNELS = 64
 LARGEST = 127
 
@@ -18,9 +20,8 @@ SATURATES = "this processor adds pairs of int8 products up in 16 bits, which sat
 def openvino_saturates() -> bool:
     """Whether a pointwise convolution of the largest int8 inputs and weights comes out wrong in OpenVINO."""
     import numpy as np
-    import openvino
 
-    core = openvino.Core()
+    core = openvino_core()
     model = core.read_model(largest_products().SerializeToString())
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     image = np.full((1, CHANNELS, 4, 4), LARGEST, np.float32)

@@ -77,7 +77,7 @@ class Folder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder for this run alone. At the beginning and at the end, nothing in the making is left in it.
+        """Hold the folder for this run alone. At the beginning and at the end, no step's half work is left in it.
 
         Raises:
             BadInput: the folder cannot be written.
@@ -96,13 +96,17 @@ class Folder:
         except OSError as error:
             raise unwritable(self.path, error) from error
         try:
-            sweep_partials(self.path)
+            self._sweep()
             yield
         finally:
             try:
-                sweep_partials(self.path)  # an interrupt may come before the folder that a step works in is its own
+                self._sweep()  # an interrupt may come before the folder that a step works in is its own
             finally:
                 lock.release()
+
+    def _sweep(self) -> None:
+        for place in (self.path, self.path / RECORDS):
+            sweep_partials(place)
 
     def perform(self, step: Step, work: Work) -> Made:
         """Do ``step`` unless its results lie there already; say which, and why."""

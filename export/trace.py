@@ -17,6 +17,7 @@ from onnx import TensorProto
 
 from export.errors import BadInput
 from export.interface import INPUT
+from export.openvino_core import openvino_core
 from export.plain import finite_or_none
 from export.runners import in_words, layer_types, precision_hint
 from export.simulation import with_rounding
@@ -169,9 +170,7 @@ def run_rounded(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
 
 def run_bf16(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
     """By OpenVINO on the CPU where that really convolves in bfloat16, and else with its rounding simulated."""
-    import openvino
-
-    core = openvino.Core()
+    core = openvino_core()
     hint = precision_hint(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), half=True)
     compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": hint})
     types = layer_types(compiled, "Convolution")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,19 +25,20 @@ from tests.command_line import ROOT, assert_three_parts, convnextpose_here
 from tests.fleet_plans import spec_of
 
 HOLD = """
-import sys, time
+import sys
 from bench.accelerators import machine_folder
 from bench.locks import held
 with held(machine_folder() / "cpu.lock", print):
     print("held", flush=True)
-    time.sleep(float(sys.argv[1]))
+    sys.stdin.read()
 """
 
 
 @contextmanager
-def another_measures(seconds: float) -> Iterator["subprocess.Popen[bytes]"]:
-    """In a process of its own, on this machine's processor."""
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(seconds)], cwd=ROOT, stdout=subprocess.PIPE) as other:
+def another_measures() -> Iterator["subprocess.Popen[bytes]"]:
+    """In a process of its own, on this machine's processor, until its standard input is closed."""
+    command = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
         try:
@@ -49,11 +50,15 @@ def another_measures(seconds: float) -> Iterator["subprocess.Popen[bytes]"]:
 def test_one_accelerator_is_measured_by_one_benchmark_at_a_time(state: Path) -> None:
     said = list[tuple[str, str]]()
 
-    def waiting(name: str, holder: str) -> None:
-        said.append((name, holder))
+    with another_measures() as other:
 
-    with another_measures(0.5) as other, accelerators_held(("onnxruntime",), None, waiting):
-        assert other.wait() == 0  # it had let go
+        def waiting(name: str, holder: str) -> None:
+            said.append((name, holder))
+            assert other.stdin is not None
+            other.stdin.close()
+
+        with accelerators_held(("onnxruntime",), None, waiting):
+            assert other.wait() == 0  # it had let go
     ((name, holder),) = said
     assert name == "cpu"
     if sys.platform == "linux":
@@ -126,6 +131,29 @@ def test_workers_with_state_folders_of_their_own_share_the_machines_locks(
     assert len(waited) == 2
     if sys.platform == "linux":
         assert waited[0] == f"{said}, by process {os.getpid()}"
+
+
+def a_file(place: Path) -> None:
+    place.touch()
+
+
+def a_link(place: Path) -> None:
+    place.with_name("elsewhere").mkdir()
+    place.symlink_to(place.with_name("elsewhere"))
+
+
+def a_lock_that_is_a_folder(place: Path) -> None:
+    (place / "cpu.lock").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("planted", [a_file, a_link, a_lock_that_is_a_folder])
+def test_locks_that_cannot_be_had_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    planted(tmp_path / f"convnextpose-{os.getuid()}")
+    with pytest.raises(NotPossible, match="is for our locks"), accelerators_held((), None, lambda *_: None):
+        pass
 
 
 def test_a_folder_of_locks_that_is_another_users_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

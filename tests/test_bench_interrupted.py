@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from bench.remote import Remote, end_all
-from bench.worker import Job
+from bench.remote import Remote, _interrupts_to, end_all
+from bench.worker import INTERRUPTS, Job
 from tests.bench_subjects import Sleeper, write_inputs
 from tests.command_line import ROOT
 
@@ -226,3 +226,35 @@ def test_an_impatient_ctrl_c_does_not_keep_workers_from_being_ended() -> None:
     end_all({name: Worker() for name in "ABC"})  # type: ignore[misc]
     assert len(ended) == 3
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_all_handlers_are_put_back_though_an_end_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has been put back is heard only when all are."""
+    before = {number: signal.getsignal(number) for number in INTERRUPTS}
+    sent: list[int] = []
+
+    def raising(number: int, _: object) -> None:
+        raise KeyboardInterrupt
+
+    real = signal.signal
+
+    def setting(number: int, handler: Any) -> Any:
+        former = real(number, handler)
+        if handler is raising and not sent:
+            sent.append(number)
+            signal.raise_signal(number)
+        return former
+
+    def within() -> None:
+        with _interrupts_to(signal.SIG_IGN):
+            monkeypatch.setattr(signal, "signal", setting)
+
+    try:
+        for number in INTERRUPTS:
+            real(number, raising)
+        with pytest.raises(KeyboardInterrupt):
+            within()
+        assert [signal.getsignal(number) for number in INTERRUPTS] == [raising] * len(INTERRUPTS)
+    finally:
+        for number, handler in before.items():
+            real(number, handler)

@@ -77,6 +77,19 @@ def test_asked_for_only_once_it_would_be_lost(tmp_path: Path) -> None:
     assert end_within(planted + ENDED_WITHIN_FINALIZER.replace("SECONDS", "0.5"), tmp_path, signal.SIGTERM) == 0
 
 
+def test_an_end_is_heard_though_an_earlier_one_could_not_be_asked_for_again(tmp_path: Path) -> None:
+    """Where no thread can be started, as at a limit of processes."""
+    planted = """
+import threading
+def refused(self):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refused
+"""
+    later = "    time.sleep(0.2)\n    os.kill(os.getpid(), int(sys.argv[1]))\n    time.sleep(1)\n"
+    code = planted + ENDED_WITHIN_FINALIZER.replace("    time.sleep(SECONDS)\n", later)
+    assert end_within(code, tmp_path, signal.SIGTERM) == 128 + signal.SIGTERM
+
+
 def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
     ignored = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     assert end_within(ignored + ENDED_WITHIN_TEXT.replace("time.sleep(30)", "pass"), tmp_path, signal.SIGHUP) == 0

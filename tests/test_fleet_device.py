@@ -1,18 +1,21 @@
 """What a device does with a job, without a network: found, repeated, crashed, late, damaged, of other code."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench.accelerators import machine_folder
 from bench.fleet import child, device
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import COMMAND as REAL
+from bench.fleet.child import ChildFailed, carry_out
 from bench.fleet.delivery import ATTEMPTS, Told, deliver
 from bench.fleet.executor import LocalExecutor, ThisMachine
 from bench.fleet.spec import JobResult, JobSpec, Outcome
@@ -227,6 +230,31 @@ def test_the_job_dies_with_whoever_holds_it(state: Path, sources: BlobCache, tmp
         while Path(f"/proc/{job}").exists() and "Z" not in Path(f"/proc/{job}/stat").read_text().split(")")[1][:3]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+STARTS_A_WORKER = """
+import subprocess, sys, time
+worker = "import os, subprocess, sys, time; os.setpgid(0, 0); " \
+    "print(subprocess.Popen(['sleep', '600']).pid, file=open(sys.argv[1], 'w'), flush=True); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", worker, PLACE])
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getsid"), reason="this system has no sessions")
+def test_a_deadline_ends_what_groups_of_their_own_have_started(
+    state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the workers of a benchmark are, and a compiler that one of them has called."""
+    started = tmp_path / "started"
+    code = STARTS_A_WORKER.replace("PLACE", repr(str(started)))
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", code))
+    monkeypatch.setattr(child, "START_S", 5.0)
+    (tmp_path / "job").mkdir()
+    with pytest.raises(ChildFailed, match="it did not begin within 5 s"):
+        carry_out(state, tmp_path / "job", spec_of("A", sources), lambda text: None)
+    pid = int(started.read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_whoever_listens_hears_what_a_job_does(state: Path, sources: BlobCache) -> None:

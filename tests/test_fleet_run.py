@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.fleet import device
+from bench.fleet import device, ledger, shelf
 from bench.fleet.blobs import BlobCache
 from bench.fleet.executor import LocalExecutor, OnWork
 from bench.fleet.ledger import Ledger
 from bench.fleet.plan import planned_before
-from bench.fleet.record import JOB, measured, read_finished, read_fleet
+from bench.fleet.record import JOB, FleetRecord, measured, read_finished, read_fleet
 from bench.fleet.run import require_done, run_fleet
 from bench.fleet.spec import JobSpec
 from cli import render_fleet
@@ -87,6 +88,51 @@ def test_a_client_that_ends_between_two_results_of_a_job_has_the_earlier_one(
     assert record.jobs[0].outcome.found  # the device has the newer one
     assert [job.outcome for job in record.earlier] == [before]
     assert record.jobs[0].outcome.files != record.earlier[0].outcome.files  # type: ignore[union-attr]
+
+
+def test_a_client_that_ends_when_it_has_only_moved_a_result_finds_it_again(
+    state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = [spec_of("A", sources)]
+    plan = plan_of(tmp_path / "run", specs, sources)
+    before = run_fleet(plan, open_local(specs, sources), nothing).jobs[0].outcome
+    moved = shelf.make_room
+
+    def ended(*given: Any) -> None:
+        moved(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "make_room", ended)
+        with pytest.raises(KeyboardInterrupt):
+            run_fleet(plan, open_local(specs, sources, again=True), nothing, again=True)
+    assert read_fleet(plan.folder).earlier == []
+    assert [job.outcome for job in run_fleet(plan, open_local(specs, sources), nothing).earlier] == [before]
+
+
+def test_damage_neither_blocks_a_run_nor_goes_and_results_come_back(
+    state: Path, sources: BlobCache, tmp_path: Path
+) -> None:
+    """Two matrices in turns, and a damaged result between them."""
+    one, other = ([spec_of("A", sources, precisions=(of,))] for of in ("fp32", "fp16"))
+    folder = tmp_path / "run"
+
+    def run(specs: list[JobSpec]) -> tuple[FleetRecord, str]:
+        record = run_fleet(plan_of(folder, specs, sources), open_local(specs, sources), nothing)
+        return record, (folder / "orin/A/bench/result.json").read_text()
+
+    _, first = run(one)
+    run(other)
+    (folder / "orin/A/bench/result.json").write_text("edited")
+    for _ in range(2):
+        record, again = run(one)
+        assert again == first
+        assert record.jobs[0].outcome is not None
+        assert not record.jobs[0].outcome.found  # it was not even asked for
+        record, _ = run(other)
+        assert [job.folder for job in record.earlier] == [f"earlier/{one[0].id[:16]}/orin/A"]
+    assert (folder / "earlier/damaged/orin/A/bench/result.json").read_text() == "edited"
+    assert times_measured(state) == 2
 
 
 def test_a_damaged_result_is_brought_again_and_not_measured(state: Path, sources: BlobCache, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from bench.report.links import HTML, addresses_from, page_in
 from bench.report.pages import read_pages
+from bench.report.sources import read_sources
 from bench.report.write import write_reports
 from export.manifest import read_manifest, write_manifest
 from tests.command_line import assert_three_parts, convnextpose_here
@@ -28,10 +29,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(build / "fleet" / RUN, ("orin",), ("S",))
     for model in ("S", "M"):
         write_folder(build / model, USUAL[:2], model=model, extras=False)
-    manifest = read_manifest(build / "S/manifest.json")
-    travelled = artifact("S", "fp16").model_copy(update={"sha256": sha256(b"S").hexdigest()})
-    write_manifest(build / "S", manifest.model_copy(update={"artifacts": [*manifest.artifacts, travelled]}))
+    travelled(build / "S", "S")
     return build
+
+
+def travelled(folder: Path, model: str, precision: str = "fp16") -> None:
+    """Give the model's export the file that a run has measured."""
+    manifest = read_manifest(folder / "manifest.json")
+    file = artifact(model, precision).model_copy(update={"sha256": sha256(model.encode()).hexdigest()})
+    write_manifest(folder, manifest.model_copy(update={"artifacts": [*manifest.artifacts, file]}))
 
 
 @pytest.fixture
@@ -66,6 +72,27 @@ def test_every_link_of_every_page_leads_to_a_file(build: Path) -> None:
     assert links(page_in(build)) == {"devices of run": page_in(run).resolve()}
     assert links(page_in(run)) == {"S on orin": page_in(run / "orin/S").resolve()}
     assert links(page_in(run / "orin/S")) == {"devices of run": page_in(run).resolve()}
+
+
+def test_only_devices_that_have_measured_the_model_are_named_however_its_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = tmp_path / "build"
+    run = build / "fleet/spring"
+    write_run(run, ("orin", "box"), ("S", "L"))  # L fails on the box
+    for model in ("S", "L"):
+        write_folder(build / model, USUAL[:2], model=model, extras=False)
+        travelled(build / model, model)
+        travelled(run / "orin" / model, model, "bf16")
+    assert [of.devices for of in read_sources(build / "S").runs] == [("orin", "box")]
+    assert [of.devices for of in read_sources(build / "L").runs] == [("orin",)]
+    assert [of.devices for of in read_sources(run / "orin/S").runs] == [("box",)]
+    assert [of.devices for of in read_sources(run / "orin/L").runs] == [()]
+    for place, folder, there in (("build/S", ".", "../fleet/spring"), ("build", "S", "fleet/spring")):
+        monkeypatch.chdir(tmp_path / place)
+        assert [of.folder for of in read_sources(Path(folder)).runs] == [Path(there)]
+    monkeypatch.chdir(run / "orin")
+    assert [of.folder for of in read_sources(Path("S")).runs] == [Path("..")]
 
 
 def test_what_is_not_there_is_a_command_and_no_link(build: Path) -> None:

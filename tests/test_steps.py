@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from export.artifacts import PARTIAL_PREFIX, sha256_path, sweep_partials, whole_file, write_json
+from export.artifacts import PARTIAL_PREFIX, sha256_path, whole_file, write_json
 from export.errors import BadInput
 from export.progress import Progress, silent
-from export.steps import NOT_MADE_YET, WHOLE, Folder, Step, Work
+from export.steps import NOT_MADE_YET, RECORDS, WHOLE, Folder, Step, Work
 
 
 @dataclass
@@ -167,14 +167,20 @@ def test_asking_about_a_folder_that_does_not_exist_does_not_make_it(tmp_path: Pa
     assert not (tmp_path / "none").exists()
 
 
-def test_a_killed_run_s_leftovers_are_swept(tmp_path: Path) -> None:
-    (tmp_path / "onnx").mkdir()
-    (tmp_path / "onnx" / f"{PARTIAL_PREFIX}abc.onnx").write_text("half")
-    (tmp_path / f"{PARTIAL_PREFIX}def").mkdir()
-    (tmp_path / f"{PARTIAL_PREFIX}def" / "file").write_text("half")
-    (tmp_path / "kept.onnx").write_text("whole")
-    sweep_partials(tmp_path)
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["kept.onnx", "onnx"]
+def test_a_killed_run_s_leftovers_are_swept_and_nobody_else_s(folder: Folder) -> None:
+    """A bundle is made below the folder of its model, by a command that does not hold that."""
+    before, here = sha256_path(folder.path), folder.path
+    (here / f"{PARTIAL_PREFIX}abc").mkdir()
+    (here / f"{PARTIAL_PREFIX}abc" / "e.onnx").write_text("half")
+    (here / f"{PARTIAL_PREFIX}def.json").write_text("half")
+    (here / RECORDS / f"{PARTIAL_PREFIX}ghi.json").write_text("half")
+    with folder.held():
+        assert sha256_path(here) == before
+        made = here / "bundle" / f"{PARTIAL_PREFIX}jkl"
+        made.mkdir(parents=True)
+    assert made.is_dir()
+    with folder.held():
+        assert made.is_dir()
 
 
 def test_an_interrupt_when_a_step_has_only_just_its_folder_leaves_nothing(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bench.backends.counts import Executed, in_words
 from bench.backends.protocol import Joints, Profiler
 from bench.machine import usable_cores
+from export.openvino_core import openvino_core
 from export.runners import precision_hint
 
 COMPUTES = {"fp32": "f32", "fp16": "f32", "int8": "i8", "bf16": "bf16"}
@@ -29,11 +30,9 @@ class OpenVino:
     runtime = "openvino"
 
     def __init__(self, model: Path, precision: str, threads: int | None = None) -> None:
-        import openvino
-
         self.precision = precision
         self.threads = threads or usable_cores()
-        core = openvino.Core()
+        core = openvino_core()
         capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._model = model
         self._options = {
@@ -65,11 +64,9 @@ class OpenVino:
 
         OpenVINO divides the threads among as many streams as serve these calls best; NUM_STREAMS stays its choice.
         """
-        import openvino
-
         hints = {"PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": count}
         options = {name: value for name, value in self._options.items() if name != "NUM_STREAMS"} | hints
-        compiled: Any = openvino.Core().compile_model(self._model, "CPU", options)
+        compiled: Any = openvino_core().compile_model(self._model, "CPU", options)
         idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(count):
             idle.put(compiled.create_infer_request())
@@ -129,12 +126,10 @@ class OpenVino:
 
     def profiler(self) -> Profiler:
         """See ``Profilable``: compiled once more, with counters."""
-        import openvino
-
         from bench.backends.openvino_profile import OpenVinoProfiler
 
         options = self._options | {"PERF_COUNT": True}
-        return OpenVinoProfiler(openvino.Core().compile_model(self._model, "CPU", options))
+        return OpenVinoProfiler(openvino_core().compile_model(self._model, "CPU", options))
 
     def _executed(self) -> Executed:
         """The graph that is executed, as the plug-in reports it."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import psutil
+
 from bench.fleet.spec import JobSpec, ResultFile
 from export.artifacts import write_text
 
@@ -103,7 +105,7 @@ class _Limit:
 
 @contextmanager
 def _child(state: Path, folder: Path, log: int) -> Iterator[subprocess.Popen[str]]:
-    """The process, in a group of its own; whatever is left of the group afterwards is ended."""
+    """The process, in a session of its own; whatever is left of the session afterwards is ended."""
     environment = {name: value for name, value in os.environ.items() if name not in DASK_SETS}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     child = subprocess.Popen(
@@ -123,11 +125,27 @@ def _child(state: Path, folder: Path, log: int) -> Iterator[subprocess.Popen[str
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
+    """With all that it has started: its workers are groups of their own, in its session."""
+    child.kill()
+    for _ in range(3):  # one that was just being started is seen the next time
+        if not (left := _session(child.pid)):
+            return
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, timeout=1)
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    """What lives of it. As long as anything does, its number is not given to another (POSIX.1-2017, 4.13)."""
+    if not hasattr(os, "getsid"):
+        return []
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def _last_words(code: int, log: Path) -> str:

@@ -112,7 +112,7 @@ class Ledger:
         )
 
     def _put(self, spec: JobSpec, result: JobResult) -> None:
-        """The result's folder appears whole; what the job had measured before is kept apart, and listed before that.
+        """The result's folder appears whole; what the job had measured before is kept apart and listed first.
 
         Raises:
             BadInput: it cannot be written.

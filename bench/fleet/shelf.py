@@ -1,6 +1,6 @@
 """Results in a run's folder: found again, and put aside where another takes their place. None is removed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -8,11 +8,15 @@ from bench.fleet.record import EARLIER, FLEET, JobRecord, read_finished, read_fl
 from bench.fleet.spec import JobSpec, Outcome
 from export.artifacts import unwritable
 
+DAMAGED = "damaged"
+"""In ``earlier``: what lay in a result's place and is none, or not whole."""
+
 
 def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
-    """The results in ``folder`` that are none of ``specs``, which are about to be carried out there, or no longer are.
+    """Make room in ``folder`` for ``specs``, which are about to be carried out there; returns all results but theirs.
 
-    Those whose folders ``specs`` will fill are moved out of the way; one that is among them again is moved back.
+    What lies where ``specs`` will be filled in is moved out of the way; a result of one of them that was moved so
+    before is moved back.
 
     Raises:
         BadInput: the record there is of another schema version, or the folder cannot be written.
@@ -20,20 +24,23 @@ def put_aside(folder: Path, specs: Sequence[JobSpec]) -> list[JobRecord]:
     if not (folder / FLEET).is_file():
         return []
     before = read_fleet(folder)
-    mine, taken = {spec.id: spec for spec in specs}, {place_of(spec) for spec in specs}
-    others = list[JobRecord]()
-    for job in (*before.earlier, *before.jobs):
-        found = _found(folder, job)
-        if found is None or (job.spec.id in mine and found in (place_of(job.spec), aside(job.spec))):
+    known = {job.spec.id: job for job in (*before.earlier, *before.jobs)}
+    for spec in specs:
+        place = place_of(spec)
+        if found_here(folder, spec) is not None:
             continue
-        if found in taken:
-            _move(folder / found, folder / aside(job.spec))
-            found = aside(job.spec)
-        others.append(job.model_copy(update={"state": "done", "folder": found}))
-    for spec in mine.values():
-        if read_finished(folder / aside(spec), spec.id) is not None and not (folder / place_of(spec)).exists():
-            _move(folder / aside(spec), folder / place_of(spec))
-    return list({job.folder: job for job in others}.values())
+        if (folder / place).exists():
+            lies = [job for job in known if read_finished(folder / place, job) is not None]
+            _shelve(folder, place, lies[0][:16] if lies else DAMAGED)
+        if read_finished(folder / aside(spec), spec.id) is not None:
+            _move(folder / aside(spec), folder / place)
+    theirs = {place_of(spec): spec.id for spec in specs}
+    return [
+        _kept(job.spec, place, outcome)
+        for job in known.values()
+        for place, outcome in _results(folder, job)
+        if theirs.get(place) != job.spec.id
+    ]
 
 
 def make_room(folder: Path, spec: JobSpec, coming: Outcome) -> JobRecord | None:
@@ -45,10 +52,9 @@ def make_room(folder: Path, spec: JobSpec, coming: Outcome) -> JobRecord | None:
     before = read_finished(folder / place_of(spec), spec.id)
     if before is None or before.files == coming.files:
         return None
-    places = (f"{EARLIER}/{spec.id[:16]}-{number}/{place_of(spec)}" for number in count(1))
-    kept = next(place for place in places if not (folder / place).exists())
+    kept = _numbered(folder, place_of(spec), spec.id[:16])
     _move(folder / place_of(spec), folder / kept)
-    return JobRecord(spec=spec, folder=kept, state="done", outcome=before, worker=before.worker)
+    return _kept(spec, kept, before)
 
 
 def found_here(folder: Path, spec: JobSpec) -> Outcome | None:
@@ -66,10 +72,31 @@ def aside(spec: JobSpec) -> str:
     return f"{EARLIER}/{spec.id[:16]}/{place_of(spec)}"
 
 
-def _found(folder: Path, job: JobRecord) -> str | None:
-    """Where its result lies whole: moved already by a run that was ended then, perhaps."""
-    places = (job.folder, aside(job.spec))
-    return next((place for place in places if read_finished(folder / place, job.spec.id) is not None), None)
+def _kept(spec: JobSpec, place: str, outcome: Outcome) -> JobRecord:
+    return JobRecord(spec=spec, folder=place, state="done", outcome=outcome, worker=outcome.worker)
+
+
+def _results(folder: Path, job: JobRecord) -> Iterator[tuple[str, Outcome]]:
+    """All that it has measured, and where: listed or not, for a run that was ended may just have moved it."""
+    place, name = place_of(job.spec), job.spec.id[:16]
+    moved = [f"{EARLIER}/{of.name}/{place}" for of in (folder / EARLIER).glob(f"{name}-*")]
+    for where in dict.fromkeys((job.folder, place, aside(job.spec), *sorted(moved, key=lambda of: (len(of), of)))):
+        if (outcome := read_finished(folder / where, job.spec.id)) is not None:
+            yield where, outcome
+
+
+def _shelve(folder: Path, place: str, name: str) -> None:
+    """Put it into ``earlier/<name>``, as the newest of that name."""
+    target = f"{EARLIER}/{name}/{place}"
+    if (folder / target).exists():
+        _move(folder / target, folder / _numbered(folder, place, name))
+    _move(folder / place, folder / target)
+
+
+def _numbered(folder: Path, place: str, name: str) -> str:
+    """The first place for one more of that name."""
+    places = (f"{EARLIER}/{name}-{number}/{place}" for number in count(1))
+    return next(of for of in places if not (folder / of).exists())
 
 
 def _move(source: Path, target: Path) -> None:

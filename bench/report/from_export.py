@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.fleet.record import FleetRecord
 from bench.report.clean import clean
 from bench.report.devices.from_reports import told_of
 from bench.report.from_result import bench_of
@@ -16,7 +15,6 @@ from bench.report.subject import (
     FieldVerdict,
     File,
     FirstLook,
-    FleetRun,
     Gate,
     GateCell,
     Interval,
@@ -69,7 +67,7 @@ def subject_of(sources: Sources) -> Subject:
         evaluations=tuple(_evaluation(record) for record in sources.accuracy),
         gate=_gate(sources.gate) if sources.gate else None,
         on_devices=told_of(sources.devices, accuracy, {file.sha256: file.size_bytes for file in files}),
-        runs=tuple(_run(folder, record) for folder, record in sources.runs),
+        runs=sources.runs,
     )
 
 
@@ -110,11 +108,6 @@ def _accuracy(record: AccuracyFile, row: Evaluated) -> Accuracy:
 def _evaluation(record: AccuracyFile) -> Evaluation:
     rows = tuple((row.name, _accuracy(record, row)) for row in record.contenders)
     return Evaluation(record.dataset.name, record.dataset.samples, rows)
-
-
-def _run(folder: Path, record: FleetRecord) -> FleetRun:
-    done = [job.spec.place for job in record.jobs if job.state == "done"]
-    return FleetRun(record.run, folder, tuple(dict.fromkeys(done)))
 
 
 def _gate(record: ComparisonFile) -> Gate:

@@ -1,6 +1,7 @@
 """Reads what a folder holds for a report, and refuses what does not belong together."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 
 from bench.device_report import DeviceReport
 from bench.exported import read_export
-from bench.fleet.record import FLEET, FleetRecord, read_fleet
+from bench.fleet.record import FLEET, read_fleet
 from bench.report.devices.belongs import DEVICES, USUAL_NAME, read_reports, require_of_export
 from bench.report.records import AccuracyFile, ComparisonFile, FirstTable, read_record
+from bench.report.subject import FleetRun
 from bench.result import RESULT, Result, read_result
 from export.errors import BadInput
 from export.manifest import Manifest
@@ -44,7 +46,7 @@ class Sources:
     gate: ComparisonFile | None
     devices: tuple[tuple[Path, DeviceReport], ...] = ()
     """What devices reported about bundles of this export."""
-    runs: tuple[tuple[Path, FleetRecord], ...] = ()
+    runs: tuple[FleetRun, ...] = ()
     """Fleets' runs in which one of its files was measured: those beside it, and the one that it lies in."""
 
 
@@ -177,15 +179,17 @@ def _devices(paths: Sequence[Path], manifest: Manifest) -> list[tuple[Path, Devi
     return named
 
 
-def _runs_of(folder: Path, manifest: Manifest) -> Iterator[tuple[Path, FleetRecord]]:
+def _runs_of(folder: Path, manifest: Manifest) -> Iterator[FleetRun]:
     """A damaged run is no matter of this model: it is named where its own page cannot be made."""
-    mine = {artifact.sha256 for artifact in manifest.artifacts}
-    for run in (*_runs_in(folder.parent), *folder.parents[1:2]):
+    mine, here = {artifact.sha256 for artifact in manifest.artifacts}, folder.resolve()
+    for run in (*_runs_in(here.parent), *here.parents[1:2]):
         with suppress(BadInput):
             record = read_fleet(run)
-            done = [job for job in record.jobs if job.state == "done"]
-            if any(mine & set(job.spec.files.values()) or run / job.folder == folder for job in done):
-                yield run, record
+            done = {run / job.folder: job.spec for job in record.jobs if job.state == "done"}
+            others = [spec.place for place, spec in done.items() if place != here and mine & set(spec.files.values())]
+            if others or here in done:
+                shown = run if folder.is_absolute() else Path(os.path.relpath(run))
+                yield FleetRun(record.run, shown, tuple(dict.fromkeys(others)))
 
 
 def _accuracy(path: Path, manifest: Manifest) -> AccuracyFile:

@@ -349,6 +349,7 @@ class FleetRun:
     name: str
     folder: Path
     devices: tuple[str, ...]
+    """On which it has, but for the one whose page this is."""
 
 
 @dataclass(frozen=True)

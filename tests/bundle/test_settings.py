@@ -4,6 +4,7 @@ What ``nvpmodel -q`` says here was published by owners of Jetsons; the folders a
 """
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,33 @@ def test_an_nvpmodel_that_hangs_is_ended_with_all_that_it_started(
     while child.exists() and child.read_text().split(")")[1].split()[0] != "Z":
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_ctrl_c_ends_an_nvpmodel_that_hangs(
+    nvpmodel: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in a session of its own, where a terminal's Ctrl-C does not come."""
+    nvpmodel(f"echo $$ > {tmp_path}/tool; sleep 600")
+    waited = subprocess.Popen.wait
+
+    def interrupted(child: "subprocess.Popen[bytes]", timeout: float | None = None) -> int:
+        monkeypatch.setattr(subprocess.Popen, "wait", waited)
+        while not (tmp_path / "tool").is_file() or not (tmp_path / "tool").read_text().strip():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        asked.power_mode()
+    assert not (Path("/proc") / (tmp_path / "tool").read_text().strip()).exists()  # waited for, too
+
+
+def test_a_clock_that_is_not_told_is_said_to_be_that() -> None:
+    clock = {"cores": [0, 1], "governor": None, "min_khz": None, "max_khz": None}
+    nothing = {"power_mode": None, "gpu_clocks": [], "cpu_limit": None, "cpu_clocks": [clock]}
+    device = {"l4t": None, "cores": 2, "usable_cores": 2}
+    said = settings_line({"settings": nothing, "device": device, "results": []})
+    assert "2 cores by a governor that is not told, clocks not told; " in said
 
 
 def test_an_nvpmodel_that_does_not_run(nvpmodel: Callable[[str], None], tmp_path: Path) -> None:

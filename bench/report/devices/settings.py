@@ -8,7 +8,7 @@ from bench.report.devices.told import Told
 POWER_MODE, GOVERNOR, PINNED = "power mode", "governor", "pinned clocks"
 COMPARED = (POWER_MODE, GOVERNOR, PINNED)
 """Where devices differ in these, their page says so before anything else."""
-NOT_RECORDED = "not recorded"
+NOT_RECORDED, NOT_TOLD, NOT_KNOWN = "not recorded", "not told", "not known"
 
 
 def in_words(report: DeviceReport) -> dict[str, str | None]:
@@ -21,7 +21,7 @@ def in_words(report: DeviceReport) -> dict[str, str | None]:
     limit = f", of which control groups leave {of.cpu_limit:g} processors' time" if of.cpu_limit is not None else ""
     return {
         POWER_MODE: _power_mode(report, of),
-        GOVERNOR: ", ".join(dict.fromkeys(clock.governor or "not told" for clock in of.cpu_clocks)) or "not told",
+        GOVERNOR: ", ".join(dict.fromkeys(clock.governor or NOT_TOLD for clock in of.cpu_clocks)) or NOT_TOLD,
         PINNED: _pinned(of),
         "CPU clocks": "; ".join(_megahertz(clock.min_khz, clock.max_khz, 1e3) for clock in of.cpu_clocks) or None,
         "GPU clocks": "; ".join(_megahertz(clock.min_hz, clock.max_hz, 1e6) for clock in of.gpu_clocks) or None,
@@ -31,25 +31,33 @@ def in_words(report: DeviceReport) -> dict[str, str | None]:
 
 
 def differing(told: Sequence[Told]) -> tuple[str, ...]:
-    """A line for each of ``COMPARED`` in which devices differ; those that lack it are not compared."""
+    """A line for each of ``COMPARED`` in which devices differ; those that lack it are not compared.
+
+    What is not known of a device makes no difference: where others differ, it is named with them.
+    """
     lines = []
     for name in COMPARED:
         found: dict[str, dict[str, None]] = {}
+        unknown: dict[str, None] = {}
         for one in told:
-            for key, value in one.device.about:
-                if key == name:
-                    found.setdefault(value, {})[one.device.name] = None
+            for value in (value for key, value in one.device.about if key == name):
+                (unknown if _is_unknown(value) else found.setdefault(value, {}))[one.device.name] = None
         if len(found) > 1:
-            each = "; ".join(f"{value} on {', '.join(names)}" for value, names in found.items())
-            lines.append(f"measured with different settings, {name}: {each}")
+            each = [f"{value} on {', '.join(names)}" for value, names in found.items()]
+            each += [f"{NOT_KNOWN} of {', '.join(unknown)}"] if unknown else []
+            lines.append(f"measured with different settings, {name}: {'; '.join(each)}")
     return tuple(lines)
+
+
+def _is_unknown(value: str) -> bool:
+    return value in (NOT_RECORDED, NOT_TOLD) or value.startswith(NOT_KNOWN)
 
 
 def _power_mode(report: DeviceReport, of: Settings) -> str | None:
     if of.power_mode is not None:
         number = "" if of.power_mode.number is None else f" ({of.power_mode.number})"
         return f"{of.power_mode.name}{number}"
-    return f"not known: {of.no_power_mode}" if report.device.l4t else None
+    return f"{NOT_KNOWN}: {of.no_power_mode}" if report.device.l4t else None
 
 
 def _pinned(of: Settings) -> str:
@@ -57,7 +65,7 @@ def _pinned(of: Settings) -> str:
     cpu = [clock.min_khz == clock.max_khz for clock in of.cpu_clocks if None not in (clock.min_khz, clock.max_khz)]
     gpu = [clock.min_hz == clock.max_hz for clock in of.gpu_clocks if None not in (clock.min_hz, clock.max_hz)]
     if not cpu and not gpu:
-        return "not told"
+        return NOT_TOLD
     return " and ".join(name for name, pinned in (("CPU", cpu), ("GPU", gpu)) if pinned and all(pinned)) or "none"
 
 

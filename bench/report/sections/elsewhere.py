@@ -32,4 +32,4 @@ def _lines(subject: Subject, *, reports: bool) -> Iterator[Line]:
 
 
 def _line(subject: Subject, devices: Sequence[str] | dict[str, None], source: str, command: str, link: Link) -> Line:
-    return Line((Cell(subject.model), Cell(", ".join(devices)), Cell(source), Cell(command, link=link)))
+    return Line((Cell(subject.model), Cell(", ".join(devices) or "no other"), Cell(source), Cell(command, link=link)))

@@ -13,12 +13,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from typing import Any
 
 TOOL, PLACES = "nvpmodel", "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where JetPack has it, for a user whose PATH lacks the system's programs."""
 LIMIT_S = 10.0
 """It answers at once, or its service hangs."""
+GOES_S = 1.0
+"""For a killed one to be gone; one that hangs in the kernel is not waited for."""
 
 
 def power_mode(limit_s: float = LIMIT_S) -> tuple[dict[str, Any] | None, str | None]:
@@ -60,8 +63,11 @@ def _answer(command: list[str], limit_s: float) -> str:
         )
         try:
             child.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)  # what it has started as well
+        except BaseException:  # Ctrl-C, too, which does not reach its session
+            with suppress(OSError):
+                os.killpg(child.pid, signal.SIGKILL)  # what it has started as well
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(GOES_S)
             raise
         said.seek(0)
         return said.read().decode(errors="replace")

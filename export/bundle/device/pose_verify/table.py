@@ -48,9 +48,8 @@ def settings_line(report: Mapping[str, Any]) -> str:
     elif report["device"]["l4t"]:
         parts.append(f"power mode not known ({of['no_power_mode']})")
     for clock in of["cpu_clocks"]:
-        parts.append(
-            f"{len(clock['cores'])} cores by {clock['governor']}, {span(clock['min_khz'], clock['max_khz'], 1e3)}"
-        )
+        by = f"by {clock['governor']}" if clock["governor"] else "by a governor that is not told"
+        parts.append(f"{len(clock['cores'])} cores {by}, {span(clock['min_khz'], clock['max_khz'], 1e3)}")
     parts += [f"GPU {span(clock['min_hz'], clock['max_hz'], 1e6)}" for clock in of["gpu_clocks"]]
     if not of["cpu_clocks"]:
         parts.append("no governor is told")
@@ -63,6 +62,8 @@ def settings_line(report: Mapping[str, Any]) -> str:
 
 def span(low: int | None, high: int | None, unit: float) -> str:
     """The bounds of a clock; where they are the same, it is pinned, as ``jetson_clocks`` does it."""
+    if low is None and high is None:
+        return "clocks not told"
     low_mhz, high_mhz = ("?" if bound is None else f"{bound / unit:.0f}" for bound in (low, high))
     return f"pinned at {low_mhz} MHz" if low == high and low is not None else f"{low_mhz} to {high_mhz} MHz"
 

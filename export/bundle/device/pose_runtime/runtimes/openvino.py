@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,11 +31,9 @@ class OpenVINO:
     largest_batch = None
 
     def __init__(self, bundle: Bundle, precision: str, threads: int | None = None) -> None:
-        import openvino
-
         entry = bundle.onnx(precision)
         self.precision, self.artifact, self.artifact_sha256 = precision, entry["path"], entry["sha256"]
-        core = openvino.Core()
+        core = openvino_core()
         if precision == "int8" and saturates(core, bundle):
             what = "this processor adds pairs of int8 products up in 16 bits, which saturate (no VNNI)"
             raise NotPossible("OpenVINO cannot run INT8 exactly here", what, "choose onnxruntime, or another precision")
@@ -49,6 +48,8 @@ class OpenVINO:
         try:
             self._compiled = core.compile_model(core.read_model(content), "CPU", settings)
         except RuntimeError as error:
+            import openvino
+
             seen, do = str(error).strip().splitlines()[-1], "install a newer openvino, or choose another precision"
             raise NotPossible(f"OpenVINO {openvino.__version__} does not load {self.artifact}", seen, do) from error
         self._request = self._compiled.create_infer_request()
@@ -77,6 +78,18 @@ class OpenVINO:
     def close(self) -> None:
         """See ``Network``."""
         self._request = self._compiled = None
+
+
+@lru_cache(maxsize=None)
+def openvino_core() -> Any:
+    """This process's one ``openvino.Core``, kept until it ends.
+
+    Its CPU plug-in (2026.4.1) gives the thread that loads it another stack for signals. Were it ended by another
+    thread, the next signal that the first one handles, such as Ctrl-C, would end the process by SIGSEGV.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def saturates(core: Any, bundle: Bundle) -> bool:
