@@ -25,7 +25,7 @@ def command(
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            help="In any container. Without it weights/ is searched; failing that, stand-in weights are made."
+            help="In any container. Without it weights/ is searched; failing that, demo or stand-in weights are made."
         ),
     ] = None,
     precision: Annotated[

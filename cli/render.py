@@ -34,6 +34,8 @@ def weights_line(request: Request, *, asked: bool) -> None:
         also = f"; what lies there: {', '.join(others)}" if others else ""
         err.print(escape(f"no checkpoint in weights/ (looked for: {files}{also})"), soft_wrap=True)
         meaning = "trained on drawn figures: its poses are real, but say nothing about people"
+        if request.growth:
+            meaning = f"grown from the {request.growth.model} demo checkpoint, {meaning}"
         if request.origin == "stand-in":
             meaning = "latency is meaningful, poses are not"
         err.print(f"[yellow bold]weights: {request.origin}[/] — {meaning}")
@@ -366,8 +368,9 @@ def _shown(value: float | None) -> str:
 
 
 def _origin(manifest: Manifest) -> str:
-    origin = manifest.weights.origin
-    return f"  [yellow]weights: {origin}[/]" if origin != "checkpoint" else ""
+    origin, source = manifest.weights.origin, manifest.weights.grown_from
+    grown = f", grown from {escape(source)}" if source else ""
+    return f"  [yellow]weights: {origin}{grown}[/]" if origin != "checkpoint" else ""
 
 
 def _number(value: float | None) -> str:

@@ -79,6 +79,10 @@ class ModelConfig(_Strict):
     """Names under which the released checkpoint is found in ``weights/``, most likely first."""
     demo: str | None = None
     """A checkpoint of this project's own, within its repository: used where there is no other."""
+    demo_head: str | None = None
+    """Head tensors (safetensors) that replace those of ``demo`` where one more upsampling is wanted."""
+    grown_from: str | None = None
+    """A declared model with a ``demo``; without a checkpoint, this model is grown from it (``export/grown.py``)."""
     claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")

@@ -25,6 +25,8 @@ CALIBRATION_SEED = 2_025
 """Figures from which the ranges of quantised networks are taken."""
 PARITY_SEED = 1_019
 """Figures on which exported networks are compared with the truth."""
+GROWTH_SEED = 2_016
+"""Figures that networks grown from the demo checkpoint are fitted to."""
 
 CROP_SIZE = 256
 IMAGE_SIZE = 1000

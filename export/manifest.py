@@ -27,6 +27,8 @@ class Weights(_Record):
     """The key of the file's dictionary under which they lay."""
     epoch: int | None = None
     dtypes: list[str] = []
+    grown_from: str | None = None
+    """The model whose demo checkpoint lies at ``path``, if these weights were grown from it."""
 
 
 class ArchitectureRecord(_Record):

@@ -31,14 +31,14 @@ TRUTH_BATCH = 4
 
 
 def weights_step(folder: Folder, request: Request) -> Made:
-    """Read the checkpoint, or make stand-in weights; decide what network it is.
+    """Read the checkpoint, grow the demo checkpoint, or make stand-in weights; decide what network it is.
 
     Raises:
         BadInput: the checkpoint cannot be read or contradicts itself.
         CheckFailed: ``--strict``, and the checkpoint is not what the configuration declares.
     """
-    config, checkpoint = request.config, request.checkpoint
-    declared = config.model_dump(mode="json", exclude={"claims", "files", "demo"})
+    config, checkpoint, growth = request.config, request.checkpoint, request.growth
+    declared = config.model_dump(mode="json", exclude={"claims", "files", "demo", "demo_head", "grown_from"})
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         from export.claims import audit_by_file
@@ -46,19 +46,26 @@ def weights_step(folder: Folder, request: Request) -> Made:
         from export.verdict import judge
         from export.weights_file import save_weights
 
-        found, dtypes = None, ["float32"]
-        if checkpoint is not None:
+        found, file, dtypes = None, None, ["float32"]
+        path = growth.checkpoint if growth else checkpoint
+        if path is not None:
             from export.checkpoint import read_checkpoint
             from export.evidence import floating_dtypes
 
-            progress(f"reading {checkpoint}")
-            found = read_checkpoint(checkpoint)
-            dtypes = floating_dtypes(found)
+            progress(f"reading {path}")
+            file = read_checkpoint(path)
+            found = None if growth else file
+            dtypes = floating_dtypes(file)
         verdict = judge(config, found, request.overrides)
         if request.strict:
             require_agreement(config.name, verdict.as_json())
         if found is not None:
             tensors = found.tensors
+        elif growth is not None and file is not None:
+            from export.grown import grow_demo
+
+            progress(f"growing the {growth.model} demo checkpoint")
+            tensors = grow_demo(growth, file.tensors, verdict.architecture)
         else:
             from export.standin import stand_in_weights
 
@@ -70,15 +77,17 @@ def weights_step(folder: Folder, request: Request) -> Made:
             claims = [asdict(finding) for finding in audit_by_file(config, verdict)]
         save_weights(made / WEIGHTS, tensors, verdict.architecture)
         return {
-            "location": found.location if found else None,
-            "container": found.container if found else None,
-            "epoch": found.epoch if found else None,
+            "location": file.location if file else None,
+            "container": file.container if file else None,
+            "epoch": file.epoch if file else None,
             "dtypes": dtypes,
             **verdict.as_json(),
             "claims": claims,
         }
 
     inputs = {"checkpoint": request.checkpoint_sha256} if request.checkpoint_sha256 else {}
+    if growth and growth.head:
+        inputs["head"] = sha256_path(growth.head)
     options = {"declared": declared, "overrides": dict(request.overrides), "origin": request.origin}
     made = folder.perform(Step("weights", (WEIGHTS,), inputs, options, ("torch", "safetensors")), work)
     if request.strict and made.result:

@@ -10,6 +10,7 @@ from export.artifacts import sha256_path
 from export.config import ModelConfig
 from export.engine_plan import EnginePlan
 from export.errors import BadInput
+from export.growth import Growth, plan_growth
 from export.interface import PRECISIONS, edition_of, precision_of
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -60,14 +61,20 @@ class Request:
     def origin(self) -> Literal["checkpoint", "demo", "stand-in"]:
         """Where the weights come from."""
         if self.checkpoint is None:
-            return "stand-in"
+            return "demo" if self.growth else "stand-in"
         demo = demo_checkpoint(self.config)
         return "demo" if demo and self.checkpoint.absolute() == demo else "checkpoint"
 
     @cached_property
+    def growth(self) -> Growth | None:
+        """The demo checkpoint that the weights are grown from; None with a checkpoint, or if that is not possible."""
+        return plan_growth(self.config, self.overrides) if self.checkpoint is None else None
+
+    @cached_property
     def checkpoint_sha256(self) -> str | None:
-        """Hash of the file or folder as it was found."""
-        return sha256_path(self.checkpoint) if self.checkpoint else None
+        """Hash of the file or folder as it was found; of the demo checkpoint where the weights are grown from it."""
+        path = self.growth.checkpoint if self.growth else self.checkpoint
+        return sha256_path(path) if path else None
 
     @property
     def trained(self) -> bool:

@@ -20,6 +20,8 @@ TYPES_WALKED = "every value's type was inferred and walked over; types has the c
 
 def path_of_weights(request: Request) -> str | None:
     """Where the checkpoint lies; the project's own within its repository, since that is where it is looked for."""
+    if request.growth:
+        return request.growth.path
     if request.origin == "demo":
         return request.config.demo
     return str(request.checkpoint) if request.checkpoint else None
@@ -122,6 +124,7 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
             location=weights["location"],
             epoch=weights["epoch"],
             dtypes=weights["dtypes"],
+            grown_from=request.growth.model if request.growth else None,
         ),
         architecture=weights["architecture"],
         verdict=[VerdictRow(**row) for row in weights["verdict"]],

@@ -1,0 +1,152 @@
+"""Adapt the demo checkpoint's head to one more upsampling: ``python -m demo.finer_head``.
+
+An upsampling with aligned corners keeps a joint at its fraction of the map. From 32 to 64 bins, bin s therefore becomes
+63 s / 31 where 2 s is right: 1.6 % too far from the map's corner. No change of the last layer alone corrects that,
+so the whole head is trained, on the answers of the demo checkpoint itself (distillation). The backbone stays as it
+is, so its output is computed once. Most steps run on the small map, whose bins are moved to where the finer map
+needs them; the last ones run on the finer map itself. ``export/grown.py`` grows M and L from the result.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from demo.accuracy import held_out_accuracy
+from demo.command import run
+from demo.release import in_half
+from demo.training import expectation, log_marginals
+from export.architecture import Architecture
+from export.checkpoint import read_checkpoint
+from export.config import load_config
+from export.figures import GROWTH_SEED, draw_figures
+from export.network import ConvNeXtPose, Head, build_network
+from export.pose import normalise
+
+MODEL = "XS-atto"
+CHUNK = 16
+RATES = (5e-4, 2e-4)
+"""Learning rates on the small map and on the finer one."""
+WARMUP_STEPS = 10
+COOLDOWN = 0.7
+"""Share of the steps in which the learning rate falls to zero along a line."""
+SHOW_EVERY = 25
+HELD_OUT_FIGURES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What the head is trained on."""
+
+    features: Tensor
+    """(N, C, 8, 8) output of the backbone."""
+    joints: Tensor
+    """(N, J, 3) bins of the finer map at which the head should answer."""
+
+
+@torch.no_grad()
+def lessons(network: ConvNeXtPose, count: int) -> Lessons:
+    """Run ``network`` on ``count`` figures; give its joints in bins of a map twice as fine."""
+    finer = torch.tensor([2.0, 2.0, 1.0])
+    features, joints = [], []
+    for first in range(0, count, CHUNK):
+        figures = draw_figures(min(CHUNK, count - first), GROWTH_SEED, first)
+        features.append(network.backbone(torch.from_numpy(normalise(np.stack([f.image for f in figures])))))
+        joints.append(network.decode(network.head(features[-1])) * finer)
+    return Lessons(torch.cat(features), torch.cat(joints))
+
+
+def train(head: Head, architecture: Architecture, finer: Architecture, given: Lessons, steps: int, rate: float) -> None:
+    """Take ``steps`` steps with Adam on the distance in bins; the norms' statistics stay fixed.
+
+    Args:
+        head: the head of ``architecture``, trained in place.
+        architecture: the network whose map is trained on; its corner pixels lie where those of ``finer`` lie.
+        finer: the network whose bins ``given`` holds.
+        given: the backbone's features, and the joints.
+        steps: number of steps.
+        rate: the largest learning rate.
+    """
+    stretch = (architecture.heatmap_size - 1) / (finer.heatmap_size - 1)
+    joints = given.joints * torch.tensor([stretch, stretch, 1.0])
+    head.requires_grad_(True)
+    optimizer = torch.optim.Adam(head.parameters(), lr=rate)
+    generator = torch.Generator().manual_seed(0)
+    batches: list[Tensor] = []
+    started = time.perf_counter()
+    for step in range(steps):
+        batches = batches or list(torch.randperm(len(given.features), generator=generator).split(CHUNK))
+        chosen = batches.pop()
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / WARMUP_STEPS, (steps - step) / (COOLDOWN * steps))
+        answer = expectation(log_marginals(head(given.features[chosen]), architecture))
+        loss = (answer - joints[chosen]).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if (step + 1) % SHOW_EVERY == 0:
+            seconds = time.perf_counter() - started
+            print(f"step {step + 1}/{steps}  {loss.item():.4f} bins  {seconds:.0f} s", file=sys.stderr, flush=True)
+    head.requires_grad_(False)
+
+
+@torch.no_grad()
+def settle_norms(head: Head, features: Tensor) -> None:
+    """Give every norm of the head the statistics of its input, and keep its function.
+
+    With mean' and var' in place of mean and var: weight' = weight sqrt((var' + eps) / (var + eps)) and
+    bias' = bias + weight (mean' - mean) / sqrt(var + eps).
+    """
+    norms = [module for module in head.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        inputs: list[Tensor] = []
+        hook = norm.register_forward_pre_hook(lambda _, values, kept=inputs: kept.append(values[0]))
+        for part in features.split(CHUNK):
+            head(part)
+        hook.remove()
+        variance, mean = torch.var_mean(torch.cat(inputs), dim=(0, 2, 3))
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        before, after = (norm.running_var + norm.eps).sqrt(), (variance + norm.eps).sqrt()
+        norm.bias += norm.weight * (mean - norm.running_mean) / before
+        norm.weight *= after / before
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+
+
+def main() -> int:
+    """The command."""
+    config = load_config(MODEL)
+    assert config.demo is not None
+    assert config.demo_head is not None
+    parser = argparse.ArgumentParser(prog="python -m demo.finer_head", description=__doc__)
+    parser.add_argument("--steps", type=int, nargs=2, default=(300, 120), help="on the small map, on the finer one")
+    parser.add_argument("--figures", type=int, default=1024)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, default=Path(config.demo), help="the demo checkpoint")
+    parser.add_argument("--out", type=Path, default=Path(config.demo_head), help="the file to write")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    architecture, tensors = config.architecture, read_checkpoint(options.start).tensors
+    finer = replace(architecture, upsamplings=architecture.upsamplings + 1)
+    network, grown = build_network(architecture, tensors), build_network(finer, tensors)
+    given = lessons(network, options.figures)
+    train(network.head, architecture, finer, given, options.steps[0], RATES[0])
+    grown.head.load_state_dict(network.head.state_dict())
+    train(grown.head, finer, finer, given, options.steps[1], RATES[1])
+    settle_norms(grown.head, given.features[: 16 * CHUNK])
+    head = {f"head.{name}": in_half(name, tensor) for name, tensor in grown.head.state_dict().items()}
+    options.out.write_bytes(save(head))
+    accuracy = held_out_accuracy(build_network(finer, {**tensors, **head}), HELD_OUT_FIGURES)
+    print(f"{options.out}: {accuracy.mpjpe_mm:.2f} mm MPJPE on {accuracy.figures} held-out figures")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
