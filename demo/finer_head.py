@@ -81,7 +81,7 @@ def train(head: Head, architecture: Architecture, finer: Architecture, given: Le
     batches: list[Tensor] = []
     started = time.perf_counter()
     for step in range(steps):
-        batches = batches or list(torch.randperm(len(given.features), generator=generator).split(CHUNK))
+        batches = batches or list(torch.split(torch.randperm(len(given.features), generator=generator), CHUNK))
         chosen = batches.pop()
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / WARMUP_STEPS, (steps - step) / (COOLDOWN * steps))
@@ -107,15 +107,15 @@ def settle_norms(head: Head, features: Tensor) -> None:
     for norm in norms:
         inputs: list[Tensor] = []
         hook = norm.register_forward_pre_hook(lambda _, values, kept=inputs: kept.append(values[0]))
-        for part in features.split(CHUNK):
+        for part in torch.split(features, CHUNK):
             head(part)
         hook.remove()
         variance, mean = torch.var_mean(torch.cat(inputs), dim=(0, 2, 3))
         assert norm.running_mean is not None
         assert norm.running_var is not None
         before, after = (norm.running_var + norm.eps).sqrt(), (variance + norm.eps).sqrt()
-        norm.bias += norm.weight * (mean - norm.running_mean) / before
-        norm.weight *= after / before
+        norm.bias.add_(norm.weight * (mean - norm.running_mean) / before)
+        norm.weight.mul_(after / before)
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
 

@@ -1,0 +1,99 @@
+"""Measure the networks grown from the demo checkpoint on held-out figures: ``python -m demo.grown_accuracy``.
+
+Prints the table of docs/accuracy.md: MPJPE against the drawn truth, and the error against the demo network.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from demo.accuracy import COUNTED
+from demo.command import run
+from export.checkpoint import read_checkpoint
+from export.config import CONFIG_FOLDER, load_config
+from export.errors import BadInput
+from export.figures import EVALUATION_SEED, Figure, draw_figures
+from export.grown import grow_demo
+from export.growth import plan_growth
+from export.network import ConvNeXtPose, build_network
+from export.pose import normalise
+from export.skeleton import Array
+
+CHUNK = 8
+"""Figures at a time: eight volumes of L are 150 MB."""
+COLUMNS = ("model", "MPJPE (mm)", "mean error (mm)", "p99 error (mm)", "max error (mm)", "grown in (s)")
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network, and how long it took to grow."""
+
+    name: str
+    network: ConvNeXtPose
+    seconds: float | None
+
+
+def grown_subject(model: str) -> Subject:
+    """Grow ``model`` as an export does.
+
+    Raises:
+        BadInput: the model is not grown from a demo checkpoint.
+    """
+    config = load_config(model)
+    growth = plan_growth(config, {})
+    if growth is None:
+        raise BadInput("the model is not grown from a demo checkpoint", model, "name one whose YAML has grown_from")
+    started = time.perf_counter()
+    weights = grow_demo(growth, read_checkpoint(growth.checkpoint).tensors, config.architecture)
+    seconds = time.perf_counter() - started
+    return Subject(model, build_network(config.architecture, weights), seconds)
+
+
+@torch.inference_mode()
+def located(network: ConvNeXtPose, figures: Sequence[Figure]) -> Array:
+    """Return the network's joints of each figure, (N, 17, 3) mm relative to the pelvis."""
+    edge, depth = network.architecture.heatmap_size, network.architecture.depth_dim
+    found = []
+    for first in range(0, len(figures), CHUNK):
+        chunk = figures[first : first + CHUNK]
+        bins = network(torch.from_numpy(normalise(np.stack([figure.image for figure in chunk])))).double().numpy()
+        found += [f.located_mm(joints, edge, depth)[COUNTED] for f, joints in zip(chunk, bins, strict=True)]
+    return np.stack(found)
+
+
+def row(subject: Subject, joints: Array, reference: Array, figures: Sequence[Figure]) -> str:
+    """Format the errors of one network."""
+    truth = np.stack([figure.joints_mm[COUNTED] for figure in figures])
+    mpjpe_mm = np.linalg.norm(joints - truth, axis=2).mean()
+    error_mm = np.linalg.norm(joints - reference, axis=2)
+    numbers = [f"{mpjpe_mm:.2f}", *(f"{v:.4g}" for v in (error_mm.mean(), np.percentile(error_mm, 99), error_mm.max()))]
+    seconds = "–" if subject.seconds is None else f"{subject.seconds:.1f}"
+    return f"| {' | '.join([subject.name, *numbers, seconds])} |"
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m demo.grown_accuracy", description=__doc__)
+    parser.add_argument("models", nargs="*", default=["S", "M", "L"])
+    parser.add_argument("--figures", type=int, default=256)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    figures = draw_figures(options.figures, EVALUATION_SEED)
+    config = load_config("XS-atto")
+    assert config.demo is not None
+    demo = build_network(config.architecture, read_checkpoint(CONFIG_FOLDER.parent / config.demo).tensors)
+    reference = located(demo, figures)
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    print(row(Subject(config.name, demo, None), reference, reference, figures), flush=True)
+    for subject in map(grown_subject, options.models):
+        print(row(subject, located(subject.network, figures), reference, figures), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,71 @@
+"""A declared model without a checkpoint is exported with weights grown from the demo checkpoint, and says so."""
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+
+from cli.console import ConsoleNarrator
+from export.artifacts import sha256_file
+from export.config import load_config
+from export.manifest import read_manifest
+from export.model_steps import WEIGHTS, about_weights, weights_step
+from export.request import PROJECT, Request
+from export.steps import RECORDS, Folder
+from export.weights_file import load_network
+from tests.checkpoints import declared
+from tests.command_line import assert_three_parts, convnextpose
+
+DEMO = PROJECT / "demo/XS-atto-demo.pth"
+
+
+def test_an_export_of_s_says_that_its_weights_are_grown(tmp_path: Path) -> None:
+    run = convnextpose("export", "S", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "weights: demo — grown from the XS-atto demo checkpoint" in run.stderr
+    for heading in ("Parity", "First latency table", "build/S"):
+        line = next(line for line in run.stdout.splitlines() if line.startswith(heading))
+        assert "weights: demo, grown from XS-atto" in line
+    made = read_manifest(tmp_path / "build/S/manifest.json")
+    assert (made.weights.origin, made.weights.path) == ("demo", "demo/XS-atto-demo.pth")
+    assert (made.weights.grown_from, made.weights.sha256) == ("XS-atto", sha256_file(DEMO))
+    assert [result["outcome"] for result in made.parity] == ["pass"]
+    assert made.parity[0]["budget"]["max_mm"] is not None
+    model = onnx.load(tmp_path / "build/S/onnx/S-fp32.onnx")
+    assert {entry.key: entry.value for entry in model.metadata_props}["weights_origin"] == "demo"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "origin"),
+    [
+        (("L",), "weights: demo — grown from the XS-atto demo checkpoint"),
+        (("L", "--set", "upsamplings=2"), "weights: demo — grown from the XS-atto demo checkpoint"),
+        (("L", "--set", "joints=21"), "weights: stand-in"),
+        (("XS-atto",), "weights: demo — trained on drawn figures"),
+        (("S", "--checkpoint", DEMO), "XS-atto-demo.pth"),
+    ],
+    ids=str,
+)
+def test_the_first_lines_tell_the_origin(tmp_path: Path, arguments: tuple[str, ...], origin: str) -> None:
+    run = convnextpose("export", *arguments, "--why", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert origin in run.stderr
+
+
+def test_strict_asks_for_a_checkpoint(tmp_path: Path) -> None:
+    assert_three_parts(convnextpose("export", "S", "--strict", cwd=tmp_path), 2)
+
+
+def test_the_weights_step_depends_on_checkpoint_and_head(tmp_path: Path) -> None:
+    request = Request(load_config("M"), None, {})
+    folder = Folder(tmp_path / "M", ConsoleNarrator())
+    with folder.held():
+        made = weights_step(folder, request)
+        assert load_network(folder.path / WEIGHTS).architecture == declared("M")
+        assert about_weights(request, made)["weights_sha256"] == sha256_file(DEMO)
+        assert made.result["dtypes"] == ["float16"]
+        key = json.loads((folder.path / RECORDS / "weights.json").read_text())["key"]
+    assert request.growth is not None
+    assert request.growth.head is not None
+    assert key["inputs"] == {"checkpoint": sha256_file(DEMO), "head": sha256_file(request.growth.head)}
