@@ -1,10 +1,11 @@
 """Adapt the demo checkpoint's head to one more upsampling: ``python -m demo.finer_head``.
 
 An upsampling with aligned corners keeps a joint at its fraction of the map. From 32 to 64 bins, bin s therefore becomes
-63 s / 31 where 2 s is right: 1.6 % too far from the map's corner. No change of the last layer alone corrects that,
-so the whole head is trained, on the answers of the demo checkpoint itself (distillation). The backbone stays as it
-is, so its output is computed once. Most steps run on the small map, whose bins are moved to where the finer map
-needs them; the last ones run on the finer map itself. ``export/grown.py`` grows M and L from the result.
+63 s / 31 where 2 s is right: 1.6 % too far from the map's corner. A least-squares fit of the last layer alone did not
+correct that on other figures. So the whole head is trained, on the answers of the demo checkpoint itself
+(distillation). The backbone stays as it is, so its output is computed once. Most steps run on the small map, whose
+bins are moved to where the finer map needs them; the last ones run on the finer map itself. ``export/grown.py`` grows
+M and L from the result.
 """
 
 import argparse
