@@ -244,7 +244,8 @@ def relative_error_mm(grown: ConvNeXtPose, demo: ConvNeXtPose) -> Tensor:
         of = network.architecture
         joints = network(images) * (2000 / torch.tensor([of.heatmap_size, of.heatmap_size, of.depth_dim]))
         placed.append(joints - joints[:, :1])
-    return torch.linalg.vector_norm(placed[0] - placed[1], dim=2)
+    distances: Tensor = torch.linalg.vector_norm(placed[0] - placed[1], dim=2)
+    return distances
 
 
 def test_s_grown_from_the_demo_checkpoint_is_the_demo_network() -> None:
