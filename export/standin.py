@@ -9,12 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from export.architecture import Architecture
-from export.drawings import LIVENESS_SEED, drawn_images
+from export.drawings import LIVENESS_SEED
+from export.image_set import drawn_set
 from export.network import ConvNeXtPose
 from export.pose import normalise
 
 SEED = 0
-LIVENESS_IMAGES = 8
+LIVENESS_IMAGES = 64
+"""Drawn figures that the norms are fitted to: enough for `export.image_statistics` to call other figures known."""
+SPREAD_IMAGES = 8
+"""Of these, the ones that the logits are scaled on."""
 LOGIT_SPREAD = 6.0
 """Standard deviation of a joint's logits over its volume: peaks stand out of the sum over 32³ or 64³
 bins, yet several bins share the weight, as in a trained network."""
@@ -35,10 +39,10 @@ def stand_in_weights(architecture: Architecture, seed: int = SEED) -> dict[str, 
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             assert module.bias is not None
             module.bias.copy_(0.1 * torch.randn(module.bias.shape, generator=generator))
-    images = torch.from_numpy(normalise(drawn_images(LIVENESS_IMAGES, architecture.input_size, LIVENESS_SEED)))
+    images = torch.from_numpy(normalise(drawn_set(architecture.input_size, LIVENESS_IMAGES, LIVENESS_SEED).images))
     with torch.inference_mode():
         features = _with_norms_fitted(network, images)
-        _scale_final_layer(network, features, generator)
+        _scale_final_layer(network, features[:SPREAD_IMAGES], generator)
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
