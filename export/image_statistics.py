@@ -47,12 +47,12 @@ class Limits:
 
 
 LIMITS = Limits(mean_shift=0.06, log_variance_ratio=0.06)
-"""The only thresholds of the comparison, fitted on planted mismatches (docs/precision.md has the table).
+"""The only thresholds of the comparison, fitted on planted mismatches (docs/precision.md has tables).
 
 Of random sets of 64 images that a network knows, 99 in 100 stayed below 0.03 and 0.052. Drawn figures reached 0.041
 and 0.077 for a network trained on photographs; photographs 0.216 and 0.466 for a network trained on drawn figures.
-INT8 errors were two to seven times larger on images beyond these limits than on known ones, but for images of half
-the resolution. Channels in the wrong order (BGR) and figures upside down are near the limits: expect no verdict there.
+Simulated INT8 errors were at least twice those on known images on most sets beyond the limits, and on hardly any set
+within them. Channels in the wrong order (BGR) lie near the limits: 0.077 for one network, 0.053 for the other.
 """
 
 
