@@ -12,7 +12,10 @@ def command(
     checkpoint: Annotated[Path, typer.Argument(help="A file or an unpacked folder.")],
     model: Annotated[str | None, typer.Option(help="The declaration to compare with; left out, it is found.")] = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Crops of people, to find the upsampling count from.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Crops of people, to check against the training and to find the upsampling count."
+        ),
     ] = None,
     settings: Settings = None,
     strict: Strict = False,
@@ -25,6 +28,7 @@ def command(
 
     from cli import render
     from cli.console import ConsoleNarrator, out
+    from cli.render_images import image_statistics
     from export.evidence import Contradiction
     from export.inspection import inspect_checkpoint
     from export.options import parse_overrides, require_agreement, require_images_agree
@@ -54,6 +58,7 @@ def command(
         out.print(f"compared with the declared {seen['model']} ({seen['chosen_by']})")
         render.weights(seen)
         if from_images is not None:
+            image_statistics(seen["image_statistics"])
             render.upsamplings(from_images)
     if strict:
         require_agreement(seen["model"], seen)

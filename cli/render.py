@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from cli.console import err, out, table
+from cli.render_images import known_images
 from export.interface import edition_of
 from export.manifest import Counts, Manifest, Nearest, VerdictRow
 from export.options import name_nearest
@@ -159,6 +160,7 @@ def parity(manifest: Manifest) -> None:
         largest = f"{_number(values[name])} in {escape(name)}"
         out.print(f"{ranges['precision']}: largest value {largest}; {ranges['limit']:.4g} is the limit")
     for result in manifest.parity[:1]:  # it is the truth's, and so the same for all
+        known_images(result["images"]["statistics"])
         over_images, over_joints = (_number(result["signal"][f"over_{what}_mm"]) for what in ("images", "joints"))
         out.print(f"signal: joints spread {over_images} mm over images, {over_joints} mm over joints")
 

@@ -24,7 +24,7 @@ def inspect_checkpoint(
     images: Path | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Container, verdict, counts and audited claims; with a folder of images, which upsampling count they show.
+    """Return container, verdict, counts and audited claims; with images, their mismatch and upsampling count.
 
     Without ``model`` the file is compared with the declared model whose released file has this name,
     otherwise with the nearest one.
@@ -55,8 +55,23 @@ def inspect_checkpoint(
         "claims": [asdict(finding) for finding in audit_by_file(config, verdict)],
     }
     if images is not None:
+        seen["image_statistics"] = _image_statistics(images, checkpoint, verdict.architecture, progress)
         seen["upsamplings_from_images"] = _from_images(images, checkpoint, verdict.architecture, progress)
     return seen
+
+
+def _image_statistics(
+    folder: Path, checkpoint: Checkpoint, architecture: Architecture, progress: Progress
+) -> dict[str, Any]:
+    """Compare the folder's crops with the checkpoint's BatchNorm statistics."""
+    from export.image_folder import read_crops
+    from export.image_statistics import ENOUGH_IMAGES, measure_images
+    from export.network import build_network
+    from export.upsampling_evidence import FEWEST_IMAGES
+
+    crops = read_crops(folder, architecture.input_size, FEWEST_IMAGES, ENOUGH_IMAGES)
+    network = build_network(architecture, checkpoint.tensors)
+    return {"folder": str(folder), **measure_images(network, crops.images, progress).as_json()}
 
 
 def _from_images(

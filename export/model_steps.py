@@ -21,6 +21,8 @@ from export.steps import Folder, Made, Step
 WEIGHTS = "weights/weights.safetensors"
 TRUTH = "parity/truth.npz"
 """The joints of the reference in FP64 (``truth``) and FP32 (``reference``), (N, J, 3) bins, and the ``images``."""
+IMAGE_STATISTICS = "parity/image-statistics.json"
+"""Mismatch of the parity images and the stored BatchNorm statistics, for each norm."""
 PARITY_REPORT = "parity/{}.json"
 """By edition."""
 INT8_PLAN = "quantize/int8-plan.json"
@@ -101,20 +103,24 @@ def truth_step(folder: Folder, request: Request, weights: Made) -> Made:
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         import numpy as np
 
+        from export.image_statistics import judge_images, observe_norms
         from export.parity_images import parity_images
         from export.reference import run_reference
         from export.weights_file import load_network
 
         network = load_network(folder.path / WEIGHTS)
         images = parity_images(network.architecture.input_size, request.parity_images)
-        reference = run_reference(network, images.images, TRUTH_BATCH)
+        with observe_norms(network) as moments:
+            reference = run_reference(network, images.images, TRUTH_BATCH)
+        statistics = judge_images(network, moments)
         truth = run_reference(network.double(), images.images, TRUTH_BATCH, progress)
         (made / TRUTH).parent.mkdir()
         np.savez(made / TRUTH, truth=truth, reference=reference, images=images.images)
-        return images.as_json()
+        write_json(made / IMAGE_STATISTICS, statistics.as_json())
+        return images.as_json() | {"statistics": {"every_norm": IMAGE_STATISTICS, **statistics.summary()}}
 
     inputs = _input(weights, WEIGHTS) | _given(parity_images=request.parity_images)
-    return folder.perform(Step("truth", (TRUTH,), inputs, {}, ("torch", "numpy")), work)
+    return folder.perform(Step("truth", (TRUTH, IMAGE_STATISTICS), inputs, {}, ("torch", "numpy")), work)
 
 
 def ranges_step(folder: Folder, request: Request, weights: Made, precision: str) -> Made:
@@ -156,13 +162,16 @@ def int8_plan_step(folder: Folder, request: Request, weights: Made) -> Made:
         from export.calibration import drawn_calibration, folder_calibration
         from export.deploy import deploy
         from export.fake_quant import simulate
+        from export.image_statistics import measure_images, require_known
         from export.int8_plan import give_back, read_plan
         from export.int8_search import search_plan
         from export.parity_images import parity_images, require_disjoint
         from export.reference import run_reference
         from export.weights_file import load_network
 
-        network = deploy(load_network(folder.path / WEIGHTS))
+        released = load_network(folder.path / WEIGHTS)
+        network = deploy(released)
+        statistics = None
         size = network.architecture.input_size
         judged_on = parity_images(size, request.parity_images)
         if request.int8_plan is not None:
@@ -173,6 +182,9 @@ def int8_plan_step(folder: Folder, request: Request, weights: Made) -> Made:
             chosen = request.calibration
             images = drawn_calibration(size) if chosen is None else folder_calibration(chosen, size)
             require_disjoint(judged_on, images.record)
+            statistics = measure_images(released, images.images, progress)
+            if request.trained:
+                require_known(statistics, images.source)
             plan = search_plan(network, images, trained=request.trained, progress=progress)
             plan = replace(plan, weights_sha256=weights.outputs[WEIGHTS])
         simulated = run_reference(simulate(network, plan), judged_on.images, TRUTH_BATCH, progress)
@@ -180,7 +192,7 @@ def int8_plan_step(folder: Folder, request: Request, weights: Made) -> Made:
         write_json(made / INT8_PLAN, plan.as_json())
         (made / INT8_REFERENCE).parent.mkdir()
         np.savez(made / INT8_REFERENCE, reference=simulated)
-        return plan.as_json()
+        return plan.as_json() | {"calibration_statistics": statistics.summary() if statistics else None}
 
     given = {"parity_images": request.parity_images, "calibration": request.calibration, "plan": request.int8_plan}
     inputs, options = _input(weights, WEIGHTS) | _given(**given), {"trained": request.trained}
@@ -229,6 +241,7 @@ def parity_step(
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         import numpy as np
 
+        from export.image_statistics import unknown_reason
         from export.onnx_graph import read_metadata
         from export.parity import Parity, judge, worst_of
         from export.pose import Volume, normalise
@@ -244,6 +257,7 @@ def parity_step(
         inputs, runs = images if edition != precision else normalise(images), []
         judged: dict[tuple[str, int], Parity] = {}
         runners, cannot = judges(precision)
+        unknown = unknown_reason(truth.result["statistics"]) if request.trained else None
         for load in runners:
             runner = load(folder.path / path)
             by_batch = {}
@@ -251,6 +265,8 @@ def parity_step(
                 progress(f"{runner.name}, batch {batch}", len(judged) / (len(runners) * len(PARITY_BATCHES)))
                 candidate = run_batches(runner, inputs, batch)
                 by_batch[batch] = judge(truth_joints, reference_joints, candidate, volume, budget)
+                if unknown:
+                    by_batch[batch] = replace(by_batch[batch], outcome="inconclusive", reason=unknown)
                 judged[runner.name, batch] = by_batch[batch]
             worst_batch, worst = worst_of(by_batch)
             runs.append(

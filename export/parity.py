@@ -241,10 +241,13 @@ def require(outcome: str, reason: str, what: str) -> None:
 
     Raises:
         CheckFailed: the candidate is too far from the truth.
-        Inconclusive: the truth hardly varies, or is itself not finite.
+        Inconclusive: the truth hardly varies, is itself not finite, or the network does not know the images.
     """
     if outcome == "inconclusive":
-        do = "use trained weights, or the stand-in weights that this tool makes"
+        do = (
+            "pass --images DIR with crops of what the network was trained on; "
+            "use trained weights, or the stand-in weights that this tool makes"
+        )
         raise Inconclusive(f"the parity of {what} cannot be judged", reason, do)
     if outcome != "pass":
         raise CheckFailed(f"{what} is farther from the truth than its precision may be", reason, "do not ship it")

@@ -250,6 +250,7 @@ def test_nothing_made_from_other_weights_stays(place: Path) -> None:
         "manifest.json",
         "onnx/tiny-fp32.onnx",
         "parity/fp32.json",
+        "parity/image-statistics.json",
         "parity/truth.npz",
         "weights/weights.safetensors",
     }

@@ -93,9 +93,9 @@ def test_every_layer_is_reported_with_its_activation_and_its_weight(images: NDAr
 
 
 def too_large_inside_a_block(weights: State) -> None:
-    weights[f"{BLOCK}.pwconv1.weight"] *= 2.0**18
-    weights[f"{BLOCK}.pwconv1.bias"] *= 2.0**18
-    weights[f"{BLOCK}.pwconv2.weight"] *= 2.0**-18
+    weights[f"{BLOCK}.pwconv1.weight"] *= 2.0**26
+    weights[f"{BLOCK}.pwconv1.bias"] *= 2.0**26
+    weights[f"{BLOCK}.pwconv2.weight"] *= 2.0**-26
 
 
 def too_large_a_sum(weights: State) -> None:
