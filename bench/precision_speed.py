@@ -72,22 +72,22 @@ def _measure(model: str, progress: Progress) -> list[dict[str, Any]]:
 
 def _write(model: str, folder: Path) -> dict[str, Path]:
     from export.calibration import drawn_calibration
-    from export.deploy import deploy
-    from export.int8_search import search_plan
     from export.network import build_network
     from export.onnx_graph import export_onnx, write_onnx
+    from export.plan_search import search_plan
+    from export.planned import planned_graph
     from export.precision import in_precision
     from export.quantize import export_int8
     from export.standin import stand_in_weights
 
     architecture = load_config(model).architecture
     reference = build_network(architecture, stand_in_weights(architecture))
-    plan = search_plan(deploy(reference), drawn_calibration(architecture.input_size), trained=False)
+    plan, weights = search_plan(reference, "int8", drawn_calibration(architecture.input_size), trained=False)
     files = {name: folder / f"{name}.onnx" for name in ("plain", "fp32", "bf16", "int8")}
     write_onnx(reference, files["plain"], {})
     for precision in ("fp32", "bf16"):
         export_onnx(in_precision(reference, precision), files[precision], {}, precision)
-    export_int8(in_precision(reference, "int8"), files["int8"], {}, plan)
+    export_int8(planned_graph(reference, plan, weights), files["int8"], {}, plan, weights.int8)
     return files
 
 

@@ -7,12 +7,10 @@ import numpy as np
 
 from bench.exported import ExportFolder
 from export.errors import BadInput
-from export.model_steps import TRUTH
-from export.parity import BUDGETS, budget_for, judge, status_of
+from export.model_steps import TRUTH, plan_paths
+from export.parity import REQUIRED, budget_for, judge, status_of
 from export.plain import finite_or_none
 
-ROUNDED = "parity/{}-rounded.npz"
-"""Where the export of a half precision leaves the joints of the network whose every value is rounded."""
 KEPT = ("mean_mm", "p99_mm", "max_mm")
 
 
@@ -28,7 +26,7 @@ class ParityJudge:
         path = exported.path / TRUTH
         try:
             with np.load(path) as joints:
-                self._truth, self._reference = joints["truth"], joints["reference"]
+                self._truth, self._floor = joints["truth"], joints["reference"]
                 self.images = joints["images"]
                 """(N, S, S, 3) RGB: what the truth is of."""
         except (OSError, ValueError, KeyError) as error:
@@ -44,17 +42,17 @@ class ParityJudge:
         Without a budget, or without the joints of what stands beside a precision, nothing passes.
         """
         count = len(joints)
-        if precision not in BUDGETS:
+        if precision not in REQUIRED:
             return {"outcome": "inconclusive", "reason": f"there is no budget for {precision}", "images": count}
-        budget, reference = budget_for(precision, trained=self._trained), self._reference
+        budget, simulation = budget_for(precision, trained=self._trained), None
         if precision != "fp32":
             try:
-                with np.load(self._folder / ROUNDED.format(precision)) as rounded:
-                    reference = rounded["reference"]
+                with np.load(self._folder / plan_paths(precision)[2]) as known:
+                    simulation = known["simulation"][:count]
             except (OSError, ValueError, KeyError) as error:
                 reason = f"what rounding alone costs is not known: {error}"
                 return {"outcome": "inconclusive", "reason": reason, "images": count}
-        found = judge(self._truth[:count], reference[:count], joints, self._volume, budget)
+        found = judge(self._truth[:count], self._floor[:count], joints, self._volume, budget, simulation)
         distances = {name: getattr(found.candidate, name) for name in KEPT}
         said = {"outcome": found.outcome, "status": status_of(found.outcome, budget), "reason": found.reason}
         return {**said, "images": count, **finite_or_none(distances)}

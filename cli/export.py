@@ -50,10 +50,16 @@ def command(
         Path | None, typer.Option(metavar="DIR", help="Crops of people to judge parity on; by default drawn figures.")
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Crops of people for int8; by default drawn figures.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Crops of people to round weights for (not fp32); by default drawn figures."),
     ] = None,
-    int8_plan: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Quantise as an earlier export did: its int8-plan.json.")
+    plans: Annotated[
+        list[Path] | None,
+        typer.Option("--plan", metavar="FILE", help="Use the precision plan of an earlier export: its plan/int8.json."),
+    ] = None,
+    require: Annotated[
+        str | None,
+        typer.Option(metavar="exact|near|usable", help="Grade of error that every precision must reach."),
     ] = None,
     why: Annotated[bool, typer.Option("--why", help="Only say what would be done, and why.")] = False,
 ) -> None:
@@ -66,14 +72,14 @@ def command(
     from export.engine_runtime import choose_runtime, honoured
     from export.manifest import write_manifest
     from export.model_steps import weights_step
-    from export.options import parse_overrides, parse_plan
+    from export.options import parse_overrides, parse_plan, parse_plans
     from export.pipeline import export_model, require_success
     from export.recipe import recipe_of, write_recipe
     from export.request import Request, demo_checkpoint, find_checkpoint, parse_precisions, require_plain_paths
     from export.steps import Folder
     from export.summary import manifest_of
 
-    require_plain_paths(out, *(path for path in (checkpoint, images, calibration, int8_plan) if path))
+    require_plain_paths(out, *(path for path in (checkpoint, images, calibration, *(plans or ())) if path))
     config = load_config(model)
     overrides, precisions = parse_overrides(settings or []), parse_precisions(precision)
     wanted = EnginePlan(
@@ -97,7 +103,8 @@ def command(
         with_preprocess=with_preprocess,
         parity_images=images,
         calibration=calibration,
-        int8_plan=int8_plan,
+        plans=parse_plans(plans or []),
+        require=require,
     )
     narrator = ConsoleNarrator()
     render.weights_line(request, asked=checkpoint is not None)

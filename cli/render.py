@@ -12,6 +12,7 @@ from export.interface import edition_of
 from export.manifest import Counts, Manifest, Nearest, VerdictRow
 from export.options import name_nearest
 from export.plain import printable, show_list
+from export.plan_record import TOO_MANY
 from export.request import Request
 
 if TYPE_CHECKING:
@@ -126,15 +127,15 @@ def problems(found: Sequence["Problem"]) -> None:
 
 def parity(manifest: Manifest) -> None:
     """How far each artefact is from the truth, beside the distance of what it is compared with."""
-    shown = table("artefact", "run by", "verdict", "mean mm", "p99 mm", "max mm", "max bins", "max pixels")
+    shown = table("artifact", "run by", "verdict", "grade", "mean mm", "p99 mm", "max mm", "max bins", "max pixels")
     for result in manifest.parity:
         rows = []
         for run in result["runs"]:
             worst = run["batches"][str(run["worst_batch"])]
             status = run.get("status", worst["outcome"])
             verdict = f"[{OUTCOME_STYLE.get(status, 'yellow')}]{status}[/]"
-            rows.append((result["artifact"], run["runner"], verdict, worst["candidate"]))
-        rows.append((result["budget"]["reference"], "PyTorch", "–", result["reference"]))
+            rows.append((result["artifact"], run["runner"], verdict, worst["grade"], worst["candidate"]))
+        rows.append((result["budget"]["reference"], "PyTorch", "–", "–", result["reference"]))
         for *names, distances in rows:
             keys = ("mean_mm", "p99_mm", "max_mm", "max_bins", "max_pixels")
             shown.add_row(*names, *(_number(distances[key]) for key in keys))
@@ -150,9 +151,9 @@ def parity(manifest: Manifest) -> None:
         )
         for missing in result["not_run"]:
             out.print(f"{result['precision']}: not run by {missing['runner']}: {escape(missing['reason'])}")
-        if result["budget"]["mean_mm"] is None and result["budget"]["max_mm"] is None:
-            out.print(f"[yellow]{result['precision']}: no limit in mm:[/] {escape(result['budget']['reason'])}")
-    for line in _int8_plan(manifest):
+        if result["budget"]["grade"] is None:
+            out.print(f"[yellow]{result['precision']}: no error budget:[/] {escape(result['budget']['reason'])}")
+    for line in _plans(manifest):
         out.print(escape(line), soft_wrap=True)
     for ranges in manifest.ranges:
         values = ranges["activations"]
@@ -165,15 +166,14 @@ def parity(manifest: Manifest) -> None:
         out.print(f"signal: joints spread {over_images} mm over images, {over_joints} mm over joints")
 
 
-def _int8_plan(manifest: Manifest) -> Iterator[str]:
-    """How much is in int8, how that was found, and what finding it took."""
-    plans = [a.details["int8_plan"] for a in manifest.artifacts if "int8_plan" in a.details]
-    for plan in plans[:1]:  # one for all editions
-        quantised, seconds = sum(conv["quantised"] for conv in plan["convs"]), plan.get("sensitivity_seconds")
-        found = plan["search"][-1]
-        if seconds is not None:
-            found = f"sensitivity pass {seconds:.1f} s, search {plan['search_seconds']:.1f} s"
-        yield f"int8: {quantised} of {len(plan['convs'])} convolutions in int8; {found}"
+def _plans(manifest: Manifest) -> Iterator[str]:
+    """Return one line for each precision plan: how much is in which precision, and what the search found."""
+    seen = {a.precision: a.details["plan"] for a in manifest.artifacts if a.kind == "onnx" and "plan" in a.details}
+    for precision, plan in seen.items():
+        found = plan["search"][0] if plan["aim"] is None and plan["search"] else f"planned for grade {plan['aim']}"
+        missed = [line for line in plan["search"] if line.endswith(TOO_MANY)]
+        seconds = f", in {plan['search_seconds']:.1f} s" if plan["search_seconds"] is not None else ""
+        yield f"{precision}: {plan['summary']}; " + "; ".join([found + seconds, *missed])
 
 
 def no_latency() -> None:

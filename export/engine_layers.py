@@ -119,9 +119,10 @@ def _problems(layers: list[dict[str, Any]], precision: str, convolutions: Convol
     if precision == "int8":
         yield from _unquantised([layer for layer, _ in weighted], convolutions)
         return
-    for layer, kinds in weighted:
-        if precision not in kinds:
-            yield f"{layer.get('Name')} does not compute in {precision}"
+    others = [str(layer.get("Name")) for layer, kinds in weighted if precision not in kinds]
+    if len(others) > convolutions.fp32:  # a builder may fuse layers, but splits none
+        planned = f"; its plan keeps {convolutions.fp32} in FP32" if convolutions.fp32 else ""
+        yield f"{', '.join(others[:5])} does not compute in {precision}{planned}"
 
 
 def _unquantised(weighted: list[dict[str, Any]], convolutions: Convolutions) -> Iterator[str]:

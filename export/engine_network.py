@@ -4,12 +4,13 @@ Networks are strongly typed: the types of their tensors are the types that the e
 only int8 where a convolution takes both its input and its weights from int8, with which the builder fuses it.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed
-from export.interface import INPUT, OUTPUT
+from export.interface import FP32_CONVOLUTIONS, INPUT, OUTPUT
 from export.tensorrt_api import ILayer, INetworkDefinition, ITensor
 
 BODY_TYPE = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "HALF"}
@@ -26,6 +27,8 @@ class Convolutions:
     total: int
     int8: int
     """Of these, how many take both their input and their weights from int8."""
+    fp32: int = 0
+    """Of these, how many compute in FP32; all, where that is the precision."""
 
 
 def check_interface(network: INetworkDefinition, onnx: Path) -> tuple[int, ...]:
@@ -110,13 +113,33 @@ def count_convolutions(layers: list[ILayer]) -> Convolutions:
 
     found = [layer for layer in layers if layer.type.name == "CONVOLUTION"]
     in_int8 = [y for y in found if y.num_inputs > 1 and from_int8(y.get_input(0)) and from_int8(y.get_input(1))]
-    return Convolutions(len(found), len(in_int8))
+    in_fp32 = [y for y in found if y.get_output(0).dtype.name == "FLOAT"]
+    return Convolutions(len(found), len(in_int8), len(in_fp32))
+
+
+def planned_fp32(model: bytes) -> int:
+    """Return how many convolutions an ONNX file says that its plan keeps in FP32, in its metadata."""
+    from onnx import ModelProto
+
+    texts = {prop.key: prop.value for prop in ModelProto.FromString(model).metadata_props}
+    return len(json.loads(texts.get(FP32_CONVOLUTIONS, "[]")))
 
 
 def check_layers(
-    layer_types: dict[str, dict[str, int]], convolutions: Convolutions, path: Path, precision: str
+    layer_types: dict[str, dict[str, int]],
+    convolutions: Convolutions,
+    path: Path,
+    precision: str,
+    in_fp32: int = 0,
 ) -> None:
-    """See that all that multiplies has the precision's type, that softmax and sums are FP32, and that int8 is int8.
+    """Check that all that multiplies has the precision's type, that softmax and sums are FP32, and that INT8 is INT8.
+
+    Args:
+        layer_types: kind of layer → type → how many.
+        convolutions: of the network.
+        path: of the ONNX file, for messages.
+        precision: of the file.
+        in_fp32: how many convolutions its plan keeps in FP32.
 
     Raises:
         BadInput: nothing convolves: it is no pose network, and has no precision.
@@ -125,11 +148,15 @@ def check_layers(
     if convolutions.total == 0:
         seen = ", ".join(sorted(layer_types))
         raise BadInput(f"{path} is not a pose network: it has no convolution", seen, "give an exported ONNX file")
+    if precision != "fp32" and convolutions.fp32 != in_fp32:
+        seen = f"{convolutions.fp32} of {convolutions.total} convolutions in FP32, planned: {in_fp32}"
+        raise CheckFailed(f"{path} is not what its precision plan says", seen, "export the model again")
     wanted = dict.fromkeys(WEIGHTED, BODY_TYPE[precision]) | {"SOFTMAX": "FLOAT", "REDUCE": "FLOAT"}
     if precision == "int8":
         wanted["QUANTIZE"] = "INT8"
     for layer, kind in wanted.items():
-        if not layer_types.get(layer, {}).keys() <= {kind}:
+        planned = {"FLOAT"} if layer == "CONVOLUTION" and in_fp32 else set()
+        if not layer_types.get(layer, {}).keys() <= {kind} | planned:
             do = "export the model again; its precision lies in its types"
             if precision == "int8" and kind == "HALF":
                 do = "int8 here has FP16 around it: scales, biases and all that is not quantised must be float16"

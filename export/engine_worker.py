@@ -27,6 +27,7 @@ from export.engine_network import (
     count_convolutions,
     count_types,
     layers_of,
+    planned_fp32,
     profile_shapes,
 )
 from export.engine_plan import BACKENDS, Backend, EnginePlan
@@ -151,7 +152,7 @@ def build(
     precision = check_types(model, onnx, plan)
     layers = layers_of(network)
     layer_types, convolutions = count_types(layers), count_convolutions(layers)
-    check_layers(layer_types, convolutions, onnx, precision)
+    check_layers(layer_types, convolutions, onnx, precision, planned_fp32(model))
     shapes = profile_shapes(shape, plan)
     config = configure(trt, builder, plan)
     config.progress_monitor = monitor

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.errors import CheckFailed
-from export.fake_quant import quantised_weights
-from export.int8_placement import PlacedConv
-from export.int8_plan import Int8Plan
+from export.placement import PlannedConv
+from export.precision_plan import PrecisionPlan
 
 NODE_SUFFIX = "/Conv"
 """A convolution's node is called after its module."""
@@ -32,11 +31,12 @@ class Int8Proof:
     convolutions_fp16: int
 
 
-def prove_int8(model: onnx.ModelProto, half: onnx.ModelProto, plan: Int8Plan) -> Int8Proof:
+def prove_int8(model: onnx.ModelProto, half: onnx.ModelProto, plan: PrecisionPlan) -> Int8Proof:
     """See that ``model`` is ``half`` with the plan's convolutions quantised, bit for bit.
 
-    Every planned convolution reads its input through one scale of the plan, and weights that are those of ``half``,
-    rounded with one scale an output channel; every other node, constant, input, output and note is that of ``half``.
+    Every planned convolution reads its input through one scale of the plan, and weights with one scale an output
+    channel that, multiplied out and rounded to FP16, are those of ``half``; every other node, constant, input, output
+    and note is that of ``half``.
     Returns what was compared and counted.
 
     Args:
@@ -51,7 +51,7 @@ def prove_int8(model: onnx.ModelProto, half: onnx.ModelProto, plan: Int8Plan) ->
     arrays, known = _arrays(model), _arrays(half)
     made = {name: node for node in model.graph.node for name in node.output}
     before = {node.name: node for node in half.graph.node}
-    planned = {placed.name + NODE_SUFFIX: placed for placed in plan.quantised}
+    planned = {placed.name + NODE_SUFFIX: placed for placed in plan.quantized}
     rest = []
     for node in model.graph.node:
         if node.op_type in (QUANTISES, DEQUANTISES):
@@ -78,7 +78,7 @@ def prove_int8(model: onnx.ModelProto, half: onnx.ModelProto, plan: Int8Plan) ->
 
 def _prove_conv(
     node: onnx.NodeProto,
-    placed: PlacedConv,
+    placed: PlannedConv,
     weights: NDArray[Any],
     made: Mapping[str, onnx.NodeProto],
     arrays: Arrays,
@@ -93,17 +93,24 @@ def _prove_conv(
     quantise = made.get(activation.input[0])
     if quantise is None or quantise.op_type != QUANTISES:
         raise _broken(f"the input of {name} is dequantised, but never quantised", activation.input[0])
-    step, zero = np.array(placed.activation_scale, weights.dtype), np.array(0, np.int8)
+    step, zero = np.array(placed.input_scale, weights.dtype), np.array(0, np.int8)
     _require(bool(0 < step < np.inf), f"the plan's scale of {name}'s input is none in {step.dtype}", str(step))
     for part in (quantise, activation):
         _require_constant(arrays, part.input[1], step, f"{part.op_type} of {name}'s input has not the plan's scale")
         _require_constant(arrays, part.input[2], zero, f"{part.op_type} of {name}'s input is not symmetric")
-    values, scales = quantised_weights(weights.astype(np.float32))
-    stored, zeros = scales.astype(weights.dtype), np.zeros(len(scales), np.int8)
+    values, stored = arrays.get(constant.input[0]), arrays.get(constant.input[1])
+    shaped = values is not None and values.dtype == np.int8 and values.shape == weights.shape
+    _require(shaped, f"the int8 weights of {name} are not of its shape", constant.input[0])
+    assert values is not None
+    scaled = stored is not None and stored.dtype == weights.dtype and stored.shape == (len(weights),)
+    _require(scaled, f"the weights of {name} do not have one scale a channel", constant.input[1])
+    assert stored is not None
     held = bool((stored > 0).all() and np.isfinite(stored).all())
     _require(held, f"a scale of the weights of {name} is none in {stored.dtype}", _shown(stored))
-    _require_constant(arrays, constant.input[0], values, f"the int8 weights of {name} are not the network's, rounded")
-    _require_constant(arrays, constant.input[1], stored, f"the weights of {name} have other scales, one a channel")
+    multiplied = (values * stored.astype(np.float32)[:, None, None, None]).astype(weights.dtype)
+    wrong = f"the int8 weights of {name}, multiplied out, are not the planned ones"
+    _require(_same(multiplied, weights), wrong, constant.input[0])
+    zeros = np.zeros(len(stored), np.int8)
     _require_constant(arrays, constant.input[2], zeros, f"the weights of {name} are not symmetric")
     axes = [attribute.i for attribute in constant.attribute if attribute.name == "axis"]
     _require(axes == [0], f"the weights of {name} are not scaled by output channel", f"axis {axes}")

@@ -8,6 +8,9 @@ INPUT = "image"
 OUTPUT = "joints"
 """float32 (batch, joints, 3): x, y, z in bins."""
 
+FP32_CONVOLUTIONS = "fp32_convolutions"
+"""Key of an ONNX file's metadata: names of the convolutions that its precision plan keeps in FP32, as JSON."""
+
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 """All that can be asked for. Tables by precision have these keys and no others; a test compares them."""
 

@@ -3,6 +3,7 @@
 What a step needs is imported inside, so that a run in which everything is up to date loads neither torch nor onnx.
 """
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,16 @@ IMAGE_STATISTICS = "parity/image-statistics.json"
 """Mismatch of the parity images and the stored BatchNorm statistics, for each norm."""
 PARITY_REPORT = "parity/{}.json"
 """By edition."""
-INT8_PLAN = "quantize/int8-plan.json"
-INT8_REFERENCE = "parity/int8-rounded.npz"
+CALIBRATION = "plan/calibration.npz"
+"""The ``images`` from which weights are rounded and INT8 scales are taken, (N, S, S, 3) RGB."""
 PARITY_BATCHES = (1, 5)
 TRUTH_BATCH = 4
 """Images at a time in FP64; four volumes of 64³ for 18 joints are 150 MB."""
+
+
+def plan_paths(precision: str) -> tuple[str, str, str]:
+    """Return the paths of a plan, of its weights, and of the joints of its simulation (``simulation``)."""
+    return f"plan/{precision}.json", f"plan/{precision}.safetensors", f"parity/{precision}-simulated.npz"
 
 
 def weights_step(folder: Folder, request: Request) -> Made:
@@ -123,120 +129,152 @@ def truth_step(folder: Folder, request: Request, weights: Made) -> Made:
     return folder.perform(Step("truth", (TRUTH, IMAGE_STATISTICS), inputs, {}, ("torch", "numpy")), work)
 
 
-def ranges_step(folder: Folder, request: Request, weights: Made, precision: str) -> Made:
-    """Measure the largest values of the half graph, and run it in FP32 arithmetic with every value rounded.
+def calibration_step(folder: Folder, request: Request, weights: Made) -> Made:
+    """Read the images from which weights are rounded and INT8 scales are taken, and see that the network knows them.
 
-    A value that does not fit is a result, not a failure: ``require_range`` refuses the precision for it.
+    Raises:
+        BadInput: too few images, flat ones, ones that parity is judged on, or of another kind than the training's.
     """
-    report, rounded = request.ranges_path(precision), request.rounded_path(precision)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         import numpy as np
 
+        from export.calibration import drawn_calibration, folder_calibration
+        from export.image_statistics import measure_images, require_known
+        from export.parity_images import parity_images, require_disjoint
+        from export.weights_file import load_network
+
+        network = load_network(folder.path / WEIGHTS)
+        size, chosen = network.architecture.input_size, request.calibration
+        progress("reading the images for calibration")
+        images = drawn_calibration(size) if chosen is None else folder_calibration(chosen, size)
+        require_disjoint(parity_images(size, request.parity_images), images.record)
+        statistics = measure_images(network, images.images, progress)
+        if request.trained:
+            require_known(statistics, images.source)
+        (made / CALIBRATION).parent.mkdir()
+        np.savez(made / CALIBRATION, images=images.images)
+        return images.as_json() | {"statistics": statistics.summary()}
+
+    given = {"parity_images": request.parity_images, "calibration": request.calibration}
+    inputs, options = _input(weights, WEIGHTS) | _given(**given), {"trained": request.trained}
+    return folder.perform(Step("calibration", (CALIBRATION,), inputs, options, ("torch", "numpy")), work)
+
+
+def ranges_step(folder: Folder, request: Request, weights: Made, precision: str) -> Made:
+    """Measure the largest values of the half graph.
+
+    A value that does not fit is a result, not a failure: ``require_range`` refuses the precision for it.
+    """
+    report = request.ranges_path(precision)
+
+    def work(made: Path, progress: Progress) -> dict[str, Any]:
         from export.parity_images import parity_images
         from export.ranges import SCHEMA_VERSION
-        from export.reference import run_reference
-        from export.rounding import measure_ranges, rounded_network
+        from export.value_ranges import measure_ranges
         from export.weights_file import load_network
 
         network = load_network(folder.path / WEIGHTS)
         images = parity_images(network.architecture.input_size, request.parity_images).images
         ranges = measure_ranges(network, precision, images, TRUTH_BATCH, progress)
         about = {"schema_version": SCHEMA_VERSION, "precision": precision}
+        (made / report).parent.mkdir()
         write_json(made / report, about | ranges.as_json())
-        joints = run_reference(rounded_network(network, precision), images, TRUTH_BATCH, progress)
-        np.savez(made / rounded, reference=joints)
         return about | {"every_layer": report} | ranges.summary()
 
     inputs = _input(weights, WEIGHTS) | _given(parity_images=request.parity_images)
-    step = Step(f"ranges-{precision}", (report, rounded), inputs, {"precision": precision}, ("torch", "numpy"))
+    step = Step(f"ranges-{precision}", (report,), inputs, {"precision": precision}, ("torch", "numpy"))
     return folder.perform(step, work)
 
 
-def int8_plan_step(folder: Folder, request: Request, weights: Made) -> Made:
-    """Find out which convolutions bear int8, and simulate the network that is quantised so."""
+def plan_step(folder: Folder, request: Request, weights: Made, calibration: Made, precision: str) -> Made:
+    """Decide which convolutions are in ``precision``, round the weights, and simulate the graph on parity's images."""
+    record, planned, joints = plan_paths(precision)
+    given = request.plan_for(precision)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         import numpy as np
 
-        from export.calibration import drawn_calibration, folder_calibration
-        from export.deploy import deploy
-        from export.fake_quant import simulate
-        from export.image_statistics import measure_images, require_known
-        from export.int8_plan import give_back, read_plan
-        from export.int8_search import search_plan
+        from export.image_set import ImageSet
         from export.parity_images import parity_images, require_disjoint
+        from export.plan_search import prepare, search_plan
+        from export.planned import save_planned, simulated
+        from export.precision_plan import give_back, read_plan
         from export.reference import run_reference
         from export.weights_file import load_network
 
-        released = load_network(folder.path / WEIGHTS)
-        network = deploy(released)
-        statistics = None
-        size = network.architecture.input_size
-        judged_on = parity_images(size, request.parity_images)
-        if request.int8_plan is not None:
-            plan = give_back(read_plan(request.int8_plan, network), weights.outputs[WEIGHTS])
+        network = load_network(folder.path / WEIGHTS)
+        judged_on = parity_images(network.architecture.input_size, request.parity_images)
+        with np.load(folder.path / CALIBRATION) as known:
+            images = ImageSet(known["images"], calibration.result["source"], tuple(calibration.result["notes"]))
+        if given is not None:
+            plan = give_back(read_plan(given, network.architecture), weights.outputs[WEIGHTS])
             require_disjoint(judged_on, plan.calibration)
+            plan, candidates = prepare(network, plan, images.images, progress)
+            chosen = candidates.weights(plan)
         else:
-            progress("reading the images for calibration")
-            chosen = request.calibration
-            images = drawn_calibration(size) if chosen is None else folder_calibration(chosen, size)
-            require_disjoint(judged_on, images.record)
-            statistics = measure_images(released, images.images, progress)
-            if request.trained:
-                require_known(statistics, images.source)
-            plan = search_plan(network, images, trained=request.trained, progress=progress)
+            trained, require = request.trained, request.require
+            plan, chosen = search_plan(network, precision, images, trained=trained, require=require, progress=progress)
             plan = replace(plan, weights_sha256=weights.outputs[WEIGHTS])
-        simulated = run_reference(simulate(network, plan), judged_on.images, TRUTH_BATCH, progress)
-        (made / INT8_PLAN).parent.mkdir()
-        write_json(made / INT8_PLAN, plan.as_json())
-        (made / INT8_REFERENCE).parent.mkdir()
-        np.savez(made / INT8_REFERENCE, reference=simulated)
-        return plan.as_json() | {"calibration_statistics": statistics.summary() if statistics else None}
+        found = run_reference(simulated(network, plan, chosen), judged_on.images, TRUTH_BATCH, progress)
+        for path in (record, joints):
+            (made / path).parent.mkdir(exist_ok=True)
+        write_json(made / record, plan.as_json())
+        save_planned(made / planned, chosen)
+        np.savez(made / joints, simulation=found)
+        return plan.as_json()
 
-    given = {"parity_images": request.parity_images, "calibration": request.calibration, "plan": request.int8_plan}
-    inputs, options = _input(weights, WEIGHTS) | _given(**given), {"trained": request.trained}
-    return folder.perform(Step("int8-plan", (INT8_PLAN, INT8_REFERENCE), inputs, options, ("torch", "numpy")), work)
+    inputs = _input(weights, WEIGHTS) | _input(calibration, CALIBRATION)
+    inputs |= _given(parity_images=request.parity_images, plan=given)
+    options = {"precision": precision, "trained": request.trained, "require": request.require}
+    step = Step(f"plan-{precision}", (record, planned, joints), inputs, options, ("torch", "numpy", "safetensors"))
+    return folder.perform(step, work)
 
 
-def onnx_step(folder: Folder, request: Request, weights: Made, edition: str, int8_plan: Made | None) -> Made:
+def onnx_step(folder: Folder, request: Request, weights: Made, edition: str, plan: Made | None) -> Made:
     """Rewrite the network for deployment in this edition, and write it as ONNX."""
     path, precision = request.onnx_path(edition), precision_of(edition)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
-        from export.int8_plan import read_plan
+        from export.interface import FP32_CONVOLUTIONS
         from export.onnx_graph import consumer_metadata, export_onnx
+        from export.planned import load_planned, planned_graph
         from export.precision import in_precision
+        from export.precision_plan import read_plan
         from export.quantize import export_int8
         from export.weights_file import load_network
 
-        network = load_network(folder.path / WEIGHTS)
+        network, takes_pixels = load_network(folder.path / WEIGHTS), edition != precision
         progress("tracing and writing the graph")
         metadata = consumer_metadata(network.architecture, precision=precision, **about_weights(request, weights))
-        graph = in_precision(network, precision, takes_pixels=edition != precision)
+        if plan is None:
+            graph = in_precision(network, precision, takes_pixels=takes_pixels)
+            return asdict(export_onnx(graph, made / path, metadata, precision))
+        record, planned, _ = plan_paths(precision)
+        decided, chosen = read_plan(folder.path / record, network.architecture), load_planned(folder.path / planned)
+        graph = planned_graph(network, decided, chosen, takes_pixels=takes_pixels)
         if precision == "int8":
-            plan = read_plan(folder.path / INT8_PLAN, graph)
-            return asdict(export_int8(graph, made / path, metadata, plan))
-        return asdict(export_onnx(graph, made / path, metadata, precision))
+            return asdict(export_int8(graph, made / path, metadata, decided, chosen.int8))
+        in_fp32 = [conv.name for conv in decided.convs if conv.precision == "fp32"]
+        metadata |= {FP32_CONVOLUTIONS: json.dumps(in_fp32)} if in_fp32 else {}
+        return asdict(export_onnx(graph, made / path, metadata, precision, in_fp32))
 
     inputs = _input(weights, WEIGHTS)
-    if precision == "int8":
-        assert int8_plan is not None
-        inputs |= _input(int8_plan, INT8_PLAN)
+    if plan is not None:
+        record, planned, _ = plan_paths(precision)
+        inputs |= _input(plan, record) | _input(plan, planned)
     options = {"edition": edition, **about_weights(request, weights)}
     tools = ("torch", "onnx", "onnxscript", "onnx-ir")
     return folder.perform(Step(f"onnx-{edition}", (path,), inputs, options, tools), work)
 
 
-def parity_step(
-    folder: Folder, request: Request, onnx: Made, truth: Made, reference: tuple[Made, str] | None, edition: str
-) -> Made:
+def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, plan: Made | None, edition: str) -> Made:
     """Judge the ONNX file, run by everything that judges this precision at several batch sizes, against the truth.
 
-    ``reference`` is the step and the file with the joints of what stands beside the candidate; None: the FP32 network.
+    ``plan`` is the step that simulated the graph; None for FP32.
     """
     path, report, precision = request.onnx_path(edition), PARITY_REPORT.format(edition), precision_of(edition)
-    budget = budget_for(precision, trained=request.trained)
+    budget = budget_for(precision, trained=request.trained, require=request.require)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         import numpy as np
@@ -250,10 +288,11 @@ def parity_step(
         about = read_metadata(folder.path / path)
         volume = Volume(about["heatmap_size"], about["depth_dim"], about["input_size"])
         with np.load(folder.path / TRUTH) as known:
-            images, truth_joints, reference_joints = (known[name] for name in ("images", "truth", "reference"))
-        if reference is not None:
-            with np.load(folder.path / reference[1]) as known:
-                reference_joints = known["reference"]
+            images, truth_joints, floor = (known[name] for name in ("images", "truth", "reference"))
+        simulation = None
+        if plan is not None:
+            with np.load(folder.path / plan_paths(precision)[2]) as known:
+                simulation = known["simulation"]
         inputs, runs = images if edition != precision else normalise(images), []
         judged: dict[tuple[str, int], Parity] = {}
         runners, cannot = judges(precision)
@@ -264,7 +303,7 @@ def parity_step(
             for batch in PARITY_BATCHES:
                 progress(f"{runner.name}, batch {batch}", len(judged) / (len(runners) * len(PARITY_BATCHES)))
                 candidate = run_batches(runner, inputs, batch)
-                by_batch[batch] = judge(truth_joints, reference_joints, candidate, volume, budget)
+                by_batch[batch] = judge(truth_joints, floor, candidate, volume, budget, simulation)
                 if unknown:
                     by_batch[batch] = replace(by_batch[batch], outcome="inconclusive", reason=unknown)
                 judged[runner.name, batch] = by_batch[batch]
@@ -280,7 +319,7 @@ def parity_step(
             )
         (name, batch), worst = worst_of(judged)
         result = {
-            "schema_version": "1.3",
+            "schema_version": "2.0",
             "artifact": path,
             "precision": precision,
             "edition": edition,
@@ -299,27 +338,27 @@ def parity_step(
         write_json(made / report, result)
         return result
 
-    inputs = _input(onnx, path) | _input(truth, TRUTH) | (_input(*reference) if reference is not None else {})
+    inputs = _input(onnx, path) | _input(truth, TRUTH)
+    inputs |= _input(plan, plan_paths(precision)[2]) if plan is not None else {}
     options = {"batches": list(PARITY_BATCHES), "budget": asdict(budget)}
     tools = ("onnxruntime-gpu", "onnxruntime", "openvino", "numpy")
     return folder.perform(Step(f"parity-{edition}", (report,), inputs, options, tools), work)
 
 
-def engine_step(folder: Folder, request: Request, onnx: Made, edition: str, int8_plan: Made | None) -> Made:
+def engine_step(folder: Folder, request: Request, onnx: Made, edition: str, plan: Made | None) -> Made:
     """Build an engine of this edition with what this machine has."""
-    source, plan = request.onnx_path(edition), request.engine_plan(edition)
-    quantised = None
-    if int8_plan is not None and plan.precision == "int8":
-        quantised = sum(conv["quantised"] for conv in int8_plan.result["convs"])
-    return built_engine(folder, source, onnx.outputs[source], plan, edition, quantised)
+    source, wanted, quantized = request.onnx_path(edition), request.engine_plan(edition), None
+    if plan is not None and wanted.precision == "int8" and plan.result:
+        quantized = sum(conv["precision"] == "int8" for conv in plan.result["convs"])
+    return built_engine(folder, source, onnx.outputs[source], wanted, edition, quantized)
 
 
 def built_engine(
-    folder: Folder, source: str, sha256: str, plan: EnginePlan, edition: str, quantised: int | None = None
+    folder: Folder, source: str, sha256: str, plan: EnginePlan, edition: str, quantized: int | None = None
 ) -> Made:
     """Build an engine from the ONNX file ``source`` in ``folder``; where that is not possible, or fails, say so.
 
-    ``quantised``: how many of its convolutions must be in int8. Neither end is recorded as finished: the next run
+    ``quantized``: how many of its convolutions must be in int8. Neither end is recorded as finished: the next run
     tries again.
     """
     choice = choose_runtime(plan.runtime)
@@ -334,8 +373,8 @@ def built_engine(
         name = names[backend.module]
         kept = (folder.path / name).parent  # the folder in the making is gone after this step
         record = build_engine(folder.path / source, made / name, plan, progress, kept_in=kept)
-        if quantised is not None:
-            require_planned(record, quantised)
+        if quantized is not None:
+            require_planned(record, quantized)
         return {"path": name, **asdict(record)}
 
     gpu = choice.tunes_on.kind if choice.tunes_on else None

@@ -4,7 +4,7 @@ import json
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 METADATA_SCHEMA = "1.0"
-WEIGHTS_COMPARED = "bit for bit: those of the network, rounded once to the file's types"
+WEIGHTS_COMPARED = "bit for bit: those of the planned network, in the file's types"
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,27 @@ class OnnxRecord:
     """How its quantised convolutions were; only an int8 file has any."""
 
 
-def export_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], precision: str = "fp32") -> OnnxRecord:
+def export_onnx(
+    network: ConvNeXtPose,
+    path: Path,
+    metadata: Mapping[str, str],
+    precision: str = "fp32",
+    in_fp32: Collection[str] = (),
+) -> OnnxRecord:
     """Write the graph ``network``, which has this precision already, to ``path`` and check the file.
+
+    Args:
+        network: in any of its forms.
+        path: of the file.
+        metadata: ``consumer_metadata``.
+        precision: of the file.
+        in_fp32: names of the convolutions that its plan keeps in FP32.
 
     Raises:
         CheckFailed: the file is not what was meant (``check_onnx`` says what it checks).
     """
     write_onnx(network, path, metadata, OPSETS[precision])
-    return check_onnx(path, network, precision)
+    return check_onnx(path, network, precision, in_fp32)
 
 
 def write_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], opset: int = OPSETS["fp32"]) -> None:
@@ -92,7 +105,7 @@ def write_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], o
     onnx.save(proto, path)
 
 
-def check_onnx(path: Path, network: ConvNeXtPose, precision: str = "fp32") -> OnnxRecord:
+def check_onnx(path: Path, network: ConvNeXtPose, precision: str = "fp32", in_fp32: Collection[str] = ()) -> OnnxRecord:
     """See that the file is valid, has the agreed interface and types, and holds this network's weights, each once.
 
     Raises:
@@ -124,7 +137,7 @@ def check_onnx(path: Path, network: ConvNeXtPose, precision: str = "fp32") -> On
         initializer_bytes=sum(a.nbytes for a in arrays.values()),
         inputs=inputs,
         outputs=outputs,
-        types=prove_types(model, precision),
+        types=prove_types(model, precision, in_fp32),
         weights=WEIGHTS_COMPARED,
     )
 

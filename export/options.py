@@ -1,13 +1,16 @@
 """What the command line may say about a checkpoint: ``--set`` and ``--strict``."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from export.architecture import HEAD_LAYERS
 from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed
+from export.interface import PRECISIONS
 
 SETTABLE = {"joints": (1, 4096), "depth_dim": (1, 4096), "upsamplings": (0, HEAD_LAYERS), "input_size": (64, 1024)}
 """Field → smallest and largest value, for what weights cannot tell, or tell only as a product."""
@@ -105,3 +108,27 @@ def name_nearest(nearest: Sequence[Mapping[str, Any]]) -> str:
 
 def _show(value: Any) -> str:
     return str(list(value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def parse_plans(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return precision plans by the precision that each is for.
+
+    Raises:
+        BadInput: a file that is no plan, or two for one precision.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        do = "give a plan/<precision>.json of an earlier export"
+        try:
+            read = json.loads(path.read_bytes())
+        except OSError as error:
+            raise BadInput(f"cannot read the precision plan {path}", error.strerror or str(error), do) from error
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"{path} is no precision plan", f"no JSON: {error}", do) from error
+        precision = read.get("precision") if isinstance(read, dict) else None
+        if precision not in PRECISIONS[1:]:
+            raise BadInput(f"{path} is no precision plan", f"precision: {precision}", do)
+        if precision in found:
+            raise BadInput(f"two plans for {precision}", f"{found[precision]}, {path}", "give one")
+        found[precision] = path
+    return found

@@ -1,10 +1,11 @@
 """The main job: from a model's name, and a checkpoint if there is one, to a folder of proven artefacts.
 
-    weights ──► ranges ──► onnx ──► parity ──► engine
-       └──► truth ────────────────────┘
+    weights ──► ranges ──► plan ──► onnx ──► parity ──► engine
+       ├──► calibration ────┘                   │
+       └──► truth ──────────────────────────────┘
 
-``ranges`` is for half precisions only: whether they can hold the network's values, and what rounding alone costs.
-For int8 an ``int8-plan`` stands beside it: which convolutions are quantised, with which scales, at what cost.
+``calibration``, ``ranges`` and ``plan`` are for half precisions and INT8: images, the largest values, and which
+convolutions compute in which precision, with their rounded weights.
 
 The steps themselves stand in ``export.model_steps``; here is in which order they are taken, and what ends a run.
 """
@@ -16,15 +17,16 @@ from typing import Any
 from export.errors import BadInput, CheckFailed
 from export.interface import HALVES, precision_of
 from export.model_steps import (
-    INT8_REFERENCE,
+    calibration_step,
     engine_step,
-    int8_plan_step,
     onnx_step,
     parity_step,
+    plan_step,
     ranges_step,
     truth_step,
 )
 from export.parity import require
+from export.plan_record import require_left
 from export.ranges import require_range
 from export.request import Request
 from export.steps import Folder, Made
@@ -37,7 +39,9 @@ class Exported:
     weights: Made
     ranges: dict[str, Made] = field(default_factory=dict)
     """By precision."""
-    int8_plan: Made | None = None
+    calibration: Made | None = None
+    plans: dict[str, Made] = field(default_factory=dict)
+    """By precision."""
     onnx: dict[str, Made] = field(default_factory=dict)
     parity: dict[str, Made] = field(default_factory=dict)
     engine: dict[str, Made] = field(default_factory=dict)
@@ -60,16 +64,12 @@ def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
     A precision that fails a check ends there, and the others go on; ``require_success`` tells at the end.
     """
     exported = Exported(weights)
-    if "int8" in request.precisions:  # first of all: it may refuse what the user named
-        try:
-            exported.int8_plan = int8_plan_step(folder, request, weights)
-        except CheckFailed as failure:
-            exported.refused = {e: failure for e in request.editions if precision_of(e) == "int8"}
+    if set(request.precisions) != {"fp32"}:  # first of all: it may refuse what the user named
+        exported.calibration = calibration_step(folder, request, weights)
     truth = truth_step(folder, request, weights)
     for edition in request.editions:
         try:
-            if edition not in exported.refused:
-                _export_edition(folder, request, truth, edition, exported)
+            _export_edition(folder, request, truth, edition, exported)
         except CheckFailed as failure:
             exported.refused[edition] = failure
     return exported
@@ -77,34 +77,22 @@ def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
 
 def _export_edition(folder: Folder, request: Request, truth: Made, edition: str, exported: Exported) -> None:
     """Add what is made of one edition to ``exported``; no engine is built from a file that fails its parity."""
-    weights, precision, reference = exported.weights, precision_of(edition), None
+    weights, precision, plan = exported.weights, precision_of(edition), None
     if precision != "fp32":
         half = precision if precision in HALVES else "fp16"  # what is around int8
-        ranges = exported.ranges[half] = ranges_step(folder, request, weights, half)
-        require_range(ranges.result, precision, half)
-        reference = ranges, request.rounded_path(half)
-    if precision == "int8":
-        assert exported.int8_plan is not None
-        require_int8(exported.int8_plan.result)
-        reference = exported.int8_plan, INT8_REFERENCE
-    onnx = exported.onnx[edition] = onnx_step(folder, request, weights, edition, exported.int8_plan)
-    exported.parity[edition] = parity_step(folder, request, onnx, truth, reference, edition)
+        exported.ranges[half] = exported.ranges.get(half) or ranges_step(folder, request, weights, half)
+        require_range(exported.ranges[half].result, precision, half)
+        plan = exported.plans.get(precision)
+        if plan is None:
+            assert exported.calibration is not None
+            plan = plan_step(folder, request, weights, exported.calibration, precision)
+            exported.plans[precision] = plan
+        if plan.result:
+            require_left(plan.result)
+    onnx = exported.onnx[edition] = onnx_step(folder, request, weights, edition, plan)
+    exported.parity[edition] = parity_step(folder, request, onnx, truth, plan, edition)
     if exported.passed(edition):
-        exported.engine[edition] = engine_step(folder, request, onnx, edition, exported.int8_plan)
-
-
-def require_int8(plan: Mapping[str, Any]) -> None:
-    """See that a plan leaves something in int8.
-
-    Raises:
-        CheckFailed: it does not; no file would be one of int8.
-    """
-    if plan and not any(conv["quantised"] for conv in plan["convs"]):
-        from export.int8_plan import GIVEN
-
-        seen = "the plan that was given quantises nothing" if GIVEN in plan["search"] else plan["search"][-1]
-        do = "ask for fp16; or calibrate with crops of what the network was trained on (--calibration)"
-        raise CheckFailed("no convolution bears int8 within its budget", seen, do)
+        exported.engine[edition] = engine_step(folder, request, onnx, edition, plan)
 
 
 def require_success(exported: Exported) -> None:

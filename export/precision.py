@@ -7,11 +7,12 @@ In half precision the body is FP16 or BF16, both ends are FP32:
 
 In a pixel edition the image is bytes already, and only their cast is left before the stem.
 
-Precision lies in the graph's types, not in switches of a builder. Norms are folded in FP64 and every
-weight is rounded once.
+Precision lies in the graph's types, not in switches of a builder. Norms are folded in FP64. A plan may keep segments
+of the body in FP32 (``export.precision_plan``).
 """
 
 import copy
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +20,26 @@ from torch import Tensor, nn
 from export.deploy import affine, deploy
 from export.network import ConvNeXtPose
 from export.pose import MEAN, STD
+from export.segments import segments
 
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 BODY = HALF | {"int8": torch.float16}
 """The type of what is not FP32: an int8 graph has FP16 around its quantised convolutions."""
 
 
-def in_precision(reference: ConvNeXtPose, precision: str, *, takes_pixels: bool = False) -> ConvNeXtPose:
-    """The graph that is exported in this precision, int8 still without its int8; ``reference`` stays as it is."""
+def in_precision(
+    reference: ConvNeXtPose, precision: str, *, takes_pixels: bool = False, in_fp32: Collection[str] = ()
+) -> ConvNeXtPose:
+    """Return the graph that is exported in this precision, weights rounded to nearest; INT8 still without its INT8.
+
+    Args:
+        reference: the released network; it stays as it is.
+        precision: fp32, fp16, bf16 or int8.
+        takes_pixels: whether its input is (N, S, S, 3) uint8.
+        in_fp32: names of the segments that a plan keeps in FP32.
+    """
     if precision in BODY:
-        return half_graph(reference, BODY[precision], takes_pixels=takes_pixels)
+        return half_graph(reference, BODY[precision], takes_pixels=takes_pixels, in_fp32=in_fp32)
     if not takes_pixels:
         return deploy(reference)
     network = deploy(copy.deepcopy(reference).double())
@@ -37,14 +48,25 @@ def in_precision(reference: ConvNeXtPose, precision: str, *, takes_pixels: bool 
     return network.float()
 
 
-def half_graph(reference: ConvNeXtPose, dtype: torch.dtype, *, takes_pixels: bool = False) -> ConvNeXtPose:
-    """A rewritten copy whose body has this type; in FP32 it gives every value of the half graph, unrounded."""
+def half_graph(
+    reference: ConvNeXtPose, dtype: torch.dtype, *, takes_pixels: bool = False, in_fp32: Collection[str] = ()
+) -> ConvNeXtPose:
+    """Return a rewritten copy whose body has this type; with ``torch.float32`` every value of the half graph, exact."""
     network = deploy(copy.deepcopy(reference).double())
     read_pixels(network)
     spell_out_last_norm(network)
-    network.backbone.to(dtype)
-    network.head.to(dtype)
-    network.entry = Bytes(dtype) if takes_pixels else nn.Sequential(network.entry, Cast(dtype))
+    chain = segments(network)
+    before = first = torch.float32 if chain[0].name in in_fp32 else dtype
+    for segment in chain:
+        own = torch.float32 if segment.name in in_fp32 else dtype
+        segment.module.to(own)
+        if own != before:
+            segment.module.register_forward_pre_hook(lambda _module, inputs, own=own: inputs[0].to(own))
+        before = own
+    if takes_pixels:
+        network.entry = Bytes(first)
+    elif first != torch.float32:
+        network.entry = nn.Sequential(network.entry, Cast(first))
     network.head.logit_upsample = nn.Sequential(network.head.logit_upsample, Cast(torch.float32))
     return network
 

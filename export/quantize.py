@@ -13,20 +13,25 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.errors import CheckFailed
-from export.fake_quant import quantised_weights
-from export.int8_plan import Int8Plan
 from export.int8_proof import DEQUANTISES, NODE_SUFFIX, QUANTISES, prove_int8
 from export.network import ConvNeXtPose
 from export.onnx_graph import OnnxRecord, check_onnx, load_checked, write_onnx
+from export.planned import Int8Weights
+from export.precision_plan import PrecisionPlan
 from export.typed import OPSETS, prove_types
 
 
-def export_int8(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], plan: Int8Plan) -> OnnxRecord:
-    """Write the FP16 graph ``network`` with the plan's convolutions in int8, and check the file.
+def export_int8(
+    network: ConvNeXtPose,
+    path: Path,
+    metadata: Mapping[str, str],
+    plan: PrecisionPlan,
+    weights: Mapping[str, Int8Weights],
+) -> OnnxRecord:
+    """Write the FP16 graph ``network`` with the plan's convolutions in INT8, and check the file.
 
     The file is checked twice: as an FP16 graph, whose weights must be the network's, and then as that graph with the
     plan in it.
@@ -37,7 +42,7 @@ def export_int8(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], 
     write_onnx(network, path, metadata, OPSETS["int8"])
     record = check_onnx(path, network, "fp16")
     half, model = onnx.load(path), onnx.load(path)
-    insert_int8(model, plan)
+    insert_int8(model, plan, weights)
     onnx.save(model, path)
     model = load_checked(path)
     proof = prove_int8(model, half, plan)
@@ -50,8 +55,8 @@ def export_int8(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], 
     )
 
 
-def insert_int8(model: onnx.ModelProto, plan: Int8Plan) -> None:
-    """Quantise the plan's convolutions in ``model``, whose nodes are named by module.
+def insert_int8(model: onnx.ModelProto, plan: PrecisionPlan, weights: Mapping[str, Int8Weights]) -> None:
+    """Quantize the plan's convolutions in ``model``, whose nodes are named by module, with these weights.
 
     Raises:
         CheckFailed: a convolution of the plan is not in the graph, or is not as it was planned.
@@ -60,14 +65,13 @@ def insert_int8(model: onnx.ModelProto, plan: Int8Plan) -> None:
     arrays = {tensor.name: tensor for tensor in graph.initializer}
     nodes = {node.name.removesuffix(NODE_SUFFIX): node for node in graph.node if node.op_type == "Conv"}
     before: dict[str, list[onnx.NodeProto]] = {}
-    for placed in plan.quantised:
-        node = nodes.get(placed.name)
-        if node is None or node.input[1] not in arrays:
-            raise CheckFailed("the int8 plan does not fit the graph", placed.name, "this is a defect; report it")
-        weights = numpy_helper.to_array(arrays[node.input[1]])
-        assert placed.activation_scale is not None
-        dtype = weights.dtype
-        before[node.name] = _quantise(graph, node, weights, placed.activation_scale, dtype)
+    for planned in plan.quantized:
+        node = nodes.get(planned.name)
+        if node is None or node.input[1] not in arrays or planned.name not in weights:
+            raise CheckFailed("the int8 plan does not fit the graph", planned.name, "this is a defect; report it")
+        dtype = numpy_helper.to_array(arrays[node.input[1]]).dtype
+        assert planned.input_scale is not None
+        before[node.name] = _quantise(graph, node, weights[planned.name], planned.input_scale, dtype)
     ordered = [part for node in graph.node for part in (*before.get(node.name, ()), node)]
     del graph.node[:]
     graph.node.extend(ordered)
@@ -78,18 +82,17 @@ def insert_int8(model: onnx.ModelProto, plan: Int8Plan) -> None:
 
 
 def _quantise(
-    graph: onnx.GraphProto, node: onnx.NodeProto, weights: NDArray[Any], scale: float, dtype: np.dtype[Any]
+    graph: onnx.GraphProto, node: onnx.NodeProto, weights: Int8Weights, scale: float, dtype: np.dtype[Any]
 ) -> list[onnx.NodeProto]:
     """Rewire ``node``; returns the nodes that must stand before it."""
     stem, source = node.name.removesuffix(NODE_SUFFIX), node.input[0]  # layers may share weights, not names
-    values, scales = quantised_weights(weights.astype(np.float32))
     zeros = f"{stem}.zero_points"
     constants = {
         f"{stem}.input_scale": np.array(scale, dtype),
         f"{stem}.input_zero_point": np.array(0, np.int8),
-        f"{stem}.weight.int8": values,
-        f"{stem}.weight.scales": scales.astype(dtype),
-        zeros: np.zeros(len(scales), np.int8),
+        f"{stem}.weight.int8": weights.values,
+        f"{stem}.weight.scales": weights.scales.astype(dtype),
+        zeros: np.zeros(len(weights.scales), np.int8),
     }
     graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
     pair = [f"{stem}.input_scale", f"{stem}.input_zero_point"]

@@ -224,7 +224,8 @@ def _python(artifact: Artifact, engine: str, plan: EnginePlan) -> tuple[str, ...
 
 def _prove(artifact: Artifact, layers: str, plan: EnginePlan) -> tuple[str, ...]:
     nodes = artifact.details.get("nodes", {})
-    counts = f"Convolutions({nodes.get('Conv', 0)}, {nodes.get('QuantizeLinear', 0)})"
+    in_fp32 = sum(conv["precision"] == "fp32" for conv in artifact.details.get("plan", {}).get("convs", ()))
+    counts = f"Convolutions({nodes.get('Conv', 0)}, {nodes.get('QuantizeLinear', 0)}, {in_fp32})"
     code = (
         "from pathlib import Path; from export.engine_layers import prove_layers; "
         "from export.engine_network import Convolutions; "

@@ -12,6 +12,7 @@ from export.engine_plan import EnginePlan
 from export.errors import BadInput
 from export.growth import Growth, plan_growth
 from export.interface import PRECISIONS, edition_of, precision_of
+from export.parity import GRADES
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -36,21 +37,23 @@ class Request:
     """A folder of crops of people that parity is judged on; without it drawn figures are used."""
     calibration: Path | None = None
     """A folder of crops of people; without it drawn figures are used."""
-    int8_plan: Path | None = None
-    """A plan of an earlier export, which is used as it is."""
+    plans: Mapping[str, Path] = field(default_factory=dict)
+    """Precision → a plan of an earlier export, which is used as it is."""
+    require: str | None = None
+    """The grade of error that every precision must reach; None: each its own (``export.parity.REQUIRED``)."""
 
     def __post_init__(self) -> None:
         if self.strict and self.origin != "checkpoint":
             do = f"name one, or put one into weights/ as {' or '.join(self.config.files) or 'the configuration says'}"
             raise BadInput("--strict needs a checkpoint to judge", "none", do)
-        named = [name for name in ("calibration", "int8_plan") if getattr(self, name) is not None]
-        if named and "int8" not in self.precisions:
-            do = "add int8 to --precision, or leave it out"
-            raise BadInput(
-                f"--{named[0].replace('_', '-')} is for int8", f"precisions {', '.join(self.precisions)}", do
-            )
-        if len(named) > 1:
-            raise BadInput("a plan is used as it is", "--int8-plan and --calibration", "give one of them")
+        seen = f"precisions {', '.join(self.precisions)}"
+        if self.calibration is not None and set(self.precisions) <= {"fp32"}:
+            raise BadInput("fp32 needs no calibration", seen, "add fp16, bf16 or int8 to --precision, or leave it out")
+        if unused := [precision for precision in self.plans if precision not in self.precisions]:
+            do = f"add {unused[0]} to --precision, or leave it out"
+            raise BadInput(f"--plan is for {unused[0]}", seen, do)
+        if self.require is not None and self.require not in GRADES:
+            raise BadInput("unknown grade of error", self.require, f"choose {' or '.join(GRADES)}")
         for precision in self.precisions:
             self.engine_plan(precision)
         if self.plan.tf32 and "fp32" not in self.precisions:
@@ -95,9 +98,9 @@ class Request:
         """Where the report on the values' ranges lies within the model's folder."""
         return f"parity/{precision}-ranges.json"
 
-    def rounded_path(self, precision: str) -> str:
-        """Where the rounded reference's joints lie within the model's folder."""
-        return f"parity/{precision}-rounded.npz"
+    def plan_for(self, precision: str) -> Path | None:
+        """Return the plan that the user gave for a precision."""
+        return self.plans.get(precision)
 
     def onnx_path(self, edition: str) -> str:
         """Where the ONNX file lies within the model's folder."""

@@ -5,8 +5,9 @@ from typing import Any
 
 from export.interface import precision_of
 from export.manifest import Artifact, Counts, Manifest, NotRun, VerdictRow, Weights
-from export.model_steps import INT8_PLAN, PARITY_REPORT, source_sha256
+from export.model_steps import PARITY_REPORT, plan_paths, source_sha256
 from export.pipeline import Exported
+from export.plan_record import plan_summary
 from export.request import Request
 from export.steps import Folder, Made, version
 
@@ -35,10 +36,10 @@ def onnx_details(exported: Exported, edition: str) -> dict[str, Any]:
     if onnx["int8"] is not None:
         details["proof"]["int8"] = onnx["int8"]
     details["drift"] = drift_details(parity)
-    if precision == "int8" and exported.int8_plan is not None:
-        plan = dict(exported.int8_plan.result)
+    if made := exported.plans.get(precision):
+        plan, record = dict(made.result), plan_paths(precision)[0]
         plan["calibration"] = {name: of for name, of in plan["calibration"].items() if name != "images"}
-        details["int8_plan"] = {"record": INT8_PLAN, "sha256": exported.int8_plan.outputs[INT8_PLAN], **plan}
+        details["plan"] = {"record": record, "sha256": made.outputs[record], "summary": plan_summary(plan), **plan}
     return details
 
 
@@ -46,6 +47,7 @@ def drift_details(parity: Mapping[str, Any]) -> dict[str, Any]:
     """How far an ONNX file drifts, on which images, run by what."""
     return {
         "status": parity["status"],
+        "grade": parity["grade"],
         **{name: parity["candidate"][name] for name in ("mean_mm", "p99_mm", "max_mm")},
         "run_by": parity["runtime"],
         "images": parity["images"],

@@ -2,7 +2,9 @@
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 
 import onnx
 from onnx import TensorProto
@@ -33,12 +35,17 @@ class TypeProof:
     """Of the bytes that the same numbers take in FP32."""
 
 
-def prove_types(model: onnx.ModelProto, precision: str) -> TypeProof:
-    """See that convolutions have the precision's type, softmax and sums are FP32, and types change twice at most.
+def prove_types(model: onnx.ModelProto, precision: str, in_fp32: Collection[str] = ()) -> TypeProof:
+    """Check that convolutions have the planned types, softmax and sums are FP32, and types change only where planned.
 
-    One cast into half precision and one out of it leave no room for a part of the body in FP32, or for a
-    part of the decode in half. Bytes are cast at once, and nothing else is done to them. Int8 has no casts of its
-    own: only what quantises and dequantises may touch it.
+    The casts are counted: none is left for another part of the body in FP32, or for a part of the decode in half.
+    Bytes are cast at once, and nothing else is done to them. INT8 has no casts of its own: only what quantizes and
+    dequantizes may touch it.
+
+    Args:
+        model: named by module (``export.onnx_graph``).
+        precision: of the file.
+        in_fp32: names of the convolutions that its plan keeps in FP32.
 
     Raises:
         CheckFailed: one of these does not hold; the message names the node. Or it takes too many bytes.
@@ -60,24 +67,36 @@ def prove_types(model: onnx.ModelProto, precision: str) -> TypeProof:
         elif TensorProto.INT8 in (types[name] for name in (*node.input, *node.output) if name):
             _require(False, f"{where} computes with int8 itself", seen)
         elif node.op_type == "Conv":
-            _require(all(kind == body for kind in floats), f"{where} is not {_name(body)} throughout", seen)
+            own = _conv_type(node, body, in_fp32)
+            _require(all(kind == own for kind in floats), f"{where} is not {_name(own)} throughout", seen)
         elif must_be_fp32(node.op_type):
             _require(all(kind == FLOAT for kind in floats), f"{where} is not float32", seen)
         known = (FLOAT, body, TensorProto.UINT8) if node.op_type == "Cast" else (FLOAT, body)
         _require(all(kind in known for kind in floats), f"{where} has a type of another precision", seen)
     _require("Conv" in operators and "Softmax" in operators, "it has no convolution or no softmax", list(operators))
     _require(precision != "int8" or "QuantizeLinear" in operators, "it quantises nothing", list(operators))
-    entry = _name(model.graph.input[0].type.tensor_type.elem_type)
-    ends = ((entry, _name(body)), (_name(body), "float32"))
-    here = {f"{before} → {after}": 1 for before, after in ends if before != after}
-    _require(casts == here, "it changes its type elsewhere than at the ends of its body", dict(casts))
-    share, most = _initializer_share(model), LARGEST_SHARE[precision]
+    planned = planned_casts(model, body, in_fp32)
+    _require(casts == planned, "it changes its type elsewhere than planned", f"{dict(casts)}, planned {dict(planned)}")
+    share, most = _initializer_share(model, in_fp32), LARGEST_SHARE[precision]
     if precision == "int8" and not share <= most:  # no defect, but what its plan has left
         seen = f"its weights take {share:.3f} of what they take in FP32; {most} is the most"
         do = "let more convolutions into int8 (the plan says which are out, and why), or ask for fp16"
         raise CheckFailed("too little is in int8 for a file of int8", seen, do)
     _require(share <= most, f"its weights take more than {most} of what they take in FP32", share)
     return TypeProof({kind: dict(counts) for kind, counts in sorted(operators.items())}, dict(casts), share)
+
+
+def planned_casts(model: onnx.ModelProto, body: int, in_fp32: Collection[str]) -> Counter[str]:
+    """Count the changes of type along the chain of convolutions; the backbone's last norm is in half precision."""
+    convs = [node for node in model.graph.node if node.op_type == "Conv"]
+    kinds = [_conv_type(node, body, in_fp32) for node in convs]
+    head = next((index for index, node in enumerate(convs) if node.name.startswith("head.")), len(convs))
+    chain = [model.graph.input[0].type.tensor_type.elem_type, *kinds[:head], body, *kinds[head:], FLOAT]
+    return Counter(f"{_name(a)} → {_name(b)}" for a, b in pairwise(chain) if a != b)
+
+
+def _conv_type(node: onnx.NodeProto, body: int, in_fp32: Collection[str]) -> int:
+    return FLOAT if node.name.removesuffix("/Conv") in in_fp32 else body
 
 
 def must_be_fp32(operator: str) -> bool:
@@ -102,8 +121,10 @@ def value_types(model: onnx.ModelProto) -> dict[str, int]:
     return types
 
 
-def _initializer_share(model: onnx.ModelProto) -> float:
-    stored = {i.name: i for i in model.graph.initializer if i.data_type in BYTES}.values()
+def _initializer_share(model: onnx.ModelProto, in_fp32: Collection[str]) -> float:
+    """Of the bytes in FP32, without the convolutions that are meant to be there."""
+    meant = {f"{name}.{part}" for name in in_fp32 for part in ("weight", "bias")}
+    stored = {i.name: i for i in model.graph.initializer if i.data_type in BYTES and i.name not in meant}.values()
     count = sum(math.prod(i.dims) for i in stored)
     return sum(BYTES[i.data_type] * math.prod(i.dims) for i in stored) / (4 * count) if count else math.nan
 

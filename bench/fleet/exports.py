@@ -9,11 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 from bench.exported import ExportFolder, read_export
 from bench.fleet.blobs import BlobCache
 from bench.fleet.matrix import Matrix, ModelEntry
-from bench.timed_parity import ROUNDED
 from export.config import Name, load_config
 from export.errors import BadInput
 from export.manifest import write_manifest
-from export.model_steps import TRUTH, WEIGHTS, weights_step
+from export.model_steps import TRUTH, WEIGHTS, plan_paths, weights_step
 from export.options import parse_overrides
 from export.pipeline import export_model, require_success
 from export.progress import Narrator
@@ -91,7 +90,7 @@ def export_here(entry: ModelEntry, matrix: Matrix, narrator: Narrator) -> Export
 def _travelling(name: str, exported: ExportFolder, matrix: Matrix, blobs: BlobCache) -> Travelling:
     """ONNX files, truth and weights. Engines stay: they are built where they run."""
     artifacts = [exported.onnx(precision) for precision in matrix.precisions]
-    rounded = [ROUNDED.format(precision) for precision in matrix.precisions if precision != "fp32"]
+    rounded = [plan_paths(precision)[2] for precision in matrix.precisions if precision != "fp32"]
     paths = [*(artifact.path for artifact in artifacts), TRUTH, WEIGHTS, *rounded]
     if missing := [path for path in paths if not (exported.path / path).is_file()]:
         raise BadInput(f"{exported.path} is not whole", f"missing: {', '.join(missing)}", "export it again")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bench import cells
 from bench.exported import TORCH_FORMS
 from bench.report.subject import Row, SpeedUp, Subject
-from export.parity import BUDGETS, EXPLAINED
+from export.parity import EXPLAINED, GRADES, REQUIRED
 
 SAME_DRIFT_MM = 0.1
 """Mean drifts that differ by less are the same: it is the FP32 budget, which is below any use of a pose."""
@@ -127,7 +127,7 @@ def _price_refusal(row: Row) -> str | None:
     prices = [of.price_mm.value for of in row.accuracy if of.price_mm is not None]
     if row.precision == "int8" and not prices:
         return "what int8 costs in accuracy is not known (convnextpose evaluate measures it)"
-    limit = BUDGETS[row.precision].mean_mm if row.precision in BUDGETS else None
+    limit = GRADES[REQUIRED[row.precision]].mean_mm if row.precision in REQUIRED else None
     for price in prices:
         if limit is not None and not price <= limit:
             return f"it costs {price:+.2f} mm in accuracy, allowed {limit:g}"

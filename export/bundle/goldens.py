@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from export.bundle.contents import Contents
 from export.errors import BadInput, Inconclusive
 from export.image_set import DRAWN
-from export.interface import HALVES
-from export.model_steps import INT8_PLAN, INT8_REFERENCE, TRUTH, TRUTH_BATCH, WEIGHTS
+from export.model_steps import TRUTH, TRUTH_BATCH, WEIGHTS, plan_paths
 from export.parity import NEEDED_SIGNAL_MM, Budget, Limit, budget_for, distance, limits_of, signal
 from export.pose import Volume
 from export.progress import Progress, silent
@@ -81,16 +80,15 @@ def budgets_of(contents: Contents, goldens: Goldens) -> dict[str, tuple[Budget, 
 
 def _of_export(contents: Contents) -> Goldens:
     """From what the export left of its parity."""
-    files = {precision: f"parity/{precision}-rounded.npz" for precision in HALVES} | {"int8": INT8_REFERENCE}
     try:
         with np.load(contents.folder / TRUTH, allow_pickle=False) as known:
             images, truth, fp32 = (known[name][:COUNT] for name in ("images", "truth", "reference"))
         references = {}
         for precision in (artifact.precision for artifact in contents.onnx):
             references[precision] = fp32
-            if precision in files:
-                with np.load(contents.folder / files[precision], allow_pickle=False) as known:
-                    references[precision] = known["reference"][:COUNT]
+            if precision != "fp32":
+                with np.load(contents.folder / plan_paths(precision)[2], allow_pickle=False) as known:
+                    references[precision] = known["simulation"][:COUNT]
     except (OSError, KeyError, ValueError) as error:
         do = f"make it again: convnextpose export {contents.model}"
         raise BadInput(f"{contents.folder} has no images that parity was judged on", str(error), do) from error
@@ -100,12 +98,10 @@ def _of_export(contents: Contents) -> Goldens:
 
 def _of_images(contents: Contents, folder: Path, progress: Progress) -> Goldens:
     """Run the references on crops of the user's."""
-    from export.deploy import deploy
-    from export.fake_quant import simulate
     from export.image_set import folder_set
-    from export.int8_plan import read_plan
+    from export.planned import load_planned, simulated
+    from export.precision_plan import read_plan
     from export.reference import run_reference
-    from export.rounding import rounded_network
     from export.weights_file import load_network
 
     chosen = folder_set(folder, contents.manifest.architecture.input_size, COUNT, COUNT)
@@ -120,11 +116,10 @@ def _of_images(contents: Contents, folder: Path, progress: Progress) -> Goldens:
     references = {}
     for precision in (artifact.precision for artifact in contents.onnx):
         progress(f"the {precision} reference")
-        if precision in HALVES:
-            references[precision] = run(rounded_network(network, precision))
-        elif precision == "int8":
-            deployed = deploy(network)
-            references[precision] = run(simulate(deployed, read_plan(contents.folder / INT8_PLAN, deployed)))
-        else:
+        if precision == "fp32":
             references[precision] = run(network)
+            continue
+        record, planned, _ = (contents.folder / path for path in plan_paths(precision))
+        plan = read_plan(record, network.architecture)
+        references[precision] = run(simulated(network, plan, load_planned(planned)))
     return Goldens(chosen.images, run(network.double()), references, chosen.source)

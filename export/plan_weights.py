@@ -1,0 +1,289 @@
+"""The weights of a graph that is planned in half precision or INT8, from its values on calibration images."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.equalization import equalizing_factors, rescale_input
+from export.error_feedback import (
+    ROWS,
+    as_columns,
+    from_columns,
+    input_moments,
+    round_with_feedback,
+    sample_patches,
+)
+from export.errors import CheckFailed
+from export.image_set import Images
+from export.network import ConvNeXtPose
+from export.placement import PlannedConv
+from export.planned import Int8Weights, PlannedWeights, fake_quantized
+from export.pose import Volume, normalise
+from export.precision import BODY
+from export.progress import Progress, silent
+from export.scales import LARGEST, LARGEST_SCALE, stored_scale
+from export.segments import BATCH, Segment, segment_inputs
+
+EXPONENTS = (0.0, 0.5, 0.75, 1.0)
+"""Of the equalization, tried for each convolution in INT8."""
+RANGES = (0.35, 0.5, 0.7, 0.85, 1.0, 1.3, 1.7)
+"""Largest INT8 input, as a share of the largest value seen; above 1, since other images go higher."""
+CHOICE_ROWS = 1024
+"""Input patches on which exponent and range are chosen."""
+IMPORTANCE_IMAGES = 8
+SEED = 0
+"""Of the sampled places and of the directions in which joints are moved."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """How the input of one INT8 convolution is stored."""
+
+    exponent: float
+    factors: Tensor
+    """(C,) by which its channels are divided."""
+    input_scale: float
+
+
+def half_weights(
+    network: ConvNeXtPose, precision: str, images: Images, progress: Progress = silent
+) -> dict[str, Tensor]:
+    """Round every weight of ``half_graph(reference, torch.float32)`` to half precision, with error feedback.
+
+    Returns:
+        Parameter name → tensor in FP16 or BF16. Weights that do not fit are infinite, which ``export.ranges`` refuses.
+    """
+    dtype = BODY[precision]
+    floats = {name: parameter.detach().to(dtype) for name, parameter in network.named_parameters()}
+    for segment, x in segment_inputs(network, images, progress):
+        for name, patches in conv_inputs(segment, x).items():
+            conv = segment.convs[name]
+            columns = as_columns(conv)
+            if torch.isfinite(columns.to(dtype)).all():
+                rounded = round_with_feedback(columns, input_moments(patches), lambda w, _: w.to(dtype).double())
+                weight, bias = from_columns(conv, rounded)
+                floats[f"{name}.weight"], floats[f"{name}.bias"] = weight.to(dtype), bias.to(dtype)
+    return floats
+
+
+def int8_weights(
+    network: ConvNeXtPose, scales: Mapping[str, float], images: Images, progress: Progress = silent
+) -> tuple[dict[str, Int8Weights], dict[str, Tensor]]:
+    """Round the weights of some convolutions to INT8 with error feedback, each for its rounded input.
+
+    Args:
+        network: the FP32 graph, its channels rescaled already.
+        scales: convolution → scale of its input.
+        images: calibration images, (N, S, S, 3) RGB.
+        progress: told after each segment.
+
+    Returns:
+        Weights, and biases in FP16, by convolution.
+    """
+    found: dict[str, Int8Weights] = {}
+    biases: dict[str, Tensor] = {}
+    for segment, x in segment_inputs(network, images, progress):
+        wanted = [name for name in segment.convs if name in scales]
+        for name, patches in conv_inputs(segment, x, wanted).items():
+            patches[:, :, :-1] = fake_quantized(patches[:, :, :-1], scales[name])
+            found[name], biases[name] = _int8_conv(segment.convs[name], input_moments(patches))
+    return found, biases
+
+
+def weight_scales(weights: Tensor) -> Tensor:
+    """(O, …) → (O,) FP64 scales with which nothing is clipped, rounded up to normal FP16 numbers.
+
+    A channel that is zero, or smaller than FP16 can tell (a dead channel), has the smallest normal number.
+    """
+    largest = weights.abs().flatten(1).amax(dim=1)
+    return torch.tensor([stored_scale(float(value) / LARGEST) for value in largest], dtype=torch.float64)
+
+
+def _int8_conv(conv: nn.Conv2d, moments: Tensor) -> tuple[Int8Weights, Tensor]:
+    columns = as_columns(conv)
+    bias, scales = columns.shape[2] - 1, weight_scales(conv.weight.double())
+
+    def grid(values: Tensor, column: int) -> Tensor:
+        if column == bias:
+            return values.half().double()
+        return torch.clamp(torch.round(values / scales), -LARGEST, LARGEST) * scales
+
+    weight, rounded_bias = from_columns(conv, round_with_feedback(columns, moments, grid))
+    values = torch.round(weight / scales[:, None, None, None]).to(torch.int8)
+    return Int8Weights(values.numpy(), scales.float().numpy()), rounded_bias.half()
+
+
+def scale_inputs(
+    network: ConvNeXtPose, convs: tuple[PlannedConv, ...], images: Images, progress: Progress = silent
+) -> tuple[PlannedConv, ...]:
+    """Choose equalization and scale for the input of every INT8 convolution, and rescale ``network`` in place.
+
+    The largest values are those of one half of the images; what is chosen has the least error on the other half.
+    Errors are weighted by what an output channel does to the joints.
+
+    Raises:
+        CheckFailed: a scale that FP16, which the graph has around its INT8, cannot hold.
+    """
+    wanted = {conv.name for conv in convs if conv.precision == "int8"}
+    importance = output_importance(network, images[:IMPORTANCE_IMAGES])
+    chosen: dict[str, Scaling] = {}
+    for segment, x in segment_inputs(network, images, progress):
+        names = [name for name in segment.convs if name in wanted]
+        for name, patches in conv_inputs(segment, x, names).items():
+            chosen[name] = _choose(segment.convs[name], patches[0, :, :-1], importance[name])
+    beyond = [f"{name}: {of.input_scale:.6g}" for name, of in chosen.items() if not of.input_scale <= LARGEST_SCALE]
+    if beyond:
+        what = "int8 cannot be had: fp16, which its graph has around the int8, cannot hold the scales of its inputs"
+        raise CheckFailed(what, ", ".join(beyond), "ask for bf16, which has the range of fp32")
+    for name, scaling in chosen.items():
+        rescale_input(network, name, scaling.factors)
+    return tuple(
+        replace(conv, input_scale=stored_scale(of.input_scale), equalization=of.exponent)
+        if (of := chosen.get(conv.name))
+        else conv
+        for conv in convs
+    )
+
+
+def rescale_as_planned(network: ConvNeXtPose, convs: tuple[PlannedConv, ...], images: Images) -> None:
+    """Rescale ``network`` in place as a plan that was given back says."""
+    exponents = {conv.name: conv.equalization for conv in convs if conv.equalization}
+    factors = {}
+    for segment, x in segment_inputs(network, images):
+        for name, patches in conv_inputs(segment, x, [n for n in segment.convs if n in exponents]).items():
+            largest = channel_maxima(segment.convs[name], patches[0, :, :-1])
+            factors[name] = equalizing_factors(largest, exponents[name] or 0.0)
+    for name, by in factors.items():
+        rescale_input(network, name, by)
+
+
+def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor) -> Scaling:
+    """Pick equalization and scale by the weighted error of the outputs, weights rounded to nearest."""
+    half = len(rows) // 2
+    largest = channel_maxima(conv, rows[:half])
+    places = torch.linspace(half, len(rows) - 1, min(CHOICE_ROWS, len(rows) - half)).long()
+    inputs, weight = rows[places], conv.weight.detach().flatten(1)
+    best, least = None, math.inf
+    for exponent in EXPONENTS:
+        factors = equalizing_factors(largest, exponent)
+        each = factors.repeat_interleave(weight.shape[1] // len(factors))
+        scaled, rescaled = inputs / each, weight * each
+        scales = weight_scales(rescaled.double()).float()[:, None]
+        rounded = torch.round(rescaled / scales) * scales
+        exact, top = scaled @ rescaled.T, float((largest / factors).max())
+        for share in RANGES:
+            input_scale = stored_scale(max(top, 1e-30) * share / LARGEST)
+            if not input_scale <= LARGEST_SCALE:
+                best = best or Scaling(exponent, factors, input_scale)
+                continue
+            error = fake_quantized(scaled, input_scale) @ rounded.T - exact
+            price = float((error.square().mean(dim=0) * importance).sum())
+            if price < least:
+                best, least = Scaling(exponent, factors, input_scale), price
+    assert best is not None
+    return best
+
+
+def channel_maxima(conv: nn.Conv2d, rows: Tensor) -> Tensor:
+    """(M, C · k · k) input patches → (C,) largest absolute value of each channel."""
+    return rows.abs().amax(dim=0).reshape(conv.in_channels, -1).amax(dim=1)
+
+
+def output_importance(network: ConvNeXtPose, images: Images) -> dict[str, Tensor]:
+    """Return for each convolution how much an error of each output channel moves the joints.
+
+    The mean square gradient of the joints, in mm, along a random direction: the diagonal of a Gauss-Newton matrix.
+
+    Returns:
+        Convolution → (O,) in mm² per square unit of the channel, up to a factor.
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    bin_mm = torch.tensor(np.asarray(Volume.of(network.architecture).bin_mm), dtype=torch.float32)
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str, value: Tensor) -> None:
+        value.retain_grad()
+        outputs[name] = value
+
+    convs = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    hooks = [
+        conv.register_forward_hook(lambda _module, _inputs, value, name=name: keep(name, value))
+        for name, conv in convs.items()
+    ]
+    total: dict[str, Tensor] = {}
+    with torch.enable_grad():
+        for start in range(0, len(images), BATCH):
+            x = torch.from_numpy(normalise(images[start : start + BATCH])).requires_grad_(True)
+            joints = network(x) * bin_mm
+            joints.backward(torch.randn(joints.shape, generator=generator))
+            for name, value in outputs.items():
+                assert value.grad is not None
+                total[name] = total.get(name, torch.zeros(1)) + value.grad.square().sum(dim=(0, 2, 3))
+    for hook in hooks:
+        hook.remove()
+    return {name: value.detach() for name, value in total.items()}
+
+
+def conv_inputs(segment: Segment, x: Tensor, names: list[str] | None = None) -> dict[str, Tensor]:
+    """Sample the inputs of a segment's convolutions: name → (G, M, K + 1), image after image (``sample_patches``).
+
+    Args:
+        segment: run once on all images.
+        x: (N, C, H, W) its input.
+        names: the convolutions; None: all.
+    """
+    wanted = {name: conv for name, conv in segment.convs.items() if names is None or name in names}
+    if not wanted:
+        return {}
+    parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
+    generator = torch.Generator().manual_seed(SEED)
+    count = max(1, ROWS // len(x))
+
+    def sample(name: str, value: Tensor) -> None:
+        parts[name].append(sample_patches(wanted[name], value, count, generator))
+
+    hooks = [
+        conv.register_forward_pre_hook(lambda _module, inputs, name=name: sample(name, inputs[0]))
+        for name, conv in wanted.items()
+    ]
+    try:
+        for part in torch.split(x, BATCH):
+            segment.module(part)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: torch.cat(of, dim=1) for name, of in parts.items()}
+
+
+def planned_weights(
+    convs: tuple[PlannedConv, ...],
+    exact: ConvNeXtPose,
+    floats: Mapping[str, Tensor],
+    int8: Mapping[str, Int8Weights],
+    biases: Mapping[str, Tensor],
+) -> PlannedWeights:
+    """Put together what a plan's convolutions store: exact, half or INT8 weights.
+
+    Args:
+        convs: the plan's.
+        exact: the FP32 graph.
+        floats: its parameters in half precision.
+        int8: weights of convolutions that may be in INT8.
+        biases: and their biases.
+    """
+    chosen, kept = dict(floats), {}
+    for conv in convs:
+        if conv.precision == "fp32":
+            module = exact.get_submodule(conv.name)
+            assert isinstance(module, nn.Conv2d)
+            assert module.bias is not None
+            chosen[f"{conv.name}.weight"], chosen[f"{conv.name}.bias"] = module.weight.data, module.bias.data
+        elif conv.precision == "int8":
+            kept[conv.name] = int8[conv.name]
+            chosen[f"{conv.name}.weight"] = torch.from_numpy(int8[conv.name].dequantized).half()
+            chosen[f"{conv.name}.bias"] = biases[conv.name]
+    return PlannedWeights(chosen, kept)
