@@ -1,4 +1,4 @@
-"""Exact rescaling of a convolution's input channels, before anything is rounded.
+"""Exact rescaling and centring of a convolution's input channels, before anything is rounded.
 
 A tensor has one int8 scale. Where its channels differ in range by a thousand, most of them have no digits left. With
 r > 0 for each channel, ``W·x = (W·r)·(x / r)``, and the division can be moved into what makes x wherever that is linear
@@ -11,6 +11,10 @@ in each channel, or a ReLU (``relu(x / r) = relu(x) / r``). In this network it a
 | pwconv2 | pwconv1, through a ReLU | nothing |
 | downsampling | the whole residual stream of the stage: its first convolution and every pwconv2 | every depthwise one |
 | final layer | the last head layer's pwconv, through a ReLU | nothing |
+
+An INT8 scale has no zero point, and a channel that lies to one side of zero wastes half of its digits. Behind a
+depthwise convolution nothing stands between: ``W·x + b = W·(x - m) + (b + W·m)``, and the depthwise convolution's bias
+takes up m. (A pointwise convolution has no padding, so that this holds at the border too.)
 """
 
 from dataclasses import dataclass
@@ -31,6 +35,8 @@ class Edge:
     producers: tuple[nn.Conv2d, ...]
     other_readers: tuple[nn.Conv2d, ...] = ()
     """Depthwise convolutions that read the same tensor."""
+    can_shift: bool = False
+    """Whether a constant can be moved from its channels into the bias of the convolution that reads it."""
 
 
 def edges(network: ConvNeXtPose) -> dict[str, Edge]:
@@ -41,7 +47,7 @@ def edges(network: ConvNeXtPose) -> dict[str, Edge]:
     for index, stage in enumerate(network.backbone.stages):
         blocks = [block for block in stage.children() if isinstance(block, Block)]
         for block in blocks:
-            found[names[block.pwconv1]] = Edge((_conv(block.dwconv),))
+            found[names[block.pwconv1]] = Edge((_conv(block.dwconv),), can_shift=True)
             found[names[block.pwconv2]] = Edge((_conv(block.pwconv1),))
         if index + 1 < len(downsamplings):
             producers = (downsamplings[index], *(_conv(block.pwconv2) for block in blocks))
@@ -49,7 +55,7 @@ def edges(network: ConvNeXtPose) -> dict[str, Edge]:
             found[names[downsamplings[index + 1]]] = Edge(producers, readers)
     layers: list[HeadLayer] = network.head.layers
     for layer in layers:
-        found[names[layer.pwconv]] = Edge((_conv(layer.dwconv),))
+        found[names[layer.pwconv]] = Edge((_conv(layer.dwconv),), can_shift=True)
     found[names[network.head.final_layer]] = Edge((_conv(layers[-1].pwconv),))
     return found
 
@@ -73,6 +79,26 @@ def rescale_input(network: ConvNeXtPose, name: str, factors: Tensor) -> None:
         producer.bias.div_(by)
     for reader in edge.other_readers:
         reader.weight.mul_(by[:, None, None, None])
+
+
+@torch.no_grad()
+def shift_input(network: ConvNeXtPose, name: str, offsets: Tensor) -> None:
+    """Subtract ``offsets`` from the input channels of pointwise convolution ``name``, in place, at no cost.
+
+    Args:
+        network: a deploy graph (norms folded).
+        name: a key of ``edges`` whose edge can shift.
+        offsets: (C,).
+    """
+    edge, conv = edges(network)[name], network.get_submodule(name)
+    assert edge.can_shift
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    by = offsets.to(conv.weight.dtype)
+    conv.bias.add_(conv.weight.flatten(1) @ by)
+    for producer in edge.producers:
+        assert producer.bias is not None
+        producer.bias.sub_(by)
 
 
 def equalizing_factors(largest: Tensor, exponent: float) -> Tensor:

@@ -28,7 +28,6 @@ from export.plan_weights import (
     half_weights,
     int8_weights,
     planned_weights,
-    rescale_as_planned,
     scale_inputs,
 )
 from export.planned import Int8Weights, PlannedWeights, quantize_conv, round_values, simulated
@@ -90,9 +89,7 @@ def prepare(
         CheckFailed: a scale that FP16 cannot hold.
     """
     exact = half_graph(reference, torch.float32)
-    if plan.precision == "int8" and all(conv.input_scale is not None for conv in plan.quantized):
-        rescale_as_planned(exact, plan.convs, images)
-    elif plan.precision == "int8":
+    if plan.precision == "int8":
         plan = replace(plan, convs=scale_inputs(exact, plan.convs, images, progress))
     floats = half_weights(exact, plan.precision, images, progress)
     scales = {conv.name: conv.input_scale for conv in plan.quantized if conv.input_scale is not None}
@@ -181,22 +178,21 @@ class _Search:
         if self._holds(self._plan, grade):
             return self._plan
         ranked = self._ranking()
-        low, high, found = 0, len(ranked), None  # low does not hold
-        while high - low > 1 or found is None:
-            middle = (low + high) // 2 if found is not None or high - low > 1 else high
-            tried = self._without(middle)
-            if self._holds(tried, grade):
-                high, found = middle, tried
-            elif middle == len(ranked):
-                return None
-            else:
-                low = middle
-        found = self._with_added(found, [name for name, _ in reversed(ranked[:high])], grade)
-        share = 1 - found.share(found.precision) / self._plan.share(found.precision)
-        if share > most_kept or found.share(found.precision) == 0:
-            self.lines.append(f"{grade.name} needs {share:.0%} of the multiplies in {KEPT[found.precision]}{TOO_MANY}")
+        last = max(count for count in range(len(ranked)) if self._kept_share(count) <= most_kept)
+        if not (last and self._holds(self._without(last), grade)):
+            higher = KEPT[self._plan.precision]
+            self.lines.append(f"{grade.name} needs more than {most_kept:.0%} of the multiplies in {higher}{TOO_MANY}")
             return None
-        return found
+        low, high = 0, last  # the first does not hold, the last does
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._holds(self._without(middle), grade) else (middle, high)
+        out = [name for name, _ in reversed(ranked[:high])]
+        return self._with_added(self._without(high), out, grade)
+
+    def _kept_share(self, count: int) -> float:
+        own = self._plan.precision
+        return 1 - self._without(count).share(own) / self._plan.share(own)
 
     def _with_added(self, plan: PrecisionPlan, out: list[str], grade: Grade) -> PrecisionPlan:
         """Put units back that fit into what is left of the budget; a few are tried, the cheapest errors first."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.equalization import equalizing_factors, rescale_input
+from export.equalization import edges, equalizing_factors, rescale_input, shift_input
 from export.error_feedback import (
     ROWS,
     as_columns,
@@ -32,6 +32,8 @@ EXPONENTS = (0.0, 0.5, 0.75, 1.0)
 """Of the equalization, tried for each convolution in INT8."""
 RANGES = (0.35, 0.5, 0.7, 0.85, 1.0, 1.3, 1.7)
 """Largest INT8 input, as a share of the largest value seen; above 1, since other images go higher."""
+FEEDBACK_SHARE = 0.3
+"""Of the error of weights rounded to nearest, about what error feedback leaves (square)."""
 CHOICE_ROWS = 1024
 """Input patches on which exponent and range are chosen."""
 IMPORTANCE_IMAGES = 8
@@ -46,6 +48,8 @@ class Scaling:
     exponent: float
     factors: Tensor
     """(C,) by which its channels are divided."""
+    offsets: Tensor
+    """(C,) subtracted before."""
     input_scale: float
 
 
@@ -120,7 +124,9 @@ def _int8_conv(conv: nn.Conv2d, moments: Tensor) -> tuple[Int8Weights, Tensor]:
 def scale_inputs(
     network: ConvNeXtPose, convs: tuple[PlannedConv, ...], images: Images, progress: Progress = silent
 ) -> tuple[PlannedConv, ...]:
-    """Choose equalization and scale for the input of every INT8 convolution, and rescale ``network`` in place.
+    """Choose equalization and scale for the input of every INT8 convolution, and change ``network`` in place.
+
+    A convolution whose exponent and scale are known already, from a plan, keeps them.
 
     The largest values are those of one half of the images; what is chosen has the least error on the other half.
     Errors are weighted by what an output channel does to the joints.
@@ -128,69 +134,67 @@ def scale_inputs(
     Raises:
         CheckFailed: a scale that FP16, which the graph has around its INT8, cannot hold.
     """
-    wanted = {conv.name for conv in convs if conv.precision == "int8"}
+    wanted = {conv.name: conv for conv in convs if conv.precision == "int8"}
+    can_shift = {name for name, edge in edges(network).items() if edge.can_shift}
     importance = output_importance(network, images[:IMPORTANCE_IMAGES])
     chosen: dict[str, Scaling] = {}
     for segment, x in segment_inputs(network, images, progress):
         names = [name for name in segment.convs if name in wanted]
         for name, patches in conv_inputs(segment, x, names).items():
-            chosen[name] = _choose(segment.convs[name], patches[0, :, :-1], importance[name])
+            given = wanted[name].equalization
+            exponents = EXPONENTS if given is None else (given,)
+            conv, rows = segment.convs[name], patches[0, :, :-1]
+            chosen[name] = _choose(conv, rows, importance[name], exponents, name in can_shift)
     beyond = [f"{name}: {of.input_scale:.6g}" for name, of in chosen.items() if not of.input_scale <= LARGEST_SCALE]
     if beyond:
         what = "int8 cannot be had: fp16, which its graph has around the int8, cannot hold the scales of its inputs"
         raise CheckFailed(what, ", ".join(beyond), "ask for bf16, which has the range of fp32")
     for name, scaling in chosen.items():
+        if name in can_shift:
+            shift_input(network, name, scaling.offsets)
         rescale_input(network, name, scaling.factors)
     return tuple(
-        replace(conv, input_scale=stored_scale(of.input_scale), equalization=of.exponent)
+        replace(conv, input_scale=conv.input_scale or of.input_scale, equalization=of.exponent)
         if (of := chosen.get(conv.name))
         else conv
         for conv in convs
     )
 
 
-def rescale_as_planned(network: ConvNeXtPose, convs: tuple[PlannedConv, ...], images: Images) -> None:
-    """Rescale ``network`` in place as a plan that was given back says."""
-    exponents = {conv.name: conv.equalization for conv in convs if conv.equalization}
-    factors = {}
-    for segment, x in segment_inputs(network, images):
-        for name, patches in conv_inputs(segment, x, [n for n in segment.convs if n in exponents]).items():
-            largest = channel_maxima(segment.convs[name], patches[0, :, :-1])
-            factors[name] = equalizing_factors(largest, exponents[name] or 0.0)
-    for name, by in factors.items():
-        rescale_input(network, name, by)
-
-
-def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor) -> Scaling:
-    """Pick equalization and scale by the weighted error of the outputs, weights rounded to nearest."""
+def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, exponents: tuple[float, ...], shift: bool) -> Scaling:
+    """Pick equalization and scale by the weighted error of the outputs."""
     half = len(rows) // 2
-    largest = channel_maxima(conv, rows[:half])
+    low, high = channel_range(conv, rows[:half])
+    offsets = (low + high) / 2 if shift else torch.zeros_like(low)
+    largest = torch.maximum(high - offsets, offsets - low)
+    kernel = conv.weight[0, 0].numel()
     places = torch.linspace(half, len(rows) - 1, min(CHOICE_ROWS, len(rows) - half)).long()
-    inputs, weight = rows[places], conv.weight.detach().flatten(1)
+    inputs, weight = rows[places] - offsets.repeat_interleave(kernel), conv.weight.detach().flatten(1)
     best, least = None, math.inf
-    for exponent in EXPONENTS:
+    for exponent in exponents:
         factors = equalizing_factors(largest, exponent)
-        each = factors.repeat_interleave(weight.shape[1] // len(factors))
+        each = factors.repeat_interleave(kernel)
         scaled, rescaled = inputs / each, weight * each
         scales = weight_scales(rescaled.double()).float()[:, None]
-        rounded = torch.round(rescaled / scales) * scales
-        exact, top = scaled @ rescaled.T, float((largest / factors).max())
+        by_weights = (scaled @ (torch.round(rescaled / scales) * scales - rescaled).T).square().mean(dim=0)
+        top = float((largest / factors).max())
         for share in RANGES:
             input_scale = stored_scale(max(top, 1e-30) * share / LARGEST)
             if not input_scale <= LARGEST_SCALE:
-                best = best or Scaling(exponent, factors, input_scale)
+                best = best or Scaling(exponent, factors, offsets, input_scale)
                 continue
-            error = fake_quantized(scaled, input_scale) @ rounded.T - exact
-            price = float((error.square().mean(dim=0) * importance).sum())
-            if price < least:
-                best, least = Scaling(exponent, factors, input_scale), price
+            by_inputs = ((fake_quantized(scaled, input_scale) - scaled) @ rescaled.T).square().mean(dim=0)
+            error = float(((by_inputs + FEEDBACK_SHARE * by_weights) * importance).sum())
+            if error < least:
+                best, least = Scaling(exponent, factors, offsets, input_scale), error
     assert best is not None
     return best
 
 
-def channel_maxima(conv: nn.Conv2d, rows: Tensor) -> Tensor:
-    """(M, C · k · k) input patches → (C,) largest absolute value of each channel."""
-    return rows.abs().amax(dim=0).reshape(conv.in_channels, -1).amax(dim=1)
+def channel_range(conv: nn.Conv2d, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(M, C · k · k) input patches → (C,) smallest and (C,) largest value of each channel."""
+    by_channel = rows.reshape(len(rows), conv.in_channels, -1)
+    return by_channel.amin(dim=(0, 2)), by_channel.amax(dim=(0, 2))
 
 
 def output_importance(network: ConvNeXtPose, images: Images) -> dict[str, Tensor]:
