@@ -32,8 +32,6 @@ EXPONENTS = (0.0, 0.5, 0.75, 1.0)
 """Of the equalization, tried for each convolution in INT8."""
 RANGES = (0.35, 0.5, 0.7, 0.85, 1.0, 1.3, 1.7)
 """Largest INT8 input, as a share of the largest value seen; above 1, since other images go higher."""
-FEEDBACK_SHARE = 0.3
-"""Of the error of weights rounded to nearest, about what error feedback leaves (square)."""
 CHOICE_ROWS = 1024
 """Input patches on which exponent and range are chosen."""
 IMPORTANCE_IMAGES = 8
@@ -176,15 +174,15 @@ def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, exponents: tuple[
         each = factors.repeat_interleave(kernel)
         scaled, rescaled = inputs / each, weight * each
         scales = weight_scales(rescaled.double()).float()[:, None]
-        by_weights = (scaled @ (torch.round(rescaled / scales) * scales - rescaled).T).square().mean(dim=0)
+        rounded, exact = torch.round(rescaled / scales) * scales, scaled @ rescaled.T
         top = float((largest / factors).max())
         for share in RANGES:
             input_scale = stored_scale(max(top, 1e-30) * share / LARGEST)
             if not input_scale <= LARGEST_SCALE:
                 best = best or Scaling(exponent, factors, offsets, input_scale)
                 continue
-            by_inputs = ((fake_quantized(scaled, input_scale) - scaled) @ rescaled.T).square().mean(dim=0)
-            error = float(((by_inputs + FEEDBACK_SHARE * by_weights) * importance).sum())
+            off = fake_quantized(scaled, input_scale) @ rounded.T - exact
+            error = float((off.square().mean(dim=0) * importance).sum())
             if error < least:
                 best, least = Scaling(exponent, factors, offsets, input_scale), error
     assert best is not None

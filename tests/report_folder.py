@@ -30,7 +30,7 @@ from bench.worker import HOST_E2E, Loaded, WarmUp
 from export.artifacts import sha256_file
 from export.joint_sets import HUMAN36M
 from export.manifest import Artifact, Manifest, Tensor, write_manifest
-from export.parity import BUDGETS
+from export.parity import REQUIRED
 
 REFERENCE = reference(2)
 CONTROL = REFERENCE.id + "#control"
@@ -79,7 +79,7 @@ def write_folder(
     **changes: Any,
 ) -> Path:
     """Write it; ``extras``: with throughput and profiles. ``changes`` are those of the result's fields."""
-    precisions = sorted({of.precision for of in planted} | {"fp32"}, key=list(BUDGETS).index)
+    precisions = sorted({of.precision for of in planted} | {"fp32"}, key=list(REQUIRED).index)
     manifest = manifest_of(model, weights, precisions)
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder, manifest)
@@ -135,7 +135,7 @@ def artifact(model: str, precision: str) -> Artifact:
         runtime="onnx",
         precision=precision,
         path=f"onnx/{model}-{precision}.onnx",
-        sha256=str(list(BUDGETS).index(precision)) * 64,
+        sha256=str(list(REQUIRED).index(precision)) * 64,
         size_bytes=SIZE_BYTES[precision],
         inputs=[tensor],
         outputs=[],

@@ -17,9 +17,10 @@ from bench.timed_parity import ParityJudge
 from export.artifacts import sha256_file
 from export.calibration import drawn_calibration
 from export.errors import BadInput, CheckFailed, NotPossible
-from export.int8_plan import GIVEN
 from export.interface import PRECISIONS
+from export.parity import EXPLAINED
 from export.parity_images import parity_images
+from export.precision_plan import GIVEN
 from export.saturation import SATURATES, openvino_saturates
 from export.steps import version
 from tests.checkpoints import alive_weights, spelled, write
@@ -40,9 +41,9 @@ def half_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
 def test_half_precisions_are_made_and_proven(half_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     place, run = half_run
     assert run.returncode == 0, run.stderr
-    each = ("ranges", "onnx", "parity", "engine")
+    each = ("ranges", "plan", "onnx", "parity", "engine")
     made_steps = [f"{step}-{precision}" for precision in ("fp16", "bf16") for step in each]
-    assert steps_said(run.stderr, "done") == ["weights", "truth", *made_steps, "latency"]
+    assert steps_said(run.stderr, "done") == ["weights", "calibration", "truth", *made_steps, "latency"]
     assert_whole(place)
     made = manifest(place)
     for precision, kind, layer_kind in (("fp16", "float16", "HALF"), ("bf16", "bfloat16", "BF16")):
@@ -50,7 +51,8 @@ def test_half_precisions_are_made_and_proven(half_run: tuple[Path, subprocess.Co
         assert file.details["types"]["operators"]["Conv"] == {kind: 26}
         assert file.details["types"]["operators"]["Softmax"] == {"float32": 1}
         assert (file.inputs[0].dtype, file.outputs[0].dtype) == ("float32", "float32")
-        assert file.status == "parity explained by rounding; no limit in mm"  # stand-in weights
+        assert file.status == f"parity {EXPLAINED}"  # stand-in weights
+        assert f"{precision}: {precision.upper()}, none of 26 convolutions in FP32; not searched" in run.stdout
         [judged] = [result for result in made.parity if result["artifact"] == file.path]
         drift = file.details["drift"]
         assert (drift["mean_mm"], drift["images"]) == (judged["candidate"]["mean_mm"], judged["images"])
@@ -74,10 +76,10 @@ def test_each_half_file_is_judged_by_its_types_and_by_a_runtime(
     assert [run["runner"] for run in bf16["runs"]] == ["OpenVINO", "rounding, simulated"]
     assert "convolutions in" in bf16["runs"][0]["runtime"]
     for result in (fp16, bf16):
-        assert result["budget"]["mean_mm"] is None  # stand-in weights
+        assert result["budget"]["grade"] is None  # stand-in weights
         assert result["runtime"] in {run["runtime"] for run in result["runs"]}
-        assert {run["status"] for run in result["runs"]} == {"explained by rounding; no limit in mm"}
-        assert f"{result['precision']}: no limit in mm" in run.stdout
+        assert {run["status"] for run in result["runs"]} == {EXPLAINED}
+        assert f"{result['precision']}: no error budget" in run.stdout
     assert "pass" not in run.stdout.partition("Parity with")[2].partition("fp16:")[0]
 
 
@@ -92,25 +94,24 @@ def test_without_fp32_the_latency_table_is_that_of_fp16(
 
 
 def test_a_precision_that_is_refused_keeps_no_other_from_being_made(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What does not fit into FP16, nor into the scales around int8, is named; BF16 is made; the exit code tells."""
+    """What does not fit into FP16, nor into the scales around int8, is named; FP32 is made; the exit code tells."""
     weights = alive_weights()
     for name, factor in (("pwconv1.weight", 2.0**30), ("pwconv1.bias", 2.0**30), ("pwconv2.weight", 2.0**-30)):
         weights[f"backbone.stages.1.0.{name}"] *= factor
     write(place / "large.tar", spelled(weights))
     monkeypatch.chdir(place)
-    with pytest.raises(CheckFailed, match=r"hold the scales of its inputs — backbone\.stages\.1\.0\.pwconv2: "):
-        cli.export.command("tiny.yaml", checkpoint=Path("large.tar"), precision="int8,fp16,bf16")
+    with pytest.raises(CheckFailed, match="int8 cannot be had"):
+        cli.export.command("tiny.yaml", checkpoint=Path("large.tar"), precision="int8,fp16,fp32")
     made = manifest(place)
-    assert {(a.kind, a.precision) for a in made.artifacts} >= {("onnx", "bf16")}
+    assert {(a.kind, a.precision) for a in made.artifacts} >= {("onnx", "fp32")}
     int8, fp16 = [row for row in made.not_run if row.kind == "onnx"]
     assert (int8.precision, int8.status, fp16.precision, fp16.status) == ("int8", "failed", "fp16", "failed")
     assert "int8 cannot be had" in int8.reason
     assert "backbone.stages.1.0.pwconv1: " in fp16.reason
     assert next(iter(made.ranges[0]["overflowing"])) == "backbone.stages.1.0.pwconv1"
-    assert [result["precision"] for result in made.parity] == ["bf16"]
-    assert "no latency table" in capsys.readouterr().err
+    assert [result["precision"] for result in made.parity] == ["fp32"]
     assert not (place / "build/tiny/onnx/tiny-fp16.onnx").exists()
 
 
@@ -131,7 +132,7 @@ def test_half_files_are_evaluated_by_what_judged_them(
         open_backend(exported, "onnxruntime", "bf16")
     with np.load(exported.path / "parity/truth.npz") as known:
         timed = ParityJudge(exported)("fp16", known["truth"][:4])
-    assert timed["status"] == "explained by rounding; no limit in mm"  # as timed, too
+    assert timed["status"] == EXPLAINED  # as timed, too
     for never in ("int4", "fp8-pixels"):  # no export makes it, and none is recommended
         with pytest.raises(BadInput, match="unknown precision"):
             exported.onnx(never)
@@ -170,17 +171,17 @@ def test_int8_and_its_pixel_edition_are_made_and_proven(
         assert ("not run by OpenVINO" in run.stdout) == openvino_saturates()
         assert (result["images"]["count"], "drawn figures" in result["images"]["source"]) == (64, True)
     for file in files:
-        convs = {conv["name"]: conv for conv in file.details["int8_plan"]["convs"]}
-        quantised = [name for name, conv in convs.items() if conv["quantised"]]
+        convs = {conv["name"]: conv for conv in file.details["plan"]["convs"]}
+        quantised = [name for name, conv in convs.items() if conv["precision"] == "int8"]
         assert file.details["types"]["operators"]["QuantizeLinear"] == {"int8": len(quantised)}
         assert all(conv["reason"] for conv in convs.values())
         proof = file.details["proof"]["int8"]
         assert proof["compared"].startswith("bit for bit: the FP16 graph")
         assert (proof["convolutions_int8"], proof["convolutions_fp16"]) == (len(quantised), 26 - len(quantised))
-        plan = file.details["int8_plan"]
+        plan = file.details["plan"]
         assert plan["calibration"]["count"] == 64
         assert sha256_file(place / "build/tiny" / plan["record"]) == plan["sha256"]
-    assert f"int8: {len(quantised)} of 26 convolutions in int8; not searched" in run.stdout
+    assert f"int8: INT8: {len(quantised)} of 26 convolutions" in run.stdout
     engines = [artifact for artifact in made.artifacts if artifact.kind == "engine"]
     assert len(engines) == 2 * (version("tensorrt-rtx") != "absent")
 
@@ -215,44 +216,44 @@ def test_where_int8_sums_saturate_openvino_runs_none(
 
 
 def test_a_plan_can_be_given_back(int8_run: tuple[Path, subprocess.CompletedProcess[str]], place: Path) -> None:
-    plan = int8_run[0] / "build/tiny/quantize/int8-plan.json"
+    plan = int8_run[0] / "build/tiny/plan/int8.json"
     record = json.loads(plan.read_text())
-    kept = next(conv for conv in record["convs"] if conv["quantised"])
-    kept.update(quantised=False, reason="by hand")
+    kept = next(conv for conv in record["convs"] if conv["precision"] == "int8")
+    kept.update(precision="fp16", reason="by hand")
     (place / "mine.json").write_text(json.dumps(record))
-    run = convnextpose("export", "tiny.yaml", "--precision", "int8", "--int8-plan", "mine.json", cwd=place)
+    run = convnextpose("export", "tiny.yaml", "--precision", "int8", "--plan", "mine.json", cwd=place)
     assert run.returncode == 0, run.stderr
-    used = manifest(place).artifacts[0].details["int8_plan"]
+    used = manifest(place).artifacts[0].details["plan"]
     assert next(conv for conv in used["convs"] if conv["name"] == kept["name"])["reason"] == "by hand"
-    assert (used["search"][-1], used["drift_mm"]) == (GIVEN, None)
+    assert (used["search"][-1], used["mean_mm"]) == (GIVEN, None)
 
 
 def test_a_plan_of_other_images_or_weights_is_refused(
     int8_run: tuple[Path, subprocess.CompletedProcess[str]], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two new crops beside the calibration's own do not make parity's images others."""
-    plan = int8_run[0] / "build/tiny/quantize/int8-plan.json"
+    plan = int8_run[0] / "build/tiny/plan/int8.json"
     (place / "crops").mkdir()
     for index, image in enumerate([*drawn_calibration(256).images, *parity_images(256).images[:2]]):
         write_rgb(place / f"crops/{index}.png", image)
     monkeypatch.chdir(place)
-    with pytest.raises(BadInput, match=r"its own calibration images — 64 images stand in crops from folder crops"):
-        cli.export.command("tiny.yaml", precision="int8", int8_plan=plan, images=Path("crops"))
+    with pytest.raises(BadInput, match="its own calibration images — 64 images"):
+        cli.export.command("tiny.yaml", precision="int8", plans=[plan], images=Path("crops"))
     weights = alive_weights()
     weights["head.final_layer.bias"][0] += 1
     write(place / "other.tar", spelled(weights))
     with pytest.raises(BadInput, match="other weights"):
-        cli.export.command("tiny.yaml", precision="int8", int8_plan=plan, checkpoint=Path("other.tar"))
+        cli.export.command("tiny.yaml", precision="int8", plans=[plan], checkpoint=Path("other.tar"))
     assert not list(place.rglob("*.onnx"))
 
 
-def test_what_is_for_int8_is_refused_elsewhere(place: Path) -> None:
+def test_what_is_not_for_fp32_is_refused_there(place: Path) -> None:
     for wrong in (
         ("--calibration", "."),
-        ("--int8-plan", "plan.json"),
-        ("--precision", "int8", "--calibration", ".", "--int8-plan", "plan.json"),
+        ("--plan", "plan.json"),
         ("--precision", "int8", "--calibration", "."),
-        ("--precision", "int8", "--int8-plan", "nowhere.json"),
+        ("--precision", "int8", "--plan", "nowhere.json"),
+        ("--require", "perfect"),
         ("--images", "."),
     ):
         assert_three_parts(convnextpose("export", "tiny.yaml", *wrong, cwd=place), 2)

@@ -10,7 +10,7 @@ from export.interface import HALVES, PRECISIONS
 @pytest.mark.parametrize(
     "table",
     [
-        *(parity.BUDGETS, runners.RUNNERS),
+        *(parity.AIM, parity.REQUIRED, runners.RUNNERS),
         *(typed.BODY, typed.OPSETS, typed.LARGEST_SHARE, engine_network.BODY_TYPE, COMPUTES),
     ],
 )
