@@ -148,7 +148,7 @@ def scale_inputs(
             chosen[name] = _choose(conv, rows, importance[name], exponents, name in can_shift)
     beyond = [f"{name}: {of.input_scale:.6g}" for name, of in chosen.items() if not of.input_scale <= LARGEST_SCALE]
     if beyond:
-        what = "int8 cannot be had: fp16, which its graph has around the int8, cannot hold its scales"
+        what = "int8 cannot be had: fp16, which its graph has around the int8, cannot hold the scales of its inputs"
         raise CheckFailed(what, ", ".join(beyond), "ask for bf16, which has the range of fp32")
     for name, scaling in chosen.items():
         if name in can_shift:

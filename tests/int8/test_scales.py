@@ -100,7 +100,9 @@ def test_a_scale_that_fp16_cannot_hold_is_refused_by_name(network: ConvNeXtPose,
             assert module.bias is not None
             module.weight.mul_(factor)
             module.bias.mul_(factor if factor > 1 else 1)
-    with pytest.raises(CheckFailed, match=r"cannot hold its scales — .*backbone\.stages\.2\.0\.pwconv2: "):
+    with pytest.raises(
+        CheckFailed, match=r"cannot hold the scales of its inputs — .*backbone\.stages\.2\.0\.pwconv2: "
+    ):
         prepare(odd, plan_of(odd, "int8", calibration), calibration.images[:2])
 
 
