@@ -112,11 +112,12 @@ def with_dead_channels(network: ConvNeXtPose) -> ConvNeXtPose:
     block, layer = odd.backbone.blocks[1], odd.head.layers[1]
     with torch.no_grad():
         assert isinstance(block.pwconv1, nn.Conv2d)
+        assert isinstance(block.pwconv2, nn.Conv2d)
         assert block.pwconv1.bias is not None
+        assert block.pwconv2.bias is not None
         block.pwconv1.bias[3] = -1e4
-        for zeros in (block.pwconv2.weight[2], block.pwconv2.bias[2], layer.dwconv.weight[5], layer.pwconv.weight[4]):
-            assert isinstance(zeros, torch.Tensor)
-            zeros.zero_()
+        block.pwconv2.weight[2], block.pwconv2.bias[2], layer.pwconv.weight[4] = 0, 0, 0
+        assert isinstance(layer.norm, nn.BatchNorm2d)
         layer.norm.weight[5] = layer.norm.bias[5] = 0
     return odd
 
