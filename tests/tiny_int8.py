@@ -3,6 +3,8 @@
 from dataclasses import replace
 from functools import cache
 
+import torch
+
 from export.calibration import NEEDED_IMAGES
 from export.checkpoint import read_checkpoint
 from export.config import load_config
@@ -10,7 +12,8 @@ from export.drawings import drawn_images
 from export.image_set import Images, ImageSet, drawn_set
 from export.network import ConvNeXtPose, build_network
 from export.plan_search import Candidates, plan_of, prepare
-from export.planned import PlannedWeights
+from export.planned import PlannedWeights, simulated
+from export.precision import HALF, half_graph
 from export.precision_plan import PrecisionPlan
 from export.verdict import judge
 from tests.checkpoints import TINY, alive_weights
@@ -72,3 +75,10 @@ def tiny_plan(precision: str = "int8") -> PrecisionPlan:
 def tiny_weights(plan: PrecisionPlan) -> PlannedWeights:
     """Return the weights of ``tiny_plan``, or of one that keeps some of its convolutions in a higher precision."""
     return tiny_prepared(plan.precision)[1].weights(plan)
+
+
+def rounded_to_nearest(network: ConvNeXtPose, precision: str) -> ConvNeXtPose:
+    """Return a simulated half graph whose weights are rounded without error feedback, as ``in_precision`` does."""
+    exact = half_graph(network, torch.float32)
+    floats = {name: parameter.to(HALF[precision]) for name, parameter in exact.named_parameters()}
+    return simulated(network, plan_of(network, precision, tiny_calibration()), PlannedWeights(floats, {}))
