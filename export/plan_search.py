@@ -180,8 +180,9 @@ class _Search:
         ranked = self._ranking()
         last = max(count for count in range(len(ranked)) if self._kept_share(count) <= most_kept)
         if not (last and self._holds(self._without(last), grade)):
-            higher, limit = KEPT[self._plan.precision], f"more than {most_kept:.0%}" if most_kept < 1 else "all"
-            self.lines.append(f"{grade.name} needs {limit} of the multiplies in {higher}{TOO_MANY}")
+            higher = KEPT[self._plan.precision]
+            needed = f"more than {most_kept:.0%}" if most_kept < 1 else "all"
+            self.lines.append(f"{grade.name} needs {needed} of the multiplies in {higher}{TOO_MANY}")
             return None
         low, high = 0, last  # the first does not hold, the last does
         while high - low > 1:

@@ -34,6 +34,7 @@ RANGES = (0.35, 0.5, 0.7, 0.85, 1.0, 1.3, 1.7)
 """Largest INT8 input, as a share of the largest value seen; above 1, since other images go higher."""
 CHOICE_ROWS = 1024
 """Input patches on which exponent and range are chosen."""
+LOOK = "look at the calibration images, and at the checkpoint: `convnextpose inspect`"
 IMPORTANCE_IMAGES = 8
 SEED = 0
 """Of the sampled places and of the directions in which joints are moved."""
@@ -130,7 +131,7 @@ def scale_inputs(
     Errors are weighted by what an output channel does to the joints.
 
     Raises:
-        CheckFailed: a scale that FP16, which the graph has around its INT8, cannot hold.
+        CheckFailed: a scale that FP16, which the graph has around its INT8, cannot hold; values that are not finite.
     """
     wanted = {conv.name: conv for conv in convs if conv.precision == "int8"}
     can_shift = {name for name, edge in edges(network).items() if edge.can_shift}
@@ -160,7 +161,7 @@ def scale_inputs(
 
 
 def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, exponents: tuple[float, ...], shift: bool) -> Scaling:
-    """Pick equalization and scale by the weighted error of the outputs."""
+    """Pick equalization and scale by the weighted error of the outputs; an infinite scale if FP16 holds none."""
     half = len(rows) // 2
     low, high = channel_range(conv, rows[:half])
     offsets = (low + high) / 2 if shift else torch.zeros_like(low)
@@ -168,7 +169,7 @@ def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, exponents: tuple[
     kernel = conv.weight[0, 0].numel()
     places = torch.linspace(half, len(rows) - 1, min(CHOICE_ROWS, len(rows) - half)).long()
     inputs, weight = rows[places] - offsets.repeat_interleave(kernel), conv.weight.detach().flatten(1)
-    best, least = None, math.inf
+    best, least = Scaling(exponents[0], torch.ones_like(largest), offsets, math.inf), math.inf
     for exponent in exponents:
         factors = equalizing_factors(largest, exponent)
         each = factors.repeat_interleave(kernel)
@@ -179,13 +180,11 @@ def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, exponents: tuple[
         for share in RANGES:
             input_scale = stored_scale(max(top, 1e-30) * share / LARGEST)
             if not input_scale <= LARGEST_SCALE:
-                best = best or Scaling(exponent, factors, offsets, input_scale)
                 continue
             off = fake_quantized(scaled, input_scale) @ rounded.T - exact
             error = float((off.square().mean(dim=0) * importance).sum())
             if error < least:
                 best, least = Scaling(exponent, factors, offsets, input_scale), error
-    assert best is not None
     return best
 
 
@@ -202,6 +201,9 @@ def output_importance(network: ConvNeXtPose, images: Images) -> dict[str, Tensor
 
     Returns:
         Convolution → (O,) in mm² per square unit of the channel, up to a factor.
+
+    Raises:
+        CheckFailed: it is not finite.
     """
     generator = torch.Generator().manual_seed(SEED)
     bin_mm = torch.tensor(np.asarray(Volume.of(network.architecture).bin_mm), dtype=torch.float32)
@@ -227,6 +229,8 @@ def output_importance(network: ConvNeXtPose, images: Images) -> dict[str, Tensor
                 total[name] = total.get(name, torch.zeros(1)) + value.grad.square().sum(dim=(0, 2, 3))
     for hook in hooks:
         hook.remove()
+    if broken := [name for name, value in total.items() if not torch.isfinite(value).all()]:
+        raise CheckFailed("the network's gradients on calibration images are not finite", broken[0], LOOK)
     return {name: value.detach() for name, value in total.items()}
 
 
@@ -237,6 +241,9 @@ def conv_inputs(segment: Segment, x: Tensor, names: list[str] | None = None) -> 
         segment: run once on all images.
         x: (N, C, H, W) its input.
         names: the convolutions; None: all.
+
+    Raises:
+        CheckFailed: an input is not finite.
     """
     wanted = {name: conv for name, conv in segment.convs.items() if names is None or name in names}
     if not wanted:
@@ -258,7 +265,10 @@ def conv_inputs(segment: Segment, x: Tensor, names: list[str] | None = None) -> 
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: torch.cat(of, dim=1) for name, of in parts.items()}
+    inputs = {name: torch.cat(of, dim=1) for name, of in parts.items()}
+    if broken := [name for name, patches in inputs.items() if not torch.isfinite(patches).all()]:
+        raise CheckFailed("the network's values on calibration images are not finite", f"input of {broken[0]}", LOOK)
+    return inputs
 
 
 def planned_weights(

@@ -89,7 +89,10 @@ def simulated(reference: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeig
     for conv in plan.quantized:
         assert conv.input_scale is not None
         quantize_conv(network, conv.name, conv.input_scale, weights.int8[conv.name])
-    round_values(segments(network), BODY[plan.precision], plan.in_fp32)
+    chain, dtype = segments(network), BODY[plan.precision]
+    round_values(chain, dtype, plan.in_fp32)
+    if chain[-1].name not in plan.in_fp32:  # the logits' upsampling has the type of the logits
+        _round_stored(network.head.logit_upsample, dtype)
     return network
 
 
@@ -116,8 +119,12 @@ def round_values(chain: tuple[Segment, ...], dtype: torch.dtype, in_fp32: frozen
         if not rounded_input:
             segment.module.register_forward_pre_hook(lambda _module, inputs: _rounded(inputs[0], dtype))
         rounded_input = True
-        for _, module in stored_values(segment.module):
-            module.register_forward_hook(lambda _module, _inputs, value: _rounded(value, dtype))
+        _round_stored(segment.module, dtype)
+
+
+def _round_stored(network: nn.Module, dtype: torch.dtype) -> None:
+    for _, module in stored_values(network):
+        module.register_forward_hook(lambda _module, _inputs, value: _rounded(value, dtype))
 
 
 def stored_values(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

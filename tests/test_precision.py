@@ -10,8 +10,10 @@ from export.architecture import Architecture
 from export.deploy import deploy
 from export.drawings import SHAPES_SEED, drawn_images
 from export.network import ConvNeXtPose, build_network
+from export.placement import place, segment_of
 from export.pose import normalise
 from export.precision import HALF, Pixels, half_graph, in_precision, read_pixels, spell_out_last_norm
+from export.segments import segments
 from tests.checkpoints import TINY, alive_weights
 from tests.test_deploy import BINS, architectures, images, lively
 
@@ -72,6 +74,52 @@ def test_the_body_is_half_and_both_ends_are_float(precision: str) -> None:
         joints = network.decode(logits)
     assert (entered.dtype, logits.dtype, joints.dtype) == (HALF[precision], torch.float32, torch.float32)
     assert all(torch.equal(tensor, before[name]) for name, tensor in reference.state_dict().items())
+
+
+CASES: dict[str, set[str]] = {
+    "nothing": set(),
+    "stem": {"backbone.downsample_layers.0"},
+    "middle block": {"backbone.stages.2.0"},
+    "final layer": {"head.final_layer"},
+    "neighbours": {"backbone.downsample_layers.2", "backbone.stages.2.0", "backbone.stages.2.1"},
+    "all with weights": {segment_of(conv.name) for conv in place(TINY, "fp16")},
+}
+
+
+@pytest.mark.parametrize("takes_pixels", [False, True])
+@pytest.mark.parametrize("in_fp32", CASES.values(), ids=CASES.keys())
+def test_segments_stay_in_fp32_and_all_else_is_half(in_fp32: set[str], takes_pixels: bool) -> None:
+    """Every segment reads and gives its own type, and the decode reads FP32."""
+    reference = build_network(TINY, alive_weights())
+    network = in_precision(reference, "fp16", takes_pixels=takes_pixels, in_fp32=in_fp32)
+    exact = half_graph(reference, torch.float32)
+    seen: dict[str, torch.dtype] = {}
+    for segment in segments(network):
+        own = torch.float32 if segment.name in in_fp32 else torch.float16
+        assert {weight.dtype for weight in segment.module.parameters()} == {own}
+        for name, weight in segment.module.named_parameters(prefix=segment.name):
+            assert torch.equal(weight, exact.get_parameter(name).to(own)), name
+        segment.module.register_forward_hook(
+            lambda _module, _inputs, value, name=segment.name: seen.update({name: value.dtype})
+        )
+    network.decode.register_forward_pre_hook(lambda _module, inputs: seen.update(decode=inputs[0].dtype))
+    pixels = drawn_images(1, TINY.input_size, SHAPES_SEED)
+    with torch.inference_mode():
+        joints = network(torch.from_numpy(pixels if takes_pixels else normalise(pixels)))
+    expected = {s.name: torch.float32 if s.name in in_fp32 else torch.float16 for s in segments(network)}
+    assert seen == expected | {"decode": torch.float32}
+    assert joints.dtype == torch.float32
+    assert torch.isfinite(joints).all()
+
+
+def test_pixels_that_enter_fp32_are_not_rounded_to_half() -> None:
+    """Normalised values turn into pixels in FP32; with the stem there, no cast may come between."""
+    reference = build_network(TINY, alive_weights())
+    network = in_precision(reference, "bf16", in_fp32={"backbone.downsample_layers.0"})
+    image = torch.rand(1, 3, TINY.input_size, TINY.input_size)
+    assert torch.equal(network.entry(image), Pixels()(image))
+    half = in_precision(reference, "bf16").entry(image)
+    assert torch.equal(half, Pixels()(image).bfloat16())
 
 
 def test_weights_are_rounded_once() -> None:

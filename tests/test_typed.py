@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from export.errors import CheckFailed
 from export.network import ConvNeXtPose, build_network
-from export.onnx_graph import check_onnx
+from export.onnx_graph import check_onnx, export_onnx
 from export.precision import in_precision
 from export.typed import OPSETS, prove_types
 from tests.checkpoints import TINY, alive_weights
@@ -126,6 +126,83 @@ def test_planted_defects_are_named(
     onnx.checker.check_model(model, full_check=True)
     with pytest.raises(CheckFailed, match=said):
         prove_types(model, "fp16")
+
+
+# ── a plan that keeps segments in FP32 ───────────────────────────────────────────────────────────────────────────────
+
+BLOCK = "backbone.stages.2.0"
+KEPT = [f"{BLOCK}.{part}" for part in ("dwconv", "pwconv1", "pwconv2")]
+
+
+@pytest.fixture(scope="module")
+def planned_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny network in FP16 with a block in FP32; tests must leave the file as it is."""
+    path = tmp_path_factory.mktemp("planned") / "fp16.onnx"
+    graph = in_precision(build_network(TINY, alive_weights()), "fp16", in_fp32=[BLOCK])
+    export_onnx(graph, path, {}, "fp16", KEPT)
+    return path
+
+
+def conv(model: ModelProto, name: str) -> NodeProto:
+    found: NodeProto = next(node for node in model.graph.node if node.name == f"{name}/Conv")
+    return found
+
+
+def test_a_block_in_fp32_costs_two_casts(planned_file: Path) -> None:
+    proof = prove_types(onnx.load(planned_file), "fp16", KEPT)
+    assert proof.operators["Conv"] == {"float16": 23, "float32": 3}
+    assert proof.casts == {"float32 → float16": 2, "float16 → float32": 2}
+    assert proof.initializer_share < 0.51  # the block's own weights are not counted
+
+
+def one_cast_too_many(model: ModelProto) -> None:
+    """A value goes to FP32 and back, outside of the block."""
+    compute_in(model, node(model, "Relu"), FLOAT, HALF)
+
+
+def sum_in_half(model: ModelProto) -> None:
+    """The residual sum of the block goes to FP16 and back."""
+    compute_in(model, next(n for n in model.graph.node if n.name.startswith(f"{BLOCK}/Add")), HALF, FLOAT)
+
+
+@pytest.mark.parametrize(
+    ("plant", "said"),
+    [
+        (one_cast_too_many, "changes its type elsewhere than planned"),
+        (sum_in_half, "changes its type elsewhere than planned"),
+        (lambda m: compute_in(m, conv(m, KEPT[1]), HALF, FLOAT), r"pwconv1/Conv \(Conv\) is not float32 throughout"),
+        (
+            lambda m: compute_in(m, conv(m, "backbone.stages.2.1.pwconv1"), FLOAT, HALF),
+            r"stages\.2\.1\.pwconv1/Conv \(Conv\) is not float16 throughout",
+        ),
+    ],
+)
+def test_a_type_that_was_not_planned_is_named(
+    planned_file: Path, plant: Callable[[ModelProto], None], said: str
+) -> None:
+    model = onnx.load(planned_file)
+    plant(model)
+    onnx.checker.check_model(model, full_check=True)
+    with pytest.raises(CheckFailed, match=said):
+        prove_types(model, "fp16", KEPT)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "said"),
+    [
+        ([], r"stages\.2\.0\.dwconv/Conv \(Conv\) is not float16 throughout"),
+        (KEPT[:2], r"stages\.2\.0\.pwconv2/Conv \(Conv\) is not float16 throughout"),
+        ([*KEPT, "head.final_layer"], r"head\.final_layer/Conv \(Conv\) is not float32 throughout"),
+    ],
+)
+def test_a_file_of_another_plan_is_refused(planned_file: Path, claimed: list[str], said: str) -> None:
+    with pytest.raises(CheckFailed, match=said):
+        prove_types(onnx.load(planned_file), "fp16", claimed)
+
+
+def test_a_plan_that_keeps_nothing_fits_no_planned_file(typed_files: dict[str, Path]) -> None:
+    with pytest.raises(CheckFailed, match=r"dwconv/Conv \(Conv\) is not float32 throughout"):
+        prove_types(onnx.load(typed_files["fp16"]), "fp16", KEPT)
 
 
 @pytest.mark.parametrize(

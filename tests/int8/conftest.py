@@ -1,4 +1,4 @@
-"""A small network with its calibration and its int8 plan, and its graph in FP32 and in int8."""
+"""A small network with its calibration, its INT8 plan and weights, and its graph before and after its INT8."""
 
 from pathlib import Path
 
@@ -6,11 +6,13 @@ import onnx
 import pytest
 
 from export.image_set import ImageSet
-from export.int8_plan import Int8Plan
 from export.network import ConvNeXtPose
 from export.onnx_graph import write_onnx
+from export.planned import PlannedWeights, planned_graph
+from export.precision_plan import PrecisionPlan
 from export.quantize import insert_int8
-from tests.tiny_int8 import tiny_calibration, tiny_network, tiny_plan
+from export.typed import OPSETS
+from tests.tiny_int8 import tiny_calibration, tiny_network, tiny_plan, tiny_weights
 
 
 @pytest.fixture
@@ -24,22 +26,30 @@ def calibration() -> ImageSet:
 
 
 @pytest.fixture
-def plan() -> Int8Plan:
+def plan() -> PrecisionPlan:
     return tiny_plan()
 
 
+@pytest.fixture
+def weights() -> PlannedWeights:
+    return tiny_weights(tiny_plan())
+
+
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("int8") / "fp32.onnx"
-    write_onnx(tiny_network(), path, {})
+def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The FP16 graph that INT8 is inserted into; tests must leave the file as it is."""
+    path = tmp_path_factory.mktemp("int8") / "half.onnx"
+    graph = planned_graph(tiny_network(), tiny_plan(), tiny_weights(tiny_plan()))
+    write_onnx(graph, path, {}, OPSETS["int8"])
     return path
 
 
 @pytest.fixture(scope="session")
-def written(plain: Path) -> Path:
-    path = plain.with_name("int8.onnx")
-    model = onnx.load(plain)
-    insert_int8(model, tiny_plan())
+def written(half: Path) -> Path:
+    """The INT8 graph; tests must leave the file as it is."""
+    path = half.with_name("int8.onnx")
+    model = onnx.load(half)
+    insert_int8(model, tiny_plan(), tiny_weights(tiny_plan()).int8)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     return path

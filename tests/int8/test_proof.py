@@ -1,6 +1,6 @@
-"""The proof of an int8 file sees every defect that is planted in it."""
+"""The proof of an INT8 file sees every defect that is planted in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,11 @@ from onnx import numpy_helper
 
 from export import quantize
 from export.errors import CheckFailed
-from export.int8_plan import Int8Plan
 from export.int8_proof import prove_int8
-from export.network import build_network
-from export.onnx_graph import write_onnx
-from export.precision import in_precision
+from export.network import ConvNeXtPose
+from export.planned import Int8Weights, PlannedWeights, planned_graph
+from export.precision_plan import PrecisionPlan
 from export.quantize import export_int8, insert_int8
-from export.typed import OPSETS
-from tests.checkpoints import TINY, alive_weights
 
 ENDS = ("scale", "zero_point")
 
@@ -40,6 +37,12 @@ def with_array(suffix: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> C
     return plant
 
 
+def one_step_more(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values with a single one changed, by one."""
+    values.flat[0] += 1 if values.flat[0] < 127 else -1
+    return values
+
+
 def with_another_scale(model: onnx.ModelProto) -> None:
     """One scale where values are rounded, another where they are read."""
     node = next(n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0].endswith("input_int8"))
@@ -48,8 +51,8 @@ def with_another_scale(model: onnx.ModelProto) -> None:
     node.input[1] = "another"
 
 
-def with_quantised_output(model: onnx.ModelProto) -> None:
-    """The logits pass through int8."""
+def with_quantized_output(model: onnx.ModelProto) -> None:
+    """The logits pass through INT8."""
     final = next(n for n in model.graph.node if n.name == "head.final_layer/Conv")
     (output,) = final.output
     constants = [next(t.name for t in model.graph.initializer if t.name.endswith(f".input_{e}")) for e in ENDS]
@@ -70,52 +73,65 @@ def with_quantised_output(model: onnx.ModelProto) -> None:
         (with_array(".input_scale", lambda a: -a), "has not the plan's scale"),
         (with_array(".input_scale", lambda a: a * np.nan), "has not the plan's scale"),
         (with_array(".input_scale", lambda a: a * 40), "has not the plan's scale"),
-        (with_array(".weight.scales", lambda a: a * 3), "other scales"),
-        (with_array(".weight.scales", lambda a: a[0]), "other scales"),
-        (with_array(".weight.int8", np.zeros_like), "are not the network's, rounded"),
-        (with_array(".weight.int8", lambda a: a[::-1].copy()), "are not the network's, rounded"),
+        (with_array(".weight.scales", lambda a: a * 3), "multiplied out, are not the planned ones"),
+        (with_array(".weight.scales", lambda a: -a), "a scale of the weights of .* is none in float16"),
+        (with_array(".weight.scales", lambda a: a * np.float16(np.inf)), "a scale of the weights of .* is none"),
+        (with_array(".weight.scales", lambda a: a[0]), "do not have one scale a channel"),
+        (with_array(".weight.scales", lambda a: a.astype(np.float32)), "do not have one scale a channel"),
+        (with_array(".weight.int8", np.zeros_like), "multiplied out, are not the planned ones"),
+        (with_array(".weight.int8", lambda a: a[::-1].copy()), "multiplied out, are not the planned ones"),
+        (with_array(".weight.int8", one_step_more), "multiplied out, are not the planned ones"),
+        (with_array(".weight.int8", lambda a: a[:, :1].copy()), "are not of its shape"),
+        (with_array(".weight.int8", lambda a: a.astype(np.int16)), "are not of its shape"),
         (with_array(".input_zero_point", lambda a: a + 3), "not symmetric"),
         (with_array(".input_zero_point", lambda a: a.astype(np.uint8)), "not symmetric"),
-        (with_array("head.final_layer.weight", lambda a: a * 1.01), "constants are not the FP16 graph's"),
+        (with_array("head.deconv_layers_1.dwconv.weight", lambda a: a * 1.01), "constants are not the FP16 graph's"),
         (with_another_scale, "DequantizeLinear of .* has not the plan's scale"),
-        (with_quantised_output, "is not the FP16 graph's|quantises elsewhere"),
+        (with_quantized_output, "is not the FP16 graph's|quantises elsewhere"),
         (lambda model: setattr(model.metadata_props.add(), "key", "another"), "metadata are not the FP16 graph's"),
     ],
 )
-def test_planted_defects_are_seen(
-    written: Path, plain: Path, plan: Int8Plan, plant: Callable[[onnx.ModelProto], None], said: str
+def test_planted_defects_are_noticed(
+    written: Path, half: Path, plan: PrecisionPlan, plant: Callable[[onnx.ModelProto], None], said: str
 ) -> None:
-    model, half = onnx.load(written), onnx.load(plain)
-    prove_int8(model, half, plan)
+    model, before = onnx.load(written), onnx.load(half)
+    prove_int8(model, before, plan)
     plant(model)
     with pytest.raises(CheckFailed, match=said):
-        prove_int8(model, half, plan)
+        prove_int8(model, before, plan)
 
 
-def test_other_convolutions_than_planned_are_seen(written: Path, plain: Path, plan: Int8Plan) -> None:
-    fewer = plan.keeping([plan.quantised[0].name], "a test")
-    with pytest.raises(CheckFailed, match=plan.quantised[0].name):
-        prove_int8(onnx.load(written), onnx.load(plain), fewer)
+def test_other_convolutions_than_planned_are_noticed(written: Path, half: Path, plan: PrecisionPlan) -> None:
+    fewer = plan.keeping([plan.quantized[0].name], "fp16", "a test")
+    with pytest.raises(CheckFailed, match=plan.quantized[0].name):
+        prove_int8(onnx.load(written), onnx.load(half), fewer)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e6, float("inf")])
-def test_a_scale_that_the_graph_cannot_store_is_no_proof(tmp_path: Path, plan: Int8Plan, scale: float) -> None:
+def test_a_scale_that_the_graph_cannot_store_is_no_proof(
+    half: Path, plan: PrecisionPlan, weights: PlannedWeights, scale: float
+) -> None:
     """In float16 it is 0 or infinite, in the file as in what it is compared with."""
-    first = plan.quantised[0].name
-    convs = tuple(replace(c, activation_scale=scale) if c.name == first else c for c in plan.convs)
-    write_onnx(in_precision(build_network(TINY, alive_weights()), "int8"), tmp_path / "half.onnx", {}, OPSETS["int8"])
-    model, half = onnx.load(tmp_path / "half.onnx"), onnx.load(tmp_path / "half.onnx")
+    first = plan.quantized[0].name
+    odd = replace(plan, convs=tuple(replace(c, input_scale=scale) if c.name == first else c for c in plan.convs))
+    model = onnx.load(half)
     with np.errstate(over="ignore"):
-        insert_int8(model, replace(plan, convs=convs))
+        insert_int8(model, odd, weights.int8)
         with pytest.raises(CheckFailed, match=f"the plan's scale of {first}'s input is none in float16"):
-            prove_int8(model, half, replace(plan, convs=convs))
+            prove_int8(model, onnx.load(half), odd)
 
 
-def test_a_file_is_proven_before_it_is_kept(tmp_path: Path, plan: Int8Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    def insert_wrongly(model: onnx.ModelProto, plan: Int8Plan) -> None:
-        insert_int8(model, plan)
+def test_a_file_is_proven_before_it_is_kept(
+    tmp_path: Path,
+    network: ConvNeXtPose,
+    plan: PrecisionPlan,
+    weights: PlannedWeights,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def insert_wrongly(model: onnx.ModelProto, plan: PrecisionPlan, of: Mapping[str, Int8Weights]) -> None:
+        insert_int8(model, plan, of)
         with_array(".weight.int8", np.zeros_like)(model)
 
     monkeypatch.setattr(quantize, "insert_int8", insert_wrongly)
-    with pytest.raises(CheckFailed, match="are not the network's, rounded"):
-        export_int8(in_precision(build_network(TINY, alive_weights()), "int8"), tmp_path / "int8.onnx", {}, plan)
+    with pytest.raises(CheckFailed, match="multiplied out, are not the planned ones"):
+        export_int8(planned_graph(network, plan, weights), tmp_path / "int8.onnx", {}, plan, weights.int8)
