@@ -22,7 +22,6 @@ from export.parity import (
     FLOOR_FACTOR,
     GRADES,
     P99_NEEDS,
-    Budget,
     Grade,
     Joints,
     Parity,
@@ -242,7 +241,7 @@ def test_a_half_precision_has_a_budget_only_where_weights_are_trained(precision:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_grade_that_the_user_requires_is_asked_of_every_precision(precision: str) -> None:
     truth = np.random.default_rng(0).uniform(0, 31, (COUNT, 18, 3))
-    moved = truth + [2 / 62.5, 0, 0]  # 2 mm: usable
+    moved = truth + np.array([2 / 62.5, 0, 0])  # 2 mm: usable
     for require_grade, outcome in (("usable", "pass"), ("near", "fail"), ("exact", "fail")):
         budget = budget_for(precision, trained=True, require=require_grade)
         assert judge(truth, truth, moved, VOLUME, budget, moved).outcome == outcome

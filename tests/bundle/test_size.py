@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from export.int8_placement import left_alone, place
+from export.int8_plan import Int8Plan
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from export.config import load_config
 from export.deploy import deploy
-from export.int8_placement import left_alone, place
-from export.int8_plan import Int8Plan
 from export.interface import PRECISIONS
 from export.network import build_network
 from export.onnx_graph import consumer_metadata, export_onnx
