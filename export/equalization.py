@@ -82,6 +82,28 @@ def rescale_input(network: ConvNeXtPose, name: str, factors: Tensor) -> None:
 
 
 @torch.no_grad()
+def rescale_last_stage(network: ConvNeXtPose, factor: Tensor) -> None:
+    """Divide the residual stream of the last stage by ``factor``, in place; the norm behind it takes it up.
+
+    Args:
+        network: a half graph, whose last norm is a scale and a shift.
+        factor: () positive.
+    """
+    producers = [_only_conv(network.backbone.downsamplings[-1])]
+    for block in network.backbone.stages[-1].children():
+        assert isinstance(block, Block)
+        producers.append(block.pwconv2)
+        block.dwconv.weight.mul_(factor)
+    for producer in producers:
+        assert producer.bias is not None
+        producer.weight.div_(factor)
+        producer.bias.div_(factor)
+    scale = network.get_submodule("backbone.norm.0")
+    assert isinstance(scale.scale, Tensor)
+    scale.scale.mul_(factor)
+
+
+@torch.no_grad()
 def shift_input(network: ConvNeXtPose, name: str, offsets: Tensor) -> None:
     """Subtract ``offsets`` from the input channels of pointwise convolution ``name``, in place, at no cost.
 

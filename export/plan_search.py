@@ -86,7 +86,7 @@ def prepare(
     """Compute weights for a plan; where its INT8 inputs have no scales yet, choose them.
 
     Raises:
-        CheckFailed: a scale that FP16 cannot hold.
+        CheckFailed: values that are not finite.
     """
     exact = half_graph(reference, torch.float32)
     if plan.precision == "int8":
@@ -121,7 +121,7 @@ def search_plan(
         progress: told what is measured.
 
     Raises:
-        CheckFailed: a scale that FP16 cannot hold, or joints that are not finite.
+        CheckFailed: values or joints that are not finite.
     """
     begun = time.monotonic()
     plan, candidates = prepare(reference, plan_of(reference, precision, calibration), calibration.images, progress)

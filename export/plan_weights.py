@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.equalization import edges, equalizing_factors, rescale_input, shift_input
+from export.equalization import (
+    edges,
+    equalizing_factors,
+    rescale_input,
+    rescale_last_stage,
+    shift_input,
+)
 from export.error_feedback import (
     ROWS,
     as_columns,
@@ -25,13 +31,17 @@ from export.planned import Int8Weights, PlannedWeights, fake_quantized
 from export.pose import Volume, normalise
 from export.precision import BODY
 from export.progress import Progress, silent
-from export.scales import LARGEST, LARGEST_SCALE, stored_scale
+from export.scales import LARGEST, stored_scale
 from export.segments import BATCH, Segment, segment_inputs
 
 EXPONENTS = (0.0, 0.5, 0.75, 1.0)
 """Of the equalization, tried for each convolution in INT8."""
 RANGES = (0.35, 0.5, 0.7, 0.85, 1.0, 1.3, 1.7)
 """Largest INT8 input, as a share of the largest value seen; above 1, since other images go higher."""
+ORDINARY = 64.0
+"""Largest value of every INT8 input after rescaling. Behind the stem of a released network values are so small
+(variances of 1e-7) that the product of an input's and a weight's scale is subnormal in FP16. ONNX Runtime 1.31
+quantizes biases with that product, and its error was seen to be twice that of the file."""
 CHOICE_ROWS = 1024
 """Input patches on which exponent and range are chosen."""
 LOOK = "look at the calibration images, and at the checkpoint: `convnextpose inspect`"
@@ -125,13 +135,13 @@ def scale_inputs(
 ) -> tuple[PlannedConv, ...]:
     """Choose equalization and scale for the input of every INT8 convolution, and change ``network`` in place.
 
-    A convolution whose exponent and scale are known already, from a plan, keeps them.
+    A convolution whose exponent is known already, from a plan, keeps it.
 
     The largest values are those of one half of the images; what is chosen has the least error on the other half.
     Errors are weighted by what an output channel does to the joints.
 
     Raises:
-        CheckFailed: a scale that FP16, which the graph has around its INT8, cannot hold; values that are not finite.
+        CheckFailed: values that are not finite.
     """
     wanted = {conv.name: conv for conv in convs if conv.precision == "int8"}
     can_shift = {name for name, edge in edges(network).items() if edge.can_shift}
@@ -144,24 +154,19 @@ def scale_inputs(
             exponents = EXPONENTS if given is None else (given,)
             conv, rows = segment.convs[name], patches[0, :, :-1]
             chosen[name] = _choose(conv, rows, importance[name], exponents, name in can_shift)
-    beyond = [f"{name}: {of.input_scale:.6g}" for name, of in chosen.items() if not of.input_scale <= LARGEST_SCALE]
-    if beyond:
-        what = "int8 cannot be had: fp16, which its graph has around the int8, cannot hold the scales of its inputs"
-        raise CheckFailed(what, ", ".join(beyond), "ask for bf16, which has the range of fp32")
     for name, scaling in chosen.items():
         if name in can_shift:
             shift_input(network, name, scaling.offsets)
         rescale_input(network, name, scaling.factors)
+    scale_last_stage(network, images)
     return tuple(
-        replace(conv, input_scale=conv.input_scale or of.input_scale, equalization=of.exponent)
-        if (of := chosen.get(conv.name))
-        else conv
+        replace(conv, input_scale=of.input_scale, equalization=of.exponent) if (of := chosen.get(conv.name)) else conv
         for conv in convs
     )
 
 
 def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, exponents: tuple[float, ...], shift: bool) -> Scaling:
-    """Pick equalization and scale by the weighted error of the outputs; an infinite scale if FP16 holds none."""
+    """Pick equalization and scale by the weighted error of the outputs."""
     half = len(rows) // 2
     low, high = channel_range(conv, rows[:half])
     offsets = (low + high) / 2 if shift else torch.zeros_like(low)
@@ -171,21 +176,32 @@ def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, exponents: tuple[
     inputs, weight = rows[places] - offsets.repeat_interleave(kernel), conv.weight.detach().flatten(1)
     best, least = Scaling(exponents[0], torch.ones_like(largest), offsets, math.inf), math.inf
     for exponent in exponents:
-        factors = equalizing_factors(largest, exponent)
+        factors = equalizing_factors(largest, exponent) * ordinary(largest)
         each = factors.repeat_interleave(kernel)
         scaled, rescaled = inputs / each, weight * each
         scales = weight_scales(rescaled.double()).float()[:, None]
         rounded, exact = torch.round(rescaled / scales) * scales, scaled @ rescaled.T
         top = float((largest / factors).max())
         for share in RANGES:
-            input_scale = stored_scale(max(top, 1e-30) * share / LARGEST)
-            if not input_scale <= LARGEST_SCALE:
-                continue
+            input_scale = stored_scale(top * share / LARGEST)
             off = fake_quantized(scaled, input_scale) @ rounded.T - exact
             error = float((off.square().mean(dim=0) * importance).sum())
             if error < least:
                 best, least = Scaling(exponent, factors, offsets, input_scale), error
     return best
+
+
+def ordinary(largest: Tensor) -> Tensor:
+    """Return the factor that brings the largest of these values to ``ORDINARY``; 1 where all are zero."""
+    top = largest.max()
+    return torch.where(top > 0, top / ORDINARY, torch.ones_like(top))
+
+
+def scale_last_stage(network: ConvNeXtPose, images: Images) -> None:
+    """Bring the residual stream of the last stage, which no INT8 convolution reads, to ordinary size, in place."""
+    for segment, x in segment_inputs(network, images):
+        if segment.name == "backbone.norm":
+            rescale_last_stage(network, ordinary(x.abs().amax(dim=(0, 2, 3))))
 
 
 def channel_range(conv: nn.Conv2d, rows: Tensor) -> tuple[Tensor, Tensor]:

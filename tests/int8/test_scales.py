@@ -12,12 +12,11 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from torch import nn
 
-from export.errors import CheckFailed
 from export.image_set import ImageSet
 from export.network import ConvNeXtPose
 from export.parity import millimetres
 from export.plan_search import plan_of, prepare
-from export.plan_weights import output_importance, scale_inputs, weight_scales
+from export.plan_weights import ORDINARY, output_importance, scale_inputs, weight_scales
 from export.planned import fake_quantized, simulated
 from export.pose import Volume
 from export.precision import half_graph
@@ -82,28 +81,32 @@ def test_scales_are_those_of_the_rescaled_inputs(
     assert {name for name, conv in scaled.items() if conv.input_scale is None} == scaled.keys() - seen.keys()
 
 
-def test_scales_of_a_plan_are_kept(network: ConvNeXtPose, plan: PrecisionPlan, calibration: ImageSet) -> None:
+def test_the_equalization_of_a_plan_is_kept(network: ConvNeXtPose, plan: PrecisionPlan, calibration: ImageSet) -> None:
     first = plan.quantized[0].name
-    edited = tuple(replace(c, input_scale=0.25, equalization=0.3) if c.name == first else c for c in plan.convs)
+    edited = tuple(replace(c, equalization=0.3) if c.name == first else c for c in plan.convs)
     found = scale_inputs(half_graph(network, torch.float32), edited, calibration.images[:4])
-    assert {c.name: (c.input_scale, c.equalization) for c in found} == {
-        c.name: (c.input_scale, c.equalization) for c in edited
-    }
+    assert {c.name: c.equalization for c in found} == {c.name: c.equalization for c in edited}
 
 
-def test_a_scale_that_fp16_cannot_hold_is_refused_by_name(network: ConvNeXtPose, calibration: ImageSet) -> None:
-    odd = copy.deepcopy(network)
+@pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
+def test_inputs_of_any_size_come_to_ordinary_size(network: ConvNeXtPose, calibration: ImageSet, factor: float) -> None:
+    """The hidden units of a block are scaled, and the convolution that reads them by the inverse."""
+    odd, images = copy.deepcopy(network), calibration.images[:4]
     block = odd.backbone.blocks[2]
     with torch.no_grad():
-        for module, factor in ((block.pwconv1, 2.0**40), (block.pwconv2, 2.0**-40)):
+        for module, by in ((block.pwconv1, factor), (block.pwconv2, 1 / factor)):
             assert isinstance(module, nn.Conv2d)
-            assert module.bias is not None
-            module.weight.mul_(factor)
-            module.bias.mul_(factor if factor > 1 else 1)
-    with pytest.raises(
-        CheckFailed, match=r"cannot hold the scales of its inputs — .*backbone\.stages\.2\.0\.pwconv2: "
-    ):
-        prepare(odd, plan_of(odd, "int8", calibration), calibration.images[:2])
+            module.weight.mul_(by)
+        assert isinstance(block.pwconv1, nn.Conv2d)
+        assert block.pwconv1.bias is not None
+        block.pwconv1.bias.mul_(factor)
+    plan, candidates = prepare(odd, plan_of(odd, "int8", calibration), images)
+    scales = [conv.input_scale for conv in plan.quantized]
+    assert all(scale is not None and 0.3 * ORDINARY / LARGEST < scale < 1.8 * ORDINARY / LARGEST for scale in scales)
+    moved = millimetres(
+        run_reference(network, images, 4), run_reference(candidates.exact, images, 4), Volume.of(odd.architecture)
+    )
+    assert moved.max() < 1
 
 
 def with_dead_channels(network: ConvNeXtPose) -> ConvNeXtPose:
