@@ -154,6 +154,9 @@ def scale_inputs(
             exponents = EXPONENTS if given is None else (given,)
             conv, rows = segment.convs[name], patches[0, :, :-1]
             chosen[name] = _choose(conv, rows, importance[name], exponents, name in can_shift)
+    if beyond := [name for name, scaling in chosen.items() if not math.isfinite(scaling.input_scale)]:
+        what = "int8 cannot be had: fp16, which its graph has around the int8, cannot hold the scales of weights"
+        raise CheckFailed(what, ", ".join(beyond), "ask for bf16, which has the range of fp32")
     for name, scaling in chosen.items():
         if name in can_shift:
             shift_input(network, name, scaling.offsets)

@@ -11,24 +11,42 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from export.int8_placement import left_alone, place
-from export.int8_plan import Int8Plan
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from export.config import load_config
-from export.deploy import deploy
 from export.interface import PRECISIONS
-from export.network import build_network
+from export.network import ConvNeXtPose, build_network
 from export.onnx_graph import consumer_metadata, export_onnx
-from export.precision import in_precision
+from export.plan_search import plan_of
+from export.plan_weights import weight_scales
+from export.planned import Int8Weights, PlannedWeights, planned_graph
+from export.precision import half_graph, in_precision
+from export.precision_plan import PrecisionPlan
 from export.quantize import export_int8
 from export.standin import stand_in_weights
-from tests.tiny_int8 import WEIGHTS_SHA256, tiny_calibration
+from tests.tiny_int8 import tiny_calibration
 
 ALLOWED_BYTES = 75_000_000
 BYTES_A_PARAMETER = {"fp32": 4.1, "fp16": 2.1, "bf16": 2.1, "int8": 1.2}
 """Its type's own, and room for the graph, its metadata and what an int8 file keeps in half."""
+
+
+def int8_of(network: ConvNeXtPose) -> tuple[PrecisionPlan, PlannedWeights]:
+    """Return a plan with all in INT8 that may be, every input scale 1, and weights rounded to nearest."""
+    rule = plan_of(network, "int8", tiny_calibration())
+    convs = (replace(c, input_scale=1.0, equalization=0.0) if c.precision == "int8" else c for c in rule.convs)
+    plan, exact = replace(rule, convs=tuple(convs)), half_graph(network, torch.float32)
+    floats = {name: parameter.half() for name, parameter in exact.named_parameters()}
+    int8: dict[str, Int8Weights] = {}
+    for conv in plan.quantized:
+        weight = exact.get_parameter(f"{conv.name}.weight").double()
+        scales = weight_scales(weight)
+        values = torch.round(weight / scales[:, None, None, None]).to(torch.int8).numpy()
+        int8[conv.name] = Int8Weights(values, scales.float().numpy())
+        floats[f"{conv.name}.weight"] = torch.from_numpy(int8[conv.name].dequantized).half()
+    return plan, PlannedWeights(floats, int8)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +54,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """S, as an export writes it; tests must leave the files as they are."""
     folder, of = tmp_path_factory.mktemp("S"), load_config("S").architecture
     network = build_network(of, stand_in_weights(of))
-    convs = (replace(conv, activation_scale=1.0) if conv.quantised else conv for conv in place(deploy(network)))
-    plan = Int8Plan(of, tuple(convs), left_alone(of), tiny_calibration().record, weights_sha256=WEIGHTS_SHA256)
+    plan, weights = int8_of(network)
     for precision in PRECISIONS:
         graph, path = in_precision(network, precision), folder / f"{precision}.onnx"
         metadata = consumer_metadata(of, precision=precision)
         if precision == "int8":
-            export_int8(graph, path, metadata, plan)
+            export_int8(planned_graph(network, plan, weights), path, metadata, plan, weights.int8)
         else:
             export_onnx(graph, path, metadata, precision)
     return {precision: folder / f"{precision}.onnx" for precision in PRECISIONS}
