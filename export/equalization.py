@@ -82,25 +82,31 @@ def rescale_input(network: ConvNeXtPose, name: str, factors: Tensor) -> None:
 
 
 @torch.no_grad()
-def rescale_last_stage(network: ConvNeXtPose, factor: Tensor) -> None:
-    """Divide the residual stream of the last stage by ``factor``, in place; the norm behind it takes it up.
+def rescale_stream(network: ConvNeXtPose, reader: str, factor: Tensor) -> None:
+    """Divide a tensor that no quantizable convolution reads by ``factor``, in place, without changing the network.
 
     Args:
         network: a half graph, whose last norm is a scale and a shift.
+        reader: the segment that reads it: ``backbone.norm`` (the residual stream of the last stage) or a head layer
+            behind another.
         factor: () positive.
     """
-    producers = [_only_conv(network.backbone.downsamplings[-1])]
-    for block in network.backbone.stages[-1].children():
-        assert isinstance(block, Block)
-        producers.append(block.pwconv2)
-        block.dwconv.weight.mul_(factor)
+    module = network.get_submodule(reader)
+    if isinstance(module, HeadLayer):
+        layers = network.head.layers
+        producers, weights = [layers[layers.index(module) - 1].pwconv], [_conv(module.dwconv).weight]
+    else:
+        blocks = [block for block in network.backbone.stages[-1].children() if isinstance(block, Block)]
+        producers = [_only_conv(network.backbone.downsamplings[-1]), *(block.pwconv2 for block in blocks)]
+        scale = network.get_submodule(f"{reader}.0").scale
+        assert isinstance(scale, Tensor)
+        weights = [scale, *(_conv(block.dwconv).weight for block in blocks)]
     for producer in producers:
         assert producer.bias is not None
         producer.weight.div_(factor)
         producer.bias.div_(factor)
-    scale = network.get_submodule("backbone.norm.0")
-    assert isinstance(scale.scale, Tensor)
-    scale.scale.mul_(factor)
+    for weight in weights:
+        weight.mul_(factor)
 
 
 @torch.no_grad()

@@ -40,7 +40,7 @@ from export.segments import Segment, run_from, segment_inputs, segments
 
 SENSITIVITY_IMAGES = 16
 """Enough to rank units; each is run alone on all of them."""
-MARGIN = 0.8
+MARGIN = 0.75
 """The share of the budget that the search may use: parity is judged on other images."""
 MOST_IN_FP32 = 0.25
 """Share of the multiplies that a half precision may leave in FP32 to reach its aim. With more, little of its speed is

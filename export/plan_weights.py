@@ -12,7 +12,7 @@ from export.equalization import (
     edges,
     equalizing_factors,
     rescale_input,
-    rescale_last_stage,
+    rescale_stream,
     shift_input,
 )
 from export.error_feedback import (
@@ -40,8 +40,10 @@ RANGES = (0.35, 0.5, 0.7, 0.85, 1.0, 1.3, 1.7)
 """Largest INT8 input, as a share of the largest value seen; above 1, since other images go higher."""
 ORDINARY = 64.0
 """Largest value of every INT8 input after rescaling. Behind the stem of a released network values are so small
-(variances of 1e-7) that the product of an input's and a weight's scale is subnormal in FP16. ONNX Runtime 1.31
-quantizes biases with that product, and its error was seen to be twice that of the file."""
+(variances of 1e-7) that scales of inputs and weights would be subnormal in FP16, and so lose their digits."""
+BIAS_STEPS = 60_000
+"""Largest bias in steps of its input's times its weights' scale. ONNX Runtime 1.31 quantizes the biases of INT8
+convolutions in FP16, which overflows at 65,504: the network was seen to be 10.8 mm off where the file means 4.0 mm."""
 CHOICE_ROWS = 1024
 """Input patches on which exponent and range are chosen."""
 LOOK = "look at the calibration images, and at the checkpoint: `convnextpose inspect`"
@@ -103,7 +105,7 @@ def int8_weights(
         wanted = [name for name in segment.convs if name in scales]
         for name, patches in conv_inputs(segment, x, wanted).items():
             patches[:, :, :-1] = fake_quantized(patches[:, :, :-1], scales[name])
-            found[name], biases[name] = _int8_conv(segment.convs[name], input_moments(patches))
+            found[name], biases[name] = _int8_conv(segment.convs[name], input_moments(patches), scales[name])
     return found, biases
 
 
@@ -116,9 +118,17 @@ def weight_scales(weights: Tensor) -> Tensor:
     return torch.tensor([stored_scale(float(value) / LARGEST) for value in largest], dtype=torch.float64)
 
 
-def _int8_conv(conv: nn.Conv2d, moments: Tensor) -> tuple[Int8Weights, Tensor]:
+def bias_scales(conv: nn.Conv2d, input_scale: float) -> Tensor:
+    """(O,) FP64 smallest scales of weights with which the bias is at most ``BIAS_STEPS`` steps, rounded up to FP16."""
+    assert conv.bias is not None
+    steps = conv.bias.detach().double().abs() / (BIAS_STEPS * input_scale)
+    return torch.tensor([stored_scale(float(value)) for value in steps], dtype=torch.float64)
+
+
+def _int8_conv(conv: nn.Conv2d, moments: Tensor, input_scale: float) -> tuple[Int8Weights, Tensor]:
     columns = as_columns(conv)
-    bias, scales = columns.shape[2] - 1, weight_scales(conv.weight.double())
+    bias = columns.shape[2] - 1
+    scales = torch.maximum(weight_scales(conv.weight.double()), bias_scales(conv, input_scale))
 
     def grid(values: Tensor, column: int) -> Tensor:
         if column == bias:
@@ -161,7 +171,7 @@ def scale_inputs(
         if name in can_shift:
             shift_input(network, name, scaling.offsets)
         rescale_input(network, name, scaling.factors)
-    scale_last_stage(network, images)
+    scale_other_streams(network, images)
     return tuple(
         replace(conv, input_scale=of.input_scale, equalization=of.exponent) if (of := chosen.get(conv.name)) else conv
         for conv in convs
@@ -177,20 +187,21 @@ def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, exponents: tuple[
     kernel = conv.weight[0, 0].numel()
     places = torch.linspace(half, len(rows) - 1, min(CHOICE_ROWS, len(rows) - half)).long()
     inputs, weight = rows[places] - offsets.repeat_interleave(kernel), conv.weight.detach().flatten(1)
-    best, least = Scaling(exponents[0], torch.ones_like(largest), offsets, math.inf), math.inf
+    best, least, unit = Scaling(exponents[0], torch.ones_like(largest), offsets, math.inf), math.inf, ordinary(largest)
     for exponent in exponents:
-        factors = equalizing_factors(largest, exponent) * ordinary(largest)
+        factors = equalizing_factors(largest, exponent)
         each = factors.repeat_interleave(kernel)
         scaled, rescaled = inputs / each, weight * each
-        scales = weight_scales(rescaled.double()).float()[:, None]
+        scales = rescaled.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / LARGEST
         rounded, exact = torch.round(rescaled / scales) * scales, scaled @ rescaled.T
-        top = float((largest / factors).max())
+        top = float((largest / factors).max().clamp_min(torch.finfo(torch.float32).tiny))
         for share in RANGES:
-            input_scale = stored_scale(top * share / LARGEST)
+            input_scale = top * share / LARGEST
             off = fake_quantized(scaled, input_scale) @ rounded.T - exact
             error = float((off.square().mean(dim=0) * importance).sum())
             if error < least:
-                best, least = Scaling(exponent, factors, offsets, input_scale), error
+                best = Scaling(exponent, factors * unit, offsets, stored_scale(input_scale / float(unit)))
+                least = error
     return best
 
 
@@ -200,11 +211,15 @@ def ordinary(largest: Tensor) -> Tensor:
     return torch.where(top > 0, top / ORDINARY, torch.ones_like(top))
 
 
-def scale_last_stage(network: ConvNeXtPose, images: Images) -> None:
-    """Bring the residual stream of the last stage, which no INT8 convolution reads, to ordinary size, in place."""
+def scale_other_streams(network: ConvNeXtPose, images: Images) -> None:
+    """Bring the tensors that no INT8 convolution reads to ordinary size, in place: they are outputs of some."""
+    largest: dict[str, Tensor] = {}
     for segment, x in segment_inputs(network, images):
-        if segment.name == "backbone.norm":
-            rescale_last_stage(network, ordinary(x.abs().amax(dim=(0, 2, 3))))
+        behind_another = segment.name.startswith("head.deconv_layers") and not segment.name.endswith("_1")
+        if segment.name == "backbone.norm" or behind_another:
+            largest[segment.name] = x.abs().amax(dim=(0, 2, 3))
+    for reader, values in largest.items():
+        rescale_stream(network, reader, ordinary(values))
 
 
 def channel_range(conv: nn.Conv2d, rows: Tensor) -> tuple[Tensor, Tensor]:
