@@ -1,24 +1,29 @@
 """The INT8 graph: what TensorRT accepts, what is computed, and what its file says."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
+from torch import nn
 
+from export import plan_weights
 from export.errors import CheckFailed
 from export.image_set import ImageSet
 from export.network import ConvNeXtPose
 from export.parity import millimetres
+from export.plan_search import plan_of, prepare
 from export.planned import PlannedWeights, planned_graph, simulated
 from export.pose import Volume, normalise
 from export.precision_plan import PrecisionPlan
 from export.quantize import export_int8, insert_int8
 from export.reference import run_reference
-from export.runners import Rounded, run_batches
-from tests.tiny_int8 import tiny_calibration, tiny_weights
+from export.runners import OnnxRuntime, Rounded, run_batches
+from tests.tiny_int8 import FEW, tiny_calibration, tiny_weights, to_calibrate, trained_network
 
 
 def test_the_graph_is_what_tensorrt_accepts(written: Path, plan: PrecisionPlan) -> None:
@@ -118,3 +123,25 @@ def test_a_plan_that_quantizes_nothing_makes_no_int8_file(
     chosen = tiny_weights(nothing)
     with pytest.raises(CheckFailed, match="quantises nothing"):
         export_int8(planned_graph(network, nothing, chosen), tmp_path / "int8.onnx", {}, nothing, chosen.int8)
+
+
+@pytest.mark.parametrize(("steps", "same"), [(plan_weights.BIAS_STEPS, True), (1e9, False)])
+def test_onnx_runtime_computes_large_biases_rightly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: float, same: bool
+) -> None:
+    """It stores biases of INT8 convolutions in steps of FP16: without the limit one becomes infinite."""
+    monkeypatch.setattr(plan_weights, "BIAS_STEPS", steps)
+    odd, images = copy.deepcopy(trained_network()), to_calibrate(FEW).images
+    block = odd.backbone.blocks[1]
+    assert isinstance(block.pwconv1, nn.Conv2d)
+    assert block.pwconv1.bias is not None
+    with torch.no_grad():  # a hidden unit that is nearly constant
+        block.pwconv1.weight[0] *= 1e-3
+        block.pwconv1.bias[0] = 1000 * block.pwconv1.weight[0].abs().max()
+    plan, candidates = prepare(odd, plan_of(odd, "int8", to_calibrate()), images)
+    weights = candidates.weights(plan)
+    path = tmp_path / "int8.onnx"
+    export_int8(planned_graph(odd, plan, weights), path, {}, plan, weights.int8)
+    found = [run_batches(runner(path), normalise(images), 4) for runner in (OnnxRuntime, Rounded)]
+    apart = millimetres(*found, Volume.of(odd.architecture)).mean()
+    assert (apart < 5) == same, apart
