@@ -59,7 +59,7 @@ def command(
     ] = None,
     require: Annotated[
         str | None,
-        typer.Option(metavar="exact|near|usable", help="Grade of error that every precision must reach."),
+        typer.Option(metavar="near|usable", help="Grade of error that all but fp32 must reach."),
     ] = None,
     why: Annotated[bool, typer.Option("--why", help="Only say what would be done, and why.")] = False,
 ) -> None:

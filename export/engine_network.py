@@ -118,11 +118,21 @@ def count_convolutions(layers: list[ILayer]) -> Convolutions:
 
 
 def planned_fp32(model: bytes) -> int:
-    """Return how many convolutions an ONNX file says that its plan keeps in FP32, in its metadata."""
+    """Return how many convolutions an ONNX file says that its plan keeps in FP32, in its metadata.
+
+    Raises:
+        BadInput: the metadata are no list of names.
+    """
     from onnx import ModelProto
 
-    texts = {prop.key: prop.value for prop in ModelProto.FromString(model).metadata_props}
-    return len(json.loads(texts.get(FP32_CONVOLUTIONS, "[]")))
+    text = {prop.key: prop.value for prop in ModelProto.FromString(model).metadata_props}.get(FP32_CONVOLUTIONS, "[]")
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list):
+        raise BadInput(f"the file's metadata {FP32_CONVOLUTIONS} are no list", text[:80], "export the model again")
+    return len(names)
 
 
 def check_layers(

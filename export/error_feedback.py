@@ -73,7 +73,7 @@ def from_columns(conv: nn.Conv2d, columns: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def input_moments(patches: Tensor) -> Tensor:
-    """(G, M, K + 1) patches → (G, K + 1, K + 1) FP64 second moments."""
+    """Return the (G, K + 1, K + 1) FP64 second moments of (G, M, K + 1) patches."""
     return (patches.transpose(1, 2) @ patches).double() / patches.shape[1]
 
 

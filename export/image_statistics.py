@@ -157,7 +157,7 @@ def judge_images(network: nn.Module, moments: Mapping[str, ChannelMoments]) -> I
 @torch.inference_mode()
 def measure_images(network: ConvNeXtPose, images: NDArray[np.uint8], progress: Progress = silent) -> ImageStatistics:
     """Run the network on at most ``ENOUGH_IMAGES`` of (N, S, S, 3) RGB pixels, evenly chosen, and compare."""
-    chosen = images[:: max(1, -(-len(images) // ENOUGH_IMAGES))]
+    chosen = images[np.linspace(0, len(images) - 1, min(len(images), ENOUGH_IMAGES)).astype(int)]
     with observe_norms(network) as moments:
         for start in range(0, len(chosen), BATCH):
             progress("statistics of the images", start / len(chosen))

@@ -9,7 +9,7 @@ from export.artifacts import write_text
 from export.errors import BadInput
 from export.steps import WHOLE
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 class _Record(BaseModel):

@@ -97,6 +97,7 @@ def weights_step(folder: Folder, request: Request) -> Made:
     if growth and growth.head:
         inputs["head"] = sha256_path(growth.head)
     options = {"declared": declared, "overrides": dict(request.overrides), "origin": request.origin}
+    options |= {"grown_from": asdict(growth.source)} if growth else {}
     made = folder.perform(Step("weights", (WEIGHTS,), inputs, options, ("torch", "safetensors")), work)
     if request.strict and made.result:
         require_agreement(config.name, made.result)
@@ -196,7 +197,7 @@ def plan_step(folder: Folder, request: Request, weights: Made, calibration: Made
         import numpy as np
 
         from export.image_set import ImageSet
-        from export.parity_images import parity_images, require_disjoint
+        from export.parity_images import parity_images
         from export.plan_search import prepare, search_plan
         from export.planned import save_planned, simulated
         from export.precision_plan import give_back, read_plan
@@ -209,7 +210,7 @@ def plan_step(folder: Folder, request: Request, weights: Made, calibration: Made
             images = ImageSet(known["images"], calibration.result["source"], tuple(calibration.result["notes"]))
         if given is not None:
             plan = give_back(read_plan(given, network.architecture), weights.outputs[WEIGHTS])
-            require_disjoint(judged_on, plan.calibration)
+            plan = replace(plan, calibration=images.record)
             plan, candidates = prepare(network, plan, images.images, progress)
             chosen = candidates.weights(plan)
         else:

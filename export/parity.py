@@ -112,9 +112,9 @@ def budget_for(precision: str, *, trained: bool, require: str | None = None) -> 
     many peaks of nearly the same height, so that a rounding moves joints from one to another, which says nothing about
     a network that localizes.
     """
+    if precision == "fp32":  # whatever is asked of the others
+        return Budget(EXACT.name, None, EXACT.reason)
     grade = require or REQUIRED[precision]
-    if precision == "fp32":
-        return Budget(grade, None, GRADES[grade].reason)
     reference = f"simulated {precision.upper()} graph"
     if trained:
         return Budget(grade, FLOOR_FACTOR, GRADES[grade].reason, reference)
@@ -199,15 +199,16 @@ def distance(truth: Joints, candidate: Joints, volume: Volume) -> Distance:
     )
 
 
-def limits_of(budget: Budget, reference: Distance, count: int) -> tuple[Limit, ...]:
-    """Return what a budget allows beside a reference with these errors, over ``count`` joints of all images."""
-    grade = budget.limits
-    bounds: list[tuple[Literal["max", "mean", "p99"], float | None]] = [
-        ("max", grade.max_mm),
-        ("mean", grade.mean_mm),
-        ("p99", grade.p99_mm),
-    ]
-    limits = [Limit(statistic, allowed, "") for statistic, allowed in bounds if allowed is not None]
+def limits_of(budget: Budget, reference: Distance, floor: Distance, count: int) -> tuple[Limit, ...]:
+    """Return what a budget allows.
+
+    Args:
+        budget: of the precision.
+        reference: errors of the simulated graph; of FP32, of the FP32 reference.
+        floor: errors of the FP32 reference.
+        count: joints of all images.
+    """
+    limits = list(_grade_limits(budget.limits, floor))
     if (factor := budget.reference_factor) is not None:
         measured_by = f", {factor:g} × the {budget.reference}'s own"
         if reference.mean_mm > REFERENCE_MATTERS_MM:
@@ -217,12 +218,27 @@ def limits_of(budget: Budget, reference: Distance, count: int) -> tuple[Limit, .
     return tuple(limits)
 
 
+def _grade_limits(grade: Grade, floor: Distance) -> tuple[Limit, ...]:
+    """Return the limits of a grade; none lies below ``FLOOR_FACTOR`` times the FP32 reference's own error."""
+    own = f", {FLOOR_FACTOR:g} × the FP32 reference's own"
+    if grade.max_mm is not None and FLOOR_FACTOR * floor.max_mm > grade.max_mm:
+        return Limit("mean", FLOOR_FACTOR * floor.mean_mm, own), Limit("p99", FLOOR_FACTOR * floor.p99_mm, own)
+    bounds: tuple[tuple[Literal["max", "mean", "p99"], float | None, float], ...] = (
+        ("max", grade.max_mm, 0.0),
+        ("mean", grade.mean_mm, FLOOR_FACTOR * floor.mean_mm),
+        ("p99", grade.p99_mm, FLOOR_FACTOR * floor.p99_mm),
+    )
+    return tuple(
+        Limit(statistic, max(allowed, least), own if least > allowed else "")
+        for statistic, allowed, least in bounds
+        if allowed is not None
+    )
+
+
 def grade_of(candidate: Distance, floor: Distance) -> str:
-    """Return the best grade that these errors reach; within the floor, the FP32 reference's own, they are exact."""
-    own = (candidate.mean_mm, candidate.p99_mm, candidate.max_mm)
-    at_floor = Grade("exact", FLOOR_FACTOR * floor.mean_mm, FLOOR_FACTOR * floor.p99_mm)
-    for grade in (at_floor, *GRADES.values()):
-        if grade.holds(*own):
+    """Return the best grade that these errors reach beside the FP32 reference's own."""
+    for grade in GRADES.values():
+        if all(getattr(candidate, f"{of.statistic}_mm") <= of.allowed_mm for of in _grade_limits(grade, floor)):
             return grade.name
     return UNUSABLE.name
 
@@ -312,13 +328,12 @@ def _decide(
         )
     if not (np.isfinite(reference.max_mm) and np.isfinite(floor.max_mm)):
         return "inconclusive", "the reference itself is not finite"
-    own = {"max": candidate.max_mm, "mean": candidate.mean_mm, "p99": candidate.p99_mm}
-    grade = grade_of(candidate, floor)
-    at_floor = grade == EXACT.name and not EXACT.holds(candidate.mean_mm, candidate.p99_mm, candidate.max_mm)
-    for limit in limits_of(budget, reference, count):
-        if not own[limit.statistic] <= limit.allowed_mm and not (at_floor and not limit.measured_by):
-            seen_mm, allowed = f"{own[limit.statistic]:.3g} mm", f"{limit.allowed_mm:.3g} mm"
-            return "fail", f"{limit.statistic} error {seen_mm}, allowed {allowed}{limit.measured_by}"
+    if not np.isfinite(candidate.max_mm):
+        return "fail", "a joint is not finite"
+    for limit in limits_of(budget, reference, floor, count):
+        own = getattr(candidate, f"{limit.statistic}_mm")
+        if not own <= limit.allowed_mm:
+            return "fail", f"{limit.statistic} error {own:.3g} mm, allowed {limit.allowed_mm:.3g} mm{limit.measured_by}"
     beside = f"the FP32 reference's own {floor.max_mm:.3g} mm"
-    note = "; above 0.1 mm, but within 1.5 times the error of FP32 itself" if at_floor else ""
+    note = "; FP32 itself is not exact here" if FLOOR_FACTOR * floor.max_mm > (EXACT.max_mm or 0) else ""
     return "pass", f"max error {candidate.max_mm:.3g} mm, {beside}{note}"

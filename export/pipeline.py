@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from export.errors import BadInput, CheckFailed
+from export.errors import BadInput, CheckFailed, Failure
 from export.interface import HALVES, precision_of
 from export.model_steps import (
+    WEIGHTS,
     calibration_step,
     engine_step,
     onnx_step,
@@ -45,7 +46,7 @@ class Exported:
     onnx: dict[str, Made] = field(default_factory=dict)
     parity: dict[str, Made] = field(default_factory=dict)
     engine: dict[str, Made] = field(default_factory=dict)
-    refused: dict[str, CheckFailed] = field(default_factory=dict)
+    refused: dict[str, Failure] = field(default_factory=dict)
     """Editions of which no ONNX file was written, and why."""
 
     def passed(self, edition: str) -> bool:
@@ -64,15 +65,40 @@ def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
     A precision that fails a check ends there, and the others go on; ``require_success`` tells at the end.
     """
     exported = Exported(weights)
-    if set(request.precisions) != {"fp32"}:  # first of all: it may refuse what the user named
-        exported.calibration = calibration_step(folder, request, weights)
+    require_plans(request, weights)  # first of all: they may refuse what the user named
+    if set(request.precisions) != {"fp32"}:
+        try:
+            exported.calibration = calibration_step(folder, request, weights)
+        except BadInput as failure:
+            if request.calibration is not None:
+                raise
+            exported.refused = {e: failure for e in request.editions if precision_of(e) != "fp32"}
     truth = truth_step(folder, request, weights)
     for edition in request.editions:
         try:
-            _export_edition(folder, request, truth, edition, exported)
+            if edition not in exported.refused:
+                _export_edition(folder, request, truth, edition, exported)
         except CheckFailed as failure:
             exported.refused[edition] = failure
     return exported
+
+
+def require_plans(request: Request, weights: Made) -> None:
+    """Check the plans that the user gave before anything slow.
+
+    Raises:
+        BadInput: one cannot be used for these weights.
+    """
+    if request.plans and weights.result:
+        from export.architecture import Architecture
+        from export.precision_plan import give_back, read_plan
+
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in weights.result["architecture"].items()
+        }
+        fields.pop("heatmap_size")
+        for path in request.plans.values():
+            give_back(read_plan(path, Architecture(**fields)), weights.outputs[WEIGHTS])
 
 
 def _export_edition(folder: Folder, request: Request, truth: Made, edition: str, exported: Exported) -> None:

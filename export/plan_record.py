@@ -30,7 +30,7 @@ def require_left(plan: Mapping[str, Any]) -> None:
     """
     own = plan["precision"]
     if not any(conv["precision"] == own for conv in plan["convs"]):
-        found = plan["search"][-1] if plan["search"] else "the plan that was given has none"
+        found = plan["search"][-1]
         lower = {"int8": "fp16", "bf16": "fp32", "fp16": "fp32"}[own]
         do = f"ask for {lower}; or calibrate with crops of what the network was trained on (--calibration)"
         raise CheckFailed(f"no convolution can be {own} within the error budget", found, do)

@@ -110,7 +110,7 @@ def int8_weights(
 
 
 def weight_scales(weights: Tensor) -> Tensor:
-    """(O, …) → (O,) FP64 scales with which nothing is clipped, rounded up to normal FP16 numbers.
+    """Return (O,) FP64 scales with which no weight is clipped, rounded up to normal FP16 numbers.
 
     A channel that is zero, or smaller than FP16 can tell (a dead channel), has the smallest normal number.
     """
@@ -119,7 +119,7 @@ def weight_scales(weights: Tensor) -> Tensor:
 
 
 def bias_scales(conv: nn.Conv2d, input_scale: float) -> Tensor:
-    """(O,) FP64 smallest scales of weights with which the bias is at most ``BIAS_STEPS`` steps, rounded up to FP16."""
+    """Return the (O,) FP64 smallest scales of weights, as FP16 has them, with a bias of at most ``BIAS_STEPS``."""
     assert conv.bias is not None
     steps = conv.bias.detach().double().abs() / (BIAS_STEPS * input_scale)
     return torch.tensor([stored_scale(float(value)) for value in steps], dtype=torch.float64)
@@ -145,7 +145,7 @@ def scale_inputs(
 ) -> tuple[PlannedConv, ...]:
     """Choose equalization and scale for the input of every INT8 convolution, and change ``network`` in place.
 
-    A convolution whose exponent is known already, from a plan, keeps it.
+    A convolution whose exponent is known already, from a plan, keeps it, also where the plan keeps it in FP16.
 
     The largest values are those of one half of the images; what is chosen has the least error on the other half.
     Errors are weighted by what an output channel does to the joints.
@@ -153,7 +153,7 @@ def scale_inputs(
     Raises:
         CheckFailed: values that are not finite.
     """
-    wanted = {conv.name: conv for conv in convs if conv.precision == "int8"}
+    wanted = {conv.name: conv for conv in convs if conv.precision == "int8" or conv.equalization is not None}
     can_shift = {name for name, edge in edges(network).items() if edge.can_shift}
     importance = output_importance(network, images[:IMPORTANCE_IMAGES])
     chosen: dict[str, Scaling] = {}
@@ -165,7 +165,7 @@ def scale_inputs(
             conv, rows = segment.convs[name], patches[0, :, :-1]
             chosen[name] = _choose(conv, rows, importance[name], exponents, name in can_shift)
     if beyond := [name for name, scaling in chosen.items() if not math.isfinite(scaling.input_scale)]:
-        what = "int8 cannot be had: fp16, which its graph has around the int8, cannot hold the scales of weights"
+        what = "int8 cannot be had: fp16, which its graph has around the int8, cannot hold the scales of inputs"
         raise CheckFailed(what, ", ".join(beyond), "ask for bf16, which has the range of fp32")
     for name, scaling in chosen.items():
         if name in can_shift:
@@ -223,7 +223,7 @@ def scale_other_streams(network: ConvNeXtPose, images: Images) -> None:
 
 
 def channel_range(conv: nn.Conv2d, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, C · k · k) input patches → (C,) smallest and (C,) largest value of each channel."""
+    """Return (C,) smallest and (C,) largest value of each channel of (M, C · k · k) input patches."""
     by_channel = rows.reshape(len(rows), conv.in_channels, -1)
     return by_channel.amin(dim=(0, 2)), by_channel.amax(dim=(0, 2))
 

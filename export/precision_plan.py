@@ -79,8 +79,9 @@ class PrecisionPlan:
 def read_plan(path: Path, architecture: Architecture) -> PrecisionPlan:
     """Read a plan that an earlier run wrote, perhaps edited.
 
-    An edit may move convolutions to a higher precision, and change scales of INT8 inputs. It may not put into INT8 what
-    the placement leaves out, and a segment is in FP32 as a whole or not at all.
+    An edit may move convolutions to a higher precision, and change the equalization of one in INT8; scales and weights
+    are computed again. It may not put into INT8 what the placement leaves out, and a segment is in FP32 as a whole or
+    not at all.
 
     Raises:
         BadInput: not a plan, of another schema version, for another network, of unknown calibration images, with a
@@ -117,13 +118,16 @@ def give_back(plan: PrecisionPlan, weights_sha256: str) -> PrecisionPlan:
     """Return a plan that the user named, for these weights, without what was measured of it.
 
     Raises:
-        BadInput: it was made for other weights.
+        BadInput: it was made for other weights, or leaves nothing in its precision.
     """
     if plan.weights_sha256 != weights_sha256:
         seen = f"made for {_short(plan.weights_sha256)}, these are {_short(weights_sha256)}"
         raise BadInput("the precision plan is for other weights", seen, DO)
-    search = plan.search if GIVEN in plan.search else (*plan.search, GIVEN)
-    return replace(plan, aim=None, mean_mm=None, p99_mm=None, search=search, search_seconds=None)
+    if not any(conv.precision == plan.precision for conv in plan.convs):
+        do = f"set some convolutions to {plan.precision}, or leave {plan.precision} out of --precision"
+        raise BadInput("the precision plan leaves nothing", f"no convolution in {plan.precision}", do)
+    convs = tuple(replace(conv, error_alone_mm=None) for conv in plan.convs)
+    return replace(plan, convs=convs, aim=None, mean_mm=None, p99_mm=None, search=(GIVEN,), search_seconds=None)
 
 
 def _require_network(plan: PrecisionPlan, here: Architecture, rule: dict[str, PlannedConv], path: Path) -> None:
@@ -156,6 +160,9 @@ def _checked(conv: PlannedConv, rule: PlannedConv, precision: str, path: Path) -
     if conv.precision not in allowed:
         do = f"choose {' or '.join(allowed)}"
         raise BadInput(f"{path} has a precision that cannot be had there", f"{conv.name}: {conv.precision}", do)
+    needed = conv.precision == "int8" or conv.equalization is not None
+    if needed and not (conv.equalization is not None and 0 <= conv.equalization <= 1):
+        raise BadInput(f"{path} has no usable equalization", f"{conv.name}: {conv.equalization}", "give 0 to 1")
     if conv.precision != "int8":
         edited = conv.precision != rule.precision and conv.reason == rule.reason
         return replace(conv, reason=BY_HAND) if edited else conv
@@ -163,8 +170,6 @@ def _checked(conv: PlannedConv, rule: PlannedConv, precision: str, path: Path) -
     if scale is None or not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
         seen = f"{conv.name}: {scale}; FP16 holds {SMALLEST_SCALE:.3g} to {LARGEST_SCALE:g}"
         raise BadInput(f"{path} has no usable scale", seen, DO)
-    if not (conv.equalization is not None and 0 <= conv.equalization <= 1):
-        raise BadInput(f"{path} has no usable equalization", f"{conv.name}: {conv.equalization}", "give 0 to 1")
     return replace(conv, reason=rule.reason, input_scale=stored_scale(scale))
 
 

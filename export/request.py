@@ -54,6 +54,8 @@ class Request:
             raise BadInput(f"--plan is for {unused[0]}", seen, do)
         if self.require is not None and self.require not in GRADES:
             raise BadInput("unknown grade of error", self.require, f"choose {' or '.join(GRADES)}")
+        if self.require == "exact" and set(self.precisions) != {"fp32"}:
+            raise BadInput("only fp32 can be exact", seen, "require near or usable")
         for precision in self.precisions:
             self.engine_plan(precision)
         if self.plan.tf32 and "fp32" not in self.precisions:

@@ -21,7 +21,7 @@ def measure_ranges(
     batch: int,
     progress: Progress = silent,
 ) -> Ranges:
-    """The values that the half graph would store, computed in FP32 on (N, S, S, 3) RGB pixels."""
+    """Measure the values that the half graph would store, in FP32, on (N, S, S, 3) RGB pixels."""
     network = half_graph(reference, torch.float32)
     largest: dict[str, Tensor] = {}
 

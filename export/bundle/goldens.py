@@ -73,8 +73,8 @@ def budgets_of(contents: Contents, goldens: Goldens) -> dict[str, tuple[Budget, 
     found = {}
     for artifact in contents.onnx:
         budget = budget_for(artifact.precision, trained=contents.trained)
-        beside = distance(goldens.truth, goldens.references[artifact.precision], volume)
-        found[artifact.precision] = (budget, limits_of(budget, beside, count))
+        beside, floor = (distance(goldens.truth, goldens.references[of], volume) for of in (artifact.precision, "fp32"))
+        found[artifact.precision] = (budget, limits_of(budget, beside, floor, count))
     return found
 
 
@@ -83,9 +83,8 @@ def _of_export(contents: Contents) -> Goldens:
     try:
         with np.load(contents.folder / TRUTH, allow_pickle=False) as known:
             images, truth, fp32 = (known[name][:COUNT] for name in ("images", "truth", "reference"))
-        references = {}
+        references = {"fp32": fp32}
         for precision in (artifact.precision for artifact in contents.onnx):
-            references[precision] = fp32
             if precision != "fp32":
                 with np.load(contents.folder / plan_paths(precision)[2], allow_pickle=False) as known:
                     references[precision] = known["simulation"][:COUNT]
@@ -113,11 +112,10 @@ def _of_images(contents: Contents, folder: Path, progress: Progress) -> Goldens:
         return run_reference(network, chosen.images, TRUTH_BATCH, progress)
 
     network = load_network(contents.folder / WEIGHTS)
-    references = {}
+    references = {"fp32": run(network)}
     for precision in (artifact.precision for artifact in contents.onnx):
         progress(f"the {precision} reference")
         if precision == "fp32":
-            references[precision] = run(network)
             continue
         record, planned, _ = (contents.folder / path for path in plan_paths(precision))
         plan = read_plan(record, network.architecture)

@@ -143,5 +143,5 @@ def test_onnx_runtime_computes_large_biases_rightly(
     path = tmp_path / "int8.onnx"
     export_int8(planned_graph(odd, plan, weights), path, {}, plan, weights.int8)
     found = [run_batches(runner(path), normalise(images), 4) for runner in (OnnxRuntime, Rounded)]
-    apart = millimetres(*found, Volume.of(odd.architecture)).mean()
+    apart = millimetres(found[0], found[1], Volume.of(odd.architecture)).mean()
     assert (apart < 5) == same, apart
