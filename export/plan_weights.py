@@ -283,11 +283,11 @@ def conv_inputs(segment: Segment, x: Tensor, names: list[str] | None = None) -> 
     if not wanted:
         return {}
     parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
-    generator = torch.Generator().manual_seed(SEED)
+    generators = {name: torch.Generator().manual_seed(SEED) for name in wanted}  # one each: whatever else is sampled
     count = max(1, ROWS // len(x))
 
     def sample(name: str, value: Tensor) -> None:
-        parts[name].append(sample_patches(wanted[name], value, count, generator))
+        parts[name].append(sample_patches(wanted[name], value, count, generators[name]))
 
     hooks = [
         conv.register_forward_pre_hook(lambda _module, inputs, name=name: sample(name, inputs[0]))

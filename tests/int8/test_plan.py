@@ -6,7 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from export.architecture import Architecture
@@ -20,11 +22,12 @@ from export.network import ConvNeXtPose, build_network
 from export.options import parse_plans
 from export.placement import HALF_REASON, INT8_RULE, LeftAlone, left_alone, place
 from export.plan_record import plan_summary, require_left
+from export.plan_search import prepare
 from export.planned import stored_values
 from export.precision_plan import BY_HAND, GIVEN, SCHEMA_VERSION, PrecisionPlan, give_back, read_plan
 from export.scales import stored_scale
 from tests.checkpoints import TINY, alive_weights
-from tests.tiny_int8 import WEIGHTS_SHA256, tiny_calibration, tiny_plan
+from tests.tiny_int8 import FEW, WEIGHTS_SHA256, tiny_calibration, tiny_network, tiny_plan, tiny_prepared
 
 PLANNED = PRECISIONS[1:]
 BLOCK = "backbone.stages.2.0"
@@ -187,7 +190,7 @@ def test_an_edited_plan_says_what_is_true_of_it(tmp_path: Path) -> None:
     assert (third.reason, third.input_scale) == (rule[places[2]].reason, stored_scale(0.1))
     assert read.left_alone == left_alone(TINY, "int8")
     assert (read.aim, read.mean_mm, read.p99_mm, read.search_seconds) == (None, None, None, None)
-    assert read.search == ("25: 1.000 mm", GIVEN)
+    assert read.search == (GIVEN,)
     assert give_back(read, WEIGHTS_SHA256).search == read.search
 
 
@@ -242,8 +245,8 @@ def test_a_plan_that_leaves_nothing_is_refused(precision: str, higher: str) -> N
     *others, last = [conv.name for conv in plan.convs if conv.precision == precision]
     require_left(plan.keeping(others, higher, "a test").as_json())
     nothing = plan.keeping([*others, last], higher, "a test")
-    with pytest.raises(CheckFailed, match=f"no convolution can be {precision} .*the plan that was given has none"):
-        require_left(nothing.as_json())
+    with pytest.raises(BadInput, match=f"leaves nothing — no convolution in {precision}"):
+        give_back(nothing, WEIGHTS_SHA256)
     with pytest.raises(CheckFailed, match=rf"9\.000 mm — ask for {higher}"):
         require_left(replace(nothing, search=("0: 1 mm", "0: 9.000 mm")).as_json())
 
@@ -292,3 +295,16 @@ def test_missing_plans_and_two_for_one_precision_are_refused(tmp_path: Path) -> 
     one, two = (written(tiny_plan("fp16"), tmp_path / name) for name in ("one.json", "two.json"))
     with pytest.raises(BadInput, match=r"two plans for fp16 — .*one.json, .*two.json"):
         parse_plans([one, two])
+
+
+def test_a_plan_that_is_given_back_makes_the_same_weights() -> None:
+    """Also of a convolution that the search kept in FP16 after its input was rescaled."""
+    plan, candidates = tiny_prepared("int8")
+    kept = plan.keeping([plan.quantized[3].name, plan.quantized[8].name], "fp16", "a test")
+    first = candidates.weights(kept)
+    again, others = prepare(tiny_network(), give_back(kept, WEIGHTS_SHA256), tiny_calibration().images[:FEW])
+    second = others.weights(again)
+    assert [conv.input_scale for conv in again.quantized] == [conv.input_scale for conv in kept.quantized]
+    assert all(torch.equal(first.floats[name], second.floats[name]) for name in first.floats)
+    assert first.int8.keys() == second.int8.keys()
+    assert all(np.array_equal(of.values, second.int8[name].values) for name, of in first.int8.items())
