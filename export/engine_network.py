@@ -158,9 +158,6 @@ def check_layers(
     if convolutions.total == 0:
         seen = ", ".join(sorted(layer_types))
         raise BadInput(f"{path} is not a pose network: it has no convolution", seen, "give an exported ONNX file")
-    if precision != "fp32" and convolutions.fp32 != in_fp32:
-        seen = f"{convolutions.fp32} of {convolutions.total} convolutions in FP32, planned: {in_fp32}"
-        raise CheckFailed(f"{path} is not what its precision plan says", seen, "export the model again")
     wanted = dict.fromkeys(WEIGHTED, BODY_TYPE[precision]) | {"SOFTMAX": "FLOAT", "REDUCE": "FLOAT"}
     if precision == "int8":
         wanted["QUANTIZE"] = "INT8"
@@ -172,6 +169,9 @@ def check_layers(
                 do = "int8 here has FP16 around it: scales, biases and all that is not quantised must be float16"
             seen = ", ".join(f"{count} {name}" for name, count in layer_types[layer].items())
             raise CheckFailed(f"{path} says {precision} and has {layer} layers that are not {kind}", seen, do)
+    if precision != "fp32" and convolutions.fp32 != in_fp32:
+        seen = f"{convolutions.fp32} of {convolutions.total} convolutions in FP32, planned: {in_fp32}"
+        raise CheckFailed(f"{path} is not what its precision plan says", seen, "export the model again")
     if precision == "int8" and convolutions.int8 == 0:
         seen = f"of {convolutions.total} convolutions none has both its input and its weights in int8"
         do = "put quantise and dequantise nodes on both inputs of the convolutions, or ask for fp16"

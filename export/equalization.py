@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from export.network import Block, ConvNeXtPose, HeadLayer
 
+LARGEST_STORED = 32768.0
+"""Half of what FP16 holds: no rescaling makes a weight or a bias larger."""
 DEAD = 1e-3
 """Channels below this share of the largest are left alone: what they do on other images is not known."""
 
@@ -127,6 +129,17 @@ def shift_input(network: ConvNeXtPose, name: str, offsets: Tensor) -> None:
     for producer in edge.producers:
         assert producer.bias is not None
         producer.bias.sub_(by)
+
+
+def least_factors(producers: tuple[nn.Conv2d, ...]) -> Tensor:
+    """Return (C,) factors below which a weight or bias of what makes a tensor would overflow in FP16."""
+    largest = [torch.maximum(conv.weight.abs().flatten(1).amax(dim=1), _bias(conv).abs()) for conv in producers]
+    return torch.stack(largest).amax(dim=0) / LARGEST_STORED
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias.detach()
 
 
 def equalizing_factors(largest: Tensor, exponent: float) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from export.equalization import (
     edges,
     equalizing_factors,
+    least_factors,
     rescale_input,
     rescale_stream,
     shift_input,
@@ -170,7 +171,8 @@ def scale_inputs(
     for name, scaling in chosen.items():
         if name in can_shift:
             shift_input(network, name, scaling.offsets)
-        rescale_input(network, name, scaling.factors)
+        least = least_factors(edges(network)[name].producers).to(scaling.factors.dtype)
+        rescale_input(network, name, torch.maximum(scaling.factors, least))
     scale_other_streams(network, images)
     return tuple(
         replace(conv, input_scale=of.input_scale, equalization=of.exponent) if (of := chosen.get(conv.name)) else conv

@@ -125,7 +125,7 @@ def test_what_computes_something_else_is_not_timed(measured: Path, tmp_path: Pat
     run = convnextpose(*command, cwd=tmp_path)
     rows = json.loads(run.stdout)["rows"]
     assert [row["verdict"] for row in rows] == ["invalid", "invalid"]
-    assert all(row["latency"] == {} and "distance" in row["reasons"][0] for row in rows)
+    assert all(row["latency"] == {} and "error" in row["reasons"][0] for row in rows)
 
 
 def test_mistakes_are_told_in_three_parts(measured: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_an_export_of_s_says_that_its_weights_are_grown(tmp_path: Path) -> None:
     assert (made.weights.origin, made.weights.path) == ("demo", "demo/XS-atto-demo.pth")
     assert (made.weights.grown_from, made.weights.sha256) == ("XS-atto", sha256_file(DEMO))
     assert [result["outcome"] for result in made.parity] == ["pass"]
-    assert made.parity[0]["budget"]["max_mm"] is not None
+    assert made.parity[0]["budget"]["grade"] == "exact"
     model = onnx.load(tmp_path / "build/S/onnx/S-fp32.onnx")
     assert {entry.key: entry.value for entry in model.metadata_props}["weights_origin"] == "demo"
 

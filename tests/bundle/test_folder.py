@@ -78,7 +78,7 @@ def test_budgets_carry_their_reasons_and_the_limits_that_follow(once_bundle: Pat
         assert budget.reason == known.reason
         limits = {(limit.statistic, limit.reason): limit.allowed_mm for limit in budget.limits}
         for statistic in ("max", "mean", "p99"):
-            own = getattr(known, f"{statistic}_mm")
+            own = getattr(known.limits, f"{statistic}_mm")
             assert limits.get((statistic, known.reason)) == own
         beside = distance(goldens.truth, goldens.references[precision], volume).mean_mm
         factor = [value for (_, reason), value in limits.items() if "× the" in reason]
@@ -111,7 +111,7 @@ def test_stand_in_weights_are_said_to_be_that(exported: Path, tmp_path: Path, un
     assert "poses are not" in (bundle / "README.md").read_text()
     assert "weights stand-in" in (bundle / "golden/facts.txt").read_text()
     half = manifest.budgets["fp16"]
-    assert "stand-in weights do not tell what a precision costs" in half.reason
+    assert "random weights do not tell what a precision costs" in half.reason
     assert [limit.statistic for limit in half.limits] == ["mean"]
     assert "× the rounded FP16 reference's own" in half.limits[0].reason
 

@@ -27,7 +27,7 @@ def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatc
     assert record.status == "built for SM 8.0, 8.6, 8.9, 12.0; not run"
     assert (record.runtime, record.precision, record.gpu) == ("tensorrt_rtx", "fp32", None)
     assert record.chosen == "tensorrt is not installed; tensorrt_rtx is installed"
-    assert record.convolutions == Convolutions(1, 0)
+    assert record.convolutions == Convolutions(1, 0, 1)
     if nvidia.default_gpu()[0] is None:
         assert record.not_run
         assert record.not_inspected == f"no GPU loads it here: {record.not_run}"
