@@ -131,7 +131,7 @@ def test_every_norm_has_the_statistics_of_its_input() -> None:
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        assert ((norm.running_mean - mean).abs() / variance.sqrt()).max() < 0.15, name
+        assert ((norm.running_mean - mean).abs() / (variance + 1e-5).sqrt()).max() < 0.1, name
         assert (norm.running_var / variance - 1).abs().max() < 0.2, name
 
 

@@ -51,7 +51,7 @@ def test_bytes_are_cast_before_all_else(files: dict[str, Path]) -> None:
 def test_fp32_joints_are_the_reference_s(files: dict[str, Path], reference: ConvNeXtPose) -> None:
     images = drawn_images(6, 256, SHAPES_SEED)
     joints = run_batches(OnnxRuntime(files["fp32"]), images, 4)
-    np.testing.assert_allclose(joints, run_reference(reference, images, 3), atol=2e-3)
+    np.testing.assert_allclose(joints, run_reference(reference, images, 3), atol=4e-3)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

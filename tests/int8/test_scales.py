@@ -76,7 +76,7 @@ def test_scales_are_those_of_the_rescaled_inputs(
     for name, largest in seen.items():
         scale = scaled[name].input_scale
         assert scale is not None
-        assert 0.05 * largest / LARGEST <= scale <= 1.75 * largest / LARGEST, name
+        assert 0.01 * largest / LARGEST <= scale <= 1.75 * largest / LARGEST, name
     assert scaled.keys() == {conv.name for conv in plan.convs}
     assert {name for name, conv in scaled.items() if conv.input_scale is None} == scaled.keys() - seen.keys()
 
