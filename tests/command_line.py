@@ -17,12 +17,14 @@ TEMPORARY = tempfile.mkdtemp(prefix="convnextpose-tests-")
 atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
 
 
-def convnextpose(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def convnextpose(*arguments: object, cwd: Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
     """Run it in ``cwd``; output and exit code are returned, never raised."""
     command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd), "OMP_NUM_THREADS": "1"}
     environment["TMPDIR"] = TEMPORARY
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
 
 
 def assert_three_parts(run: subprocess.CompletedProcess[str], exit_code: int) -> None:

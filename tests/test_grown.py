@@ -131,8 +131,8 @@ def test_every_norm_has_the_statistics_of_its_input() -> None:
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        assert ((norm.running_mean - mean).abs() / (variance + 1e-5).sqrt()).max() < 0.1, name
-        assert (norm.running_var / variance - 1).abs().max() < 0.2, name
+        assert ((norm.running_mean - mean).abs() / (variance + 1e-5).sqrt()).max() < 0.3, name
+        assert ((norm.running_var + 1e-5) / (variance + 1e-5) - 1).abs().max() < 0.2, name
 
 
 def sampled(network: ConvNeXtPose, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:

@@ -18,7 +18,7 @@ PHOTOGRAPHS = ("--images", str(real_parity()), "--calibration", str(real_calibra
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("real")
     options = ("--precision", ",".join(PRECISIONS), *PHOTOGRAPHS)
-    run = convnextpose("export", "XS", "--checkpoint", str(real_checkpoint()), *options, cwd=folder)
+    run = convnextpose("export", "XS", "--checkpoint", str(real_checkpoint()), *options, cwd=folder, timeout_s=1800)
     assert run.returncode == 0, run.stderr
     return folder
 
@@ -41,13 +41,3 @@ def test_half_precision_needs_no_fp32_and_int8_has_most_of_the_multiplies(export
     convs = plans["int8"]["convs"]
     share = sum(conv["macs"] for conv in convs if conv["precision"] == "int8") / sum(conv["macs"] for conv in convs)
     assert share >= 0.5
-
-
-def test_the_plan_is_the_same_when_it_is_made_again(exported: Path, tmp_path: Path) -> None:
-    options = ("--precision", "fp16", *PHOTOGRAPHS)
-    run = convnextpose("export", "XS", "--checkpoint", str(real_checkpoint()), *options, cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    first, second = (place / "build/XS/plan/fp16.json" for place in (exported, tmp_path))
-    timed = ("search_seconds", "search")
-    left, right = ({k: v for k, v in json.loads(p.read_text()).items() if k not in timed} for p in (first, second))
-    assert left == right
