@@ -28,7 +28,7 @@ class Convolutions:
     int8: int
     """Of these, how many take both their input and their weights from int8."""
     fp32: int = 0
-    """Of these, how many compute in FP32; all, where that is the precision."""
+    """Number of these that compute in FP32; all of them in an FP32 file."""
 
 
 def check_interface(network: INetworkDefinition, onnx: Path) -> tuple[int, ...]:

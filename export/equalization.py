@@ -38,7 +38,7 @@ class Edge:
     other_readers: tuple[nn.Conv2d, ...] = ()
     """Depthwise convolutions that read the same tensor."""
     can_shift: bool = False
-    """Whether a constant can be moved from its channels into the bias of the convolution that reads it."""
+    """True if a constant can be moved from its channels into the bias of the convolution that reads it."""
 
 
 def edges(network: ConvNeXtPose) -> dict[str, Edge]:

@@ -154,7 +154,7 @@ def fit_norms(state: dict[str, Tensor], target: Architecture, models: Mapping[st
 
 
 class _Growth:
-    """The grown state dict in the making: each method adds the tensors of one layer or one part."""
+    """Builder of a grown state dict: each method adds the tensors of one layer or one part."""
 
     def __init__(self, source: Mapping[str, Tensor], generator: torch.Generator) -> None:
         self.source = source

@@ -191,7 +191,7 @@ def ranges_step(folder: Folder, request: Request, weights: Made, precision: str)
 def plan_step(folder: Folder, request: Request, weights: Made, calibration: Made, precision: str) -> Made:
     """Decide which convolutions are in ``precision``, round the weights, and simulate the graph on parity's images."""
     record, planned, joints = plan_paths(precision)
-    given = request.plan_for(precision)
+    given = request.plans.get(precision)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         import numpy as np

@@ -69,10 +69,10 @@ GRADES = {grade.name: grade for grade in (EXACT, NEAR, USABLE)}
 """The scale of errors, best first. There is no other place for tolerances of parity."""
 
 AIM = {"fp32": "exact", "fp16": "near", "bf16": "near", "int8": "usable"}
-"""What a precision is planned for."""
+"""Grade that a precision is planned for."""
 REQUIRED = AIM | {"bf16": "usable"}
-"""What it must reach. BF16 has three digits fewer than FP16: on nearly released weights rounding the activations alone
-costs more than *near* allows, and most of the network would have to stay in FP32 (docs/precision.md)."""
+"""Grade that it must reach. BF16 has three bits of mantissa fewer than FP16: on nearly released weights rounding the
+activations alone costs more than *near* allows, and much of the network would stay in FP32 (docs/precision.md)."""
 
 FLOOR_FACTOR = 1.5
 """An artifact is exact if it is at most this many times as far from the ground truth as the FP32 reference itself, mean

@@ -100,10 +100,6 @@ class Request:
         """Where the report on the values' ranges lies within the model's folder."""
         return f"parity/{precision}-ranges.json"
 
-    def plan_for(self, precision: str) -> Path | None:
-        """Return the plan that the user gave for a precision."""
-        return self.plans.get(precision)
-
     def onnx_path(self, edition: str) -> str:
         """Where the ONNX file lies within the model's folder."""
         return f"onnx/{self.config.name}-{edition}.onnx"

@@ -3,13 +3,15 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+import onnx
 import pytest
 
 from export import engine_runtime
 from export.engine import build_engine
-from export.engine_network import Convolutions, check_layers
+from export.engine_network import Convolutions, check_layers, planned_fp32
 from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed, Failure
+from export.interface import FP32_CONVOLUTIONS
 from tests.small_networks import FLOAT, HALF, cast, half_network, int8_network, model, product_network
 
 pytestmark = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
@@ -104,3 +106,15 @@ def test_a_half_file_is_no_int8_file(tmp_path: Path) -> None:
     path.write_bytes(half_network())
     with pytest.raises(BadInput, match="fp16, not int8"):
         build_engine(path, tmp_path / "e", EnginePlan(precision="int8"))
+
+
+@pytest.mark.parametrize("text", ["no JSON", "7", '{"a": 1}', "[" * 100_000])
+def test_metadata_that_are_no_list_of_convolutions_are_refused(text: str) -> None:
+    model = onnx.ModelProto()
+    model.metadata_props.add(key=FP32_CONVOLUTIONS, value=text)
+    with pytest.raises(BadInput, match=FP32_CONVOLUTIONS):
+        planned_fp32(model.SerializeToString())
+
+
+def test_a_file_without_such_metadata_keeps_nothing_in_fp32() -> None:
+    assert planned_fp32(onnx.ModelProto().SerializeToString()) == 0

@@ -254,6 +254,7 @@ def test_what_is_not_for_fp32_is_refused_there(place: Path) -> None:
         ("--precision", "int8", "--calibration", "."),
         ("--precision", "int8", "--plan", "nowhere.json"),
         ("--require", "perfect"),
+        ("--precision", "fp32,fp16", "--require", "exact"),
         ("--images", "."),
     ):
         assert_three_parts(convnextpose("export", "tiny.yaml", *wrong, cwd=place), 2)
