@@ -84,7 +84,7 @@ def _status(record: FleetRecord) -> Group:
         job = next((j for j in record.jobs if j.state == "running" and j.worker == device.worker), None)
         since = "" if job is None else _span((now - datetime.fromisoformat(job.since)).total_seconds())
         style = DEVICE_STYLE[device.state]
-        doing = "" if job is None else job.spec.name + (f": {job.said}" if job.said else "")
+        doing = "" if job is None else job.spec.name + (f": {job.progress}" if job.progress else "")
         cells = (escape(device.worker), ", ".join(device.kinds), f"[{style}]{device.state}[/]", escape(doing), since)
         ended = [j.state for j in record.jobs if j.worker == device.worker]
         shown.add_row(*cells, str(ended.count("done")), str(ended.count("failed")))

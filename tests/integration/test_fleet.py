@@ -102,7 +102,7 @@ def test_a_local_run_fills_its_folder_and_a_second_one_does_no_work(
 
     second = fleet("run", matrix)
     assert (second.returncode, second.stderr.count("up to date")) == (0, 4)
-    assert record_of(tmp_path)["jobs"] == record["jobs"]
+    assert [job["outcome"] for job in record_of(tmp_path)["jobs"]] == [job["outcome"] for job in record["jobs"]]
     assert times_measured(state) == 4
 
     as_json = fleet("run", matrix, "--json")
