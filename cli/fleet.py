@@ -127,7 +127,7 @@ def devices(
 
         found, silent = [this_machine()], list[str]()
     else:
-        from bench.fleet.dask_client import survey
+        from bench.fleet.dask_workers import survey
 
         found, silent = survey(through)
     if as_json:

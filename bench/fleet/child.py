@@ -116,11 +116,14 @@ def _process(state: Path, folder: Path, log: int) -> Iterator["subprocess.Popen[
 
 
 def _kill_session(leader: int) -> None:
-    """Kill all processes of a session: workers of a benchmark are in process groups of their own."""
+    """Kill all processes of a session, and wait for their end: a benchmark's workers are in groups of their own."""
+    killed = []
     for process in psutil.process_iter() if hasattr(os, "getsid") else ():
         with suppress(psutil.Error, OSError):
             if os.getsid(process.pid) == leader:
                 process.kill()
+                killed.append(process)
+    psutil.wait_procs(killed, timeout=1)
 
 
 def _last_words(code: int, log: Path) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.fleet import dask_worker
-from bench.fleet.dask_client import ANSWER_S, Worker, ask, greet, in_a_line, workers_of
+from bench.fleet.dask_client import ANSWER_S, ask, in_a_line
+from bench.fleet.dask_workers import Workers
 from bench.fleet.run import Run
 from bench.fleet.spec import Answer, JobSpec, Outcome, ResultFile
 
@@ -60,9 +61,7 @@ class DaskRun:
 
     def __init__(self, client: Any, run: Run, *, wait_s: float, again: bool) -> None:
         self._client, self._run, self._wait_s, self._again = client, run, wait_s, again
-        self._kinds = {spec.device: spec.resource for spec in run.plan.specs}
-        self._workers: dict[str, Worker] = {}
-        """By address."""
+        self._workers = Workers(client, run.plan.specs)
         self._waiting: list[Pending] = []
         self._submitted: dict[Any, Pending] = {}
         """By the future of each."""
@@ -77,28 +76,17 @@ class DaskRun:
             BadInput: a result cannot be written.
         """
         self._client.subscribe_topic(dask_worker.TOPIC, self._hear)
-        self._look()
-        self._run.reopen([worker.record(self._kinds) for worker in self._workers.values()], again=self._again)
+        self._workers.look()
+        self._run.reopen(self._workers.records(), again=self._again)
         self._waiting = [Pending(spec) for spec in self._run.unfinished()]
         while self._waiting or self._submitted:
             self._submit()
             time.sleep(LOOK_S)
             self._collect()
-            self._look()
+            self._workers.look()
+            self._run.see(self._workers.records())
             self._report()
             self._give_up()
-
-    def _look(self) -> None:
-        """Greet workers that are new, and note which are connected."""
-        there = workers_of(self._client)
-        new = {a: about for a, about in there.items() if a not in self._workers or not self._workers[a].connected}
-        for address, worker in greet(self._client, new, [spec.id for spec in self._run.plan.specs]).items():
-            self._workers.pop(address, None)  # the newest of a name comes last
-            self._workers[address] = worker
-        for address, worker in self._workers.items():
-            worker.connected = address in there
-        named = {worker.name: worker.record(self._kinds) for worker in self._workers.values()}
-        self._run.see([named[name] for name in sorted(named)])
 
     def _submit(self) -> None:
         """Submit waiting jobs, of each resource as many at a time as there are workers."""
@@ -108,7 +96,7 @@ class DaskRun:
             if addresses:
                 pending.waiting_since = time.monotonic()
             busy = sum(other.spec.resource == spec.resource for other in self._submitted.values())
-            if not addresses or busy >= len(self._ready(spec.resource)):
+            if not addresses or busy >= len(self._workers.ready(spec.resource)):
                 continue
             self._waiting.remove(pending)
             pending.addresses, pending.worker = addresses, ""
@@ -155,34 +143,36 @@ class DaskRun:
             self._end(pending, outcome, answer.files)
 
     def _send(self, pending: Pending, lacking: Sequence[str]) -> None:
-        """Send the job's files to the worker that lacks them, and submit the job for that worker again."""
-        spec, names = pending.spec, {digest: name for name, digest in pending.spec.files.items()}
-        address = next((a for a, w in self._workers.items() if w.name == pending.worker and w.connected), "")
-        if address == pending.files_at or not set(lacking) <= names.keys():
-            self._fail(pending, "it asks for files that it was sent, or that are not of the job")
-            return
-        for digest in lacking:
-            try:
-                content = self._run.plan.sources.path(digest).read_bytes()
-            except OSError as error:
-                reason = (
-                    f"{names[digest]} can no longer be read here ({error.strerror}): convnextpose fleet run makes it"
-                )
-                self._end(pending, Outcome(job=spec.id, state="failed", reason=reason), {})
-                return
-            self._run.progress(spec, pending.worker, f"receiving {names[digest]}, {len(content) / 1e6:.1f} MB")
-            timeout_s = ANSWER_S + len(content) / BYTES_PER_S
-            try:
-                stored = ask(self._client, address, dask_worker.store, digest, content, timeout_s=timeout_s)
-            except Exception as error:
-                self._lose(pending, f"it did not take {names[digest]} ({in_a_line(error)})")
-                return
-            if stored is not True:
-                self._fail(pending, f"{names[digest]} was changed here since, or arrived damaged")
-                return
-            pending.bytes_sent += len(content)
-        pending.files_at = address
-        self._waiting.insert(0, pending)
+        """Send a worker the files that it lacks, and submit the job for it again."""
+        address = self._workers.address(pending.worker)
+        if not address:
+            self._lose(pending, "its worker is gone")
+        elif address == pending.files_at:
+            self._fail(pending, "it does not keep the files that it is sent")
+        elif reason := next(filter(None, (self._store(pending, address, digest) for digest in lacking)), ""):
+            self._fail(pending, reason)
+        else:
+            pending.files_at = address
+            self._waiting.insert(0, pending)
+
+    def _store(self, pending: Pending, address: str, digest: str) -> str:
+        """Send one file; return why that failed, or nothing."""
+        name = next((name for name, of in pending.spec.files.items() if of == digest), "")
+        if not name:
+            return "it asks for a file that the job does not have"
+        try:
+            content = self._run.plan.sources.path(digest).read_bytes()
+        except OSError as error:
+            return f"{name} can no longer be read here ({error.strerror}): convnextpose fleet run makes it"
+        size_mb = len(content) / 1e6
+        self._run.progress(pending.spec, pending.worker, f"receiving {name}, {size_mb:.1f} MB")
+        pending.bytes_sent += len(content)
+        timeout_s = ANSWER_S + len(content) / BYTES_PER_S
+        try:
+            stored = ask(self._client, address, dask_worker.store, digest, content, timeout_s=timeout_s)
+        except Exception as error:  # Dask promises nothing narrower
+            return f"it did not take {name} ({in_a_line(error)})"
+        return "" if stored is True else f"{name} was changed here since, or arrived damaged"
 
     def _give_up(self) -> None:
         """Take jobs back whose workers are all gone, and end those that no worker could do for long."""
@@ -195,7 +185,7 @@ class DaskRun:
         for pending in list(self._waiting):
             if not self._candidates(pending) and time.monotonic() > pending.waiting_since + self._wait_s:
                 self._waiting.remove(pending)
-                self._end_lost(pending, f"no device could do it: {self._why_none(pending)}")
+                self._end_lost(pending, f"no device could do it: {self._workers.why_none(pending.spec)}")
 
     def _fail(self, pending: Pending, reason: str) -> None:
         """Have another worker try the job; without another one it has failed."""
@@ -232,37 +222,17 @@ class DaskRun:
     def _candidates(self, pending: Pending) -> list[str]:
         """Return the addresses of the workers that the job may be submitted for."""
         spec = pending.spec
-        able = [a for a in self._ready(spec.resource) if self._workers[a].name not in pending.failed_on]
         replicas = [other for other in self._run.plan.specs if other.name != spec.name and _same_job(other, spec)]
-        taken = {self._run.done_by(other) for other in replicas}
         submitted = [other for other in self._submitted.values() if other.spec in replicas]
-        taken |= {self._workers[address].name for other in submitted for address in other.addresses}
-        able = [address for address in able if self._workers[address].name not in taken]
-        if preferred := [address for address in able if address == pending.files_at or self._holds(address, spec)]:
+        excluded = pending.failed_on | {self._run.done_by(other) for other in replicas}
+        excluded |= {self._workers[address].name for other in submitted for address in other.addresses}
+        able = {a: w for a, w in self._workers.ready(spec.resource).items() if w.name not in excluded}
+        if preferred := [a for a, worker in able.items() if a == pending.files_at or worker.holds(spec)]:
             return preferred
         if replicas and able:  # each for one worker only, so that two never share one
             load = Counter(address for other in self._submitted.values() for address in other.addresses)
             return [min(able, key=lambda address: load[address])]
-        return able
-
-    def _ready(self, resource: str) -> list[str]:
-        """Return the addresses of the workers that may get jobs and have the resource."""
-        return [a for a, w in self._workers.items() if w.state[0] == "ready" and w.resources.get(resource, 0) >= 1]
-
-    def _holds(self, address: str, spec: JobSpec) -> bool:
-        facts = self._workers[address].facts
-        return facts is not None and spec.id in facts.holding
-
-    def _why_none(self, pending: Pending) -> str:
-        """Say for each worker why it could not do the job; or that none has the resource."""
-        resource, reasons = pending.spec.resource, []
-        for worker in self._workers.values():
-            if worker.resources.get(resource, 0) >= 1:
-                failed = "it failed there" if worker.name in pending.failed_on else "it measures another replica"
-                reasons.append(f"{worker.name}: {worker.state[1] or failed}")
-        have = [f"{w.name} has {', '.join(w.resources) or 'none'}" for w in self._workers.values() if w.connected]
-        none = f"no worker has the resource {resource} ({'; '.join(have) or 'no worker is connected'})"
-        return "; ".join(reasons) or none
+        return list(able)
 
     def _report(self) -> None:
         """Record which worker has each job, and what that does."""
