@@ -155,7 +155,7 @@ def _scheduler(
 
 def _carry_out(plan: "FleetPlan", scheduler: "Scheduler | None", *, again: bool, as_json: bool) -> None:
     """Run it, show progress, and compare the devices."""
-    from bench.fleet.fleet import require_done, run_fleet
+    from bench.fleet.client import require_done, run_fleet
     from bench.fleet.record import measured
     from cli import render_fleet
 

@@ -15,7 +15,7 @@ from bench.candidates import ASKED_FOR
 from bench.environment import fingerprint
 from bench.fleet import child, device
 from bench.fleet.blobs import BlobCache
-from bench.fleet.fleet import run_fleet
+from bench.fleet.client import run_fleet
 from bench.fleet.record import DeviceRecord, FleetRecord, read_fleet, write_fleet
 from bench.fleet.spec import JobSpec
 from bench.result import NotRunRow

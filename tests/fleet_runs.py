@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench.fleet.address import Scheduler
-from bench.fleet.fleet import run_fleet
+from bench.fleet.client import run_fleet
 from bench.fleet.plan import FleetPlan
 from bench.fleet.record import FleetRecord
 from tests.fleet_cluster import Cluster

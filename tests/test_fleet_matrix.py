@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from bench.fleet.address import require_safe
-from bench.fleet.exports import SentExport
 from bench.fleet.matrix import read_matrix
 from bench.fleet.plan import expand
 from bench.fleet.spec import code_version
@@ -30,7 +29,7 @@ def test_a_matrix_is_models_times_devices_with_all_that_is_compared_in_one_job(t
         matrix_file(tmp_path, models=["S", {"model": "L", "name": "large"}], devices=devices, bench=bench)
     )
     assert (read.name, read.out, [entry.model for entry in read.models]) == ("matrix", tmp_path / "build", ["S", "L"])
-    specs = list(expand(read, [SentExport("S", {"a": "1"}), SentExport("large", {"a": "2"})]))
+    specs = list(expand(read, {"S": {"a": "1"}, "large": {"a": "2"}}))
     assert [spec.name for spec in specs] == ["orin/S", "orin-2/S", "x86/S", "orin/large", "orin-2/large", "x86/large"]
     assert {(spec.bench.budget_s, spec.bench.throughput, spec.code) for spec in specs} == {(5, True, code_version())}
     assert len({spec.id for spec in specs}) == len(specs)

@@ -88,7 +88,7 @@ def test_a_run_that_nobody_works_at_says_so_and_what_it_lacks(job: JobSpec, caps
         "2 jobs, 1 lost, 1 running",
         "orin/A: loading",
         "no device could do it: [nobody]",
-        "nobody works at it",
+        "no client works at it",
     ):
         assert part in said
 
@@ -101,8 +101,7 @@ def test_a_log_has_a_line_for_each_change_of_a_device(job: JobSpec, capsys: pyte
         for devices in ([], [device], [device], [late]):
             show(record.model_copy(update={"devices": devices}))
     said = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
-    assert said[0].startswith("waiting no device is connected yet")
-    assert said[1:] == ["ready device orin-1: orin", "silent device orin-1: it did not answer within 30 s"]
+    assert said == ["ready device orin-1: orin", "silent device orin-1: it did not answer within 30 s"]
 
 
 def test_a_record_of_the_version_before_is_read(job: JobSpec, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The exports of a matrix, made once on the client's machine; and the files of them that devices need."""
 
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,17 +23,11 @@ FLEET, EXPORTS, BLOBS = "fleet", "exports", "blobs"
 """Within OUT; the latter two are shared by all runs."""
 
 
-@dataclass(frozen=True)
-class SentExport:
-    """One export as it is sent to devices."""
-
-    model: str
-    files: dict[str, str]
-    """Path within the folder → sha256."""
-
-
-def sent_exports(matrix: Matrix, blobs: BlobCache, narrator: Narrator) -> list[SentExport]:
+def sent_files(matrix: Matrix, blobs: BlobCache, narrator: Narrator) -> dict[str, dict[str, str]]:
     """Export every model of the matrix that is not exported yet.
+
+    Returns:
+        Name of the model → the files that devices need: path within the exported folder → sha256.
 
     Args:
         matrix: models and precisions.
@@ -45,14 +38,14 @@ def sent_exports(matrix: Matrix, blobs: BlobCache, narrator: Narrator) -> list[S
         BadInput: a model or a file is not there, or two models have one name.
         CheckFailed, Inconclusive: a precision failed its parity; nothing is measured then.
     """
-    found: dict[str, SentExport] = {}
+    found: dict[str, dict[str, str]] = {}
     for entry in matrix.models:
         exported = export_here(entry, matrix, narrator)
         name = _plain(entry.name or exported.manifest.model)
         if name in found:
             raise BadInput("two models have one name", name, "give one of them another `name` in the matrix")
-        found[name] = _sent(name, exported, matrix, blobs)
-    return list(found.values())
+        found[name] = _sent(exported, matrix, blobs)
+    return found
 
 
 def _plain(name: str) -> str:
@@ -87,7 +80,7 @@ def export_here(entry: ModelEntry, matrix: Matrix, narrator: Narrator) -> Export
     return read_export(folder.path)
 
 
-def _sent(name: str, exported: ExportFolder, matrix: Matrix, blobs: BlobCache) -> SentExport:
+def _sent(exported: ExportFolder, matrix: Matrix, blobs: BlobCache) -> dict[str, str]:
     """Store ONNX files, truth and weights. Engines stay here: a device builds its own."""
     artifacts = [exported.onnx(precision) for precision in matrix.precisions]
     rounded = [plan_paths(precision)[2] for precision in matrix.precisions if precision != "fp32"]
@@ -98,4 +91,4 @@ def _sent(name: str, exported: ExportFolder, matrix: Matrix, blobs: BlobCache) -
     manifest = (exported.manifest.model_copy(update=update).model_dump_json(indent=2) + "\n").encode()
     digest = sha256(manifest).hexdigest()
     blobs.store(digest, manifest)
-    return SentExport(name, {path: blobs.add(exported.path / path) for path in paths} | {WHOLE: digest})
+    return {path: blobs.add(exported.path / path) for path in paths} | {WHOLE: digest}

@@ -1,12 +1,12 @@
 """From a matrix to jobs: one for each device and model, with everything that is compared there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.fleet.blobs import BlobCache
-from bench.fleet.exports import BLOBS, FLEET, SentExport, sent_exports
+from bench.fleet.exports import BLOBS, FLEET, sent_files
 from bench.fleet.matrix import Matrix
 from bench.fleet.record import FleetRecord
 from bench.fleet.spec import JobSpec, code_version
@@ -31,25 +31,25 @@ def plan_fleet(matrix: Matrix, narrator: Narrator) -> FleetPlan:
     """Export what is missing, and expand the matrix; the run's folder is ``OUT/fleet/<run>``.
 
     Raises:
-        BadInput, CheckFailed, Inconclusive: see ``sent_exports``.
+        BadInput, CheckFailed, Inconclusive: see ``sent_files``.
     """
     assert matrix.name is not None
     sources = BlobCache(matrix.out / FLEET / BLOBS)
-    specs = tuple(expand(matrix, sent_exports(matrix, sources, narrator)))
+    specs = tuple(expand(matrix, sent_files(matrix, sources, narrator)))
     return FleetPlan(matrix.name, matrix.out / FLEET / matrix.name, matrix.model_dump(mode="json"), specs, sources)
 
 
-def expand(matrix: Matrix, exports: Sequence[SentExport]) -> Iterator[JobSpec]:
+def expand(matrix: Matrix, models: Mapping[str, dict[str, str]]) -> Iterator[JobSpec]:
     """Expand the matrix to jobs, model by model, so that every device begins early."""
-    for export in exports:
+    for model, files in models.items():
         for kind in matrix.devices:
             for replica in range(1, kind.count + 1):
                 yield JobSpec(
                     device=kind.name,
                     resource=kind.resource,
                     replica=replica,
-                    model=export.model,
-                    files=export.files,
+                    model=model,
+                    files=files,
                     precisions=matrix.precisions,
                     runtimes=matrix.runtimes,
                     bench=matrix.bench,

@@ -1,4 +1,4 @@
-"""``run_fleet``: carry out a plan, on this machine or through a scheduler."""
+"""The client: carry out a plan, on this machine or through a scheduler."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
