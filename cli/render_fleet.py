@@ -121,9 +121,10 @@ def side_by_side(record: FleetRecord, results: Mapping[str, Result], folder: Pat
     columns = [f"{place}: {what}" for place in places for what in ("speed-up", "p50 ms")]
     shown = table("model", "backend", "precision", *columns)
     for model in dict.fromkeys(job.spec.model for job in record.jobs):
-        of = {place: results.get(f"{place}/{model}") for place in places}
-        for runtime, precision in dict.fromkeys((r.runtime, r.precision) for x in of.values() if x for r in x.rows):
-            cells = [cell for place in places for cell in _cells(of[place], runtime, precision)]
+        measured = [results.get(f"{place}/{model}") for place in places]
+        rows = [row for result in measured if result for row in result.rows]
+        for runtime, precision in dict.fromkeys((row.runtime, row.precision) for row in rows):
+            cells = [cell for result in measured for cell in _cells(result, runtime, precision)]
             shown.add_row(model, runtime, precision, *cells)
     if shown.row_count:
         out.print("\n[bold]Devices side by side[/]: speed-up over each device's own reference, batch 1, " + HEADLINE)
@@ -160,11 +161,11 @@ def _cells(result: Result | None, runtime: str, precision: str) -> tuple[str, st
 def _speed_up(row: Row) -> str:
     if row.is_reference:
         return "1 (reference)"
-    style, of = VERDICT_STYLE[row.verdict], row.speed_up
-    if of is None:
+    style, ratio = VERDICT_STYLE[row.verdict], row.speed_up
+    if ratio is None:
         return f"[{style}]{row.verdict}[/]"
     mark = "" if row.verdict == "stable" else f" [{style}]{row.verdict}[/]"
-    return f"{'same ' if of.same else ''}{of.median:.2f} \\[{of.low:.2f}, {of.high:.2f}]{mark}"
+    return f"{'same ' if ratio.same else ''}{ratio.median:.2f} \\[{ratio.low:.2f}, {ratio.high:.2f}]{mark}"
 
 
 def _p50(row: Row) -> str:

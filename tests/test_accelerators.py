@@ -121,11 +121,9 @@ def test_workers_with_state_folders_of_their_own_share_the_machines_locks(
     monkeypatch.setattr(child, "WAITING_DEADLINES", 2)
     for name in ("one", "two"):
         monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / name))
-        for digest in spec.files.values():
-            device.blobs().add(sources.path(digest))
         with held(machine_folder() / "cpu.lock", lambda: None):
-            outcome = device.run_job(spec, False, heard.append).outcome
-        assert outcome is not None
+            fetch = lambda digest: sources.path(digest).read_bytes()  # noqa: E731
+            outcome = device.run_job(spec, False, fetch, heard.append).outcome
         assert outcome.reason.startswith("it did not begin within 2 s")
     said = "waiting for the accelerator: something else is measured on cpu"
     waited = [text for text in heard if text.startswith(said)]

@@ -92,7 +92,7 @@ def test_a_file_that_was_changed_or_removed_here_fails_its_job(
     spoil(sources.path(spec.files["model.onnx"]))
     outcome = outcome_of(spec, sources, tmp_path / "run")
     assert (outcome.state, times_measured(state)) == ("failed", 0)
-    assert "1 of its files" in outcome.reason
+    assert outcome.reason.startswith("model.onnx ")
 
 
 def test_a_job_ends_with_the_worker_that_holds_it(state: Path, sources: BlobCache, tmp_path: Path) -> None:
@@ -204,6 +204,5 @@ def test_a_worker_that_was_not_restarted_after_an_update_takes_no_job(
     update(checkout)
     for asked in (mine, code_on_disk()):  # for a client of the commit before, and one of the commit after
         assert device.device_facts([]).code != asked
-        outcome = device.run_job(spec_of("A", sources, code=asked), False, lambda text: None).outcome
-        assert outcome is not None
+        outcome = device.run_job(spec_of("A", sources, code=asked), False, lambda _: b"", lambda _: None).outcome
         assert (outcome.state, outcome.reason) == ("failed", device.OTHER_CODE)

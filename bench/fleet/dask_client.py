@@ -61,13 +61,13 @@ def workers_of(client: Any) -> dict[str, Any]:
         raise NotPossible("the scheduler is gone", in_a_line(error), do) from error
 
 
-def ask(client: Any, address: str, function: Any, *arguments: Any, timeout_s: float | None = None) -> Any:
+def ask(client: Any, address: str, function: Any, *arguments: Any) -> Any:
     """Return what ``function`` returns on the worker at ``address``.
 
     Raises:
         Exception: what it raises there, or Dask's own error or TimeoutError if the worker does not answer.
     """
-    return client.run(function, *arguments, workers=[address], callback_timeout=timeout_s or ANSWER_S)[address]
+    return client.run(function, *arguments, workers=[address], callback_timeout=ANSWER_S)[address]
 
 
 def _security(scheduler: Scheduler) -> Any:

@@ -9,14 +9,14 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from bench.fleet import dask_worker
-from bench.fleet.dask_client import ANSWER_S, ask, in_a_line
+from bench.fleet.dask_client import ANSWER_S, LOST, in_a_line
+from bench.fleet.dask_worker import TOPIC, dataset, run_job
 from bench.fleet.dask_workers import Workers
 from bench.fleet.run import Run
 from bench.fleet.spec import Answer, JobSpec, Outcome, ResultFile
@@ -27,8 +27,6 @@ UNEXPECTED_RETRIES = 1
 """By Dask, of a job whose function raises; a job that fails returns its reason instead."""
 MOST_LOSSES = 3
 """A job is not submitted again after all of its workers were lost as often as this."""
-BYTES_PER_S = 0.5e6
-"""A line that is slower than this counts as broken."""
 
 
 @dataclass
@@ -41,9 +39,6 @@ class Pending:
     worker: str = ""
     """The name of the worker that has it, as that reports."""
     failed_on: set[str] = field(default_factory=set)
-    files_at: str = ""
-    """The address of the worker that was sent the job's files."""
-    bytes_sent: int = 0
     losses: int = 0
     troubles: list[str] = field(default_factory=list)
     waiting_since: float = field(default_factory=time.monotonic)
@@ -65,6 +60,8 @@ class DaskRun:
         self._waiting: list[Pending] = []
         self._submitted: dict[Any, Pending] = {}
         """By the future of each."""
+        self._published: set[str] = set()
+        """Digests of files."""
         self._reports: dict[str, tuple[str, str]] = {}
         """Job → the worker that has it, and what it does; written by Dask's thread."""
 
@@ -75,7 +72,7 @@ class DaskRun:
             NotPossible: the scheduler is gone.
             BadInput: a result cannot be written.
         """
-        self._client.subscribe_topic(dask_worker.TOPIC, self._hear)
+        self._client.subscribe_topic(TOPIC, self._hear)
         self._workers.look()
         self._run.reopen(self._workers.records(), again=self._again)
         self._waiting = [Pending(spec) for spec in self._run.unfinished()]
@@ -87,6 +84,7 @@ class DaskRun:
             self._run.see(self._workers.records())
             self._report()
             self._give_up()
+            self._unpublish()
 
     def _submit(self) -> None:
         """Submit waiting jobs, of each resource as many at a time as there are workers."""
@@ -101,10 +99,12 @@ class DaskRun:
             self._waiting.remove(pending)
             pending.addresses, pending.worker = addresses, ""
             self._reports.pop(spec.id, None)
+            self._publish(spec)
             future = self._client.submit(
-                dask_worker.run_job,
+                run_job,
                 spec.model_dump_json(),
                 self._again,
+                self._run.plan.run,
                 resources={spec.resource: 1},
                 workers=addresses,
                 retries=UNEXPECTED_RETRIES,
@@ -130,10 +130,9 @@ class DaskRun:
 
     def _take(self, pending: Pending, answer: Answer) -> None:
         """Act on what a worker has answered."""
-        pending.worker, outcome = answer.worker, answer.outcome
-        if answer.lacking:
-            self._send(pending, answer.lacking)
-        elif outcome is None or outcome.job != pending.spec.id:
+        outcome = answer.outcome
+        pending.worker = outcome.worker or pending.worker
+        if outcome.job != pending.spec.id:
             self._fail(pending, "its answer is not of this job")
         elif outcome.state != "done":
             self._fail(pending, outcome.reason)
@@ -142,37 +141,22 @@ class DaskRun:
         else:
             self._end(pending, outcome, answer.files)
 
-    def _send(self, pending: Pending, lacking: Sequence[str]) -> None:
-        """Send a worker the files that it lacks, and submit the job for it again."""
-        address = self._workers.address(pending.worker)
-        if not address:
-            self._lose(pending, "its worker is gone")
-        elif address == pending.files_at:
-            self._fail(pending, "it does not keep the files that it is sent")
-        elif reason := next(filter(None, (self._store(pending, address, digest) for digest in lacking)), ""):
-            self._fail(pending, reason)
-        else:
-            pending.files_at = address
-            self._waiting.insert(0, pending)
+    def _publish(self, spec: JobSpec) -> None:
+        """Publish the job's files on the scheduler, where workers fetch what they lack."""
+        for digest in set(spec.files.values()) - self._published:
+            with suppress(OSError):  # a worker that lacks it says so
+                content = self._run.plan.sources.path(digest).read_bytes()
+                self._client.publish_dataset(content, name=dataset(self._run.plan.run, digest), override=True)
+                self._published.add(digest)
 
-    def _store(self, pending: Pending, address: str, digest: str) -> str:
-        """Send one file; return why that failed, or nothing."""
-        name = next((name for name, of in pending.spec.files.items() if of == digest), "")
-        if not name:
-            return "it asks for a file that the job does not have"
-        try:
-            content = self._run.plan.sources.path(digest).read_bytes()
-        except OSError as error:
-            return f"{name} can no longer be read here ({error.strerror}): convnextpose fleet run makes it"
-        size_mb = len(content) / 1e6
-        self._run.progress(pending.spec, pending.worker, f"receiving {name}, {size_mb:.1f} MB")
-        pending.bytes_sent += len(content)
-        timeout_s = ANSWER_S + len(content) / BYTES_PER_S
-        try:
-            stored = ask(self._client, address, dask_worker.store, digest, content, timeout_s=timeout_s)
-        except Exception as error:  # Dask promises nothing narrower
-            return f"it did not take {name} ({in_a_line(error)})"
-        return "" if stored is True else f"{name} was changed here since, or arrived damaged"
+    def _unpublish(self) -> None:
+        """Remove published files that no job needs any more."""
+        pending = (*self._waiting, *self._submitted.values())
+        needed = {digest for other in pending for digest in other.spec.files.values()}
+        for digest in self._published - needed:
+            with suppress(*LOST):
+                self._client.unpublish_dataset(dataset(self._run.plan.run, digest))
+        self._published &= needed
 
     def _give_up(self) -> None:
         """Take jobs back whose workers are all gone, and end those that no worker could do for long."""
@@ -216,7 +200,7 @@ class DaskRun:
         self._end(pending, Outcome(job=pending.spec.id, state="lost", reason=reason), {})
 
     def _end(self, pending: Pending, outcome: Outcome, files: dict[ResultFile, bytes]) -> None:
-        update = {"worker": pending.worker, "bytes_sent": pending.bytes_sent, "troubles": tuple(pending.troubles)}
+        update = {"worker": pending.worker, "troubles": tuple(pending.troubles)}
         self._run.end(pending.spec, Answer(outcome=outcome.model_copy(update=update), files=files))
 
     def _candidates(self, pending: Pending) -> list[str]:
@@ -227,8 +211,8 @@ class DaskRun:
         excluded = pending.failed_on | {self._run.done_by(other) for other in replicas}
         excluded |= {self._workers[address].name for other in submitted for address in other.addresses}
         able = {a: w for a, w in self._workers.ready(spec.resource).items() if w.name not in excluded}
-        if preferred := [a for a, worker in able.items() if a == pending.files_at or worker.holds(spec)]:
-            return preferred
+        if holders := [address for address, worker in able.items() if worker.holds(spec)]:
+            return holders
         if replicas and able:  # each for one worker only, so that two never share one
             load = Counter(address for other in self._submitted.values() for address in other.addresses)
             return [min(able, key=lambda address: load[address])]

@@ -1,4 +1,4 @@
-"""Functions that the client calls on Dask workers. They are looked up by name there: none of our code is sent."""
+"""Functions that run on Dask workers. They are looked up by name there: none of our code is sent."""
 
 import asyncio
 import json
@@ -19,14 +19,14 @@ async def hello(jobs: list[str]) -> str:
     return facts.model_dump_json()
 
 
-async def store(digest: str, content: bytes) -> bool:
-    """Store a file; return False if its hash is another."""
-    return await asyncio.to_thread(device.blobs().store, digest, content)
+def dataset(run: str, digest: str) -> str:
+    """Return the name under which a run's file is published on the scheduler; a restarted client uses it again."""
+    return f"convnextpose-fleet/{run}/{digest}"
 
 
-def run_job(spec: str, again: bool) -> dict[str, Any]:
-    """Carry out a ``JobSpec`` in JSON; return an ``Answer`` as plain data."""
-    from distributed import get_worker
+def run_job(spec: str, again: bool, run: str) -> dict[str, Any]:
+    """Carry out a ``JobSpec`` in JSON; ``run`` has published its files. Return an ``Answer`` as plain data."""
+    from distributed import get_client, get_worker
 
     worker: Any = get_worker()
     job = JobSpec.model_validate_json(spec)
@@ -40,5 +40,10 @@ def run_job(spec: str, again: bool) -> dict[str, Any]:
             worker.log_event(TOPIC, json.dumps({"job": job.id, "worker": str(worker.name), "text": text}))
 
     on_progress("")
-    answer = device.run_job(job, again, on_progress)
-    return answer.model_copy(update={"worker": str(worker.name)}).model_dump()
+
+    def fetch(digest: str) -> bytes:
+        return bytes(get_client().get_dataset(dataset(run, digest)))
+
+    answer = device.run_job(job, again, fetch, on_progress)
+    outcome = answer.outcome.model_copy(update={"worker": str(worker.name)})
+    return answer.model_copy(update={"outcome": outcome}).model_dump()

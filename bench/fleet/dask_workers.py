@@ -97,10 +97,6 @@ class Workers:
         """Return the workers that may get jobs and have the resource, by address."""
         return {a: w for a, w in self._known.items() if w.state[0] == "ready" and w.offers(resource)}
 
-    def address(self, name: str) -> str:
-        """Return the address of the connected worker of this name; empty without one."""
-        return next((a for a, worker in self._known.items() if worker.name == name and worker.connected), "")
-
     def why_none(self, spec: JobSpec) -> str:
         """Say why each worker with the job's resource cannot do it; or that none has the resource."""
         other = "it failed at this job, or measures another replica"

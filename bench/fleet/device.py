@@ -28,6 +28,13 @@ OTHER_CODE = "it has another version of this project: install the same commit th
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
+Fetch = Callable[[str], bytes]
+
+
+class BadFile(Exception):
+    """A file of a job is missing or another one; the text says which."""
+
+
 def state_folder() -> Path:
     """Return where a device keeps its files; it may be deleted whenever no job runs."""
     if named := os.environ.get(FOLDER_VARIABLE):
@@ -57,8 +64,15 @@ def device_facts(jobs: list[str]) -> DeviceFacts:
     )
 
 
-def run_job(spec: JobSpec, again: bool, on_progress: Callable[[str], None]) -> Answer:
-    """Carry out ``spec``; a result of the same specification, code, hardware and libraries is found, not repeated."""
+def run_job(spec: JobSpec, again: bool, fetch: Fetch, on_progress: Callable[[str], None]) -> Answer:
+    """Carry out ``spec``; a result of the same specification, code, hardware and libraries is found, not repeated.
+
+    Args:
+        spec: the job.
+        again: whether a result that is found is measured once more.
+        fetch: returns the content of a file that is not here, by its digest.
+        on_progress: is told what the job does.
+    """
     mine, began = fingerprint(environment_record()), monotonic()
     base = Outcome(
         job=spec.id,
@@ -74,18 +88,38 @@ def run_job(spec: JobSpec, again: bool, on_progress: Callable[[str], None]) -> A
     result = folder / MADE
     with held(folder / LOCK, lambda: on_progress("waiting: the same job runs already")):
         if not again and (found := read_finished(result, spec.id)):
-            return _answer(found.model_copy(update={"found": True}), result)
-        if lacking := blobs().lacking(sorted(set(spec.files.values()))):
-            return Answer(lacking=tuple(lacking))
+            return _answer(found.model_copy(update={"found": True, "bytes_sent": 0}), result)
         try:
+            received = _receive(spec, fetch, on_progress)
             engines = run_child(state_folder(), folder, spec, on_progress)
-        except ChildFailed as failure:
+        except (ChildFailed, BadFile) as failure:
             return Answer(outcome=base.model_copy(update={"reason": str(failure), "seconds": monotonic() - began}))
         files = {name: sha256_file(result / name) for name in get_args(ResultFile) if (result / name).is_file()}
-        changes = {"state": "done", "engines": engines, "files": files, "seconds": monotonic() - began}
-        outcome = base.model_copy(update=changes)
+        changes = {"state": "done", "engines": engines, "files": files, "bytes_sent": received}
+        outcome = base.model_copy(update={**changes, "seconds": monotonic() - began})
         write_text(result / JOB, outcome.model_dump_json(indent=2) + "\n")
         return _answer(outcome, result)
+
+
+def _receive(spec: JobSpec, fetch: Fetch, on_progress: Callable[[str], None]) -> int:
+    """Fetch the job's files that are not here, or are damaged here; return how many bytes that were.
+
+    Raises:
+        BadFile: a file is not there, or another one.
+    """
+    names, received = {digest: name for name, digest in spec.files.items()}, 0
+    for digest in blobs().lacking(sorted(names)):
+        on_progress(f"receiving {names[digest]}")
+        try:
+            content = fetch(digest)
+        except (OSError, KeyError) as error:
+            raise BadFile(
+                f"{names[digest]} cannot be had any more ({error}): convnextpose fleet run makes it"
+            ) from error
+        if not blobs().store(digest, content):
+            raise BadFile(f"{names[digest]} was changed since the run was planned, or arrived damaged")
+        received += len(content)
+    return received
 
 
 def job_folder(job: str, fingerprint_: str) -> Path:

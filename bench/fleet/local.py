@@ -1,9 +1,11 @@
 """Jobs carried out on this machine, one after the other, which stands in for every kind of device."""
 
+from functools import partial
+
 from bench.fleet import device
 from bench.fleet.record import DeviceRecord
 from bench.fleet.run import Run
-from bench.fleet.spec import Answer, DeviceFacts, JobSpec, Outcome
+from bench.fleet.spec import DeviceFacts
 
 HERE = "here"
 
@@ -28,16 +30,9 @@ def run_locally(run: Run, *, again: bool) -> None:
     run.reopen([about], again=again)
     for spec in run.unfinished():
         run.progress(spec, HERE, "")
-        answer = _answer(run, spec, again)
-        assert answer.outcome is not None
+        answer = device.run_job(spec, again, _fetch(run), partial(run.progress, spec, HERE))
         run.end(spec, answer.model_copy(update={"outcome": answer.outcome.model_copy(update={"worker": HERE})}))
 
 
-def _answer(run: Run, spec: JobSpec, again: bool) -> Answer:
-    sources, here = run.plan.sources, device.blobs()
-    if gone := sources.lacking(spec.files.values()):
-        reason = f"{len(gone)} of its files are damaged or gone: convnextpose fleet run, and not resume, makes them"
-        return Answer(outcome=Outcome(job=spec.id, state="failed", reason=reason))
-    for digest in set(spec.files.values()):
-        here.add(sources.path(digest))
-    return device.run_job(spec, again, lambda text: run.progress(spec, HERE, text))
+def _fetch(run: Run) -> device.Fetch:
+    return lambda digest: run.plan.sources.path(digest).read_bytes()

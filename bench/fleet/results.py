@@ -49,7 +49,6 @@ def write_result(folder: Path, job: JobRecord, answer: Answer) -> JobRecord | No
         OSError, BadInput: the folder cannot be written.
     """
     place, outcome = folder / job.folder, answer.outcome
-    assert outcome is not None
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=place.parent) as temporary:
         new = Path(temporary) / "new"

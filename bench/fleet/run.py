@@ -29,7 +29,7 @@ class Run:
     """
 
     def __init__(self, plan: FleetPlan, scheduler: str | None, on_change: OnChange) -> None:
-        self._plan, self._scheduler, self._on_change = plan, scheduler, on_change
+        self.plan, self._scheduler, self._on_change = plan, scheduler, on_change
         before = read_fleet(plan.folder) if (plan.folder / FLEET).is_file() else None
         if before is not None and (before.scheduler is None) != (scheduler is None):
             seen = f"{plan.folder} was made {'on this machine' if before.scheduler is None else 'through a scheduler'}"
@@ -41,11 +41,6 @@ class Run:
         self._earlier = [] if before is None else earlier_results(plan.folder, before, plan.specs)
         self._jobs = {spec.id: self._found(spec) for spec in plan.specs}
         self._write()
-
-    @property
-    def plan(self) -> FleetPlan:
-        """What is carried out."""
-        return self._plan
 
     def unfinished(self) -> list[JobSpec]:
         """Return the jobs that are still to be done."""
@@ -93,35 +88,34 @@ class Run:
             BadInput: it cannot be written.
         """
         job, outcome = self._jobs[spec.id], answer.outcome
-        assert outcome is not None
         if outcome.state == "done":
             try:
-                kept = write_result(self._plan.folder, job, answer)
+                kept = write_result(self.plan.folder, job, answer)
                 self._earlier += [] if kept is None else [kept]
             except BadResult as bad:
                 outcome = outcome.model_copy(update={"state": "failed", "reason": str(bad), "files": {}})
             except OSError as error:
-                raise unwritable(self._plan.folder / job.folder, error) from error
+                raise unwritable(self.plan.folder / job.folder, error) from error
         self._change(spec, state=outcome.state, worker=outcome.worker, progress="", outcome=outcome)
         return outcome
 
     def record(self) -> FleetRecord:
         """Return the record as things stand."""
         return FleetRecord(
-            run=self._plan.run,
+            run=self.plan.run,
             created=self._created,
             updated=now(),
             scheduler=self._scheduler,
             complete=all(job.outcome is not None for job in self._jobs.values()),
             code=code_version(),
-            matrix=self._plan.matrix,
+            matrix=self.plan.matrix,
             jobs=list(self._jobs.values()),
             devices=self._devices,
             earlier=self._earlier,
         )
 
     def _found(self, spec: JobSpec) -> JobRecord:
-        outcome = read_finished(self._plan.folder / spec.name, spec.id)
+        outcome = read_finished(self.plan.folder / spec.name, spec.id)
         job = JobRecord(spec=spec, folder=spec.name, state="waiting", since=now())
         if outcome is None:
             return job
@@ -133,6 +127,6 @@ class Run:
 
     def _write(self) -> None:
         record = self.record()
-        write_fleet(self._plan.folder, record)
+        write_fleet(self.plan.folder, record)
         self._written = time.monotonic()
         self._on_change(record)

@@ -143,11 +143,9 @@ class Outcome(Record):
 
 
 class Answer(Record):
-    """What a worker returns for a job: its outcome with the result's files, or the files that it needs first."""
+    """What a device returns for a job: its outcome, and the files of its result."""
 
-    worker: str = ""
-    lacking: tuple[Digest, ...] = ()
-    outcome: Outcome | None = None
+    outcome: Outcome
     files: dict[ResultFile, bytes] = Field(default_factory=dict)
 
 
