@@ -122,8 +122,7 @@ def test_workers_with_state_folders_of_their_own_share_the_machines_locks(
     for name in ("one", "two"):
         monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / name))
         with held(machine_folder() / "cpu.lock", lambda: None):
-            fetch = lambda digest: sources.path(digest).read_bytes()  # noqa: E731
-            outcome = device.run_job(spec, False, fetch, heard.append).outcome
+            outcome = device.run_job(spec, False, sources.read, heard.append).outcome
         assert outcome.reason.startswith("it did not begin within 2 s")
     said = "waiting for the accelerator: something else is measured on cpu"
     waited = [text for text in heard if text.startswith(said)]

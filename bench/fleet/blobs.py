@@ -20,6 +20,14 @@ class BlobCache:
         """Return where the file is, or would be."""
         return self.folder / digest
 
+    def read(self, digest: str) -> bytes:
+        """Return the file's content.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return self.path(digest).read_bytes()
+
     def lacking(self, digests: Iterable[str]) -> list[str]:
         """Return those that are missing; a damaged one is removed first."""
         return [digest for digest in digests if not self._is_whole(digest)]

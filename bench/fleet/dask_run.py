@@ -145,7 +145,7 @@ class DaskRun:
         """Publish the job's files on the scheduler, where workers fetch what they lack."""
         for digest in set(spec.files.values()) - self._published:
             with suppress(OSError):  # a worker that lacks it says so
-                content = self._run.plan.sources.path(digest).read_bytes()
+                content = self._run.plan.sources.read(digest)
                 self._client.publish_dataset(content, name=dataset(self._run.plan.run, digest), override=True)
                 self._published.add(digest)
 
@@ -185,9 +185,7 @@ class DaskRun:
         if pending.losses < MOST_LOSSES:
             self._retry(pending, reason)
         else:
-            self._end_lost(
-                pending, f"its workers were lost {pending.losses} times; the last, {pending.worker}: {reason}"
-            )
+            self._end_lost(pending, f"{pending.losses} workers were lost with it; {pending.worker}: {reason}")
 
     def _retry(self, pending: Pending, reason: str) -> None:
         pending.troubles.append(f"{pending.worker}: {reason}")
@@ -211,12 +209,11 @@ class DaskRun:
         excluded = pending.failed_on | {self._run.done_by(other) for other in replicas}
         excluded |= {self._workers[address].name for other in submitted for address in other.addresses}
         able = {a: w for a, w in self._workers.ready(spec.resource).items() if w.name not in excluded}
-        if holders := [address for address, worker in able.items() if worker.holds(spec)]:
-            return holders
-        if replicas and able:  # each for one worker only, so that two never share one
+        choices = [address for address, worker in able.items() if worker.holds(spec)] or list(able)
+        if replicas and choices:  # each for one worker only, so that two never share one
             load = Counter(address for other in self._submitted.values() for address in other.addresses)
-            return [min(able, key=lambda address: load[address])]
-        return list(able)
+            return [min(choices, key=lambda address: load[address])]
+        return choices
 
     def _report(self) -> None:
         """Record which worker has each job, and what that does."""

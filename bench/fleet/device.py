@@ -27,8 +27,8 @@ LOCK = ".lock"
 OTHER_CODE = "it has another version of this project: install the same commit there, and restart its worker"
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
-
 Fetch = Callable[[str], bytes]
+"""Digest → content."""
 
 
 class BadFile(Exception):
@@ -51,16 +51,16 @@ def blobs() -> BlobCache:
 def device_facts(jobs: list[str]) -> DeviceFacts:
     """Describe this device, and say which of ``jobs`` it holds; the caller knows the worker's name and resources."""
     record = environment_record()
-    print_ = fingerprint(record)
+    mine = fingerprint(record)
     return DeviceFacts(
         worker="",
         machine=machine_id(),
         resources={},
         code=code_here(),
         environment=record,
-        fingerprint=print_,
+        fingerprint=mine,
         doctor=report(facts(state_folder())),
-        holding=tuple(job for job in jobs if _holds(job_folder(job, print_), job)),
+        holding=tuple(job for job in jobs if _holds(job_folder(job, mine), job)),
     )
 
 

@@ -28,11 +28,8 @@ def run_locally(run: Run, *, again: bool) -> None:
         fingerprint=facts.fingerprint,
     )
     run.reopen([about], again=again)
+    sources = run.plan.sources
     for spec in run.unfinished():
         run.progress(spec, HERE, "")
-        answer = device.run_job(spec, again, _fetch(run), partial(run.progress, spec, HERE))
+        answer = device.run_job(spec, again, sources.read, partial(run.progress, spec, HERE))
         run.end(spec, answer.model_copy(update={"outcome": answer.outcome.model_copy(update={"worker": HERE})}))
-
-
-def _fetch(run: Run) -> device.Fetch:
-    return lambda digest: run.plan.sources.path(digest).read_bytes()

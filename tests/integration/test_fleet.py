@@ -332,6 +332,10 @@ def test_replicas_are_measured_by_different_workers_and_files_are_sent_once(
         sent = sum(job["outcome"]["bytes_sent"] for job in jobs.values() if job["worker"] == name)
         digests = {digest for job in jobs.values() for digest in job["spec"]["files"].values()}
         assert sent == sum((tmp_path / "build/fleet/blobs" / digest).stat().st_size for digest in digests)
+    again = fleet("run", tmp_path / "spring.yaml", "--scheduler", cluster.address, "--again")
+    assert again.returncode == 0, again.stderr
+    for model in "AB":
+        assert len({job["worker"] for job in jobs_of(tmp_path).values() if job["spec"]["model"] == model}) == 2
 
 
 def test_where_nobody_can_do_a_job_that_is_exit_code_4(cluster: Cluster, fleet: Command, tmp_path: Path) -> None:
