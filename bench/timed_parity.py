@@ -33,6 +33,7 @@ class ParityJudge:
             do = f"make it again: convnextpose export {exported.manifest.model}"
             raise BadInput(f"cannot read the truth at {path}", str(error), do) from error
         self._volume = exported.volume
+        self._manifest = exported.manifest
         self._trained = exported.manifest.weights.origin != "stand-in"
         self._folder = exported.path
 
@@ -44,7 +45,8 @@ class ParityJudge:
         count = len(joints)
         if precision not in REQUIRED:
             return {"outcome": "inconclusive", "reason": f"there is no budget for {precision}", "images": count}
-        budget, simulation = budget_for(precision, trained=self._trained), None
+        require = self._manifest.grade_required(precision)
+        budget, simulation = budget_for(precision, trained=self._trained, require=require), None
         if precision != "fp32":
             try:
                 with np.load(self._folder / plan_paths(precision)[2]) as known:

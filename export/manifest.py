@@ -124,6 +124,11 @@ class Manifest(_Record):
     parity: list[dict[str, Any]]
     tools: dict[str, str]
 
+    def grade_required(self, precision: str) -> str | None:
+        """Return the grade of error that parity asked of this precision; None if it has no report or no grade."""
+        budgets = (report["budget"] for report in self.parity if report["precision"] == precision)
+        return next((budget["grade"] for budget in budgets), None)
+
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:
     """Write it, if it says anything new; returns its path."""

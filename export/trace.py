@@ -19,7 +19,7 @@ from export.errors import BadInput
 from export.interface import INPUT
 from export.openvino_core import openvino_core
 from export.plain import finite_or_none
-from export.runners import in_words, layer_types, precision_hint
+from export.runners import FILE_TYPES, in_words, layer_types
 from export.simulation import with_rounding
 
 Values = dict[str, NDArray[np.float32]]
@@ -171,8 +171,7 @@ def run_rounded(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
 def run_bf16(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
     """By OpenVINO on the CPU where that really convolves in bfloat16, and else with its rounding simulated."""
     core = openvino_core()
-    hint = precision_hint(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), half=True)
-    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    compiled = core.compile_model(core.read_model(model), "CPU", FILE_TYPES)
     types = layer_types(compiled, "Convolution")
     if types.keys() != {"bfloat16"}:
         values, runtime = run_rounded(model, images)

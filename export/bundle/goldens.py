@@ -72,7 +72,8 @@ def budgets_of(contents: Contents, goldens: Goldens) -> dict[str, tuple[Budget, 
     count = goldens.truth.shape[0] * goldens.truth.shape[1]
     found = {}
     for artifact in contents.onnx:
-        budget = budget_for(artifact.precision, trained=contents.trained)
+        require = contents.manifest.grade_required(artifact.precision)
+        budget = budget_for(artifact.precision, trained=contents.trained, require=require)
         beside, floor = (distance(goldens.truth, goldens.references[of], volume) for of in (artifact.precision, "fp32"))
         found[artifact.precision] = (budget, limits_of(budget, beside, floor, count))
     return found
