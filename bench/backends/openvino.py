@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from bench.backends.counts import Executed, in_words
 from bench.backends.protocol import Joints, Profiler
 from bench.machine import usable_cores
-from export.openvino_core import openvino_core
 from export.engine_network import planned_fp32
+from export.openvino_core import openvino_core
 from export.runners import FILE_TYPES
 
 COMPUTES = {"fp32": "f32", "fp16": "f32", "int8": "i8", "bf16": "bf16"}
