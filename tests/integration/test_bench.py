@@ -187,7 +187,7 @@ def test_what_is_no_export_is_refused(tmp_path: Path, here: Run) -> None:
     assert_three_parts(here("bench", tmp_path / "nowhere"), 2)
 
 
-@pytest.mark.parametrize("damage", ["onnx"])
+@pytest.mark.parametrize("damage", ["truth", "onnx"])
 def test_a_damaged_export_is_refused(measured: Path, tmp_path: Path, here: Run, damage: str) -> None:
     folder = tmp_path / "XS-atto"
     shutil.copytree(measured, folder)
