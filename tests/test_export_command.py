@@ -346,7 +346,7 @@ def test_a_wrong_rewriting_fails_the_export(place: Path, monkeypatch: pytest.Mon
 
 
 def test_help_answers_without_loading_anything_heavy(tmp_path: Path) -> None:
-    for verb in ([], ["export"], ["inspect"], ["claims"], ["bench-graph"]):
+    for verb in ([], ["export"], ["inspect"], ["claims"], ["bench"]):
         command = [sys.executable, "-X", "importtime", "-m", "cli.main", *verb, "--help"]
         run = subprocess.run(
             command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=True
