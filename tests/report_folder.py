@@ -172,7 +172,7 @@ def first_table() -> dict[str, Any]:
     row = {"runtime": "ONNX Runtime", "precision": "fp32", "threads": 2, "latency_ms": 8.1}
     ratio = {"speed_up": 2.5, "speed_up_low": 2.4, "speed_up_high": 2.6}
     machine = {"cpu": "A processor", "cores": 2, "system": "Linux x86_64"}
-    return {"schema_version": "1.0", "machine": machine, "rows": [row | ratio]}
+    return {"schema_version": "1.1", "machine": machine, "rows": [row | ratio]}
 
 
 def accuracy(manifest: Manifest) -> dict[str, Any]:
