@@ -23,13 +23,14 @@ from bench.compare import Cell, compare_pairs
 from bench.entries import Settings
 from bench.exported import ONNX_RUNTIME, OPENVINO, ExportFolder, open_backend, read_export
 from bench.gate import confidence_of_a_look
+from bench.job import DEVICE, HOST_E2E, Job
 from bench.remote import Remote
 from bench.rounds import Contender, Plan, run_rounds
 from bench.statistics import Ratio, speed_up
 from bench.stopping import StopRule
+from bench.timed_model import TimedModel, one_by_one
 from bench.timed_parity import ParityJudge
 from bench.verdicts import OVERHEAD_NS
-from bench.worker import DEVICE, HOST_E2E, Job, Subject, one_by_one
 from cli.alone import measuring_alone
 from scripts.other_timers import P50, P90, BenchmarkApp, LoadGen, OurPercentiles
 
@@ -235,14 +236,14 @@ def exit_code(findings: Sequence[Finding]) -> int:
     return 1 if "fail" in outcomes else 3 if "inconclusive" in outcomes else 0
 
 
-def _loaded(exported: ExportFolder, runtime: str) -> tuple[Any, Sequence[Any], Subject, float]:
+def _loaded(exported: ExportFolder, runtime: str) -> tuple[Any, Sequence[Any], TimedModel, float]:
     """Return the backend, its inputs, this harness around it, warm, and about how long a run takes in ms."""
     backend: Backend = open_backend(exported, runtime, "fp32", THREADS)
     images = ParityJudge(exported).images[:IMAGES]
     with tempfile.TemporaryDirectory(prefix="convnextpose-selftest-") as folder:
         path = Path(folder) / "inputs.npy"
         np.save(path, images)
-        subject = Subject(Job(lambda: backend, path))
+        subject = TimedModel(Job(lambda: backend, path))
         subject.load()
     latency_ms = subject.warm_up(QUICK_MODE.warm_up).latency_ms
     return backend, one_by_one(images, takes_pixels=backend.takes_pixels), subject, latency_ms

@@ -16,11 +16,12 @@ import numpy as np
 from bench.backends.onnx_runtime import OnnxRuntime
 from bench.backends.openvino import OpenVino
 from bench.backends.protocol import Backend
+from bench.job import Job
 from bench.machine import machine
 from bench.rounds import Plan, run_rounds
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
-from bench.worker import Job, Subject
+from bench.timed_model import TimedModel
 from cli.alone import measuring_alone
 from export.calibration import drawn_calibration
 from export.config import load_config
@@ -59,7 +60,7 @@ def measure(model: str, folder: Path) -> None:
         "FP32, ONNX Runtime": partial(OnnxRuntime, files["fp32"], "fp32", 1),
         **{f"{name.upper()}, OpenVINO": partial(OpenVino, files[name], name, 1) for name in ("fp32", "bf16", "int8")},
     }
-    subjects = {name: Subject(Job(job, inputs)) for name, job in jobs.items()}
+    subjects = {name: TimedModel(Job(job, inputs)) for name, job in jobs.items()}
     for subject in subjects.values():
         subject.load()
     latencies_ms = {name: of.warm_up(WarmUpRule(cap_s=6)).latency_ms for name, of in subjects.items()}

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from bench.backends.openvino import OpenVino
-from bench.worker import DEVICE, HOST_E2E, Samples, Subject, settle
+from bench.job import DEVICE, HOST_E2E, Samples
+from bench.timed_model import TimedModel
+from bench.timing import settle
 
 P50, P90 = "p50", "p90"
 QUERIES = 65
@@ -124,7 +126,7 @@ def read_detail(text: str) -> Samples:
 class OurPercentiles:
     """Our own blocks of ``QUERIES`` iterations, as nearest-rank percentiles of ``host_e2e``."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: TimedModel) -> None:
         self._subject = subject
 
     def visit(self, iterations: int) -> Samples:

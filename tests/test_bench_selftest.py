@@ -11,8 +11,8 @@ import pytest
 from bench.backends.openvino import OpenVino
 from bench.compare import Cell
 from bench.gate import Outcome, Slowdown
+from bench.job import DEVICE, Samples
 from bench.statistics import Ratio
-from bench.worker import DEVICE, Samples
 from scripts.bench_selftest import (
     PLANTED,
     Finding,

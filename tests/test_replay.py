@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.job import HOST_E2E, Samples
 from bench.rounds import Plan, run_rounds
 from bench.statistics import Ratio, Values, speed_up
 from bench.stopping import VISIT_MS, StopRule
-from bench.worker import HOST_E2E, Samples
 
 TRIALS, SEEDS = 400, range(5)
 """A 95 % interval misses the truth in nearly one of twenty trials, so the rate is taken of all seeds together: for a
