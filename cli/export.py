@@ -63,8 +63,8 @@ def command(
     ] = None,
     why: Annotated[bool, typer.Option("--why", help="Only say what would be done, and why.")] = False,
 ) -> None:
-    """Checkpoint → verdict → ONNX → parity → engine → first latency table, in OUT/MODEL."""
-    from bench.first_table import first_table_step, first_timed
+    """Checkpoint → verdict → ONNX → parity → engine → latency table, in OUT/MODEL."""
+    from bench.latency_table import latency_step, timed_precision
     from cli import render
     from cli.console import ConsoleNarrator
     from export.config import load_config
@@ -115,9 +115,8 @@ def command(
             if weights.result:
                 render.weights(weights.result)
             exported = export_model(folder, request, weights)
-            latency, timed = None, first_timed(exported)
-            if timed is not None:
-                latency = first_table_step(folder, request, weights, exported.onnx[timed], timed)
+            timed = timed_precision(exported)
+            latency = latency_step(folder, request, exported, timed) if timed is not None else None
             if why:
                 return
             manifest = manifest_of(folder, request, exported)

@@ -24,9 +24,6 @@ OUTCOME_STYLE = {"agrees": "green", "pass": "green", "contradicted": "red", "fai
 
 FINDING_STYLE = {"fits": "green", "unclear": "yellow", "does not fit": "dim", "does not follow": "dim"}
 
-NOISY_ABOVE = 1.25
-"""An interval whose ends differ by more than this says little but that other work was going on."""
-
 
 def weights_line(request: Request, *, asked: bool) -> None:
     """Say where the weights come from, before anything else is said."""
@@ -177,8 +174,8 @@ def _plans(manifest: Manifest) -> Iterator[str]:
 
 
 def no_latency() -> None:
-    """Why there is no latency table."""
-    err.print("no latency table: it needs an fp32 or fp16 file that passed its parity (ONNX Runtime runs no bf16)")
+    """Say why there is no latency table."""
+    err.print("no latency table: no file of the export passed its parity")
 
 
 def trace(record: Mapping[str, Any]) -> None:
@@ -201,19 +198,20 @@ def trace(record: Mapping[str, Any]) -> None:
 
 
 def latency(result: Mapping[str, Any], manifest: Manifest) -> None:
-    """The first latency table."""
-    shown = table("runtime", "precision", "threads", "median ms", "speed-up [95 % interval]")
+    """Print the latency table of an export, or why nothing is known."""
+    out.print(f"\n[bold]Latency[/], one image, NumPy to NumPy (host_e2e){_origin(manifest)}")
+    if result["reason"]:
+        out.print(f"[yellow]not known[/]: {escape(result['reason'])}; `convnextpose bench` measures longer")
+        return
+    shown = table("runtime", "precision", "threads", "p50 (ms)", "speed-up vs PyTorch [95 % interval]")
     for row in result["rows"]:
-        interval = f"{row['speed_up']:.2f} \\[{row['speed_up_low']:.2f}, {row['speed_up_high']:.2f}]"
-        if row["speed_up"] == row["speed_up_low"] == row["speed_up_high"] == 1:
-            interval = "–"
-        elif row["speed_up_high"] > NOISY_ABOVE * row["speed_up_low"]:
-            interval += " [yellow]noisy: the machine was busy[/]"
-        shown.add_row(row["runtime"], row["precision"], str(row["threads"]), f"{row['latency_ms']:.2f}", interval)
-    out.print(f"\n[bold]First latency table[/], one image, host to host{_origin(manifest)}")
+        computes = "" if row["precision_used"] in (None, row["precision"]) else f" (computes {row['precision_used']})"
+        ratio = "–"
+        if row["speed_up"] is not None:
+            ratio = f"{row['speed_up']:.2f} \\[{row['speed_up_low']:.2f}, {row['speed_up_high']:.2f}]"
+        figures = (str(row["threads"]), f"{row['latency_ms']:.2f}", ratio)
+        shown.add_row(row["runtime"], row["precision"] + computes, *figures)
     out.print(shown)
-    if any(row["precision"] == "fp16" for row in result["rows"]):
-        out.print("the fp16 file's latency is that of the type that ONNX Runtime computes in; see its parity")
     machine = result["machine"]
     out.print(f"{escape(str(machine['cpu']))}, {machine['cores']} cores; {result['protocol']}")
 
