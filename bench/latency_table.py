@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bench.exported import ExportFolder, usual_runtime
+from bench.exported import ExportFolder, read_export, usual_runtime
 from bench.machine import machine, usable_cores
 from bench.record import Record
 from export.artifacts import write_json
-from export.model_steps import WEIGHTS
-from export.pipeline import Exported
-from export.progress import Progress
-from export.request import Request
-from export.steps import Folder, Made, Step
-from export.summary import manifest_of
+from export.pipeline import Export
+from export.progress import Narrator, Progress
+from export.steps import Folder, Step
 
 if TYPE_CHECKING:
     from bench.candidates import Candidate
@@ -68,25 +65,33 @@ class LatencyTable(Record):
     rows: list[LatencyRow]
 
 
-def timed_precision(exported: Exported) -> str | None:
-    """Return the precision that the table is made of; None if none has passed its parity."""
-    return next((precision for precision in TIMED if exported.passed(precision)), None)
+def latency_table(export: Export, narrator: Narrator) -> LatencyTable | None:
+    """Time the reference and the first file that passed its parity, unless that is up to date.
 
+    Args:
+        export: what ``run_export`` returned; of one that only asked, tell the narrator what would run.
+        narrator: is told about it.
 
-def latency_step(folder: Folder, request: Request, exported: Exported, precision: str) -> Made:
-    """Time the reference and the file of this precision, unless that is up to date."""
-    source = request.onnx_path(precision)
+    Returns:
+        The table; None if no file passed, or if it was not to be measured.
+    """
+    steps, precision = export.steps, next((one for one in TIMED if export.steps.passed(one)), None)
+    if precision is None:
+        return None
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
-        of = ExportFolder(folder.path, manifest_of(folder, request, exported))
-        plain = measure(of, precision, progress).model_dump()
+        plain = measure(read_export(export.folder), precision, progress).model_dump()
         write_json(made / REPORT, plain)
         return plain
 
     options = {"budget_s": BUDGET_S, "machine": machine(), "precision": precision}
-    inputs = {WEIGHTS: exported.weights.outputs[WEIGHTS], source: exported.onnx[precision].outputs[source]}
+    inputs = {**steps.weights.outputs, **steps.onnx[precision].outputs}
     tools = ("torch", "onnxruntime-gpu", "onnxruntime", "openvino")
-    return folder.perform(Step("latency", (REPORT,), inputs, options, tools, code=("bench", "export")), work)
+    step = Step("latency", (REPORT,), inputs, options, tools, code=("bench", "export"), in_manifest=False)
+    folder = Folder(export.folder, narrator, only_ask=export.manifest is None)
+    with folder.held():
+        result = folder.perform(step, work).result
+    return LatencyTable.model_validate(result) if result else None
 
 
 def measure(exported: ExportFolder, precision: str, progress: Progress) -> LatencyTable:
