@@ -81,6 +81,10 @@ to mean and p99 to p99. (The largest single error is one rounding accident; two 
 REFERENCE_MATTERS_MM = 0.01
 """A simulated reference nearer to the ground truth than this is no floor: everything down there is rounding."""
 
+SIMULATION_P99_FACTOR = 2.0
+"""How far the p99 of a file may lie above that of its simulated graph: a dozen joints decide it, and which of them a
+rounding moves differs. (Of sound BF16 graphs, run by OpenVINO and simulated, it was seen to differ by 1.6.)"""
+
 P99_NEEDS = 662
 """Errors below which the p99s of two sound graphs are not compared: of a few hundred it is the largest or second
 largest, and was seen to differ by 1.8 over 8 images. MLPerf's count for a 99th percentile (docs/measuring.md)."""
@@ -210,11 +214,12 @@ def limits_of(budget: Budget, reference: Distance, floor: Distance, count: int) 
     """
     limits = list(_grade_limits(budget.limits, floor))
     if (factor := budget.reference_factor) is not None:
-        measured_by = f", {factor:g} × the {budget.reference}'s own"
+        own = f" × the {budget.reference}'s own"
         if reference.mean_mm > REFERENCE_MATTERS_MM:
-            limits.append(Limit("mean", factor * reference.mean_mm, measured_by))
+            limits.append(Limit("mean", factor * reference.mean_mm, f", {factor:g}{own}"))
         if count >= P99_NEEDS and reference.p99_mm > REFERENCE_MATTERS_MM:
-            limits.append(Limit("p99", factor * reference.p99_mm, measured_by))
+            allowed = SIMULATION_P99_FACTOR * reference.p99_mm
+            limits.append(Limit("p99", allowed, f", {SIMULATION_P99_FACTOR:g}{own}"))
     return tuple(limits)
 
 

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
 
 from export.interface import INPUT, NO_BF16, OUTPUT, WRONG_INT8, int8_is_wrong
 from export.openvino_core import openvino_core
@@ -27,6 +26,14 @@ Joints = NDArray[np.float32]
 """(N, joints, 3) in bins."""
 NUMPY = {"float": "float32", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "uint8"}
 """What runtimes call a type, and what NumPy does."""
+
+
+FILE_TYPES = {"INFERENCE_PRECISION_HINT": "f32"}
+"""Makes OpenVINO's CPU plug-in keep to the types of the file: BF16 where the file has BF16 and the processor can.
+
+Left alone it would take BF16 for FP32 and FP16 files as well. Told ``bf16`` it also rounds those convolutions of a BF16
+file that its plan keeps in FP32 (seen with 2026.4.1).
+"""
 
 
 class Runner(Protocol):
@@ -96,16 +103,13 @@ class Rounded(_Session):
 
 
 class OpenVino:
-    """OpenVINO, told to compute BF16 files in BF16 where the processor can, and all else in FP32."""
+    """OpenVINO, told to compute in the file's types (``FILE_TYPES``)."""
 
     name = "OpenVINO"
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        core = openvino_core()
-        half = TensorProto.BFLOAT16 in {i.data_type for i in onnx.load(path).graph.initializer}
-        hint = precision_hint(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), half=half)
-        settings = {"INFERENCE_PRECISION_HINT": hint} | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
-        self._model = core.compile_model(path, "CPU", settings)
+        settings = FILE_TYPES | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
+        self._model = openvino_core().compile_model(path, "CPU", settings)
 
     def run(self, images: Images) -> Joints:
         """See ``Runner``."""
@@ -141,11 +145,6 @@ def judges(precision: str) -> tuple[tuple[Callable[[Path], Runner], ...], dict[s
     if precision == "int8" and openvino_saturates():
         cannot[OpenVino.name] = SATURATES
     return tuple(runner for runner in RUNNERS[precision] if runner.name not in cannot), cannot
-
-
-def precision_hint(capabilities: list[str], *, half: bool) -> str:
-    """What OpenVINO is told to compute in; left alone it would take BF16 for FP32 and FP16 files as well."""
-    return "bf16" if half and "BF16" in capabilities else "f32"
 
 
 def run_batches(runner: Runner, images: Images, batch: int) -> Joints:

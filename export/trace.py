@@ -15,11 +15,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from export.artifacts import UNREADABLE_ARRAYS
 from export.errors import BadInput
 from export.interface import INPUT
 from export.openvino_core import openvino_core
 from export.plain import finite_or_none
-from export.runners import in_words, layer_types, precision_hint
+from export.runners import FILE_TYPES, in_words, layer_types
 from export.simulation import with_rounding
 
 Values = dict[str, NDArray[np.float32]]
@@ -93,7 +94,7 @@ def trace_record(reference: Path, candidate: Path, precision: str, truth: Path) 
     try:
         with np.load(truth) as judged_on:
             images = normalise(judged_on["images"][:IMAGES])
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE_ARRAYS as error:
         raise BadInput(f"cannot read the images of parity in {truth}", str(error), "export the model again") from error
     drifts, runtime = trace(reference, candidate, images, TRACED_BY[precision])
     departed, jump = first_departure(drifts, precision), largest_jump(drifts)
@@ -171,8 +172,7 @@ def run_rounded(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
 def run_bf16(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
     """By OpenVINO on the CPU where that really convolves in bfloat16, and else with its rounding simulated."""
     core = openvino_core()
-    hint = precision_hint(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"), half=True)
-    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    compiled = core.compile_model(core.read_model(model), "CPU", FILE_TYPES)
     types = layer_types(compiled, "Convolution")
     if types.keys() != {"bfloat16"}:
         values, runtime = run_rounded(model, images)

@@ -1,5 +1,6 @@
 """Runtimes agree with each other, and say truly what they do."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from bench.backends.pytorch import PyTorchReference
 from bench.backends.torch_forms import TorchChannelsLast
 from export.deploy import deploy
 from export.drawings import drawn_images
+from export.interface import FP32_CONVOLUTIONS
 from export.network import build_network
 from export.onnx_graph import export_onnx
 from export.pose import normalise
+from export.precision import in_precision
 from export.weights_file import save_weights
 from tests.checkpoints import TINY, alive_weights
 
@@ -161,11 +164,29 @@ def test_what_onnx_runtime_computes_in_float32_is_measured_and_said(
 
 
 @pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="needs a processor with bfloat16")
-def test_bfloat16_where_float32_was_asked_for_is_a_problem(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert OpenVino(tiny / "tiny.onnx", "bf16", 1).facts()["problems"] == []
-    monkeypatch.setattr(openvino_backend, "precision_hint", lambda capabilities, half: "bf16")
+def test_bfloat16_where_float32_was_asked_for_is_a_problem(
+    tiny: Path, typed_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert OpenVino(typed_files["bf16"], "bf16", 1).facts()["problems"] == []
+    monkeypatch.setitem(openvino_backend.FILE_TYPES, "INFERENCE_PRECISION_HINT", "bf16")
     (problem,) = OpenVino(tiny / "tiny.onnx", "fp32", 1).facts()["problems"]
     assert "do not run in f32" in problem
+
+
+@pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="needs a processor with bfloat16")
+def test_openvino_keeps_a_plan_of_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planned convolution runs in FP32; the hint ``bf16`` would round it too. More in FP32 than planned is told."""
+    stem = "backbone.downsample_layers.0"
+    network = in_precision(build_network(TINY, alive_weights()), "bf16", in_fp32={stem})
+    convolutions = [f"{stem}.0"]
+    planned, silent = tmp_path / "planned.onnx", tmp_path / "silent.onnx"
+    export_onnx(network, planned, {FP32_CONVOLUTIONS: json.dumps(convolutions)}, "bf16", convolutions)
+    export_onnx(network, silent, {}, "bf16", convolutions)
+    facts = OpenVino(planned, "bf16", 1).facts()
+    assert (facts["problems"], facts["executed"]["convolutions"]["fp32"]) == ([], 1)
+    assert "do not run in bf16" in OpenVino(silent, "bf16", 1).facts()["problems"][0]
+    monkeypatch.setitem(openvino_backend.FILE_TYPES, "INFERENCE_PRECISION_HINT", "bf16")
+    assert "fp32" not in OpenVino(planned, "bf16", 1).facts()["executed"]["convolutions"]
 
 
 def test_another_thread_count_is_a_problem(tiny: Path) -> None:

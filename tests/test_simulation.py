@@ -17,7 +17,7 @@ from export.parity import Distance, budget_for, distance, judge
 from export.pose import Volume, normalise
 from export.precision import HALF, half_graph, in_precision
 from export.reference import run_reference
-from export.runners import RUNNERS, OnnxRuntime, OpenVino, Rounded, precision_hint, run_batches
+from export.runners import RUNNERS, OnnxRuntime, OpenVino, Rounded, run_batches
 from export.simulation import with_rounding
 from tests.checkpoints import TINY, alive_weights
 from tests.tiny_int8 import rounded_to_nearest
@@ -129,9 +129,3 @@ def test_onnx_runtime_and_openvino_agree_on_fp32(
         runner = load(typed_files["fp32"])
         assert distance(truth, run_batches(runner, normalise(images), 5), VOLUME).max_mm < 0.1, runner.describe()
         assert "float32" in runner.describe()
-
-
-@pytest.mark.parametrize(("capabilities", "hint"), [(["FP32", "BF16"], "bf16"), (["FP32", "INT8"], "f32")])
-def test_openvino_is_never_left_to_choose_a_precision(capabilities: list[str], hint: str) -> None:
-    assert precision_hint(capabilities, half=True) == hint
-    assert precision_hint(capabilities, half=False) == "f32"

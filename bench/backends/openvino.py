@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from bench.backends.counts import Executed, in_words
 from bench.backends.protocol import Joints, Profiler
 from bench.machine import usable_cores
+from export.engine_network import planned_fp32
 from export.openvino_core import openvino_core
-from export.runners import precision_hint
+from export.runners import FILE_TYPES
 
 COMPUTES = {"fp32": "f32", "fp16": "f32", "int8": "i8", "bf16": "bf16"}
 """Precision → what OpenVINO must report of the convolutions."""
@@ -33,10 +34,9 @@ class OpenVino:
         self.precision = precision
         self.threads = threads or usable_cores()
         core = openvino_core()
-        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._model = model
         self._options = {
-            "INFERENCE_PRECISION_HINT": precision_hint(capabilities, half=precision == "bf16"),
+            **FILE_TYPES,
             "INFERENCE_NUM_THREADS": self.threads,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
@@ -107,7 +107,8 @@ class OpenVino:
         if threads != self.threads:
             problems.append(f"{threads} threads, not {self.threads}")
         wanted = COMPUTES[self.precision]
-        if NAMES[wanted] not in types or (self.precision != "int8" and len(types) > 1):
+        others = types.total() - types[NAMES[wanted]]
+        if not types[NAMES[wanted]] or (self.precision != "int8" and others > planned_fp32(self._model.read_bytes())):
             problems.append(f"convolutions do not run in {wanted}: {in_words(types)}")
         return {
             "device": ", ".join(devices),

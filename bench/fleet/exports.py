@@ -10,14 +10,12 @@ from bench.fleet.blobs import BlobCache
 from bench.fleet.matrix import Matrix, ModelEntry
 from export.config import Name, load_config
 from export.errors import BadInput
-from export.manifest import write_manifest
-from export.model_steps import TRUTH, WEIGHTS, plan_paths, weights_step
+from export.model_steps import TRUTH, WEIGHTS, plan_paths
 from export.options import parse_overrides
-from export.pipeline import export_model, require_success
+from export.pipeline import run_export
 from export.progress import Narrator
-from export.request import Request, demo_checkpoint, find_checkpoint
-from export.steps import WHOLE, Folder
-from export.summary import manifest_of
+from export.request import ExportRequest, choose_checkpoint
+from export.steps import WHOLE
 
 FLEET, EXPORTS, BLOBS = "fleet", "exports", "blobs"
 """Within OUT; the latter two are shared by all runs."""
@@ -69,15 +67,12 @@ def export_here(entry: ModelEntry, matrix: Matrix, narrator: Narrator) -> Export
             raise BadInput("an exported folder is used as it is", seen, "leave them out, or name the model")
         return read_export(place)
     config = load_config(entry.model)
-    found = entry.checkpoint or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
     overrides = parse_overrides([f"{field}={value}" for field, value in entry.set.items()])
-    request = Request(config, found, overrides, matrix.precisions)
-    folder = Folder(matrix.out / FLEET / EXPORTS / (entry.name or config.name), narrator)
-    with folder.held():
-        exported = export_model(folder, request, weights_step(folder, request))
-        require_success(exported)
-        write_manifest(folder.path, manifest_of(folder, request, exported))
-    return read_export(folder.path)
+    checkpoint = choose_checkpoint(config, entry.checkpoint)
+    request = ExportRequest(config, checkpoint, overrides, matrix.precisions)
+    made = run_export(request, matrix.out / FLEET / EXPORTS / (entry.name or config.name), narrator)
+    made.require_success()
+    return read_export(made.folder)
 
 
 def _sent(exported: ExportFolder, matrix: Matrix, blobs: BlobCache) -> dict[str, str]:

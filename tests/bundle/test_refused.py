@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.exported import read_export
+from bench.timed_parity import ParityJudge
 from export.artifacts import PARTIAL_PREFIX
+from export.bundle.contents import choose_contents
+from export.bundle.goldens import budgets_of, make_goldens
 from export.bundle.manifest import bundle_id
 from export.bundle.write import BundlePlan, write_bundle
 from export.errors import BadInput, CheckFailed, Inconclusive, NotPossible
@@ -102,3 +106,22 @@ def test_what_is_no_bundle_is_not_replaced(once_export: Path, tmp_path: Path, ki
     with pytest.raises(BadInput, match="would be replaced, and is no bundle"):
         write_bundle(once_export, tmp_path, QUICK)
     assert place.exists()
+
+
+def test_the_grade_that_the_export_asked_for_goes_with_it(exported: Path) -> None:
+    """``--require near``, written into the manifest, is what the bundle and a benchmark judge int8 by."""
+
+    def ask(content: bytes) -> bytes:
+        manifest = json.loads(content)
+        for report in manifest["parity"]:
+            report["budget"]["grade"] = "near" if report["precision"] == "int8" else report["budget"]["grade"]
+        return json.dumps(manifest).encode()
+
+    far = np.load(exported / TRUTH)["truth"] + 0.1  # bins: neither near nor usable
+    usable = ParityJudge(read_export(exported))("int8", far)
+    rewrite(exported / "manifest.json", ask)
+    contents = choose_contents(exported)
+    assert budgets_of(contents, make_goldens(contents, None))["int8"][0].grade == "near"
+    near = ParityJudge(read_export(exported))("int8", far)
+    allowed = [judged["reason"].partition("allowed ")[2] for judged in (usable, near)]
+    assert allowed == ["5 mm", "1 mm"]

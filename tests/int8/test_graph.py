@@ -106,14 +106,13 @@ def test_the_written_file_is_proven(
     assert record.types.initializer_share <= 0.4
 
 
-def test_an_int8_file_that_is_hardly_smaller_than_fp16_is_refused(
+def test_an_int8_file_with_little_in_int8_is_written(
     tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan
 ) -> None:
     few = plan.keeping([conv.name for conv in plan.quantized[3:]], "fp16", "a test")
     chosen = tiny_weights(few)
-    with pytest.raises(CheckFailed, match=r"too little is in int8 .* 0\.4 is the most") as caught:
-        export_int8(planned_graph(network, few, chosen), tmp_path / "int8.onnx", {}, few, chosen.int8)
-    assert "more convolutions into int8" in caught.value.do
+    record = export_int8(planned_graph(network, few, chosen), tmp_path / "int8.onnx", {}, few, chosen.int8)
+    assert 0.4 < record.types.initializer_share < 0.55
 
 
 def test_a_plan_that_quantizes_nothing_makes_no_int8_file(

@@ -22,11 +22,10 @@ int failure(int code, const std::string& what, const std::string& seen, const st
     return code;
 }
 
-std::unique_ptr<Network> open_network(const std::string& runtime, const std::string& onnx, const std::string& precision,
-                                      const Goldens& goldens) {
-    (void)onnx, (void)precision, (void)goldens;
+std::unique_ptr<Network> open_network(const std::string& runtime, const std::string& onnx, const Goldens& goldens) {
+    (void)onnx, (void)goldens;
 #ifdef WITH_OPENVINO
-    if (runtime == "openvino") return open_openvino(onnx, precision);
+    if (runtime == "openvino") return open_openvino(onnx);
 #endif
 #ifdef WITH_TENSORRT
     if (runtime == "tensorrt") return open_tensorrt(onnx, goldens.input_size);
@@ -57,7 +56,7 @@ int run(const std::string& bundle, const std::string& precision, const std::stri
     std::unique_ptr<Network> network;
     std::vector<float> joints;
     try {
-        network = open_network(runtime, bundle + "/" + file->second, precision, goldens);
+        network = open_network(runtime, bundle + "/" + file->second, goldens);
         if (!network) return failure(4, "not built for this runtime", runtime, "configure with -DWITH_TENSORRT=ON");
         for (std::size_t image = 0; image < goldens.count; ++image) {
             const auto found = network->run(normalised(goldens, image));

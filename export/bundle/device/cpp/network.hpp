@@ -14,5 +14,5 @@ class Network {
 };
 
 // Each throws std::runtime_error, or its library's exception, where it cannot load the file.
-std::unique_ptr<Network> open_openvino(const std::string& onnx, const std::string& precision);
+std::unique_ptr<Network> open_openvino(const std::string& onnx);
 std::unique_ptr<Network> open_tensorrt(const std::string& onnx, std::size_t input_size);

@@ -1,6 +1,5 @@
 #include <openvino/openvino.hpp>
 
-#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -10,12 +9,11 @@ namespace {
 
 class OpenVino final : public Network {
   public:
-    OpenVino(const std::string& onnx, const std::string& precision) {
+    explicit OpenVino(const std::string& onnx) {
         ov::Core core;
-        // Left alone it would compute FP32 files in BF16 on processors that can.
-        const auto can = core.get_property("CPU", ov::device::capabilities);
-        const bool bf16 = precision == "bf16" && std::count(can.begin(), can.end(), "BF16") > 0;
-        const auto kind = bf16 ? ov::element::bf16 : ov::element::f32;
+        // This keeps to the file's types. Left alone it would compute FP32 files in BF16 on processors that can; told
+        // bf16 it would round what a BF16 file keeps in FP32.
+        const auto kind = ov::element::f32;
         compiled_ = core.compile_model(core.read_model(onnx), "CPU", ov::hint::inference_precision(kind));
         request_ = compiled_.create_infer_request();
     }
@@ -46,6 +44,6 @@ class OpenVino final : public Network {
 
 }  // namespace
 
-std::unique_ptr<Network> open_openvino(const std::string& onnx, const std::string& precision) {
-    return std::make_unique<OpenVino>(onnx, precision);
+std::unique_ptr<Network> open_openvino(const std::string& onnx) {
+    return std::make_unique<OpenVino>(onnx);
 }

@@ -20,8 +20,8 @@ NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "
 class OpenVINO:
     """An ONNX file, compiled for the processor.
 
-    BF16 files are computed in BF16 where the processor can, all else as the file's types say, or in FP32. Left alone,
-    OpenVINO would take BF16 for FP32 files as well.
+    It keeps to the file's types: BF16 where the file has BF16 and the processor can. Left alone, OpenVINO would take
+    BF16 for FP32 files as well; told "bf16" it would round what a BF16 file keeps in FP32.
 
     Raises:
         NotPossible: INT8 on a processor whose integer sums saturate, or a version that is too old for the file.
@@ -37,9 +37,8 @@ class OpenVINO:
         if precision == "int8" and saturates(core, bundle):
             what = "this processor adds pairs of int8 products up in 16 bits, which saturate (no VNNI)"
             raise NotPossible("OpenVINO cannot run INT8 exactly here", what, "choose onnxruntime, or another precision")
-        bf16 = precision == "bf16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+            "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads or usable_cores(),
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
