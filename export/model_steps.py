@@ -17,7 +17,7 @@ from export.options import require_agreement
 from export.parity import budget_for, status_of
 from export.progress import Progress
 from export.request import ExportRequest
-from export.steps import Folder, Made, Step
+from export.steps import Folder, Made, NotBuilt, Step
 
 WEIGHTS = "weights/weights.safetensors"
 TRUTH = "parity/truth.npz"
@@ -348,7 +348,7 @@ def parity_step(
     return folder.perform(Step(f"parity-{edition}", (report,), inputs, options, tools), work)
 
 
-def engine_step(folder: Folder, request: ExportRequest, onnx: Made, edition: str, plan: Made | None) -> Made:
+def engine_step(folder: Folder, request: ExportRequest, onnx: Made, edition: str, plan: Made | None) -> Made | NotBuilt:
     """Build an engine of this edition with what this machine has."""
     source, wanted, quantized = request.onnx_path(edition), request.engine_plan(edition), None
     if plan is not None and wanted.precision == "int8" and plan.result:
@@ -358,7 +358,7 @@ def engine_step(folder: Folder, request: ExportRequest, onnx: Made, edition: str
 
 def built_engine(
     folder: Folder, source: str, sha256: str, plan: EnginePlan, edition: str, quantized: int | None = None
-) -> Made:
+) -> Made | NotBuilt:
     """Build an engine from the ONNX file ``source`` in ``folder``; where that is not possible, or fails, say so.
 
     ``quantized``: how many of its convolutions must be in int8. Neither end is recorded as finished: the next run
@@ -367,7 +367,7 @@ def built_engine(
     choice = choose_runtime(plan.runtime)
     backend = choice.backend
     if backend is None:
-        return Made({}, {"not_made": "not run", "reason": choice.reason})
+        return NotBuilt("not run", choice.reason)
     names = {of.module: f"engines/{Path(source).stem}{of.suffix}" for of in BACKENDS.values()}
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
@@ -386,9 +386,9 @@ def built_engine(
     try:
         return folder.perform(Step(f"engine-{edition}", outputs, {source: sha256}, options), work)
     except NotPossible as failure:
-        return Made({}, {"not_made": "not run", "reason": str(failure)})
+        return NotBuilt("not run", str(failure))
     except Failure as failure:
-        return Made({}, {"not_made": "failed", "reason": str(failure), "exit_code": failure.exit_code})
+        return NotBuilt("failed", str(failure), failure)
 
 
 def about_weights(request: ExportRequest, weights: Made) -> dict[str, str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from export.errors import BadInput, CheckFailed, Failure
 from export.parity import require
-from export.steps import Made
+from export.steps import Made, NotBuilt
 
 
 @dataclass
@@ -19,7 +19,7 @@ class StepResults:
     """By precision."""
     onnx: dict[str, Made] = field(default_factory=dict)
     parity: dict[str, Made] = field(default_factory=dict)
-    engine: dict[str, Made] = field(default_factory=dict)
+    engine: dict[str, Made | NotBuilt] = field(default_factory=dict)
     refused: dict[str, Failure] = field(default_factory=dict)
     """Editions without an ONNX file, and why."""
 
@@ -40,7 +40,7 @@ class StepResults:
             if not self.passed(edition):
                 require(made.result["outcome"], made.result["reason"], made.result["artifact"])
         for precision, engine in self.engine.items():
-            if engine.result.get("not_made") == "failed":
+            if isinstance(engine, NotBuilt) and engine.failure is not None:
                 do = "the ONNX file is sound; mend the builder's trouble and run again"
-                kind = BadInput if engine.result["exit_code"] == BadInput.exit_code else CheckFailed
-                raise kind(f"the {precision} engine could not be built", engine.result["reason"], do)
+                kind = BadInput if isinstance(engine.failure, BadInput) else CheckFailed
+                raise kind(f"the {precision} engine could not be built", engine.reason, do) from engine.failure

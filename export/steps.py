@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
 from export.artifacts import PARTIAL_PREFIX, WRITE_ERRORS, sha256_file, sweep_partials, unwritable, write_json
+from export.errors import Failure
 from export.progress import Narrator, Progress
 
 RECORDS = ".steps"
@@ -67,6 +68,16 @@ class Made:
 
     outputs: Mapping[str, str]
     result: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NotBuilt:
+    """An engine that could not be built here; the next run tries again."""
+
+    status: Literal["not run", "failed"]
+    reason: str
+    failure: Failure | None = None
+    """Of a build that failed."""
 
 
 class Folder:

@@ -9,7 +9,7 @@ from export.model_steps import PARITY_REPORT, plan_paths, source_sha256
 from export.plan_record import plan_summary
 from export.request import ExportRequest
 from export.step_results import StepResults
-from export.steps import Folder, Made, version
+from export.steps import Folder, Made, NotBuilt, version
 
 TOOLS = (
     *("torch", "onnx", "onnxscript", "onnx-ir"),
@@ -109,9 +109,8 @@ def manifest_of(folder: Folder, request: ExportRequest, results: StepResults) ->
     for edition, refusal in results.refused.items():
         not_run.append(NotRun(kind="onnx", precision=edition, status="failed", reason=str(refusal)))
     for edition, engine in results.engine.items():
-        if "not_made" in engine.result:
-            status, reason = engine.result["not_made"], engine.result["reason"]
-            not_run.append(NotRun(kind="engine", precision=edition, status=status, reason=reason))
+        if isinstance(engine, NotBuilt):
+            not_run.append(NotRun(kind="engine", precision=edition, status=engine.status, reason=engine.reason))
             continue
         source = next(a for a in artifacts if a.path == request.onnx_path(edition))
         artifacts.append(engine_artifact(source, engine))

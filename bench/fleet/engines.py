@@ -9,7 +9,7 @@ from export.errors import BadInput
 from export.manifest import Artifact
 from export.model_steps import built_engine
 from export.options import parse_plan
-from export.steps import Folder
+from export.steps import Folder, NotBuilt
 from export.summary import engine_artifact
 
 
@@ -41,8 +41,8 @@ def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple
         except BadInput as failure:
             lines.append(f"{source.precision}: not built: {failure}")
             continue
-        if "not_made" in made.result:
-            lines.append(f"{source.precision}: {made.result['not_made']}: {made.result['reason']}")
+        if isinstance(made, NotBuilt):
+            lines.append(f"{source.precision}: {made.status}: {made.reason}")
         else:
             added.append(engine_artifact(source, made))
             lines.append(f"{source.precision}: {made.result['status']}, {made.result['build_seconds']:.1f} s")
