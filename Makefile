@@ -30,7 +30,7 @@ setup: $(READY) ## Make .venv with the tested versions
 doctor: $(READY) ## Say what this machine can build and run, and what it lacks
 	@$(BIN)/convnextpose doctor --out "$(or $(OUT),build)" $(ARGS)
 
-export: $(READY) ## Export MODEL: verdict, ONNX, parity, engine, first latency table
+export: $(READY) ## Export MODEL: verdict, ONNX, parity, engine, latency table
 	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(ARGS)
 

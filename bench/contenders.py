@@ -1,11 +1,36 @@
 """The models of one folder that are judged together: the reference first."""
 
-from bench.backends.judge import Judge
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bench.backends.protocol import Joints
 from bench.evaluation import Contender
 from bench.exported import PYTORCH, ExportFolder, open_backend
 from export.errors import BadInput
 from export.interface import precision_of
-from export.runners import judges
+from export.runners import Runner, judges
+
+
+class Judge:
+    """One of ``export.runners``."""
+
+    def __init__(self, runner: Runner, runtime: str, edition: str) -> None:
+        self.runtime = runtime
+        self.precision = precision_of(edition)
+        self.takes_pixels = edition != self.precision
+        self._runner = runner
+
+    def run(self, images: NDArray[Any]) -> Joints:
+        """See ``Backend``."""
+        return self._runner.run(images)
+
+    def describe(self) -> str:
+        """See ``Backend``."""
+        return self._runner.describe()
+
+    def close(self) -> None:
+        """See ``Backend``."""
 
 
 def open_contenders(exported: ExportFolder, editions: str | None, *, reference: bool) -> list[Contender]:

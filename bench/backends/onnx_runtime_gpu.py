@@ -16,12 +16,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.backends.counts import in_words
 from bench.backends.cuda import Cuda
 from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
 from bench.backends.onnx_placement import executed_graph
 from bench.backends.onnx_runtime import session_options
-from bench.backends.protocol import Joints
+from bench.backends.protocol import Joints, in_words
 from bench.machine import usable_cores
 from export.errors import NotPossible
 from export.gpu import device_name

@@ -8,8 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.backends.counts import Executed, in_words
-from bench.backends.protocol import Joints, Profiler
+from bench.backends.protocol import Executed, Joints, Profiler, in_words
 from bench.machine import usable_cores
 from export.engine_network import planned_fp32
 from export.openvino_core import openvino_core
