@@ -18,7 +18,7 @@ from bench.fleet.address import Certificates
 from bench.fleet.blobs import BlobCache
 from bench.fleet.record import measured, read_fleet
 from bench.fleet.run import require_done
-from bench.report.devices.from_fleet import read_run
+from bench.report.fleet_run import read_measurements
 from export.errors import BadInput, NotPossible
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.fleet_cluster import DOCS, Cluster, until
@@ -382,6 +382,8 @@ def test_the_same_matrix_here_and_through_workers_of_which_one_is_killed(demo_ex
     assert rows(tmp_path / "here/fleet/whole") == rows(folder)
     assert set(rows(folder)) == {"orin/one", "orin/two", "x86/one", "x86/two"}
     assert {len(names) for names in rows(folder).values()} == {3}
-    told = read_run(folder)
-    assert (told.names, told.models) == (("orin", "x86"), ("one", "two"))
-    assert all(len(one.rows) == 3 and one.missing is None for one in told.told)
+    found = read_measurements(folder, read_fleet(folder))
+    assert {(one.device, one.model) for one in found} == {
+        (name, of) for name in ("orin", "x86") for of in ("one", "two")
+    }
+    assert all(len(one.rows) == 3 and one.missing is None for one in found)

@@ -1,0 +1,77 @@
+"""Finds what there is to report on: models, fleets' runs and device reports."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.fleet.record import FLEET
+from bench.report.model_files import BENCH
+from export.errors import BadInput
+from export.steps import WHOLE
+
+RUNS = "fleet"
+DEVICE_REPORT = "device-report.json"
+"""The name that the verifier of a bundle gives to its report."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was named, by kind."""
+
+    models: tuple[Path, ...]
+    """Folders that ``export`` filled."""
+    runs: tuple[Path, ...]
+    """Folders of fleets' runs."""
+    reports: tuple[Path, ...]
+    """Device reports."""
+
+
+def find_sources(named: Sequence[Path]) -> Found:
+    """Find models, runs and device reports: those named, and those in a folder of them (``build``, ``build/fleet``).
+
+    Of the models in a folder, those that were benchmarked; if none was, all that were exported.
+
+    Raises:
+        BadInput: a folder holds none of this, or is a bundle.
+    """
+    models: list[Path] = []
+    runs: list[Path] = []
+    reports: list[Path] = []
+    for path in named:
+        if path.suffix == ".json" and not path.is_dir():
+            reports.append(path)
+        elif (path / FLEET).exists():
+            runs.append(path)
+        elif (path / WHOLE).exists() or not path.is_dir():
+            _refuse_bundle(path)
+            models.append(path)
+        else:
+            inside, runs_inside = _models_in(path), _runs_in(path)
+            if not inside and not runs_inside:
+                seen, do = f"no {WHOLE} and no {FLEET} in it or below", "make one: make export MODEL=S"
+                raise BadInput(f"{path} holds no exported model and no fleet's run", seen, do)
+            models += inside
+            runs += runs_inside
+    return Found(*(tuple(dict.fromkeys(of)) for of in (models, runs, reports)))
+
+
+def _models_in(folder: Path) -> list[Path]:
+    inside = sorted(path.parent for path in folder.glob(f"*/{WHOLE}"))
+    return [path for path in inside if (path / BENCH).exists()] or inside
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """In ``build`` they lie one level deeper than in ``build/fleet``."""
+    return sorted(path.parent for place in (f"*/{FLEET}", f"{RUNS}/*/{FLEET}") for path in folder.glob(place))
+
+
+def _refuse_bundle(folder: Path) -> None:
+    """Refuse a bundle, whose manifest has the name of an export's."""
+    try:
+        kind = json.loads((folder / WHOLE).read_bytes())["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if kind == "bundle":
+        do = f"run verify.py on the device, and name its report: convnextpose report {folder / DEVICE_REPORT}"
+        raise BadInput(f"{folder} is a bundle, and no export", "a bundle holds no measurement", do)
