@@ -13,7 +13,7 @@ from bench.report.device_report_checks import Named
 from bench.report.find import DEVICE_REPORT
 from bench.report.measurement import Measurement
 from bench.report.records import Evaluation
-from bench.report.rows import HEADLINE, name_of, with_trusted_speed_ups
+from bench.report.rows import HEADLINE, with_trusted_speed_ups
 from bench.result import Latency, NotRunRow, PercentileRecord, Row, SpeedUp
 from bench.statistics import speed_up
 from bench.verdicts import PRECISE, USABLE
@@ -167,11 +167,3 @@ def _latency(of: device_report.Latency, medians: Sequence[float], floors: Mappin
         outliers=0,
         round_spread=0.0,
     )
-
-
-def reference_of(measurements: Sequence[Measurement]) -> str:
-    """Say what the speed-ups of these measurements are over."""
-    if any(name_of(row).startswith("pytorch") for of in measurements for row in of.rows if row.is_reference):
-        return "the PyTorch reference on the same device, in the same rounds"
-    names = dict.fromkeys(of.reference for of in measurements)
-    return f"{' or '.join(names)} on the same device, in the same rounds"

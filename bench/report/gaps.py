@@ -79,13 +79,18 @@ def _rows(choice: Choice) -> list[Missing]:
     of, command = choice.measurement, choice.measurement.command
     if of.missing is not None:
         return [Missing("latency", of.missing, command)]
+    files = of.export if not of.device else None
+    longer = commands.longer_bench(files) if files else None
     found = [] if of.complete else [Missing("the rest of the benchmark", "it was interrupted", command)]
     for verdict in ("unstable", "invalid"):
         rows = [row for row in of.rows if row.verdict == verdict]
         reasons = list(dict.fromkeys(reason for row in rows for reason in row.reasons))
         if rows:
             why = "; ".join(reasons) if len(reasons) <= MOST else "the decision table has the reason of each"
-            found.append(Missing(f"speed-up of {', '.join(map(name_of, rows))}", f"{verdict}: {why}"))
+            advice = longer if verdict == "unstable" else None
+            found.append(Missing(f"speed-up of {', '.join(map(name_of, rows))}", f"{verdict}: {why}", advice))
+    if files and files.result and files.result.samples and files.samples is None:
+        found.append(Missing("how often a call is slow", "samples.npz is not beside the result", command))
     return [*found, *_p99(choice.row, of)]
 
 

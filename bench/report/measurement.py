@@ -1,6 +1,6 @@
 """One model on one device: what was measured there, whoever measured it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.exported import TORCH_FORMS
@@ -67,6 +67,12 @@ class Measurement:
             if one.sha256 == row.artifact_sha256 and one.runtime != SIMULATED
         ]
         return [of for of in found if of.evaluated.run_by.split()[0] == row.runtime] or found
+
+
+def references_of(measurements: Sequence[Measurement]) -> str:
+    """Say what the speed-ups of these measurements are over."""
+    names = dict.fromkeys(of.reference for of in measurements if of.rows)
+    return f"{' or '.join(names) or 'the reference'} on the same device, in the same rounds"
 
 
 def measurement_of(files: ModelFiles, command: str) -> Measurement:

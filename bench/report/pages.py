@@ -13,16 +13,15 @@ from bench.report import commands
 from bench.report.charts.pareto import pareto
 from bench.report.charts.speed_up import speed_up
 from bench.report.device_facts import different_settings, facts_table
-from bench.report.device_reports import reference_of
 from bench.report.gaps import Located, gaps_of, untested
-from bench.report.measurement import Measurement
+from bench.report.measurement import Measurement, references_of
 from bench.report.model_files import ModelFiles
 from bench.report.recommend import Choice, recommend
-from bench.report.sections import measured
 from bench.report.sections.answers import answers
 from bench.report.sections.decision import decision, decision_table, side_by_side
 from bench.report.sections.export import architecture, exported_files, gate, joints
-from bench.report.views import Page, Section
+from bench.report.sections.measured import chart_sections, devices
+from bench.report.views import Answer, Page, Section
 from export.errors import BadInput
 from export.parity import PASSED
 
@@ -46,10 +45,10 @@ def model_page(of: Measurement, files: ModelFiles, on_devices: Sequence[Measurem
     sections = [
         decision(choice),
         *([gate(files.comparison)] if files.comparison else []),
-        *(measured.chart_sections(choice, files, files.result) if files.result else []),
+        *chart_sections(choice),
         joints(files),
-        *([measured.devices(on_devices, device_choices, reference_of(on_devices))] if on_devices else []),
-        untested(gaps, several=bool(on_devices)),
+        *([devices(device_choices)] if device_choices else []),
+        untested(gaps, several=bool(device_choices)),
         architecture(files),
         exported_files(files),
         _reproduce([files]),
@@ -76,19 +75,19 @@ def models_page(measurements: Sequence[Measurement]) -> Made:
     counts = Counter(of.model for of in measurements)
     named = [replace(of, model=f"{of.model} ({of.source})") if counts[of.model] > 1 else of for of in measurements]
     facts = next((of.facts for of in named if of.facts), {})
+    choices, files = tuple(map(recommend, named)), [of.export for of in named if of.export]
+    chart, reproduce = pareto(choices), _reproduce(files, commands.report(*(of.source for of in named)))
+    charts = [Section("pareto", "Latency against accuracy", charts=(chart,))] if chart else []
+    said, sections = _side_by_side(choices, (), charts)
     page = Page(
         title=f"{', '.join(of.model for of in named)} on {facts.get('processor', 'no machine yet')}",
         subtitle="Several models on one machine, each measured in a run of its own.",
-        answers=(),
-        sections=(),
+        answers=said,
+        sections=(*sections, reproduce),
         notices=tuple(f"{of.model}: {notice}" for of in named for notice in _notices(of)),
         facts=tuple(facts.items()),
     )
-    choices, files = tuple(map(recommend, named)), [of.export for of in named if of.export]
-    reproduce = _reproduce(files, commands.report(*(of.source for of in named)))
-    chart = pareto(choices)
-    charts = [Section("pareto", "Latency against accuracy", charts=(chart,))] if chart else []
-    return _several(page, choices, (), charts, reproduce)
+    return page, choices
 
 
 def devices_page(
@@ -111,31 +110,35 @@ def devices_page(
         reproduce: the commands that make the page again.
     """
     choices = tuple(map(recommend, measurements))
-    of_each = dict.fromkeys(notice for one in measurements for notice in _notices(one))
-    all_notices = (*notices, *different_settings(measurements), *of_each)
-    page = Page(title=title, subtitle=subtitle, answers=(), sections=(), notices=all_notices)
     table = Section("devices", "The devices, and what differs", tables=(facts_table(measurements),))
-    commands_of = Section("reproduce", "Reproduce", commands=reproduce, folded=True)
-    return _several(page, choices, gaps, [table], commands_of)
+    said, sections = _side_by_side(choices, gaps, [table])
+    of_each = dict.fromkeys(notice for one in measurements for notice in _notices(one))
+    page = Page(
+        title=title,
+        subtitle=subtitle,
+        answers=said,
+        sections=(*sections, Section("reproduce", "Reproduce", commands=reproduce, folded=True)),
+        notices=(*notices, *different_settings(measurements), *of_each),
+    )
+    return page, choices
 
 
-def _several(
-    page: Page, choices: tuple[Choice, ...], others: Sequence[Located], extra: Sequence[Section], reproduce: Section
-) -> Made:
-    """Complete a page of several measurements: the same tables, with columns that tell them apart."""
+def _side_by_side(
+    choices: Sequence[Choice], others: Sequence[Located], extra: Sequence[Section]
+) -> tuple[tuple[Answer, ...], tuple[Section, ...]]:
+    """Return answers and sections of several measurements: the usual tables, with columns that tell them apart."""
     of = [choice.measurement for choice in choices]
-    reference, gaps, chart = reference_of([one for one in of if one.rows]), gaps_of(choices, others), speed_up(of)
+    reference, gaps, chart = references_of(of), gaps_of(choices, others), speed_up(of)
     passed = [f"{choice.measurement.label}: {text}." for choice in choices for text in choice.passed_over]
     lead = f"Over {reference}. Only rows of one measurement compare."
-    sections = [
+    sections = (
         side_by_side(choices),
         Section("rows", "Every row", tuple(passed), tables=(decision_table(choices, reference),)),
         Section("speed-up", "Speed-up over the reference", (lead,), charts=(chart,) if chart else ()),
         *extra,
         untested(gaps, several=True),
-        reproduce,
-    ]
-    return replace(page, answers=answers(choices, gaps), sections=tuple(sections)), choices
+    )
+    return answers(choices, gaps), sections
 
 
 def _notices(of: Measurement) -> tuple[str, ...]:
