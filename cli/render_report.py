@@ -4,8 +4,8 @@ from rich.markup import escape
 
 from bench.report.commands import next_step
 from bench.report.gaps import gaps_of
-from bench.report.read import Report, Reports
 from bench.report.recommend import Choice
+from bench.report.reports import Report, Reports
 from bench.report.rows import name_of
 from cli import render_bench
 from cli.console import out
@@ -15,9 +15,9 @@ MOST = 5
 """So many open points are named; the page has all."""
 
 
-def reports(made: Reports) -> None:
+def reports(written: Reports) -> None:
     """Print what to ship, model by model and device by device; nothing is ranked."""
-    for report in (made.models, *made.devices):
+    for report in (written.models, *written.devices):
         if report is not None:
             _report(report)
 
@@ -30,9 +30,9 @@ def _report(report: Report) -> None:
     for choice in report.choices:
         _choice(choice)
     gaps = gaps_of(report.choices)
-    for where, of in gaps[:MOST]:
+    for where, gap in gaps[:MOST]:
         place = f"{where}: " if len(report.choices) > 1 else ""
-        out.print(f"[dim]not tested[/] {_safe(f'{place}{of.what}: {of.reason}')}", soft_wrap=True)
+        out.print(f"[dim]not tested[/] {_safe(f'{place}{gap.what}: {gap.reason}')}", soft_wrap=True)
     if len(gaps) > MOST:
         out.print(f"[dim]not tested[/] and {len(gaps) - MOST} more, see the page")
     page, *others = report.files

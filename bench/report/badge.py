@@ -9,13 +9,13 @@ from export.plain import printable
 
 def badge(choice: Choice) -> dict[str, Any]:
     """Return a badge: grey without a benchmark, red if nothing may be shipped, yellow if the choice is qualified."""
-    of, row = choice.measurement, choice.row
+    measurement, row = choice.measurement, choice.row
     message, colour = "not measured", "lightgrey"
     if row is not None and (latency := headline(row)):
         message = f"{name_of(row)}, {latency.p50_ms:.2f} ms, {row.verdict}"
         colour = "brightgreen" if row.verdict == "stable" and choice.caveat is None else "yellow"
-    elif of.missing is None:
+    elif measurement.missing is None:
         message, colour = "nothing may be shipped", "red"
-    if of.weights != "checkpoint":
-        message += f" ({of.weights} weights)"
-    return {"schemaVersion": 1, "label": printable(of.model), "message": printable(message), "color": colour}
+    if measurement.weights != "checkpoint":
+        message += f" ({measurement.weights} weights)"
+    return {"schemaVersion": 1, "label": printable(measurement.model), "message": printable(message), "color": colour}

@@ -15,7 +15,7 @@ LONGER = 3
 def export(files: ModelFiles) -> str:
     """Return the command that exports every precision that is there."""
     manifest = files.manifest
-    precisions = dict.fromkeys(of.precision for of in manifest.artifacts if of.kind == "onnx")
+    precisions = dict.fromkeys(artifact.precision for artifact in manifest.artifacts if artifact.kind == "onnx")
     words = ["convnextpose", "export", manifest.model, "--precision", ",".join(precisions) or "fp32"]
     if manifest.weights.origin == "checkpoint":
         words += ["--checkpoint", manifest.weights.path or "CHECKPOINT"]

@@ -15,15 +15,17 @@ UNKNOWN = "unknown"
 
 def facts_of_report(report: DeviceReport) -> dict[str, str]:
     """Return the properties of a device: hardware, settings, software."""
-    of, protocol = report.device, report.protocol
+    device, protocol = report.device, report.protocol
     known: dict[str, str | None] = {
-        "board": of.board,
-        "L4T": of.l4t,
-        "processor": of.processor or UNKNOWN,
-        "memory": f"{of.memory_bytes / 2**30:.1f} GiB" if of.memory_bytes else None,
-        "GPU": f"{of.gpu.name}, compute capability {of.gpu.compute_capability}" if of.gpu else f"none: {of.no_gpu}",
+        "board": device.board,
+        "L4T": device.l4t,
+        "processor": device.processor or UNKNOWN,
+        "memory": f"{device.memory_bytes / 2**30:.1f} GiB" if device.memory_bytes else None,
+        "GPU": f"{device.gpu.name}, compute capability {device.gpu.compute_capability}"
+        if device.gpu
+        else f"none: {device.no_gpu}",
         **_settings(report),
-        "system": f"{of.system} {of.kernel} {of.machine}",
+        "system": f"{device.system} {device.kernel} {device.machine}",
         "measured": f"{report.created}, {f'up to {protocol.rounds} rounds' if protocol else 'parity alone'}",
         "bundle": report.bundle.id,
         "goldens": report.bundle.golden_source,
@@ -37,9 +39,9 @@ def different_settings(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     lines = []
     for name in COMPARED:
         values: dict[str, dict[str, None]] = {}
-        for one in measurements:
-            if name in one.facts:
-                values.setdefault(one.facts[name], {})[one.device] = None
+        for measurement in measurements:
+            if name in measurement.facts:
+                values.setdefault(measurement.facts[name], {})[measurement.device] = None
         if len(values.keys() - {UNKNOWN}) > 1:
             each = "; ".join(f"{value} on {', '.join(devices)}" for value, devices in values.items())
             lines.append(f"measured with different settings, {name}: {each}")
@@ -49,49 +51,51 @@ def different_settings(measurements: Sequence[Measurement]) -> tuple[str, ...]:
 def facts_table(measurements: Sequence[Measurement]) -> Table:
     """Return a line for each property and a column for each device; what differs comes first."""
     facts: dict[str, dict[str, dict[str, None]]] = {}
-    for one in measurements:
-        for name, value in one.facts.items():
-            facts.setdefault(one.device, {}).setdefault(name, {})[value] = None
-    properties = dict.fromkeys(name for of in facts.values() for name in of)
+    for measurement in measurements:
+        for name, value in measurement.facts.items():
+            facts.setdefault(measurement.device, {}).setdefault(name, {})[value] = None
+    properties = dict.fromkeys(name for values_of in facts.values() for name in values_of)
     lines = []
     for name in properties:
-        values = ["; ".join(of.get(name, {})) or cells.NOTHING for of in facts.values()]
+        values = ["; ".join(values_of.get(name, {})) or cells.NOTHING for values_of in facts.values()]
         differs = len(set(values)) > 1
         note = ("differs" if differs else "the same") if len(values) > 1 else ""
         lines.append((not differs, Line((Cell(name, note, "warn" if differs else ""), *map(Cell, values)))))
-    ordered = tuple(line for _, line in sorted(lines, key=lambda of: of[0]))
+    ordered = tuple(line for _, line in sorted(lines, key=lambda values_of: values_of[0]))
     return Table("Recorded when each device measured.", ("property", *facts), ordered)
 
 
 def _settings(report: DeviceReport) -> dict[str, str | None]:
     """Return settings in words; None where the device has no such setting."""
-    of = report.settings
-    if of is None:  # written before settings were recorded
+    settings = report.settings
+    if settings is None:  # written before settings were recorded
         cores, governor = f"{report.device.usable_cores} usable", report.device.governor or UNKNOWN
         return {POWER_MODE: UNKNOWN, GOVERNOR: governor, PINNED: UNKNOWN, "cores": cores}
-    limit = f", limited to the time of {of.cpu_limit:g} processors" if of.cpu_limit is not None else ""
+    limit = f", limited to the time of {settings.cpu_limit:g} processors" if settings.cpu_limit is not None else ""
     return {
-        POWER_MODE: _power_mode(report, of),
-        GOVERNOR: ", ".join(dict.fromkeys(clock.governor or UNKNOWN for clock in of.cpu_clocks)) or UNKNOWN,
-        PINNED: _pinned(of),
-        "CPU clocks": "; ".join(_megahertz(clock.min_khz, clock.max_khz, 1e3) for clock in of.cpu_clocks) or None,
-        "GPU clocks": "; ".join(_megahertz(clock.min_hz, clock.max_hz, 1e6) for clock in of.gpu_clocks) or None,
+        POWER_MODE: _power_mode(report, settings),
+        GOVERNOR: ", ".join(dict.fromkeys(clock.governor or UNKNOWN for clock in settings.cpu_clocks)) or UNKNOWN,
+        PINNED: _pinned(settings),
+        "CPU clocks": "; ".join(_megahertz(clock.min_khz, clock.max_khz, 1e3) for clock in settings.cpu_clocks) or None,
+        "GPU clocks": "; ".join(_megahertz(clock.min_hz, clock.max_hz, 1e6) for clock in settings.gpu_clocks) or None,
         "cores": f"{report.device.usable_cores} usable{limit}",
         "threads": _threads(report),
     }
 
 
-def _power_mode(report: DeviceReport, of: Settings) -> str | None:
-    if of.power_mode is not None:
-        number = "" if of.power_mode.number is None else f" ({of.power_mode.number})"
-        return f"{of.power_mode.name}{number}"
+def _power_mode(report: DeviceReport, settings: Settings) -> str | None:
+    if settings.power_mode is not None:
+        number = "" if settings.power_mode.number is None else f" ({settings.power_mode.number})"
+        return f"{settings.power_mode.name}{number}"
     return UNKNOWN if report.device.l4t else None
 
 
-def _pinned(of: Settings) -> str:
+def _pinned(settings: Settings) -> str:
     """Return which clocks ``jetson_clocks`` has pinned: both bounds of a clock are equal."""
-    cpu = [clock.min_khz == clock.max_khz for clock in of.cpu_clocks if None not in (clock.min_khz, clock.max_khz)]
-    gpu = [clock.min_hz == clock.max_hz for clock in of.gpu_clocks if None not in (clock.min_hz, clock.max_hz)]
+    cpu = [
+        clock.min_khz == clock.max_khz for clock in settings.cpu_clocks if None not in (clock.min_khz, clock.max_khz)
+    ]
+    gpu = [clock.min_hz == clock.max_hz for clock in settings.gpu_clocks if None not in (clock.min_hz, clock.max_hz)]
     if not cpu and not gpu:
         return UNKNOWN
     return " and ".join(name for name, pinned in (("CPU", cpu), ("GPU", gpu)) if pinned and all(pinned)) or "none"
@@ -108,4 +112,4 @@ def _threads(report: DeviceReport) -> str | None:
     for row in report.results:
         if row.threads is not None:
             counts.setdefault(row.runtime.replace("_", "-"), {})[str(row.threads)] = None
-    return ", ".join(f"{runtime} {' and '.join(of)}" for runtime, of in counts.items()) or None
+    return ", ".join(f"{runtime} {' and '.join(numbers)}" for runtime, numbers in counts.items()) or None

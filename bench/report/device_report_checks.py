@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.device_report import DeviceReport, Row, read_device_report
-from bench.report.find import DEVICE_REPORT
+from bench.report.sources import DEVICE_REPORT
 from export.artifacts import sha256_file
 from export.errors import BadInput
 from export.manifest import Manifest, read_manifest
@@ -106,30 +106,36 @@ def _files(report: DeviceReport) -> list[tuple[str, str]]:
 
 
 def _wrong_parity(row: Row) -> str | None:
-    of = row.parity
-    if of is None:
+    parity = row.parity
+    if parity is None:
         return "it passed, but holds no parity" if row.status == "pass" else None
-    if of.outcome != row.status and row.status != "fail":
-        return f"status {row.status}, parity {of.outcome}"
-    if of.outcome != "pass":
+    if parity.outcome != row.status and row.status != "fail":
+        return f"status {row.status}, parity {parity.outcome}"
+    if parity.outcome != "pass":
         return None
-    for limit in of.limits:
-        seen = {"mean": of.mean_mm, "p99": of.p99_mm, "max": of.max_mm}[limit.statistic]
-        if seen is None or not seen <= limit.allowed_mm:
-            return f"parity passed with {limit.statistic} {seen} mm, allowed {limit.allowed_mm:g}"
+    for limit in parity.limits:
+        error_mm = {"mean": parity.mean_mm, "p99": parity.p99_mm, "max": parity.max_mm}[limit.statistic]
+        if error_mm is None or not error_mm <= limit.allowed_mm:
+            return f"parity passed with {limit.statistic} {error_mm} mm, allowed {limit.allowed_mm:g}"
     return None
 
 
 def _wrong_latency(row: Row) -> str | None:
-    of = row.latency
-    if of is None:
+    latency = row.latency
+    if latency is None:
         return None
-    samples = [sample for samples in of.rounds_ms for sample in samples]
-    if (of.rounds, of.samples) != (len(of.rounds_ms), len(samples)) or not samples:
-        return f"{of.samples} samples in {of.rounds} rounds, there are {len(samples)} in {len(of.rounds_ms)}"
+    samples = [sample for samples in latency.rounds_ms for sample in samples]
+    counted = f"{len(samples)} samples in {len(latency.rounds_ms)} rounds"
+    stated_count = f"{latency.samples} samples in {latency.rounds} rounds"
+    if stated_count != counted or not samples:
+        return f"{stated_count}, there are {counted}"
     if not np.isfinite(samples).all() or not min(samples) > 0:
         return "a latency is not a positive number"
-    for name, quantile, stated in (("p50", 0.5, of.p50_ms), ("p90", 0.9, of.p90_ms), ("p99", 0.99, of.p99_ms)):
+    for name, quantile, stated in (
+        ("p50", 0.5, latency.p50_ms),
+        ("p90", 0.9, latency.p90_ms),
+        ("p99", 0.99, latency.p99_ms),
+    ):
         found = float(np.quantile(samples, quantile, method="inverted_cdf"))
         if stated is not None and not abs(stated - found) <= ROUNDING_MS:
             return f"{name} {stated:.6g} ms, its samples say {found:.6g}"

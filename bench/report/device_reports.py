@@ -10,10 +10,10 @@ from bench import device_report
 from bench.device_report import DeviceReport
 from bench.report.device_facts import facts_of_report
 from bench.report.device_report_checks import Named
-from bench.report.find import DEVICE_REPORT
 from bench.report.measurement import Measurement
 from bench.report.records import Evaluation
 from bench.report.rows import HEADLINE, with_trusted_speed_ups
+from bench.report.sources import DEVICE_REPORT
 from bench.result import Latency, NotRunRow, PercentileRecord, Row, SpeedUp
 from bench.statistics import speed_up
 from bench.verdicts import PRECISE, USABLE
@@ -44,18 +44,18 @@ def measurements_of(
 def same_machine(named: Sequence[Named], measurements: Sequence[Measurement]) -> list[str]:
     """Say which reports may be of one machine: it is no second device."""
     names: dict[device_report.Device, dict[str, None]] = {}
-    for (_, report), one in zip(named, measurements, strict=True):
-        names.setdefault(report.device, {})[one.device] = None
-    alike = [" and ".join(of) for of in names.values() if len(of) > 1]
-    return [f"{of} have the same hardware and system: they may be one machine" for of in alike]
+    for (_, report), measurement in zip(named, measurements, strict=True):
+        names.setdefault(report.device, {})[measurement.device] = None
+    alike = [" and ".join(devices) for devices in names.values() if len(devices) > 1]
+    return [f"{devices} have the same hardware and system: they may be one machine" for devices in alike]
 
 
 def _names(named: Sequence[Named]) -> list[str]:
     """Return a name for each: the file's, or, if that is the usual one, what the device calls itself."""
     names = []
     for path, report in named:
-        of = report.device
-        own = of.board or (of.gpu.name if of.gpu else None) or of.processor or of.machine
+        device = report.device
+        own = device.board or (device.gpu.name if device.gpu else None) or device.processor or device.machine
         names.append(own if path.name == DEVICE_REPORT else path.stem)
     counts = Counter((name, report.bundle.model) for name, (_, report) in zip(names, named, strict=True))
     several = {name for (name, _), count in counts.items() if count > 1}
@@ -65,14 +65,16 @@ def _names(named: Sequence[Named]) -> list[str]:
 def _measurement(
     name: str, path: Path, report: DeviceReport, evaluations: tuple[Evaluation, ...], size_bytes: Mapping[str, int]
 ) -> Measurement:
-    timed = {_row_name(of): of for of in report.results if of.latency and of.status == "pass"}
-    reference = next((of for runtime in REFERENCES if (of := f"{runtime} fp32") in timed), None)
+    timed = {_row_name(result): result for result in report.results if result.latency and result.status == "pass"}
+    reference = next((result for runtime in REFERENCES if (result := f"{runtime} fp32") in timed), None)
     base = timed[reference].latency if reference else None
-    rows = [_row(of, report, base, reference, size_bytes) for of in report.results if of.status != "not run"]
+    rows = [
+        _row(result, report, base, reference, size_bytes) for result in report.results if result.status != "not run"
+    ]
     not_run = [
-        NotRunRow(runtime=_runtime(of), precision=of.precision, reason=of.reason)
-        for of in report.results
-        if of.status == "not run"
+        NotRunRow(runtime=_runtime(result), precision=result.precision, reason=result.reason)
+        for result in report.results
+        if result.status == "not run"
     ]
     return Measurement(
         model=report.bundle.model,
@@ -98,7 +100,7 @@ def _row_name(row: device_report.Row) -> str:
 
 
 def _row(
-    of: device_report.Row,
+    result: device_report.Row,
     report: DeviceReport,
     base: device_report.Latency | None,
     reference: str | None,
@@ -108,24 +110,24 @@ def _row(
     row = Row.model_validate(
         nothing
         | {
-            "id": f"{_runtime(of)}/{of.precision}",
-            "runtime": _runtime(of),
-            "precision": of.precision,
-            "precision_used": of.computes_in,
+            "id": f"{_runtime(result)}/{result.precision}",
+            "runtime": _runtime(result),
+            "precision": result.precision,
+            "precision_used": result.computes_in,
             "batch": 1,
-            "threads": of.threads or 0,
-            "artifact": of.artifact,
-            "artifact_sha256": of.artifact_sha256,
-            "artifact_bytes": size_bytes.get(of.artifact_sha256 or ""),
-            "is_reference": _row_name(of) == reference,
+            "threads": result.threads or 0,
+            "artifact": result.artifact,
+            "artifact_sha256": result.artifact_sha256,
+            "artifact_bytes": size_bytes.get(result.artifact_sha256 or ""),
+            "is_reference": _row_name(result) == reference,
             "verdict": "invalid",
-            "reasons": [f"{of.status}: {of.reason}"],
-            "parity": of.parity.model_dump() if of.parity else None,
+            "reasons": [f"{result.status}: {result.reason}"],
+            "parity": result.parity.model_dump() if result.parity else None,
             "latency": {},
             "facts": {},
         }
     )
-    return _timed(row, of.latency, report, base) if of.status == "pass" else row
+    return _timed(row, result.latency, report, base) if result.status == "pass" else row
 
 
 def _timed(
@@ -133,12 +135,12 @@ def _timed(
 ) -> Row:
     if latency is None or report.protocol is None:
         return row.model_copy(update={"verdict": "unstable", "reasons": [NOT_TIMED]})
-    medians = [float(np.median(of)) for of in latency.rounds_ms]
+    medians = [float(np.median(samples)) for samples in latency.rounds_ms]
     row = row.model_copy(update={"latency": {HEADLINE: _latency(latency, medians, report.protocol.floors)}})
     if row.is_reference or base is None:
         return row.model_copy(update={"verdict": "noisy", "reasons": [NO_CONTROL]})
     count = min(base.rounds, latency.rounds)
-    ratio = speed_up([float(np.median(of)) for of in base.rounds_ms[:count]], medians[:count])
+    ratio = speed_up([float(np.median(samples)) for samples in base.rounds_ms[:count]], medians[:count])
     if ratio is None:
         return row.model_copy(update={"verdict": "unstable", "reasons": ["too few rounds for an interval"]})
     known = f"the ratio is known to ±{ratio.half_width:.1%}"
@@ -149,18 +151,18 @@ def _timed(
     return row.model_copy(update={"verdict": "noisy", "reasons": reasons, "speed_up": up})
 
 
-def _latency(of: device_report.Latency, medians: Sequence[float], floors: Mapping[str, int]) -> Latency:
+def _latency(latency: device_report.Latency, medians: Sequence[float], floors: Mapping[str, int]) -> Latency:
     percentiles = [
         PercentileRecord(quantile=quantile, value_ms=value, upper_ms=None, floor=floors.get(name, 0))
-        for quantile, name, value in ((0.9, "p90", of.p90_ms), (0.99, "p99", of.p99_ms))
+        for quantile, name, value in ((0.9, "p90", latency.p90_ms), (0.99, "p99", latency.p99_ms))
     ]
     return Latency(
-        samples=of.samples,
-        rounds=of.rounds,
-        p50_ms=of.p50_ms,
+        samples=latency.samples,
+        rounds=latency.rounds,
+        p50_ms=latency.p50_ms,
         round_median_low_ms=min(medians),
         round_median_high_ms=max(medians),
-        max_ms=max(max(samples) for samples in of.rounds_ms),
+        max_ms=max(max(samples) for samples in latency.rounds_ms),
         percentiles=percentiles,
         deadlines=[],
         jitter_ms=None,

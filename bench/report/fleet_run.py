@@ -40,7 +40,11 @@ def notices_of(record: FleetRecord) -> list[str]:
 
 def devices_without_work(record: FleetRecord) -> list[tuple[str, Missing]]:
     """Return the devices that were seen but got no work, or no more of it."""
-    return [(of.worker, Missing(f"device {of.state}", of.reason)) for of in record.devices if of.state != "ready"]
+    return [
+        (device.worker, Missing(f"device {device.state}", device.reason))
+        for device in record.devices
+        if device.state != "ready"
+    ]
 
 
 def commands_of(folder: Path, record: FleetRecord) -> tuple[str, ...]:
@@ -69,7 +73,7 @@ def _measurement(folder: Path, record: FleetRecord, job: JobRecord) -> Measureme
         raise BadInput(f"{place} holds no benchmark", "the job is recorded as done", do)
     found = measurement_of(files, resume)
     evaluated = (*found.evaluations, *_evaluations(folder, record, files.manifest.weights.sha256))
-    not_run = [of.model_copy(update={"reason": of.reason.replace(ASKED_FOR, IN_THE_MATRIX)}) for of in found.not_run]
+    not_run = [row.model_copy(update={"reason": row.reason.replace(ASKED_FOR, IN_THE_MATRIX)}) for row in found.not_run]
     return replace(
         found,
         model=job.spec.model,
@@ -85,7 +89,9 @@ def _evaluations(folder: Path, record: FleetRecord, weights_sha256: str) -> Iter
     named = [Path(str(entry.get("model", ""))) for entry in record.matrix.get("models", ())]
     exports = [*(place for place in named if place.is_absolute()), *sorted((folder.parent / EXPORTS).glob("*"))]
     for export in exports:
-        yield from (of for of in read_evaluations(export) if of.weights.sha256 == weights_sha256)
+        yield from (
+            evaluation for evaluation in read_evaluations(export) if evaluation.weights.sha256 == weights_sha256
+        )
 
 
 def _why(job: JobRecord) -> str:

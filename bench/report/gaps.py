@@ -31,15 +31,17 @@ def gaps_of(choices: Sequence[Choice], others: Sequence[Located] = ()) -> list[L
         for gap in _gaps(choice):
             where.setdefault(gap, []).append(choice.measurement.label)
     every = len(choices)
-    found = [("all" if len(of) == every > 1 else ", ".join(of), gap) for gap, of in where.items()]
+    found = [("all" if len(labels) == every > 1 else ", ".join(labels), gap) for gap, labels in where.items()]
     return [*others, *found]
 
 
 def untested(gaps: Sequence[Located], *, several: bool) -> Section:
     """Return the gaps as a table."""
     lines = tuple(
-        Line((*([Cell(where)] if several else []), Cell(of.what), Cell(of.reason), Cell(of.command or cells.NOTHING)))
-        for where, of in gaps
+        Line(
+            (*([Cell(where)] if several else []), Cell(gap.what), Cell(gap.reason), Cell(gap.command or cells.NOTHING))
+        )
+        for where, gap in gaps
     )
     columns = (*(["where"] if several else []), "not tested", "reason", "command")
     table = Table("None of this is counted as passed.", columns, lines)
@@ -48,42 +50,43 @@ def untested(gaps: Sequence[Located], *, several: bool) -> Section:
 
 def _gaps(choice: Choice) -> list[Missing]:
     """Return the gaps of one measurement, the most important first."""
-    of, files = choice.measurement, choice.measurement.export
-    if of.missing is not None and of.device:
-        return [Missing(of.model, of.missing, of.command)]
+    measurement, files = choice.measurement, choice.measurement.export
+    if measurement.missing is not None and measurement.device:
+        return [Missing(measurement.model, measurement.missing, measurement.command)]
     return [
-        *_weights(of),
-        *_accuracy(of),
+        *_weights(measurement),
+        *_accuracy(measurement),
         *_rows(choice),
-        *_grouped((f"{one.runtime} {one.precision or ''}".strip(), one.reason) for one in of.not_run),
-        *(_of_export(of, files) if files and not of.device else []),
+        *_grouped((f"{row.runtime} {row.precision or ''}".strip(), row.reason) for row in measurement.not_run),
+        *(_of_export(measurement, files) if files and not measurement.device else []),
     ]
 
 
-def _weights(of: Measurement) -> list[Missing]:
+def _weights(measurement: Measurement) -> list[Missing]:
     reasons = {"stand-in": "stand-in weights: only latency is meaningful", "demo": "demo weights: drawn figures only"}
-    if of.weights not in reasons:
+    if measurement.weights not in reasons:
         return []
-    return [Missing("poses of people", reasons[of.weights], f"convnextpose export {of.model} --checkpoint FILE")]
+    command = f"convnextpose export {measurement.model} --checkpoint FILE"
+    return [Missing("poses of people", reasons[measurement.weights], command)]
 
 
-def _accuracy(of: Measurement) -> list[Missing]:
-    if of.evaluations:
+def _accuracy(measurement: Measurement) -> list[Missing]:
+    if measurement.evaluations:
         return []
-    command = commands.evaluate(of.source) if of.export and not of.device else None
+    command = commands.evaluate(measurement.source) if measurement.export and not measurement.device else None
     return [Missing("accuracy on annotated images", "never evaluated; int8 is recommended only if it was", command)]
 
 
 def _rows(choice: Choice) -> list[Missing]:
     """Return what the benchmark left open."""
-    of, command = choice.measurement, choice.measurement.command
-    if of.missing is not None:
-        return [Missing("latency", of.missing, command)]
-    files = of.export if not of.device else None
+    measurement, command = choice.measurement, choice.measurement.command
+    if measurement.missing is not None:
+        return [Missing("latency", measurement.missing, command)]
+    files = measurement.export if not measurement.device else None
     longer = commands.longer_bench(files) if files else None
-    found = [] if of.complete else [Missing("the rest of the benchmark", "it was interrupted", command)]
+    found = [] if measurement.complete else [Missing("the rest of the benchmark", "it was interrupted", command)]
     for verdict in ("unstable", "invalid"):
-        rows = [row for row in of.rows if row.verdict == verdict]
+        rows = [row for row in measurement.rows if row.verdict == verdict]
         reasons = list(dict.fromkeys(reason for row in rows for reason in row.reasons))
         if rows:
             why = "; ".join(reasons) if len(reasons) <= MOST else "the decision table has the reason of each"
@@ -91,37 +94,38 @@ def _rows(choice: Choice) -> list[Missing]:
             found.append(Missing(f"speed-up of {', '.join(map(name_of, rows))}", f"{verdict}: {why}", advice))
     if files and files.result and files.result.samples and files.samples is None:
         found.append(Missing("how often a call is slow", "samples.npz is not beside the result", command))
-    return [*found, *_p99(choice.row, of)]
+    return [*found, *_p99(choice.row, measurement)]
 
 
-def _p99(row: Row | None, of: Measurement) -> list[Missing]:
+def _p99(row: Row | None, measurement: Measurement) -> list[Missing]:
     latency = headline(row) if row else None
     tail = percentile_of(latency, 0.99) if latency else None
     if row is None or latency is None or tail is None or tail.value_ms is not None:
         return []
     why = cells.no_percentile(row.verdict, samples=latency.samples, floor=tail.floor, rounds=latency.rounds)
-    command = commands.bench(of.source, "--publish") if of.export and not of.device else None
+    command = commands.bench(measurement.source, "--publish") if measurement.export and not measurement.device else None
     return [Missing(f"p99 of {name_of(row)}", why, command)]
 
 
-def _of_export(of: Measurement, files: ModelFiles) -> list[Missing]:
+def _of_export(measurement: Measurement, files: ModelFiles) -> list[Missing]:
     """Return what the export could not make, and which passes of the benchmark were not asked for."""
-    manifest, run = files.manifest, {row.artifact for row in of.rows if row.latency}
-    idle = Counter(of.status for of in manifest.artifacts if of.kind == "engine" and of.path not in run)
+    manifest, run = files.manifest, {row.artifact for row in measurement.rows if row.latency}
+    engines = [artifact for artifact in manifest.artifacts if artifact.kind == "engine"]
+    idle = Counter(engine.status for engine in engines if engine.path not in run)
     return [
         *(Missing(f"{count} engine{'s' * (count > 1)}", status) for status, count in idle.items()),
-        *_grouped((f"{one.precision} {one.kind}", f"{one.status}: {one.reason}") for one in manifest.not_run),
-        *_passes(of, files),
+        *_grouped((f"{entry.precision} {entry.kind}", f"{entry.status}: {entry.reason}") for entry in manifest.not_run),
+        *_passes(measurement, files),
         *_grouped(
-            (f"parity of {one['precision']} by {no['runner']}", no["reason"])
-            for one in manifest.parity
-            for no in one["not_run"]
+            (f"parity of {entry['precision']} by {skipped['runner']}", skipped["reason"])
+            for entry in manifest.parity
+            for skipped in entry["not_run"]
         ),
     ]
 
 
-def _passes(of: Measurement, files: ModelFiles) -> list[Missing]:
-    rows = [row for row in of.rows if row.verdict != "invalid"]
+def _passes(measurement: Measurement, files: ModelFiles) -> list[Missing]:
+    rows = [row for row in measurement.rows if row.verdict != "invalid"]
     if not rows:
         return []
     passes = (
@@ -141,4 +145,4 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
     by_reason: dict[str, list[str]] = {}
     for what, why in pairs:
         by_reason.setdefault(why, []).append(what)
-    return [Missing(", ".join(of), why) for why, of in by_reason.items()]
+    return [Missing(", ".join(things), why) for why, things in by_reason.items()]

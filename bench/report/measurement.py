@@ -61,17 +61,17 @@ class Measurement:
         if row.artifact_sha256 is None and row.runtime not in TORCH_FORMS:
             return []
         found = [
-            Accuracy(of.dataset, one)
-            for of in self.evaluations
-            for one in of.rows
-            if one.sha256 == row.artifact_sha256 and one.runtime != SIMULATED
+            Accuracy(evaluation.dataset, evaluated)
+            for evaluation in self.evaluations
+            for evaluated in evaluation.rows
+            if evaluated.sha256 == row.artifact_sha256 and evaluated.runtime != SIMULATED
         ]
-        return [of for of in found if of.evaluated.run_by.split()[0] == row.runtime] or found
+        return [accuracy for accuracy in found if accuracy.evaluated.run_by.split()[0] == row.runtime] or found
 
 
 def references_of(measurements: Sequence[Measurement]) -> str:
     """Say what the speed-ups of these measurements are over."""
-    names = dict.fromkeys(of.reference for of in measurements if of.rows)
+    names = dict.fromkeys(measurement.reference for measurement in measurements if measurement.rows)
     return f"{' or '.join(names) or 'the reference'} on the same device, in the same rounds"
 
 

@@ -32,16 +32,16 @@ WEIGHTS = {
 """What qualifies a whole page, by the origin of the weights."""
 
 
-Made = tuple[Page, tuple[Choice, ...]]
+Content = tuple[Page, tuple[Choice, ...]]
 """A page, and the choices that it shows."""
 
 
-def model_page(of: Measurement, files: ModelFiles, on_devices: Sequence[Measurement]) -> Made:
+def model_page(measurement: Measurement, files: ModelFiles, on_devices: Sequence[Measurement]) -> Content:
     """Return the page of one model, with what devices reported about it."""
-    choice = recommend(of)
-    device_choices = [recommend(one) for one in on_devices]
+    choice = recommend(measurement)
+    device_choices = [recommend(reported) for reported in on_devices]
     gaps = [*gaps_of([choice]), *gaps_of(device_choices)]
-    manifest = files.manifest
+    counts = files.manifest.counts
     sections = [
         decision(choice),
         *([gate(files.comparison)] if files.comparison else []),
@@ -53,38 +53,45 @@ def model_page(of: Measurement, files: ModelFiles, on_devices: Sequence[Measurem
         exported_files(files),
         _reproduce([files]),
     ]
-    machine = of.facts.get("processor") or (files.first_table.machine.cpu if files.first_table else "no machine yet")
+    first = files.first_table.machine.cpu if files.first_table else "no machine yet"
+    machine = measurement.facts.get("processor", first)
     page = Page(
-        title=f"{of.model} on {machine}",
-        subtitle=f"{of.source}, {manifest.counts.parameters:,} parameters, {manifest.counts.macs / 1e9:.3f} GMACs",
+        title=f"{measurement.model} on {machine}",
+        subtitle=f"{measurement.source}, {counts.parameters:,} parameters, {counts.macs / 1e9:.3f} GMACs",
         answers=answers([choice], gaps),
         sections=tuple(sections),
-        notices=_notices(of),
-        facts=tuple(of.facts.items()),
+        notices=_notices(measurement),
+        facts=tuple(measurement.facts.items()),
     )
     return page, (choice,)
 
 
-def models_page(measurements: Sequence[Measurement]) -> Made:
+def models_page(measurements: Sequence[Measurement]) -> Content:
     """Return the page of several models on one machine; none is ranked.
 
     Raises:
         BadInput: two were measured on different machines, or with different software.
     """
     require_same_machine(measurements)
-    counts = Counter(of.model for of in measurements)
-    named = [replace(of, model=f"{of.model} ({of.source})") if counts[of.model] > 1 else of for of in measurements]
-    facts = next((of.facts for of in named if of.facts), {})
-    choices, files = tuple(map(recommend, named)), [of.export for of in named if of.export]
-    chart, reproduce = pareto(choices), _reproduce(files, commands.report(*(of.source for of in named)))
+    counts = Counter(measurement.model for measurement in measurements)
+    named = [
+        measurement
+        if counts[measurement.model] == 1
+        else replace(measurement, model=f"{measurement.model} ({measurement.source})")
+        for measurement in measurements
+    ]
+    facts = next((measurement.facts for measurement in named if measurement.facts), {})
+    choices, files = tuple(map(recommend, named)), [measurement.export for measurement in named if measurement.export]
+    report = commands.report(*(measurement.source for measurement in named))
+    chart = pareto(choices)
     charts = [Section("pareto", "Latency against accuracy", charts=(chart,))] if chart else []
-    said, sections = _side_by_side(choices, (), charts)
+    texts, sections = _side_by_side(choices, (), charts)
     page = Page(
-        title=f"{', '.join(of.model for of in named)} on {facts.get('processor', 'no machine yet')}",
+        title=f"{', '.join(measurement.model for measurement in named)} on {facts.get('processor', 'no machine yet')}",
         subtitle="Several models on one machine, each measured in a run of its own.",
-        answers=said,
-        sections=(*sections, reproduce),
-        notices=tuple(f"{of.model}: {notice}" for of in named for notice in _notices(of)),
+        answers=texts,
+        sections=(*sections, _reproduce(files, report)),
+        notices=tuple(f"{measurement.model}: {notice}" for measurement in named for notice in _notices(measurement)),
         facts=tuple(facts.items()),
     )
     return page, choices
@@ -98,7 +105,7 @@ def devices_page(
     notices: Sequence[str],
     gaps: Sequence[Located],
     reproduce: tuple[str, ...],
-) -> Made:
+) -> Content:
     """Return the page of several devices; milliseconds are never compared across devices.
 
     Args:
@@ -111,12 +118,12 @@ def devices_page(
     """
     choices = tuple(map(recommend, measurements))
     table = Section("devices", "The devices, and what differs", tables=(facts_table(measurements),))
-    said, sections = _side_by_side(choices, gaps, [table])
-    of_each = dict.fromkeys(notice for one in measurements for notice in _notices(one))
+    texts, sections = _side_by_side(choices, gaps, [table])
+    of_each = dict.fromkeys(notice for measurement in measurements for notice in _notices(measurement))
     page = Page(
         title=title,
         subtitle=subtitle,
-        answers=said,
+        answers=texts,
         sections=(*sections, Section("reproduce", "Reproduce", commands=reproduce, folded=True)),
         notices=(*notices, *different_settings(measurements), *of_each),
     )
@@ -127,8 +134,8 @@ def _side_by_side(
     choices: Sequence[Choice], others: Sequence[Located], extra: Sequence[Section]
 ) -> tuple[tuple[Answer, ...], tuple[Section, ...]]:
     """Return answers and sections of several measurements: the usual tables, with columns that tell them apart."""
-    of = [choice.measurement for choice in choices]
-    reference, gaps, chart = references_of(of), gaps_of(choices, others), speed_up(of)
+    measurements = [choice.measurement for choice in choices]
+    reference, gaps, chart = references_of(measurements), gaps_of(choices, others), speed_up(measurements)
     passed = [f"{choice.measurement.label}: {text}." for choice in choices for text in choice.passed_over]
     lead = f"Over {reference}. Only rows of one measurement compare."
     sections = (
@@ -141,23 +148,24 @@ def _side_by_side(
     return answers(choices, gaps), sections
 
 
-def _notices(of: Measurement) -> tuple[str, ...]:
+def _notices(measurement: Measurement) -> tuple[str, ...]:
     """Say what qualifies everything about a measurement."""
-    notices = [WEIGHTS[of.weights]] if of.weights in WEIGHTS and (of.missing is None or not of.device) else []
-    if not of.complete:
+    unknown = measurement.missing is not None and measurement.device
+    notices = [WEIGHTS[measurement.weights]] if measurement.weights in WEIGHTS and not unknown else []
+    if not measurement.complete:
         notices.append("the benchmark was interrupted: this is what was measured until then")
-    parity = of.export.manifest.parity if of.export and not of.device else []
-    wrong = [f"{one.get('edition') or one['precision']} ({one['outcome']})" for one in parity]
-    failed = [text for text, one in zip(wrong, parity, strict=True) if one["outcome"] != PASSED]
+    parity = measurement.export.manifest.parity if measurement.export and not measurement.device else []
+    wrong = [f"{entry.get('edition') or entry['precision']} ({entry['outcome']})" for entry in parity]
+    failed = [text for text, entry in zip(wrong, parity, strict=True) if entry["outcome"] != PASSED]
     return (*notices, *([f"parity not passed: {', '.join(failed)}; do not ship them"] if failed else []))
 
 
 def _reproduce(files: Sequence[ModelFiles], report: str | None = None) -> Section:
-    each = [command for one in files for command in commands.reproduce(one)]
-    made = (*each, report or commands.report(files[0].folder))
-    prints = ", ".join(dict.fromkeys(one.result.fingerprint for one in files if one.result))
+    each = [command for model in files for command in commands.reproduce(model)]
+    every = (*each, report or commands.report(files[0].folder))
+    prints = ", ".join(dict.fromkeys(model.result.fingerprint for model in files if model.result))
     lead = (f"Results with another fingerprint than {prints} are never compared in milliseconds.",) if prints else ()
-    return Section("reproduce", "Reproduce", lead, commands=made, folded=True)
+    return Section("reproduce", "Reproduce", lead, commands=every, folded=True)
 
 
 def require_same_machine(measurements: Sequence[Measurement]) -> None:
@@ -166,7 +174,7 @@ def require_same_machine(measurements: Sequence[Measurement]) -> None:
     Raises:
         BadInput: machine or software differ.
     """
-    results = [(of.source, of.result) for of in measurements if of.result]
+    results = [(measurement.source, measurement.result) for measurement in measurements if measurement.result]
     for folder, result in results[1:]:
         first, base = results[0]
         assert base is not None

@@ -88,8 +88,8 @@ def _over_reference(row: Row) -> RatioRecord | None:
 
 def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:
     """Return why the accuracy forbids the row: a loss beyond the budget or, for int8, an unknown one."""
-    evaluated = [of.evaluated.accuracy_loss_mm for of in measurement.accuracy_of(row)]
-    losses = [of.mean for of in evaluated if of is not None]
+    evaluated = [accuracy.evaluated.accuracy_loss_mm for accuracy in measurement.accuracy_of(row)]
+    losses = [loss.mean for loss in evaluated if loss is not None]
     if row.precision == "int8" and not losses:
         return "the accuracy loss of int8 is unknown (convnextpose evaluate measures it)"
     limit = GRADES[REQUIRED[row.precision]].mean_mm if row.precision in REQUIRED else None

@@ -31,7 +31,7 @@ def headline(row: Row) -> Latency | None:
 
 def percentile_of(latency: Latency, quantile: float) -> PercentileRecord | None:
     """Return this percentile's record."""
-    return next((of for of in latency.percentiles if of.quantile == quantile), None)
+    return next((record for record in latency.percentiles if record.quantile == quantile), None)
 
 
 def parity_status(row: Row) -> str | None:

@@ -27,24 +27,30 @@ def rows_csv(choices: Sequence[Choice]) -> str:
     writer.writeheader()
     for choice in choices:
         for line in _lines(choice):
-            writer.writerow({name: printable(of) if isinstance(of, str) else of for name, of in line.items()})
+            writer.writerow(
+                {name: printable(value) if isinstance(value, str) else value for name, value in line.items()}
+            )
     return text.getvalue()
 
 
 def _lines(choice: Choice) -> Iterator[dict[str, object]]:
-    of = choice.measurement
-    about: dict[str, object] = {"device": of.device, "model": of.model, "weights": of.weights}
-    for row in in_order(of.rows):
+    measurement = choice.measurement
+    about: dict[str, object] = {
+        "device": measurement.device,
+        "model": measurement.model,
+        "weights": measurement.weights,
+    }
+    for row in in_order(measurement.rows):
         for boundary in row.latency or (None,):
             yield about | _row(choice, row) | (_latency(choice, row, boundary) if boundary else {})
-    if of.device and of.missing is not None:
-        yield about | {"not_run": of.missing}
-    for one in of.not_run if of.device else ():
-        yield about | _not_run(one)
+    if measurement.device and measurement.missing is not None:
+        yield about | {"not_run": measurement.missing}
+    for skipped in measurement.not_run if measurement.device else ():
+        yield about | _not_run(skipped)
 
 
 def _row(choice: Choice, row: Row) -> dict[str, object]:
-    evaluated = next((of.evaluated for of in choice.measurement.accuracy_of(row)), None)
+    evaluated = next((accuracy.evaluated for accuracy in choice.measurement.accuracy_of(row)), None)
     loss = evaluated.accuracy_loss_mm if evaluated else None
     return {
         **{name: getattr(row, name) for name in ("id", "runtime", "precision", "verdict")},
@@ -83,5 +89,5 @@ def _latency(choice: Choice, row: Row, boundary: str) -> dict[str, object]:
     return found
 
 
-def _not_run(of: NotRunRow) -> dict[str, object]:
-    return {"runtime": of.runtime, "precision": of.precision, "not_run": of.reason}
+def _not_run(skipped: NotRunRow) -> dict[str, object]:
+    return {"runtime": skipped.runtime, "precision": skipped.precision, "not_run": skipped.reason}

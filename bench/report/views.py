@@ -124,5 +124,5 @@ def clean(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)(map(clean, value))
     if isinstance(value, Mapping):
-        return {clean(name): clean(of) for name, of in value.items()}
+        return {clean(name): clean(item) for name, item in value.items()}
     return value

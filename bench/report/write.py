@@ -11,8 +11,8 @@ from bench.report.drawing import png
 from bench.report.html import html
 from bench.report.junit import junit
 from bench.report.markdown import PICTURES, markdown, pictures
-from bench.report.read import Report, Reports, read_all
 from bench.report.recommend import Choice
+from bench.report.reports import Report, Reports, read_all
 from bench.report.rows import headline, parity_status
 from bench.report.rows_csv import rows_csv
 from bench.report.views import Page, clean
@@ -55,13 +55,13 @@ def as_json(reports: Reports) -> dict[str, Any]:
         "models": [_plain(choice) for choice in models.choices] if models else [],
         "devices": [
             {
-                "title": of.page.title,
-                "files": [str(path) for path in of.files],
-                "measurements": [_plain(choice) for choice in of.choices],
+                "title": report.page.title,
+                "files": [str(path) for path in report.files],
+                "measurements": [_plain(choice) for choice in report.choices],
             }
-            for of in reports.devices
+            for report in reports.devices
         ],
-        "refused": [{"what": of.what, "seen": of.seen, "do": of.do} for of in reports.refused],
+        "refused": [{"what": failure.what, "seen": failure.seen, "do": failure.do} for failure in reports.refused],
     }
 
 
@@ -91,22 +91,22 @@ def _write_files(place: Path, page: Page, texts: Mapping[str, str]) -> list[Path
 
 
 def _plain(choice: Choice) -> dict[str, Any]:
-    of, row = choice.measurement, choice.row
+    measurement, row = choice.measurement, choice.row
     latency, up = (headline(row), row.speed_up) if row else (None, None)
     return {
-        "model": of.model,
-        "device": of.device or None,
-        "folder": of.source,
-        "weights": of.weights,
+        "model": measurement.model,
+        "device": measurement.device or None,
+        "folder": measurement.source,
+        "weights": measurement.weights,
         "recommended": row.id if row else None,
         "artifact": row.artifact if row else None,
         "p50_ms": latency.p50_ms if latency else None,
-        "reference": of.reference,
+        "reference": measurement.reference,
         "speed_up": {"median": up.median, "low": up.low, "high": up.high} if up else None,
         "verdict": row.verdict if row else None,
         "parity": parity_status(row) if row else None,
         "reason": choice.reason,
         "passed_over": list(choice.passed_over),
         "caveat": choice.caveat,
-        "missing": of.missing,
+        "missing": measurement.missing,
     }

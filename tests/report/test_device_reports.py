@@ -12,8 +12,8 @@ from bench.report.device_facts import different_settings, facts_table
 from bench.report.device_report_checks import read_reports, require_alike
 from bench.report.device_reports import NO_CONTROL, measurements_of, same_machine
 from bench.report.measurement import Measurement
-from bench.report.read import beside
 from bench.report.recommend import recommend
+from bench.report.reports import beside
 from bench.report.rows import headline, name_of
 from bench.report.write import write_reports
 from export.errors import BadInput

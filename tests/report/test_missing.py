@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.report.find import find_sources
 from bench.report.gaps import gaps_of
-from bench.report.read import Report, read_all
 from bench.report.recommend import recommend
+from bench.report.reports import Report, read_all
+from bench.report.sources import find_sources
 from bench.report.views import Section
 from export.errors import BadInput
 from export.parity import EXPLAINED

@@ -42,7 +42,7 @@ def _is_shown(row: Row) -> bool:
 
 
 def _mpjpe(choice: Choice, row: Row) -> tuple[str, float] | None:
-    found = [(of.dataset.name, of.evaluated.mpjpe_mm) for of in choice.measurement.accuracy_of(row)]
+    found = [(accuracy.dataset.name, accuracy.evaluated.mpjpe_mm) for accuracy in choice.measurement.accuracy_of(row)]
     return next(((name, mm) for name, mm in found if mm is not None), None)
 
 
@@ -94,4 +94,4 @@ def _words(values: base.Values, what: str) -> str:
 
 
 def _point(value: base.Value) -> str:
-    return f"{value['row']} ({value['p50_ms']:.4g} ms, {value['mm']:.2g} mm)"
+    return f"{value['row']} ({value['p50_ms']:.4g} ms, {value['mm']:.3g} mm)"

@@ -20,9 +20,9 @@ def parts(rows: Sequence[Row]) -> Chart | None:
         return None
     macs = _macs(profiles)
     values = [
-        {**base.about(row), "part": of.part, "share": base.short(of.time_share), "ms": base.short(of.ms)}
+        {**base.about(row), "part": part.part, "share": base.short(part.time_share), "ms": base.short(part.ms)}
         for row, profile in profiles
-        for of in profile.parts
+        for part in profile.parts
     ]
     alt_text = _words(profiles, macs)
     return Chart("parts", "Where the time goes", alt_text, _spec([row for row, _ in profiles], values, macs, alt_text))
@@ -31,7 +31,7 @@ def parts(rows: Sequence[Row]) -> Chart | None:
 def _macs(profiles: Sequence[tuple[Row, ProfileRecord]]) -> dict[str, float]:
     """Return each part's share of MACs, of the exported graph where some row ran it."""
     exported = [profile for row, profile in profiles if row.runtime not in TORCH_FORMS]
-    return {of.part: base.short(of.macs_share) for of in (exported or [profiles[0][1]])[0].parts}
+    return {part.part: base.short(part.macs_share) for part in (exported or [profiles[0][1]])[0].parts}
 
 
 def _spec(rows: Sequence[Row], values: base.Values, macs: dict[str, float], alt_text: str) -> dict[str, object]:
@@ -59,7 +59,7 @@ def _words(profiles: Sequence[tuple[Row, ProfileRecord]], macs: dict[str, float]
     """Say which part takes most of the time, once for all rows in which it is the same."""
     slowest: dict[str, list[str]] = {}
     for row, profile in profiles:
-        most = max(profile.parts, key=lambda of: of.time_share)
+        most = max(profile.parts, key=lambda part: part.time_share)
         slowest.setdefault(most.part, []).append(f"{name_of(row)} ({most.time_share:.0%})")
     return "; ".join(
         f"{part}, {macs[part]:.0%} of the MACs, takes most of the time in {', '.join(names)}"

@@ -14,24 +14,29 @@ from bench.result import Row
 
 def speed_up(measurements: Sequence[Measurement]) -> Chart | None:
     """Return the chart of all rows that have a speed-up; there are no milliseconds, so devices may share it."""
-    pairs = [(of, row) for of in measurements for row in in_order(of.rows) if row.speed_up and is_ranked(row)]
+    pairs = [
+        (measurement, row)
+        for measurement in measurements
+        for row in in_order(measurement.rows)
+        if row.speed_up and is_ranked(row)
+    ]
     if not pairs:
         return None
     several = len(measurements) > 1
-    values = [_value(of, row, several=several) for of, row in pairs]
+    values = [_value(measurement, row, several=several) for measurement, row in pairs]
     alt_text = _words(pairs, several=several)
     return Chart(
         "speed-up", "Speed-up over the reference", alt_text, _spec([row for _, row in pairs], values, alt_text)
     )
 
 
-def _value(of: Measurement, row: Row, *, several: bool) -> dict[str, object]:
-    up, control = row.speed_up, of.control
+def _value(measurement: Measurement, row: Row, *, several: bool) -> dict[str, object]:
+    up, control = row.speed_up, measurement.control
     assert up is not None
     found: dict[str, object] = {
         **base.about(row),
-        "line": f"{of.label}: {name_of(row)}" if several else name_of(row),
-        "over": of.reference,
+        "line": f"{measurement.label}: {name_of(row)}" if several else name_of(row),
+        "over": measurement.reference,
         "speed_up": base.short(up.median),
         "low": base.short(up.low),
         "high": base.short(up.high),
@@ -69,10 +74,10 @@ def _spec(rows: Sequence[Row], values: base.Values, alt_text: str) -> dict[str, 
 
 def _words(pairs: Sequence[tuple[Measurement, Row]], *, several: bool) -> str:
     """Say each speed-up; nothing is said of one device against another."""
-    said = []
-    for of, row in pairs:
+    texts = []
+    for measurement, row in pairs:
         if (up := row.speed_up) is not None:
-            name = f"{of.label}: {name_of(row)}" if several else name_of(row)
+            name = f"{measurement.label}: {name_of(row)}" if several else name_of(row)
             same = ", not told apart from the reference" if up.same else ""
-            said.append(f"{name} {up.median:.2f} [{up.low:.2f}, {up.high:.2f}]{same}")
-    return f"{'; '.join(said)}."
+            texts.append(f"{name} {up.median:.2f} [{up.low:.2f}, {up.high:.2f}]{same}")
+    return f"{'; '.join(texts)}."

@@ -31,7 +31,9 @@ def tail(rows: Sequence[Row], samples: Mapping[str, NDArray[Any]]) -> Chart | No
         for ms, share in curves[row.id]
     ]
     alt_text = f"{'; '.join(map(_words, shown))}."
-    deadlines = sorted({of.deadline_ms for row in shown if (latency := headline(row)) for of in latency.deadlines})
+    deadlines = sorted(
+        {deadline.deadline_ms for row in shown if (latency := headline(row)) for deadline in latency.deadlines}
+    )
     return Chart("tail", "How often a call is slow", alt_text, _spec(shown, values, deadlines, alt_text))
 
 
@@ -74,7 +76,11 @@ def _spec(rows: Sequence[Row], values: base.Values, deadlines: Sequence[float], 
         lines.encode(x=x, y=y, color=base.colour(rows), strokeDash=base.dash(rows), detail="row:N"),
         handles.encode(x=x, y=y, tooltip=tips),
     ]
-    within = [{"ms": of, "label": f"{of:g} ms"} for of in deadlines if min(ms) < of < max(ms)]
+    within = [
+        {"ms": deadline_ms, "label": f"{deadline_ms:g} ms"}
+        for deadline_ms in deadlines
+        if min(ms) < deadline_ms < max(ms)
+    ]
     if within:
         rule = alt.Chart(base.data(within)).encode(x=x)
         label = rule.mark_text(color=theme.QUIET, align="left", dx=4, baseline="top")

@@ -15,8 +15,13 @@ def throughput(rows: Sequence[Row]) -> Chart | None:
     shown = [row for row in in_order(rows) if row.throughput and is_ranked(row)]
     if not shown:
         return None
-    best = sorted(((row, point) for row in shown if (point := row.best_throughput)), key=lambda of: -of[1].images_per_s)
-    each = [f"{name_of(row)} {of.images_per_s:.0f} at batch {of.batch}, {of.in_flight} in flight" for row, of in best]
+    best = sorted(
+        ((row, point) for row in shown if (point := row.best_throughput)), key=lambda point: -point[1].images_per_s
+    )
+    each = [
+        f"{name_of(row)} {point.images_per_s:.0f} at batch {point.batch}, {point.in_flight} in flight"
+        for row, point in best
+    ]
     alt_text = f"Most images a second: {'; '.join(each)}."
     return Chart("throughput", "Images a second", alt_text, _spec(shown, alt_text))
 
@@ -25,31 +30,31 @@ def _spec(rows: Sequence[Row], alt_text: str) -> dict[str, object]:
     values = [
         {
             **base.about(row),
-            "batch": of.batch,
-            "in_flight": of.in_flight,
-            "images_per_s": base.short(of.images_per_s),
-            "p50_ms": base.short(of.p50_ms),
+            "batch": point.batch,
+            "in_flight": point.in_flight,
+            "images_per_s": base.short(point.images_per_s),
+            "p50_ms": base.short(point.p50_ms),
         }
         for row in rows
-        for of in row.throughput or ()
+        for point in row.throughput or ()
     ]
     x = alt.X(
         "batch:Q",
         title="batch size (open marks: more calls in flight)",
         scale=alt.Scale(type="log", base=2, nice=False, padding=24),
-        axis=alt.Axis(values=sorted({of.batch for row in rows for of in row.throughput or ()}), format="d"),
+        axis=alt.Axis(values=sorted({point.batch for row in rows for point in row.throughput or ()}), format="d"),
     )
     y = alt.Y("images_per_s:Q", title="images a second", scale=alt.Scale(zero=True))
     chart = alt.Chart(base.data(values)).encode(x=x, y=y)
-    one, many = chart.transform_filter("datum.in_flight == 1"), chart.transform_filter("datum.in_flight > 1")
+    single, several = chart.transform_filter("datum.in_flight == 1"), chart.transform_filter("datum.in_flight > 1")
     tips = base.tooltip(
         row="row:N", batch="batch:Q", in_flight="in_flight:Q", images_a_second="images_per_s:Q", p50_ms="p50_ms:Q"
     )
     layers = alt.layer(
-        one.mark_line(strokeWidth=1.4).encode(color=base.colour(rows), detail="row:N", strokeDash=base.dash(rows)),
-        one.mark_point(filled=True, size=70, opacity=0.9).encode(
+        single.mark_line(strokeWidth=1.4).encode(color=base.colour(rows), detail="row:N", strokeDash=base.dash(rows)),
+        single.mark_point(filled=True, size=70, opacity=0.9).encode(
             color=base.colour(rows), shape=base.shape(rows), tooltip=tips
         ),
-        many.mark_point(filled=False, size=70).encode(color=base.colour(rows), shape=base.shape(rows), tooltip=tips),
+        several.mark_point(filled=False, size=70).encode(color=base.colour(rows), shape=base.shape(rows), tooltip=tips),
     )
     return base.finish(layers, 340, alt_text)

@@ -52,8 +52,8 @@ def _fast(choice: Choice) -> Answer:
         tail = percentile_of(latency, quantile)
         if tail is not None and tail.value_ms is not None:
             details.append(f"p{100 * quantile:.0f} {tail.value_ms:.2f} ms")
-    for of in latency.deadlines:
-        details.append(f"{of.missed} of {latency.samples} calls were later than {of.deadline_ms:g} ms")
+    for deadline in latency.deadlines:
+        details.append(f"{deadline.missed} of {latency.samples} calls were later than {deadline.deadline_ms:g} ms")
     return Answer(FAST, f"{latency.p50_ms:.2f} ms", tuple(details), "good")
 
 
@@ -64,12 +64,14 @@ def _accurate(choice: Choice) -> Answer:
         return Answer(ACCURATE, UNKNOWN, tone="warn")
     text, details, tone = UNKNOWN, [], "warn"
     for accuracy in choice.measurement.accuracy_of(row):
-        of, dataset = accuracy.evaluated, accuracy.dataset
-        if of.mpjpe_mm is None:
+        evaluated, dataset = accuracy.evaluated, accuracy.dataset
+        if evaluated.mpjpe_mm is None:
             continue
-        text = f"{of.mpjpe_mm:.1f} mm MPJPE" if text == UNKNOWN else text
-        loss = f", {of.accuracy_loss_mm.mean:+.2f} mm against the reference" if of.accuracy_loss_mm else ""
-        details.append(f"MPJPE {of.mpjpe_mm:.1f} mm on {dataset.samples:,} samples of {dataset.name}{loss}")
+        text = f"{evaluated.mpjpe_mm:.1f} mm MPJPE" if text == UNKNOWN else text
+        loss = (
+            f", {evaluated.accuracy_loss_mm.mean:+.2f} mm against the reference" if evaluated.accuracy_loss_mm else ""
+        )
+        details.append(f"MPJPE {evaluated.mpjpe_mm:.1f} mm on {dataset.samples:,} samples of {dataset.name}{loss}")
         tone = ""
     if not details:
         details.append("its poses were never compared with annotations")
@@ -81,26 +83,26 @@ def _accurate(choice: Choice) -> Answer:
 
 
 def _sure(choice: Choice) -> Answer:
-    of, row = choice.measurement, choice.row
-    if of.missing is not None:
-        return Answer(SURE, UNKNOWN, (of.missing,), "warn")
-    details = [] if of.complete else ["the run was interrupted: this is what was measured until then"]
+    measurement, row = choice.measurement, choice.row
+    if measurement.missing is not None:
+        return Answer(SURE, UNKNOWN, (measurement.missing,), "warn")
+    details = [] if measurement.complete else ["the run was interrupted: this is what was measured until then"]
     if row is None:
-        reasons = dict.fromkeys(reason for one in of.rows for reason in one.reasons)
+        reasons = dict.fromkeys(reason for other in measurement.rows for reason in other.reasons)
         return Answer(SURE, "Not at all", (*details, *list(reasons)[:MOST]), "bad")
     if row.speed_up is not None:
         half = (row.speed_up.high / row.speed_up.low - 1) / 2
         details.append(f"the speed-up is known to ±{half:.1%} (95 %)")
-    if of.control is not None:
-        details.append(f"two instances of the reference differ by {abs(of.control.median - 1):.1%}")
+    if measurement.control is not None:
+        details.append(f"two instances of the reference differ by {abs(measurement.control.median - 1):.1%}")
     details += row.reasons[:2]
-    return Answer(SURE, row.verdict, tuple(details), VERDICT_TONES[row.verdict] if of.complete else "warn")
+    return Answer(SURE, row.verdict, tuple(details), VERDICT_TONES[row.verdict] if measurement.complete else "warn")
 
 
 def _open(gaps: Sequence[Located]) -> Answer:
     if not gaps:
         return Answer(UNTESTED, "Everything was", tone="good")
-    named = [f"{of.what}: {of.reason}" for _, of in gaps[:MOST]]
+    named = [f"{gap.what}: {gap.reason}" for _, gap in gaps[:MOST]]
     count = f"{len(gaps)} thing{'s' * (len(gaps) > 1)}"
     return Answer(UNTESTED, count, (*named, *_rest(len(gaps))), "warn")
 
@@ -113,7 +115,7 @@ def _ship_each(choices: Sequence[Choice]) -> Answer:
     caveats = tuple(dict.fromkeys(choice.caveat for choice in choices if choice.caveat))
     text = "Nothing" if not names else names.pop() if len(names) == 1 and len(measured) == 1 else "See each"
     each = [f"{choice.measurement.label}: {name_of(choice.row) if choice.row else choice.reason}" for choice in choices]
-    command = next((of for choice in choices if choice.row and (of := commands.next_step(choice))), None)
+    command = next((step for choice in choices if choice.row and (step := commands.next_step(choice))), None)
     tone: Tone = "good" if all_shipped and not caveats else "warn"
     return Answer(SHIP, text, (*each[:MOST], *_rest(len(each)), *caveats), tone, command)
 

@@ -35,12 +35,14 @@ CAPTION = (
 
 def decision(choice: Choice) -> Section:
     """Return all rows of one measurement; without a benchmark, the first look that the export took."""
-    of = choice.measurement
-    if of.missing is not None:
-        missing = Missing("the benchmark", of.missing, of.command)
-        first = of.export.first_table if of.export else None
+    measurement = choice.measurement
+    if measurement.missing is not None:
+        missing = Missing("the benchmark", measurement.missing, measurement.command)
+        first = measurement.export.first_table if measurement.export else None
         return Section("decision", "Decision table", missing=(missing,), tables=(first_look(first),) if first else ())
-    return Section("decision", "Decision table", choice.passed_over, tables=(decision_table([choice], of.reference),))
+    return Section(
+        "decision", "Decision table", choice.passed_over, tables=(decision_table([choice], measurement.reference),)
+    )
 
 
 def side_by_side(choices: Sequence[Choice]) -> Section:
@@ -91,33 +93,33 @@ def _columns(choices: Sequence[Choice]) -> list[str]:
     names = dict.fromkeys(name for line in lines for name in line)
     measurements = [choice.measurement for choice in choices]
     alike = {
-        *(["model"] if len({of.model for of in measurements}) == 1 else []),
-        *(["device"] if not any(of.device for of in measurements) else []),
+        *(["model"] if len({measurement.model for measurement in measurements}) == 1 else []),
+        *(["device"] if not any(measurement.device for measurement in measurements) else []),
     }
     found = [name for name in names if any(line.get(name) for line in lines) and name not in alike]
     return found or [*({"model", "device"} - alike), "row"]
 
 
 def _no_row(choice: Choice) -> dict[str, Cell | None]:
-    of = choice.measurement
-    text = "not run" if of.missing else "nothing"
-    row = Cell(text, of.missing or choice.reason, "dim" if of.missing else "bad")
-    return {"model": Cell(of.model), "device": Cell(of.device), "row": row}
+    measurement = choice.measurement
+    text = "not run" if measurement.missing else "nothing"
+    row = Cell(text, measurement.missing or choice.reason, "dim" if measurement.missing else "bad")
+    return {"model": Cell(measurement.model), "device": Cell(measurement.device), "row": row}
 
 
 def _cells(choice: Choice, row: Row) -> dict[str, Cell | None]:
     """Return the cells of a row by column; None for what the row lacks."""
-    of, latency = choice.measurement, headline(row)
+    measurement, latency = choice.measurement, headline(row)
     computes = f"computes {row.precision_used}" if row.precision_used not in (None, row.precision) else ""
     about = [*(["recommended"] if row is choice.row else []), *(["reference"] if row.is_reference else []), computes]
     return {
-        "model": Cell(of.model, f"weights: {of.weights}"),
-        "device": Cell(of.device),
+        "model": Cell(measurement.model, f"weights: {measurement.weights}"),
+        "device": Cell(measurement.device),
         "row": Cell(name_of(row), ", ".join(text for text in about if text), "good" if row is choice.row else ""),
         "verdict": _verdict(row),
         "parity": _parity(row),
         "export error (mm)": _error(row),
-        "MPJPE (mm)": _accuracy(of, row),
+        "MPJPE (mm)": _accuracy(measurement, row),
         "p50 (ms)": _p50(row, latency),
         "p90 (ms)": _percentile(row, latency, 0.9),
         "p99 (ms)": _percentile(row, latency, 0.99),
@@ -133,7 +135,8 @@ def _cells(choice: Choice, row: Row) -> dict[str, Cell | None]:
 
 def _verdict(row: Row) -> Cell:
     """Return the verdict, with its reasons unless there is nothing to doubt."""
-    why = "" if row.verdict == "stable" and row.speed_up else "; ".join(row.reasons)
+    clear = row.verdict == "stable" and (row.is_reference or row.speed_up)
+    why = "" if clear else "; ".join(row.reasons)
     return Cell(row.verdict, why, VERDICT_TONES[row.verdict])
 
 
@@ -152,8 +155,8 @@ def _error(row: Row) -> Cell | None:
     return Cell(cells.millimetres(mean), note)
 
 
-def _accuracy(of: Measurement, row: Row) -> Cell | None:
-    found = of.accuracy_of(row)
+def _accuracy(measurement: Measurement, row: Row) -> Cell | None:
+    found = measurement.accuracy_of(row)
     if not found:
         return Cell("unknown", "not evaluated", "dim")
     evaluated, dataset = found[0].evaluated, found[0].dataset
@@ -167,7 +170,7 @@ def _p50(row: Row, latency: Latency | None) -> Cell | None:
         return None
     low, high = latency.round_median_low_ms, latency.round_median_high_ms
     spread = "" if row.verdict == "unstable" else f"{low:.2f} to {high:.2f}; "
-    launches = [of.p50_ms for of in row.launches or ()]
+    launches = [launch.p50_ms for launch in row.launches or ()]
     started = f"; launches {min(launches):.2f} to {max(launches):.2f}" if launches else ""
     text = cells.milliseconds(row.verdict, latency.p50_ms, low, high)
     return Cell(text, f"{spread}{latency.samples} calls{started}")
@@ -185,10 +188,10 @@ def _percentile(row: Row, latency: Latency | None, quantile: float) -> Cell | No
 
 def _late_calls(row: Row, latency: Latency | None) -> dict[str, Cell | None]:
     found: dict[str, Cell | None] = {}
-    for of in latency.deadlines if latency else ():
-        tone: Tone = "bad" if of.missed else ""
-        seen = Cell(str(of.missed), f"≤ {of.high:.1%}", tone) if is_ranked(row) else None
-        found[f"later than {of.deadline_ms:g} ms"] = seen
+    for deadline in latency.deadlines if latency else ():
+        tone: Tone = "bad" if deadline.missed else ""
+        cell = Cell(str(deadline.missed), f"≤ {deadline.high:.1%}", tone) if is_ranked(row) else None
+        found[f"later than {deadline.deadline_ms:g} ms"] = cell
     return found
 
 
@@ -209,10 +212,12 @@ def _throughput(row: Row) -> Cell | None:
 
 
 def _photo(row: Row) -> Cell | None:
-    of = row.image_to_joints
-    if of is None or not is_ranked(row):
+    photo = row.image_to_joints
+    if photo is None or not is_ranked(row):
         return None
-    return Cell(f"{of.total_p50_ms:.2f}", f"network {of.network_p50_ms:.2f}; {of.image_width}×{of.image_height}")
+    return Cell(
+        f"{photo.total_p50_ms:.2f}", f"network {photo.network_p50_ms:.2f}; {photo.image_width}×{photo.image_height}"
+    )
 
 
 def _file(row: Row) -> Cell | None:
@@ -222,9 +227,9 @@ def _file(row: Row) -> Cell | None:
 
 
 def _cold_start(row: Row) -> Cell | None:
-    of = row.cold_start
-    if of is None or not of.load_ms:
+    start = row.cold_start
+    if start is None or not start.load_ms:
         return None
     return Cell(
-        cells.spread([load + first for load, first in zip(of.load_ms, of.first_ms, strict=True)]), "load + first"
+        cells.spread([load + first for load, first in zip(start.load_ms, start.first_ms, strict=True)]), "load + first"
     )

@@ -26,7 +26,7 @@ def gate(found: Comparison) -> Section:
             (
                 Cell(cell.id),
                 Cell(cell.outcome, "; ".join(cell.reasons), GATE_TONES[cell.outcome]),
-                Cell(ratio_text(of.median, of.low, of.high) if (of := cell.slowdown) else cells.NOTHING),
+                Cell(ratio_text(ratio.median, ratio.low, ratio.high) if (ratio := cell.slowdown) else cells.NOTHING),
                 Cell(f"{1 + cell.allowed:.3f}"),
             )
         )
@@ -42,7 +42,7 @@ def joints(files: ModelFiles) -> Section:
     """Return a picture and a line of every exported file, and a line of everything that was evaluated."""
     manifest = files.manifest
     known = joint_set(manifest.architecture.joints)
-    drawn = [skeleton(index, of, known.joints, known.bones) for index, of in enumerate(manifest.parity)]
+    drawn = [skeleton(index, parity, known.joints, known.bones) for index, parity in enumerate(manifest.parity)]
     missing = () if manifest.parity else (Missing("parity", "the manifest has none", commands.export(files)),)
     lead = (
         "The largest distance of each joint from the reference model in FP64, over all parity images. A dot's area "
@@ -61,18 +61,18 @@ def joints(files: ModelFiles) -> Section:
 def _parity_table(files: ModelFiles) -> list[Table]:
     columns = ("file", "parity", "mean (mm)", "p99 (mm)", "max (mm)", "worst joint", "images", "run by")
     lines = []
-    for of in files.manifest.parity:
-        error, status = of["candidate"], of.get("status", of["outcome"])
+    for parity in files.manifest.parity:
+        error, status = parity["candidate"], parity.get("status", parity["outcome"])
         millimetres = [error[name] for name in ("mean_mm", "p99_mm", "max_mm")]
         lines.append(
             Line(
                 (
-                    Cell(of.get("edition") or of["precision"], of["artifact"]),
-                    Cell(status, of["reason"], parity_tone(status)),
+                    Cell(parity.get("edition") or parity["precision"], parity["artifact"]),
+                    Cell(status, parity["reason"], parity_tone(status)),
                     *(Cell("not finite" if mm is None else f"{mm:.3g}") for mm in millimetres),
-                    Cell(of["worst_joint_name"]),
-                    Cell(f"{of['images']['count']} {of['images']['source']}"),
-                    Cell(of["runtime"]),
+                    Cell(parity["worst_joint_name"]),
+                    Cell(f"{parity['images']['count']} {parity['images']['source']}"),
+                    Cell(parity["runtime"]),
                 )
             )
         )
@@ -84,23 +84,23 @@ def _accuracy_table(files: ModelFiles) -> list[Table]:
     lines = [
         Line(
             (
-                Cell(of.name),
-                Cell(f"{of.mpjpe_mm:.2f}" if of.mpjpe_mm is not None else "unknown"),
-                Cell(_loss(of.accuracy_loss_mm)),
+                Cell(evaluated.name),
+                Cell(f"{evaluated.mpjpe_mm:.2f}" if evaluated.mpjpe_mm is not None else "unknown"),
+                Cell(_loss(evaluated.accuracy_loss_mm)),
                 Cell(f"{evaluation.dataset.samples:,} samples of {evaluation.dataset.name}"),
-                Cell(of.run_by),
+                Cell(evaluated.run_by),
             )
         )
         for evaluation in files.evaluations
-        for of in evaluation.rows
+        for evaluated in evaluation.rows
     ]
     return [Table("Accuracy on annotated images, with 95 % intervals.", columns, tuple(lines))] if lines else []
 
 
-def _loss(of: AccuracyLoss | None) -> str:
-    if of is None:
+def _loss(loss: AccuracyLoss | None) -> str:
+    if loss is None:
         return cells.NOTHING
-    return f"{of.mean:+.3f}" + (f" [{of.low:+.3f}, {of.high:+.3f}]" if of.low is not None else "")
+    return f"{loss.mean:+.3f}" + (f" [{loss.low:+.3f}, {loss.high:+.3f}]" if loss.low is not None else "")
 
 
 def architecture(files: ModelFiles) -> Section:
@@ -127,9 +127,15 @@ def exported_files(files: ModelFiles) -> Section:
     """Return every file of the export with its hash, and the versions that made it."""
     lines = [
         Line(
-            (Cell(of.path), Cell(of.precision), Cell(cells.megabytes(of.size_bytes)), Cell(of.status), Cell(of.sha256))
+            (
+                Cell(artifact.path),
+                Cell(artifact.precision),
+                Cell(cells.megabytes(artifact.size_bytes)),
+                Cell(artifact.status),
+                Cell(artifact.sha256),
+            )
         )
-        for of in files.manifest.artifacts
+        for artifact in files.manifest.artifacts
     ]
     tools = ", ".join(f"{name} {version}" for name, version in files.manifest.tools.items())
     table = Table(f"Made with {tools}.", ("file", "precision", "size", "status", "sha256"), tuple(lines))

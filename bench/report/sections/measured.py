@@ -25,14 +25,14 @@ PARTS = "A mark right of its bar takes more time than its share of the multiply-
 
 def chart_sections(choice: Choice) -> list[Section]:
     """Return the charts of one measurement; where there is nothing to draw, "Not tested" has the reason."""
-    of = choice.measurement
-    samples = of.export.samples if of.export else None
+    measurement = choice.measurement
+    samples = measurement.export.samples if measurement.export else None
     charts = (
         (pareto([choice]), PARETO),
-        (speed_up([of]), SPEED_UP),
-        (tail(of.rows, samples or {}), TAIL),
-        (throughput(of.rows), THROUGHPUT),
-        (parts(of.rows), PARTS),
+        (speed_up([measurement]), SPEED_UP),
+        (tail(measurement.rows, samples or {}), TAIL),
+        (throughput(measurement.rows), THROUGHPUT),
+        (parts(measurement.rows), PARTS),
     )
     return [Section(chart.id, chart.title, (lead,), charts=(chart,), half=True) for chart, lead in charts if chart]
 

@@ -53,7 +53,7 @@ def find_sources(named: Sequence[Path]) -> Found:
                 raise BadInput(f"{path} holds no exported model and no fleet's run", seen, do)
             models += inside
             runs += runs_inside
-    return Found(*(tuple(dict.fromkeys(of)) for of in (models, runs, reports)))
+    return Found(*(tuple(dict.fromkeys(paths)) for paths in (models, runs, reports)))
 
 
 def _models_in(folder: Path) -> list[Path]:

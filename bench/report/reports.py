@@ -10,12 +10,12 @@ from bench.fleet.record import read_fleet
 from bench.report import commands, fleet_run
 from bench.report.device_report_checks import DEVICES, read_reports, require_alike, require_of_export, require_of_place
 from bench.report.device_reports import measurements_of, same_machine
-from bench.report.find import Found, find_sources
 from bench.report.measurement import Measurement, measurement_of
 from bench.report.model_files import ModelFiles, read_model_files
-from bench.report.pages import Made, devices_page, model_page, models_page
+from bench.report.pages import Content, devices_page, model_page, models_page
 from bench.report.recommend import Choice
 from bench.report.records import Comparison
+from bench.report.sources import Found, find_sources
 from bench.report.views import Page
 from export.artifacts import require_writable
 from export.errors import BadInput
@@ -112,7 +112,7 @@ def _read_models(found: Found, out: Path | None, gate: Path | None, refused: lis
     missing = tuple(printable(f"not on this page: {failure.what} ({failure.seen})") for failure in refused)
     with _collect(refused):
         place = out or (found.models[0] if alone else found.models[0].parent) / PLACE
-        page, choices = model_page(*read[0]) if alone else models_page([of for of, _, _ in read])
+        page, choices = model_page(*read[0]) if alone else models_page([measurement for measurement, _, _ in read])
         require_writable(place)
         page = replace(page, notices=(*missing, *page.notices))
         return Report(place, page, choices, alone, read[0][1].comparison if alone else None)
@@ -124,15 +124,16 @@ def _devices_of(files: ModelFiles, reports: Sequence[Path]) -> list[Measurement]
     named = read_reports([*sorted((files.folder / DEVICES).glob("*.json")), *reports])
     for path, report in named:
         require_of_export(path, report, files.manifest)
-    return measurements_of(named, files.evaluations, {of.sha256: of.size_bytes for of in files.manifest.artifacts})
+    sizes = {artifact.sha256: artifact.size_bytes for artifact in files.manifest.artifacts}
+    return measurements_of(named, files.evaluations, sizes)
 
 
-def _report(place: Path, made: Made) -> Report:
+def _report(place: Path, content: Content) -> Report:
     require_writable(place)
-    return Report(place, *made)
+    return Report(place, *content)
 
 
-def _read_run(folder: Path) -> Made:
+def _read_run(folder: Path) -> Content:
     record = read_fleet(folder)
     places = dict.fromkeys(job.spec.place for job in record.jobs)
     return devices_page(
@@ -145,15 +146,16 @@ def _read_run(folder: Path) -> Made:
     )
 
 
-def _read_device_reports(paths: Sequence[Path]) -> Made:
+def _read_device_reports(paths: Sequence[Path]) -> Content:
     named = read_reports(paths)
     for path, report in named:
         require_of_place(path, report)
-        first = next(of for of in named if of[1].bundle.model == report.bundle.model)
+        first = next(other for other in named if other[1].bundle.model == report.bundle.model)
         require_alike(*first, path, report)
     measurements = measurements_of(named)
     bundles = dict.fromkeys((report.bundle.model, report.bundle.id) for _, report in named)
-    models, devices = (dict.fromkeys(of) for of in zip(*((one.model, one.device) for one in measurements), strict=True))
+    models = dict.fromkeys(measurement.model for measurement in measurements)
+    devices = dict.fromkeys(measurement.device for measurement in measurements)
     return devices_page(
         f"{', '.join(models)} on {', '.join(devices)}",
         f"reported by the bundles' verifiers: {', '.join(str(path) for path, _ in named)}",
@@ -161,7 +163,7 @@ def _read_device_reports(paths: Sequence[Path]) -> Made:
         notices=same_machine(named, measurements),
         gaps=(),
         reproduce=(
-            *(f"python3 verify.py --expect {of}  # in {shlex.quote(model)}-bundle" for model, of in bundles),
+            *(f"python3 verify.py --expect {bundle}  # in {shlex.quote(model)}-bundle" for model, bundle in bundles),
             commands.report(*(path for path, _ in named)),
         ),
     )
