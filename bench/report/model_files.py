@@ -48,7 +48,7 @@ def read_model_files(folder: Path, gate: Path | None = None) -> ModelFiles:
     manifest = read_export(folder).manifest
     result = _read_bench(folder, manifest)
     table = folder / REPORT
-    make_table = f"make it again: convnextpose export {manifest.model}"
+    remake = f"make it again: convnextpose export {manifest.model}"
     compare = "make it: convnextpose compare … --out FILE.json"
     return ModelFiles(
         folder=folder,
