@@ -53,9 +53,7 @@ def read_model_files(folder: Path, gate: Path | None = None) -> ModelFiles:
     return ModelFiles(
         folder=folder,
         manifest=manifest,
-        latency_table=read_record(table, LatencyTable, ["1.1"], "latency table", make_table)
-        if table.exists()
-        else None,
+        latency_table=read_record(table, LatencyTable, ["1.1"], "latency table", remake) if table.exists() else None,
         result=result,
         samples=_read_samples(folder, result),
         evaluations=tuple(_read_evaluation(path, manifest) for path in sorted((folder / ACCURACY).glob("*.json"))),
