@@ -25,8 +25,8 @@ from bench.gpu_runtimes import is_gpu, no_engine, no_gpu_runtime
 from bench.result import NotRunRow
 from bench.worker import Job
 from export.errors import BadInput, NotPossible
-from export.interface import NO_BF16
 from export.manifest import Artifact
+from export.runtime.onnx_runtime import NO_BF16
 
 QUICK = (PYTORCH, ONNX_RUNTIME, OPENVINO, *GPU_RUNTIMES)
 PUBLISH = (PYTORCH, CHANNELS_LAST, COMPILED, ONNX_RUNTIME, OPENVINO, *GPU_RUNTIMES)

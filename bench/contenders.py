@@ -1,11 +1,10 @@
 """The models of one folder that are judged together: the reference first."""
 
-from bench.backends.judge import Judge
 from bench.evaluation import Contender
 from bench.exported import PYTORCH, ExportFolder, open_backend
 from export.errors import BadInput
 from export.interface import precision_of
-from export.runners import judges
+from export.parity_sessions import parity_runtimes
 
 
 def open_contenders(exported: ExportFolder, editions: str | None, *, reference: bool) -> list[Contender]:
@@ -23,9 +22,10 @@ def open_contenders(exported: ExportFolder, editions: str | None, *, reference: 
         contenders.append(Contender(open_backend(exported, PYTORCH, "fp32"), None, is_reference=True))
     for edition in asked:
         artifact = exported.onnx(edition)
-        for load in judges(precision_of(edition))[0]:
-            runner = load(exported.path / artifact.path)
-            contenders.append(Contender(Judge(runner, runner.name, edition), artifact.sha256))
+        precision = precision_of(edition)
+        for runtime in parity_runtimes(precision)[0]:
+            session = runtime.open(exported.path / artifact.path, precision)
+            contenders.append(Contender(session, artifact.sha256, label=runtime.name))
     if not contenders:
         seen = "no ONNX file in the folder, and no reference asked for"
         raise BadInput("there is nothing to evaluate", seen, f"export {exported.manifest.model} first")

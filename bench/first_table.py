@@ -47,19 +47,19 @@ def measure(weights: Path, onnx: Path, precision: str, progress: Progress) -> di
     """The table as plain data."""
     import torch
 
-    from bench.backends.onnx_runtime import onnx_runtime_session
     from bench.interleaved import protocol, take_turns
     from bench.statistics import speed_up
     from export.drawings import SHAPES_SEED, drawn_images
     from export.interface import INPUT
     from export.pose import normalise
+    from export.runtime.onnx_runtime import open_session, session_options
     from export.weights_file import load_network
 
     network = load_network(weights)
     image = normalise(drawn_images(1, network.architecture.input_size, SHAPES_SEED))
     pixels = torch.from_numpy(image)
     counts = sorted({1, usable_cores()})
-    sessions = {threads: onnx_runtime_session(onnx, threads) for threads in counts}
+    sessions = {threads: open_session(onnx, session_options(threads)) for threads in counts}
 
     def run_reference(threads: int) -> None:
         torch.set_num_threads(threads)

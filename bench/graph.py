@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.backends.onnx_runtime import onnx_runtime_session
 from bench.interleaved import single_thread_record, take_turns
 from bench.statistics import speed_up
 from export.config import load_config
 from export.progress import Progress
+from export.runtime.onnx_runtime import open_session, session_options
 
 ROUNDS = 20
 ITERATIONS = 5
@@ -40,7 +40,7 @@ def _measure(model: str, progress: Progress) -> dict[str, Any]:
         for name, network in (("plain", reference), ("deploy", deploy(reference))):
             path = Path(folder) / f"{name}.onnx"
             write_onnx(network, path, {})
-            sessions[name] = onnx_runtime_session(path, threads=1)
+            sessions[name] = open_session(path, session_options(1))
         contenders = {name: lambda s=session: s.run(None, {INPUT: image}) for name, session in sessions.items()}
         timings = take_turns(
             contenders,

@@ -11,12 +11,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.backends.onnx_runtime import onnx_runtime_session
 from bench.interleaved import single_thread_record, take_turns
 from bench.statistics import speed_up
 from export.config import load_config
-from export.openvino_core import openvino_core
 from export.progress import Progress
+from export.runtime.onnx_runtime import open_session, session_options
+from export.runtime.openvino import compile_model
 
 ROUNDS = 20
 ITERATIONS = 5
@@ -37,7 +37,7 @@ def _measure(model: str, progress: Progress) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         files = _write(model, Path(folder))
         image = normalise(drawn_images(1, load_config(model).input_size, SHAPES_SEED))
-        plain, deploy = (onnx_runtime_session(files[name], threads=1) for name in ("plain", "fp32"))
+        plain, deploy = (open_session(files[name], session_options(1)) for name in ("plain", "fp32"))
         contenders: dict[str, Callable[[], object]] = {
             BASE: lambda: plain.run(None, {INPUT: image}),
             "FP32, ONNX Runtime": lambda: deploy.run(None, {INPUT: image}),
@@ -93,5 +93,5 @@ def _write(model: str, folder: Path) -> dict[str, Path]:
 
 def _openvino(path: Path, hint: str, image: NDArray[Any]) -> Callable[[], object]:
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    request = openvino_core().compile_model(path, "CPU", settings).create_infer_request()
+    request = compile_model(path, settings).create_infer_request()
     return lambda: request.infer({0: image})

@@ -5,11 +5,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from bench.backends.onnx_runtime import onnx_runtime_session
 from bench.interleaved import take_turns
 from export.deploy import deploy
 from export.network import build_network
 from export.onnx_graph import export_onnx
+from export.runtime.onnx_runtime import open_session, session_options
 from tests.checkpoints import TINY, alive_weights
 
 
@@ -38,7 +38,7 @@ def test_a_session_has_the_threads_that_were_asked_for_and_runs_on_the_cpu(
 ) -> None:
     path = tmp_path_factory.mktemp("bench") / "tiny.onnx"
     export_onnx(deploy(build_network(TINY, alive_weights())), path, {})
-    session = onnx_runtime_session(path, threads=1)
+    session = open_session(path, session_options(1))
     assert session.get_providers() == ["CPUExecutionProvider"]
     assert session.get_session_options().intra_op_num_threads == 1
     assert session.run(None, {"image": np.zeros((1, 3, 256, 256), np.float32)})[0].shape == (1, 18, 3)

@@ -17,7 +17,7 @@ from cli import render
 from export import gpu
 from export.errors import BadInput, NotPossible
 from export.gpu import Gpu, Jetson
-from export.saturation import SATURATES
+from export.runtime.openvino import SATURATES
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.stub_driver import stub_driver
 

@@ -28,7 +28,10 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 """
-BY_EXPORT = "from export.runners import OpenVino\nfrom pathlib import Path\nkept = [OpenVino(Path(sys.argv[1]))]"
+BY_EXPORT = (
+    "from export.runtime.openvino import OpenVinoSession\nfrom pathlib import Path\n"
+    "kept = [OpenVinoSession(Path(sys.argv[1]), 'fp32')]"
+)
 BY_BUNDLE = "from pose_runtime import Pose\nkept = [Pose.load(sys.argv[1], runtime='openvino', precision='fp32')]"
 BY_ITSELF = "import openvino\nkept = [openvino.Core()]\nkept.append(kept[0].compile_model(sys.argv[1], 'CPU'))"
 

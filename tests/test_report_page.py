@@ -29,7 +29,7 @@ from bench.report.write import LARGEST_BYTES, Report, write_reports
 from export.artifacts import PARTIAL_PREFIX
 from export.errors import BadInput
 from export.parity import EXPLAINED
-from export.runners import Rounded
+from export.parity_sessions import SIMULATION
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.report_folder import USUAL, Planted, write_folder
 
@@ -88,7 +88,7 @@ def test_accuracy_is_that_of_the_same_runtime_and_never_of_a_simulation(subject:
     assert (seen["openvino int8"], seen["onnxruntime int8"]) == ([52.4], [52.5])
     assert seen["openvino fp16"] == [52.01]  # only ONNX Runtime was evaluated on it
     assert seen["pytorch fp32"] == [52.0]
-    assert Rounded.name == SIMULATED
+    assert SIMULATION.name == SIMULATED
 
 
 def test_sections_stand_in_the_order_in_which_a_reader_needs_them(page: Page) -> None:

@@ -15,7 +15,7 @@ from export.joint_sets import joint_set
 from export.manifest import ArchitectureRecord, Counts, VerdictRow
 from export.parity import NEEDED_SIGNAL_MM
 from export.pose import BOX_MARGIN, CUBE_MM, MEAN, PIXEL_RANGE, STD
-from export.saturation import CHANNELS, LARGEST
+from export.runtime.openvino import PROBE_CHANNELS, PROBE_VALUE
 
 SCHEMA_VERSION = "1.0"
 NAME = "manifest.json"
@@ -188,9 +188,9 @@ def describe_bundle(contents: Contents, goldens: Goldens, plan: EnginePlan, fold
         golden=GoldenFile(**dict(files[GOLDEN]), count=len(goldens.images), source=goldens.source),
         int8_probe={
             **files[PROBE].model_dump(),
-            "shape": [1, CHANNELS, 4, 4],
-            "input": LARGEST,
-            "output": CHANNELS * LARGEST**2,
+            "shape": [1, PROBE_CHANNELS, 4, 4],
+            "input": PROBE_VALUE,
+            "output": PROBE_CHANNELS * PROBE_VALUE**2,
         },
         budgets={
             precision: BundledBudget(

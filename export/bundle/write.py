@@ -26,7 +26,7 @@ from export.engine import beside
 from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed, NotPossible
 from export.progress import Progress, silent
-from export.saturation import largest_products
+from export.runtime import openvino
 
 DEVICE = Path(__file__).parent / "device"
 PROGRAMS = ("verify.py", "build.py", "build.sh")
@@ -161,7 +161,7 @@ def _fill(made: Path, contents: Contents, goldens: Goldens, plan: EnginePlan) ->
         shutil.copyfile(contents.folder / file, made / file)
     _require_copied(made, contents)
     (made / PROBE).parent.mkdir()
-    (made / PROBE).write_bytes(largest_products().SerializeToString(deterministic=True))
+    shutil.copyfile(Path(openvino.__file__).with_name(openvino.PROBE), made / PROBE)
     np.savez(made / GOLDEN, allow_pickle=False, **goldens.arrays())
     budgets = budgets_of(contents, goldens)
     write_cpp_goldens(made, contents, goldens, budgets)

@@ -23,10 +23,8 @@ from bench.prediction import predict
 from export import pose as ours
 from export.errors import BadInput as OurBadInput
 from export.figures import EVALUATION_SEED, Scene, draw_scene
-from export.interface import WRONG_INT8
 from export.photo import from_pixels
-from export.runners import OnnxRuntime
-from export.saturation import openvino_saturates
+from export.runtime.openvino import saturates
 from tests.bundles import DEVICE, copied, flip_last, rewrite
 
 SIZE = 256
@@ -218,7 +216,7 @@ def test_joints_that_are_not_finite_are_no_pose(once_bundle: Path, scene: Scene)
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_every_precision_sees_the_same_person(once_bundle: Path, scene: Scene, runtime: str, precision: str) -> None:
     if (runtime, precision) == ("onnxruntime", "bf16") or (
-        (runtime, precision) == ("openvino", "int8") and openvino_saturates()
+        (runtime, precision) == ("openvino", "int8") and saturates()
     ):
         with pytest.raises(pose_runtime.NotPossible):
             Pose.load(once_bundle, runtime, precision)
@@ -287,7 +285,7 @@ def test_a_processor_whose_sums_saturate_runs_no_int8_in_openvino(
     once_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     openvino = pytest.importorskip("openvino")
-    assert device_openvino.saturates(openvino.Core(), Bundle(once_bundle)) == openvino_saturates()
+    assert device_openvino.saturates(openvino.Core(), Bundle(once_bundle)) == saturates()
     monkeypatch.setattr(device_openvino, "saturates", lambda core, bundle: True)
     with pytest.raises(pose_runtime.NotPossible, match="saturate"):
         Pose.load(once_bundle, "openvino", "int8")
@@ -298,11 +296,10 @@ def test_a_processor_whose_sums_saturate_runs_no_int8_in_openvino(
 def test_an_onnx_runtime_that_computes_int8_wrongly_is_not_used_for_it(
     once_bundle: Path, monkeypatch: pytest.MonkeyPatch, version: str, right: bool
 ) -> None:
-    """``auto`` takes no wrong one either, and says why; other precisions run. The export's records say it, too."""
+    """``auto`` takes no wrong one either, and says why; other precisions run."""
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "__version__", version)
-    assert (WRONG_INT8 in OnnxRuntime(once_bundle / Bundle(once_bundle).onnx("fp32")["path"]).describe()) is not right
     for module in (runtimes, device_pose):
         monkeypatch.setattr(module, "installed", lambda name: name == "onnxruntime")
     assert Pose.load(once_bundle, "auto", "fp16", threads=1).runtime == "onnxruntime"
