@@ -35,9 +35,9 @@ MODULES = (
     {ONNX_RUNTIME: ("onnxruntime",), OPENVINO: ("openvino",)}
     | dict.fromkeys(TORCH_FORMS, ("torch",))
     | dict.fromkeys((ORT_CUDA, ORT_TENSORRT), ("torch", "onnxruntime"))
-    | {runtime: ("torch", backend.module) for runtime, backend in ENGINES.items()}
+    | {runtime: (backend.module,) for runtime, backend in ENGINES.items()}
 )
-"""What a worker imports before it loads. Torch comes first: it brings the CUDA libraries that others look for."""
+"""What a worker imports before it loads. Torch comes first: it brings the CUDA libraries of ONNX Runtime."""
 
 ASKED_FOR = "--publish or --runtime measures it"
 COMPILE_AT_START = (COMPILED, ORT_TENSORRT, "tensorrt-rtx")

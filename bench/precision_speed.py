@@ -16,7 +16,7 @@ from bench.statistics import speed_up
 from export.config import load_config
 from export.progress import Progress
 from export.runtime.onnx_runtime import open_session, session_options
-from export.runtime.openvino import compile_model
+from export.runtime.openvino import compile_for_cpu
 
 ROUNDS = 20
 ITERATIONS = 5
@@ -93,5 +93,5 @@ def _write(model: str, folder: Path) -> dict[str, Path]:
 
 def _openvino(path: Path, hint: str, image: NDArray[Any]) -> Callable[[], object]:
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    request = compile_model(path, settings).create_infer_request()
+    request = compile_for_cpu(path, settings).create_infer_request()
     return lambda: request.infer({0: image})

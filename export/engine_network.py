@@ -11,10 +11,8 @@ from pathlib import Path
 from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed
 from export.interface import FP32_CONVOLUTIONS, INPUT, OUTPUT
-from export.tensorrt_api import ILayer, INetworkDefinition, ITensor
-
-BODY_TYPE = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "HALF"}
-"""What TensorRT calls the type of a precision's convolutions."""
+from export.runtime.engine_builder import BODY_TYPE
+from export.runtime.tensorrt_api import ILayer, INetworkDefinition, ITensor
 
 WEIGHTED = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "EINSUM")
 """Layers that multiply, and so must have the body's type; a matrix product in FP32 would be as dear as any other."""

@@ -20,7 +20,7 @@ from export.interface import INPUT
 from export.parity_sessions import in_words
 from export.plain import finite_or_none
 from export.runtime.onnx_runtime import open_session, session_options
-from export.runtime.openvino import FILE_TYPES, compile_model, layer_types
+from export.runtime.openvino import FILE_TYPES, compile_for_cpu, layer_types
 from export.simulation import with_rounding
 
 Values = dict[str, NDArray[np.float32]]
@@ -166,7 +166,7 @@ def run_rounded(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
 
 def run_bf16(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
     """By OpenVINO on the CPU where that really convolves in bfloat16, and else with its rounding simulated."""
-    compiled = compile_model(model, FILE_TYPES)
+    compiled = compile_for_cpu(model, FILE_TYPES)
     types = layer_types(compiled, "Convolution")
     if types.keys() != {"bfloat16"}:
         values, runtime = run_rounded(model, images)

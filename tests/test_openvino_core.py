@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import write
+from tests.bundles import DEVICE
 from tests.command_line import ROOT
 
 INTERRUPTED_LATER = """
@@ -37,7 +37,7 @@ BY_ITSELF = "import openvino\nkept = [openvino.Core()]\nkept.append(kept[0].comp
 
 
 def interrupted(opened: str, given: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(ROOT), str(write.DEVICE)])
+    path = os.pathsep.join([str(ROOT), str(DEVICE)])
     command = [sys.executable, "-c", INTERRUPTED_LATER.format(opened=opened), str(given)]
     environment = os.environ | {"PYTHONPATH": path}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)

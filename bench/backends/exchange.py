@@ -1,4 +1,4 @@
-"""How images come to the GPU and joints back: the same way for every GPU runtime, so that only the runtime differs."""
+"""``export.runtime.exchange`` in torch's terms, for sessions whose memory torch holds."""
 
 import math
 from collections.abc import Callable
@@ -9,14 +9,6 @@ from numpy.typing import NDArray
 
 from bench.backends.cuda import Cuda
 from bench.backends.protocol import Joints
-
-BOUNDARIES = {
-    "host_e2e": "host to GPU, launch, GPU to host, wait for the stream; images and joints in pinned memory",
-    "host_nocopy": "launch and wait for the stream; images and joints stay on the GPU, their addresses set once",
-    "device": "CUDA events around the launch, on its stream",
-    "wait": "cudaStreamSynchronize, which spins or blocks as the driver chooses",
-}
-"""What is timed, for a row's facts."""
 
 
 class Exchange:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from bench.backends.counts import in_words
 from bench.backends.cuda import Cuda
-from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
+from bench.backends.exchange import Exchange, pinned_copy
 from bench.backends.onnx_placement import executed_graph
 from bench.backends.protocol import Joints
 from export.errors import NotPossible
 from export.gpu import device_name
+from export.runtime.exchange import BOUNDARIES
 from export.runtime.onnx_runtime import open_session, session_options
 from export.runtime.session import INPUT, usable_cores
 from export.steps import version

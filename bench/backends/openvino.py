@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.backends.counts import Executed, in_words
 from bench.backends.protocol import Joints, Profiler
 from export.engine_network import planned_fp32
-from export.runtime.openvino import OpenVinoSession, compile_model
+from export.runtime.openvino import OpenVinoSession, compile_for_cpu
 from export.runtime.session import model_bytes
 
 COMPUTES = {"fp32": "fp32", "fp16": "fp32", "int8": "int8", "bf16": "bf16"}
@@ -37,7 +37,7 @@ class OpenVino(OpenVinoSession):
         """
         hints = {"PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": count}
         options = {name: value for name, value in self._options.items() if name != "NUM_STREAMS"} | hints
-        compiled = compile_model(self._model, options)
+        compiled = compile_for_cpu(self._model, options)
         idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(count):
             idle.put(compiled.create_infer_request())
@@ -100,7 +100,7 @@ class OpenVino(OpenVinoSession):
         """See ``Profilable``: compiled once more, with counters."""
         from bench.backends.openvino_profile import OpenVinoProfiler
 
-        return OpenVinoProfiler(compile_model(self._model, self._options | {"PERF_COUNT": True}))
+        return OpenVinoProfiler(compile_for_cpu(self._model, self._options | {"PERF_COUNT": True}))
 
     def _executed(self) -> Executed:
         """Count the nodes of the graph that is executed, and its convolutions by precision."""

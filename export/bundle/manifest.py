@@ -15,11 +15,12 @@ from export.joint_sets import joint_set
 from export.manifest import ArchitectureRecord, Counts, VerdictRow
 from export.parity import NEEDED_SIGNAL_MM
 from export.pose import BOX_MARGIN, CUBE_MM, MEAN, PIXEL_RANGE, STD
+from export.runtime import openvino
 from export.runtime.openvino import PROBE_CHANNELS, PROBE_VALUE
 
 SCHEMA_VERSION = "1.0"
 NAME = "manifest.json"
-GOLDEN, PROBE = "golden.npz", "probes/int8-sums.onnx"
+GOLDEN, PROBE = "golden.npz", f"pose_runtime/runtime/{openvino.PROBE}"
 
 NOTICES = {
     "stand-in": "latency is meaningful, poses are not",

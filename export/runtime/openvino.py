@@ -49,7 +49,7 @@ class OpenVinoSession:
             "NUM_STREAMS": 1,
         }
         try:
-            self._compiled = compile_model(model, self._options)
+            self._compiled = compile_for_cpu(model, self._options)
         except RuntimeError as error:
             seen, do = str(error).strip().splitlines()[-1], "install a newer openvino, or choose another precision"
             what = f"OpenVINO {openvino.__version__} does not load the {precision} model"
@@ -86,7 +86,7 @@ class OpenVinoSession:
         self._request = self._compiled = None
 
 
-def compile_model(model: Model, options: Mapping[str, Any]) -> Any:
+def compile_for_cpu(model: Model, options: Mapping[str, Any]) -> Any:
     """Return the model compiled for the processor by this process's one core."""
     core = openvino_core()
     return core.compile_model(core.read_model(model), "CPU", dict(options))
@@ -128,7 +128,7 @@ def saturates() -> bool:
     """
     import numpy as np
 
-    compiled = compile_model(Path(__file__).with_name(PROBE).read_bytes(), FILE_TYPES)
+    compiled = compile_for_cpu(Path(__file__).with_name(PROBE).read_bytes(), FILE_TYPES)
     images = np.full((1, PROBE_CHANNELS, 4, 4), PROBE_VALUE, np.float32)
     return bool(np.any(compiled([images])[0] != PROBE_CHANNELS * PROBE_VALUE**2))
 

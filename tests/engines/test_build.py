@@ -113,7 +113,7 @@ def test_warnings_are_recorded(tiny: Path, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("rtx")
 def test_what_a_library_prints_ends_in_the_log(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "inner = w.configure\ndef configure(*given):\n    os.write(1, b'{noise}\\n')\n    return inner(*given)\n"
-    monkeypatch.setattr(engine, "WORKER", plant(code + "w.configure = configure"))
+    code = "inner = b.configure\ndef configure(*given):\n    os.write(1, b'{noise}\\n')\n    return inner(*given)\n"
+    monkeypatch.setattr(engine, "WORKER", plant(code + "b.configure = configure"))
     build_engine(tiny, tmp_path / "e", EnginePlan())
     assert "STDERR {noise}" in (tmp_path / "e.log").read_text().splitlines()

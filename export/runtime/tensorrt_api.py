@@ -5,8 +5,10 @@ is not declared here; ``tests/test_tensorrt_api.py`` compares what is declared w
 really have, from TensorRT 10.3 to 11 and TensorRT-RTX. Names and numbers of positional arguments are NVIDIA's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Callable, Protocol, Type
 
 RTX_ONLY = (
     "ComputeCapability",
@@ -115,7 +117,7 @@ class IOptimizationProfile(Protocol):
 class ITimingCache(Protocol):
     """What a builder has learnt about kernels."""
 
-    def serialize(self) -> "IHostMemory": ...
+    def serialize(self) -> IHostMemory: ...
 
 
 class IBuilderConfig(Protocol):
@@ -278,9 +280,9 @@ class TensorIOMode(Protocol):
 MakeBuilder = Callable[[ILogger], Builder]
 MakeParser = Callable[[INetworkDefinition, ILogger], OnnxParser]
 MakeRuntime = Callable[[ILogger], Runtime]
-LoggerClass = type[ILogger]
-MonitorClass = type[IProgressMonitor]
-ProfilerClass = type[IProfiler]
+LoggerClass = Type[ILogger]
+MonitorClass = Type[IProgressMonitor]
+ProfilerClass = Type[IProfiler]
 
 
 class TensorRT(Protocol):
