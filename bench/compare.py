@@ -132,14 +132,14 @@ def compare_pairs(
     cells, complete, left_s = [], True, settings.rule.budget_s
     for index, pair in enumerate(pairs):
         share_s, began = left_s / (len(pairs) - index), time.monotonic()
-        rule, decide = replace(settings.rule, budget_s=share_s), _decide(len(pairs), share_s, pair[0].device)
+        rule, decide = replace(settings.rule, budget_s=share_s), decide_on_cell(len(pairs), share_s, pair[0].device)
         settled = replace(settings, rule=rule, decide=decide)
         named = f"{pair[0].id} ({index + 1} of {len(pairs)})"
-        session = _hold(
+        session = hold_pair(
             base, candidate, pair, settled, lambda text, share=None, n=named: progress(f"{n}: {text}", share)
         )
         left_s -= min(share_s, time.monotonic() - began)  # what a cell leaves, the next ones have
-        cells.append(_cell_of(pair, session, len(pairs)))
+        cells.append(cell_of(pair, session, len(pairs)))
         complete = session.complete
         if not complete:
             break
@@ -153,13 +153,18 @@ def _require_comparable(base: ExportFolder, candidate: ExportFolder) -> None:
         raise BadInput("the two do not do the same work", seen, "compare exports of one model")
 
 
-def _hold(
+def hold_pair(
     base: ExportFolder,
     candidate: ExportFolder,
     pair: Pair,
     settings: Settings,
     progress: Progress,
 ) -> Session:
+    """Measure one cell: baseline, baseline again, candidate.
+
+    Raises:
+        BadInput: the two were judged on other images.
+    """
     judges = {BASE: ParityJudge(base), CONTROL: ParityJudge(base), CANDIDATE: ParityJudge(candidate)}
     images = judges[BASE].images[: settings.parity_images]
     if not np.array_equal(images, judges[CANDIDATE].images[: settings.parity_images]):
@@ -185,7 +190,7 @@ def _hold(
         )
 
 
-def _decide(cells: int, budget_s: float, device: str) -> Any:
+def decide_on_cell(cells: int, budget_s: float, device: str) -> Any:
     """When a cell has been measured enough: at a look that decides it, at the last look, or when the time is up."""
     confidence = confidence_of_a_look(cells)
 
@@ -205,7 +210,8 @@ def _decide(cells: int, budget_s: float, device: str) -> Any:
     return decide
 
 
-def _cell_of(pair: Pair, session: Session, cells: int) -> Cell:
+def cell_of(pair: Pair, session: Session, cells: int) -> Cell:
+    """Judge one cell from what its session has seen."""
     measured, entries = session.measured, session.entries
     control = measured.ratio(BASE, CONTROL)
     ratio = measured.ratio(BASE, CANDIDATE, confidence_of_a_look(cells))

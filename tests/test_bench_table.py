@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from bench.result_csv import result_csv
-from bench.rounds import Visit
 from bench.session import Session
 from cli import render_bench, render_passes
 from tests.bench_results import STILL, A, B, result, session
@@ -53,16 +52,6 @@ ENERGY = {"source": "RAPL, 1 package", "gross_j": 2.0, "net_j": 1.5, "inferences
 ENERGY |= {"power_w": 20.0, "idle_w": 5.0, "idle_seconds": 10.0, "caveat": "planted caveat"}
 
 
-def test_energy_is_shown_with_its_source_and_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    of = session(STILL, energy=ENERGY)
-    text = shown(of, monkeypatch, protocol={"threads": 2, "energy": {"busy_s": 30}})
-    assert line(text, "onnxruntime  fp32       2 ").split()[2:8] == ["2", "1.5", "20.0", "5.0", "30", "300"]
-    assert "energy: planted caveat" in text
-    assert "energy not available: --energy measures it" in text  # of the reference
-    told = list(csv.DictReader(io.StringIO(result_csv(result(of)))))
-    assert [(row["energy_gross_j"], row["energy_net_j"]) for row in told] == [("", ""), ("2.0", "1.5")]
-
-
 IMAGE: dict[str, float | None] = {
     "image_width": 1280,
     "image_height": 720,
@@ -77,25 +66,6 @@ POINTS = [
     {"batch": batch, "in_flight": calls, "images_per_s": rate, "p50_ms": 1e3 / rate, "seconds": 1.0, "calls": 55}
     for batch, calls, rate in ((1, 1, 90.0), (2, 1, 120.0), (2, 2, 118.0))
 ]
-
-
-def test_passes_are_shown_with_their_samples_and_the_best_of_them_in_the_decision_table(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    of = session(STILL, image_to_joints=IMAGE, throughput=POINTS)
-    text = shown(of, monkeypatch)
-    decision = line(text, "onnxruntime  ")
-    assert "120.0 (2 × 1; 55)" in decision
-    assert "1.5 (1)" in decision  # 1 s, 0.5 s and 20 ms in one process
-    assert "n/a (150 < 662)  150 in 30          2.00 [" in decision  # samples of what stands before them
-    (way,) = (found for found in text.splitlines() if "1280×720" in found)
-    assert way.split()[2:] == ["1280×720", "10.50", "0.20", "–", "10.00", "0.10", "77"]
-    start = line(text, "onnxruntime  fp32       1000 ")
-    assert start.split()[-2:] == ["1", "1.0"]  # steady after a second
-    assert "image to joints not available: not measured" in text  # of the reference
-    told = list(csv.DictReader(io.StringIO(result_csv(result(of)))))[1]
-    assert (told["image_to_joints_p50_ms"], told["best_images_per_s"]) == ("10.5", "120.0")
-    assert (told["best_batch"], told["best_in_flight"]) == ("2", "1")
 
 
 def test_an_unstable_row_has_no_best_throughput(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,27 +86,16 @@ def test_what_the_harness_itself_takes_is_said_and_judged(monkeypatch: pytest.Mo
     assert "too much: the timing loop" in shown(session(STILL), monkeypatch, harness_overhead_ns=1001.0)
 
 
-def test_launches_stand_beside_the_interval_of_all_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    of = session(STILL | {B.id: [10.0] * 15 + [10.2] * 15})
-    for name, visits in of.measured.visits.items():
-        of.measured.visits[name] = [Visit(v.round, v.position, v.samples_ms, v.round // 15) for v in visits]
-    of.launches = 2
-    text = shown(of, monkeypatch, protocol={"threads": 2, "launches": 2})
-    assert "10.00, 10.20 (range 2.0%)  2.000, 1.961 (range 2.0%)" in line(text, "onnxruntime  fp32       10.00, 10.20")
-    assert "30 rounds in random order over 2 launches" in text
-    assert "launches" not in shown(session(STILL), monkeypatch)
-
-
-def test_an_interrupted_run_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "interrupted" in shown(session(STILL), monkeypatch, complete=False)
-
-
 def test_the_csv_has_a_line_a_row_and_boundary_and_hides_what_the_table_hides() -> None:
     lines = list(csv.DictReader(io.StringIO(result_csv(result(session(STILL))))))
     assert [(line["id"], line["speed_up"] and round(float(line["speed_up"]), 6), line["p50_ms"]) for line in lines] == [
         (A.id, "", "20.0"),
         (B.id, 2.0, "10.0"),
     ]
+    of = session(STILL, energy=ENERGY, image_to_joints=IMAGE, throughput=POINTS)
+    full = list(csv.DictReader(io.StringIO(result_csv(result(of)))))[1]
+    assert (full["energy_gross_j"], full["image_to_joints_p50_ms"]) == ("2.0", "10.5")
+    assert (full["best_images_per_s"], full["best_batch"], full["best_in_flight"]) == ("120.0", "2", "1")
     wild = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
     hidden = list(csv.DictReader(io.StringIO(result_csv(result(session(STILL | {B.id: wild}))))))[1]
     assert (hidden["verdict"], hidden["speed_up"], hidden["p50_ms"]) == ("unstable", "", "")

@@ -29,7 +29,7 @@ def holding(exported: ExportFolder, *precisions: str) -> ExportFolder:
 @pytest.fixture
 def exported(demo_export: Path, monkeypatch: pytest.MonkeyPatch) -> ExportFolder:
     """Sessions are not held: all that is compared passes."""
-    monkeypatch.setattr(compare, "_hold", lambda *_: held())
+    monkeypatch.setattr(compare, "hold_pair", lambda *_: held())
     monkeypatch.setattr("bench.candidates.cpu_has_bfloat16", lambda: True)
     return read_export(demo_export)
 
@@ -138,7 +138,7 @@ def test_what_turns_out_not_to_run_when_it_is_loaded_says_why(
 ) -> None:
     seen = held()
     seen.entries[compare.CANDIDATE].not_possible = "INT8 saturates on this processor"
-    monkeypatch.setattr(compare, "_hold", lambda *_: seen)
+    monkeypatch.setattr(compare, "hold_pair", lambda *_: seen)
     fp32 = holding(exported, "fp32")
     (cell,) = compared(fp32, fp32, ("onnxruntime",)).cells
     assert cell.outcome == "INCONCLUSIVE"

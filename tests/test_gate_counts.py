@@ -10,20 +10,18 @@ import pytest
 
 from bench import compare
 from bench.candidates import Candidate
-from bench.compare import BASE, CANDIDATE, CONTROL, _cell_of, compare_folders
+from bench.compare import BASE, CANDIDATE, CONTROL, cell_of, compare_folders
 from bench.entries import Entry, Settings
 from bench.exported import read_export
 from bench.gate import CellSeen, Slowdown, judge_cell
-from bench.result import write_result
+from bench.job import HOST_E2E, Loaded
 from bench.rounds import Measured, Visit
 from bench.session import Session
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
 from bench.stored import compare_results
 from bench.tails import tail_ratio
-from bench.worker import HOST_E2E, Loaded
 from tests.bench_results import B, result, row, session
-from tests.command_line import assert_three_parts, convnextpose_here
 
 FINE = Slowdown(1.0, 0.99, 1.01)
 
@@ -130,7 +128,7 @@ def held(facts: Mapping[str, Any] = {}, *, load_s: float = 0.5, late: float = 1.
 
 
 def cell(of: Session) -> compare.Cell:
-    return _cell_of((Candidate("openvino", "fp32", 1, None),) * 2, of, 1)
+    return cell_of((Candidate("openvino", "fp32", 1, None),) * 2, of, 1)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +163,7 @@ def test_cells_share_the_budget_and_what_one_leaves_the_next_has(
         given.append(arguments[3].rule.budget_s)
         return held()
 
-    monkeypatch.setattr(compare, "_hold", hold)
+    monkeypatch.setattr(compare, "hold_pair", hold)
     settings = Settings(1, StopRule(budget_s=100), WarmUpRule())
     found = compare_folders(exported, exported, ("onnxruntime", "openvino"), ("fp32",), settings)
     assert given == [50, 96]
@@ -203,15 +201,3 @@ def test_a_stored_baseline_that_is_not_to_be_believed_decides_nothing(verdict: s
     (found,) = compare_results(base.model_copy(update={"rows": [doubtful]}), candidate).cells
     assert found.outcome == "INCONCLUSIVE"
     assert f"the baseline is {verdict}: drifted" in found.reasons[0]
-
-
-def test_a_stored_result_of_another_schema_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    base, candidate = (
-        write_result(tmp_path / name, of) for name, of in zip("ab", stored(executed(), executed()), strict=True)
-    )
-    base.write_text(base.read_text().replace('"schema_version": "1.1"', '"schema_version": "1.0"'))
-    run = convnextpose_here(monkeypatch, capsys, "compare", base, candidate, cwd=tmp_path)
-    assert_three_parts(run, 2)
-    assert "schema_version 1.0" in run.stderr

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from bench.metrics import joint_errors, rigidly_aligned
+from bench.tally import joint_errors, rigidly_aligned
 
 SEEDS = st.integers(0, 2**32 - 1)
 ALL = np.ones(17, bool)

@@ -1,6 +1,5 @@
 """Profiles: real ones of a tiny network, what is made of them, and that nothing they do harms what was timed."""
 
-import io
 import re
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from bench import peak
 from bench.backends.onnx_profile import origin, read_events
@@ -22,17 +20,17 @@ from bench.backends.pytorch import PyTorchReference
 from bench.backends.pytorch_cuda import TorchCuda
 from bench.backends.torch_forms import TorchChannelsLast, TorchCompiled
 from bench.entries import Entrant
+from bench.job import Job
 from bench.layer_times import Profile, take_profile
 from bench.parts import DECODE, FINAL, OTHER, PARTS
 from bench.profile_record import PeakRecord, ProfileRecord, profile_record
 from bench.profiling import RUNS, Profiles, take_profiles, with_profile
-from bench.worker import Job, Subject
-from cli import render_profile
+from bench.timed_model import TimedModel
 from export.drawings import drawn_images
 from export.errors import NotPossible
 from export.weights_file import save_weights
 from tests.bench_quick import QUICK, children
-from tests.bench_results import STILL, result, row, session
+from tests.bench_results import STILL, row, session
 from tests.bench_subjects import Broken, Sleeper, write_inputs
 from tests.checkpoints import TINY, alive_weights
 from tests.host_cuda import Host
@@ -58,7 +56,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def profiled(backend: Backend, folder: Path, runs: int = 20) -> Profile:
     """By the worker's own code, in this process."""
     np.save(folder / "inputs.npy", drawn_images(2, 256, 1))
-    profile = Subject(Job(lambda: backend, folder / "inputs.npy")).profile(3, runs)
+    profile = TimedModel(Job(lambda: backend, folder / "inputs.npy")).profile(3, runs)
     assert len(profile.calls_ms) == runs
     return profile
 
@@ -108,9 +106,9 @@ def test_every_run_has_the_same_layers_each_once(typed_files: dict[str, Path], t
 
 def test_a_compiled_network_tells_nothing(weights: Path) -> None:
     with pytest.raises(NotPossible, match=r"torch\.compile tells no time by module"):
-        take_profile(TorchCompiled(weights, 1), [], list, 0, 0)
+        take_profile(TorchCompiled(weights, 1), [], 0, 0)
     with pytest.raises(NotPossible, match="sleeper does not tell"):
-        take_profile(Sleeper(), [], list, 0, 0)
+        take_profile(Sleeper(), [], 0, 0)
 
 
 def test_the_gpu_is_waited_for_around_each_part(weights: Path, tmp_path: Path) -> None:
@@ -330,26 +328,3 @@ def test_peaks_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ── the table ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_table_shows_parts_peaks_and_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = io.StringIO()
-    monkeypatch.setattr(render_profile, "out", Console(file=text, width=200, highlight=False))
-    of = session(STILL)
-    render_profile.profile(result(of))
-    assert text.getvalue() == ""  # none was asked for
-    reference, other = result(of).rows
-    profile = planted(LayerTime("head.final_layer/Conv", 3.0), LayerTime("[kernel]", 1.0))
-    seen = Profiles({other.id: profile}, peaks=PEAKS)
-    rows = [with_profile(of_row, seen, TINY) for of_row in (reference, other)]
-    render_profile.profile(result(of, rows=rows, peaks=PEAKS, peaks_reason=None))
-    lines = text.getvalue().splitlines()
-    final = next(line for line in lines if line.startswith("final layer"))
-    assert "75.0% (" in final
-    assert any(line.startswith("other") and "25.0%" in line for line in lines)
-    assert any("fp32 100 (a, 512²), int8 400 (b, 512²)" in line for line in lines)
-    assert any(
-        "profiled p50 10.00 ms = 100% of 10.00 unprofiled; 75.0% attributed; brackets: of the fp32 peak" in line
-        for line in lines
-    )
-    assert any(line.startswith(f"no profile {reference.id}: ") for line in lines)

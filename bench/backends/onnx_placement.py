@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.backends.counts import Executed
+from bench.backends.protocol import Executed
 from export.runtime.onnx_runtime import open_session
 from export.runtime.session import Model, model_bytes
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.backends.counts import in_words
-from bench.backends.protocol import Joints, Profiler
+from bench.backends.protocol import Joints, Profiler, in_words
 from export.runtime.onnx_runtime import CPU, OnnxRuntimeSession, session_options
 
 

@@ -16,11 +16,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.backends.counts import in_words
 from bench.backends.cuda import Cuda
 from bench.backends.exchange import Exchange, pinned_copy
 from bench.backends.onnx_placement import executed_graph
-from bench.backends.protocol import Joints
+from bench.backends.protocol import Joints, in_words
 from export.errors import NotPossible
 from export.gpu import device_name
 from export.runtime.exchange import BOUNDARIES

@@ -7,8 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.backends.counts import Executed, in_words
-from bench.backends.protocol import Joints, Profiler
+from bench.backends.protocol import Executed, Joints, Profiler, in_words
 from export.engine_network import planned_fp32
 from export.runtime.openvino import OpenVinoSession, compile_for_cpu
 from export.runtime.session import model_bytes

@@ -1,5 +1,6 @@
 """What every runtime looks like from outside."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -44,6 +45,24 @@ class Accountable(Protocol):
         ``problems``: why figures would not be those of what was asked for (another device, another precision, a
         recompilation). Any problem makes the row invalid.
         """
+
+
+@dataclass(frozen=True)
+class Executed:
+    """The graph that a runtime really executes: its nodes, and its convolutions by precision."""
+
+    nodes: int
+    convolutions: Counter[str]
+
+    def as_facts(self) -> dict[str, Any]:
+        """As ``bench.backends.protocol.Accountable`` has it."""
+        return {"nodes": self.nodes, "convolutions": dict(self.convolutions)}
+
+
+def in_words(counts: Counter[str]) -> str:
+    """``47 of 47 convolutions in fp32``."""
+    total = counts.total()
+    return ", ".join(f"{count} of {total} convolutions in {name}" for name, count in counts.most_common())
 
 
 @runtime_checkable

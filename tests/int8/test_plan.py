@@ -290,7 +290,7 @@ def test_a_precision_that_is_no_text_is_refused_on_the_command_line(tmp_path: Pa
 
 
 def test_missing_plans_and_two_for_one_precision_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="cannot read the precision plan"):
+    with pytest.raises(BadInput, match="there is no precision plan"):
         parse_plans([tmp_path / "nowhere.json"])
     one, two = (written(tiny_plan("fp16"), tmp_path / name) for name in ("one.json", "two.json"))
     with pytest.raises(BadInput, match=r"two plans for fp16 — .*one.json, .*two.json"):
