@@ -51,7 +51,7 @@ class Exchange:
         self.input[: len(images)].copy_(torch.from_numpy(np.ascontiguousarray(images)), non_blocking=True)
 
     def resident(self, images: NDArray[Any], launch: Callable[[], Any]) -> Callable[[], object]:
-        """What launches on images that are on the GPU already, and waits.
+        """Return a function that launches on images that are on the GPU already, and waits.
 
         There is one place for images: of several that are bound the last stays there.
         """
@@ -67,7 +67,7 @@ class Exchange:
         return run
 
     def device_ms(self) -> float:
-        """What the last launch took on the GPU."""
+        """Return how long the last launch took on the GPU."""
         return self._timer.ms()
 
     def _host_like(self, source: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a benchmark asks of ONNX Runtime on the CPU, beside running it."""
+"""ONNX Runtime on the CPU, with the additions that a benchmark needs."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a benchmark asks of OpenVINO on the CPU, beside running it."""
+"""OpenVINO on the CPU, with the additions that a benchmark needs."""
 
 from collections import Counter
 from collections.abc import Callable

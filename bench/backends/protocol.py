@@ -1,4 +1,4 @@
-"""What every runtime looks like from outside."""
+"""Protocols of sessions: what every one has, and what only a benchmark asks for."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a benchmark asks of engines of TensorRT and TensorRT-RTX, beside running them."""
+"""Engines of TensorRT and TensorRT-RTX, with the additions that a benchmark needs."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -25,7 +25,7 @@ MEMORY_WORDS = ("workspace", "outofmemory", "out of memory")
 
 
 class BuilderSettings(NamedTuple):
-    """What is asked of a builder; the precision lies in the ONNX model's types, and nothing here adds to it."""
+    """Settings of a builder; the precision lies in the ONNX model's types, and nothing here adds to it."""
 
     workspace_bytes: int
     optimization_level: int
@@ -78,7 +78,7 @@ class Build:
 
     @property
     def tf32(self) -> bool:
-        """Whether TF32 is on, read back from the builder."""
+        """The state of the TF32 switch, read back from the builder."""
         return self.config.get_flag(self._trt.BuilderFlag.TF32)
 
     def run(self, shapes: Sequence[tuple[int, ...]]) -> IHostMemory:

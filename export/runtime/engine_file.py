@@ -1,4 +1,4 @@
-"""Whether an engine may be loaded here: judged before the library sees it, which executes what it is given.
+"""Checks of an engine before it is loaded: the library executes what it is given.
 
 TensorRT answers a file that it does not like with None and a line in its log, or, without a driver, with a crash.
 """

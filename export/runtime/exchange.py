@@ -1,4 +1,4 @@
-"""How images come to the GPU and joints back: the same way for every session there, so that only the runtime differs.
+"""Transfer of images to the GPU and of joints back, the same for every session there.
 
 A run is: images up, joints poisoned with NaN so that nothing old is taken for a result, an event, the launch, an event,
 joints down, wait. The poisoning, a few bytes, belongs to ``host_e2e`` and not to ``device``.
@@ -24,7 +24,7 @@ BOUNDARIES = {
     "device": "CUDA events around the launch, on its stream",
     "wait": "cudaStreamSynchronize, which spins or blocks as the driver chooses",
 }
-"""What is timed at each boundary, for a row's facts."""
+"""Boundary → the part of a call that is timed, for a row's facts."""
 
 NON_BLOCKING, THREAD_LOCAL = 1, 1
 """``CU_STREAM_NON_BLOCKING``: TensorRT synchronises needlessly on the default stream.

@@ -61,7 +61,7 @@ class Gpu:
 
     name: str
     compute_capability: str
-    """As in 8.7."""
+    """Major and minor version, such as 8.7."""
     memory_bytes: int
     """All of it; on a Jetson it is the processor's as well."""
     multiprocessors: int

@@ -19,7 +19,7 @@ class Runtime(NamedTuple):
     package: str
     """Python package of the library."""
     on_gpu: bool = False
-    """Whether it runs engines on a GPU; otherwise it runs ONNX models on the processor."""
+    """True: it runs engines on a GPU; False: ONNX models on the processor."""
     install: str = "pip install {package}"
 
 

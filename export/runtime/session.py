@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
         precision: str
         takes_pixels: bool
-        """Whether the input is uint8 pixels; otherwise it is normalised float32."""
+        """True: the input is uint8 pixels; False: it is normalised float32."""
 
         @property
         def runtime(self) -> str:

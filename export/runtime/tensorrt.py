@@ -30,11 +30,11 @@ class Engine(NamedTuple):
     """Smallest, usual and largest shape of the input."""
     version_compatible: bool
     rebuild: str
-    """What builds it again."""
+    """Command or step that builds it again."""
 
     @property
     def takes_pixels(self) -> bool:
-        """Whether the input is (N, S, S, 3) bytes; the normalised one is (N, 3, S, S) float32."""
+        """True: the input is (N, S, S, 3) bytes; False: (N, 3, S, S) normalised float32."""
         return self.profile[2][-1] == 3
 
 

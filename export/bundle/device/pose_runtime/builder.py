@@ -16,7 +16,7 @@ from pose_runtime.runtime.tensorrt_log import logger_of
 
 
 class BuildPlan(NamedTuple):
-    """What is asked for."""
+    """Batches and settings of a build."""
 
     batches: tuple[int, int, int]
     """Smallest, usual and largest."""
