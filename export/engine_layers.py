@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.engine_network import Convolutions
 from export.errors import BadInput, CheckFailed, Inconclusive
+from export.runtime.engine_network import Convolutions
 from export.runtime.tensorrt_api import ICudaEngine, TensorRT
 
 NAMES = (("bf16", ("bf16", "bfloat16")), ("fp16", ("fp16", "half")), ("fp8", ("fp8",)), ("int8", ("int8",)))

@@ -18,21 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from export.engine_layers import inspect_engine, require_kept
-from export.engine_network import (
-    Convolutions,
-    check_interface,
-    check_layers,
-    check_types,
-    count_convolutions,
-    count_types,
-    layers_of,
-    planned_fp32,
-    profile_shapes,
-)
+from export.engine_network import check_types, planned_fp32, profile_shapes
 from export.engine_plan import BACKENDS, Backend, EnginePlan
 from export.errors import CheckFailed, Failure, NotPossible
 from export.interface import INPUT
 from export.runtime.engine_builder import Build
+from export.runtime.engine_network import (
+    Convolutions,
+    check_interface,
+    check_layers,
+    count_convolutions,
+    count_types,
+    layers_of,
+)
 from export.runtime.tensorrt import deserialize
 from export.runtime.tensorrt_api import ILogger, IProgressMonitor, TensorRT
 from export.runtime.tensorrt_log import make_logger
@@ -110,11 +108,11 @@ def build(
     logger = make_logger(trt, errors, lambda line: send({"log": line}))
     model = onnx.read_bytes()
     job = Build(trt, backend.library, logger, errors, model, str(onnx), plan.settings)
-    shape = check_interface(job.network, onnx)
+    shape = check_interface(job.network, str(onnx))
     precision = check_types(model, onnx, plan)
     layers = layers_of(job.network)
     layer_types, convolutions = count_types(layers), count_convolutions(layers)
-    check_layers(layer_types, convolutions, onnx, precision, planned_fp32(model))
+    check_layers(layer_types, convolutions, str(onnx), precision, planned_fp32(model))
     shapes = profile_shapes(shape, plan)
     job.config.progress_monitor = make_monitor(trt, send)
     if cache is not None:

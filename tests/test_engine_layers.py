@@ -9,10 +9,10 @@ import pytest
 
 from export.engine_layers import EngineLayers, prove_layers
 from export.engine_layers import read_layers as judge_layers
-from export.engine_network import Convolutions
 from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed, Inconclusive
 from export.runtime.engine_builder import configure
+from export.runtime.engine_network import Convolutions
 from export.runtime.tensorrt_api import TensorRT
 from export.runtime.tensorrt_log import make_logger
 

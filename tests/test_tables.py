@@ -5,14 +5,14 @@ import pytest
 from bench.backends.openvino import COMPUTES
 from export import parity, parity_sessions, precision, trace, typed
 from export.interface import HALVES, PRECISIONS
-from export.runtime import engine_builder
+from export.runtime import engine_network
 
 
 @pytest.mark.parametrize(
     "table",
     [
         *(parity.AIM, parity.REQUIRED, parity_sessions.PARITY_RUNTIMES),
-        *(typed.BODY, typed.OPSETS, typed.LARGEST_SHARE, engine_builder.BODY_TYPE, COMPUTES),
+        *(typed.BODY, typed.OPSETS, typed.LARGEST_SHARE, engine_network.BODY_TYPE, COMPUTES),
     ],
 )
 def test_a_table_is_whole(table: dict[str, object]) -> None:

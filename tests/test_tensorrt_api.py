@@ -24,7 +24,12 @@ from tests.tensorrt_members import LIST, RTX, Members, api_classes, members_of, 
 
 VERSIONS = read_list()
 SPEAKING_TENSORRT = (
-    *("export/engine_worker.py", "export/engine_network.py", "export/engine_layers.py", "export/timing_cache.py"),
+    *(
+        "export/engine_worker.py",
+        "export/runtime/engine_network.py",
+        "export/engine_layers.py",
+        "export/timing_cache.py",
+    ),
     *(
         "export/runtime/tensorrt.py",
         "export/runtime/engine_builder.py",

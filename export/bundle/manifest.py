@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from export.artifacts import sha256_file
 from export.bundle.contents import Contents
 from export.bundle.goldens import Goldens, budgets_of
+from export.engine_network import planned_fp32
 from export.engine_plan import EnginePlan
 from export.joint_sets import joint_set
 from export.manifest import ArchitectureRecord, Counts, VerdictRow
@@ -56,6 +57,8 @@ class OnnxFile(File):
 
     precision: str
     opset: int
+    fp32_convolutions: int
+    """Number of convolutions that its plan keeps in FP32."""
 
 
 class EngineFile(File):
@@ -167,7 +170,12 @@ def describe_bundle(contents: Contents, goldens: Goldens, plan: EnginePlan, fold
             "cube_mm": CUBE_MM,
         },
         onnx=[
-            OnnxFile(**dict(files[onnx.path]), precision=onnx.precision, opset=onnx.details["opset"])
+            OnnxFile(
+                **dict(files[onnx.path]),
+                precision=onnx.precision,
+                opset=onnx.details["opset"],
+                fp32_convolutions=planned_fp32((folder / onnx.path).read_bytes()),
+            )
             for onnx in contents.onnx
         ],
         engines=[

@@ -17,8 +17,6 @@ from .tensorrt_log import relevant
 if TYPE_CHECKING:
     from .tensorrt_api import Builder, IBuilderConfig, IHostMemory, ILogger, INetworkDefinition, ParserError, TensorRT
 
-BODY_TYPE = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "HALF"}
-"""TensorRT's name of the type of a precision's convolutions."""
 NO_ONNX = "MODEL_DESERIALIZE_FAILED"
 """The parser's code for bytes that are no ONNX model."""
 MEMORY_WORDS = ("workspace", "outofmemory", "out of memory")

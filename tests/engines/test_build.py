@@ -8,9 +8,9 @@ from export import engine, engine_plan
 from export import gpu as nvidia
 from export.artifacts import sha256_file
 from export.engine import build_engine, read_engine_record
-from export.engine_network import Convolutions
 from export.engine_plan import DEFAULT_RTX_TARGETS, EnginePlan
 from export.errors import BadInput, CheckFailed
+from export.runtime.engine_network import Convolutions
 from tests.engines.networks import network
 from tests.engines.planted import plant, setting
 from tests.small_networks import BFLOAT, half_network

@@ -9,10 +9,10 @@ import pytest
 from bench.backends.protocol import LayerTime
 from bench.backends.tensorrt_profile import read_origins
 from bench.parts import attribute
-from export.engine_network import Convolutions
 from export.engine_plan import TENSORRT_RTX, EnginePlan
 from export.engine_worker import inspect
 from export.errors import CheckFailed
+from export.runtime.engine_network import Convolutions
 from export.runtime.registry import load_library
 from export.runtime.tensorrt_log import make_logger
 from tests.engines.fakes import World, images, opened

@@ -20,7 +20,8 @@ import onnxruntime
 __version__ = os.environ.get("STANDIN_VERSION", "10.3.0.26")
 
 KINDS = {"Conv": "CONVOLUTION", "Softmax": "SOFTMAX", "ReduceSum": "REDUCE"}
-TYPES = {1: "FLOAT", 10: "HALF", 16: "BF16"}
+KINDS |= {"QuantizeLinear": "QUANTIZE", "DequantizeLinear": "DEQUANTIZE", "MatMul": "MATRIX_MULTIPLY"}
+TYPES = {1: "FLOAT", 3: "INT8", 10: "HALF", 16: "BF16"}
 RTX = False
 CALLS: list[str] = []
 """Shapes that were set and launches, in their order."""
@@ -80,12 +81,23 @@ class INetworkDefinition:
         return SimpleNamespace(name=self.model.graph.output[index].name)
 
     def get_layer(self, index: int, /) -> Any:
-        """With the type of what it gives."""
+        """With its inputs, but for constants that are weights of a layer, and its output."""
         node, graph = self.model.graph.node[index], self.model.graph
         types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
-        given = SimpleNamespace(dtype=Enumerator(TYPES.get(types.get(node.output[0], 0), "OTHER")))
-        kind = Enumerator(KINDS.get(node.op_type, "OTHER"))
-        return SimpleNamespace(type=kind, num_outputs=1, get_output=lambda _: given)
+        constants = {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+        def tensor(name: str) -> Any:
+            return SimpleNamespace(name=name, dtype=Enumerator(TYPES.get((types | constants).get(name, 0), "OTHER")))
+
+        kind = KINDS.get(node.op_type, "OTHER")
+        inputs = [name for name in node.input if name not in constants or kind == "DEQUANTIZE"]
+        return SimpleNamespace(
+            type=Enumerator(kind),
+            num_inputs=len(inputs),
+            num_outputs=1,
+            get_input=lambda which: tensor(inputs[which]),
+            get_output=lambda which: tensor(node.output[which]),
+        )
 
 
 class OnnxParser:

@@ -78,7 +78,7 @@ def build(asked: Any) -> int:
     trt = load_library(asked.runtime)
     for entry in entries:
         with Heartbeat(f"{entry['path']} with {product.name} {trt.__version__}"):
-            content, record = build_engine(trt, product, bundle.content(entry["path"]), entry["precision"], plan, gpu)
+            content, record = build_engine(trt, product, bundle.content(entry["path"]), entry, plan, gpu)
         path = keep_engine(content, {**record, "model": bundle.manifest["model"]})
         print(f"{path}: {entry['precision']}, {len(content) / 1e6:.1f} MB, in {record['build_seconds']:.1f} s")
     return 0

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pose_runtime.engines import tuned_on
-from pose_runtime.runtime.engine_builder import BODY_TYPE, Build, BuilderSettings
+from pose_runtime.runtime.engine_builder import Build, BuilderSettings
 from pose_runtime.runtime.engine_file import Product
-from pose_runtime.runtime.errors import BadInput
+from pose_runtime.runtime.engine_network import (
+    check_interface,
+    check_layers,
+    count_convolutions,
+    count_types,
+    layers_of,
+)
 from pose_runtime.runtime.gpu import Gpu
-from pose_runtime.runtime.session import INPUT, OUTPUT
 from pose_runtime.runtime.tensorrt_log import logger_of
 
 
@@ -24,19 +30,21 @@ class BuildPlan(NamedTuple):
 
 
 def build_engine(
-    trt: Any, product: Product, model: bytes, precision: str, plan: BuildPlan, gpu: Gpu | None
+    trt: Any, product: Product, model: bytes, entry: Mapping[str, Any], plan: BuildPlan, gpu: Gpu | None
 ) -> tuple[bytes, dict[str, Any]]:
-    """Build; return the engine and its record.
+    """Build from the ONNX file that ``entry`` of the manifest describes; return the engine and its record.
 
     Raises:
-        BadInput: the library cannot read the model, or it is no pose network, or its layers have other types.
-        CheckFailed: a setting did not stick, the builder refused, or logged an error although it built.
+        BadInput: the library cannot read the model, or it is no pose network.
+        CheckFailed: a setting did not stick, the model does not keep its precision, or the builder refused.
         NotPossible: this version of the library is too old.
     """
     logger, errors = logger_of(trt)
     del errors[:]
     job = Build(trt, product, logger, errors, model, "the model", plan.settings)
-    shape = check_network(job.network, precision)
+    shape, layers, precision = check_interface(job.network, "the model"), layers_of(job.network), entry["precision"]
+    in_fp32 = entry["fp32_convolutions"]
+    check_layers(count_types(layers), count_convolutions(layers), "the model", precision, in_fp32)
     shapes = [(batch, *shape[1:]) for batch in plan.batches]
     blob = job.run(shapes)
     record = {
@@ -56,25 +64,3 @@ def build_engine(
         "build_seconds": job.seconds,
     }
     return bytes(blob), record
-
-
-def check_network(network: Any, precision: str) -> tuple[int, ...]:
-    """Return the shape of the one input, after comparing names and the types that convolutions and the decode give.
-
-    Raises:
-        BadInput: it is no pose network, or not one of this precision.
-    """
-    inputs = [network.get_input(index) for index in range(network.num_inputs)]
-    outputs = [network.get_output(index) for index in range(network.num_outputs)]
-    names = ([tensor.name for tensor in inputs], [tensor.name for tensor in outputs])
-    if names != ([INPUT], [OUTPUT]):
-        seen = f"inputs {', '.join(names[0])}, outputs {', '.join(names[1])}"
-        raise BadInput("the ONNX file is not a pose network", seen, "copy the bundle again")
-    wanted = {"CONVOLUTION": BODY_TYPE[precision], "SOFTMAX": "FLOAT", "REDUCE": "FLOAT"}
-    for layer in (network.get_layer(index) for index in range(network.num_layers)):
-        kind = wanted.get(layer.type.name)
-        types = {layer.get_output(index).dtype.name for index in range(layer.num_outputs)}
-        if kind is not None and types != {kind}:
-            seen = f"a {layer.type.name} gives {', '.join(sorted(types))}, not {kind}"
-            raise BadInput(f"the ONNX file is not {precision}", seen, "copy the bundle again")
-    return tuple(inputs[0].shape)
