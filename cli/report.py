@@ -1,4 +1,4 @@
-"""``convnextpose report``: one page that says what to ship, from what was measured."""
+"""``convnextpose report``: a page that says what to ship, from what was measured."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,24 +21,29 @@ def command(
         Path | None, typer.Option(metavar="DIR", help="By default FOLDER/report; of several, a report/ beside them.")
     ] = None,
     gate: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="What `compare --out` wrote: a section, and junit.xml.")
+        Path | None,
+        typer.Option(metavar="FILE.json", help="The file that `compare --out` wrote: adds a section, and junit.xml."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """HTML, Markdown, CSV and a badge of one model, or of several of one machine; a page of each fleet, of devices.
+    """Write a page that says what to ship: HTML, Markdown, CSV and a badge, of models or of devices side by side.
 
-    Nothing is measured: it reads the files of export, bench and evaluate, and says which of them are missing. What is
-    damaged is named, and ends it with exit code 2 after all other pages were written.
+    Nothing is measured: it reads the files of export, bench and evaluate, and says which of them are missing. Damaged
+    files are named; the other pages are written, and then the exit code is 2.
     """
     import json
 
+    from bench.report.drawing import require_report_extra
+
+    require_report_extra()
+    from bench.report.write import as_json as plain
     from bench.report.write import write_reports
     from cli import render_report
     from cli.console import raise_all
 
     report = write_reports(folders, out, gate)
     if as_json:
-        print(json.dumps(report.as_json(), indent=2))
+        print(json.dumps(plain(report), indent=2))
     else:
         render_report.reports(report)
     raise_all(report.refused)

@@ -13,6 +13,7 @@ from bench.candidates import Candidate, reference
 from bench.entries import Entry
 from bench.environment import fingerprint
 from bench.job import HOST_E2E, Loaded, WarmUp
+from bench.latency_table import LatencyRow, LatencyTable
 from bench.parts import PARTS
 from bench.profile_record import LayerRecord, PartRecord, PeakRecord, ProfileRecord
 from bench.result import (
@@ -83,7 +84,7 @@ def write_folder(
     manifest = manifest_of(model, weights, precisions)
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder, manifest)
-    (folder / "latency.json").write_text(json.dumps(first_table()))
+    (folder / "latency.json").write_text(json.dumps(latency_table()))
     write_bench(folder / "bench", manifest, planted, cpu, extras, reference_ms, rounds, changes)
     if evaluated:
         (folder / "accuracy").mkdir(exist_ok=True)
@@ -167,12 +168,21 @@ def parity(model: str, precision: str) -> dict[str, Any]:
     }
 
 
-def first_table() -> dict[str, Any]:
+def latency_table() -> dict[str, Any]:
     """``latency.json``."""
-    row = {"runtime": "ONNX Runtime", "precision": "fp32", "threads": 2, "latency_ms": 8.1}
-    ratio = {"speed_up": 2.5, "speed_up_low": 2.4, "speed_up_high": 2.6}
-    machine = {"cpu": "A processor", "cores": 2, "system": "Linux x86_64"}
-    return {"schema_version": "1.1", "machine": machine, "rows": [row | ratio]}
+    row = LatencyRow(
+        runtime="onnxruntime",
+        precision="fp32",
+        precision_used="fp32",
+        threads=2,
+        latency_ms=8.1,
+        speed_up=2.5,
+        speed_up_low=2.4,
+        speed_up_high=2.6,
+        samples_ms=[[8.1]],
+    )
+    machine: dict[str, str | int] = {"cpu": "A processor", "cores": 2, "system": "Linux x86_64"}
+    return LatencyTable(protocol="6 rounds", machine=machine, reason=None, rows=[row]).model_dump()
 
 
 def accuracy(manifest: Manifest) -> dict[str, Any]:

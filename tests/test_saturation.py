@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 
 from bench.machine import INT8_FEATURES, cpu_features
+from bench.report.records import SIMULATED
 from export import parity_sessions
 from export.errors import NotPossible
 from export.interface import PRECISIONS
@@ -59,3 +60,7 @@ def test_every_precision_has_a_judge() -> None:
     for precision in PRECISIONS:
         assert parity_runtimes(precision)[0]
     assert parity_runtimes("bf16")[1].keys() == {"ONNX Runtime"}
+
+
+def test_the_report_knows_the_simulation_by_its_name() -> None:
+    assert SIMULATION.name == SIMULATED

@@ -1,5 +1,6 @@
-"""From the JSON files of export, parity, benchmark and evaluation to one page; nothing is measured, torch not needed.
+"""The report: a page that says what to ship, how fast and how accurate it is, and what was not tested.
 
-``sources`` reads and refuses, ``subject`` is what is known in plain values (``from_result`` and ``from_export`` make
-it), ``sections`` words it as the values of ``views``, ``page`` and ``markdown`` write those out.
+``sources`` and ``model_files`` read and refuse. A ``Measurement`` is one model on one device, with the rows of
+``bench.result``; it comes from a model's folder, a fleet's run or a device report. ``recommend`` chooses a row of it.
+``sections`` and ``charts`` turn measurements into the values of ``views``; ``html`` and ``markdown`` write those.
 """

@@ -1,19 +1,21 @@
-"""``badge.json``: the answer in a line, as shields.io's endpoint badge reads it (https://shields.io/badges/endpoint-badge)."""
+"""``badge.json``: the answer in a line, for shields.io's endpoint badge (https://shields.io/badges/endpoint-badge)."""
 
 from typing import Any
 
-from bench.report.recommend import Recommendation
-from bench.report.subject import Subject
+from bench.report.recommend import Choice
+from bench.report.rows import headline, name_of
+from export.plain import printable
 
 
-def badge(subject: Subject, found: Recommendation) -> dict[str, Any]:
-    """Grey without a benchmark, red where nothing may be shipped, yellow where the choice is qualified."""
+def badge(choice: Choice) -> dict[str, Any]:
+    """Return a badge: grey without a benchmark, red if nothing may be shipped, yellow if the choice is qualified."""
+    measurement, row = choice.measurement, choice.row
     message, colour = "not measured", "lightgrey"
-    if found.row is not None and found.row.headline is not None:
-        message = f"{found.row.name}, {found.row.headline.p50_ms:.2f} ms, {found.row.verdict}"
-        colour = "brightgreen" if found.row.verdict == "stable" and found.caveat is None else "yellow"
-    elif subject.bench is not None:
+    if row is not None and (latency := headline(row)):
+        message = f"{name_of(row)}, {latency.p50_ms:.2f} ms, {row.verdict}"
+        colour = "brightgreen" if row.verdict == "stable" and choice.caveat is None else "yellow"
+    elif measurement.missing is None:
         message, colour = "nothing may be shipped", "red"
-    if subject.weights != "checkpoint":
-        message += f" ({subject.weights} weights)"
-    return {"schemaVersion": 1, "label": subject.model, "message": message, "color": colour}
+    if measurement.weights != "checkpoint":
+        message += f" ({measurement.weights} weights)"
+    return {"schemaVersion": 1, "label": printable(measurement.model), "message": printable(message), "color": colour}

@@ -13,12 +13,12 @@ VEGA_LITE = "6.4"
 
 
 def svg(spec: Mapping[str, Any]) -> str:
-    """As SVG markup, without a background."""
+    """Return SVG markup, without a background."""
     return str(_converter().vegalite_to_svg(dict(spec), vl_version=VEGA_LITE))
 
 
 def png(spec: Mapping[str, Any], scale: float = 2.0) -> bytes:
-    """As a picture on white paper, for where a page's style sheet does not reach."""
+    """Return a picture on white paper, for where a page's style sheet does not reach."""
     white = json.loads(json.dumps(spec))
     white["config"]["background"] = theme.PAPER
     white["config"]["font"] = "Liberation Sans, Arial, sans-serif"
@@ -27,12 +27,12 @@ def png(spec: Mapping[str, Any], scale: float = 2.0) -> bytes:
 
 @cache
 def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script, which sets ``window.vegaEmbed``."""
+    """Return Vega, Vega-Lite and vega-embed as one script, which sets ``window.vegaEmbed``."""
     return str(_converter().javascript_bundle(vl_version=VEGA_LITE))
 
 
 def require_report_extra() -> None:
-    """See, before anything is read, that a page can be made.
+    """Check, before anything is read, that a page can be made.
 
     Raises:
         NotPossible: the libraries of the extra are missing.

@@ -1,20 +1,22 @@
-"""A comparison as JUnit XML: one test case a cell. What could not be decided is skipped, never passed."""
+"""A comparison as JUnit XML: one test case a cell. An undecided cell is skipped, never passed."""
 
 import re
 from xml.etree import ElementTree
 
-from bench.report.subject import Gate, GateCell
+from bench.report.records import ComparedCell, Comparison, Outcome
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 has no way to say."""
+"""Characters that XML 1.0 does not have."""
 
 
-def junit(gate: Gate, model: str) -> str:
-    """The whole file. A comparison that was refused has one case that says so."""
-    whole = tuple(gate.reasons) or ((gate.outcome,) if gate.complete else ("interrupted",))
-    cells = gate.cells or (GateCell("the comparison", gate.outcome, whole, None, 0.0),)
-    if gate.cells and not gate.complete:
-        cells = (*cells, GateCell("the rest", "INCONCLUSIVE", ("it was interrupted",), None, 0.0))
+def junit(comparison: Comparison, model: str) -> str:
+    """Return the whole file. A comparison that was refused has one case that says so."""
+    cells = list(comparison.cells)
+    if not cells:
+        why = comparison.reasons or [comparison.outcome if comparison.complete else "interrupted"]
+        cells = [_cell("the comparison", comparison.outcome, why)]
+    elif not comparison.complete:
+        cells.append(_cell("the rest", "INCONCLUSIVE", ["it was interrupted"]))
     failed = sum(cell.outcome == "FAIL" for cell in cells)
     skipped = sum(cell.outcome in ("INCONCLUSIVE", "REFUSED") for cell in cells)
     counts = {"tests": str(len(cells)), "failures": str(failed), "errors": "0", "skipped": str(skipped)}
@@ -29,6 +31,10 @@ def junit(gate: Gate, model: str) -> str:
             ElementTree.SubElement(case, "skipped", {"message": f"{cell.outcome}: {message}"})
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _cell(name: str, outcome: Outcome, reasons: list[str]) -> ComparedCell:
+    return ComparedCell(id=name, outcome=outcome, reasons=reasons, slowdown=None, allowed=0.0)
 
 
 def _text(value: str) -> str:

@@ -1,135 +1,198 @@
-"""From what a user names to the pages that are made of it: everything is read here, before anything is written."""
+"""Pages: of one model, of several models on one machine, and of several devices."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from bench.report.comparison import comparison_of
-from bench.report.devices.belongs import read_reports, require_of_place
-from bench.report.devices.from_fleet import read_run
-from bench.report.devices.from_reports import devices_of
-from bench.report.devices.told import Devices
-from bench.report.from_export import read_subject
-from bench.report.links import PLACE
-from bench.report.one_model import page_of
-from bench.report.recommend import Recommendation
-from bench.report.sources import Found, find_sources
-from bench.report.subject import Subject
-from bench.report.views import Page
-from export.artifacts import require_writable
+from bench.environment import identity
+from bench.fleet.record import FLEET
+from bench.report import commands
+from bench.report.charts.pareto import pareto
+from bench.report.charts.speed_up import speed_up
+from bench.report.device_facts import different_settings, facts_table
+from bench.report.gaps import Located, gaps_of, untested
+from bench.report.measurement import Measurement, references_of
+from bench.report.model_files import ModelFiles
+from bench.report.recommend import Choice, recommend
+from bench.report.sections.answers import answers
+from bench.report.sections.decision import decision, decision_table, side_by_side
+from bench.report.sections.export import architecture, exported_files, gate, joints
+from bench.report.sections.measured import chart_sections, devices
+from bench.report.views import Answer, Page, Section
 from export.errors import BadInput
-from export.plain import printable
+from export.parity import PASSED
+
+WEIGHTS = {
+    "stand-in": "weights: stand-in — latency is meaningful, poses are not",
+    "demo": "weights: demo — trained on drawn figures, so that its poses say nothing about people",
+}
+"""What qualifies a whole page, by the origin of the weights."""
 
 
-@dataclass(frozen=True)
-class ModelsPage:
-    """The page of one model, or of several."""
-
-    place: Path
-    page: Page
-    subjects: tuple[tuple[Subject, Recommendation], ...]
-    alone: bool
-    """Whether it is of one model, and not of what is left of several."""
+Content = tuple[Page, tuple[Choice, ...]]
+"""A page, and the choices that it shows."""
 
 
-@dataclass(frozen=True)
-class DevicesPage:
-    """The page of several devices."""
-
-    place: Path
-    devices: Devices
-
-
-@dataclass(frozen=True)
-class Pages:
-    """All that one call writes."""
-
-    models: ModelsPage | None
-    devices: tuple[DevicesPage, ...]
-    refused: tuple[BadInput, ...]
-    """Why a page, or a model on a page of several, is missing."""
-
-
-def read_pages(named: Sequence[Path], out: Path | None, gate: Path | None) -> Pages:
-    """The page of the models named, one of each fleet's run, and one of devices' reports that are named alone.
-
-    Raises:
-        BadInput: there is nothing to report on, or the arguments contradict each other.
-    """
-    found, refused = find_sources(named), list[BadInput]()
-    _require_clear(found, out, gate)
-    models, devices = _models(found, out, gate, refused), list[DevicesPage]()
-    for run in found.runs:
-        with _or_refused(refused):
-            devices.append(_devices(out or run / PLACE, read_run(run)))
-    if found.reports and not found.models:
-        with _or_refused(refused):
-            devices.append(_devices(out or beside(found.reports[0]), _read_reports(found.reports)))
-    return Pages(models, tuple(devices), tuple(refused))
+def model_page(measurement: Measurement, files: ModelFiles, on_devices: Sequence[Measurement]) -> Content:
+    """Return the page of one model, with what devices reported about it."""
+    choice = recommend(measurement)
+    device_choices = [recommend(reported) for reported in on_devices]
+    gaps = [*gaps_of([choice]), *gaps_of(device_choices)]
+    counts = files.manifest.counts
+    sections = [
+        decision(choice),
+        *([gate(files.comparison)] if files.comparison else []),
+        *chart_sections(choice),
+        joints(files),
+        *([devices(device_choices)] if device_choices else []),
+        untested(gaps, several=bool(device_choices)),
+        architecture(files),
+        exported_files(files),
+        _reproduce([files]),
+    ]
+    first = str(files.latency_table.machine["cpu"]) if files.latency_table else "no machine yet"
+    machine = measurement.facts.get("processor", first)
+    page = Page(
+        title=f"{measurement.model} on {machine}",
+        subtitle=f"{measurement.source}, {counts.parameters:,} parameters, {counts.macs / 1e9:.3f} GMACs",
+        answers=answers([choice], gaps),
+        sections=tuple(sections),
+        notices=_notices(measurement),
+        facts=tuple(measurement.facts.items()),
+    )
+    return page, (choice,)
 
 
-def beside(report: Path) -> Path:
-    """Where the page of a device's report goes: beside the file, and never into a bundle, which that would change."""
-    folder = report.parent
-    return (folder.parent if (folder / "verify.py").is_file() else folder) / PLACE
-
-
-def _require_clear(found: Found, out: Path | None, gate: Path | None) -> None:
-    """See that it is clear what belongs on which page.
+def models_page(measurements: Sequence[Measurement]) -> Content:
+    """Return the page of several models on one machine; none is ranked.
 
     Raises:
-        BadInput: it is not.
+        BadInput: two were measured on different machines, or with different software.
     """
-    if found.reports and (len(found.models) > 1 or found.runs):
-        seen = f"{len(found.reports)} reports, {len(found.models)} models, {len(found.runs)} runs"
-        raise BadInput("devices' reports belong to one model, or stand alone", seen, "name the model's folder alone")
-    pages = bool(found.models) + len(found.runs) + bool(found.reports and not found.models)
-    if out is not None and pages > 1:
-        raise BadInput("one --out for several pages", f"{pages} pages", "name one thing at a time, or leave --out away")
-    if gate is not None and not found.models:
-        raise BadInput("a comparison is of a model", f"{gate}, and no model is named", "name the candidate's folder")
-    if gate is not None and len(found.models) > 1:
-        seen = f"{gate} and {len(found.models)} models: {', '.join(map(str, found.models))}"
-        raise BadInput("a comparison is of one model", seen, "name the folder of the candidate alone")
+    require_same_machine(measurements)
+    counts = Counter(measurement.model for measurement in measurements)
+    named = [
+        measurement
+        if counts[measurement.model] == 1
+        else replace(measurement, model=f"{measurement.model} ({measurement.source})")
+        for measurement in measurements
+    ]
+    facts = next((measurement.facts for measurement in named if measurement.facts), {})
+    choices, files = tuple(map(recommend, named)), [measurement.export for measurement in named if measurement.export]
+    report = commands.report(*(measurement.source for measurement in named))
+    chart = pareto(choices)
+    charts = [Section("pareto", "Latency against accuracy", charts=(chart,))] if chart else []
+    texts, sections = _side_by_side(choices, (), charts)
+    page = Page(
+        title=f"{', '.join(measurement.model for measurement in named)} on {facts.get('processor', 'no machine yet')}",
+        subtitle="Several models on one machine, each measured in a run of its own.",
+        answers=texts,
+        sections=(*sections, _reproduce(files, report)),
+        notices=tuple(f"{measurement.model}: {notice}" for measurement in named for notice in _notices(measurement)),
+        facts=tuple(facts.items()),
+    )
+    return page, choices
 
 
-@contextmanager
-def _or_refused(refused: list[BadInput]) -> Iterator[None]:
-    """What is wrong with one page, or one model, is no reason to lose the others."""
-    try:
-        yield
-    except BadInput as failure:
-        refused.append(failure)
+def devices_page(
+    title: str,
+    subtitle: str,
+    measurements: Sequence[Measurement],
+    *,
+    notices: Sequence[str],
+    gaps: Sequence[Located],
+    reproduce: tuple[str, ...],
+) -> Content:
+    """Return the page of several devices; milliseconds are never compared across devices.
+
+    Args:
+        title: names the devices.
+        subtitle: says where the measurements come from.
+        measurements: one for each device and model.
+        notices: what qualifies all of them.
+        gaps: what was not tested and belongs to none of them.
+        reproduce: the commands that make the page again.
+    """
+    choices = tuple(map(recommend, measurements))
+    table = Section("devices", "The devices, and what differs", tables=(facts_table(measurements),))
+    texts, sections = _side_by_side(choices, gaps, [table])
+    of_each = dict.fromkeys(notice for measurement in measurements for notice in _notices(measurement))
+    page = Page(
+        title=title,
+        subtitle=subtitle,
+        answers=texts,
+        sections=(*sections, Section("reproduce", "Reproduce", commands=reproduce, folded=True)),
+        notices=(*notices, *different_settings(measurements), *of_each),
+    )
+    return page, choices
 
 
-def _models(found: Found, out: Path | None, gate: Path | None, refused: list[BadInput]) -> ModelsPage | None:
-    """Of several models those that can be read; the page says which are missing."""
-    subjects, alone = list[Subject](), len(found.models) == 1
-    for folder in found.models:
-        with _or_refused(refused):
-            subjects.append(read_subject(folder, gate, found.reports))
-    if not subjects:
-        return None
-    place = out or (found.models[0] if alone else found.models[0].parent) / PLACE
-    missing = tuple(printable(f"not on this page: {failure.what} ({failure.seen})") for failure in refused)
-    with _or_refused(refused):
-        require_writable(place)
-        if alone:
-            page, one = page_of(subjects[0])
-            return ModelsPage(place, page, ((subjects[0], one),), alone)
-        page, pairs = comparison_of(subjects)
-        return ModelsPage(place, replace(page, notices=(*missing, *page.notices)), tuple(pairs), alone)
-    return None
+def _side_by_side(
+    choices: Sequence[Choice], others: Sequence[Located], extra: Sequence[Section]
+) -> tuple[tuple[Answer, ...], tuple[Section, ...]]:
+    """Return answers and sections of several measurements: the usual tables, with columns that tell them apart."""
+    measurements = [choice.measurement for choice in choices]
+    reference, gaps, chart = references_of(measurements), gaps_of(choices, others), speed_up(measurements)
+    passed = [f"{choice.measurement.label}: {text}." for choice in choices for text in choice.passed_over]
+    lead = f"Over {reference}. Only rows of one measurement compare."
+    sections = (
+        side_by_side(choices),
+        Section("rows", "Every row", tuple(passed), tables=(decision_table(choices, reference),)),
+        Section("speed-up", "Speed-up over the reference", (lead,), charts=(chart,) if chart else ()),
+        *extra,
+        untested(gaps, several=True),
+    )
+    return answers(choices, gaps), sections
 
 
-def _devices(place: Path, devices: Devices) -> DevicesPage:
-    require_writable(place)
-    return DevicesPage(place, devices)
+def _notices(measurement: Measurement) -> tuple[str, ...]:
+    """Say what qualifies everything about a measurement."""
+    unknown = measurement.missing is not None and measurement.device
+    notices = [WEIGHTS[measurement.weights]] if measurement.weights in WEIGHTS and not unknown else []
+    if not measurement.complete:
+        notices.append("the benchmark was interrupted: this is what was measured until then")
+    parity = measurement.export.manifest.parity if measurement.export and not measurement.device else []
+    wrong = [f"{entry.get('edition') or entry['precision']} ({entry['outcome']})" for entry in parity]
+    failed = [text for text, entry in zip(wrong, parity, strict=True) if entry["outcome"] != PASSED]
+    return (*notices, *([f"parity not passed: {', '.join(failed)}; do not ship them"] if failed else []))
 
 
-def _read_reports(paths: Sequence[Path]) -> Devices:
-    reports = read_reports(paths)
-    for path, report in reports:
-        require_of_place(path, report)
-    return devices_of(reports)
+def _reproduce(files: Sequence[ModelFiles], report: str | None = None) -> Section:
+    each = [command for model in files for command in commands.reproduce(model)]
+    every = (*each, report or commands.report(files[0].folder))
+    prints = ", ".join(dict.fromkeys(model.result.fingerprint for model in files if model.result))
+    lead = (f"Results with another fingerprint than {prints} are never compared in milliseconds.",) if prints else ()
+    return Section("reproduce", "Reproduce", lead, commands=every, folded=True)
+
+
+def require_same_machine(measurements: Sequence[Measurement]) -> None:
+    """Check that milliseconds of these measurements may stand in one table.
+
+    Raises:
+        BadInput: machine or software differ.
+    """
+    results = [(measurement.source, measurement.result) for measurement in measurements if measurement.result]
+    for folder, result in results[1:]:
+        first, base = results[0]
+        assert base is not None
+        assert result is not None
+        if result.fingerprint != base.fingerprint:
+            differs = "; ".join(_differences(identity(base.environment), identity(result.environment)))
+            run = Path(folder).resolve().parents[1]
+            do = "measure all of them on one machine with one installation, or make a report of each"
+            do += f"; the devices of the run: {commands.report(run)}" if (run / FLEET).is_file() else ""
+            raise BadInput(f"{first} and {folder} were not measured alike", differs or "their fingerprints", do)
+
+
+def _differences(ours: Mapping[str, Any], others: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name in dict.fromkeys([*ours, *others]):
+        a, b = ours.get(name), others.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += _differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append(f"{prefix}{name}: {json.dumps(a, ensure_ascii=False)}, {json.dumps(b, ensure_ascii=False)}")
+    return found

@@ -1,18 +1,14 @@
-"""One visual language for all figures: colour says the runtime, the mark says the precision, the order is the same.
+"""One visual language for all charts: colour is the runtime, the mark is the precision, and the order is the same.
 
 A specification has the light colours. The page's style sheet replaces each by its dark one where the reader's system is
 dark, in the static picture and in the interactive one alike. Colours are after Okabe and Ito (2008) and Tol (2021); a
 test simulates colour blindness and measures contrast.
 """
 
-from collections.abc import Iterable
-
-from bench.exported import RUNTIMES
-from bench.report.subject import Row
 from export.interface import PRECISIONS
 
 PAPER, INK, QUIET, GRID, BAND = "#ffffff", "#1b1f24", "#57606a", "#dde1e6", "#c9d1d9"
-DRIFT, CHOSEN = "#c2410c", "#1a7f37"
+ERROR, CHOSEN = "#c2410c", "#1a7f37"
 
 RUNTIME_COLOURS = {
     "pytorch": ("#6e7781", "#8b949e"),
@@ -27,7 +23,7 @@ RUNTIME_COLOURS = {
     "tensorrt": ("#00795b", "#2fd3a5"),
     "tensorrt-rtx": ("#5f8f00", "#d7f06a"),
 }
-"""Runtime → (on paper, in the dark), in the order of all tables and figures."""
+"""Runtime → (on paper, in the dark), in the order of all tables and charts."""
 
 OTHER_RUNTIME = ("#4d4d4d", "#c0c0c0")
 
@@ -37,7 +33,7 @@ DARK = {
     QUIET: "#a3adb8",
     GRID: "#323a43",
     BAND: "#4a545f",
-    DRIFT: "#ff9b6a",
+    ERROR: "#ff9b6a",
     CHOSEN: "#56d364",
     **dict(RUNTIME_COLOURS.values()),
     **dict([OTHER_RUNTIME]),
@@ -55,8 +51,8 @@ FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 """Of pictures: three names of one set of widths, so that what was laid out here fits elsewhere."""
 
 
-def place(runtime: str, precision: str) -> tuple[int, str, int, str]:
-    """Where a row stands among others: by runtime, then by precision; what is unknown comes last, by name."""
+def order_key(runtime: str, precision: str) -> tuple[int, str, int, str]:
+    """Return a sort key: by runtime, then by precision; the unknown comes last, by name."""
     runtimes, precisions = list(RUNTIME_COLOURS), list(PRECISIONS)
     return (
         runtimes.index(runtime) if runtime in runtimes else len(runtimes),
@@ -66,16 +62,6 @@ def place(runtime: str, precision: str) -> tuple[int, str, int, str]:
     )
 
 
-def ordered(rows: Iterable[Row]) -> list[Row]:
-    """Rows in the order of all tables and figures."""
-    return sorted(rows, key=lambda row: (not row.is_reference, *place(row.runtime, row.precision)))
-
-
 def colour(runtime: str) -> str:
-    """On paper."""
+    """Return the colour on paper."""
     return RUNTIME_COLOURS.get(runtime, OTHER_RUNTIME)[0]
-
-
-def whole() -> bool:
-    """Whether every runtime and every precision that can be measured has its colour and its mark."""
-    return set(RUNTIMES) <= set(RUNTIME_COLOURS) and set(PRECISIONS) <= set(MARKS) and set(MARKS) == set(DASHES)

@@ -1,0 +1,1 @@
+"""Whole commands: what a user can rely on, however the code is laid out."""

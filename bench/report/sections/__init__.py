@@ -1,1 +1,1 @@
-"""One section of a page a file: plain values of ``subject`` → what is said of them. Pure functions."""
+"""Sections of a page: pure functions from measurements to worded values."""

@@ -1,131 +1,133 @@
 """The five questions that a reader comes with, answered before anything else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bench import cells
-from bench.report.recommend import Recommendation
-from bench.report.subject import Row, Subject
-from bench.report.views import Answer, Missing, Tone, parity_tone
-from export.parity import EXPLAINED, PASSED
+from bench.report import commands
+from bench.report.gaps import Located
+from bench.report.recommend import Choice
+from bench.report.rows import error_mm, headline, name_of, parity_status, percentile_of
+from bench.report.views import VERDICT_TONES, Answer, Tone
+from export.parity import PASSED
 
 MOST = 5
-"""So many things that were not tested are named in the first answer; the rest is counted."""
+"""So many measurements, reasons or gaps are named in an answer; the tables have all."""
+SHIP, FAST, ACCURATE = "What may I ship?", "How fast is it?", "How accurate is it?"
+SURE, UNTESTED = "How sure is that?", "What was not tested?"
+UNKNOWN = "Unknown"
 
 
-def answers(subject: Subject, found: Recommendation, open_points: Sequence[Missing]) -> tuple[Answer, ...]:
-    """What to ship, how fast, how wrong, how sure, what was not tested."""
+def answers(choices: Sequence[Choice], gaps: Sequence[Located]) -> tuple[Answer, ...]:
+    """Answer what to ship, how fast, how accurate and how sure that is, and what was not tested."""
+    if len(choices) == 1:
+        (choice,) = choices
+        return (_ship(choice), _fast(choice), _accurate(choice), _sure(choice), _open(gaps))
     return (
-        _ship(subject, found),
-        _fast(subject, found.row),
-        _wrong(subject, found.row),
-        _sure(subject, found.row),
-        _open(open_points),
+        _ship_each(choices),
+        _each(FAST, choices, _fast),
+        _each(ACCURATE, choices, _accurate),
+        _each(SURE, choices, _sure),
+        _open(gaps),
     )
 
 
-def _ship(subject: Subject, found: Recommendation) -> Answer:
-    question, caveat = "What do I ship?", [found.caveat] if found.caveat else []
-    row = found.row
-    if row is None:
-        text = "Nothing can be recommended" if subject.bench else "Not known yet: nothing was benchmarked"
-        return Answer(question, text, (found.reason, *caveat), "bad" if subject.bench else "warn")
-    file = f"{row.file}, {cells.megabytes(row.file_bytes)}" if row.file and row.file_bytes else row.file or "its engine"
-    about = [
-        file,
-        *([f"computes in {row.computes}"] if row.computes else []),
-        found.reason,
-        *found.passed_over,
-        *caveat,
-    ]
-    return Answer(question, row.name, tuple(about), "warn" if caveat else "good")
+def _ship(choice: Choice) -> Answer:
+    """Answer in one or two sentences, with the command that comes next."""
+    details, command = (choice.reason, *([choice.caveat] if choice.caveat else [])), commands.next_step(choice)
+    if choice.row is None:
+        text = "Unknown: nothing was measured" if choice.measurement.missing else "Nothing"
+        return Answer(SHIP, text, details, "warn" if choice.measurement.missing else "bad", command)
+    return Answer(SHIP, name_of(choice.row), details, "warn" if choice.caveat else "good", command)
 
 
-def _fast(subject: Subject, row: Row | None) -> Answer:
-    question = "How fast is it?"
-    if row is None or row.headline is None:
-        ranges = [
-            f"{of.name}: {cells.milliseconds(of.verdict, timing.p50_ms, timing.low_ms, timing.high_ms)} ms"
-            for of in subject.rows
-            if (timing := of.headline)
-        ]
-        text = "Only ranges are known" if ranges else "Not known"
-        return Answer(question, text, tuple(ranges), "warn")
-    timing, up = row.headline, row.speed_up
-    spread = f"round medians {timing.low_ms:.2f} to {timing.high_ms:.2f} ms"
-    details = [f"p50 of {timing.samples} calls at {timing.boundary}; {spread}"]
+def _fast(choice: Choice) -> Answer:
+    row = choice.row
+    latency = headline(row) if row else None
+    if row is None or latency is None:
+        return Answer(FAST, UNKNOWN, tone="warn")
+    details = [f"p50 of {latency.samples} calls, one image at a time"]
+    if (up := row.speed_up) is not None:
+        details.append(f"{cells.ratio(up.median, up.low, up.high)} times as fast as {choice.measurement.reference}")
     for quantile in (0.9, 0.99):
-        if (tail := timing.tail(quantile)) is not None:
-            seen = {"samples": timing.samples, "floor": tail.floor, "rounds": timing.rounds}
-            shown = cells.no_percentile(row.verdict, **seen)
-            if tail.value_ms is not None:
-                shown = f"{tail.value_ms:.2f} ms (99 %: at most {tail.upper_ms:.2f})"
-            details.append(f"p{100 * quantile:.0f} {shown}")
-    for of in timing.misses:
-        late = f"{of.missed} of {timing.samples} calls later than {of.deadline_ms:g} ms"
-        details.append(f"{late} (95 %: at most {of.high:.1%})")
-    if up is not None:
-        details.append(f"{cells.ratio(up.median, up.low, up.high)} times as fast as the PyTorch reference")
-    return Answer(question, f"{timing.p50_ms:.2f} ms", tuple(details), "good")
+        tail = percentile_of(latency, quantile)
+        if tail is not None and tail.value_ms is not None:
+            details.append(f"p{100 * quantile:.0f} {tail.value_ms:.2f} ms")
+    for deadline in latency.deadlines:
+        details.append(f"{deadline.missed} of {latency.samples} calls were later than {deadline.deadline_ms:g} ms")
+    return Answer(FAST, f"{latency.p50_ms:.2f} ms", tuple(details), "good")
 
 
-def _wrong(subject: Subject, row: Row | None) -> Answer:
-    question = "How wrong is it?"
-    details = []
-    if row is not None and row.accuracy:
-        for of in row.accuracy:
-            price = f", {of.price_mm.value:+.2f} mm beyond the reference" if of.price_mm else ""
-            error = f"{of.mpjpe_mm:.1f} mm" if of.mpjpe_mm is not None else "not told in mm"
-            details.append(f"MPJPE {error} on {of.samples:,} samples of {of.dataset}{price}; by {of.run_by}")
-    else:
-        details.append("how far its poses are from real ones is not known: it was never evaluated")
-    if row is not None and row.drift is not None:
-        of_row = row.drift
-        mean = f"{cells.millimetres(of_row.mean_mm)} mm" if of_row.mean_mm is not None else of_row.status
-        text = "Not known: no limit was asked" if of_row.status == EXPLAINED else f"{mean} from the truth"
-        largest = f", {cells.millimetres(of_row.max_mm)} mm at most" if of_row.max_mm is not None else ""
-        session = f"over {of_row.images} images, in the very session that was timed"
-        said = f"parity {of_row.status}: mean {mean}{largest}, {session}; the truth is the network as released, in FP64"
-        return Answer(question, text, (said, *details), parity_tone(of_row.status))
-    known = [(of, of.mean_mm) for of in subject.parity if of.mean_mm is not None]
-    files = [f"{of.edition} {of.status}: mean {cells.millimetres(mean_mm)} mm" for of, mean_mm in known]
-    passed = all(of.status == PASSED for of in subject.parity)
-    text = ("Every file passes its parity" if passed else "Not every file passes its parity") if files else "Not known"
-    return Answer(question, text, (*files, *details), "good" if passed and files else "warn")
+def _accurate(choice: Choice) -> Answer:
+    """Answer with the pose error on annotations; the distance from the reference model is only the export error."""
+    row = choice.row
+    if row is None:
+        return Answer(ACCURATE, UNKNOWN, tone="warn")
+    text, details, tone = UNKNOWN, [], "warn"
+    for accuracy in choice.measurement.accuracy_of(row):
+        evaluated, dataset = accuracy.evaluated, accuracy.dataset
+        if evaluated.mpjpe_mm is None:
+            continue
+        text = f"{evaluated.mpjpe_mm:.1f} mm MPJPE" if text == UNKNOWN else text
+        loss = (
+            f", {evaluated.accuracy_loss_mm.mean:+.2f} mm against the reference" if evaluated.accuracy_loss_mm else ""
+        )
+        details.append(f"MPJPE {evaluated.mpjpe_mm:.1f} mm on {dataset.samples:,} samples of {dataset.name}{loss}")
+        tone = ""
+    if not details:
+        details.append("its poses were never compared with annotations")
+    status, mean, largest = parity_status(row), error_mm(row), error_mm(row, "max_mm")
+    if status is not None and mean is not None and largest is not None:
+        error = f"mean {cells.millimetres(mean)} mm, max {cells.millimetres(largest)} mm"
+        details.append(f"export error (distance from the reference model): {error}; parity {status}")
+    return Answer(ACCURATE, text, tuple(details), "warn" if status != PASSED else tone)  # type: ignore[arg-type]
 
 
-def _sure(subject: Subject, row: Row | None) -> Answer:
-    question, bench = "How sure is that?", subject.bench
-    if bench is None:
-        return Answer(question, "Not at all: it was not measured", (), "warn")
-    details = []
-    if row is not None and row.speed_up is not None:
+def _sure(choice: Choice) -> Answer:
+    measurement, row = choice.measurement, choice.row
+    if measurement.missing is not None:
+        return Answer(SURE, UNKNOWN, (measurement.missing,), "warn")
+    details = [] if measurement.complete else ["the run was interrupted: this is what was measured until then"]
+    if row is None:
+        reasons = dict.fromkeys(reason for other in measurement.rows for reason in other.reasons)
+        return Answer(SURE, "Not at all", (*details, *list(reasons)[:MOST]), "bad")
+    if row.speed_up is not None:
         half = (row.speed_up.high / row.speed_up.low - 1) / 2
         details.append(f"the speed-up is known to ±{half:.1%} (95 %)")
-    if bench.control is not None:
-        of = bench.control
-        ratio = f"A′ over A {of.median:.3f} [{of.low:.3f}, {of.high:.3f}]"
-        details.append(f"two instances of the reference differ by {abs(of.median - 1):.1%} ({ratio})")
-    ended = f", ended because {bench.stop_reason}" if bench.stop_reason else ""
-    details.append(f"{bench.mode} mode, {bench.rounds} rounds in random order{ended}")
-    details.append("an absolute latency is of this run on this machine; only ratios have an interval")
-    if not bench.complete:
-        details.insert(0, "the run was interrupted: this is what was measured until then")
-    if row is None:
-        verdicts = dict.fromkeys(of.verdict for of in bench.rows)
-        return Answer(question, f"Rows are {', '.join(verdicts)}", (*_reasons(bench.rows)[:MOST], *details), "bad")
-    tone: Tone = "good" if row.verdict == "stable" and bench.complete else "warn"
-    return Answer(question, row.verdict, (*row.reasons, *details), tone)
+    if measurement.control is not None:
+        details.append(f"two instances of the reference differ by {abs(measurement.control.median - 1):.1%}")
+    details += row.reasons[:2]
+    return Answer(SURE, row.verdict, tuple(details), VERDICT_TONES[row.verdict] if measurement.complete else "warn")
 
 
-def _open(points: Sequence[Missing]) -> Answer:
-    question = "What was not tested?"
-    if not points:
-        return Answer(question, "Everything was", (), "good")
-    named = [f"{of.what}: {of.reason}" for of in points[:MOST]]
-    rest = [f"and {len(points) - MOST} more, below"] if len(points) > MOST else []
-    return Answer(question, f"{len(points)} things", (*named, *rest), "warn")
+def _open(gaps: Sequence[Located]) -> Answer:
+    if not gaps:
+        return Answer(UNTESTED, "Everything was", tone="good")
+    named = [f"{gap.what}: {gap.reason}" for _, gap in gaps[:MOST]]
+    count = f"{len(gaps)} thing{'s' * (len(gaps) > 1)}"
+    return Answer(UNTESTED, count, (*named, *_rest(len(gaps))), "warn")
 
 
-def _reasons(rows: Sequence[Row]) -> tuple[str, ...]:
-    """What is wrong with rows that are not ranked, each once."""
-    return tuple(dict.fromkeys(reason for row in rows if not row.ranked for reason in row.reasons))
+def _ship_each(choices: Sequence[Choice]) -> Answer:
+    """Answer for each measurement by itself: none is ranked against another."""
+    names = {name_of(choice.row) for choice in choices if choice.row}
+    measured = [choice for choice in choices if choice.measurement.missing is None]
+    all_shipped = bool(names) and all(choice.row for choice in choices)
+    caveats = tuple(dict.fromkeys(choice.caveat for choice in choices if choice.caveat))
+    text = "Nothing" if not names else names.pop() if len(names) == 1 and len(measured) == 1 else "See each"
+    each = [f"{choice.measurement.label}: {name_of(choice.row) if choice.row else choice.reason}" for choice in choices]
+    command = next((step for choice in choices if choice.row and (step := commands.next_step(choice))), None)
+    tone: Tone = "good" if all_shipped and not caveats else "warn"
+    return Answer(SHIP, text, (*each[:MOST], *_rest(len(each)), *caveats), tone, command)
+
+
+def _each(question: str, choices: Sequence[Choice], ask: Callable[[Choice], Answer]) -> Answer:
+    """Ask one question of each measurement."""
+    found = [(choice.measurement.label, ask(choice)) for choice in choices]
+    lines = [f"{label}: {answer.text}" for label, answer in found]
+    tones = {answer.tone for _, answer in found}
+    tone: Tone = "warn" if tones & {"warn", "bad"} else "good" if tones == {"good"} else ""
+    return Answer(question, "See each", (*lines[:MOST], *_rest(len(lines))), tone)
+
+
+def _rest(count: int) -> tuple[str, ...]:
+    return (f"and {count - MOST} more, see below",) if count > MOST else ()

@@ -1,170 +1,240 @@
-"""The decision table: every row with all that a choice rests on, each figure with its boundary and its samples."""
+"""The decision table: every row with all that a choice rests on. On a page of several devices it has their column."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bench import cells
-from bench.report import commands, theme
-from bench.report.recommend import Recommendation
-from bench.report.subject import HEADLINE, FirstLook, Row, Subject, Timing
-from bench.report.views import Cell, Line, Missing, Section, Table, Tone, parity_tone
+from bench.latency_table import LatencyTable
+from bench.report.measurement import Measurement
+from bench.report.recommend import Choice
+from bench.report.rows import (
+    HEADLINE,
+    error_mm,
+    headline,
+    in_order,
+    is_ranked,
+    name_of,
+    parity_status,
+    percentile_of,
+    ratio_text,
+)
+from bench.report.views import VERDICT_TONES, Cell, Line, Missing, Section, Standing, Table, Tone, parity_tone
+from bench.result import Latency, Row
 
 NONE = Cell(cells.NOTHING, tone="dim")
-VERDICT_TONES: dict[str, Tone] = {"stable": "good", "noisy": "warn", "unstable": "bad", "invalid": "bad"}
-BRIEF = ("row", "verdict", "parity", "p50, ms", "p90, ms", "speed-up", "peak MiB", "file")
+BRIEF = (
+    *("model", "device", "row", "verdict", "parity", "export error (mm)", "MPJPE (mm)"),
+    *("p50 (ms)", "speed-up", "file"),
+)
 """Columns for where there is little room, as in a pull request."""
-
 CAPTION = (
-    f"One image at a time. p50, p90, p99, late calls and speed-up are taken at {HEADLINE}: from the image in a NumPy "
-    "array to the joints in one. Below p50 stand the lowest and the highest round median, below a percentile its 99 % "
-    "upper bound, below late calls the upper end of their share's 95 % interval, below a speed-up its 95 % interval. "
-    "(same): not told apart from the reference. n/a (351 < 662): so many calls, so many are needed."
+    f"One image at a time; latency at {HEADLINE}, from the image in a NumPy array to the joints in one. Below p50: the "
+    "lowest and the highest round median; below a percentile: its 99 % upper bound; below late calls and speed-ups: "
+    "the 95 % interval. n/a (351 < 662): so many calls were made, so many are needed. Speed-ups are over "
 )
 
 
-def decision(subject: Subject, found: Recommendation) -> Section:
-    """All rows; where nothing was benchmarked, the first look that the export took."""
-    if subject.bench is None:
-        missing = Missing("the benchmark", "nothing was measured by the protocol yet", commands.bench(subject))
-        first = (first_look(subject.first_look, subject.machine),) if subject.first_look else ()
-        return Section("decision", "Decision table", missing=(missing,), tables=first)
-    table = decision_table(subject.rows, found.row)
-    return Section("decision", "Decision table", (found.reason, *found.passed_over), tables=(table,))
+def decision(choice: Choice) -> Section:
+    """Return all rows of one measurement; without a benchmark, the first look that the export took."""
+    measurement = choice.measurement
+    if measurement.missing is not None:
+        missing = Missing("the benchmark", measurement.missing, measurement.command)
+        first = measurement.export.latency_table if measurement.export else None
+        return Section("decision", "Decision table", missing=(missing,), tables=(first_look(first),) if first else ())
+    return Section(
+        "decision", "Decision table", choice.passed_over, tables=(decision_table([choice], measurement.reference),)
+    )
 
 
-def decision_table(rows: Sequence[Row], chosen: Row | None, columns: Sequence[str] | None = None) -> Table:
-    """``columns``: by name; None: all."""
-    shown = [(row, _cells(row, rows, chosen=row is chosen)) for row in theme.ordered(rows)]
-    names = tuple(columns) if columns is not None else tuple(shown[0][1]) if shown else ("row",)
-    lines = [Line(tuple(of[name] for name in names), _standing(row, chosen)) for row, of in shown]  # type: ignore[arg-type]
-    return Table(CAPTION, names, tuple(lines), wide=columns is None, dense=columns is None)
+def side_by_side(choices: Sequence[Choice]) -> Section:
+    """Return the recommended row of each measurement; what has none says why."""
+    lead = (
+        "Each line is a measurement of its own, and none is ranked: between two of them there is no interval, and "
+        "milliseconds of two devices do not compare."
+    )
+    names = [name for name in _columns(choices) if name in BRIEF]
+    lines = []
+    for choice in choices:
+        found = _cells(choice, choice.row) if choice.row else _no_row(choice)
+        lines.append(Line(tuple(found.get(name) or NONE for name in names), "" if choice.row else "greyed"))
+    table = Table("The recommended row of each.", tuple(names), tuple(lines))
+    return Section("decision", "Side by side", (lead,), tables=(table,))
 
 
-def first_look(rows: Iterable[FirstLook], machine: str | None) -> Table:
-    """Taken by the export in a few seconds: no protocol, no verdict."""
+def decision_table(choices: Sequence[Choice], reference: str) -> Table:
+    """Return a line for each row of each measurement."""
+    names = _columns(choices)
     lines = [
-        Line(
-            (
-                Cell(f"{row.runtime} {row.precision}"),
-                Cell(str(row.threads)),
-                Cell(f"{row.latency_ms:.2f}"),
-                Cell(_first_speed_up(row)),
-            ),
-            "greyed",
-        )
-        for row in rows
+        Line(tuple(found.get(name) or NONE for name in names), _standing(row, choice))
+        for choice in choices
+        for row in in_order(choice.measurement.rows)
+        for found in [_cells(choice, row)]
     ]
-    caption = f"A first look that the export took ({machine}): a few seconds, never ranked."
-    return Table(caption, ("runtime", "threads", "median, ms", "speed-up"), tuple(lines))
+    return Table(f"{CAPTION}{reference}.", tuple(names), tuple(lines), dense=True, brief=BRIEF)
 
 
-def _first_speed_up(row: FirstLook) -> str:
-    ratio = row.speed_up
-    return cells.ratio(ratio.median, ratio.low, ratio.high) if ratio is not None else cells.NOTHING
+def first_look(table: LatencyTable) -> Table:
+    """Return the latency table of the export: a few rounds, no control, no verdict."""
+    lines = []
+    for row in table.rows:
+        ratio = "–"
+        if row.speed_up is not None and row.speed_up_low is not None and row.speed_up_high is not None:
+            ratio = ratio_text(row.speed_up, row.speed_up_low, row.speed_up_high)
+        shown = "–" if row.latency_ms is None else f"{row.latency_ms:.2f}"
+        texts = (f"{row.runtime} {row.precision}", str(row.threads), shown, ratio)
+        lines.append(Line(tuple(map(Cell, texts)), "greyed"))
+    machine = table.machine
+    caption = f"A first look that the export took ({machine['cpu']}, {machine['cores']} cores): never ranked."
+    caption += f" Not known: {table.reason}." if table.reason else ""
+    return Table(caption, ("runtime", "threads", "p50 (ms)", "speed-up"), tuple(lines))
 
 
-def _standing(row: Row, chosen: Row | None) -> str:
-    return "chosen" if row is chosen else "" if row.ranked else "greyed"
+def _standing(row: Row, choice: Choice) -> Standing:
+    return "chosen" if row is choice.row else "" if is_ranked(row) else "greyed"
 
 
-def _cells(row: Row, rows: Sequence[Row], *, chosen: bool) -> dict[str, Cell]:
-    timing = row.headline
-    computes = f"computes {row.computes}" if row.computes else ""
-    about = [*(["recommended"] if chosen else []), *(["reference"] if row.is_reference else []), computes]
-    found = {
-        "row": Cell(row.name, ", ".join(text for text in about if text), "good" if chosen else ""),
-        "verdict": Cell(row.verdict, "; ".join(row.reasons), VERDICT_TONES[row.verdict]),
+def _columns(choices: Sequence[Choice]) -> list[str]:
+    """Return the columns that tell the lines apart, and those in which some line has a value."""
+    lines = [_cells(choice, row) for choice in choices for row in in_order(choice.measurement.rows)]
+    names = dict.fromkeys(name for line in lines for name in line)
+    measurements = [choice.measurement for choice in choices]
+    alike = {
+        *(["model"] if len({measurement.model for measurement in measurements}) == 1 else []),
+        *(["device"] if not any(measurement.device for measurement in measurements) else []),
+    }
+    found = [name for name in names if any(line.get(name) for line in lines) and name not in alike]
+    return found or [*({"model", "device"} - alike), "row"]
+
+
+def _no_row(choice: Choice) -> dict[str, Cell | None]:
+    measurement = choice.measurement
+    text = "not run" if measurement.missing else "nothing"
+    row = Cell(text, measurement.missing or choice.reason, "dim" if measurement.missing else "bad")
+    return {"model": Cell(measurement.model), "device": Cell(measurement.device), "row": row}
+
+
+def _cells(choice: Choice, row: Row) -> dict[str, Cell | None]:
+    """Return the cells of a row by column; None for what the row lacks."""
+    measurement, latency = choice.measurement, headline(row)
+    computes = f"computes {row.precision_used}" if row.precision_used not in (None, row.precision) else ""
+    about = [*(["recommended"] if row is choice.row else []), *(["reference"] if row.is_reference else []), computes]
+    return {
+        "model": Cell(measurement.model, f"weights: {measurement.weights}"),
+        "device": Cell(measurement.device),
+        "row": Cell(name_of(row), ", ".join(text for text in about if text), "good" if row is choice.row else ""),
+        "verdict": _verdict(row),
         "parity": _parity(row),
-        "accuracy, mm": _accuracy(row),
-        "p50, ms": _p50(row, timing),
-        "p90, ms": _percentile(row, timing, 0.9),
-        "p99, ms": _percentile(row, timing, 0.99),
-    }
-    for deadline in _deadlines(rows):
-        found[f"later than {deadline:g} ms"] = _missed(row, timing, deadline)
-    return found | {
-        "speed-up": _speed_up(row, timing),
+        "export error (mm)": _error(row),
+        "MPJPE (mm)": _accuracy(measurement, row),
+        "p50 (ms)": _p50(row, latency),
+        "p90 (ms)": _percentile(row, latency, 0.9),
+        "p99 (ms)": _percentile(row, latency, 0.99),
+        **_late_calls(row, latency),
+        "speed-up": _speed_up(row, latency),
         "images/s": _throughput(row),
-        "peak MiB": Cell(f"{row.peak_mib:.0f}", "resident") if row.peak_mib else NONE,
-        "file": Cell(cells.megabytes(row.file_bytes), row.file or "") if row.file_bytes else NONE,
-        "build, s": Cell(f"{row.build_s:.1f}", "the engine")
-        if row.build_s is not None
-        else Cell("–", "no build", "dim"),
-        "load, ms": _starts(row.load_ms),
-        "first inference, ms": _starts(row.first_ms),
+        "photo to joints (ms)": _photo(row),
+        "peak (MiB)": Cell(f"{row.memory.peak_mib:.0f}") if row.memory and row.memory.peak_mib else None,
+        "file": _file(row),
+        "cold start (ms)": _cold_start(row),
     }
+
+
+def _verdict(row: Row) -> Cell:
+    """Return the verdict, with its reasons unless there is nothing to doubt."""
+    clear = row.verdict == "stable" and (row.is_reference or row.speed_up)
+    why = "" if clear else "; ".join(row.reasons)
+    return Cell(row.verdict, why, VERDICT_TONES[row.verdict])
 
 
 def _parity(row: Row) -> Cell:
-    if row.drift is None:
-        return NONE
-    of = row.drift
-    text = of.status + (f" {cells.millimetres(of.mean_mm)} mm" if of.mean_mm is not None else "")
-    note = f"mean; max {cells.millimetres(of.max_mm)}; {of.images} images" if of.max_mm is not None else of.reason
-    return Cell(text, note, parity_tone(of.status))
+    status = parity_status(row)
+    return Cell(status, tone=parity_tone(status)) if status else Cell(cells.NOTHING, "not judged", "dim")
 
 
-def _accuracy(row: Row) -> Cell:
-    if not row.accuracy:
-        return Cell("n/a", "not evaluated", "dim")
-    of = row.accuracy[0]
-    price = f"price {of.price_mm.value:+.2f}; " if of.price_mm else ""
-    text = f"{of.mpjpe_mm:.2f}" if of.mpjpe_mm is not None else "n/a"
-    return Cell(text, f"MPJPE; {price}{of.samples:,} of {of.dataset}")
+def _error(row: Row) -> Cell | None:
+    if row.parity is None:
+        return None
+    mean, largest = error_mm(row), error_mm(row, "max_mm")
+    if mean is None or largest is None:
+        return Cell("not finite", row.parity["reason"], "bad")
+    note = f"max {cells.millimetres(largest)}; {row.parity.get('images', 0)} images"
+    return Cell(cells.millimetres(mean), note)
 
 
-def _p50(row: Row, timing: Timing | None) -> Cell:
-    if timing is None:
-        return NONE
-    text = cells.milliseconds(row.verdict, timing.p50_ms, timing.low_ms, timing.high_ms)
-    spread = "" if row.verdict == "unstable" else f"{timing.low_ms:.2f} to {timing.high_ms:.2f}; "
-    return Cell(text, f"{spread}{timing.samples} calls, {timing.rounds} rounds")
+def _accuracy(measurement: Measurement, row: Row) -> Cell | None:
+    found = measurement.accuracy_of(row)
+    if not found:
+        return Cell("unknown", "not evaluated", "dim")
+    evaluated, dataset = found[0].evaluated, found[0].dataset
+    loss = f"loss {evaluated.accuracy_loss_mm.mean:+.2f}, " if evaluated.accuracy_loss_mm else ""
+    text = f"{evaluated.mpjpe_mm:.2f}" if evaluated.mpjpe_mm is not None else "unknown"
+    return Cell(text, f"{loss}{dataset.name}")
 
 
-def _percentile(row: Row, timing: Timing | None, quantile: float) -> Cell:
-    found = timing.tail(quantile) if timing else None
-    if timing is None or found is None:
-        return NONE
-    seen = {"samples": timing.samples, "floor": found.floor, "rounds": timing.rounds}
+def _p50(row: Row, latency: Latency | None) -> Cell | None:
+    if latency is None:
+        return None
+    low, high = latency.round_median_low_ms, latency.round_median_high_ms
+    spread = "" if row.verdict == "unstable" else f"{low:.2f} to {high:.2f}; "
+    launches = [launch.p50_ms for launch in row.launches or ()]
+    started = f"; launches {min(launches):.2f} to {max(launches):.2f}" if launches else ""
+    text = cells.milliseconds(row.verdict, latency.p50_ms, low, high)
+    return Cell(text, f"{spread}{latency.samples} calls{started}")
+
+
+def _percentile(row: Row, latency: Latency | None, quantile: float) -> Cell | None:
+    found = percentile_of(latency, quantile) if latency else None
+    if latency is None or found is None:
+        return None
     if found.value_ms is None:
-        return Cell(cells.no_percentile(row.verdict, **seen), f"{timing.samples} calls", "dim")
-    return Cell(f"{found.value_ms:.2f}", f"≤ {found.upper_ms:.2f}; {timing.samples} calls")
+        seen = {"samples": latency.samples, "floor": found.floor, "rounds": latency.rounds}
+        return Cell(cells.no_percentile(row.verdict, **seen), tone="dim")
+    return Cell(f"{found.value_ms:.2f}", f"≤ {found.upper_ms:.2f}" if found.upper_ms is not None else "")
 
 
-def _deadlines(rows: Sequence[Row]) -> list[float]:
-    return sorted({of.deadline_ms for row in rows if row.headline for of in row.headline.misses}, reverse=True)
+def _late_calls(row: Row, latency: Latency | None) -> dict[str, Cell | None]:
+    found: dict[str, Cell | None] = {}
+    for deadline in latency.deadlines if latency else ():
+        tone: Tone = "bad" if deadline.missed else ""
+        cell = Cell(str(deadline.missed), f"≤ {deadline.high:.1%}", tone) if is_ranked(row) else None
+        found[f"later than {deadline.deadline_ms:g} ms"] = cell
+    return found
 
 
-def _missed(row: Row, timing: Timing | None, deadline_ms: float) -> Cell:
-    found = next((of for of in timing.misses if of.deadline_ms == deadline_ms), None) if timing else None
-    if timing is None or found is None:
-        return NONE
-    tone: Tone = "bad" if row.ranked and found.missed else ""
-    if not row.ranked:
-        return Cell(cells.NOTHING, f"of {timing.samples} calls", "dim")
-    return Cell(str(found.missed), f"≤ {found.high:.1%}; of {timing.samples} calls", tone)
-
-
-def _speed_up(row: Row, timing: Timing | None) -> Cell:
+def _speed_up(row: Row, latency: Latency | None) -> Cell | None:
     if row.is_reference:
         return Cell("1", "the reference", "dim")
-    if row.speed_up is None:
-        return Cell(cells.NOTHING, "not ranked" if timing else "", "dim")
-    of = row.speed_up
-    note = f"[{of.low:.2f}, {of.high:.2f}]; {timing.rounds if timing else 0} rounds"
-    return Cell(f"{of.median:.2f}" + (" (same)" if of.same else ""), note)
+    if (up := row.speed_up) is None:
+        return Cell(cells.NOTHING, "not ranked", "dim") if latency else None
+    return Cell(f"{up.median:.2f}" + " (same)" * up.same, f"[{up.low:.2f}, {up.high:.2f}]")
 
 
-def _throughput(row: Row) -> Cell:
-    if not row.throughput:
-        return Cell("n/a", "not measured", "dim")
-    if not row.ranked:
-        return Cell("n/a", row.verdict, "dim")
-    best = max(row.throughput, key=lambda of: of.images_per_s)
+def _throughput(row: Row) -> Cell | None:
+    best = row.best_throughput
+    if best is None or not is_ranked(row):
+        return None
     flight = f", {best.in_flight} calls in flight" if best.in_flight > 1 else ""
-    return Cell(f"{best.images_per_s:.0f}", f"batch {best.batch}{flight}; {best.calls} calls")
+    return Cell(f"{best.images_per_s:.0f}", f"batch {best.batch}{flight}")
 
 
-def _starts(values: Sequence[float]) -> Cell:
-    if not values:
-        return NONE
-    return Cell(cells.spread(values), f"{len(values)} fresh process{'es' if len(values) > 1 else ''}")
+def _photo(row: Row) -> Cell | None:
+    photo = row.image_to_joints
+    if photo is None or not is_ranked(row):
+        return None
+    return Cell(
+        f"{photo.total_p50_ms:.2f}", f"network {photo.network_p50_ms:.2f}; {photo.image_width}×{photo.image_height}"
+    )
+
+
+def _file(row: Row) -> Cell | None:
+    if row.artifact is None:
+        return None
+    return Cell(cells.megabytes(row.artifact_bytes), row.artifact) if row.artifact_bytes else Cell(row.artifact)
+
+
+def _cold_start(row: Row) -> Cell | None:
+    start = row.cold_start
+    if start is None or not start.load_ms:
+        return None
+    return Cell(
+        cells.spread([load + first for load, first in zip(start.load_ms, start.first_ms, strict=True)]), "load + first"
+    )

@@ -1,0 +1,67 @@
+"""Where the time goes: the share of each part of the network beside its share of the multiply-accumulates."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from bench.exported import TORCH_FORMS
+from bench.profile_record import ProfileRecord
+from bench.report import theme
+from bench.report.charts import base
+from bench.report.rows import in_order, name_of
+from bench.report.views import Chart
+from bench.result import Row
+
+
+def parts(rows: Sequence[Row]) -> Chart | None:
+    """Return shares of time as marks over shares of MACs as bars; None if no row was profiled."""
+    profiles = [(row, row.profile) for row in in_order(rows) if row.profile]
+    if not profiles:
+        return None
+    macs = _macs(profiles)
+    values = [
+        {**base.about(row), "part": part.part, "share": base.short(part.time_share), "ms": base.short(part.ms)}
+        for row, profile in profiles
+        for part in profile.parts
+    ]
+    alt_text = _words(profiles, macs)
+    return Chart("parts", "Where the time goes", alt_text, _spec([row for row, _ in profiles], values, macs, alt_text))
+
+
+def _macs(profiles: Sequence[tuple[Row, ProfileRecord]]) -> dict[str, float]:
+    """Return each part's share of MACs, of the exported graph where some row ran it."""
+    exported = [profile for row, profile in profiles if row.runtime not in TORCH_FORMS]
+    return {part.part: base.short(part.macs_share) for part in (exported or [profiles[0][1]])[0].parts}
+
+
+def _spec(rows: Sequence[Row], values: base.Values, macs: dict[str, float], alt_text: str) -> dict[str, object]:
+    names = list(dict.fromkeys(value["part"] for value in values))
+    y = alt.Y("part:N", sort=names, title=None, scale=alt.Scale(domain=names))
+    x = alt.X("share:Q", title="share of time (marks), of MACs (bars)", axis=alt.Axis(format="%", tickCount=8))
+    bars = alt.Chart(base.data([{"part": part, "share": share} for part, share in macs.items()]))
+    marks = alt.Chart(base.data(values)).mark_point(filled=True, size=80, opacity=0.9)
+    layers = alt.layer(
+        bars.mark_bar(color=theme.BAND, opacity=0.7, height={"band": 0.62}).encode(
+            x=x, y=y, tooltip=base.tooltip(part="part:N", share_of_MACs="share:Q")
+        ),
+        marks.encode(
+            x=x,
+            y=y,
+            color=base.colour(rows),
+            shape=base.shape(rows),
+            tooltip=base.tooltip(row="row:N", part="part:N", share="share:Q", ms="ms:Q"),
+        ),
+    )
+    return base.finish(layers, 340, alt_text)
+
+
+def _words(profiles: Sequence[tuple[Row, ProfileRecord]], macs: dict[str, float]) -> str:
+    """Say which part takes most of the time, once for all rows in which it is the same."""
+    slowest: dict[str, list[str]] = {}
+    for row, profile in profiles:
+        most = max(profile.parts, key=lambda part: part.time_share)
+        slowest.setdefault(most.part, []).append(f"{name_of(row)} ({most.time_share:.0%})")
+    return "; ".join(
+        f"{part}, {macs[part]:.0%} of the MACs, takes most of the time in {', '.join(names)}"
+        for part, names in slowest.items()
+    ).capitalize()

@@ -1,1 +1,0 @@
-"""Several devices side by side: from a fleet's run or devices' own reports to one page."""

@@ -1,0 +1,100 @@
+"""Measurements from a fleet's run: each job's folder is read as a model's folder."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from bench.candidates import ASKED_FOR
+from bench.fleet.exports import EXPORTS
+from bench.fleet.record import FleetRecord, JobRecord, one_machine, read_finished
+from bench.report.measurement import Measurement, measurement_of
+from bench.report.model_files import read_evaluations, read_model_files
+from bench.report.records import Evaluation
+from bench.report.views import Missing
+from export.errors import BadInput
+
+IN_THE_MATRIX = "`mode: publish` or `runtimes` in the matrix measures it"
+
+
+def read_measurements(folder: Path, record: FleetRecord) -> list[Measurement]:
+    """Return a measurement for each job of the run, also for those without a result.
+
+    Raises:
+        BadInput: a file of a result is damaged, was changed, or has another schema version.
+    """
+    return [_measurement(folder, record, job) for job in record.jobs]
+
+
+def notices_of(record: FleetRecord) -> list[str]:
+    """Say what qualifies the whole run."""
+    ended = sum(job.outcome is not None for job in record.jobs)
+    notices = [] if record.complete else [f"the run is not complete: {ended} of {len(record.jobs)} jobs have ended"]
+    if record.scheduler is None and len({job.spec.place for job in record.jobs}) > 1:
+        notices.append("one machine measured for all devices: their figures differ by chance alone")
+    if record.earlier:
+        kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
+        notices.append(f"earlier results are kept, but not shown: {kept}")
+    return [*notices, *one_machine(record)]
+
+
+def devices_without_work(record: FleetRecord) -> list[tuple[str, Missing]]:
+    """Return the devices that were seen but got no work, or no more of it."""
+    return [
+        (device.worker, Missing(f"device {device.state}", device.reason))
+        for device in record.devices
+        if device.state != "ready"
+    ]
+
+
+def commands_of(folder: Path, record: FleetRecord) -> tuple[str, ...]:
+    """Return the commands that make the run and its page again."""
+    scheduler = ["--scheduler", record.scheduler] if record.scheduler else []
+    return (
+        "convnextpose fleet run MATRIX.yaml --again",
+        shlex.join(["convnextpose", "fleet", "resume", str(folder), *scheduler]),
+        shlex.join(["convnextpose", "report", str(folder)]),
+    )
+
+
+def _measurement(folder: Path, record: FleetRecord, job: JobRecord) -> Measurement:
+    resume, place = shlex.join(["convnextpose", "fleet", "resume", str(folder)]), folder / job.folder
+    if job.state != "done":
+        facts = {"worker": job.worker} if job.worker else {}
+        return Measurement(
+            *(job.spec.model, "checkpoint", str(place), resume, job.spec.place), facts=facts, missing=_why(job)
+        )
+    if read_finished(place, job.spec.id) is None:
+        seen, do = "a file of its result was changed, or is gone", f"measure it again: {resume}"
+        raise BadInput(f"{place} is not what was brought back from {job.worker}", seen, do)
+    files = read_model_files(place)
+    if files.result is None:
+        do = f"measure it again: {resume}"
+        raise BadInput(f"{place} holds no benchmark", "the job is recorded as done", do)
+    found = measurement_of(files, resume)
+    evaluated = (*found.evaluations, *_evaluations(folder, record, files.manifest.weights.sha256))
+    not_run = [row.model_copy(update={"reason": row.reason.replace(ASKED_FOR, IN_THE_MATRIX)}) for row in found.not_run]
+    return replace(
+        found,
+        model=job.spec.model,
+        device=job.spec.place,
+        evaluations=evaluated,
+        not_run=tuple(not_run),
+        facts={"worker": job.worker, **found.facts},
+    )
+
+
+def _evaluations(folder: Path, record: FleetRecord, weights_sha256: str) -> Iterator[Evaluation]:
+    """Read evaluations of these weights where the run's models were exported: a file is known by its hash."""
+    named = [Path(str(entry.get("model", ""))) for entry in record.matrix.get("models", ())]
+    exports = [*(place for place in named if place.is_absolute()), *sorted((folder.parent / EXPORTS).glob("*"))]
+    for export in exports:
+        yield from (
+            evaluation for evaluation in read_evaluations(export) if evaluation.weights.sha256 == weights_sha256
+        )
+
+
+def _why(job: JobRecord) -> str:
+    if job.outcome is not None:
+        return f"{job.state}: {job.outcome.reason or 'no reason was given'}"
+    return "its measurement has not ended" if job.state == "running" else "it was not started"

@@ -1,0 +1,148 @@
+"""What was not tested, why, and the command that does it. It is never counted as passed."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from bench import cells
+from bench.report import commands
+from bench.report.measurement import Measurement
+from bench.report.model_files import ModelFiles
+from bench.report.recommend import Choice
+from bench.report.rows import headline, name_of, percentile_of
+from bench.report.views import Cell, Line, Missing, Section, Table
+from bench.result import Row
+
+MOST = 2
+"""Reasons of rows that are listed here; of more, the decision table has each."""
+
+Located = tuple[str, Missing]
+"""What is missing, and the measurements that lack it."""
+
+
+def gaps_of(choices: Sequence[Choice], others: Sequence[Located] = ()) -> list[Located]:
+    """Return everything that was not tested; the same gap of several measurements is listed once.
+
+    Args:
+        choices: all measurements.
+        others: gaps that belong to no measurement, as devices without work.
+    """
+    where: dict[Missing, list[str]] = {}
+    for choice in choices:
+        for gap in _gaps(choice):
+            where.setdefault(gap, []).append(choice.measurement.label)
+    every = len(choices)
+    found = [("all" if len(labels) == every > 1 else ", ".join(labels), gap) for gap, labels in where.items()]
+    return [*others, *found]
+
+
+def untested(gaps: Sequence[Located], *, several: bool) -> Section:
+    """Return the gaps as a table."""
+    lines = tuple(
+        Line(
+            (*([Cell(where)] if several else []), Cell(gap.what), Cell(gap.reason), Cell(gap.command or cells.NOTHING))
+        )
+        for where, gap in gaps
+    )
+    columns = (*(["where"] if several else []), "not tested", "reason", "command")
+    table = Table("None of this is counted as passed.", columns, lines)
+    return Section("untested", "Not tested", tables=(table,) if lines else ())
+
+
+def _gaps(choice: Choice) -> list[Missing]:
+    """Return the gaps of one measurement, the most important first."""
+    measurement, files = choice.measurement, choice.measurement.export
+    if measurement.missing is not None and measurement.device:
+        return [Missing(measurement.model, measurement.missing, measurement.command)]
+    return [
+        *_weights(measurement),
+        *_accuracy(measurement),
+        *_rows(choice),
+        *_grouped((f"{row.runtime} {row.precision or ''}".strip(), row.reason) for row in measurement.not_run),
+        *(_of_export(measurement, files) if files and not measurement.device else []),
+    ]
+
+
+def _weights(measurement: Measurement) -> list[Missing]:
+    reasons = {"stand-in": "stand-in weights: only latency is meaningful", "demo": "demo weights: drawn figures only"}
+    if measurement.weights not in reasons:
+        return []
+    command = f"convnextpose export {measurement.model} --checkpoint FILE"
+    return [Missing("poses of people", reasons[measurement.weights], command)]
+
+
+def _accuracy(measurement: Measurement) -> list[Missing]:
+    if measurement.evaluations:
+        return []
+    command = commands.evaluate(measurement.source) if measurement.export and not measurement.device else None
+    return [Missing("accuracy on annotated images", "never evaluated; int8 is recommended only if it was", command)]
+
+
+def _rows(choice: Choice) -> list[Missing]:
+    """Return what the benchmark left open."""
+    measurement, command = choice.measurement, choice.measurement.command
+    if measurement.missing is not None:
+        return [Missing("latency", measurement.missing, command)]
+    files = measurement.export if not measurement.device else None
+    longer = commands.longer_bench(files) if files else None
+    found = [] if measurement.complete else [Missing("the rest of the benchmark", "it was interrupted", command)]
+    for verdict in ("unstable", "invalid"):
+        rows = [row for row in measurement.rows if row.verdict == verdict]
+        reasons = list(dict.fromkeys(reason for row in rows for reason in row.reasons))
+        if rows:
+            why = "; ".join(reasons) if len(reasons) <= MOST else "the decision table has the reason of each"
+            advice = longer if verdict == "unstable" else None
+            found.append(Missing(f"speed-up of {', '.join(map(name_of, rows))}", f"{verdict}: {why}", advice))
+    if files and files.result and files.result.samples and files.samples is None:
+        found.append(Missing("how often a call is slow", "samples.npz is not beside the result", command))
+    return [*found, *_p99(choice.row, measurement)]
+
+
+def _p99(row: Row | None, measurement: Measurement) -> list[Missing]:
+    latency = headline(row) if row else None
+    tail = percentile_of(latency, 0.99) if latency else None
+    if row is None or latency is None or tail is None or tail.value_ms is not None:
+        return []
+    why = cells.no_percentile(row.verdict, samples=latency.samples, floor=tail.floor, rounds=latency.rounds)
+    command = commands.bench(measurement.source, "--publish") if measurement.export and not measurement.device else None
+    return [Missing(f"p99 of {name_of(row)}", why, command)]
+
+
+def _of_export(measurement: Measurement, files: ModelFiles) -> list[Missing]:
+    """Return what the export could not make, and which passes of the benchmark were not asked for."""
+    manifest, run = files.manifest, {row.artifact for row in measurement.rows if row.latency}
+    engines = [artifact for artifact in manifest.artifacts if artifact.kind == "engine"]
+    idle = Counter(engine.status for engine in engines if engine.path not in run)
+    return [
+        *(Missing(f"{count} engine{'s' * (count > 1)}", status) for status, count in idle.items()),
+        *_grouped((f"{entry.precision} {entry.kind}", f"{entry.status}: {entry.reason}") for entry in manifest.not_run),
+        *_passes(measurement, files),
+        *_grouped(
+            (f"parity of {entry['precision']} by {skipped['runner']}", skipped["reason"])
+            for entry in manifest.parity
+            for skipped in entry["not_run"]
+        ),
+    ]
+
+
+def _passes(measurement: Measurement, files: ModelFiles) -> list[Missing]:
+    rows = [row for row in measurement.rows if row.verdict != "invalid"]
+    if not rows:
+        return []
+    passes = (
+        ("throughput", any(row.throughput for row in rows), rows[-1].throughput_reason, "--throughput"),
+        ("where the time goes", any(row.profile for row in rows), rows[-1].profile_reason, "--profile"),
+        ("energy", any(row.energy for row in rows), rows[-1].energy_reason, "--energy"),
+    )
+    return [
+        Missing(what, reason or "not measured", commands.bench(files.folder, option))
+        for what, there, reason, option in passes
+        if not there
+    ]
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
+    """Return each reason once, with everything that it holds for."""
+    by_reason: dict[str, list[str]] = {}
+    for what, why in pairs:
+        by_reason.setdefault(why, []).append(what)
+    return [Missing(", ".join(things), why) for why, things in by_reason.items()]

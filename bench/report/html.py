@@ -1,0 +1,52 @@
+"""A page as one HTML file: every chart first as SVG, made interactive by one script; nothing is fetched.
+
+Templates escape what comes from data. The page's own policy forbids every request, and every script but these two, by
+their hashes.
+"""
+
+import base64
+import hashlib
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.report import drawing, theme
+from bench.report.views import Page
+
+TEMPLATES = "templates"
+
+
+def html(page: Page) -> str:
+    """Return the whole file as text."""
+    charts = [chart for section in page.sections for chart in section.charts]
+    bundle, upgrade = drawing.bundle(), _template("upgrade.js")
+    loader = PackageLoader("bench.report", TEMPLATES)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        style=Markup(_template("page.css") + _dark_pictures()),
+        pictures={chart.id: Markup(drawing.svg(chart.spec)) for chart in charts},
+        specifications={chart.id: chart.spec for chart in charts},
+        bundle=Markup(bundle),
+        upgrade=Markup(upgrade),
+        script_hashes=Markup(" ".join(map(_csp_hash, (bundle, upgrade)))),
+    )
+
+
+def _template(name: str) -> str:
+    return (files("bench.report") / TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _dark_pictures() -> str:
+    """Return rules that give each colour of a picture its dark one; on paper there is no dark."""
+    rules = [
+        f'svg [{attribute}="{light}"] {{ {attribute}: {dark}; }}'
+        for light, dark in theme.DARK.items()
+        for attribute in ("fill", "stroke")
+    ]
+    return "@media screen and (prefers-color-scheme: dark) {\n  " + "\n  ".join(rules) + "\n}\n"
+
+
+def _csp_hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -1,0 +1,117 @@
+"""The files of one model, read together; what does not belong together is refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.exported import read_export
+from bench.latency_table import REPORT, LatencyTable
+from bench.report.records import Comparison, Evaluation
+from bench.result import RESULT, Result, read_result
+from export.errors import BadInput
+from export.manifest import Manifest
+from export.records import read_record
+
+BENCH = f"bench/{RESULT}"
+ACCURACY = "accuracy"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of one model; None where there is no such file."""
+
+    folder: Path
+    manifest: Manifest
+    latency_table: LatencyTable | None
+    result: Result | None
+    samples: Mapping[str, NDArray[Any]] | None
+    """Raw latencies, as ``bench.assemble.sample_arrays`` names them."""
+    evaluations: tuple[Evaluation, ...]
+    comparison: Comparison | None
+
+
+def read_model_files(folder: Path, gate: Path | None = None) -> ModelFiles:
+    """Read everything in ``folder``; only the manifest has to be there.
+
+    Args:
+        folder: the folder that ``export`` filled.
+        gate: what ``compare --out`` wrote.
+
+    Raises:
+        BadInput: no export lies there, or a file is damaged, has an unknown schema version, or is of another export.
+    """
+    manifest = read_export(folder).manifest
+    result = _read_bench(folder, manifest)
+    table = folder / REPORT
+    remake = f"make it again: convnextpose export {manifest.model}"
+    compare = "make it: convnextpose compare … --out FILE.json"
+    return ModelFiles(
+        folder=folder,
+        manifest=manifest,
+        latency_table=read_record(table, LatencyTable, ["1.1"], "latency table", remake) if table.exists() else None,
+        result=result,
+        samples=_read_samples(folder, result),
+        evaluations=tuple(_read_evaluation(path, manifest) for path in sorted((folder / ACCURACY).glob("*.json"))),
+        comparison=read_record(gate, Comparison, ["1.0"], "comparison", compare) if gate else None,
+    )
+
+
+def read_evaluations(export: Path) -> list[Evaluation]:
+    """Read the evaluations in an export's folder.
+
+    Raises:
+        BadInput: one of them is damaged.
+    """
+    do = f"evaluate again: convnextpose evaluate {export}"
+    return [
+        read_record(path, Evaluation, ["1.0"], "evaluation", do) for path in sorted((export / ACCURACY).glob("*.json"))
+    ]
+
+
+def _read_bench(folder: Path, manifest: Manifest) -> Result | None:
+    path = folder / BENCH
+    if not path.exists():
+        return None
+    result, do = read_result(path), f"measure again: convnextpose bench {folder}"
+    if result.model != manifest.model:
+        raise BadInput(f"{path} is of another model", f"{result.model}, and {manifest.model} in the manifest", do)
+    known = {artifact.path: artifact.sha256 for artifact in manifest.artifacts}
+    for row in result.rows:
+        if row.artifact is not None and known.get(row.artifact) != row.artifact_sha256:
+            listed = (known.get(row.artifact) or "no such file")[:12]
+            seen = f"{row.artifact}: {str(row.artifact_sha256)[:12]} was measured, {listed} is in the manifest"
+            raise BadInput(f"{path} was measured on other files than those of the export", seen, do)
+    return result
+
+
+def _read_samples(folder: Path, result: Result | None) -> Mapping[str, NDArray[Any]] | None:
+    """Read the samples; ``read_result`` has compared their hash."""
+    if result is None or result.samples is None:
+        return None
+    path = folder / Path(BENCH).parent / result.samples.path
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise BadInput(f"cannot read {path}", str(error), "measure again: convnextpose bench") from error
+
+
+def _read_evaluation(path: Path, manifest: Manifest) -> Evaluation:
+    do = f"evaluate again, or remove {path.name}: convnextpose evaluate {path.parent.parent}"
+    record = read_record(path, Evaluation, ["1.0"], "evaluation", do)
+    if record.weights.sha256 != manifest.weights.sha256:
+        seen = f"sha256 {record.weights.sha256[:12]}, and {manifest.weights.sha256[:12]} in the manifest"
+        raise BadInput(f"{path} is of other weights than the export", seen, do)
+    known = {artifact.sha256 for artifact in manifest.artifacts}
+    for row in record.rows:
+        if row.sha256 is not None and row.sha256 not in known:
+            seen = f"{row.name}: {row.sha256[:12]} is no file of the manifest"
+            raise BadInput(f"{path} was evaluated on other files than those of the export", seen, do)
+    return record

@@ -1,0 +1,169 @@
+"""From what a user names to reports: everything is read and checked here, before anything is written."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.fleet.record import read_fleet
+from bench.report import commands, fleet_run
+from bench.report.device_report_checks import DEVICES, read_reports, require_alike, require_of_export, require_of_place
+from bench.report.device_reports import measurements_of, same_machine
+from bench.report.measurement import Measurement, measurement_of
+from bench.report.model_files import ModelFiles, read_model_files
+from bench.report.pages import Content, devices_page, model_page, models_page
+from bench.report.recommend import Choice
+from bench.report.records import Comparison
+from bench.report.sources import Found, find_sources
+from bench.report.views import Page
+from export.artifacts import require_writable
+from export.errors import BadInput
+from export.plain import printable
+
+PLACE = "report"
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report: a page, and the folder that it goes to."""
+
+    folder: Path
+    page: Page
+    choices: tuple[Choice, ...]
+    alone: bool = False
+    """Whether it is of one model, and not of what is left of several."""
+    comparison: Comparison | None = None
+    files: tuple[Path, ...] = ()
+    """What was written."""
+
+
+@dataclass(frozen=True)
+class Reports:
+    """All reports of one call."""
+
+    models: Report | None
+    devices: tuple[Report, ...]
+    refused: tuple[BadInput, ...] = ()
+    """Why a page, or a model on a page of several, is missing."""
+
+
+def read_all(named: Sequence[Path], out: Path | None = None, gate: Path | None = None) -> Reports:
+    """Read the page of the models named, one of each fleet's run, and one of device reports that are named alone.
+
+    Raises:
+        BadInput: there is nothing to report on, or the arguments contradict each other.
+    """
+    found, refused = find_sources(named), list[BadInput]()
+    _require_unambiguous(found, out, gate)
+    models, devices = _read_models(found, out, gate, refused), list[Report]()
+    for run in found.runs:
+        with _collect(refused):
+            devices.append(_report(out or run / PLACE, _read_run(run)))
+    if found.reports and not found.models:
+        with _collect(refused):
+            place = out or beside(found.reports[0])
+            devices.append(_report(place, _read_device_reports(found.reports)))
+    return Reports(models, tuple(devices), tuple(refused))
+
+
+def beside(report: Path) -> Path:
+    """Return the place of a device report's page: never within a bundle, which that would change."""
+    folder = report.parent
+    return (folder.parent if (folder / "verify.py").is_file() else folder) / PLACE
+
+
+def _require_unambiguous(found: Found, out: Path | None, gate: Path | None) -> None:
+    """Check that it is clear what belongs on which page.
+
+    Raises:
+        BadInput: it is not.
+    """
+    if found.reports and (len(found.models) > 1 or found.runs):
+        seen = f"{len(found.reports)} reports, {len(found.models)} models, {len(found.runs)} runs"
+        raise BadInput("device reports belong to one model, or stand alone", seen, "name the model's folder alone")
+    pages = bool(found.models) + len(found.runs) + bool(found.reports and not found.models)
+    if out is not None and pages > 1:
+        raise BadInput("one --out for several pages", f"{pages} pages", "name one thing at a time, or leave --out away")
+    if gate is not None and len(found.models) != 1:
+        seen = f"{gate} and {len(found.models)} models"
+        raise BadInput("a comparison is of one model", seen, "name the folder of the candidate alone")
+
+
+@contextmanager
+def _collect(refused: list[BadInput]) -> Iterator[None]:
+    """Collect a refusal: a damaged page or model is no reason to lose the others."""
+    try:
+        yield
+    except BadInput as failure:
+        refused.append(failure)
+
+
+def _read_models(found: Found, out: Path | None, gate: Path | None, refused: list[BadInput]) -> Report | None:
+    """Read one model, or those of several that can be read; the page says which are missing."""
+    read, alone = list[tuple[Measurement, ModelFiles, list[Measurement]]](), len(found.models) == 1
+    for folder in found.models:
+        with _collect(refused):
+            files = read_model_files(folder, gate)
+            on_devices = _devices_of(files, found.reports) if alone else []
+            read.append((measurement_of(files, commands.bench(folder)), files, on_devices))
+    if not read:
+        return None
+    missing = tuple(printable(f"not on this page: {failure.what} ({failure.seen})") for failure in refused)
+    with _collect(refused):
+        place = out or (found.models[0] if alone else found.models[0].parent) / PLACE
+        page, choices = model_page(*read[0]) if alone else models_page([measurement for measurement, _, _ in read])
+        require_writable(place)
+        page = replace(page, notices=(*missing, *page.notices))
+        return Report(place, page, choices, alone, read[0][1].comparison if alone else None)
+    return None
+
+
+def _devices_of(files: ModelFiles, reports: Sequence[Path]) -> list[Measurement]:
+    """Read the device reports of an export: those in its folder, and those named with it."""
+    named = read_reports([*sorted((files.folder / DEVICES).glob("*.json")), *reports])
+    for path, report in named:
+        require_of_export(path, report, files.manifest)
+    sizes = {artifact.sha256: artifact.size_bytes for artifact in files.manifest.artifacts}
+    return measurements_of(named, files.evaluations, sizes)
+
+
+def _report(place: Path, content: Content) -> Report:
+    require_writable(place)
+    return Report(place, *content)
+
+
+def _read_run(folder: Path) -> Content:
+    record = read_fleet(folder)
+    places = dict.fromkeys(job.spec.place for job in record.jobs)
+    return devices_page(
+        f"{record.run}: {', '.join(places)}",
+        f"{folder}, a fleet's run, begun {record.created}, last change {record.updated}",
+        fleet_run.read_measurements(folder, record),
+        notices=fleet_run.notices_of(record),
+        gaps=fleet_run.devices_without_work(record),
+        reproduce=fleet_run.commands_of(folder, record),
+    )
+
+
+def _read_device_reports(paths: Sequence[Path]) -> Content:
+    named = read_reports(paths)
+    for path, report in named:
+        require_of_place(path, report)
+        first = next(other for other in named if other[1].bundle.model == report.bundle.model)
+        require_alike(*first, path, report)
+    measurements = measurements_of(named)
+    bundles = dict.fromkeys((report.bundle.model, report.bundle.id) for _, report in named)
+    models = dict.fromkeys(measurement.model for measurement in measurements)
+    devices = dict.fromkeys(measurement.device for measurement in measurements)
+    return devices_page(
+        f"{', '.join(models)} on {', '.join(devices)}",
+        f"reported by the bundles' verifiers: {', '.join(str(path) for path, _ in named)}",
+        measurements,
+        notices=same_machine(named, measurements),
+        gaps=(),
+        reproduce=(
+            *(f"python3 verify.py --expect {bundle}  # in {shlex.quote(model)}-bundle" for model, bundle in bundles),
+            commands.report(*(path for path, _ in named)),
+        ),
+    )

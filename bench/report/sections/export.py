@@ -1,0 +1,142 @@
+"""Sections about an export: errors and accuracy of its files, its architecture, its files, the gate's decision."""
+
+from bench import cells
+from bench.report import commands
+from bench.report.charts.skeleton import skeleton
+from bench.report.model_files import ModelFiles
+from bench.report.records import AccuracyLoss, Comparison
+from bench.report.rows import ratio_text
+from bench.report.views import Cell, Line, Missing, Section, Table, Tone, parity_tone
+from export.joint_sets import joint_set
+from export.plain import show_list
+
+GATE_TONES: dict[str, Tone] = {
+    "PASS": "good",
+    "IMPROVED": "good",
+    "FAIL": "bad",
+    "INCONCLUSIVE": "warn",
+    "REFUSED": "warn",
+}
+
+
+def gate(found: Comparison) -> Section:
+    """Return the gate's decision: may this export replace the baseline?"""
+    lines = [
+        Line(
+            (
+                Cell(cell.id),
+                Cell(cell.outcome, "; ".join(cell.reasons), GATE_TONES[cell.outcome]),
+                Cell(ratio_text(ratio.median, ratio.low, ratio.high) if (ratio := cell.slowdown) else cells.NOTHING),
+                Cell(f"{1 + cell.allowed:.3f}"),
+            )
+        )
+        for cell in found.cells
+    ]
+    lead = [f"{found.outcome}, {found.mode}.", *found.reasons, *([] if found.complete else ["It was interrupted."])]
+    caption = "Time of the candidate over time of the baseline: above 1 is slower."
+    table = Table(caption, ("cell", "outcome", "slowdown", "allowed"), tuple(lines))
+    return Section("gate", f"The gate: {found.outcome}", tuple(lead), tables=(table,) if lines else ())
+
+
+def joints(files: ModelFiles) -> Section:
+    """Return a picture and a line of every exported file, and a line of everything that was evaluated."""
+    manifest = files.manifest
+    known = joint_set(manifest.architecture.joints)
+    drawn = [skeleton(index, parity, known.joints, known.bones) for index, parity in enumerate(manifest.parity)]
+    missing = () if manifest.parity else (Missing("parity", "the manifest has none", commands.export(files)),)
+    lead = (
+        "The largest distance of each joint from the reference model in FP64, over all parity images. A dot's area "
+        "grows with the logarithm, from 0.001 to 100 mm. The person faces you."
+    )
+    return Section(
+        "joints",
+        "Export error, joint by joint",
+        (lead,) if manifest.parity else (),
+        missing,
+        tables=(*_parity_table(files), *_accuracy_table(files)),
+        charts=tuple(chart for chart in drawn if chart),
+    )
+
+
+def _parity_table(files: ModelFiles) -> list[Table]:
+    columns = ("file", "parity", "mean (mm)", "p99 (mm)", "max (mm)", "worst joint", "images", "run by")
+    lines = []
+    for parity in files.manifest.parity:
+        error, status = parity["candidate"], parity.get("status", parity["outcome"])
+        millimetres = [error[name] for name in ("mean_mm", "p99_mm", "max_mm")]
+        lines.append(
+            Line(
+                (
+                    Cell(parity.get("edition") or parity["precision"], parity["artifact"]),
+                    Cell(status, parity["reason"], parity_tone(status)),
+                    *(Cell("not finite" if mm is None else f"{mm:.3g}") for mm in millimetres),
+                    Cell(parity["worst_joint_name"]),
+                    Cell(f"{parity['images']['count']} {parity['images']['source']}"),
+                    Cell(parity["runtime"]),
+                )
+            )
+        )
+    return [Table("Export error of every file, of its worst run.", columns, tuple(lines))] if lines else []
+
+
+def _accuracy_table(files: ModelFiles) -> list[Table]:
+    columns = ("evaluated", "MPJPE (mm)", "accuracy loss (mm MPJPE)", "dataset", "run by")
+    lines = [
+        Line(
+            (
+                Cell(evaluated.name),
+                Cell(f"{evaluated.mpjpe_mm:.2f}" if evaluated.mpjpe_mm is not None else "unknown"),
+                Cell(_loss(evaluated.accuracy_loss_mm)),
+                Cell(f"{evaluation.dataset.samples:,} samples of {evaluation.dataset.name}"),
+                Cell(evaluated.run_by),
+            )
+        )
+        for evaluation in files.evaluations
+        for evaluated in evaluation.rows
+    ]
+    return [Table("Accuracy on annotated images, with 95 % intervals.", columns, tuple(lines))] if lines else []
+
+
+def _loss(loss: AccuracyLoss | None) -> str:
+    if loss is None:
+        return cells.NOTHING
+    return f"{loss.mean:+.3f}" + (f" [{loss.low:+.3f}, {loss.high:+.3f}]" if loss.low is not None else "")
+
+
+def architecture(files: ModelFiles) -> Section:
+    """Return where each field of the architecture comes from."""
+    manifest = files.manifest
+    lines = [
+        Line(
+            (
+                Cell(row.field, "" if row.agrees else "not as declared", "" if row.agrees else "warn"),
+                *(Cell(show_list(value)) for value in (row.declared, row.found, row.used)),
+                Cell(row.source, row.why),
+            )
+        )
+        for row in manifest.verdict
+    ]
+    wrong = [row.field for row in manifest.verdict if not row.agrees]
+    weights = f"Weights: {manifest.weights.origin}, sha256 {manifest.weights.sha256[:16]}."
+    lead = f"Not as declared: {', '.join(wrong)}." if wrong else "The weights agree with the declaration."
+    table = Table("Each field, and its source.", ("field", "declared", "detected", "used", "source"), tuple(lines))
+    return Section("architecture", "Architecture", (f"{weights} {lead}",), tables=(table,), folded=True)
+
+
+def exported_files(files: ModelFiles) -> Section:
+    """Return every file of the export with its hash, and the versions that made it."""
+    lines = [
+        Line(
+            (
+                Cell(artifact.path),
+                Cell(artifact.precision),
+                Cell(cells.megabytes(artifact.size_bytes)),
+                Cell(artifact.status),
+                Cell(artifact.sha256),
+            )
+        )
+        for artifact in files.manifest.artifacts
+    ]
+    tools = ", ".join(f"{name} {version}" for name, version in files.manifest.tools.items())
+    table = Table(f"Made with {tools}.", ("file", "precision", "size", "status", "sha256"), tuple(lines))
+    return Section("files", "Files", tables=(table,), folded=True)

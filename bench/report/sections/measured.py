@@ -1,0 +1,51 @@
+"""The sections that are a chart, each with what to read in it; and the section of device reports."""
+
+from collections.abc import Sequence
+
+from bench.report.charts.pareto import pareto
+from bench.report.charts.parts import parts
+from bench.report.charts.speed_up import speed_up
+from bench.report.charts.tail import tail
+from bench.report.charts.throughput import throughput
+from bench.report.device_facts import different_settings, facts_table
+from bench.report.measurement import references_of
+from bench.report.recommend import Choice
+from bench.report.sections.decision import decision_table
+from bench.report.views import Section
+
+PARETO = "Left is faster, below is more accurate."
+SPEED_UP = (
+    "A ratio within one round cancels what the machine did meanwhile. Grey: the difference of two instances of the "
+    "reference; within it nothing is told apart."
+)
+TAIL = "The share of calls that took longer than so many milliseconds. Nothing is cut off."
+THROUGHPUT = "A closed loop, apart from the latency rounds."
+PARTS = "A mark right of its bar takes more time than its share of the multiply-accumulates."
+
+
+def chart_sections(choice: Choice) -> list[Section]:
+    """Return the charts of one measurement; where there is nothing to draw, "Not tested" has the reason."""
+    measurement = choice.measurement
+    samples = measurement.export.samples if measurement.export else None
+    charts = (
+        (pareto([choice]), PARETO),
+        (speed_up([measurement]), SPEED_UP),
+        (tail(measurement.rows, samples or {}), TAIL),
+        (throughput(measurement.rows), THROUGHPUT),
+        (parts(measurement.rows), PARTS),
+    )
+    return [Section(chart.id, chart.title, (lead,), charts=(chart,), half=True) for chart, lead in charts if chart]
+
+
+def devices(choices: Sequence[Choice]) -> Section:
+    """Return what devices reported about bundles of one export: the decision table with a column for the device."""
+    measurements = [choice.measurement for choice in choices]
+    chart, reference = speed_up(measurements), references_of(measurements)
+    lead = f"Speed-ups are over {reference}. Milliseconds of two devices do not compare."
+    return Section(
+        "devices",
+        "On devices",
+        (lead, *different_settings(measurements)),
+        tables=(decision_table(choices, reference), facts_table(measurements)),
+        charts=(chart,) if chart else (),
+    )
