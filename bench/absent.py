@@ -6,7 +6,7 @@ from bench.candidates import Candidate
 from bench.exported import TORCH_FORMS, ExportFolder
 from bench.gate import Judged
 from bench.result import NotRunRow
-from export.interface import NO_BF16
+from export.runtime.onnx_runtime import NO_BF16
 
 Found = tuple[Sequence[Candidate], Sequence[NotRunRow]]
 """What ``find_candidates`` says of one side."""

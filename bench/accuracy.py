@@ -73,7 +73,7 @@ def _row(contender: Contender) -> dict[str, Any]:
     tally, price = contender.tally, contender.tally.price()
     row = {
         "name": contender.name,
-        "runtime": contender.backend.runtime,
+        "runtime": contender.runtime,
         "precision": contender.backend.precision,
         "takes_pixels": contender.backend.takes_pixels,
         "run_by": contender.backend.describe(),

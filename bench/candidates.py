@@ -26,8 +26,8 @@ from bench.job import Job
 from bench.machine import cpu_has_bfloat16
 from bench.result import NotRunRow
 from export.errors import BadInput, NotPossible
-from export.interface import NO_BF16
 from export.manifest import Artifact
+from export.runtime.onnx_runtime import NO_BF16
 
 QUICK = (PYTORCH, ONNX_RUNTIME, OPENVINO, *GPU_RUNTIMES)
 PUBLISH = (PYTORCH, CHANNELS_LAST, COMPILED, ONNX_RUNTIME, OPENVINO, *GPU_RUNTIMES)
@@ -36,9 +36,9 @@ MODULES = (
     {ONNX_RUNTIME: ("onnxruntime",), OPENVINO: ("openvino",)}
     | dict.fromkeys(TORCH_FORMS, ("torch",))
     | dict.fromkeys((ORT_CUDA, ORT_TENSORRT), ("torch", "onnxruntime"))
-    | {runtime: ("torch", backend.module) for runtime, backend in ENGINES.items()}
+    | {runtime: (backend.module,) for runtime, backend in ENGINES.items()}
 )
-"""What a worker imports before it loads. Torch comes first: it brings the CUDA libraries that others look for."""
+"""What a worker imports before it loads. Torch comes first: it brings the CUDA libraries of ONNX Runtime."""
 
 ASKED_FOR = "--publish or --runtime measures it"
 COMPILE_AT_START = (COMPILED, ORT_TENSORRT, "tensorrt-rtx")

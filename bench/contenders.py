@@ -1,36 +1,10 @@
 """The models of one folder that are judged together: the reference first."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
-from bench.backends.protocol import Joints
 from bench.evaluation import Contender
 from bench.exported import PYTORCH, ExportFolder, open_backend
 from export.errors import BadInput
 from export.interface import precision_of
-from export.runners import Runner, judges
-
-
-class Judge:
-    """One of ``export.runners``."""
-
-    def __init__(self, runner: Runner, runtime: str, edition: str) -> None:
-        self.runtime = runtime
-        self.precision = precision_of(edition)
-        self.takes_pixels = edition != self.precision
-        self._runner = runner
-
-    def run(self, images: NDArray[Any]) -> Joints:
-        """See ``Backend``."""
-        return self._runner.run(images)
-
-    def describe(self) -> str:
-        """See ``Backend``."""
-        return self._runner.describe()
-
-    def close(self) -> None:
-        """See ``Backend``."""
+from export.parity_sessions import parity_runtimes
 
 
 def open_contenders(exported: ExportFolder, editions: str | None, *, reference: bool) -> list[Contender]:
@@ -48,9 +22,10 @@ def open_contenders(exported: ExportFolder, editions: str | None, *, reference: 
         contenders.append(Contender(open_backend(exported, PYTORCH, "fp32"), None, is_reference=True))
     for edition in asked:
         artifact = exported.onnx(edition)
-        for load in judges(precision_of(edition))[0]:
-            runner = load(exported.path / artifact.path)
-            contenders.append(Contender(Judge(runner, runner.name, edition), artifact.sha256))
+        precision = precision_of(edition)
+        for runtime in parity_runtimes(precision)[0]:
+            session = runtime.open(exported.path / artifact.path, precision)
+            contenders.append(Contender(session, artifact.sha256, label=runtime.name))
     if not contenders:
         seen = "no ONNX file in the folder, and no reference asked for"
         raise BadInput("there is nothing to evaluate", seen, f"export {exported.manifest.model} first")

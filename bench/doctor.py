@@ -9,8 +9,9 @@ from bench.machine import BF16_FEATURES, INT8_FEATURES
 from export.engine_plan import DEFAULT_RTX_TARGETS, RTX_TARGETS
 from export.errors import BadInput, NotPossible
 from export.gpu import NO_GPU
-from export.interface import PRECISIONS, WRONG_INT8, int8_is_wrong
-from export.saturation import SATURATES
+from export.interface import PRECISIONS
+from export.runtime.onnx_runtime import WRONG_INT8, int8_is_wrong
+from export.runtime.openvino import SATURATES
 
 SCHEMA_VERSION = "1.0"
 Verdict = Literal["yes", "no", "unknown"]

@@ -43,12 +43,19 @@ class Contender:
     tally: Tally = field(default_factory=Tally)
     seconds: float = 0.0
     """Spent in the backend, normalisation included."""
+    label: str = ""
+    """Name under which parity knows the runtime, or the simulation."""
+
+    @property
+    def runtime(self) -> str:
+        """The runtime's name in results."""
+        return self.label or self.backend.runtime
 
     @property
     def name(self) -> str:
         """Tells it from the others."""
         edition = edition_of(self.backend.precision, takes_pixels=self.backend.takes_pixels)
-        return f"{self.backend.runtime} {edition}"
+        return f"{self.runtime} {edition}"
 
 
 @dataclass

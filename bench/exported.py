@@ -1,8 +1,8 @@
 """A model's folder, as ``convnextpose export`` left it: what lies there, and how it is run."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,11 @@ from export.engine import beside, read_engine_record
 from export.engine_plan import BACKENDS
 from export.engine_plan import Backend as EngineBackend
 from export.errors import BadInput, NotPossible
-from export.interface import NO_BF16, PRECISIONS, edition_of, precision_of
+from export.interface import PRECISIONS, edition_of, precision_of
 from export.joint_sets import JointSet, joint_set
 from export.manifest import Artifact, Manifest, read_manifest
 from export.model_steps import WEIGHTS
 from export.pose import Volume
-from export.saturation import SATURATES, openvino_saturates
 from export.steps import WHOLE
 
 ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
@@ -30,6 +29,19 @@ ENGINES = {backend.name: backend for backend in BACKENDS.values()}
 """Runtimes of engines, as the command line calls them."""
 
 RUNTIMES = (ONNX_RUNTIME, OPENVINO, *TORCH_FORMS, ORT_CUDA, ORT_TENSORRT, *ENGINES)
+SESSIONS = {
+    ONNX_RUNTIME: ("onnx_runtime", "OnnxRuntime"),
+    OPENVINO: ("openvino", "OpenVino"),
+    PYTORCH: ("pytorch", "PyTorchReference"),
+    CHANNELS_LAST: ("torch_forms", "TorchChannelsLast"),
+    COMPILED: ("torch_forms", "TorchCompiled"),
+    PYTORCH_CUDA: ("pytorch_cuda", "TorchCuda"),
+    PYTORCH_CUDA_GRAPH: ("pytorch_cuda_graph", "TorchCudaGraph"),
+    ORT_CUDA: ("onnx_runtime_gpu", "OnnxRuntimeGpu"),
+    ORT_TENSORRT: ("onnx_runtime_gpu", "OnnxRuntimeGpu"),
+    **dict.fromkeys(ENGINES, ("tensorrt", "TensorRTEngine")),
+}
+"""Runtime → module of ``bench.backends`` and session class; imported when it is opened."""
 GPU_RUNTIMES = (PYTORCH_CUDA, PYTORCH_CUDA_GRAPH, ORT_CUDA, ORT_TENSORRT, *ENGINES)
 
 
@@ -169,49 +181,20 @@ def open_backend(
         raise BadInput("unknown runtime", runtime, f"choose of {', '.join(RUNTIMES)}")
     precision = precision_of(edition)
     try:
+        module, name = SESSIONS[runtime]
+        session: Any = getattr(import_module(f"bench.backends.{module}"), name)
         if runtime in TORCH_FORMS:
-            return _open_torch(exported, runtime, edition, threads)
-        if runtime in ENGINES:
-            from bench.backends.tensorrt import TensorRTEngine
-
-            return TensorRTEngine(exported.engine(edition, ENGINES[runtime]), ENGINES[runtime], graph=graph)
-        path = exported.path / exported.onnx(edition).path
-        if runtime == OPENVINO:
-            from bench.backends.openvino import OpenVino
-
-            if precision == "int8" and openvino_saturates():
-                do = "choose --runtime onnxruntime, or a processor with VNNI"
-                raise NotPossible("OpenVINO cannot run INT8 exactly here", SATURATES, do)
-            return OpenVino(path, precision, threads)
-        if runtime in (ORT_CUDA, ORT_TENSORRT):
-            from bench.backends.onnx_runtime_gpu import OnnxRuntimeGpu
-
-            return OnnxRuntimeGpu(path, precision, runtime, threads)
-        if precision == "bf16":
-            raise NotPossible("ONNX Runtime cannot run BF16 here", NO_BF16, "choose --runtime openvino")
-        from bench.backends.onnx_runtime import OnnxRuntime
-
-        return OnnxRuntime(path, precision, threads)
+            if edition != "fp32":
+                raise BadInput("PyTorch runs the reference only", edition, "ask for fp32, or for another runtime")
+            opened = session(exported.path / WEIGHTS, threads)
+        elif runtime in ENGINES:
+            opened = session(exported.engine(edition, ENGINES[runtime]), ENGINES[runtime], graph=graph)
+        else:
+            path = exported.path / exported.onnx(edition).path
+            more = (runtime,) if runtime in (ORT_CUDA, ORT_TENSORRT) else ()
+            opened = session(path, precision, *more, threads=threads)
     except ImportError as error:
         do = "install it, or choose another with --runtime"
         raise NotPossible(f"{runtime} is not installed", str(error), do) from error
-
-
-def _open_torch(exported: ExportFolder, runtime: str, edition: str, threads: int | None) -> Backend:
-    from bench.backends.pytorch import PyTorchReference
-    from bench.backends.pytorch_cuda import TorchCuda
-    from bench.backends.pytorch_cuda_graph import TorchCudaGraph
-    from bench.backends.torch_forms import TorchChannelsLast, TorchCompiled
-
-    if edition != PyTorchReference.precision:
-        do = f"ask for {PyTorchReference.precision}, or for another runtime"
-        raise BadInput("PyTorch runs the reference only", edition, do)
-    forms = {
-        PYTORCH: PyTorchReference,
-        CHANNELS_LAST: TorchChannelsLast,
-        COMPILED: TorchCompiled,
-        PYTORCH_CUDA: TorchCuda,
-        PYTORCH_CUDA_GRAPH: TorchCudaGraph,
-    }
-    form: Callable[[Path, int | None], Backend] = forms[runtime]
-    return form(exported.path / WEIGHTS, threads)
+    backend: Backend = opened
+    return backend

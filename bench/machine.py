@@ -1,9 +1,10 @@
 """Which machine a figure was taken on, and what it has: read from the system, without any library of ours."""
 
-import os
 import platform
 import shutil
 from pathlib import Path
+
+from export.runtime.session import usable_cores as usable_cores
 
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
@@ -115,13 +116,6 @@ def free_disk_bytes(folder: Path) -> int:
     while not there.exists():
         there = there.parent
     return shutil.disk_usage(there).free
-
-
-def usable_cores() -> int:
-    """How many logical cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def machine() -> dict[str, str | int]:

@@ -70,7 +70,7 @@ def _onnx_product(operator: str, size: int, threads: int) -> Callable[[], object
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
-    from bench.backends.onnx_runtime import onnx_runtime_session
+    from export.runtime.onnx_runtime import open_session, session_options
 
     generator = np.random.default_rng(0)
     a, b = (generator.integers(0, 100, (size, size)) for _ in range(2))
@@ -86,5 +86,5 @@ def _onnx_product(operator: str, size: int, threads: int) -> Callable[[], object
         [numpy_helper.from_array(arrays[1], "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    session = onnx_runtime_session(model.SerializeToString(), threads)
+    session = open_session(model.SerializeToString(), session_options(threads))
     return lambda: session.run(None, {INPUT: arrays[0]})

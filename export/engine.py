@@ -21,13 +21,13 @@ from typing import Any
 
 from export.artifacts import sha256_file, whole_file, write_json, write_text
 from export.engine_layers import EngineLayers
-from export.engine_network import Convolutions
 from export.engine_plan import AUTO, NONE, Backend, EnginePlan
 from export.engine_runtime import Choice, choose_runtime, honoured
 from export.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
 from export.gpu import Gpu
 from export.progress import Progress, silent
 from export.records import read_record
+from export.runtime.engine_network import Convolutions
 
 SCHEMA_VERSION = 5
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.engine_network import Convolutions
 from export.errors import BadInput, CheckFailed, Inconclusive
-from export.tensorrt_api import ICudaEngine, TensorRT
+from export.runtime.engine_network import Convolutions
+from export.runtime.tensorrt_api import ICudaEngine, TensorRT
 
 NAMES = (("bf16", ("bf16", "bfloat16")), ("fp16", ("fp16", "half")), ("fp8", ("fp8",)), ("int8", ("int8",)))
 """What a type is called, by a layer or in the description of a format; looked for in this order, without case."""

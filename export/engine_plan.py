@@ -5,6 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from export.errors import BadInput
 from export.interface import PRECISIONS
+from export.runtime import engine_file
+from export.runtime.engine_builder import BuilderSettings
+from export.runtime.engine_file import Product
 
 RTX_TARGETS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """What TensorRT-RTX 1.7 can compile for; 8.7 (Orin), 9.0 (H100), 10.0 and 11.0 (Thor) it refuses."""
@@ -23,12 +26,9 @@ AUTO, NONE = "auto", "none"
 
 @dataclass(frozen=True)
 class Backend:
-    """All that differs between the two products."""
+    """Everything that building with one of the two libraries needs to know."""
 
-    module: str
-    product: str
-    magic: str
-    """The first four bytes of a plan."""
+    library: Product
     suffix: str
     """How engine files of this runtime end, for whoever names them."""
     takes_targets: bool
@@ -37,23 +37,34 @@ class Backend:
     """Settings of a plan that it would take and not honour → why."""
 
     @property
+    def module(self) -> str:
+        """Name of the Python module."""
+        return self.library.module
+
+    @property
+    def product(self) -> str:
+        """Name of the product."""
+        return self.library.name
+
+    @property
+    def magic(self) -> str:
+        """The first four bytes of a plan."""
+        return self.library.magic.decode()
+
+    @property
     def name(self) -> str:
         """As the command line calls it."""
         return self.module.replace("_", "-")
 
 
 TENSORRT = Backend(
-    "tensorrt",
-    "TensorRT",
-    magic="ftrt",
+    engine_file.TENSORRT,
     suffix=".trt.engine",
     takes_targets=False,
     ignores={"targets": "it builds for this machine's GPU only"},
 )
 TENSORRT_RTX = Backend(
-    "tensorrt_rtx",
-    "TensorRT-RTX",
-    magic="vtrt",
+    engine_file.TENSORRT_RTX,
     suffix=".rtx.engine",
     takes_targets=True,
     ignores={
@@ -120,6 +131,18 @@ class EnginePlan:
             need(not why, f"this compute capability has no {self.precision}", why, "leave it out, or ask for fp16")
             once = 0 < len(self.targets) == len(set(self.targets))
             need(once, "targets must be named, each once", self.targets, "leave targets out for the default")
+
+    @property
+    def settings(self) -> BuilderSettings:
+        """The part that is the builder's."""
+        return BuilderSettings(
+            workspace_bytes=self.workspace_bytes,
+            optimization_level=self.optimization_level,
+            tf32=self.tf32,
+            hardware_compatible=self.hardware_compatible,
+            version_compatible=self.version_compatible,
+            targets=self.targets or (),
+        )
 
     def in_precision(self, precision: str) -> "EnginePlan":
         """The same plan for a file of another precision.

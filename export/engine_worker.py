@@ -1,7 +1,7 @@
 """The child process that builds one engine; ``export.engine`` starts it and reads its JSON lines.
 
-Only what ``export.tensorrt_api`` declares is called: what TensorRT 10.3 to 11.4 and TensorRT-RTX 1.7 share, and the
-compute capabilities of RTX.
+Only what ``export.runtime.tensorrt_api`` declares is called: what TensorRT 10.3 to 11.4 and TensorRT-RTX 1.7 share, and
+the compute capabilities of RTX.
 """
 
 import contextlib
@@ -12,43 +12,29 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from export.engine_layers import inspect_engine, require_kept
-from export.engine_network import (
+from export.engine_network import check_types, planned_fp32, profile_shapes
+from export.engine_plan import BACKENDS, Backend, EnginePlan
+from export.errors import CheckFailed, Failure, NotPossible
+from export.interface import INPUT
+from export.runtime.engine_builder import Build
+from export.runtime.engine_network import (
     Convolutions,
     check_interface,
     check_layers,
-    check_types,
     count_convolutions,
     count_types,
     layers_of,
-    planned_fp32,
-    profile_shapes,
 )
-from export.engine_plan import BACKENDS, Backend, EnginePlan
-from export.errors import BadInput, CheckFailed, Failure, NotPossible
-from export.interface import INPUT
-from export.tensorrt_api import (
-    Builder,
-    Enumerator,
-    IBuilderConfig,
-    ILogger,
-    IProgressMonitor,
-    ParserError,
-    TensorRT,
-)
+from export.runtime.tensorrt import deserialize
+from export.runtime.tensorrt_api import ILogger, IProgressMonitor, TensorRT
+from export.runtime.tensorrt_log import make_logger
 from export.timing_cache import keep_timing_cache, timing_cache_path, use_timing_cache
-
-NOISE = "cudaError 35"
-"""Without a driver most errors are followed by this one; it says nothing about the model."""
-NO_ONNX = "MODEL_DESERIALIZE_FAILED"
-"""The parser's code for bytes that are no ONNX model."""
-MEMORY_WORDS = ("workspace", "outofmemory", "out of memory")
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -70,22 +56,6 @@ class Phases:
         begin, width, _ = self._open[phase]
         self._open[phase] = (begin, width, step + 1)
         self.share = max(self.share, min(begin + width * (step + 1), 1.0))
-
-
-def make_logger(trt: TensorRT, send: Send, errors: list[str]) -> ILogger:
-    """The process's only logger: the library keeps the first one that it is given."""
-
-    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: Enumerator, text: str) -> None:
-            if int(severity) <= int(trt.ILogger.ERROR):
-                errors.append(text)
-            if int(severity) <= int(trt.ILogger.INFO):
-                send({"log": f"{severity.name} {text}"})
-
-    return Logger()
 
 
 def make_monitor(trt: TensorRT, send: Send) -> IProgressMonitor:
@@ -135,44 +105,22 @@ def build(
             returned a plan; or the engine does not compute as the network says.
     """
     errors: list[str] = []
-    logger, monitor = make_logger(trt, send, errors), make_monitor(trt, send)
-    builder = trt.Builder(logger)
-    # By name: its number is 1 on TensorRT 10, and on 11 the same bit means something else.
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
+    logger = make_logger(trt, errors, lambda line: send({"log": line}))
     model = onnx.read_bytes()
-    if not parser.parse(model, str(onnx)):
-        # Copied to strings here: reading an error after its parser is gone is a segmentation fault.
-        bad = [describe(parser.get_error(index)) for index in range(parser.num_errors)]
-        do = "mend the nodes that the message names, or export the model again"
-        if all(NO_ONNX in error for error in bad):
-            do = "it is no ONNX model, or cut off: copy it or export it again"
-        raise BadInput(f"{backend.product} cannot read {onnx}", "; ".join(bad) or "no reason given", do)
-    shape = check_interface(network, onnx)
+    job = Build(trt, backend.library, logger, errors, model, str(onnx), plan.settings)
+    shape = check_interface(job.network, str(onnx))
     precision = check_types(model, onnx, plan)
-    layers = layers_of(network)
+    layers = layers_of(job.network)
     layer_types, convolutions = count_types(layers), count_convolutions(layers)
-    check_layers(layer_types, convolutions, onnx, precision, planned_fp32(model))
+    check_layers(layer_types, convolutions, str(onnx), precision, planned_fp32(model))
     shapes = profile_shapes(shape, plan)
-    config = configure(trt, builder, plan)
-    config.progress_monitor = monitor
+    job.config.progress_monitor = make_monitor(trt, send)
     if cache is not None:
-        use_timing_cache(config, cache, errors)
-    profile = builder.create_optimization_profile()
-    profile.set_shape(INPUT, *shapes)
-    require(config.add_optimization_profile(profile) == 0, "the profile", shapes, errors)
-    start = time.perf_counter()
-    blob = builder.build_serialized_network(network, config)
-    build_seconds = time.perf_counter() - start
-    if blob is None or errors:  # some refusals are logged as an error and still return a plan
-        seen = relevant(errors)
-        if any(word in seen.lower() for word in MEMORY_WORDS):
-            what = f"{plan.workspace_bytes} bytes of workspace are too few for {onnx}"
-            raise BadInput(what, seen, "give more workspace, or a smaller largest batch")
-        raise CheckFailed(f"{backend.product} built no sound engine from {onnx}", seen, "mend what the error names")
+        use_timing_cache(job.config, cache, errors)
+    blob = job.run(shapes)
     engine.write_bytes(blob)
     if cache is not None:
-        keep_timing_cache(config, cache)
+        keep_timing_cache(job.config, cache)
     inspected = inspect(trt, logger, bytes(blob), plan, engine, convolutions) if loads else None
     return {
         "package_version": str(trt.__version__),
@@ -180,10 +128,10 @@ def build(
         "layer_types": layer_types,
         "convolutions": asdict(convolutions),
         "inspected": inspected,
-        "tf32": config.get_flag(trt.BuilderFlag.TF32),
+        "tf32": job.tf32,
         "input": INPUT,
         "shapes": shapes,
-        "build_seconds": build_seconds,
+        "build_seconds": job.seconds,
         "size_bytes": blob.nbytes,
         "onnx_sha256": hashlib.sha256(model).hexdigest(),
     }
@@ -197,63 +145,12 @@ def inspect(
     Raises:
         CheckFailed: it does not load, or computes in other types than the plan's.
     """
-    runtime = trt.Runtime(logger)
-    runtime.engine_host_code_allowed = plan.version_compatible
-    engine = runtime.deserialize_cuda_engine(blob)
+    _runtime, engine = deserialize(trt, logger, blob, version_compatible=plan.version_compatible)  # it must outlive it
     if engine is None:
         raise CheckFailed(f"the new engine {path} does not load", "the runtime answers with nothing", "build again")
     layers = inspect_engine(trt, engine, plan.precision, tf32=plan.tf32, convolutions=convolutions)
     require_kept(path, layers)
     return asdict(layers)
-
-
-def configure(trt: TensorRT, builder: Builder, plan: EnginePlan) -> IBuilderConfig:
-    """The builder's configuration, each setting checked.
-
-    Raises:
-        CheckFailed: a setting did not stick.
-    """
-    config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, plan.workspace_bytes)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector tells names only
-    config.builder_optimization_level = plan.optimization_level
-    level = config.builder_optimization_level
-    require(level == plan.optimization_level, f"optimisation level {plan.optimization_level}", level)
-    # On by default: an engine from FP32 weights would then multiply in TF32.
-    (config.set_flag if plan.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
-    tf32 = config.get_flag(trt.BuilderFlag.TF32)
-    require(tf32 is plan.tf32, f"TF32 {plan.tf32}", tf32)
-    if plan.hardware_compatible:  # TensorRT-RTX warns where this is but read
-        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-        taken = config.hardware_compatibility_level
-        require(taken == trt.HardwareCompatibilityLevel.AMPERE_PLUS, "hardware compatibility", taken)
-    if plan.version_compatible:
-        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-        require(config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE), "version compatibility", False)
-    if plan.targets:
-        config.num_compute_capabilities = len(plan.targets)
-        for index, target in enumerate(plan.targets):
-            capability = trt.ComputeCapability.__members__.get("SM" + target.replace(".", ""))
-            known = capability is not None and config.set_compute_capability(capability, index)
-            require(known, f"compute capability {target}", trt.__version__)
-    return config
-
-
-def require(good: bool, setting: str, seen: object, errors: list[str] | None = None) -> None:
-    """A builder refuses a setting by returning False, and goes on without it."""
-    if good is not True:
-        raise CheckFailed(f"the builder did not take {setting}", f"{seen}; {relevant(errors or [])}", "ask for another")
-
-
-def describe(error: ParserError) -> str:
-    """One parser error as text: node, name, operator, code and description."""
-    where = f"node {error.node()} {error.node_name()!r} ({error.node_operator()}): " if error.node() >= 0 else ""
-    return f"{where}{error.code().name}: {relevant(error.desc().splitlines())}"
-
-
-def relevant(errors: list[str]) -> str:
-    """The errors that say something, or all of them if none does."""
-    return "; ".join([error for error in errors if NOISE not in error] or errors) or "no error in the log"
 
 
 def open_channel() -> Send:

@@ -5,52 +5,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-DRIVER = "libcuda.so.1"
+from export.runtime.gpu import NO_GPU, Driver, Gpu, default_gpu, gpus
+
+__all__ = ["NO_GPU", "Gpu", "Jetson", "default_gpu", "device_name", "driver_version", "first_bus_id", "gpus", "jetson"]
+
 MANAGEMENT = "libnvidia-ml.so.1"
 DEVICE_TREE = Path("/proc/device-tree/model")
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
-NO_GPU = "the NVIDIA driver sees no GPU"
-MAJOR, MINOR, MULTIPROCESSORS = 75, 76, 16
-"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR``, ``_MINOR`` and ``CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT``."""
-SAME_MEMORY = 0.1
-"""What a module's memory may seem to differ by: a Jetson's kernel sets some of it aside, how much depends on settings.
-Modules of one generation are made with 4, 8, 16, 32 or 64 GB. A bundle's runtime allows as much."""
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU. The name alone does not tell it: Jetsons of several sizes may have the same, as "Orin"."""
-
-    name: str
-    compute_capability: str
-    """As in 8.6."""
-    memory_bytes: int
-    multiprocessors: int
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.compute_capability})"
-
-    @property
-    def in_full(self) -> str:
-        """All that tells it from others."""
-        parts = (
-            f"{self.compute_capability}, {self.multiprocessors} multiprocessors, {self.memory_bytes / 2**30:.1f} GiB"
-        )
-        return f"{self.name} ({parts})"
-
-    @property
-    def kind(self) -> str:
-        """The same for every GPU of one kind, however much of its memory the kernel sets aside: up to the next power of
-        two."""
-        memory = 1 << max(self.memory_bytes - 1, 0).bit_length()
-        size = f"{memory >> 30} GiB" if memory >> 30 else f"{memory} bytes"
-        return f"{self.name}, {self.compute_capability}, {self.multiprocessors} multiprocessors, at most {size}"
-
-    def is_like(self, other: "Gpu") -> bool:
-        """Whether what was tuned on the one is right for the other; only their clocks can differ then."""
-        same = [(of.name, of.compute_capability, of.multiprocessors) for of in (self, other)]
-        near = abs(self.memory_bytes - other.memory_bytes) <= SAME_MEMORY * other.memory_bytes
-        return same[0] == same[1] and near
 
 
 @dataclass(frozen=True)
@@ -61,59 +22,17 @@ class Jetson:
     l4t: str | None
 
 
-def gpus() -> tuple[Gpu, ...]:
-    """All of them, in the driver's order.
-
-    Raises:
-        OSError: there is no driver.
-        RuntimeError: it refuses.
-    """
-    try:
-        driver = ctypes.CDLL(DRIVER)
-    except OSError as error:
-        raise OSError(f"there is no NVIDIA driver ({DRIVER})") from error
-    _call(driver.cuInit(0), "cuInit")
-    count = ctypes.c_int(0)
-    _call(driver.cuDeviceGetCount(ctypes.byref(count)), "cuDeviceGetCount")
-    return tuple(_gpu(driver, index) for index in range(count.value))
-
-
-def default_gpu() -> tuple[Gpu | None, str]:
-    """The GPU that programs get by default; without one, why there is none. No NVIDIA library but the driver is asked:
-    TensorRT's runtime crashes where no driver answers.
-    """
-    try:
-        found = gpus()
-    except (OSError, RuntimeError) as error:
-        return None, str(error)
-    return (found[0], "") if found else (None, NO_GPU)
-
-
 def first_bus_id() -> str:
     """Where on the PCI bus the GPU lies that programs get by default: the driver's order is not always NVML's.
 
     Raises:
         OSError, RuntimeError: there is no driver, or it refuses.
     """
-    driver, device, text = ctypes.CDLL(DRIVER), ctypes.c_int(0), ctypes.create_string_buffer(32)
-    _call(driver.cuInit(0), "cuInit")
-    _call(driver.cuDeviceGet(ctypes.byref(device), 0), "cuDeviceGet")
-    _call(driver.cuDeviceGetPCIBusId(text, 32, device), "cuDeviceGetPCIBusId")
+    driver, device, text = Driver(), ctypes.c_int(0), ctypes.create_string_buffer(32)
+    driver.call("cuInit", 0)
+    driver.call("cuDeviceGet", ctypes.byref(device), 0)
+    driver.call("cuDeviceGetPCIBusId", text, 32, device)
     return text.value.decode(errors="replace")
-
-
-def _gpu(driver: ctypes.CDLL, index: int) -> Gpu:
-    device, name, memory = ctypes.c_int(0), ctypes.create_string_buffer(256), ctypes.c_size_t(0)
-    _call(driver.cuDeviceGet(ctypes.byref(device), index), "cuDeviceGet")
-    _call(driver.cuDeviceGetName(name, 256, device), "cuDeviceGetName")
-    _call(driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device), "cuDeviceTotalMem")
-    numbers = []
-    for attribute in (MAJOR, MINOR, MULTIPROCESSORS):
-        number = ctypes.c_int(0)
-        _call(driver.cuDeviceGetAttribute(ctypes.byref(number), attribute, device), "cuDeviceGetAttribute")
-        numbers.append(number.value)
-    major, minor, multiprocessors = numbers
-    return Gpu(name.value.decode(errors="replace"), f"{major}.{minor}", memory.value, multiprocessors)
 
 
 def _call(status: int, function: str) -> None:

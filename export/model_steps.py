@@ -285,8 +285,8 @@ def parity_step(
         from export.image_statistics import unknown_reason
         from export.onnx_graph import read_metadata
         from export.parity import Parity, judge, worst_of
+        from export.parity_sessions import computation, parity_runtimes, run_batches
         from export.pose import Volume, normalise
-        from export.runners import judges, run_batches
 
         about = read_metadata(folder.path / path)
         volume = Volume(about["heatmap_size"], about["depth_dim"], about["input_size"])
@@ -298,23 +298,23 @@ def parity_step(
                 simulation = known["simulation"]
         inputs, runs = images if edition != precision else normalise(images), []
         judged: dict[tuple[str, int], Parity] = {}
-        runners, cannot = judges(precision)
+        runtimes, cannot = parity_runtimes(precision)
         unknown = unknown_reason(truth.result["statistics"]) if request.trained else None
-        for load in runners:
-            runner = load(folder.path / path)
+        for runtime in runtimes:
+            session = runtime.open(folder.path / path, precision)
             by_batch = {}
             for batch in PARITY_BATCHES:
-                progress(f"{runner.name}, batch {batch}", len(judged) / (len(runners) * len(PARITY_BATCHES)))
-                candidate = run_batches(runner, inputs, batch)
+                progress(f"{runtime.name}, batch {batch}", len(judged) / (len(runtimes) * len(PARITY_BATCHES)))
+                candidate = run_batches(session, inputs, batch)
                 by_batch[batch] = judge(truth_joints, floor, candidate, volume, budget, simulation)
                 if unknown:
                     by_batch[batch] = replace(by_batch[batch], outcome="inconclusive", reason=unknown)
-                judged[runner.name, batch] = by_batch[batch]
+                judged[runtime.name, batch] = by_batch[batch]
             worst_batch, worst = worst_of(by_batch)
             runs.append(
                 {
-                    "runner": runner.name,
-                    "runtime": runner.describe(),
+                    "runner": runtime.name,
+                    "runtime": computation(session),
                     "status": status_of(worst.outcome, budget),
                     "worst_batch": worst_batch,
                     "batches": {size: of.as_json() for size, of in by_batch.items()},

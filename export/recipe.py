@@ -228,7 +228,7 @@ def _prove(artifact: Artifact, layers: str, plan: EnginePlan) -> tuple[str, ...]
     counts = f"Convolutions({nodes.get('Conv', 0)}, {nodes.get('QuantizeLinear', 0)}, {in_fp32})"
     code = (
         "from pathlib import Path; from export.engine_layers import prove_layers; "
-        "from export.engine_network import Convolutions; "
+        "from export.runtime.engine_network import Convolutions; "
         f"print(prove_layers(Path({_literal(layers)}), {_literal(artifact.precision)}, "
         f"tf32={plan.tf32}, convolutions={counts}).types)"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from export.artifacts import whole_file
 from export.errors import CheckFailed
-from export.tensorrt_api import IBuilderConfig
+from export.runtime.tensorrt_api import IBuilderConfig
 
 
 def timing_cache_path(folder: Path, gpu: str, version: str) -> Path:

@@ -18,9 +18,10 @@ from onnx import TensorProto
 from export.artifacts import UNREADABLE_ARRAYS
 from export.errors import BadInput
 from export.interface import INPUT
-from export.openvino_core import openvino_core
+from export.parity_sessions import in_words
 from export.plain import finite_or_none
-from export.runners import FILE_TYPES, in_words, layer_types
+from export.runtime.onnx_runtime import open_session, session_options
+from export.runtime.openvino import FILE_TYPES, compile_for_cpu, layer_types
 from export.simulation import with_rounding
 
 Values = dict[str, NDArray[np.float32]]
@@ -153,12 +154,7 @@ def with_taps(path: Path) -> bytes:
 
 def run_onnxruntime(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
     """By ONNX Runtime on the CPU, as the graph is written: without optimisation, which would fuse what is traced."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = open_session(model, session_options(optimise=False))
     names = [output.name for output in session.get_outputs() if output.name.endswith(SUFFIX)]
     return _named(dict(zip(names, session.run(names, {INPUT: images}), strict=True))), "ONNX Runtime"
 
@@ -171,8 +167,7 @@ def run_rounded(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
 
 def run_bf16(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
     """By OpenVINO on the CPU where that really convolves in bfloat16, and else with its rounding simulated."""
-    core = openvino_core()
-    compiled = core.compile_model(core.read_model(model), "CPU", FILE_TYPES)
+    compiled = compile_for_cpu(model, FILE_TYPES)
     types = layer_types(compiled, "Convolution")
     if types.keys() != {"bfloat16"}:
         values, runtime = run_rounded(model, images)

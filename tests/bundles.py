@@ -5,17 +5,21 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from export.artifacts import sha256_file
 from export.bundle.manifest import BundleManifest
-from export.bundle.write import DEVICE as DEVICE
-from export.bundle.write import BundlePlan
+from export.bundle.write import BundlePlan, copy_programs
 from tests.command_line import ROOT, convnextpose
 
-sys.path.insert(0, str(DEVICE))  # where ``pose_runtime`` and ``pose_verify`` lie, as in a bundle
+_PLACE = tempfile.TemporaryDirectory(prefix="convnextpose-device-")
+DEVICE = Path(_PLACE.name)
+"""Where ``pose_runtime`` and ``pose_verify`` lie, as in a bundle."""
+copy_programs(DEVICE)
+sys.path.insert(0, str(DEVICE))
 QUICK = BundlePlan(precisions=("fp32",), with_engines=False)
 PLANTED = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\n"
 """A module that leaves a mark where it is run."""

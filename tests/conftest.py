@@ -1,6 +1,8 @@
 """What holds for all tests."""
 
+import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +21,8 @@ from export.interface import HALVES
 from export.network import build_network
 from export.onnx_graph import consumer_metadata, export_onnx
 from export.precision import in_precision
+from export.runtime import gpu
+from export.runtime.gpu import Driver
 from tests.bundles import export_once
 from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, convnextpose
@@ -127,3 +131,25 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     (tmp_path / "cluster").mkdir()
     with Cluster(tmp_path / "cluster", preload=PRELOAD) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def driver_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the driver's stand-in lies, under the name of NVIDIA's."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    folder = tmp_path_factory.mktemp("driver")
+    source, target = ROOT / "tests/standin/driver.c", folder / gpu.DRIVER
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", target, source], check=True)
+    return folder
+
+
+@pytest.fixture
+def driver(driver_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """That one, as this project and a bundle's runtime load it."""
+    from pose_runtime.runtime import gpu as device_gpu
+
+    for module in (gpu, device_gpu):
+        monkeypatch.setattr(module, "DRIVER", str(driver_folder / "libcuda.so.1"))
+    return gpu.Driver()

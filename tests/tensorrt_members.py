@@ -5,7 +5,7 @@
 NVIDIA's bindings are small wheels that lie on the package index without the libraries (which need a GPU to be of use).
 They are fetched into a temporary folder and imported, each in a process of its own, over a library of nine empty
 functions; then every class can be looked at, and nothing be run. The list holds the classes of
-``export.tensorrt_api`` with all their members, so that a new call needs no new list. It needs a C compiler, the
+``export.runtime.tensorrt_api`` with all their members, so that a new call needs no new list. It needs a C compiler, the
 network, and Python 3.11 on Linux x86-64 for the oldest of the wheels; no NVIDIA file ends up in the repository.
 """
 
@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from export import tensorrt_api
 from export.artifacts import write_text
+from export.runtime import tensorrt_api
 
 WHEELS = {
     "10.3": "tensorrt_cu12_bindings==10.3.0",
@@ -48,14 +48,14 @@ Members = dict[str, dict[str, list[str]]]
 
 
 def api_classes() -> list[str]:
-    """The classes that ``export.tensorrt_api`` knows, but for the module itself and what it adds of its own."""
+    """The classes that ``export.runtime.tensorrt_api`` knows, but for the module itself and what it adds of its own."""
     own = {"Enumerator", "TensorRT"}
     made = {name for name, value in vars(tensorrt_api).items() if inspect.isclass(value)}
     return sorted(name for name in made - own if vars(tensorrt_api)[name].__module__ == tensorrt_api.__name__)
 
 
 def members_of(module: Any) -> Members:
-    """What the classes of ``export.tensorrt_api`` have in this module; a class that is not there is left out."""
+    """Return what the classes of ``export.runtime.tensorrt_api`` have in this module; absent classes are left out."""
     found: Members = {}
     for name in api_classes():
         cls = getattr(module, name, None)

@@ -17,7 +17,8 @@ from cli import render
 from export import gpu
 from export.errors import BadInput, NotPossible
 from export.gpu import Gpu, Jetson
-from export.saturation import SATURATES
+from export.runtime import gpu as runtime_gpu
+from export.runtime.openvino import SATURATES
 from tests.command_line import ROOT, assert_three_parts, convnextpose
 from tests.stub_driver import stub_driver
 
@@ -232,7 +233,7 @@ def test_which_board(
 
 def test_what_the_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = stub_driver(tmp_path, 0, 2)
-    monkeypatch.setattr(gpu, "DRIVER", library)
+    monkeypatch.setattr(runtime_gpu, "DRIVER", library)
     monkeypatch.setattr(gpu, "MANAGEMENT", library)
     assert gpu.default_gpu() == (Gpu("First", "8.6", 5_000_000_000, 46), "")
     assert gpu.gpus() == (Gpu("First", "8.6", 5_000_000_000, 46), Gpu("Second", "8.6", 5_000_000_000, 46))
@@ -241,13 +242,13 @@ def test_what_the_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_driver_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = stub_driver(tmp_path, 999, 0)
-    monkeypatch.setattr(gpu, "DRIVER", library)
+    monkeypatch.setattr(runtime_gpu, "DRIVER", library)
     monkeypatch.setattr(gpu, "MANAGEMENT", library)
     with pytest.raises(RuntimeError, match="cuInit: error 999"):
         gpu.gpus()
     with pytest.raises(RuntimeError, match="nvmlInit: error 999"):
         gpu.driver_version()
-    monkeypatch.setattr(gpu, "DRIVER", str(tmp_path / "absent.so"))
+    monkeypatch.setattr(runtime_gpu, "DRIVER", str(tmp_path / "absent.so"))
     with pytest.raises(OSError, match="there is no NVIDIA driver"):
         gpu.gpus()
 

@@ -9,11 +9,12 @@ import pytest
 
 from export.engine_layers import EngineLayers, prove_layers
 from export.engine_layers import read_layers as judge_layers
-from export.engine_network import Convolutions
 from export.engine_plan import EnginePlan
-from export.engine_worker import configure, make_logger
 from export.errors import BadInput, CheckFailed, Inconclusive
-from export.tensorrt_api import TensorRT
+from export.runtime.engine_builder import configure
+from export.runtime.engine_network import Convolutions
+from export.runtime.tensorrt_api import TensorRT
+from export.runtime.tensorrt_log import make_logger
 
 WORDS = {
     "fp32": ("Row major linear FP32", "Float"),
@@ -134,10 +135,10 @@ def test_a_setting_that_the_builder_ignores_is_seen() -> None:
     """On real bindings: TensorRT-RTX takes the level and keeps its own."""
     pytest.importorskip("tensorrt_rtx")
     trt: TensorRT = importlib.import_module("tensorrt_rtx")
-    builder = trt.Builder(make_logger(trt, lambda _: None, []))
-    config = configure(trt, builder, EnginePlan(version_compatible=True))
+    builder = trt.Builder(make_logger(trt, []))
+    config = configure(trt, builder, EnginePlan(version_compatible=True).settings)
     assert config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
-    assert not configure(trt, builder, EnginePlan()).get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    assert not configure(trt, builder, EnginePlan().settings).get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     with pytest.raises(CheckFailed, match="did not take hardware compatibility"):
-        configure(trt, builder, EnginePlan(hardware_compatible=True))
+        configure(trt, builder, EnginePlan(hardware_compatible=True).settings)

@@ -8,10 +8,11 @@ import pytest
 
 from export import engine_runtime
 from export.engine import build_engine
-from export.engine_network import Convolutions, check_layers, planned_fp32
+from export.engine_network import planned_fp32
 from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed, Failure
 from export.interface import FP32_CONVOLUTIONS
+from export.runtime.engine_network import Convolutions, check_layers
 from tests.small_networks import FLOAT, HALF, cast, half_network, int8_network, model, product_network
 
 pytestmark = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
@@ -90,7 +91,7 @@ def test_fp8_is_not_called_int8() -> None:
     """TensorRT quantises to other types by the same layers."""
     types = {"CONVOLUTION": {"HALF": 2}, "QUANTIZE": {"FP8": 1}, "DEQUANTIZE": {"HALF": 2}}
     with pytest.raises(CheckFailed, match="QUANTIZE layers that are not INT8 — 1 FP8"):
-        check_layers(types, Convolutions(2, 1), Path("file.onnx"), "int8")
+        check_layers(types, Convolutions(2, 1), "file.onnx", "int8")
 
 
 def test_a_text_that_happens_to_parse_is_no_network(tmp_path: Path) -> None:

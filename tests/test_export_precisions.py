@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import bench.exported
 import cli.export
 from bench.contenders import open_contenders
 from bench.exported import open_backend, read_export
@@ -21,7 +20,8 @@ from export.interface import PRECISIONS
 from export.parity import EXPLAINED
 from export.parity_images import parity_images
 from export.precision_plan import GIVEN
-from export.saturation import SATURATES, openvino_saturates
+from export.runtime import openvino
+from export.runtime.openvino import SATURATES, saturates
 from export.steps import version
 from tests.checkpoints import alive_weights, spelled, write
 from tests.command_line import ROOT, assert_three_parts, convnextpose
@@ -126,7 +126,7 @@ def test_half_files_are_evaluated_by_what_judged_them(
     size = exported.volume.input_size
     for backend in (*backends, open_backend(exported, "openvino", "bf16")):
         assert backend.run(np.zeros((2, 3, size, size), np.float32)).shape == (2, 18, 3)
-    with pytest.raises(NotPossible, match="--runtime openvino"):
+    with pytest.raises(NotPossible, match="choose openvino"):
         open_backend(exported, "onnxruntime", "bf16")
     with np.load(exported.path / "parity/truth.npz") as known:
         timed = ParityJudge(exported)("fp16", known["truth"][:4])
@@ -165,8 +165,8 @@ def test_int8_and_its_pixel_edition_are_made_and_proven(
     for result in made.parity:
         said = [seen["runner"] for seen in (*result["runs"], *result["not_run"])]
         assert sorted(said) == ["ONNX Runtime", "OpenVINO", "rounding, simulated"]
-        assert [seen["reason"] for seen in result["not_run"]] == [SATURATES] * openvino_saturates()
-        assert ("not run by OpenVINO" in run.stdout) == openvino_saturates()
+        assert [seen["reason"] for seen in result["not_run"]] == [SATURATES] * saturates()
+        assert ("not run by OpenVINO" in run.stdout) == saturates()
         assert (result["images"]["count"], "drawn figures" in result["images"]["source"]) == (64, True)
     for file in files:
         convs = {conv["name"]: conv for conv in file.details["plan"]["convs"]}
@@ -198,16 +198,16 @@ def test_pixel_editions_are_run_like_the_others(int8_run: tuple[Path, subprocess
         assert run_network(backend.backend, crops, exported.volume).shape == (2, 18, 3)
 
 
-@pytest.mark.parametrize("saturates", [False, True])
+@pytest.mark.parametrize("planted", [False, True])
 def test_where_int8_sums_saturate_openvino_runs_none(
-    saturates: bool,
+    planted: bool,
     int8_run: tuple[Path, subprocess.CompletedProcess[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     exported = read_export(int8_run[0] / "build/tiny")
-    monkeypatch.setattr(bench.exported, "openvino_saturates", lambda: saturates)
-    if saturates:
-        with pytest.raises(NotPossible, match="--runtime onnxruntime"):
+    monkeypatch.setattr(openvino, "saturates", lambda: planted)
+    if planted:
+        with pytest.raises(NotPossible, match="saturate"):
             open_backend(exported, "openvino", "int8")
     else:
         assert open_backend(exported, "openvino", "int8").runtime == "openvino"

@@ -83,7 +83,7 @@ def test_an_engine_for_another_gpu(folder: Path, with_gpu: Callable[[Gpu], None]
     for backend in (TENSORRT, TENSORRT_RTX):
         write_engine(folder / f"engines/L-fp32{backend.suffix}", backend, onnx_sha256=digest)
     reasons = found(folder)[1]
-    assert "this machine has NVIDIA GeForce RTX 5090 (12.0); build it with --targets 12.0" in reasons["tensorrt-rtx"]
+    assert "this GPU is NVIDIA GeForce RTX 5090 (12.0); build it with --targets 12.0" in reasons["tensorrt-rtx"]
     assert f"tuned on {ADA.name}" in reasons["tensorrt"]
 
 
@@ -95,7 +95,7 @@ def test_an_engine_of_another_release(
     write_engine(
         folder / "engines/L-fp32.rtx.engine", TENSORRT_RTX, onnx_sha256=sha256_file(folder / "onnx/L-fp32.onnx")
     )
-    assert "installed: 1.6.0.1" in found(folder)[1]["tensorrt-rtx"]
+    assert "1.6.0.1 is installed" in found(folder)[1]["tensorrt-rtx"]
 
 
 def test_a_gpu_that_rtx_does_not_know(folder: Path, with_gpu: Callable[[Gpu], None]) -> None:

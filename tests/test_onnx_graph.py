@@ -13,8 +13,9 @@ from export.deploy import deploy
 from export.errors import CheckFailed
 from export.network import ConvNeXtPose, build_network
 from export.onnx_graph import OnnxRecord, check_onnx, consumer_metadata, export_onnx, read_metadata
+from export.parity_sessions import run_batches
 from export.pose import normalise
-from export.runners import OnnxRuntime, run_batches
+from export.runtime.onnx_runtime import OnnxRuntimeSession
 from export.typed import OPSETS
 from tests.checkpoints import TINY, alive_weights
 
@@ -91,9 +92,9 @@ def test_the_same_network_gives_the_same_bytes(
 def test_any_batch_runs_and_every_image_is_computed_by_itself(written: tuple[Path, OnnxRecord], batch: int) -> None:
     rng = np.random.default_rng(0)
     pixels = normalise(rng.integers(0, 256, (3, 256, 256, 3), dtype=np.uint8))
-    joints = run_batches(OnnxRuntime(written[0]), pixels, batch)
+    joints = run_batches(OnnxRuntimeSession(written[0], "fp32"), pixels, batch)
     assert joints.shape == (3, 21, 3)
-    np.testing.assert_allclose(joints, run_batches(OnnxRuntime(written[0]), pixels, 1), atol=1e-3)
+    np.testing.assert_allclose(joints, run_batches(OnnxRuntimeSession(written[0], "fp32"), pixels, 1), atol=1e-3)
 
 
 def damaged(source: Path, target: Path, defect: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import write
+from tests.bundles import DEVICE
 from tests.command_line import ROOT
 
 INTERRUPTED_LATER = """
@@ -28,13 +28,16 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 """
-BY_EXPORT = "from export.runners import OpenVino\nfrom pathlib import Path\nkept = [OpenVino(Path(sys.argv[1]))]"
+BY_EXPORT = (
+    "from export.runtime.openvino import OpenVinoSession\nfrom pathlib import Path\n"
+    "kept = [OpenVinoSession(Path(sys.argv[1]), 'fp32')]"
+)
 BY_BUNDLE = "from pose_runtime import Pose\nkept = [Pose.load(sys.argv[1], runtime='openvino', precision='fp32')]"
 BY_ITSELF = "import openvino\nkept = [openvino.Core()]\nkept.append(kept[0].compile_model(sys.argv[1], 'CPU'))"
 
 
 def interrupted(opened: str, given: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(ROOT), str(write.DEVICE)])
+    path = os.pathsep.join([str(ROOT), str(DEVICE)])
     command = [sys.executable, "-c", INTERRUPTED_LATER.format(opened=opened), str(given)]
     environment = os.environ | {"PYTHONPATH": path}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)

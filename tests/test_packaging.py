@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from bench.fleet.spec import code_version
-from export.interface import int8_is_wrong
+from export.runtime.onnx_runtime import int8_is_wrong
 from tests.command_line import ROOT
 
 ROOMS = ("export", "bench", "cli", "configs", "demo")

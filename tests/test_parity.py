@@ -35,9 +35,10 @@ from export.parity import (
     status_of,
     worst_of,
 )
+from export.parity_sessions import run_batches
 from export.pose import Volume, normalise
 from export.reference import run_reference
-from export.runners import OnnxRuntime, run_batches
+from export.runtime.onnx_runtime import OnnxRuntimeSession
 from tests.checkpoints import TINY, alive_weights, declared, fresh_weights
 
 VOLUME = Volume(TINY.heatmap_size, TINY.depth_dim, TINY.input_size)
@@ -68,7 +69,7 @@ def sound() -> tuple[Joints, Joints]:
 
 
 def judged(path: Path, sound: tuple[Joints, Joints], batch: int = 5) -> Parity:
-    return judge(*sound, run_batches(OnnxRuntime(path), normalise(images()), batch), VOLUME, FP32)
+    return judge(*sound, run_batches(OnnxRuntimeSession(path, "fp32"), normalise(images()), batch), VOLUME, FP32)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -138,7 +139,7 @@ def with_nan(joints: Joints) -> Joints:
     ],
 )
 def test_defective_joints_are_seen(exported: Path, sound: tuple[Joints, Joints], defect: Any) -> None:
-    joints = run_batches(OnnxRuntime(exported), normalise(images()), 5)
+    joints = run_batches(OnnxRuntimeSession(exported, "fp32"), normalise(images()), 5)
     assert judge(*sound, joints, VOLUME, FP32).outcome == "pass"
     parity = judge(*sound, defect(joints), VOLUME, FP32)
     assert parity.outcome == "fail"

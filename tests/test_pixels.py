@@ -10,10 +10,11 @@ from export.drawings import SHAPES_SEED, drawn_images
 from export.errors import CheckFailed
 from export.network import ConvNeXtPose, build_network
 from export.onnx_graph import check_onnx, export_onnx
+from export.parity_sessions import SimulatedSession, run_batches
 from export.pose import normalise
 from export.precision import in_precision
 from export.reference import run_reference
-from export.runners import RUNNERS, OnnxRuntime, run_batches
+from export.runtime.onnx_runtime import OnnxRuntimeSession
 from tests.checkpoints import TINY, alive_weights
 
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -50,7 +51,7 @@ def test_bytes_are_cast_before_all_else(files: dict[str, Path]) -> None:
 
 def test_fp32_joints_are_the_reference_s(files: dict[str, Path], reference: ConvNeXtPose) -> None:
     images = drawn_images(6, 256, SHAPES_SEED)
-    joints = run_batches(OnnxRuntime(files["fp32"]), images, 4)
+    joints = run_batches(OnnxRuntimeSession(files["fp32"], "fp32"), images, 4)
     np.testing.assert_allclose(joints, run_reference(reference, images, 3), atol=4e-3)
 
 
@@ -60,9 +61,8 @@ def test_half_editions_differ_in_nothing_but_their_input(
 ) -> None:
     """Both read the same whole numbers, which half precision holds exactly; what comes before is FP32 in one."""
     images = drawn_images(4, 256, SHAPES_SEED)
-    simulated = RUNNERS[precision][-1]
-    by_pixels = run_batches(simulated(files[precision]), images, 2)
-    by_floats = run_batches(simulated(typed_files[precision]), normalise(images), 2)
+    by_pixels = run_batches(SimulatedSession(files[precision], precision), images, 2)
+    by_floats = run_batches(SimulatedSession(typed_files[precision], precision), normalise(images), 2)
     assert np.abs(by_pixels - by_floats).mean() < 0.02
 
 

@@ -13,6 +13,7 @@ from export.architecture import Architecture
 from export.network import ConvNeXtPose, build_network
 from export.onnx_graph import export_onnx
 from export.parity import millimetres
+from export.parity_sessions import SimulatedSession, run_batches
 from export.placement import segment_of
 from export.plan_search import Candidates, plan_of, prepare
 from export.planned import PlannedWeights, load_planned, planned_graph, save_planned, simulated
@@ -20,7 +21,6 @@ from export.pose import Volume, normalise
 from export.precision import HALF
 from export.precision_plan import PrecisionPlan
 from export.reference import run_reference
-from export.runners import Rounded, run_batches
 from export.segments import segments
 from tests.checkpoints import TINY, alive_weights
 from tests.tiny_int8 import tiny_calibration, tiny_network, tiny_plan, tiny_weights, to_calibrate, to_judge
@@ -95,7 +95,7 @@ def test_a_file_computes_what_its_simulation_says(
     assert record.types.operators["Conv"] == {k: n for k, n in (("float32", len(names)), (kind, half)) if n}
     truth = run_reference(network(), images, 4)
     expected = run_reference(simulated(network(), plan, weights), images, 4)
-    found = run_batches(Rounded(path), images if takes_pixels else normalise(images), 4)
+    found = run_batches(SimulatedSession(path, precision), images if takes_pixels else normalise(images), 4)
     error, apart = mean_apart(truth, expected), mean_apart(expected, found)
     assert 0.7 < mean_apart(truth, found) / error < 1.4
     if len(in_fp32) <= len(ALL) / 2:

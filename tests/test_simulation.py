@@ -1,4 +1,4 @@
-"""Simulated rounding is what half arithmetic does, and runners say what they computed in."""
+"""Simulated rounding is what half arithmetic does, and sessions say what they computed in."""
 
 import re
 from pathlib import Path
@@ -14,10 +14,12 @@ from export.drawings import SHAPES_SEED, drawn_images
 from export.interface import HALVES, INPUT
 from export.network import ConvNeXtPose, build_network
 from export.parity import Distance, budget_for, distance, judge
+from export.parity_sessions import SimulatedSession, computation, parity_runtimes, run_batches
 from export.pose import Volume, normalise
 from export.precision import HALF, half_graph, in_precision
 from export.reference import run_reference
-from export.runners import RUNNERS, OnnxRuntime, OpenVino, Rounded, run_batches
+from export.runtime.onnx_runtime import OnnxRuntimeSession
+from export.runtime.openvino import OpenVinoSession
 from export.simulation import with_rounding
 from tests.checkpoints import TINY, alive_weights
 from tests.tiny_int8 import rounded_to_nearest
@@ -61,7 +63,7 @@ def test_rounding_simulated_is_what_half_arithmetic_does(
         real = in_precision(network(), precision)(torch.from_numpy(normalise(images))).numpy()
     expected = distance(truth, real, VOLUME)
     rounded = distance(truth, run_reference(rounded_to_nearest(network(), precision), images, 5), VOLUME)
-    simulated = distance(truth, run_batches(Rounded(path), normalise(images), 5), VOLUME)
+    simulated = distance(truth, run_batches(SimulatedSession(path, precision), normalise(images), 5), VOLUME)
     assert near(rounded, expected), (rounded, expected)
     assert near(simulated, expected), (simulated, expected)
     unrounded = distance(truth, run_reference(half_graph(network(), torch.float32), images, 5), VOLUME)
@@ -91,41 +93,41 @@ def test_a_half_file_may_not_be_farther_off_than_rounding_explains(
     simulation = run_reference(rounded_to_nearest(network(), precision), images, 5)
     floor = run_reference(network(), images, 5)
     budget = budget_for(precision, trained=False)
-    joints = run_batches(Rounded(path), normalise(images), 5)
+    joints = run_batches(SimulatedSession(path, precision), normalise(images), 5)
     assert judge(truth, floor, joints, VOLUME, budget, simulation).outcome == "pass"
     off = distance(truth, simulation, VOLUME).mean_mm
     defective = joints + np.float32(2 * off / VOLUME.bin_mm[0])
     assert judge(truth, floor, defective, VOLUME, budget, simulation).outcome == "fail"
 
 
-# ── runners ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_each_runner_says_what_it_computed_in(
+def test_each_session_says_what_it_computed_in(
     written: tuple[str, Path], images: NDArray[np.uint8], truth: NDArray[np.floating]
 ) -> None:
     precision, path = written
     inputs = normalise(images)
-    for load in RUNNERS[precision]:
-        runner = load(path)
-        assert "CPU" in runner.describe()
-        one_by_one, together = run_batches(runner, inputs, 1), run_batches(runner, inputs, 4)
+    sessions = [runtime.open(path, precision) for runtime in parity_runtimes(precision)[0]]
+    for session in sessions:
+        assert "CPU" in session.describe()
+        one_by_one, together = run_batches(session, inputs, 1), run_batches(session, inputs, 4)
         assert one_by_one.shape == together.shape == truth.shape
         assert one_by_one.dtype == np.float32
-    said = RUNNERS[precision][0](path).describe()
+    said = computation(sessions[0])
     if precision == "bf16":
         import openvino
 
         can = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         assert f"26 convolutions in {'bfloat16' if can else 'float32'}, decode in float32" in said
     else:
-        assert re.search(r"CPU; \d\d convolutions in float", said)
+        assert re.search(r"CPU, threads: \d+; \d\d convolutions in float", said)
 
 
 def test_onnx_runtime_and_openvino_agree_on_fp32(
     images: NDArray[np.uint8], truth: NDArray[np.floating], typed_files: dict[str, Path]
 ) -> None:
-    for load in (OnnxRuntime, OpenVino):
-        runner = load(typed_files["fp32"])
-        assert distance(truth, run_batches(runner, normalise(images), 5), VOLUME).max_mm < 0.1, runner.describe()
-        assert "float32" in runner.describe()
+    for opened in (OnnxRuntimeSession, OpenVinoSession):
+        session = opened(typed_files["fp32"], "fp32")
+        assert distance(truth, run_batches(session, normalise(images), 5), VOLUME).max_mm < 0.1, session.describe()
+        assert "float32" in computation(session)

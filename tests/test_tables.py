@@ -3,14 +3,15 @@
 import pytest
 
 from bench.backends.openvino import COMPUTES
-from export import engine_network, parity, precision, runners, trace, typed
+from export import parity, parity_sessions, precision, trace, typed
 from export.interface import HALVES, PRECISIONS
+from export.runtime import engine_network
 
 
 @pytest.mark.parametrize(
     "table",
     [
-        *(parity.AIM, parity.REQUIRED, runners.RUNNERS),
+        *(parity.AIM, parity.REQUIRED, parity_sessions.PARITY_RUNTIMES),
         *(typed.BODY, typed.OPSETS, typed.LARGEST_SHARE, engine_network.BODY_TYPE, COMPUTES),
     ],
 )

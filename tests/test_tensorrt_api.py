@@ -1,30 +1,46 @@
 """Every member of TensorRT that our code calls exists, with that many arguments, in every version that we speak of.
 
-Two halves: mypy holds the code to what ``export.tensorrt_api`` declares, and the first tests hold the declarations to
-the members that the bindings have (``tests/tensorrt_members.py`` lists them).
+Two halves: mypy holds the code to what ``export.runtime.tensorrt_api`` declares, and the first tests hold the
+declarations to the members that the bindings have (``tests/tensorrt_members.py`` lists them).
 """
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 import typing
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from export import tensorrt_api
-from export.tensorrt_api import RTX_ONLY
+from export.runtime import tensorrt_api
+from export.runtime.tensorrt_api import RTX_ONLY
 from tests.command_line import ROOT
+from tests.standin import fake_tensorrt
 from tests.tensorrt_members import LIST, RTX, Members, api_classes, members_of, read_list
 
 VERSIONS = read_list()
 SPEAKING_TENSORRT = (
-    *("export/engine_worker.py", "export/engine_network.py", "export/engine_layers.py", "export/timing_cache.py"),
-    *("bench/backends/tensorrt.py", "bench/backends/tensorrt_profile.py"),
+    *(
+        "export/engine_worker.py",
+        "export/runtime/engine_network.py",
+        "export/engine_layers.py",
+        "export/timing_cache.py",
+    ),
+    *(
+        "export/runtime/tensorrt.py",
+        "export/runtime/engine_builder.py",
+        "export/runtime/tensorrt_log.py",
+        "bench/backends/tensorrt_profile.py",
+    ),
 )
+
+
+SPEAKS = re.compile(r"from (?:export\.runtime|)\.tensorrt_api import")
+ONLY_RTX = {"create_runtime_config", "set_compute_capability"}
 
 
 def declared(api: ModuleType = tensorrt_api) -> list[tuple[str, range | None]]:
@@ -130,7 +146,7 @@ def test_the_list_is_true_of_the_installed_rtx() -> None:
 def test_a_wrong_declaration_is_seen(before: str, after: str, gone_from: list[str], said: str) -> None:
     source = Path(tensorrt_api.__file__).read_text()
     assert source.count(before) == 1
-    api = ModuleType("export.tensorrt_api")
+    api = ModuleType("export.runtime.tensorrt_api")
     exec(compile(source.replace(before, after), "planted", "exec"), vars(api))
     only = vars(api)["RTX_ONLY"]
     seen = []
@@ -142,12 +158,27 @@ def test_a_wrong_declaration_is_seen(before: str, after: str, gone_from: list[st
     assert seen == gone_from
 
 
+def test_the_fake_has_only_members_that_exist() -> None:
+    for version, classes in VERSIONS.items():
+        for name in classes.keys() & vars(fake_tensorrt).keys():
+            fake, rtx = getattr(fake_tensorrt, name), version == RTX
+            if name in RTX_ONLY and not rtx:
+                continue
+            only_rtx = set() if rtx else ONLY_RTX
+            values = vars(fake) if isinstance(fake, SimpleNamespace) else dict.fromkeys(methods(fake))
+            assert values.keys() - only_rtx - {"__members__"} <= classes[name].keys(), (version, name)
+
+
+def methods(cls: type) -> set[str]:
+    return {name for name, value in vars(cls).items() if callable(value) and not name.startswith("_")}
+
+
 # ── the code keeps to what is declared ───────────────────────────────────────────────────────────────────────────────
 
 
 def test_all_that_speaks_tensorrt_is_looked_at() -> None:
     files = [file for package in ("export", "bench", "cli") for file in (ROOT / package).rglob("*.py")]
-    speaking = {file.relative_to(ROOT).as_posix() for file in files if "export.tensorrt_api import" in file.read_text()}
+    speaking = {file.relative_to(ROOT).as_posix() for file in files if SPEAKS.search(file.read_text())}
     assert speaking == set(SPEAKING_TENSORRT)
 
 
@@ -170,7 +201,10 @@ def test_the_type_checker_sees_calls_that_are_not_declared(tmp_path: Path) -> No
         "trt.ILogger.LOUD": 'has no attribute "LOUD"',
         "trt.IAlgorithmSelector": 'has no attribute "IAlgorithmSelector"',
     }
-    lines = ["from export.tensorrt_api import Builder, TensorRT", "def f(trt: TensorRT, builder: Builder) -> None:"]
+    lines = [
+        "from export.runtime.tensorrt_api import Builder, TensorRT",
+        "def f(trt: TensorRT, builder: Builder) -> None:",
+    ]
     path = tmp_path / "planted.py"
     path.write_text("\n    ".join(["\n".join(lines), *planted, "trt.BuilderFlag.TF32\n"]))
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--no-error-summary"]

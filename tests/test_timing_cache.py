@@ -9,11 +9,11 @@ import pytest
 from export import engine
 from export.engine_plan import TENSORRT, EnginePlan
 from export.engine_runtime import Choice
-from export.engine_worker import make_logger
 from export.errors import CheckFailed
 from export.gpu import Gpu
 from export.progress import Progress
-from export.tensorrt_api import IBuilderConfig, TensorRT
+from export.runtime.tensorrt_api import IBuilderConfig, TensorRT
+from export.runtime.tensorrt_log import make_logger
 from export.timing_cache import keep_timing_cache, timing_cache_path, use_timing_cache
 
 pytest.importorskip("tensorrt_rtx")
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX:D
 @pytest.fixture(scope="module")
 def config() -> IBuilderConfig:
     trt: TensorRT = importlib.import_module("tensorrt_rtx")
-    return trt.Builder(make_logger(trt, lambda _: None, [])).create_builder_config()
+    return trt.Builder(make_logger(trt, [])).create_builder_config()
 
 
 def test_a_cache_is_of_one_gpu_and_one_version(tmp_path: Path) -> None:

@@ -3,18 +3,14 @@
 TensorRT answers a file that it does not like with None and a line in its log, or, without a driver, with a crash.
 """
 
-import re
 from pathlib import Path
 
 from export.artifacts import sha256_file
 from export.engine import EngineRecord, beside, read_engine_record
 from export.engine_plan import BACKENDS, Backend
 from export.errors import BadInput, NotPossible
-from export.gpu import Gpu
-
-HEADER_BYTES = 28
-AMPERE = 8.0
-"""The compute capability from which on hardware compatible engines run."""
+from export.runtime.engine_file import HEADER_BYTES, wrong_gpu, wrong_version
+from export.runtime.gpu import Gpu
 
 REBUILD = "build the engine again: convnextpose export, or the commands of recipe.md"
 
@@ -56,12 +52,10 @@ def require_version(path: Path, record: EngineRecord, backend: Backend, installe
     Raises:
         NotPossible: it is another: engines do not load in other releases, version compatible ones not in earlier ones.
     """
-    versions = (record.package_version, record.plan_version, installed)
-    *wanted, have = ([int(n) for n in re.findall(r"\d+", text)[:3]] for text in versions)
-    if not all(want == have or (record.version_compatible and want < have) for want in wanted):
-        file = "" if wanted[0] == wanted[1] else f" (the file says {record.plan_version})"
-        seen = f"built by {backend.product} {record.package_version}{file}; installed: {installed}"
-        raise NotPossible(f"{path} needs another {backend.product}", seen, f"install that version, or {REBUILD}")
+    for version in (record.package_version, record.plan_version):
+        reason = wrong_version(backend.library, version, installed, compatible=record.version_compatible)
+        if reason:
+            raise NotPossible(f"{path} needs another {backend.product}", reason, f"install that version, or {REBUILD}")
 
 
 def require_gpu(path: Path, record: EngineRecord, gpu: Gpu) -> None:
@@ -70,12 +64,9 @@ def require_gpu(path: Path, record: EngineRecord, gpu: Gpu) -> None:
     Raises:
         NotPossible: it was built for another.
     """
-    if record.targets and gpu.compute_capability not in record.targets:
-        seen = f"{record.status}; this machine has {gpu.name} ({gpu.compute_capability})"
-        do = f"build it with --targets {gpu.compute_capability}, or use TensorRT if TensorRT-RTX does not know this GPU"
-        raise NotPossible(f"{path} was not built for this GPU", seen, do)
-    if record.hardware_compatible and float(gpu.compute_capability) >= AMPERE:
-        return
-    if record.gpu is not None and not record.gpu.is_like(gpu):
-        seen = f"tuned on {record.gpu.in_full}; this machine has {gpu.in_full}"
-        raise NotPossible(f"{path} was not built for this GPU", seen, f"on this machine {REBUILD}")
+    reason = wrong_gpu(gpu, record.targets, record.gpu, hardware_compatible=record.hardware_compatible)
+    if reason:
+        do = f"on this machine {REBUILD}"
+        if record.targets:
+            do = f"build it with --targets {gpu.compute_capability}, or use TensorRT where TensorRT-RTX lacks this GPU"
+        raise NotPossible(f"{path} was not built for this GPU", reason, do)

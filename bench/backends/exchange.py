@@ -1,4 +1,4 @@
-"""How images come to the GPU and joints back: the same way for every GPU runtime, so that only the runtime differs."""
+"""``export.runtime.exchange`` in torch's terms, for sessions whose memory torch holds."""
 
 import math
 from collections.abc import Callable
@@ -9,14 +9,6 @@ from numpy.typing import NDArray
 
 from bench.backends.cuda import Cuda
 from bench.backends.protocol import Joints
-
-BOUNDARIES = {
-    "host_e2e": "host to GPU, launch, GPU to host, wait for the stream; images and joints in pinned memory",
-    "host_nocopy": "launch and wait for the stream; images and joints stay on the GPU, their addresses set once",
-    "device": "CUDA events around the launch, on its stream",
-    "wait": "cudaStreamSynchronize, which spins or blocks as the driver chooses",
-}
-"""What is timed, for a row's facts."""
 
 
 class Exchange:
@@ -59,7 +51,7 @@ class Exchange:
         self.input[: len(images)].copy_(torch.from_numpy(np.ascontiguousarray(images)), non_blocking=True)
 
     def resident(self, images: NDArray[Any], launch: Callable[[], Any]) -> Callable[[], object]:
-        """What launches on images that are on the GPU already, and waits.
+        """Return a function that launches on images that are on the GPU already, and waits.
 
         There is one place for images: of several that are bound the last stays there.
         """
@@ -75,7 +67,7 @@ class Exchange:
         return run
 
     def device_ms(self) -> float:
-        """What the last launch took on the GPU."""
+        """Return how long the last launch took on the GPU."""
         return self._timer.ms()
 
     def _host_like(self, source: Any) -> Any:

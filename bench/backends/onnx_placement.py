@@ -7,32 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from bench.backends.protocol import Executed
+from export.runtime.onnx_runtime import open_session
+from export.runtime.session import Model, model_bytes
 
 TYPES = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
 
 INTEGER_CONVOLUTIONS = ("QLinearConv", "ConvInteger")
 
 
-def executed_graph(model: Path, options: Any, providers: Sequence[Any]) -> Executed:
+def executed_graph(model: Model, options: Any, providers: Sequence[Any]) -> Executed:
     """How many nodes there are, and how many convolutions run in which precision, in what the session executes.
 
     The optimised graph is written out and read. Where a processor has no kernel for a type, ONNX Runtime casts to
     one that it has, and where an explicitly quantised convolution does not fuse, it computes in float32.
 
     Args:
-        model: the ONNX file.
+        model: the ONNX model.
         options: the session's options; where the optimised graph is written is set, and taken back.
         providers: the session's.
     """
     import onnx
-    import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "optimised.onnx"
         before = options.optimized_model_filepath
         options.optimized_model_filepath = str(written)
         try:
-            onnxruntime.InferenceSession(model, options, providers=providers)
+            open_session(model, options, providers)
         finally:
             options.optimized_model_filepath = before
         graph = onnx.load(written).graph
@@ -46,8 +47,8 @@ def executed_graph(model: Path, options: Any, providers: Sequence[Any]) -> Execu
     return Executed(len(graph.node), counts)
 
 
-def quantises(model: Path) -> bool:
+def quantises(model: Model) -> bool:
     """Whether the file says which values are rounded to int8, whatever a runtime then computes in."""
     import onnx
 
-    return any(node.op_type == "QuantizeLinear" for node in onnx.load(model).graph.node)
+    return any(node.op_type == "QuantizeLinear" for node in onnx.load_from_string(model_bytes(model)).graph.node)

@@ -9,6 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bench.backends.protocol import LayerTime
+from export.runtime.onnx_runtime import open_session
+from export.runtime.session import Model, model_bytes
 
 NODE_SUFFIX = "_kernel_time"
 CAST_PREFIX = "InsertedPrecisionFreeCast_"
@@ -21,16 +23,15 @@ class OnnxRuntimeProfiler:
 
     source = "ONNX Runtime's profile"
 
-    def __init__(self, model: Path, options: Any, providers: list[str]) -> None:
+    def __init__(self, model: Model, options: Any) -> None:
         import onnx
-        import onnxruntime
 
         self._folder = tempfile.TemporaryDirectory(prefix="convnextpose-profile-")
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(self._folder.name) / "profile")
-        self._session: Any = onnxruntime.InferenceSession(model, options, providers=providers)
+        self._session: Any = open_session(model, options)
         self._input = self._session.get_inputs()[0].name
-        graph = onnx.load(model, load_external_data=False).graph
+        graph = onnx.load_from_string(model_bytes(model)).graph
         self._makers = {tensor: node.name for node in graph.node for tensor in node.output}
         self._unrecorded = self._runs = 0
 

@@ -1,34 +1,16 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on the CPU, with the additions that a benchmark needs."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from bench.backends.protocol import Joints, Profiler, in_words
-from bench.machine import usable_cores
-
-CPU = ["CPUExecutionProvider"]
+from export.runtime.onnx_runtime import CPU, OnnxRuntimeSession, session_options
 
 
-class OnnxRuntime:
-    """An ONNX file in a CPU session."""
-
-    runtime = "onnxruntime"
-
-    def __init__(self, model: Path, precision: str, threads: int | None = None) -> None:
-        self.precision = precision
-        self.threads = threads or usable_cores()
-        self._model = model
-        self._session: Any = onnx_runtime_session(model, self.threads)
-        (self._input,) = self._session.get_inputs()
-        self.takes_pixels = self._input.type == "tensor(uint8)"
-
-    def run(self, images: NDArray[Any]) -> Joints:
-        """See ``Backend``."""
-        joints: Joints = self._session.run(None, {self._input.name: images})[0]
-        return joints
+class OnnxRuntime(OnnxRuntimeSession):
+    """The session of ONNX Runtime, with bound memory, several callers, facts and a profile."""
 
     def for_callers(self, count: int) -> Callable[[NDArray[Any]], Joints]:
         """See ``Concurrent``: all threads call the one session."""
@@ -52,11 +34,11 @@ class OnnxRuntime:
         used = "+".join(sorted(types)) or "fp32"
         providers = self._session.get_providers()
         problems = []
-        if providers != CPU:
-            problems.append(f"the session's providers are {providers}, not {CPU}")
+        if providers != list(CPU):
+            problems.append(f"the session's providers are {providers}, not {list(CPU)}")
         if self.precision == "int8" and "int8" not in types and not quantises(self._model):
             problems.append(f"not an int8 file: {in_words(types)}")  # one that is runs in FP32, with values rounded
-        threads = self._session.get_session_options().intra_op_num_threads
+        threads = self.threads_used()
         if threads != self.threads:
             problems.append(f"{threads} threads, not {self.threads}")
         return {
@@ -74,33 +56,4 @@ class OnnxRuntime:
         """See ``Profilable``: a second session, with the same options."""
         from bench.backends.onnx_profile import OnnxRuntimeProfiler
 
-        return OnnxRuntimeProfiler(self._model, session_options(self.threads), CPU)
-
-    def describe(self) -> str:
-        """See ``Backend``."""
-        import onnxruntime
-
-        return f"onnxruntime {onnxruntime.__version__}, CPU, threads: {self.threads}"
-
-    def close(self) -> None:
-        """See ``Backend``."""
-        self._session = None
-
-
-def onnx_runtime_session(model: Path | bytes, threads: int) -> Any:
-    """A session with exactly ``threads`` threads, whose idle workers leave the processor alone after each run."""
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(model, session_options(threads), providers=CPU)
-
-
-def session_options(threads: int) -> Any:
-    """``threads`` threads in an operator, one operator at a time, no spinning between runs."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    return options
+        return OnnxRuntimeProfiler(self._model, session_options(self.threads))

@@ -17,14 +17,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bench.backends.cuda import Cuda
-from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
+from bench.backends.exchange import Exchange, pinned_copy
 from bench.backends.onnx_placement import executed_graph
-from bench.backends.onnx_runtime import session_options
 from bench.backends.protocol import Joints, in_words
-from bench.machine import usable_cores
 from export.errors import NotPossible
 from export.gpu import device_name
-from export.interface import INPUT
+from export.runtime.exchange import BOUNDARIES
+from export.runtime.onnx_runtime import open_session, session_options
+from export.runtime.session import INPUT, usable_cores
 from export.steps import version
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -175,7 +175,7 @@ def provider_session(model: Path, provider: str, options: dict[str, str], thread
     do, trouble = "see `convnextpose doctor`, or choose --runtime onnxruntime", ""
     onnxruntime.set_default_logger_severity(4)  # what it would write is found out and told below
     try:
-        session = onnxruntime.InferenceSession(model, how, providers=[(provider, options)], enable_fallback=0)
+        session = open_session(model, how, [(provider, options)], enable_fallback=0)
     except Exception as error:  # of many kinds; there is no session in any case
         session, trouble = None, next(iter(str(error).strip().splitlines()), type(error).__name__)
     finally:

@@ -1,4 +1,4 @@
-"""What every runtime looks like from outside."""
+"""Protocols of sessions: what every one has, and what only a benchmark asks for."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,11 +15,13 @@ Joints = NDArray[np.float32]
 class Backend(Protocol):
     """A model that is loaded and can be run."""
 
-    runtime: str
-    """As the command line calls it."""
     precision: str
     takes_pixels: bool
     """Whether its input is (N, S, S, 3) uint8 RGB; otherwise (N, 3, S, S) float32, normalised."""
+
+    @property
+    def runtime(self) -> str:
+        """As the command line calls it."""
 
     def run(self, images: NDArray[Any]) -> Joints:
         """One batch."""

@@ -7,10 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bench.backends.cuda import Cuda
-from bench.backends.exchange import BOUNDARIES, Exchange, pinned_copy
+from bench.backends.exchange import Exchange, pinned_copy
 from bench.backends.protocol import Joints, Profiler
 from bench.backends.pytorch import PyTorchReference
 from export.gpu import device_name
+from export.runtime.exchange import BOUNDARIES
 
 
 class TorchCuda(PyTorchReference):

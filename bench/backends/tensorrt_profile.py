@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bench.backends.protocol import LayerTime
-from export.tensorrt_api import ICudaEngine, IProfiler, TensorRT
+from export.runtime.tensorrt_api import IProfiler, TensorRT
 
 
 class EngineProfiler:
@@ -48,12 +48,6 @@ def make_listener(trt: TensorRT, totals_ms: dict[str, float]) -> IProfiler:
             totals_ms[layer_name] = totals_ms.get(layer_name, 0.0) + ms
 
     return Listener()
-
-
-def origins(trt: TensorRT, engine: ICudaEngine) -> dict[str, str]:
-    """Layer → the ONNX nodes that it was made from, as far as the engine was built with details."""
-    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    return read_origins(text)
 
 
 def read_origins(text: str) -> dict[str, str]:

@@ -10,16 +10,18 @@ from pydantic import BaseModel, ConfigDict
 from export.artifacts import sha256_file
 from export.bundle.contents import Contents
 from export.bundle.goldens import Goldens, budgets_of
+from export.engine_network import planned_fp32
 from export.engine_plan import EnginePlan
 from export.joint_sets import joint_set
 from export.manifest import ArchitectureRecord, Counts, VerdictRow
 from export.parity import NEEDED_SIGNAL_MM
 from export.pose import BOX_MARGIN, CUBE_MM, MEAN, PIXEL_RANGE, STD
-from export.saturation import CHANNELS, LARGEST
+from export.runtime import openvino
+from export.runtime.openvino import PROBE_CHANNELS, PROBE_VALUE
 
 SCHEMA_VERSION = "1.0"
 NAME = "manifest.json"
-GOLDEN, PROBE = "golden.npz", "probes/int8-sums.onnx"
+GOLDEN, PROBE = "golden.npz", f"pose_runtime/runtime/{openvino.PROBE}"
 
 NOTICES = {
     "stand-in": "latency is meaningful, poses are not",
@@ -55,6 +57,8 @@ class OnnxFile(File):
 
     precision: str
     opset: int
+    fp32_convolutions: int
+    """Number of convolutions that its plan keeps in FP32."""
 
 
 class EngineFile(File):
@@ -166,7 +170,12 @@ def describe_bundle(contents: Contents, goldens: Goldens, plan: EnginePlan, fold
             "cube_mm": CUBE_MM,
         },
         onnx=[
-            OnnxFile(**dict(files[onnx.path]), precision=onnx.precision, opset=onnx.details["opset"])
+            OnnxFile(
+                **dict(files[onnx.path]),
+                precision=onnx.precision,
+                opset=onnx.details["opset"],
+                fp32_convolutions=planned_fp32((folder / onnx.path).read_bytes()),
+            )
             for onnx in contents.onnx
         ],
         engines=[
@@ -188,9 +197,9 @@ def describe_bundle(contents: Contents, goldens: Goldens, plan: EnginePlan, fold
         golden=GoldenFile(**dict(files[GOLDEN]), count=len(goldens.images), source=goldens.source),
         int8_probe={
             **files[PROBE].model_dump(),
-            "shape": [1, CHANNELS, 4, 4],
-            "input": LARGEST,
-            "output": CHANNELS * LARGEST**2,
+            "shape": [1, PROBE_CHANNELS, 4, 4],
+            "input": PROBE_VALUE,
+            "output": PROBE_CHANNELS * PROBE_VALUE**2,
         },
         budgets={
             precision: BundledBudget(

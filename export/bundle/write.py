@@ -20,16 +20,16 @@ from export.bundle.cpp_goldens import write_cpp_goldens
 from export.bundle.device_recipe import build_script
 from export.bundle.goldens import Goldens, budgets_of, make_goldens
 from export.bundle.licences import write_licences
-from export.bundle.manifest import GOLDEN, NAME, PROBE, bundle_id, describe_bundle, manifest_bytes
+from export.bundle.manifest import GOLDEN, NAME, bundle_id, describe_bundle, manifest_bytes
 from export.bundle.readme import bundle_readme
 from export.engine import beside
 from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed, NotPossible
 from export.progress import Progress, silent
 from export.records import peek
-from export.saturation import largest_products
 
 DEVICE = Path(__file__).parent / "device"
+RUNTIME = Path(__file__).parents[1] / "runtime"
 PROGRAMS = ("verify.py", "build.py", "build.sh")
 LEFT_OUT = ("__pycache__", "*.pyc", ".mypy_cache", ".ruff_cache")
 
@@ -150,16 +150,21 @@ def require_replaceable(place: Path, mark: str, kind: str) -> None:
         raise BadInput(f"{place} would be replaced, and is no {kind}", seen, "name another folder with --out")
 
 
+def copy_programs(folder: Path) -> None:
+    """Copy what every bundle holds of this project: its programs, and the runtime package as it is."""
+    left_out = shutil.ignore_patterns(*LEFT_OUT)
+    shutil.copytree(DEVICE, folder, ignore=left_out, dirs_exist_ok=True)
+    shutil.copytree(RUNTIME, folder / "pose_runtime/runtime", ignore=left_out)
+
+
 def _fill(made: Path, contents: Contents, goldens: Goldens, plan: EnginePlan) -> None:
-    shutil.copytree(DEVICE, made, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
+    copy_programs(made)
     records = [beside(Path(engine.artifact.path), ".json") for engine in contents.engines]
     files = [Path(a.path) for a in (*contents.onnx, *(engine.artifact for engine in contents.engines))]
     for file in [*files, *records]:
         (made / file).parent.mkdir(exist_ok=True)
         shutil.copyfile(contents.folder / file, made / file)
     _require_copied(made, contents)
-    (made / PROBE).parent.mkdir()
-    (made / PROBE).write_bytes(largest_products().SerializeToString(deterministic=True))
     np.savez(made / GOLDEN, allow_pickle=False, **goldens.arrays())
     budgets = budgets_of(contents, goldens)
     write_cpp_goldens(made, contents, goldens, budgets)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pose_runtime.engines import tuned_on
-from pose_runtime.gpu import Gpu
+from pose_runtime.runtime.gpu import Gpu
 
 ORIN = Gpu("Orin", "8.7", 8 << 30, 8)
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30, 128)

@@ -9,13 +9,11 @@ import pytest
 from pose_runtime import engine_cache
 from pose_runtime.bundle import Bundle
 from pose_runtime.engine_cache import built_here
-from pose_runtime.engines import (
-    TENSORRT_RTX,
-    find_engine,
-)
-from pose_runtime.gpu import Driver
+from pose_runtime.engines import find_engine
+from pose_runtime.runtime.engine_file import TENSORRT_RTX
 from pose_verify import device
 
+from export.runtime.gpu import Driver
 from tests.bundle.engines import ADA
 from tests.bundles import PROBE_FREE, copied, flip_last, rewrite
 from tests.command_line import assert_three_parts
@@ -82,7 +80,7 @@ def test_no_hardware_compatible_engine_on_a_jetson(
         (tmp_path / "model").write_text(board)
     asked = builder.switches().parse_args(["--hardware-compatible"])
     if not refused:
-        assert builder.plan_of(asked, Bundle(once_bundle))[1].hardware_compatible
+        assert builder.plan_of(asked, Bundle(once_bundle))[1].settings.hardware_compatible
         return
     with pytest.raises(pose_runtime.BadInput, match="no hardware compatible engines on JetPack — NVIDIA Jetson Orin"):
         builder.plan_of(asked, Bundle(once_bundle))

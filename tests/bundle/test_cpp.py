@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.saturation import openvino_saturates
+from export.runtime.openvino import saturates
 from tests.bundles import copied, report_of, rewrite, verify
 from tests.command_line import assert_three_parts
 
@@ -45,7 +45,7 @@ def test_it_sees_what_the_verifier_sees(program: Path, once_bundle: Path, tmp_pa
     rows = {row["precision"]: row for row in results if row["runtime"] == "openvino"}
     assert "fp32" in rows
     for precision, row in rows.items():
-        if precision == "int8" and openvino_saturates():
+        if precision == "int8" and saturates():
             continue
         done = run(program, bundle, precision)
         assert done.returncode == 0, done.stdout + done.stderr

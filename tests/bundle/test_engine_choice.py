@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,9 @@ import pytest
 from pose_runtime import engine_cache
 from pose_runtime.bundle import Bundle
 from pose_runtime.engine_cache import built_here, engine_content, keep_engine
-from pose_runtime.engines import (
-    TENSORRT,
-    TENSORRT_RTX,
-    Product,
-    find_engine,
-    misfit,
-    require_recent,
-    wrong_header,
-)
-from pose_runtime.gpu import Gpu
+from pose_runtime.engines import GPU_FIELDS, find_engine, misfit
+from pose_runtime.runtime.engine_file import TENSORRT, TENSORRT_RTX, Product, require_recent, wrong_header
+from pose_runtime.runtime.gpu import Gpu
 
 from tests.bundle.engines import ADA, ORIN, record
 from tests.bundles import copied, flip_last, rewrite
@@ -34,20 +28,25 @@ from tests.bundles import copied, flip_last, rewrite
         ({}, "10.13.3.9", ORIN, "built by TensorRT 10.3.0.26, and 10.13.3.9 is installed"),
         ({"version_compatible": True}, "10.13.3.9", ORIN, ""),
         ({"version_compatible": True}, "10.2.0", ORIN, "built by TensorRT 10.3.0.26, and 10.2.0 is installed"),
-        ({}, "10.3.0.26", ADA, "tuned on Orin, and this is NVIDIA GeForce RTX 4090"),
+        ({}, "10.3.0.26", ADA, "8.0 GiB), and this is NVIDIA GeForce RTX 4090"),
         ({"hardware_compatible": True}, "10.3.0.26", ADA, ""),
         ({"hardware_compatible": True}, "10.3.0.26", Gpu("Tesla T4", "7.5", 1, 40), "tuned on Orin"),
-        ({}, "10.3.0.26", ORIN._replace(multiprocessors=16), "8 multiprocessors, 8.0 GiB), and this is Orin (8.7, 16"),
+        ({}, "10.3.0.26", replace(ORIN, multiprocessors=16), "8 multiprocessors, 8.0 GiB), and this is Orin (8.7, 16"),
         (
             {},
             "10.3.0.26",
-            ORIN._replace(memory_bytes=16 << 30),
+            replace(ORIN, memory_bytes=16 << 30),
             "8.0 GiB), and this is Orin (8.7, 8 multiprocessors, 1",
         ),
-        ({}, "10.3.0.26", ORIN._replace(compute_capability="8.8"), "and this is Orin (8.8"),
-        ({}, "10.3.0.26", ORIN._replace(memory_bytes=int(7.4 * 2**30)), ""),  # its kernel keeps some for itself
+        ({}, "10.3.0.26", replace(ORIN, compute_capability="8.8"), "and this is Orin (8.8"),
+        ({}, "10.3.0.26", replace(ORIN, memory_bytes=int(7.4 * 2**30)), ""),  # its kernel keeps some for itself
         ({"gpu": None, "targets": ["8.6", "8.9"]}, "10.3.0.26", ADA, ""),
-        ({"gpu": None, "targets": ["8.6", "8.9"]}, "10.3.0.26", ORIN, "capability 8.6, 8.9, and this GPU has 8.7"),
+        (
+            {"gpu": None, "targets": ["8.6", "8.9"]},
+            "10.3.0.26",
+            ORIN,
+            "capability 8.6, 8.9, and this GPU is Orin (8.7)",
+        ),
     ],
 )
 def test_engines_of_another_version_or_gpu(change: dict[str, Any], version: str, device: Gpu, said: str) -> None:
@@ -58,7 +57,7 @@ def test_engines_of_another_version_or_gpu(change: dict[str, Any], version: str,
 
 def test_a_record_that_does_not_tell_the_gpu_is_not_believed() -> None:
     """As an earlier build.py wrote it."""
-    old = {name: value for name, value in record().items() if name not in Gpu._fields[1:]}
+    old = {name: value for name, value in record().items() if name not in GPU_FIELDS[1:]}
     assert "its record, of an older build.py, does not tell" in misfit(old, TENSORRT, "a", "10.3.0.26", ORIN)
 
 
@@ -167,7 +166,7 @@ def test_engines_of_the_bundle_are_for_the_gpus_that_it_names(once_bundle: Path,
     version = bundle.engines("tensorrt_rtx", "fp16")[0]["package_version"]
     found = find_engine(bundle, TENSORRT_RTX, "fp16", version, ADA)
     assert found.content[:4] == b"vtrt"
-    with pytest.raises(pose_runtime.NotPossible, match=r"this GPU has 8\.7.*build\.py --runtime tensorrt_rtx"):
+    with pytest.raises(pose_runtime.NotPossible, match=r"this GPU is Orin.*build\.py --runtime tensorrt_rtx"):
         find_engine(bundle, TENSORRT_RTX, "fp16", version, ORIN)
     changed = copied(once_bundle, tmp_path)
     rewrite(changed / found.place, flip_last)

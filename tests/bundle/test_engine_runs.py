@@ -15,16 +15,13 @@ import pytest
 from pose_runtime import Pose
 from pose_runtime.bundle import Bundle
 from pose_runtime.engine_cache import keep_engine
-from pose_runtime.engines import (
-    TENSORRT,
-    TENSORRT_RTX,
-    Product,
-)
-from pose_runtime.gpu import Driver
-from pose_runtime.runtimes.engine import convolution_types, logger_of
+from pose_runtime.runtime.engine_file import TENSORRT, TENSORRT_RTX, Product
+from pose_runtime.runtime.tensorrt import read_convolution_types
+from pose_runtime.runtime.tensorrt_log import logger_of
 
+from export.runtime.gpu import Driver
 from tests.bundle.engines import record
-from tests.standin import library
+from tests.standin import fake_tensorrt
 
 
 @pytest.fixture(params=["tensorrt", "tensorrt_rtx"])
@@ -35,12 +32,11 @@ def loaded(
     bundle = Bundle(once_bundle)
     product = TENSORRT if request.param == "tensorrt" else TENSORRT_RTX
     version = "1.7.1.116" if product == TENSORRT_RTX else "10.3.0.26"
-    monkeypatch.setattr(library, "RTX", product == TENSORRT_RTX)
-    monkeypatch.setattr(library, "__version__", version)
-    monkeypatch.setattr(library, "MODEL_OF_ENGINES_THAT_HOLD_NONE", [bundle.content("onnx/once-fp32.onnx")])
-    monkeypatch.setitem(sys.modules, product.module, library)
-    monkeypatch.setattr("pose_runtime.runtimes.installed", lambda name: True)
-    keep_engine(*planted_engine(product, version, bundle.onnx("fp32")["sha256"]))
+    monkeypatch.setattr(fake_tensorrt, "RTX", product == TENSORRT_RTX)
+    monkeypatch.setattr(fake_tensorrt, "__version__", version)
+    monkeypatch.setitem(sys.modules, product.module, fake_tensorrt)
+    monkeypatch.setattr("pose_runtime.runtime.registry.installed", lambda name: True)
+    keep_engine(*planted_engine(product, version, bundle))
     logger_of.cache_clear()
     pose = Pose.load(once_bundle, request.param, "fp32")
     yield pose
@@ -48,11 +44,13 @@ def loaded(
     assert driver._library.standin_allocated() == 0
 
 
-def planted_engine(product: Product, version: str, source: str) -> tuple[bytes, dict[str, Any]]:
-    header = product.magic + bytes(20) + bytes(map(int, version.split(".")))
+def planted_engine(product: Product, version: str, bundle: Bundle) -> tuple[bytes, dict[str, Any]]:
+    entry = bundle.onnx("fp32")
+    shapes = np.array([[batch, 3, 256, 256] for batch in (1, 1, 8)], "<i4").tobytes()
+    header = product.magic + bytes(20) + bytes(map(int, version.split("."))) + shapes
     profile = {which: [batch, 3, 256, 256] for which, batch in (("min", 1), ("opt", 1), ("max", 8))}
-    about = {"runtime": product.module, "precision": "fp32", "onnx_sha256": source, "package_version": version}
-    return header, record(**about, profile=profile)
+    about = {"runtime": product.module, "precision": "fp32", "onnx_sha256": entry["sha256"], "package_version": version}
+    return header + bundle.content(entry["path"]), record(**about, profile=profile)
 
 
 def test_engines_see_what_onnx_runtime_sees(loaded: Pose, once_bundle: Path) -> None:
@@ -72,7 +70,7 @@ def test_a_batch_outside_of_the_profile(loaded: Pose) -> None:
 
 
 def test_a_launch_that_fails(loaded: Pose) -> None:
-    loaded.network._context.execute_async_v3 = lambda stream: False  # type: ignore[attr-defined]
+    loaded.network._context.execute_async_v3 = lambda stream: False
     with pytest.raises(pose_runtime.CheckFailed, match="does not take the launch"):
         loaded.network.run(np.zeros((1, 3, 256, 256), np.float32))
 
@@ -80,15 +78,15 @@ def test_a_launch_that_fails(loaded: Pose) -> None:
 @pytest.mark.parametrize(
     ("told", "types"),
     [
-        ('{"Layers": [{"LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": "Half"}]}]}', "Half"),
+        ('{"Layers": [{"LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": "Half"}]}]}', {"Half": 1}),
         (
             '{"Layers": [{"LayerType": "conv", "Outputs": [{"DataType": "Float"}, {"DataType": "Half"}]}]}',
-            "Float and Half",
+            {"Float": 1, "Half": 1},
         ),
-        ('{"Layers": ["conv1", "conv2"]}', ""),
-        ("", ""),
-        ("[]", ""),
+        ('{"Layers": ["conv1", "conv2"]}', {}),
+        ("", {}),
+        ("[]", {}),
     ],
 )
-def test_what_an_inspector_says_of_convolutions(told: str, types: str) -> None:
-    assert convolution_types(told) == types
+def test_what_an_inspector_says_of_convolutions(told: str, types: dict[str, int]) -> None:
+    assert read_convolution_types(told) == types

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from pose_verify.builds import in_words
 from bench.device_report import DeviceReport, read_device_report
 from tests.bundle.engines import ORIN
 from tests.bundles import PROBE_FREE, copied, flip_last
-from tests.standin import library
+from tests.standin import fake_tensorrt
 
 
 class Jetson:
@@ -28,7 +29,7 @@ class Jetson:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "python"], check=True)
         packages = folder / "packages"
         packages.mkdir()
-        shutil.copyfile(library.__file__, packages / "tensorrt.py")
+        shutil.copyfile(fake_tensorrt.__file__, packages / "tensorrt.py")
         site = next((folder / "python/lib").iterdir()) / "site-packages"
         (site / "standin.pth").write_text(f"{packages}\n{sysconfig.get_paths()['purelib']}\n")
 
@@ -64,7 +65,7 @@ def test_the_verifier_builds_engines_and_proves_them(jetson: First) -> None:
     made, run, report = jetson
     assert run.returncode == 1, run.stdout + run.stderr  # BF16 was tried, and was not achieved
     assert report.device.gpu is not None
-    assert report.device.gpu.model_dump() == ORIN._asdict()
+    assert report.device.gpu.model_dump() == asdict(ORIN)
     assert "building onnx/once-fp16.onnx with TensorRT 10.3.0.26" in run.stderr
     rows = {row.precision: row for row in report.results if row.asked}
     for precision in ("fp32", "fp16", "int8"):
@@ -74,7 +75,10 @@ def test_the_verifier_builds_engines_and_proves_them(jetson: First) -> None:
         assert row.artifact_sha256 is not None
         assert (made.home / f".cache/pose_runtime/{row.artifact_sha256}.engine").is_file()
     assert rows["bf16"].status == "fail"  # the stand-in has no such kernel
-    assert "no engine could be built: TensorRT 10.3.0.26 built no sound engine — planted: no" in rows["bf16"].reason
+    assert (
+        "no engine could be built: TensorRT 10.3.0.26 built no sound engine from the model — planted: no"
+        in rows["bf16"].reason
+    )
     assert rows["bf16"].reason in run.stdout
     assert rows["bf16"].build_log is not None
     assert "seen:  planted: no BF16 kernel" in rows["bf16"].build_log
@@ -92,14 +96,14 @@ def test_a_second_verification_builds_nothing_that_is_there(jetson: First) -> No
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"STANDIN_GPU": "Thor"}, "tuned on Orin, and this is Thor"),
+        ({"STANDIN_GPU": "Thor"}, "8.0 GiB), and this is Thor"),
         ({"STANDIN_MULTIPROCESSORS": "16"}, "build one: python3 build.py --runtime tensorrt --precision fp16"),
         ({"STANDIN_MEMORY": str(32 << 30)}, "8.0 GiB), and this is Orin (8.7, 8 multiprocessors, 32.0 GiB)"),
-        ({"STANDIN_VERSION": "8.5.2.2"}, "TensorRT 8.5.2.2 is too old for this bundle"),
+        ({"STANDIN_VERSION": "8.5.2.2"}, "TensorRT 8.5.2.2 is too old for this model"),
         ({"STANDIN_VERSION": "10.13.3.9"}, "built by TensorRT 10.3.0.26, and 10.13.3.9 is installed"),
         ({"STANDIN_LOADS_NOTHING": "1"}, ".engine — planted refusal"),
         ({"STANDIN_HAS_NO_ROOM": "1"}, "no room to run"),
-        ({"STANDIN_NO_GPU": "1"}, "the driver sees none"),
+        ({"STANDIN_NO_GPU": "1"}, "the NVIDIA driver sees no GPU"),
     ],
 )
 def test_what_keeps_an_engine_from_running_is_said(jetson: First, environment: dict[str, str], said: str) -> None:
@@ -144,7 +148,7 @@ def test_a_runtime_that_breaks_while_it_is_timed_keeps_what_was_found(jetson: Fi
     ("variable", "value", "said"),
     [
         ("STANDIN_KEEPS_TF32", "1", "the builder did not take TF32 off"),
-        ("STANDIN_REFUSES_MODEL", "1", "TensorRT 10.3.0.26 cannot read the model — planted refusal"),
+        ("STANDIN_REFUSES_MODEL", "1", "TensorRT 10.3.0.26 cannot read the model — INVALID_NODE: planted refusal"),
         ("STANDIN_BUILDER_DIES", "11", "build.py was ended by signal 11 — planted: last words"),
         ("STANDIN_BUILDER_DIES", "9", "takes too much memory"),
     ],
@@ -178,7 +182,7 @@ def test_a_tensorrt_that_is_too_old_is_no_failure_and_is_told(jetson: First) -> 
     run, report = jetson[0].verify("--precision", "fp16", runtime=None, STANDIN_VERSION="8.5.2.2")
     assert (run.returncode, report.outcome) == (0, "pass")
     assert report.results[0].status == "not run"
-    assert "is too old for this bundle" in report.results[0].reason
+    assert "is too old for this model" in report.results[0].reason
     assert report.results[0].reason in run.stdout
     assert "building" not in run.stderr
 

@@ -60,9 +60,9 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
         "pose_runtime/__init__.py was changed",
         1,
     ),
-    "code that Python cannot read": (changed("pose_runtime/errors.py", lambda _: b"def"), "errors.py was changed", 1),
+    "code that Python cannot read": (changed("pose_runtime/bundle.py", lambda _: b"def"), "bundle.py was changed", 1),
     "a shorter file": (changed("build.sh", lambda text: text[:100]), "build.sh was changed", 1),
-    "a module added": (add("pose_runtime/runtimes/evil.py"), "evil.py is not in the manifest", 1),
+    "a module added": (add("pose_runtime/runtime/evil.py"), "evil.py is not in the manifest", 1),
     "a module that hides NumPy": (add("numpy.py", PLANTED.encode()), "numpy.py is not in the manifest", 1),
     "an engine added": (add("engines/once-fp16.trt.engine", b"ftrt"), "once-fp16.trt.engine is not in the manifest", 1),
     "an empty folder added": (lambda bundle: (bundle / "onnx/more").mkdir(), "onnx/more is not in the manifest", 1),
@@ -140,10 +140,10 @@ def test_every_tampering_is_refused_with_its_reason(bundle: Path, tampering: str
 
 def test_no_file_of_a_damaged_bundle_is_to_be_removed(bundle: Path) -> None:
     """One that the manifest does not know may be good, and the manifest damaged."""
-    rewrite(bundle / "manifest.json", lambda text: text.replace(b"pose_runtime/errors.py", b"pose_runtime/errorr.py"))
+    rewrite(bundle / "manifest.json", lambda text: text.replace(b"pose_runtime/bundle.py", b"pose_runtime/bundel.py"))
     run = verify(bundle, "--hashes-only")
     assert_three_parts(run, 1)
-    assert "pose_runtime/errors.py is not in the manifest" in run.stderr
+    assert "pose_runtime/bundle.py is not in the manifest" in run.stderr
     assert "remove" not in run.stderr
     assert "copy the bundle again" in run.stderr
 
@@ -218,7 +218,7 @@ def test_compiled_leftovers_are_never_run(bundle: Path) -> None:
     """Python would run them in place of the source that was checked."""
     import py_compile
 
-    source, compiled = bundle / "pose_runtime/errors.py", bundle / "pose_runtime/__pycache__"
+    source, compiled = bundle / "pose_runtime/bundle.py", bundle / "pose_runtime/__pycache__"
     planted = bundle.parent / "planted.py"
     planted.write_text(f"import pathlib; pathlib.Path({str(bundle.parent / 'executed')!r}).touch()\n")
     stat = source.stat()

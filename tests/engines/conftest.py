@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.backends import tensorrt as runner
 from export import engine_runtime
 from export.artifacts import PARTIAL_PREFIX
 from export.engine import build_engine
 from export.engine_plan import BACKENDS, EnginePlan
-from tests.engines.files import write_engine
-from tests.engines.gpu import ADA
+from export.runtime.gpu import Driver
+from tests.engines.fakes import World
 from tests.engines.networks import network
-from tests.engines.stand_in import World
 
 
 def partials(folder: Path) -> list[Path]:
@@ -56,9 +54,5 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=list(BACKENDS.values()), ids=list(BACKENDS))
-def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World(request.param)
-    write_engine(tmp_path / "e", made.backend)
-    monkeypatch.setattr(runner, "load_library", lambda _: made.module)
-    monkeypatch.setattr(runner, "first_gpu", lambda: ADA)
-    return made
+def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: Driver) -> World:
+    return World(request.param, tmp_path, monkeypatch)

@@ -13,15 +13,19 @@ from tests.engines.gpu import ADA
 from tests.engines.records import RECORD
 
 SHAPE, JOINTS = (3, 4, 4), (2, 3)
+VERSIONS = {"tensorrt": "10.3.0.26", "tensorrt_rtx": "1.7.1.116"}
 
 
-def write_engine(path: Path, backend: Backend, **change: Any) -> EngineRecord:
-    """An engine file of no content, but with a header and a record that agree."""
+def write_engine(path: Path, backend: Backend, content: bytes = b"content", **change: Any) -> EngineRecord:
+    """An engine file whose header and record agree."""
+    version = VERSIONS[backend.module]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(backend.magic.encode() + bytes(20) + bytes([1, 7, 1, 116]) + b"content")
+    path.write_bytes(backend.magic.encode() + bytes(20) + bytes(map(int, version.split("."))) + content)
     made: dict[str, Any] = {
         "runtime": backend.module,
         "plan_magic": backend.magic,
+        "package_version": version,
+        "plan_version": version,
         "profile": Profile("image", (1, *SHAPE), (1, *SHAPE), (4, *SHAPE)),
         "size_bytes": path.stat().st_size,
         "engine_sha256": sha256_file(path),

@@ -7,13 +7,14 @@ import textwrap
 def plant(code: str) -> tuple[str, ...]:
     """A worker with a defect: ``code`` runs before its ``main``, with the worker's module as ``w``."""
     head = "import os, sys, time, types\nfrom export import engine, engine_plan, engine_worker as w\n"
+    head += "from export.runtime import engine_builder as b\n"
     return (sys.executable, "-c", head + textwrap.dedent(code) + "\nw.main()")
 
 
 def setting(line: str) -> str:
     """Code to plant: one more setting of the builder, after ours."""
     body = f"config = inner(trt, builder, plan); {line}; return config"
-    return f"inner = w.configure\ndef configure(trt, builder, plan): {body}\nw.configure = configure"
+    return f"inner = b.configure\ndef configure(trt, builder, plan): {body}\nb.configure = configure"
 
 
 STALLING = plant(

@@ -3,7 +3,7 @@
 from export import engine
 from export.engine import EngineRecord
 from export.engine_layers import EngineLayers
-from export.engine_network import Convolutions
+from export.runtime.engine_network import Convolutions
 
 RECORD = EngineRecord(
     schema_version=5,

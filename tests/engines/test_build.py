@@ -8,9 +8,9 @@ from export import engine, engine_plan
 from export import gpu as nvidia
 from export.artifacts import sha256_file
 from export.engine import build_engine, read_engine_record
-from export.engine_network import Convolutions
 from export.engine_plan import DEFAULT_RTX_TARGETS, EnginePlan
 from export.errors import BadInput, CheckFailed
+from export.runtime.engine_network import Convolutions
 from tests.engines.networks import network
 from tests.engines.planted import plant, setting
 from tests.small_networks import BFLOAT, half_network
@@ -113,7 +113,7 @@ def test_warnings_are_recorded(tiny: Path, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("rtx")
 def test_what_a_library_prints_ends_in_the_log(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "inner = w.configure\ndef configure(*given):\n    os.write(1, b'{noise}\\n')\n    return inner(*given)\n"
-    monkeypatch.setattr(engine, "WORKER", plant(code + "w.configure = configure"))
+    code = "inner = b.configure\ndef configure(*given):\n    os.write(1, b'{noise}\\n')\n    return inner(*given)\n"
+    monkeypatch.setattr(engine, "WORKER", plant(code + "b.configure = configure"))
     build_engine(tiny, tmp_path / "e", EnginePlan())
     assert "STDERR {noise}" in (tmp_path / "e.log").read_text().splitlines()

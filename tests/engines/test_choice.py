@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from export import engine, engine_runtime
-from export import gpu as nvidia
 from export.engine import build_engine
 from export.engine_plan import BACKENDS, TENSORRT_RTX, EnginePlan
 from export.engine_runtime import choose_runtime, library_version
 from export.errors import NotPossible
 from export.gpu import Gpu
+from export.runtime import gpu as nvidia
 from tests.stub_driver import stub_driver
 
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from bench.backends import tensorrt as runner
+from bench.backends import tensorrt
 from bench.backends.engine_file import check_engine
-from bench.backends.tensorrt import TensorRTEngine, first_gpu
+from bench.backends.tensorrt import TensorRTEngine
 from export.artifacts import sha256_file
 from export.engine_plan import TENSORRT, TENSORRT_RTX
 from export.errors import BadInput, NotPossible
+from export.runtime import gpu
+from export.runtime.gpu import first_gpu
 from tests.engines.files import overwrite, truncate, write_engine
 from tests.engines.gpu import ADA, without_gpu
-from tests.host_cuda import Host
 
 
 def test_a_sound_file(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_damaged_files(tmp_path: Path, damage: Callable[[Path], Any], said: str)
 
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "default_gpu", lambda: (None, "planted reason"))
+    monkeypatch.setattr(gpu, "default_gpu", lambda: (None, "planted reason"))
     with pytest.raises(NotPossible, match="planted reason") as caught:
         first_gpu()
     assert caught.value.exit_code == 4
@@ -60,42 +61,33 @@ def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @without_gpu
 def test_a_real_engine_needs_a_gpu(real: Path) -> None:
-    with pytest.raises(NotPossible, match=r"engines run on an NVIDIA GPU only.*--runtime onnxruntime"):
-        TensorRTEngine(real / "tiny.rtx.engine", TENSORRT_RTX)
-
-
-@without_gpu
-def test_torch_without_cuda(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "first_gpu", lambda: ADA)
-    with pytest.raises(NotPossible, match="torch reaches no GPU"):
+    with pytest.raises(NotPossible, match=r"engines run on an NVIDIA GPU only.*choose onnxruntime"):
         TensorRTEngine(real / "tiny.rtx.engine", TENSORRT_RTX)
 
 
 @without_gpu
 def test_a_refusal_of_the_real_library_is_told(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a driver TensorRT-RTX answers None and lines in its log, which end up in the message."""
-    monkeypatch.setattr(runner, "first_gpu", lambda: ADA)
-    with pytest.raises(
-        NotPossible, match=r"TensorRT-RTX 1\..* does not load .*tiny.rtx.engine — .*cudaError 35.*SM 8\.9"
-    ):
-        TensorRTEngine(real / "tiny.rtx.engine", TENSORRT_RTX, cuda=Host())
+    monkeypatch.setattr(tensorrt, "first_gpu", lambda: ADA)
+    with pytest.raises(NotPossible, match=r"TensorRT-RTX 1\..* does not load .*tiny.rtx.engine — .*cudaError 35"):
+        TensorRTEngine(real / "tiny.rtx.engine", TENSORRT_RTX)
 
 
 @without_gpu
 def test_a_file_that_only_the_library_can_judge(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut off, with a record that was made to agree: the library refuses, and its own words are shown."""
-    monkeypatch.setattr(runner, "first_gpu", lambda: ADA)
+    monkeypatch.setattr(tensorrt, "first_gpu", lambda: ADA)
     path = tmp_path / "cut"
     path.write_bytes((real / "tiny.rtx.engine").read_bytes()[:-100])
     record = json.loads((real / "tiny.rtx.engine.json").read_text())
     record |= {"size_bytes": path.stat().st_size, "engine_sha256": sha256_file(path)}
     Path(f"{path}.json").write_text(json.dumps(record))
     with pytest.raises(NotPossible, match=r"header\.size == blobSize"):
-        TensorRTEngine(path, TENSORRT_RTX, cuda=Host())
+        TensorRTEngine(path, TENSORRT_RTX)
 
 
 @pytest.mark.skipif(find_spec("tensorrt") is not None, reason="tensorrt is installed")
 def test_the_library_is_not_installed(tmp_path: Path) -> None:
     write_engine(tmp_path / "e", TENSORRT)
-    with pytest.raises(NotPossible, match=r"TensorRT is not installed.*pip install tensorrt"):
+    with pytest.raises(NotPossible, match=r"tensorrt is not installed.*pip install tensorrt"):
         TensorRTEngine(tmp_path / "e", TENSORRT)

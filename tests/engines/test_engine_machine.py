@@ -27,24 +27,22 @@ def test_the_engine_of_another_version_or_gpu() -> None:
     require_gpu(path, RECORD, ADA)
     require_gpu(path, tuned, ORIN)
     require_gpu(path, tuned, replace(ORIN, memory_bytes=7 << 30))  # the kernel keeps more for itself
-    with pytest.raises(NotPossible, match=r"built by TensorRT-RTX 1\.7\.1\.116; installed: 1\.6\.0\.1"):
+    with pytest.raises(NotPossible, match=r"built by TensorRT-RTX 1\.7\.1\.116, and 1\.6\.0\.1 is installed"):
         require_version(path, RECORD, TENSORRT_RTX, "1.6.0.1")
-    with pytest.raises(NotPossible, match=r"built for SM 8\.9; not run; this machine has NVIDIA H100 \(9\.0\)"):
+    with pytest.raises(NotPossible, match=r"built for compute capability 8\.9, and this GPU is NVIDIA H100 \(9\.0\)"):
         require_gpu(path, RECORD, Gpu("NVIDIA H100", "9.0", 1, 16))
-    with pytest.raises(NotPossible, match=r"1\.116 \(the file says 1\.6\.0\.1\); installed: 1\.7\.1\.116"):
+    with pytest.raises(NotPossible, match=r"built by TensorRT-RTX 1\.6\.0\.1, and 1\.7\.1\.116 is installed"):
         require_version(path, replace(RECORD, plan_version="1.6.0.1"), TENSORRT_RTX, "1.7.1.116")
-    with pytest.raises(
-        NotPossible, match=r"tuned on Orin \(8.7, 8 multiprocessors, 7.4 GiB\); this machine has NVIDIA"
-    ):
+    with pytest.raises(NotPossible, match=r"tuned on Orin \(8.7, 8 multiprocessors, 7.4 GiB\), and this is NVIDIA"):
         require_gpu(path, tuned, ADA)
 
 
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"multiprocessors": 16}, r"this machine has Orin \(8.7, 16 multiprocessors, 7.4 GiB\)"),
-        ({"compute_capability": "8.6"}, r"this machine has Orin \(8.6, 8 multiprocessors, 7.4 GiB\)"),
-        ({"memory_bytes": 15 << 30}, r"this machine has Orin \(8.7, 8 multiprocessors, 15.0 GiB\)"),
+        ({"multiprocessors": 16}, r"and this is Orin \(8.7, 16 multiprocessors, 7.4 GiB\)"),
+        ({"compute_capability": "8.6"}, r"and this is Orin \(8.6, 8 multiprocessors, 7.4 GiB\)"),
+        ({"memory_bytes": 15 << 30}, r"and this is Orin \(8.7, 8 multiprocessors, 15.0 GiB\)"),
     ],
 )
 def test_a_module_of_another_size_with_the_same_name_is_another_gpu(other: dict[str, Any], said: str) -> None:
@@ -99,5 +97,5 @@ def test_what_compatible_engines_ask_of_a_machine() -> None:
             require_version(path, wide, TENSORRT, earlier)
     require_gpu(path, wide, ADA)
     require_gpu(path, wide, Gpu("NVIDIA GeForce RTX 5090", "12.0", 1, 16))
-    with pytest.raises(NotPossible, match=r"tuned on Orin \(.*; this machine has Tesla T4"):
+    with pytest.raises(NotPossible, match=r"tuned on Orin \(.*, and this is Tesla T4"):
         require_gpu(path, wide, Gpu("Tesla T4", "7.5", 1, 16))

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.backends.tensorrt import TensorRTEngine, first_gpu
+from bench.backends.tensorrt import TensorRTEngine
 from export.engine import build_engine
 from export.engine_plan import RTX_TARGETS, TENSORRT_RTX, EnginePlan
 from export.engine_runtime import choose_runtime
 from export.errors import BadInput
+from export.runtime.gpu import first_gpu
 from tests.engines.gpu import has_gpu
 from tests.engines.networks import network
 

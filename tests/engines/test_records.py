@@ -9,10 +9,10 @@ import pytest
 
 from export import engine
 from export.engine import check_plan_file, read_engine_record, require_planned
-from export.engine_network import Convolutions
 from export.engine_plan import TENSORRT, TENSORRT_RTX
 from export.engine_worker import Phases
 from export.errors import BadInput, CheckFailed
+from export.runtime.engine_network import Convolutions
 from tests.engines.records import RECORD
 
 

@@ -1,6 +1,6 @@
 """What goes wrong while an engine is opened or run is seen, and told."""
 
-from pathlib import Path
+import json
 from typing import Any
 
 import numpy as np
@@ -8,23 +8,20 @@ import pytest
 from numpy.typing import NDArray
 
 from export.errors import BadInput, CheckFailed, NotPossible
-from tests.engines.files import SHAPE
-from tests.engines.stand_in import FLOAT, HALF, INPUT, OUTPUT, World, expected, images, opened
+from tests.engines.fakes import World, expected, images, opened
 
 
 @pytest.mark.parametrize("graph", [False, True])
-def test_what_the_engine_does_not_write_is_seen(world: World, tmp_path: Path, graph: bool) -> None:
-    engine = opened(world, tmp_path, graph=graph)
+def test_what_the_engine_does_not_write_is_seen(world: World, graph: bool) -> None:
+    world.note_driver()
+    engine = opened(world, graph=graph)
     engine.run(images(4))
-    world.writes = 3  # the last pose keeps what lay there, which must not be the earlier run's
-    with pytest.raises(CheckFailed, match="1 of 4 poses"):
-        engine.run(images(4))
-    world.writes = 4
-    bad = images(4)
-    bad[1, 0, 0, 0] = np.inf
-    with pytest.raises(CheckFailed, match="1 of 4 poses"):
-        engine.run(bad)
-    engine.run(images(4))
+    world.plant("WRITES", "3")  # the last pose keeps what lay there, which must not be the earlier run's
+    joints = engine.run(images(4))
+    assert np.isfinite(joints[:3]).all()
+    assert np.isnan(joints[3]).all()
+    world.mend("WRITES")
+    np.testing.assert_allclose(engine.run(images(4)), expected(images(4)), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +35,8 @@ def test_what_the_engine_does_not_write_is_seen(world: World, tmp_path: Path, gr
         (images(1)[0], "do not fit the engine"),
     ],
 )
-def test_images_that_do_not_fit(world: World, tmp_path: Path, given: NDArray[Any], said: str) -> None:
-    engine = opened(world, tmp_path)
+def test_images_that_do_not_fit(world: World, given: NDArray[Any], said: str) -> None:
+    engine = opened(world)
     world.calls.clear()
     with pytest.raises(BadInput, match=said):
         engine.run(given)
@@ -47,43 +44,47 @@ def test_images_that_do_not_fit(world: World, tmp_path: Path, given: NDArray[Any
 
 
 @pytest.mark.parametrize(
-    ("change", "kind", "said"),
+    ("defect", "kind", "said"),
     [
-        ({"loads": False}, NotPossible, "does not load .* — planted refusal; built for SM 8.9"),
-        ({"has_room": False}, NotPossible, "no room to run"),
-        ({"takes_addresses": False}, CheckFailed, "does not take the address of image"),
-        ({"profile": ((1, *SHAPE), (1, *SHAPE), (8, *SHAPE))}, CheckFailed, "other shapes than its record says"),
-        ({"tensors": {"image": (INPUT, FLOAT)}}, CheckFailed, "image: INPUT FLOAT"),
-        ({"tensors": {"image": (INPUT, HALF), "joints": (OUTPUT, FLOAT)}}, CheckFailed, "image: INPUT HALF"),
-        ({"tensors": {"input": (INPUT, FLOAT), "joints": (OUTPUT, FLOAT)}}, CheckFailed, "input: INPUT FLOAT"),
+        (("LOADS_NOTHING", "1"), NotPossible, "does not load .* — planted refusal"),
+        (("HAS_NO_ROOM", "1"), NotPossible, "no room to run"),
+        (("REFUSES_ADDRESSES", "1"), CheckFailed, "does not take the address of image"),
+        (("INPUT_TYPE", "HALF"), CheckFailed, "image: INPUT HALF"),
+        (("INPUT_NAME", "input"), CheckFailed, "input: INPUT FLOAT"),
     ],
 )
-def test_what_the_library_refuses(
-    world: World, tmp_path: Path, change: dict[str, Any], kind: type[Exception], said: str
-) -> None:
-    vars(world).update(change)
+def test_what_the_library_refuses(world: World, defect: tuple[str, str], kind: type[Exception], said: str) -> None:
+    world.plant(*defect)
     with pytest.raises(kind, match=said):
-        opened(world, tmp_path)
+        opened(world)
 
 
-def test_a_launch_that_fails(world: World, tmp_path: Path) -> None:
-    engine = opened(world, tmp_path)
-    world.launches = False
+def test_an_engine_for_other_shapes_than_its_record_says(world: World) -> None:
+    record = json.loads(world.path.with_name("e.json").read_text())
+    record["profile"]["max"][0] = 8
+    world.path.with_name("e.json").write_text(json.dumps(record))
+    with pytest.raises(CheckFailed, match="other shapes than its record says"):
+        opened(world)
+
+
+def test_a_launch_that_fails(world: World) -> None:
+    engine = opened(world)
+    world.plant("LAUNCHES", "0")
     with pytest.raises(CheckFailed, match="does not take the launch"):
         engine.run(images(1))
 
 
-def test_a_shape_that_was_refused_is_not_taken_for_the_contexts(world: World, tmp_path: Path) -> None:
-    engine = opened(world, tmp_path)
+def test_a_shape_that_was_refused_is_not_taken_for_the_contexts(world: World) -> None:
+    engine = opened(world)
     engine.run(images(2))
-    world.profile = ((1, *SHAPE), (1, *SHAPE), (2, *SHAPE))
+    world.plant("LARGEST_BATCH", "2")
     with pytest.raises(CheckFailed, match=r"does not take the shape \(3, 3, 4, 4\)"):
         engine.run(images(3))
-    np.testing.assert_allclose(engine.run(images(2)), expected(images(2)), rtol=1e-6)
+    np.testing.assert_allclose(engine.run(images(2)), expected(images(2)), rtol=1e-6, atol=1e-6)
 
 
-def test_a_closed_engine_cannot_be_run(world: World, tmp_path: Path) -> None:
-    engine = opened(world, tmp_path)
+def test_a_closed_engine_cannot_be_run(world: World) -> None:
+    engine = opened(world)
     engine.close()
     with pytest.raises(ValueError, match="closed"):
         engine.run(images(1))

@@ -40,13 +40,13 @@ from tests.engines.planted import plant, setting
                 def __getattr__(self, name): return getattr(self.config, name)
                 def __setattr__(self, name, value): setattr(self.config, name, value)
                 def clear_flag(self, flag): pass
-            inner = w.configure
-            w.configure = lambda trt, builder, plan: inner(
+            inner = b.configure
+            b.configure = lambda trt, builder, plan: inner(
                 trt, types.SimpleNamespace(create_builder_config=lambda: Deaf(builder.create_builder_config())), plan
             )
             """,
             CheckFailed,
-            "did not take TF32 False — True",
+            "did not take TF32 off — True",
             id="TF32 stays on",
         ),
         pytest.param(

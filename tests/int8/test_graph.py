@@ -16,13 +16,14 @@ from export.errors import CheckFailed
 from export.image_set import ImageSet
 from export.network import ConvNeXtPose
 from export.parity import millimetres
+from export.parity_sessions import SimulatedSession, run_batches
 from export.plan_search import plan_of, prepare
 from export.planned import PlannedWeights, planned_graph, simulated
 from export.pose import Volume, normalise
 from export.precision_plan import PrecisionPlan
 from export.quantize import export_int8, insert_int8
 from export.reference import run_reference
-from export.runners import OnnxRuntime, Rounded, run_batches
+from export.runtime.onnx_runtime import OnnxRuntimeSession
 from tests.tiny_int8 import FEW, tiny_calibration, tiny_weights, to_calibrate, trained_network
 
 
@@ -60,7 +61,7 @@ def test_the_graph_computes_what_the_simulation_computes(
     volume = Volume.of(network.architecture)
     truth = run_reference(network, images, 4)
     expected = run_reference(simulated(network, plan, weights), images, 4)
-    found = run_batches(Rounded(written), normalise(images), 4)
+    found = run_batches(SimulatedSession(written, "int8"), normalise(images), 4)
     apart, error = millimetres(expected, found, volume).mean(), millimetres(truth, found, volume).mean()
     assert error > 0.5  # INT8 costs something here, or nothing would be tested
     assert apart < error
@@ -141,6 +142,7 @@ def test_onnx_runtime_computes_large_biases_rightly(
     weights = candidates.weights(plan)
     path = tmp_path / "int8.onnx"
     export_int8(planned_graph(odd, plan, weights), path, {}, plan, weights.int8)
-    found = [run_batches(runner(path), normalise(images), 4) for runner in (OnnxRuntime, Rounded)]
+    sessions = (OnnxRuntimeSession(path, "int8"), SimulatedSession(path, "int8"))
+    found = [run_batches(session, normalise(images), 4) for session in sessions]
     apart = millimetres(found[0], found[1], Volume.of(odd.architecture)).mean()
     assert (apart < 5) == same, apart

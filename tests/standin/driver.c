@@ -1,4 +1,4 @@
-/* NVIDIA's driver on the processor's memory: the calls that pose_runtime makes, with the types of cuda.h. */
+/* NVIDIA's driver on the processor's memory: the calls that the runtime package makes, with the types of cuda.h. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@ typedef int CUresult;
 typedef unsigned long long CUdeviceptr;
 
 static size_t allocated;
-static int context_is_current;
+static int context_is_current, capturing, recorded;
 size_t standin_allocated(void) { return allocated; }
 
 static int refuses(const char *name) {
@@ -44,6 +44,23 @@ CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
 CUresult cuDevicePrimaryCtxRetain(void **context, int device) { *context = &allocated; return device; }
 CUresult cuCtxSetCurrent(void *context) { context_is_current = context == &allocated; return context_is_current ? 0 : 201; }
 CUresult cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)77; return flags == 1 ? 0 : 1; }
+CUresult cuStreamBeginCapture_v2(void *stream, int mode) { capturing = 1; return stream == (void *)77 && mode == 1 ? 0 : 400; }
+CUresult cuStreamEndCapture(void *stream, void **graph) { *graph = (void *)78; return capturing ? (capturing = 0) : 400; }
+CUresult cuGraphInstantiateWithFlags(void **runnable, void *graph, unsigned long long flags) {
+    *runnable = (void *)79;
+    allocated++;
+    return graph == (void *)78 && flags == 0 ? 0 : 400;
+}
+CUresult cuGraphLaunch(void *runnable, void *stream) { return runnable == (void *)79 && stream == (void *)77 ? 0 : 400; }
+CUresult cuGraphExecDestroy(void *runnable) { allocated--; return runnable == (void *)79 ? 0 : 400; }
+CUresult cuGraphDestroy(void *graph) { return graph == (void *)78 ? 0 : 400; }
+CUresult cuEventCreate(void **event, unsigned flags) { *event = calloc(1, sizeof(int)); allocated++; return flags; }
+CUresult cuEventRecord(void *event, void *stream) { *(int *)event = ++recorded; return stream == (void *)77 ? 0 : 400; }
+CUresult cuEventElapsedTime(float *ms, void *begin, void *end) {
+    *ms = 2.5f; /* if they were recorded in order */
+    return *(int *)begin && *(int *)begin < *(int *)end ? 0 : 600;
+}
+CUresult cuEventDestroy_v2(void *event) { free(event); allocated--; return 0; }
 CUresult cuStreamSynchronize(void *stream) { return stream == (void *)77 ? 0 : 400; }
 CUresult cuStreamDestroy_v2(void *stream) { return stream == (void *)77 ? 0 : 400; }
 CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes) {

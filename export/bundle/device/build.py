@@ -18,7 +18,6 @@ if __name__ == "__main__":
     sys.dont_write_bytecode, sys.pycache_prefix = True, os.devnull
 
 import argparse
-import importlib
 import importlib.util
 import re
 import threading
@@ -68,23 +67,18 @@ def build(asked: Any) -> int:
     from pose_runtime.builder import build_engine
     from pose_runtime.bundle import Bundle
     from pose_runtime.engine_cache import keep_engine
-    from pose_runtime.engines import PRODUCTS
-    from pose_runtime.errors import NotPossible
-    from pose_runtime.runtimes import RUNTIMES
+    from pose_runtime.runtime.engine_file import PRODUCTS
+    from pose_runtime.runtime.registry import load_library
 
     bundle, product = Bundle(HERE), PRODUCTS[asked.runtime]
     named = tuple(dict.fromkeys(part.strip() for part in asked.precision.split(",")))
     chosen = bundle.precisions if asked.precision == "all" else named
     entries = [bundle.onnx(precision) for precision in chosen]
     gpu, plan = plan_of(asked, bundle)
-    try:
-        trt = importlib.import_module(product.module)
-    except (ImportError, OSError) as error:
-        do = RUNTIMES[asked.runtime].install.format(package=product.module)
-        raise NotPossible(f"{product.module} is not installed, or does not load", str(error), do) from error
+    trt = load_library(asked.runtime)
     for entry in entries:
         with Heartbeat(f"{entry['path']} with {product.name} {trt.__version__}"):
-            content, record = build_engine(trt, product, bundle.content(entry["path"]), entry["precision"], plan, gpu)
+            content, record = build_engine(trt, product, bundle.content(entry["path"]), entry, plan, gpu)
         path = keep_engine(content, {**record, "model": bundle.manifest["model"]})
         print(f"{path}: {entry['precision']}, {len(content) / 1e6:.1f} MB, in {record['build_seconds']:.1f} s")
     return 0
@@ -98,8 +92,9 @@ def plan_of(asked: Any, bundle: Any) -> Tuple[Any, Any]:
         NotPossible: there is no GPU to build for.
     """
     from pose_runtime.builder import BuildPlan
-    from pose_runtime.errors import BadInput, NotPossible
-    from pose_runtime.gpu import first_gpu
+    from pose_runtime.runtime.engine_builder import BuilderSettings
+    from pose_runtime.runtime.errors import BadInput, NotPossible
+    from pose_runtime.runtime.gpu import first_gpu
     from pose_verify.device import jetson
 
     usual = bundle.manifest["build"]
@@ -134,8 +129,14 @@ def plan_of(asked: Any, bundle: Any) -> Tuple[Any, Any]:
             do = "name GPUs with --targets" if rtx else reason.do
             raise NotPossible(f"{asked.runtime} has no GPU to build for", reason.seen, do) from reason
         targets = (gpu.compute_capability,) if rtx else ()
-    plan = BuildPlan(sizes, workspace, level, asked.hardware_compatible, asked.version_compatible, targets)
-    return gpu, plan
+    settings = BuilderSettings(
+        workspace_bytes=workspace,
+        optimization_level=level,
+        hardware_compatible=asked.hardware_compatible,
+        version_compatible=asked.version_compatible,
+        targets=targets,
+    )
+    return gpu, BuildPlan(sizes, settings)
 
 
 class Heartbeat:

@@ -4,7 +4,7 @@ Needed: Python 3.8 or newer, NumPy, and one of onnxruntime, openvino, tensorrt, 
 it is installed. No runtime is imported before ``Pose.load``.
 """
 
-from pose_runtime.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
 from pose_runtime.pose import Pose
+from pose_runtime.runtime.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
 
 __all__ = ["BadInput", "CheckFailed", "Failure", "Inconclusive", "NotPossible", "Pose"]

@@ -7,7 +7,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pose_runtime.errors import BadInput, CheckFailed
+from pose_runtime.runtime.errors import BadInput, CheckFailed
 
 SCHEMA_VERSION = "1.0"
 COPY_AGAIN = "copy the bundle again, or ask for a new one; never run one that was changed"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Tuple
 
 import numpy as np
 
-from pose_runtime.errors import BadInput
+from pose_runtime.runtime.errors import BadInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pose_runtime.errors import BadInput, CheckFailed
+from pose_runtime.runtime.errors import BadInput, CheckFailed
 
 SCHEMA_VERSION = "1.0"
 VARIABLE = "POSE_RUNTIME_CACHE"

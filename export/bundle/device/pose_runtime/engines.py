@@ -1,42 +1,23 @@
-"""Which engine may be loaded here: judged before the library sees it, which executes what it is given."""
+"""The engine that may be loaded here: one that was built on this device, or else one of the bundle."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
 from pose_runtime.bundle import Bundle
 from pose_runtime.engine_cache import built_here, engine_content, engine_path
-from pose_runtime.errors import NotPossible
-from pose_runtime.gpu import Gpu
+from pose_runtime.runtime.engine_file import Product, wrong_gpu, wrong_header, wrong_version
+from pose_runtime.runtime.errors import NotPossible
+from pose_runtime.runtime.gpu import Gpu
+from pose_runtime.runtime.tensorrt import Engine
 
-HEADER_BYTES = 28
 BUILT_HERE = "built on this device"
-AMPERE = 8.0
-"""The compute capability from which on hardware compatible engines run."""
-SAME_MEMORY = 0.1
-"""What a module's memory may seem to differ by: a Jetson's kernel sets some of it aside, how much depends on settings.
-Modules of one generation are made with 4, 8, 16, 32 or 64 GB."""
+GPU_FIELDS = [field.name for field in fields(Gpu)]
 
 
-class Product(NamedTuple):
-    """What differs between the two libraries before an engine is loaded."""
-
-    module: str
-    name: str
-    magic: bytes
-    """The first four bytes of its engines."""
-    oldest: int
-    """The first major version whose networks keep the types of their ONNX file: strongly typed ones."""
-
-
-TENSORRT = Product("tensorrt", "TensorRT", b"ftrt", 10)
-TENSORRT_RTX = Product("tensorrt_rtx", "TensorRT-RTX", b"vtrt", 1)
-PRODUCTS = {product.module: product for product in (TENSORRT, TENSORRT_RTX)}
-
-
-class Engine(NamedTuple):
+class Found(NamedTuple):
     """An engine that fits, with the very bytes that were checked."""
 
     record: dict[str, Any]
@@ -44,27 +25,17 @@ class Engine(NamedTuple):
     place: str
 
     @property
-    def file(self) -> str:
-        """The file's name, for who has to look at it."""
-        return str(engine_path(self.record)) if self.place == BUILT_HERE else self.place
+    def engine(self) -> Engine:
+        """The engine, as a session takes it."""
+        record = self.record
+        file = str(engine_path(record)) if self.place == BUILT_HERE else self.place
+        profile = tuple(tuple(record["profile"][which]) for which in ("min", "opt", "max"))
+        rebuild = rebuild_command(record["runtime"], record["precision"])
+        return Engine(self.content, file, record["precision"], profile, record["version_compatible"], rebuild)
 
 
-def require_recent(product: Product, version: str) -> None:
-    """See that this version can build and run the bundle's engines at all.
-
-    Raises:
-        NotPossible: it is too old.
-    """
-    if numbers(version)[0] >= product.oldest:
-        return
-    what = f"{product.name} {version} is too old for this bundle"
-    seen = f"strongly typed networks, which its precisions need, came with {product.oldest}"
-    do = "JetPack 6.1 and newer bring one; here run the processor: pip install onnxruntime (or openvino), and name it "
-    raise NotPossible(what, seen, do + "with --runtime")
-
-
-def find_engine(bundle: Bundle, product: Product, precision: str, version: str, gpu: Gpu) -> Engine:
-    """The engine of this precision that fits: one that was built here, or else one of the bundle.
+def find_engine(bundle: Bundle, product: Product, precision: str, version: str, gpu: Gpu) -> Found:
+    """Return the engine of this precision that fits.
 
     Raises:
         CheckFailed: the one that should fit has other bytes than its record or the manifest says.
@@ -82,65 +53,35 @@ def find_engine(bundle: Bundle, product: Product, precision: str, version: str, 
             content = read()
             reason = wrong_header(content, product, version, compatible=record["version_compatible"])
             if not reason:
-                return Engine(record, content, place)
+                return Found(record, content, place)
         reasons.append(f"{place}: {reason}")
     seen = "; ".join(reasons) or "none in the bundle, none was built here"
     do = f"build one: {rebuild_command(product.module, precision)}"
-    raise NotPossible(f"no {precision} engine for {product.name} {version} on {gpu}", seen, do)
+    raise NotPossible(f"no {precision} engine for {product.name} {version} on {gpu.in_full}", seen, do)
 
 
 def misfit(record: Mapping[str, Any], product: Product, onnx_sha256: str, version: str, gpu: Gpu) -> str:
-    """Why an engine with this record may not be loaded; empty if it may.
-
-    Engines do not load in other releases, version compatible ones not in earlier ones.
-    """
+    """Return why an engine with this record may not be loaded; empty if it may."""
     if record["onnx_sha256"] != onnx_sha256:
         return "built from another ONNX file"
-    built_by, installed = numbers(record["package_version"]), numbers(version)
-    if not (built_by == installed or (record["version_compatible"] and built_by < installed)):
-        return f"built by {product.name} {record['package_version']}, and {version} is installed"
-    if record["targets"] and gpu.compute_capability not in record["targets"]:
-        return f"built for compute capability {', '.join(record['targets'])}, and this GPU has {gpu.compute_capability}"
-    if record["hardware_compatible"] and float(gpu.compute_capability) >= AMPERE:
-        return ""
-    return "" if record["gpu"] is None else other_gpu(record, gpu)
+    reason = wrong_version(product, record["package_version"], version, compatible=record["version_compatible"])
+    if reason:
+        return str(reason)
+    tuned = None
+    if record["gpu"] is not None:
+        try:
+            tuned = Gpu(record["gpu"], *(record[name] for name in GPU_FIELDS[1:]))
+        except KeyError as error:
+            return f"tuned on {record['gpu']}, but its record, of an older build.py, does not tell {error.args[0]}"
+    return str(wrong_gpu(gpu, record["targets"], tuned, hardware_compatible=record["hardware_compatible"]))
 
 
 def tuned_on(gpu: Gpu | None) -> dict[str, Any]:
-    """What the record says of the GPU that the builder has timed kernels on; None: it has timed none."""
-    about = dict.fromkeys(Gpu._fields) if gpu is None else gpu._asdict()
+    """Return what the record says of the GPU that the builder has timed kernels on; None: it has timed none."""
+    about = dict.fromkeys(GPU_FIELDS) if gpu is None else asdict(gpu)
     return {"gpu": about.pop("name"), **about}
 
 
-def other_gpu(record: Mapping[str, Any], gpu: Gpu) -> str:
-    """In what the GPU differs that an engine was tuned on; empty if in nothing."""
-    if record["gpu"] != gpu.name:
-        return f"tuned on {record['gpu']}, and this is {gpu.name}"
-    try:
-        tuned = Gpu(record["gpu"], *(record[name] for name in Gpu._fields[1:]))
-    except KeyError as error:
-        return f"tuned on {gpu.name}, but its record, of an older build.py, does not tell {error.args[0]}"
-    same = tuned[1] == gpu[1] and tuned.multiprocessors == gpu.multiprocessors
-    if not (same and abs(tuned.memory_bytes - gpu.memory_bytes) <= SAME_MEMORY * gpu.memory_bytes):
-        return f"tuned on {tuned}, and this is {gpu}"
-    return ""
-
-
-def wrong_header(content: bytes, product: Product, version: str, *, compatible: bool) -> str:
-    """What is wrong with an engine's first bytes; empty if nothing is."""
-    if len(content) < HEADER_BYTES or content[:4] != product.magic:
-        return f"no engine of {product.name}: it begins with {content[:4]!r}"
-    written = list(content[24:27])
-    if written != numbers(version) and not (compatible and written < numbers(version)):
-        return f"its header says version {'.'.join(map(str, written))}, and {version} is installed"
-    return ""
-
-
-def numbers(version: str) -> list[int]:
-    """``"10.3.0.26"`` → ``[10, 3, 0]``."""
-    return [int(part) for part in re.findall(r"\d+", version)[:3]]
-
-
 def rebuild_command(runtime: str, precision: str) -> str:
-    """What builds an engine on the device."""
+    """Return the command that builds an engine on the device."""
     return f"python3 build.py --runtime {runtime} --precision {precision}"

@@ -11,12 +11,18 @@ import numpy as np
 
 from pose_runtime.bundle import Bundle
 from pose_runtime.crops import Preprocessing, as_boxes, crop, crops_to_image
-from pose_runtime.errors import BadInput, CheckFailed, NotPossible
-from pose_runtime.runtimes import AUTO, MOST_THREADS, RUNTIMES, Network, installed, open_network
+from pose_runtime.runtime.errors import BadInput, CheckFailed, NotPossible
+from pose_runtime.runtime.registry import RUNTIMES, installed
+from pose_runtime.runtime.session import Session
+from pose_runtime.sessions import open_session
 from pose_runtime.volume import Volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+AUTO = "auto"
+MOST_THREADS = os.cpu_count() or 1
 
 
 class Pose:
@@ -25,7 +31,7 @@ class Pose:
     ``runtime`` and ``precision`` say what was loaded; ``passed_over`` why ``runtime="auto"`` chose no earlier one.
     """
 
-    def __init__(self, bundle: Bundle, network: Network, passed_over: dict[str, str]) -> None:
+    def __init__(self, bundle: Bundle, network: Session, passed_over: dict[str, str]) -> None:
         """Use ``Pose.load``."""
         self.network = network
         self.runtime, self.precision, self.passed_over = network.runtime, network.precision, passed_over
@@ -70,7 +76,7 @@ class Pose:
         passed_over: dict[str, str] = {}
         for name in RUNTIMES if runtime == AUTO else (runtime,):
             try:
-                return cls(opened, open_network(opened, name, precision, threads), passed_over)
+                return cls(opened, open_session(opened, name, precision, threads).session, passed_over)
             except NotPossible as reason:
                 if runtime != AUTO:
                     raise

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pose_runtime.bundle import Bundle
-from pose_runtime.engines import TENSORRT, find_engine, require_recent
-from pose_runtime.errors import Failure, NotPossible
-from pose_runtime.gpu import first_gpu
-from pose_runtime.runtimes import installed
+from pose_runtime.engines import find_engine
+from pose_runtime.runtime.engine_file import TENSORRT, require_recent
+from pose_runtime.runtime.errors import Failure, NotPossible
+from pose_runtime.runtime.gpu import first_gpu
+from pose_runtime.runtime.registry import installed
 
 LAST_LINES, MOST_LINES = 20, 10_000
 """How much of a builder's log the report keeps, and in how much of it its error is looked for."""

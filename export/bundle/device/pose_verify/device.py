@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import re
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pose_runtime.errors import NotPossible
-from pose_runtime.gpu import first_gpu
-from pose_runtime.runtimes import usable_cores
+from pose_runtime.runtime.errors import NotPossible
+from pose_runtime.runtime.gpu import first_gpu
+from pose_runtime.runtime.session import usable_cores
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "opencv-python-headless")
 DEVICE_TREE, TEGRA = Path("/proc/device-tree/model"), Path("/etc/nv_tegra_release")
@@ -20,7 +21,7 @@ DEVICE_TREE, TEGRA = Path("/proc/device-tree/model"), Path("/etc/nv_tegra_releas
 def describe_device() -> dict[str, Any]:
     """Processor, memory, GPU and, on a Jetson, the board and its release."""
     try:
-        gpu: dict[str, Any] | None = dict(first_gpu()._asdict())
+        gpu: dict[str, Any] | None = asdict(first_gpu())
         no_gpu = None
     except NotPossible as reason:
         gpu, no_gpu = None, reason.seen

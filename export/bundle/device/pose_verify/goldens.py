@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pose_runtime.bundle import Bundle
-from pose_runtime.errors import CheckFailed
+from pose_runtime.runtime.errors import CheckFailed
 from pose_runtime.volume import Volume
 
 if TYPE_CHECKING:

@@ -14,9 +14,11 @@ import numpy as np
 from pose_runtime.bundle import Bundle
 from pose_runtime.crops import Preprocessing
 from pose_runtime.engine_cache import write_whole
-from pose_runtime.errors import BadInput, Failure, NotPossible
-from pose_runtime.pose import Pose
-from pose_runtime.runtimes import MOST_THREADS, RUNTIMES, Network, open_network
+from pose_runtime.pose import MOST_THREADS, Pose
+from pose_runtime.runtime.errors import BadInput, Failure, NotPossible
+from pose_runtime.runtime.registry import RUNTIMES
+from pose_runtime.runtime.session import Session
+from pose_runtime.sessions import open_session
 
 from pose_verify.builds import FailedBuild, build_missing
 from pose_verify.device import describe_device, describe_software
@@ -36,7 +38,7 @@ class Cell(NamedTuple):
     """One runtime with one precision: what is told of it, and the network where it may be timed."""
 
     result: dict[str, Any]
-    network: Network | None
+    network: Session | None
 
     @property
     def name(self) -> str:
@@ -157,7 +159,7 @@ def judged(bundle: Bundle, goldens: Goldens, runtime: str, precision: str, threa
     result = empty_row(runtime, precision)
     say(f"{runtime} {precision}")
     try:
-        network = open_network(bundle, runtime, precision, threads)
+        network, artifact, sha256 = open_session(bundle, runtime, precision, threads)
     except NotPossible as reason:
         return Cell(dict(result, reason=str(reason)), None)
     except Exception as failure:  # whatever a runtime raises is that row's end, and not the others'
@@ -168,16 +170,22 @@ def judged(bundle: Bundle, goldens: Goldens, runtime: str, precision: str, threa
         bins = np.concatenate([network.run(inputs[a:b]) for a, b in in_batches(len(inputs), largest)])
         about = bundle.manifest["budgets"][precision]
         parity = judge(goldens, bins, about["limits"], bundle.manifest["needed_signal_mm"])
-        result.update(describe=network.describe(), threads=network.threads(), computes_in=network.computes_in())
+        result.update(describe=network.describe(), threads=network.threads_used(), computes_in=computes_in(network))
     except Exception as failure:
         network.close()
         return Cell(dict(result, status="fail", reason=in_words(failure)), None)
-    result.update(artifact=network.artifact, artifact_sha256=network.artifact_sha256, parity=parity)
+    result.update(artifact=artifact, artifact_sha256=sha256, parity=parity)
     result.update(status=parity["outcome"], reason=parity["reason"])
     if parity["outcome"] != "pass":
         network.close()
         return Cell(result, None)
     return Cell(result, network)
+
+
+def computes_in(network: Session) -> str:
+    """Return the types that convolutions compute in."""
+    types = sorted(network.convolution_types())
+    return " and ".join(types) or "not told by the runtime; the network is strongly typed"
 
 
 def in_words(failure: Exception) -> str:

@@ -1,10 +1,12 @@
 """TensorRT made of Python: it builds, loads and runs engines, which are a header and the ONNX file that they came from.
 
-It has only members that TensorRT has (``tests/bundle/test_tensorrt_calls.py`` compares), and runs networks with ONNX
-Runtime on the memory at the addresses that it is given. ``RTX`` turns it into TensorRT-RTX.
+It is the only fake, for this project and for bundles. It has only members that TensorRT has, which
+``tests/test_tensorrt_api.py`` compares, and runs networks with ONNX Runtime on the memory at the addresses that it is
+given. ``RTX`` turns it into TensorRT-RTX. Environment variables that begin with ``STANDIN_`` plant a defect each.
 """
 
 import ctypes
+import json
 import math
 import os
 import sys
@@ -18,9 +20,13 @@ import onnxruntime
 __version__ = os.environ.get("STANDIN_VERSION", "10.3.0.26")
 
 KINDS = {"Conv": "CONVOLUTION", "Softmax": "SOFTMAX", "ReduceSum": "REDUCE"}
-TYPES = {1: "FLOAT", 10: "HALF", 16: "BF16"}
+KINDS |= {"QuantizeLinear": "QUANTIZE", "DequantizeLinear": "DEQUANTIZE", "MatMul": "MATRIX_MULTIPLY"}
+TYPES = {1: "FLOAT", 3: "INT8", 10: "HALF", 16: "BF16"}
 RTX = False
-MODEL_OF_ENGINES_THAT_HOLD_NONE: list[bytes] = []
+CALLS: list[str] = []
+"""Shapes that were set and launches, in their order."""
+CONFIGS: list["IRuntimeConfig"] = []
+"""Runtime configurations that were made."""
 
 
 class Enumerator:
@@ -75,12 +81,23 @@ class INetworkDefinition:
         return SimpleNamespace(name=self.model.graph.output[index].name)
 
     def get_layer(self, index: int, /) -> Any:
-        """With the type of what it gives."""
+        """With its inputs, but for constants that are weights of a layer, and its output."""
         node, graph = self.model.graph.node[index], self.model.graph
         types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
-        given = SimpleNamespace(dtype=Enumerator(TYPES.get(types.get(node.output[0], 0), "OTHER")))
-        kind = Enumerator(KINDS.get(node.op_type, "OTHER"))
-        return SimpleNamespace(type=kind, num_outputs=1, get_output=lambda _: given)
+        constants = {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+        def tensor(name: str) -> Any:
+            return SimpleNamespace(name=name, dtype=Enumerator(TYPES.get((types | constants).get(name, 0), "OTHER")))
+
+        kind = KINDS.get(node.op_type, "OTHER")
+        inputs = [name for name in node.input if name not in constants or kind == "DEQUANTIZE"]
+        return SimpleNamespace(
+            type=Enumerator(kind),
+            num_inputs=len(inputs),
+            num_outputs=1,
+            get_input=lambda which: tensor(inputs[which]),
+            get_output=lambda which: tensor(node.output[which]),
+        )
 
 
 class OnnxParser:
@@ -96,7 +113,8 @@ class OnnxParser:
 
     def get_error(self, index: int, /) -> Any:
         """What it says then."""
-        return SimpleNamespace(desc=lambda: "planted refusal")
+        node = {"node": lambda: -1, "node_name": str, "node_operator": str}
+        return SimpleNamespace(desc=lambda: "planted refusal", code=lambda: Enumerator("INVALID_NODE"), **node)
 
     def parse(self, model: bytes, path: str, /) -> bool:
         """Fill the network."""
@@ -182,8 +200,35 @@ class Builder:
         return (b"vtrt" if RTX else b"ftrt") + bytes(20) + version + shapes + network.content
 
 
+class IProfiler:
+    """What a listener to the times of layers is derived from."""
+
+    def report_layer_time(self, layer_name: str, ms: float, /) -> None:
+        """Overridden."""
+        raise AssertionError("a listener is derived from this one")
+
+
+class IRuntimeConfig:
+    """How TensorRT-RTX runs an engine."""
+
+    cuda_graph_strategy: Any = None
+    dynamic_shapes_kernel_specialization_strategy: Any = None
+
+
+class EngineInspector:
+    """Tells of an engine's layers."""
+
+    def get_engine_information(self, format: Any, /) -> str:
+        """One convolution in half, unless another text is planted."""
+        assert format.name == "JSON"
+        told = '{"Layers": [{"LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": "Half"}]}]}'
+        return os.environ.get("STANDIN_INSPECTED", told)
+
+
 class IExecutionContext:
     """An engine with memory."""
+
+    profiler: Any = None
 
     def __init__(self, engine: "ICudaEngine") -> None:
         self.engine = engine
@@ -195,7 +240,9 @@ class IExecutionContext:
         """Within the profile."""
         low, _, high = self.engine.get_tensor_profile_shape(name, 0)
         self.shape = tuple(shape)
-        return all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
+        CALLS.append(f"shape {shape[0]}")
+        largest = int(os.environ.get("STANDIN_LARGEST_BATCH", high[0]))
+        return shape[0] <= largest and all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
 
     def get_tensor_shape(self, name: str, /) -> tuple[int, ...]:
         """Of the shape that was set."""
@@ -205,7 +252,7 @@ class IExecutionContext:
     def set_tensor_address(self, name: str, memory: int, /) -> bool:
         """Kept."""
         self.addresses[name] = memory
-        return isinstance(memory, int)
+        return isinstance(memory, int) and "STANDIN_REFUSES_ADDRESSES" not in os.environ
 
     def infer_shapes(self) -> list[str]:
         """All known."""
@@ -213,6 +260,7 @@ class IExecutionContext:
 
     def execute_async_v3(self, stream_handle: int, /) -> bool:
         """Read images and write joints at the addresses."""
+        CALLS.append("launch")
         if "STANDIN_LAUNCHES_NOTHING" in os.environ:
             return True
         if "STANDIN_BREAKS" in os.environ:
@@ -220,8 +268,14 @@ class IExecutionContext:
         self.launches += 1
         if self.launches > int(os.environ.get("STANDIN_LAUNCHES", "1000000")):
             return False
-        images, joints = (_at(self.addresses[name], self.get_tensor_shape(name)) for name in ("image", "joints"))
-        joints[...] = self.engine.session.run(None, {"image": images})[0]
+        pixels = self.engine.get_tensor_dtype("image") is DataType.UINT8
+        images = _at(self.addresses["image"], self.shape, ctypes.c_uint8 if pixels else ctypes.c_float)
+        joints = _at(self.addresses["joints"], self.get_tensor_shape("joints"), ctypes.c_float)
+        written = int(os.environ.get("STANDIN_WRITES", len(images)))
+        joints[:written] = self.engine.session.run(None, {"image": images})[0][:written]
+        if self.profiler is not None:
+            for layer, ms in json.loads(os.environ.get("STANDIN_LAYER_MS", "{}")).items():
+                self.profiler.report_layer_time(layer, ms)
         return stream_handle == 77
 
 
@@ -238,29 +292,32 @@ class ICudaEngine:
 
     def get_tensor_name(self, index: int, /) -> str:
         """Input, output."""
-        return ("image", "joints")[index]
+        return (os.environ.get("STANDIN_INPUT_NAME", "image"), "joints")[index]
 
     def get_tensor_mode(self, name: str, /) -> Any:
         """Of the two."""
-        return TensorIOMode.INPUT if name == "image" else TensorIOMode.OUTPUT
+        return TensorIOMode.OUTPUT if name == "joints" else TensorIOMode.INPUT
 
     def get_tensor_dtype(self, name: str, /) -> Any:
-        """Float."""
-        return DataType.FLOAT
+        """Of the network."""
+        if name == "joints":
+            return DataType.FLOAT
+        kind = DataType.UINT8 if self.session.get_inputs()[0].type == "tensor(uint8)" else DataType.FLOAT
+        return getattr(DataType, os.environ.get("STANDIN_INPUT_TYPE", kind.name))
 
     def get_tensor_profile_shape(self, name: str, profile_index: int, /) -> Any:
         """As it was built."""
         return self.shapes
 
-    def create_engine_inspector(self) -> Any:
-        """Tells one convolution."""
-        told = '{"Layers": [{"LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": "Half"}]}]}'
-        return SimpleNamespace(get_engine_information=lambda _: told)
+    def create_engine_inspector(self) -> EngineInspector:
+        """Of this engine."""
+        return EngineInspector()
 
-    def create_runtime_config(self) -> Any:
+    def create_runtime_config(self) -> IRuntimeConfig:
         """Of TensorRT-RTX only."""
         assert RTX
-        return SimpleNamespace(dynamic_shapes_kernel_specialization_strategy=None)
+        CONFIGS.append(IRuntimeConfig())
+        return CONFIGS[-1]
 
     def create_execution_context(self, config: Any = None, /) -> IExecutionContext | None:
         """With a configuration where there is one."""
@@ -278,12 +335,10 @@ class Runtime:
         self.logger = logger
 
     def deserialize_cuda_engine(self, serialized_engine: bytes, /) -> ICudaEngine | None:
-        """The model behind the header; without one the one that was laid ready."""
+        """The model behind the header and the shapes of the profile."""
         if "STANDIN_LOADS_NOTHING" in os.environ:
             self.logger.log(ILogger.ERROR, "planted refusal")
             return None
-        if MODEL_OF_ENGINES_THAT_HOLD_NONE:
-            return ICudaEngine(MODEL_OF_ENGINES_THAT_HOLD_NONE[0], [[n, 3, 256, 256] for n in (1, 1, 8)])
         shapes = np.frombuffer(serialized_engine[28 : 28 + 48], "<i4").reshape(3, 4).tolist()
         return ICudaEngine(serialized_engine[28 + 48 :], shapes)
 
@@ -297,11 +352,12 @@ ProfilingVerbosity = SimpleNamespace(DETAILED=Enumerator("DETAILED"))
 HardwareCompatibilityLevel = SimpleNamespace(AMPERE_PLUS=Enumerator("AMPERE_PLUS"))
 LayerInformationFormat = SimpleNamespace(JSON=Enumerator("JSON"))
 TensorIOMode = SimpleNamespace(INPUT=Enumerator("INPUT"), OUTPUT=Enumerator("OUTPUT"))
-DataType = SimpleNamespace(FLOAT=Enumerator("FLOAT"))
+DataType = SimpleNamespace(**{name: Enumerator(name) for name in ("FLOAT", "HALF", "UINT8")})
 DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")
+CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole")
 ComputeCapability = SimpleNamespace(__members__={"SM87": Enumerator("SM87")})
 
 
-def _at(address: int, shape: tuple[int, ...]) -> Any:
-    memory = (ctypes.c_float * math.prod(shape)).from_address(address)
+def _at(address: int, shape: tuple[int, ...], kind: Any) -> Any:
+    memory = (kind * math.prod(shape)).from_address(address)
     return np.ctypeslib.as_array(memory).reshape(shape)

@@ -5,8 +5,10 @@ is not declared here; ``tests/test_tensorrt_api.py`` compares what is declared w
 really have, from TensorRT 10.3 to 11 and TensorRT-RTX. Names and numbers of positional arguments are NVIDIA's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Callable, Protocol, Type
 
 RTX_ONLY = (
     "ComputeCapability",
@@ -17,7 +19,7 @@ RTX_ONLY = (
     "ICudaEngine.create_runtime_config",
     "IRuntimeConfig",
 )
-"""What only TensorRT-RTX is asked for. Some of it is in TensorRT 11 too, none of it in 10.3."""
+"""Names that are used with TensorRT-RTX only. Some of it is in TensorRT 11 too, none of it in 10.3."""
 
 
 class Enumerator(Protocol):
@@ -30,7 +32,7 @@ class Enumerator(Protocol):
 
 
 class ILogger(Protocol):
-    """What a logger is derived from; the library calls ``log`` from any of its threads."""
+    """Base class of a logger; the library calls ``log`` from any of its threads."""
 
     ERROR: Enumerator
     INFO: Enumerator
@@ -39,7 +41,7 @@ class ILogger(Protocol):
 
 
 class IProgressMonitor(Protocol):
-    """What a listener to a build is derived from; a step that does not return True cancels the build."""
+    """Base class of a listener to a build; a step that does not return True cancels the build."""
 
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int, /) -> None: ...
     def step_complete(self, phase_name: str, step: int, /) -> bool: ...
@@ -68,7 +70,7 @@ class ILayer(Protocol):
 
 
 class INetworkDefinition(Protocol):
-    """What the parser fills."""
+    """A network, which the parser fills."""
 
     @property
     def num_inputs(self) -> int: ...
@@ -101,7 +103,7 @@ class OnnxParser(Protocol):
 
 
 class IProfiler(Protocol):
-    """What a listener to the times of layers is derived from; called for each layer after each run."""
+    """Base class of a listener to the times of layers; called for each layer after each run."""
 
     def report_layer_time(self, layer_name: str, ms: float, /) -> None: ...
 
@@ -113,9 +115,9 @@ class IOptimizationProfile(Protocol):
 
 
 class ITimingCache(Protocol):
-    """What a builder has learnt about kernels."""
+    """Timings of kernels, kept for later builds."""
 
-    def serialize(self) -> "IHostMemory": ...
+    def serialize(self) -> IHostMemory: ...
 
 
 class IBuilderConfig(Protocol):
@@ -158,7 +160,7 @@ class Builder(Protocol):
 
 
 class IRuntimeConfig(Protocol):
-    """How TensorRT-RTX runs an engine."""
+    """Settings for running an engine with TensorRT-RTX."""
 
     cuda_graph_strategy: Enumerator
     dynamic_shapes_kernel_specialization_strategy: Enumerator
@@ -220,13 +222,13 @@ class HardwareCompatibilityLevel(Protocol):
 
 
 class ProfilingVerbosity(Protocol):
-    """How much an engine can tell of its layers."""
+    """Levels of detail that an engine keeps of its layers."""
 
     DETAILED: Enumerator
 
 
 class LayerInformationFormat(Protocol):
-    """How an inspector writes."""
+    """Formats of an inspector's report."""
 
     JSON: Enumerator
 
@@ -244,13 +246,13 @@ class NetworkDefinitionCreationFlag(Protocol):
 
 
 class ComputeCapability(Protocol):
-    """What TensorRT-RTX can build for: SM75 and so on."""
+    """Targets of TensorRT-RTX: SM75 and so on."""
 
     __members__: Mapping[str, Enumerator]
 
 
 class CudaGraphStrategy(Protocol):
-    """Whether TensorRT-RTX launches a CUDA graph by itself."""
+    """Strategies of TensorRT-RTX for CUDA graphs."""
 
     WHOLE_GRAPH_CAPTURE: Enumerator
 
@@ -269,7 +271,7 @@ class DataType(Protocol):
 
 
 class TensorIOMode(Protocol):
-    """Whether a tensor goes in or comes out."""
+    """Directions of a tensor: input or output."""
 
     INPUT: Enumerator
     OUTPUT: Enumerator
@@ -278,9 +280,9 @@ class TensorIOMode(Protocol):
 MakeBuilder = Callable[[ILogger], Builder]
 MakeParser = Callable[[INetworkDefinition, ILogger], OnnxParser]
 MakeRuntime = Callable[[ILogger], Runtime]
-LoggerClass = type[ILogger]
-MonitorClass = type[IProgressMonitor]
-ProfilerClass = type[IProfiler]
+LoggerClass = Type[ILogger]
+MonitorClass = Type[IProgressMonitor]
+ProfilerClass = Type[IProfiler]
 
 
 class TensorRT(Protocol):

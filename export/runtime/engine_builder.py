@@ -1,0 +1,150 @@
+"""An ONNX model → a serialised engine, by TensorRT 10 or 11 or by TensorRT-RTX.
+
+Only calls that all of them have are used, and every switch is set: none is left to a default that differs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from .engine_file import Product, require_recent
+from .errors import BadInput, CheckFailed
+from .session import INPUT
+from .tensorrt_log import relevant
+
+if TYPE_CHECKING:
+    from .tensorrt_api import Builder, IBuilderConfig, IHostMemory, ILogger, INetworkDefinition, ParserError, TensorRT
+
+NO_ONNX = "MODEL_DESERIALIZE_FAILED"
+"""The parser's code for bytes that are no ONNX model."""
+MEMORY_WORDS = ("workspace", "outofmemory", "out of memory")
+
+
+class BuilderSettings(NamedTuple):
+    """Settings of a builder; the precision lies in the ONNX model's types, and nothing here adds to it."""
+
+    workspace_bytes: int
+    optimization_level: int
+    tf32: bool = False
+    """Multiply FP32 with 10 bits of mantissa."""
+    hardware_compatible: bool = False
+    """Runs on every Ampere and newer GPU, more slowly; TensorRT only, and not on Jetsons."""
+    version_compatible: bool = False
+    """Runs on later versions of TensorRT, more slowly; TensorRT only."""
+    targets: tuple[str, ...] = ()
+    """Compute capabilities; TensorRT-RTX only."""
+
+
+class Build:
+    """One build: the parsed network and its configuration, and at last the engine.
+
+    Raises:
+        BadInput: the library cannot read the model.
+        CheckFailed: a setting did not stick.
+        NotPossible: the library is too old.
+    """
+
+    def __init__(
+        self,
+        trt: TensorRT,
+        product: Product,
+        logger: ILogger,
+        errors: list[str],
+        model: bytes,
+        name: str,
+        settings: BuilderSettings,
+    ) -> None:
+        require_recent(product, str(trt.__version__))
+        self._trt, self._errors, self._settings, self._name = trt, errors, settings, name
+        self._title = f"{product.name} {trt.__version__}"
+        self._builder: Builder = trt.Builder(logger)
+        # By name: its number is 1 on TensorRT 10, and on 11 the same bit means something else.
+        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        self.network: INetworkDefinition = self._builder.create_network(flags)
+        self._parser = trt.OnnxParser(self.network, logger)
+        if not self._parser.parse(model, name):
+            # Copied to strings here: reading an error after its parser is gone is a segmentation fault.
+            bad = [describe(self._parser.get_error(index)) for index in range(self._parser.num_errors)]
+            do = "mend the nodes that the message names, or export the model again; or try a newer version"
+            if bad and all(NO_ONNX in error for error in bad):
+                do = "it is no ONNX model, or cut off: copy it or export it again"
+            raise BadInput(f"{self._title} cannot read {name}", "; ".join(bad) or "no reason given", do)
+        self.config: IBuilderConfig = configure(trt, self._builder, settings)
+        self.seconds = 0.0
+
+    @property
+    def tf32(self) -> bool:
+        """The state of the TF32 switch, read back from the builder."""
+        return self.config.get_flag(self._trt.BuilderFlag.TF32)
+
+    def run(self, shapes: Sequence[tuple[int, ...]]) -> IHostMemory:
+        """Build for the input's smallest, usual and largest shape; return the serialised engine.
+
+        Raises:
+            BadInput: too little workspace.
+            CheckFailed: the builder refused, or logged an error although it built.
+        """
+        profile = self._builder.create_optimization_profile()
+        low, usual, high = shapes
+        profile.set_shape(INPUT, low, usual, high)
+        require(self.config.add_optimization_profile(profile) == 0, "the profile", shapes, self._errors)
+        start = time.perf_counter()
+        blob = self._builder.build_serialized_network(self.network, self.config)
+        self.seconds = time.perf_counter() - start
+        if blob is not None and not self._errors:
+            return blob
+        seen = relevant(self._errors)  # some refusals are logged as an error and still return an engine
+        if any(word in seen.lower() for word in MEMORY_WORDS):
+            what = f"{self._settings.workspace_bytes} bytes of workspace are too few for {self._name}"
+            raise BadInput(what, seen, "give more workspace, or a smaller largest batch")
+        raise CheckFailed(f"{self._title} built no sound engine from {self._name}", seen, "mend what the error names")
+
+
+def configure(trt: TensorRT, builder: Builder, settings: BuilderSettings) -> IBuilderConfig:
+    """Return the builder's configuration, each setting read back.
+
+    Raises:
+        CheckFailed: a setting did not stick.
+    """
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector tells names only
+    config.builder_optimization_level = settings.optimization_level
+    level = config.builder_optimization_level
+    require(level == settings.optimization_level, f"optimisation level {settings.optimization_level}", level)
+    # On by default: an engine from FP32 weights would then multiply in TF32.
+    (config.set_flag if settings.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
+    tf32 = config.get_flag(trt.BuilderFlag.TF32)
+    require(tf32 is settings.tf32, "TF32 on" if settings.tf32 else "TF32 off", tf32)
+    if settings.hardware_compatible:  # TensorRT-RTX warns where this is but read
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+        taken = config.hardware_compatibility_level
+        require(taken == trt.HardwareCompatibilityLevel.AMPERE_PLUS, "hardware compatibility", taken)
+    if settings.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        require(config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE), "version compatibility", False)
+    if settings.targets:
+        config.num_compute_capabilities = len(settings.targets)
+        for index, target in enumerate(settings.targets):
+            capability = trt.ComputeCapability.__members__.get("SM" + target.replace(".", ""))
+            known = capability is not None and config.set_compute_capability(capability, index)
+            require(known, f"compute capability {target}", trt.__version__)
+    return config
+
+
+def require(good: bool, setting: str, seen: object, errors: Sequence[str] = ()) -> None:
+    """Check that the builder took a setting: it refuses one by returning False, and goes on without it.
+
+    Raises:
+        CheckFailed: it did not.
+    """
+    if good is not True:
+        raise CheckFailed(f"the builder did not take {setting}", f"{seen}; {relevant(list(errors))}", "ask for another")
+
+
+def describe(error: ParserError) -> str:
+    """Return one parser error as text: node, name, operator, code and description."""
+    where = f"node {error.node()} {error.node_name()!r} ({error.node_operator()}): " if error.node() >= 0 else ""
+    return f"{where}{error.code().name}: {relevant(error.desc().splitlines())}"

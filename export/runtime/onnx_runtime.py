@@ -1,0 +1,145 @@
+"""Sessions of ONNX Runtime on the processor."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import NotPossible
+from .session import Images, Joints, Model, usable_cores, version_numbers
+
+CPU = ("CPUExecutionProvider",)
+NO_BF16 = "its CPU provider has no BF16 convolution"
+RIGHT_INT8 = (1, 30)
+"""The first version that computes these INT8 files rightly. Of 1.19 to 1.29 one release each was tried, on x86-64 with
+VNNI, and 1.30.0 and 1.31.0: 1.23 to 1.29 are off by 22.7 mm in the mean with a small trained network, 1.30.0 by 2.3."""
+WRONG_INT8 = "computes INT8 files wrongly, right since 1.30"
+PIXELS = "tensor(uint8)"
+"""Type of an input that takes pixels."""
+TYPE_NAMES = {"float": "float32"}
+"""ONNX Runtime's names of types that NumPy calls otherwise."""
+
+
+def int8_is_wrong(version: str) -> bool:
+    """Return whether this version of ONNX Runtime is older than the first that computes INT8 files rightly.
+
+    >>> int8_is_wrong("1.29.0"), int8_is_wrong("1.30.0rc1")
+    (True, False)
+    """
+    return tuple(version_numbers(version)[:2]) < RIGHT_INT8
+
+
+def why_not(precision: str) -> str | None:
+    """Return why the installed ONNX Runtime cannot run files of this precision on a processor; None if it can."""
+    import onnxruntime
+
+    version = str(onnxruntime.__version__)  # of the module that runs; package metadata may be another's
+    if precision == "bf16":
+        return NO_BF16
+    if precision == "int8" and int8_is_wrong(version):
+        return f"onnxruntime {version} {WRONG_INT8}; the poses before are off by centimetres"
+    return None
+
+
+class OnnxRuntimeSession:
+    """An ONNX model in a session on the processor.
+
+    Args:
+        model: the ONNX model.
+        precision: of the model.
+        threads: number of threads; by default as many as this process may use.
+        optimise: whether nodes may be fused and casts removed.
+
+    Raises:
+        NotPossible: BF16, or a version that is too old for the model or computes INT8 wrongly.
+    """
+
+    runtime = "onnxruntime"
+    largest_batch: int | None = None
+
+    def __init__(self, model: Model, precision: str, threads: int | None = None, *, optimise: bool = True) -> None:
+        import onnxruntime
+
+        version = onnxruntime.__version__
+        reason = why_not(precision)
+        if reason is not None:
+            do = "choose openvino or another precision, or install a newer onnxruntime"
+            raise NotPossible(f"ONNX Runtime {version} cannot run {precision} here", reason, do)
+        self.precision, self.threads, self._model = precision, threads or usable_cores(), model
+        self._optimise = optimise
+        try:
+            self._session: Any = open_session(model, self._options())
+        except Exception as error:  # its errors have no common class of their own
+            seen = str(error).strip().splitlines()[0]
+            do = "install a newer onnxruntime, or choose another precision"
+            raise NotPossible(f"ONNX Runtime {version} does not load the {precision} model", seen, do) from error
+        (self._input,) = self._session.get_inputs()
+        self.takes_pixels = self._input.type == PIXELS
+
+    def run(self, images: Images) -> Joints:
+        """Return the joints of one batch."""
+        joints: Joints = self._session.run(None, {self._input.name: images})[0]
+        return joints
+
+    def describe(self) -> str:
+        """Return version, device and threads."""
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}, CPU, threads: {self.threads_used()}"
+
+    def threads_used(self) -> int:
+        """Return the size of the pool that one operator is spread over; operators run one after another."""
+        return int(self._session.get_session_options().intra_op_num_threads)
+
+    def convolution_types(self) -> dict[str, int]:
+        """Count the types that convolutions give, from the profile of one run in a session of its own."""
+        import numpy as np
+
+        with tempfile.TemporaryDirectory() as folder:
+            options = self._options()
+            options.enable_profiling = True
+            options.profile_file_prefix = os.path.join(folder, "profile")
+            session = open_session(self._model, options)
+            kind = np.uint8 if self.takes_pixels else np.float32
+            session.run(None, {self._input.name: np.zeros([1, *self._input.shape[1:]], kind)})
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        kernels = [event["args"] for event in events if event["name"].endswith("_kernel_time")]
+        outputs = [kernel["output_type_shape"] for kernel in kernels if kernel["op_name"].endswith("Conv")]
+        return Counter(TYPE_NAMES.get(kind, kind) for output in outputs for kinds in output for kind in kinds)
+
+    def close(self) -> None:
+        """Release the session."""
+        self._session = None
+
+    def _options(self) -> Any:
+        return session_options(self.threads, optimise=self._optimise)
+
+
+def session_options(threads: int | None = None, *, optimise: bool = True) -> Any:
+    """Return options for exactly ``threads`` threads, one operator at a time, and no spinning between runs.
+
+    Without ``optimise`` a graph is run as it is written: no node is fused, no cast removed.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Idle threads must not spin: what runs next would find the processor taken.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
+def open_session(model: Model, options: Any, providers: Sequence[Any] = CPU, **more: Any) -> Any:
+    """Return a session of ONNX Runtime itself."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(model, options, providers=list(providers), **more)
