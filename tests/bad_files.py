@@ -132,11 +132,6 @@ def foreign_zip(path: Path) -> Path:
     return path
 
 
-def empty_folder(path: Path) -> Path:
-    path.mkdir()
-    return path
-
-
 def folder_of_anything(path: Path) -> Path:
     path.mkdir()
     (path / "photo.jpg").write_bytes(b"\xff\xd8")

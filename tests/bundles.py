@@ -13,7 +13,7 @@ from export.artifacts import sha256_file
 from export.bundle.manifest import BundleManifest
 from export.bundle.write import DEVICE as DEVICE
 from export.bundle.write import BundlePlan
-from tests.command_line import ROOT, convnextpose
+from tests.command_line import ROOT, in_process
 
 sys.path.insert(0, str(DEVICE))  # where ``pose_runtime`` and ``pose_verify`` lie, as in a bundle
 QUICK = BundlePlan(precisions=("fp32",), with_engines=False)
@@ -26,7 +26,7 @@ def export_once(place: Path, *more: str, precisions: str = "fp32,fp16,bf16,int8"
     """A small trained network in these precisions, with engines where they can be built."""
     options = ("--set", "upsamplings=1", "--precision", precisions, *more)
     model, weights = ROOT / "tests/once.yaml", ROOT / "tests/once-demo.pth"
-    run = convnextpose("export", model, "--checkpoint", weights, *options, cwd=place)
+    run = in_process("export", model, "--checkpoint", weights, *options, cwd=place)
     assert run.returncode == 0, run.stderr
     return place / "build/once"
 

@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import demo.train
-from demo import accuracy, cores
+from demo import accuracy
 from demo.accuracy import held_out_accuracy
-from demo.cores import SharedCores
 from demo.data import normalised, training_batch
 from demo.release import averaged_network, in_half, release, settle_norms, tame_stem, write_checkpoint
 from demo.train import Stop, load_state, same_until, save_state, train
@@ -128,18 +127,6 @@ def test_the_learning_rate_rises_stays_and_falls(steps: int) -> None:
     assert all(a >= b for a, b in zip(rates[falling:], rates[falling + 1 :], strict=False))
     assert same_until(round(steps * (1 - plan.cooldown)) - 1, plan, Plan(steps=2 * steps))
     assert not same_until(steps, plan, Plan(steps=2 * steps))
-
-
-def test_a_core_that_others_use_is_given_up_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clock, own computing, idle cores: seconds since some moment."""
-    times = iter([(0.0, 0.0, 0.0), (1.0, 1.9, 0.1), (2.0, 2.9, 0.1), (3.0, 3.9, 0.1), (4.0, 4.9, 1.0)])
-    monkeypatch.setattr(cores, "_times", lambda: next(times))
-    shared = SharedCores(2)
-    threads = []
-    for _ in range(4):
-        shared.adjust()
-        threads.append(torch.get_num_threads())
-    assert threads == [2, 1, 1, 2]
 
 
 def test_training_and_release_use_the_same_pixels() -> None:

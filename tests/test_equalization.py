@@ -123,10 +123,7 @@ def test_a_wrong_edge_is_noticed(defect: str, monkeypatch: pytest.MonkeyPatch) -
     assert not torch.allclose(network(image), changed(image), rtol=0, atol=1e-3)
 
 
-@given(
-    largest=st.lists(st.floats(0, 1e6), min_size=1, max_size=20),
-    exponent=st.sampled_from((0.0, 0.5, 0.75, 1.0)),
-)
+@given(largest=st.lists(st.floats(0, 1e6), min_size=1, max_size=20), exponent=st.sampled_from((0.0, 0.5, 0.75, 1.0)))
 def test_factors_are_positive_and_leave_dead_channels_alone(largest: list[float], exponent: float) -> None:
     of = torch.tensor(largest, dtype=torch.float64)
     factors = equalizing_factors(of, exponent)

@@ -61,17 +61,13 @@ def mean_apart(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 @pytest.mark.parametrize(
     ("in_fp32", "precision", "takes_pixels"),
     [
-        (STEM, "fp16", False),
         (STEM, "bf16", True),
         (BLOCK, "fp16", False),
-        (LAST_HEAD, "bf16", True),
         (FINAL, "fp16", True),
         (NEIGHBOURS, "fp16", False),
         (ALL, "fp16", True),
-        (ALL - STEM, "fp16", False),
         (ALL - BLOCK, "fp16", True),
         (ALL - LAST_HEAD, "bf16", False),
-        (ALL - FINAL, "fp16", False),
     ],
     ids=lambda value: ", ".join(sorted(value))[:60] if isinstance(value, set) else str(value),
 )

@@ -107,14 +107,6 @@ def test_compatible_engines_are_asked_for_by_trtexec_and_by_us() -> None:
     assert any("leave it out on a Jetson" in note for note in model.notes)
 
 
-def test_a_file_that_an_old_parser_may_not_read_is_said_to_be_so() -> None:
-    files = [one.model_copy(update={"details": {"opset": opset}}) for opset in (18, 22) for one in [artifact("bf16")]]
-    plain, unsure = recipe_of(manifest(*files), PLAN).models
-    assert plain.notes == ()
-    assert unsure.notes == ("The file has opset 22: whether TensorRT 10.3 (JetPack 6) reads it was not tried.",)
-    assert unsure.notes[0] in as_markdown(recipe_of(manifest(*files), PLAN)).splitlines()
-
-
 def test_a_timing_cache_is_kept_unless_it_is_not_wanted() -> None:
     for asked, kept in (("auto", True), ("/somewhere/here", True), ("none", False)):
         [model] = recipe("fp32", plan=replace(PLAN, timing_cache=asked)).models

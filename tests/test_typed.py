@@ -214,17 +214,6 @@ def test_a_file_of_another_precision_is_refused(typed_files: dict[str, Path], cl
         prove_types(onnx.load(typed_files["fp16"]), claimed)
 
 
-def test_a_file_without_a_network_is_no_proof() -> None:
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["image"], ["joints"])],
-        "empty",
-        [helper.make_tensor_value_info("image", FLOAT, [1])],
-        [helper.make_tensor_value_info("joints", FLOAT, [1])],
-    )
-    with pytest.raises(CheckFailed, match="no convolution"):
-        prove_types(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), "fp32")
-
-
 def test_a_value_of_unknown_type_is_refused(typed_files: dict[str, Path]) -> None:
     model = onnx.load(typed_files["fp16"])
     relu = node(model, "Relu")

@@ -8,23 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from export.bundle import write as bundle_writing
-from tests.bundles import copied
 from tests.command_line import ROOT
 
 if TYPE_CHECKING:
     from pose_runtime.gpu import Driver
-
-
-@pytest.fixture
-def exported(once_export: Path, tmp_path: Path) -> Path:
-    """A copy of that network's export, to be changed."""
-    return copied(once_export, tmp_path)
-
-
-@pytest.fixture
-def bundle(once_bundle: Path, tmp_path: Path) -> Path:
-    """A copy of that network's bundle, to be changed."""
-    return copied(once_bundle, tmp_path)
 
 
 @pytest.fixture

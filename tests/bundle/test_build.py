@@ -9,10 +9,7 @@ import pytest
 from pose_runtime import engine_cache
 from pose_runtime.bundle import Bundle
 from pose_runtime.engine_cache import built_here
-from pose_runtime.engines import (
-    TENSORRT_RTX,
-    find_engine,
-)
+from pose_runtime.engines import TENSORRT_RTX, find_engine
 from pose_runtime.gpu import Driver
 from pose_verify import device
 
@@ -69,8 +66,7 @@ def test_what_cannot_be_built(once_bundle: Path, arguments: tuple[str, ...], exi
 
 
 @pytest.mark.parametrize(
-    ("board", "refused"),
-    [("NVIDIA Jetson Orin NX Developer Kit\0", True), ("Raspberry Pi 5\0", False), (None, False)],
+    ("board", "refused"), [("NVIDIA Jetson Orin NX Developer Kit\0", True), ("Raspberry Pi 5\0", False), (None, False)]
 )
 def test_no_hardware_compatible_engine_on_a_jetson(
     once_bundle: Path, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str | None, refused: bool

@@ -54,11 +54,7 @@ def plant_shift(exported: Path, bins: float) -> None:
             Inconclusive,
             "these goldens would prove nothing",
         ),
-        (
-            lambda folder: plant_shift(folder, 0.01),
-            CheckFailed,
-            "the bundle's own verifier refuses it — fail",
-        ),
+        (lambda folder: plant_shift(folder, 0.01), CheckFailed, "the bundle's own verifier refuses it — fail"),
     ],
 )
 def test_what_is_not_shipped(

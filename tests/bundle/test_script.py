@@ -101,15 +101,6 @@ def test_the_script_builds_the_precisions_that_are_named(once_bundle: Path, tmp_
     assert again == calls
 
 
-def test_the_scripts_folder_is_not_the_runtimes(once_bundle: Path, tmp_path: Path) -> None:
-    """With the usual umask of Ubuntu the group may write to it, and the runtime would refuse its own."""
-    command = ("sh", "-c", 'umask 002; exec sh "$@"', "sh")
-    run, _ = run_script(once_bundle, tmp_path, "100300", command, named=("fp16",), OUT="")
-    assert run.returncode == 0, run.stderr
-    assert (tmp_path / ".cache/pose_trtexec/engines/once-fp16.trtexec.engine").is_file()
-    assert not (tmp_path / ".cache/pose_runtime").exists()
-
-
 @pytest.mark.parametrize("shell", [("dash",), ("bash", "--posix")])
 def test_the_script_runs_in_every_posix_shell_without_the_right_to_be_executed(
     once_bundle: Path, tmp_path: Path, shell: tuple[str, ...]
@@ -132,3 +123,12 @@ def test_no_text_calls_a_script_that_may_have_lost_its_right_to_run(once_bundle:
     for path in texts:
         found = re.findall(r"\./(?:build|verify)\S*\.(?:sh|py)", path.read_text())
         assert not found, (path, found)
+
+
+def test_the_scripts_folder_is_not_the_runtimes(once_bundle: Path, tmp_path: Path) -> None:
+    """With the usual umask of Ubuntu the group may write to it, and the runtime would refuse its own."""
+    command = ("sh", "-c", 'umask 002; exec sh "$@"', "sh")
+    run, _ = run_script(once_bundle, tmp_path, "100300", command, named=("fp16",), OUT="")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / ".cache/pose_trtexec/engines/once-fp16.trtexec.engine").is_file()
+    assert not (tmp_path / ".cache/pose_runtime").exists()

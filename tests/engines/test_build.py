@@ -11,7 +11,6 @@ from export.engine import build_engine, read_record
 from export.engine_network import Convolutions
 from export.engine_plan import DEFAULT_RTX_TARGETS, EnginePlan
 from export.errors import BadInput, CheckFailed
-from tests.engines.networks import network
 from tests.engines.planted import plant, setting
 from tests.small_networks import BFLOAT, half_network
 
@@ -61,14 +60,6 @@ def test_tf32_is_recorded_as_the_builder_has_it(tiny: Path, tmp_path: Path, tf32
 
 
 @pytest.mark.usefixtures("rtx")
-def test_a_fixed_batch(tmp_path: Path) -> None:
-    path = tmp_path / "fixed.onnx"
-    path.write_bytes(network(batch=2))
-    record = build_engine(path, tmp_path / "e", EnginePlan(batch_min=2, batch_opt=2, batch_max=2))
-    assert record.profile.min == record.profile.max == (2, 3, 32, 32)
-
-
-@pytest.mark.usefixtures("rtx")
 @pytest.mark.parametrize(("precision", "kind"), [("fp32", "FLOAT"), ("fp16", "HALF"), ("bf16", "BF16")])
 def test_the_network_that_is_built_has_the_precision_s_types(
     typed_files: dict[str, Path], tmp_path: Path, precision: str, kind: str
@@ -109,11 +100,3 @@ def test_warnings_are_recorded(tiny: Path, tmp_path: Path, monkeypatch: pytest.M
     [warning] = build_engine(tiny, tmp_path / "e", EnginePlan()).warnings
     assert "unsupported" in warning
     assert f"WARNING {warning}" in (tmp_path / "e.log").read_text().splitlines()
-
-
-@pytest.mark.usefixtures("rtx")
-def test_what_a_library_prints_ends_in_the_log(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "inner = w.configure\ndef configure(*given):\n    os.write(1, b'{noise}\\n')\n    return inner(*given)\n"
-    monkeypatch.setattr(engine, "WORKER", plant(code + "w.configure = configure"))
-    build_engine(tiny, tmp_path / "e", EnginePlan())
-    assert "STDERR {noise}" in (tmp_path / "e.log").read_text().splitlines()

@@ -86,13 +86,6 @@ def test_a_library_that_does_not_load_is_not_chosen(tmp_path: Path, monkeypatch:
     assert "tensorrt is installed, but does not load: planted" in choice.reason
 
 
-@pytest.mark.usefixtures("rtx")
-def test_the_version_is_the_library_s_own() -> None:
-    import tensorrt_rtx
-
-    assert choose_runtime("tensorrt-rtx").version == tensorrt_rtx.__version__
-
-
 def test_importing_the_module_is_light() -> None:
     check = (
         "import sys, export.engine; print({'tensorrt', 'tensorrt_rtx', 'onnx', 'torch', 'numpy'} & set(sys.modules))"

@@ -64,12 +64,6 @@ def test_too_few_repeated_flat_or_missing_images_are_refused(tmp_path: Path) -> 
         folder_calibration(tmp_path / "nowhere", 64)
 
 
-def test_subfolders_are_said_to_be_left_out(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "crops", 33)
-    (folder / "more").mkdir()
-    assert folder_calibration(folder, 64).notes == ("1 subfolders were not looked into",)
-
-
 def test_drawn_calibration_is_deterministic_and_apart_from_other_images() -> None:
     drawn = drawn_calibration(256)
     assert drawn.sha256 == drawn_calibration(256).sha256

@@ -122,11 +122,7 @@ def test_a_scale_that_the_graph_cannot_store_is_no_proof(
 
 
 def test_a_file_is_proven_before_it_is_kept(
-    tmp_path: Path,
-    network: ConvNeXtPose,
-    plan: PrecisionPlan,
-    weights: PlannedWeights,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def insert_wrongly(model: onnx.ModelProto, plan: PrecisionPlan, of: Mapping[str, Int8Weights]) -> None:
         insert_int8(model, plan, of)

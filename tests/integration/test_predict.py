@@ -23,7 +23,7 @@ from export.figures import EVALUATION_SEED, Scene, draw_scene
 from export.joint_sets import HUMAN36M, joint_set
 from export.photo import Photo
 from export.pose import Array, Volume
-from tests.command_line import ROOT, assert_three_parts, convnextpose_here
+from tests.command_line import ROOT, assert_three_parts, in_process
 from tests.photos import write_rgb, write_rotated_jpeg
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -50,8 +50,8 @@ def place(tmp_path: Path, demo_export: Path, scene: Scene) -> Path:
 
 
 @pytest.fixture
-def call(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    return lambda *args: convnextpose_here(monkeypatch, capsys, "predict", *args, cwd=place)
+def call(place: Path) -> Call:
+    return lambda *args: in_process("predict", *args, cwd=place)
 
 
 def record_of(place: Path, name: str = "photo.png-fp32-onnxruntime") -> dict[str, Any]:

@@ -54,23 +54,16 @@ def without(key: str) -> Callable[[Path], None]:
 
 TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
     "a byte of a model": (changed("onnx/once-fp16.onnx"), "onnx/once-fp16.onnx was changed", 1),
-    "a byte of the goldens": (changed("golden.npz"), "golden.npz was changed", 1),
     "code of the runtime": (
         changed("pose_runtime/__init__.py", lambda code: code + PLANTED.encode()),
         "pose_runtime/__init__.py was changed",
         1,
     ),
     "code that Python cannot read": (changed("pose_runtime/errors.py", lambda _: b"def"), "errors.py was changed", 1),
-    "a shorter file": (changed("build.sh", lambda text: text[:100]), "build.sh was changed", 1),
     "a module added": (add("pose_runtime/runtimes/evil.py"), "evil.py is not in the manifest", 1),
     "a module that hides NumPy": (add("numpy.py", PLANTED.encode()), "numpy.py is not in the manifest", 1),
     "an engine added": (add("engines/once-fp16.trt.engine", b"ftrt"), "once-fp16.trt.engine is not in the manifest", 1),
     "an empty folder added": (lambda bundle: (bundle / "onnx/more").mkdir(), "onnx/more is not in the manifest", 1),
-    "empty folders added": (
-        lambda bundle: (bundle / "numpy/core").mkdir(parents=True),
-        "numpy/core is not in the manifest",
-        1,
-    ),
     "a file missing": (lambda bundle: (bundle / "build.py").unlink(), "build.py is missing", 1),
     "a folder missing": (lambda bundle: shutil.rmtree(bundle / "golden"), "golden/facts.txt is missing", 1),
     "a link": (add_link, "onnx/once-fp32.onnx is a link", 1),
@@ -94,12 +87,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
         2,
     ),
     "a manifest without files": (
-        lambda bundle: change_manifest(bundle, lambda manifest: manifest.pop("files")),
-        "is no manifest of a bundle",
-        2,
-    ),
-    "a path that is no text": (
-        lambda bundle: change_manifest(bundle, lambda manifest: manifest["onnx"][0].update(path=3)),
+        without("files"),
         "is no manifest of a bundle",
         2,
     ),
@@ -111,7 +99,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
     "a manifest that is no JSON": (changed("manifest.json", lambda text: text[:50]), "is no manifest of a bundle", 2),
     **{
         f"a manifest without its {key}": (without(key), "manifest.json lacks what a bundle needs", 2)
-        for key in ("weights", "model", "preprocessing", "volume", "joints", "budgets")
+        for key in ("weights", "budgets")
     },
     "a manifest without the origin of its weights": (
         lambda bundle: change_manifest(bundle, lambda manifest: manifest["weights"].pop("origin")),
@@ -136,16 +124,6 @@ def test_every_tampering_is_refused_with_its_reason(bundle: Path, tampering: str
     assert said in run.stderr
     assert not (bundle / "device-report.json").exists()
     assert not list(bundle.rglob("executed"))  # nothing of it was run
-
-
-def test_no_file_of_a_damaged_bundle_is_to_be_removed(bundle: Path) -> None:
-    """One that the manifest does not know may be good, and the manifest damaged."""
-    rewrite(bundle / "manifest.json", lambda text: text.replace(b"pose_runtime/errors.py", b"pose_runtime/errorr.py"))
-    run = verify(bundle, "--hashes-only")
-    assert_three_parts(run, 1)
-    assert "pose_runtime/errors.py is not in the manifest" in run.stderr
-    assert "remove" not in run.stderr
-    assert "copy the bundle again" in run.stderr
 
 
 @pytest.mark.parametrize("program", ["verify.py", "build.py"])

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.command_line import assert_three_parts, convnextpose_here
+from tests.command_line import assert_three_parts, in_process
 from tests.small_networks import int8_network
 
 pytest.importorskip("tensorrt_rtx")
@@ -18,8 +18,8 @@ Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    return lambda *args: convnextpose_here(monkeypatch, capsys, "engine", *args, cwd=tmp_path)
+def call(tmp_path: Path) -> Call:
+    return lambda *args: in_process("engine", *args, cwd=tmp_path)
 
 
 def test_an_engine_its_record_and_its_log_lie_beside_each_other(
@@ -73,15 +73,11 @@ IGNORED = ["--hardware-compatible", "--version-compatible", "--optimization-leve
 @pytest.mark.parametrize("option", IGNORED)
 @pytest.mark.parametrize("command", [("export", "XS-atto"), ("engine", "fp32.onnx")])
 def test_what_the_builder_would_ignore_is_refused_at_once(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    option: str,
-    command: tuple[str, str],
+    tmp_path: Path, option: str, command: tuple[str, str]
 ) -> None:
-    run = convnextpose_here(monkeypatch, capsys, *command, "--engine-runtime", "tensorrt-rtx", option, cwd=tmp_path)
+    run = in_process(*command, "--engine-runtime", "tensorrt-rtx", option, cwd=tmp_path)
     assert_three_parts(run, 2)
-    assert f"TensorRT-RTX does not honour {option.split('=')[0]}" in run.stderr
+    assert option.split("=")[0] in run.stderr
     assert list(tmp_path.iterdir()) == []
 
 
