@@ -107,19 +107,20 @@ ADDED = {f"backbone.stages.{block}" for block in ("0.1", "1.1", "1.3", "2.1", "2
 
 
 def test_every_norm_has_the_statistics_of_its_input() -> None:
-    figures = np.stack([figure.image for figure in draw_figures(24, EVALUATION_SEED)])
-    images = torch.from_numpy(normalise(figures))
+    """Those of added blocks are stored in bfloat16: their relative error is at most 2^-9."""
+    images = torch.from_numpy(normalise(np.stack([figure.image for figure in draw_figures(12, EVALUATION_SEED)])))
     target = enlarged(TINY, (1, 1, 1, 1), (3, 5, 7, 9), (16, 8, 4))
     source = build_network(TINY, alive_weights())
     refit(source, images)
-    network = build_network(target, grow(source.state_dict(), TINY, target, images[:12]))
+    network = build_network(target, grow(source.state_dict(), TINY, target, images))
     for name, (mean, variance) in sampled(network, images).items():
         norm = network.get_submodule(name)
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        assert ((norm.running_mean - mean).abs() / (variance + 1e-5).sqrt()).max() < 0.3, name
-        assert ((norm.running_var + 1e-5) / (variance + 1e-5) - 1).abs().max() < 0.2, name
+        allowed = 2**-8 * mean.abs() + 0.01 * (variance + 1e-5).sqrt()
+        assert ((norm.running_mean - mean).abs() <= allowed).all(), name
+        assert ((norm.running_var + 1e-5) / (variance + 1e-5) - 1).abs().max() < 2**-7, name
 
 
 def sampled(network: ConvNeXtPose, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:

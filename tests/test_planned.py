@@ -26,7 +26,7 @@ from tests.checkpoints import TINY, alive_weights
 from tests.tiny_int8 import tiny_calibration, tiny_network, tiny_plan, tiny_weights, to_calibrate, to_judge
 from tests.tiny_int8 import trained_network as network
 
-FEW = 8
+FEW = 6
 STEM, BLOCK, LAST_HEAD, FINAL = (
     {"backbone.downsample_layers.0"},
     {"backbone.stages.2.0"},
