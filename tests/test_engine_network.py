@@ -81,7 +81,7 @@ def test_a_product_of_the_body_s_type_is_sound(tmp_path: Path) -> None:
 def test_fp8_is_not_called_int8() -> None:
     """TensorRT quantises to other types by the same layers."""
     types = {"CONVOLUTION": {"HALF": 2}, "QUANTIZE": {"FP8": 1}, "DEQUANTIZE": {"HALF": 2}}
-    with pytest.raises(CheckFailed, match="QUANTIZE layers that are not INT8 — 1 FP8"):
+    with pytest.raises(CheckFailed, match="1 FP8"):
         check_layers(types, Convolutions(2, 1), Path("file.onnx"), "int8")
 
 

@@ -16,7 +16,7 @@ from export.config import load_config
 from export.errors import BadInput
 from export.evidence import MAX_DEPTH, read_evidence
 from export.verdict import judge
-from tests.checkpoints import TINY, HeadSpelling, State, alive_weights, spelled, write
+from tests.checkpoints import HeadSpelling, State, alive_weights, spelled, write
 from tests.grid import architectures, blank_weights
 
 
@@ -176,13 +176,6 @@ def test_an_absurd_block_number_costs_nothing() -> None:
     assert problems == {f"module.{name}": "an extra tensor of shape [8, 1, 7, 7]"}
     deepest = problems_of(lambda state: state.__setitem__(f"backbone.stages.0.{MAX_DEPTH - 1}.a", torch.ones(1)))
     assert sum(seen.startswith("missing (present: 0, 99)") for seen in deepest.values()) == MAX_DEPTH - 2
-
-
-def test_order_of_names_does_not_matter() -> None:
-    reversed_state = dict(reversed(alive_weights().items()))
-    evidence = read_evidence(in_memory(reversed_state))
-    assert evidence.problems == ()
-    assert evidence.as_architecture(18, 32, 2, 256) == TINY
 
 
 @pytest.mark.parametrize("share", [0.4, 0.6])

@@ -122,24 +122,15 @@ def test_the_size_guard(plant: Callable[[ConvNeXtPose], None]) -> None:
     network = build_network(TINY, alive_weights())
     check_sizes(network, TINY)
     plant(network)
-    with pytest.raises(BadInput, match="does not do what its architecture says"):
+    with pytest.raises(BadInput, match="its architecture"):
         check_sizes(network, TINY)
 
 
 @pytest.mark.parametrize("upsamplings", [0, 1, 3])
 def test_an_architecture_that_declares_other_upsamplings_is_caught(upsamplings: int) -> None:
     network = build_network(TINY, alive_weights())
-    with pytest.raises(BadInput, match="does not do what its architecture says"):
+    with pytest.raises(BadInput, match="its architecture"):
         check_sizes(network, replace(TINY, upsamplings=upsamplings))
-
-
-def test_every_upsampling_count_takes_the_same_weights_and_gives_other_poses() -> None:
-    """Why the guard exists: loading never fails, whatever the count."""
-    image = torch.from_numpy(drawn_images(1, 256, 0)).permute(0, 3, 1, 2).float()
-    with torch.inference_mode():
-        found = [build_network(replace(TINY, upsamplings=u), alive_weights())(image) / (8 << u) for u in (1, 2, 3)]
-    assert (found[0] - found[1]).abs().max() > 0.01
-    assert (found[2] - found[1]).abs().max() > 0.01
 
 
 # ── the decode ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -81,12 +81,6 @@ def test_the_build_with_trtexec() -> None:
     assert [switch for switch in model.trtexec["11"] if switch not in model.trtexec["10"]] == []
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
-def test_no_switch_speaks_of_a_precision(precision: str) -> None:
-    text = as_markdown(recipe(precision)).replace("(no `--fp16`, no `--best`)", "")
-    assert not any(switch in text for switch in ("--fp16", "--bf16", "--int8", "--best", "--calib", "--precision"))
-
-
 def test_tf32_stays_where_it_was_asked_for() -> None:
     [model] = recipe("fp32", plan=replace(PLAN, tf32=True)).models
     assert "--noTF32" not in model.trtexec["10"] + model.trtexec["11"]

@@ -96,7 +96,7 @@ def test_a_harmless_file_of_a_protocol_that_torch_does_not_read_is_not_called_ho
 @pytest.mark.parametrize("way", by_hand(Path("m")))
 def test_pickles_written_by_hand(place: Path, marker: Path, way: str) -> None:
     path = bad.with_pickle(by_hand(marker)[way])(place / "file")
-    with pytest.raises(BadInput, match=r"would execute code when loaded — it names os\.system"):
+    with pytest.raises(BadInput, match=r"os\.system"):
         read_checkpoint(path)
 
 

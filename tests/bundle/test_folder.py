@@ -85,13 +85,6 @@ def test_budgets_carry_their_reasons_and_the_limits_that_follow(once_bundle: Pat
         assert factor == ([pytest.approx(1.5 * beside)] if beside > 0.01 and precision != "fp32" else [])
 
 
-def test_whose_the_parts_are(once_bundle: Path) -> None:
-    said = (once_bundle / "licences/NOTICE.md").read_text()
-    assert manifest_of(once_bundle).weights.sha256 in said
-    assert "drawn figures, seed 1019, the first 16. This project drew them" in said
-    assert ("TensorRT-RTX" in said) == bool(manifest_of(once_bundle).engines)
-
-
 def test_stand_in_weights_are_said_to_be_that(exported: Path, tmp_path: Path, unproven: None) -> None:
     path = exported / "manifest.json"
     rewrite(path, lambda text: text.replace(b'"origin": "checkpoint"', b'"origin": "stand-in"'))

@@ -82,7 +82,7 @@ def test_coco_images_may_lie_beside_the_annotations_or_in_folders(folder: Path) 
     (folder / "annotations.json").rename(folder / "annotations" / "val.json")
     assert len(samples(coco(folder))) == 3
     shutil.copy(folder / "annotations" / "val.json", folder / "annotations" / "train.json")
-    with pytest.raises(BadInput, match=r"annotations/ holds train\.json, val\.json"):
+    with pytest.raises(BadInput, match=r"train\.json, val\.json"):
         coco(folder)
 
 

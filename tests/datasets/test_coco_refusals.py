@@ -68,7 +68,7 @@ def test_coco_planted_defects_are_refused(folder: Path, change: Edit, message: s
 @of_coco
 def test_coco_joints_of_another_kind_are_refused_with_both_lists(folder: Path) -> None:
     edit(folder / "annotations.json", lambda d: d["categories"][1].update(keypoints=[f"p{i}" for i in range(17)]))
-    with pytest.raises(BadInput, match=r"annotated: p0, p1, .*p16; the network's .*: Pelvis, R_Hip, .*Thorax"):
+    with pytest.raises(BadInput, match=r"p0, p1, .*p16.*Pelvis, R_Hip, .*Thorax"):
         coco(folder)
 
 

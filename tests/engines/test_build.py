@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from export import engine, engine_plan
+from export import engine
 from export import gpu as nvidia
 from export.artifacts import sha256_file
 from export.engine import build_engine, read_record
 from export.engine_network import Convolutions
 from export.engine_plan import DEFAULT_RTX_TARGETS, EnginePlan
-from export.errors import BadInput, CheckFailed
+from export.errors import BadInput
 from tests.engines.planted import plant, setting
-from tests.small_networks import BFLOAT, half_network
+from tests.small_networks import half_network
 
 
 @pytest.mark.usefixtures("rtx", "no_partial_left")
@@ -80,17 +80,6 @@ def test_turing_has_fp16_but_no_bf16(tmp_path: Path) -> None:
     assert build_engine(path, tmp_path / "e", EnginePlan(precision="fp16", targets=turing)).targets == turing
     with pytest.raises(BadInput, match=r"no bf16 — 7\.5"):
         EnginePlan(precision="bf16", targets=("8.6", *turing))
-
-
-@pytest.mark.usefixtures("rtx")
-def test_the_library_itself_refuses_bf16_on_turing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which is why this is refused before anything is built."""
-    path = tmp_path / "half.onnx"
-    path.write_bytes(half_network(BFLOAT))
-    monkeypatch.setattr(engine_plan, "TARGETS_WITHOUT", {})
-    monkeypatch.setattr(engine, "WORKER", plant("engine_plan.TARGETS_WITHOUT = {}"))
-    with pytest.raises(CheckFailed, match="built no sound engine"):
-        build_engine(path, tmp_path / "e", EnginePlan(precision="bf16", targets=("7.5",)))
 
 
 @pytest.mark.usefixtures("rtx")

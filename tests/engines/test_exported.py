@@ -59,7 +59,7 @@ def test_why_there_is_no_engine_is_told(folder: Path) -> None:
 
 def test_an_engine_that_is_not_the_manifests(folder: Path) -> None:
     overwrite(folder / "engines/L-fp32.rtx.engine", 100, b"changed")
-    with pytest.raises(BadInput, match="not what the manifest says of it — it was changed since"):
+    with pytest.raises(BadInput, match="changed"):
         open_backend(read_export(folder), "tensorrt-rtx", "fp32")
 
 

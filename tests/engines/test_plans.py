@@ -1,6 +1,5 @@
 """What an engine's plan may ask for, of which runtime."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +60,6 @@ def test_hardware_compatible_engines_are_refused_on_a_jetson(monkeypatch: pytest
         engine_runtime.honoured(EnginePlan(hardware_compatible=True), choice)
     monkeypatch.setattr(engine_runtime, "jetson", lambda: None)
     assert engine_runtime.honoured(EnginePlan(hardware_compatible=True), choice).hardware_compatible
-
-
-@pytest.mark.usefixtures("rtx")
-def test_a_level_changes_nothing_that_rtx_builds(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which is why one is refused."""
-    monkeypatch.setattr(engine, "honoured", lambda plan, choice: replace(plan, targets=("8.6",)))
-    records = [build_engine(tiny, tmp_path / "e", EnginePlan(optimization_level=level)) for level in (0, 5)]
-    assert [record.optimization_level for record in records] == [0, 5]
-    assert len({(record.size_bytes, record.scratch_bytes) for record in records}) == 1
 
 
 def test_tensorrt_takes_no_targets(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

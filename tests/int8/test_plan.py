@@ -181,7 +181,7 @@ def test_a_block_that_is_moved_to_fp32_by_hand_says_so(tmp_path: Path) -> None:
 
 
 def test_a_plan_for_other_weights_is_refused() -> None:
-    with pytest.raises(BadInput, match=r"other weights — made for sha256 aaaaaaaaaaaa…, these are sha256 bbbb"):
+    with pytest.raises(BadInput, match=r"other weights.*aaaa.*bbbb"):
         give_back(tiny_plan(), "b" * 64)
     with pytest.raises(BadInput, match="made for no checkpoint's"):
         give_back(replace(tiny_plan(), weights_sha256=None), "b" * 64)
@@ -221,7 +221,7 @@ def test_a_plan_that_leaves_nothing_is_refused(precision: str, higher: str) -> N
     *others, last = [conv.name for conv in plan.convs if conv.precision == precision]
     require_left(plan.keeping(others, higher, "a test").as_json())
     nothing = plan.keeping([*others, last], higher, "a test")
-    with pytest.raises(BadInput, match=f"leaves nothing — no convolution in {precision}"):
+    with pytest.raises(BadInput, match=f"no convolution in {precision}"):
         give_back(nothing, WEIGHTS_SHA256)
     with pytest.raises(CheckFailed, match=rf"9\.000 mm — ask for {higher}"):
         require_left(replace(nothing, search=("0: 1 mm", "0: 9.000 mm")).as_json())
@@ -256,7 +256,7 @@ def test_missing_plans_and_two_for_one_precision_are_refused(tmp_path: Path) -> 
     with pytest.raises(BadInput, match="cannot read the precision plan"):
         parse_plans([tmp_path / "nowhere.json"])
     one, two = (written(tiny_plan("fp16"), tmp_path / name) for name in ("one.json", "two.json"))
-    with pytest.raises(BadInput, match=r"two plans for fp16 — .*one.json, .*two.json"):
+    with pytest.raises(BadInput, match="two plans for fp16"):
         parse_plans([one, two])
 
 

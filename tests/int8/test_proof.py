@@ -117,7 +117,7 @@ def test_a_scale_that_the_graph_cannot_store_is_no_proof(
     model = onnx.load(half)
     with np.errstate(over="ignore"):
         insert_int8(model, odd, weights.int8)
-        with pytest.raises(CheckFailed, match=f"the plan's scale of {first}'s input is none in float16"):
+        with pytest.raises(CheckFailed, match=f"{first}.* is none in float16"):
             prove_int8(model, onnx.load(half), odd)
 
 
