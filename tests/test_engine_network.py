@@ -40,7 +40,6 @@ def test_a_convolution_in_int8_is_counted(tmp_path: Path) -> None:
             "of 1 convolutions none has both",
             id="int8 elsewhere",
         ),
-        pytest.param(int8_network(weight=False), "int8", CheckFailed, "none has both", id="int8 input only"),
         pytest.param(int8_network(activation=False), "int8", CheckFailed, "none has both", id="int8 weights only"),
         pytest.param(
             int8_network(around=FLOAT), "int8", CheckFailed, "1 FLOAT — int8 here has FP16 around it", id="FP32 around"
@@ -52,6 +51,7 @@ def test_a_convolution_in_int8_is_counted(tmp_path: Path) -> None:
             "says fp16 and has MATRIX_MULTIPLY layers that are not HALF — 1 FLOAT",
             id="product in FP32",
         ),
+        pytest.param(half_network(), "int8", BadInput, "fp16, not int8", id="half"),
         pytest.param(
             product_network(conv=False, product=HALF), "fp16", BadInput, "no convolution", id="only a product"
         ),
@@ -91,13 +91,6 @@ def test_a_text_that_happens_to_parse_is_no_network(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         build_engine(path, tmp_path / "e", EnginePlan())
     assert "inputs , outputs" not in str(caught.value)
-
-
-def test_a_half_file_is_no_int8_file(tmp_path: Path) -> None:
-    path = tmp_path / "half.onnx"
-    path.write_bytes(half_network())
-    with pytest.raises(BadInput, match="fp16, not int8"):
-        build_engine(path, tmp_path / "e", EnginePlan(precision="int8"))
 
 
 @pytest.mark.parametrize("text", ["no JSON", "7", '{"a": 1}', "[" * 100_000])

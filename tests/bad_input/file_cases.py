@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -88,14 +89,17 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     "legacy, nearly whole": (bad.truncated("legacy", 0.98), ("torch cannot read weights", "download")),
     "safetensors, nearly whole": (bad.truncated("safetensors", 0.98), ("damaged safetensors", "download")),
     "safetensors, within the header": (bad.truncated("safetensors", 0.02), (NOT_ONE,)),
-    "folder without a record": (bad.without_record("data/0"), ("torch cannot read weights", "data/0")),
-    "folder without its pickle": (bad.without_record("data.pkl"), ("no unpacked checkpoint",)),
+    "folder without a record": (bad.in_folder("data/0", Path.unlink), ("torch cannot read weights", "data/0")),
+    "folder without its pickle": (bad.in_folder("data.pkl", Path.unlink), ("no unpacked checkpoint",)),
     # flipped
     "flip in a zip's tensor": (bad.flipped_record("data/0"), ("is damaged", "data/0.*checksum", "download")),
     "flip in a zip's pickle": (bad.flipped_record("data.pkl"), ("is damaged", r"data\.pkl.*checksum")),
     "flip in a zip's entry name": (bad.with_undecodable_name, ("truncated or damaged zip",)),
     "flip in a legacy pickle": (lambda path: bad.flipped(bad.good(path, "legacy"), 3), ("torch cannot read weights",)),
-    "flip in a folder's pickle": (bad.flipped_in_folder("data.pkl", 2), ("torch cannot read weights",)),
+    "flip in a folder's pickle": (
+        bad.in_folder("data.pkl", lambda file: bad.flipped(file, 2)),
+        ("torch cannot read weights",),
+    ),
     "flip in a safetensors header": (
         lambda path: bad.flipped(bad.good(path, "safetensors"), 12, 0x80),
         ("damaged safetensors",),
@@ -109,9 +113,15 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     "link as an entry": (bad.with_entry("file/link", bad.LINK), (HOSTILE_ENTRY, "file/link")),
     "entry twice": (bad.with_entry_twice, ("hostile archive", "stands twice")),
     "bomb": (bad.bomb, ("unpacks to too much", r"8,59\d,\d+,\d+ bytes")),
-    "pickle is a link outside": (bad.linked("data.pkl"), ("is hostile", "link that leads outside")),
-    "tensor is a link outside": (bad.linked("data/0"), ("is hostile", "link that leads outside")),
-    "tensors' folder is a link outside": (bad.linked("data"), ("is hostile|torch cannot read weights",)),
+    "pickle is a link outside": (
+        bad.in_folder("data.pkl", bad.link_outside),
+        ("is hostile", "link that leads outside"),
+    ),
+    "tensor is a link outside": (bad.in_folder("data/0", bad.link_outside), ("is hostile", "link that leads outside")),
+    "tensors' folder is a link outside": (
+        bad.in_folder("data", bad.link_outside),
+        ("is hostile|torch cannot read weights",),
+    ),
     "link to a system file": (bad.with_link("/etc/passwd"), ("is hostile", "'link'")),
     "link to the parent's parent": (bad.with_link("../../tiny.yaml"), ("is hostile", "'link'")),
     "link to nothing": (bad.with_link("nothing"), ("cannot read the folder|is hostile",)),

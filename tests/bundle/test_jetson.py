@@ -92,9 +92,6 @@ def test_a_second_verification_builds_nothing_that_is_there(jetson: First) -> No
     ("environment", "said"),
     [
         ({"STANDIN_GPU": "Thor"}, "this is Thor"),
-        ({"STANDIN_MEMORY": str(32 << 30)}, "32.0 GiB"),
-        ({"STANDIN_VERSION": "8.5.2.2"}, "too old"),
-        ({"STANDIN_VERSION": "10.13.3.9"}, "10.13.3.9 is installed"),
         ({"STANDIN_LOADS_NOTHING": "1"}, "planted refusal"),
         ({"STANDIN_HAS_NO_ROOM": "1"}, "no room to run"),
         ({"STANDIN_NO_GPU": "1"}, "the driver sees none"),
