@@ -170,7 +170,7 @@ IMAGES = drawn_images(4, 256, SHAPES_SEED)
 
 @cache
 def joints_of(architecture: Architecture, fresh: bool = False) -> Any:
-    weights = fresh_weights(architecture) if fresh else stand_in_weights(architecture)
+    weights = fresh_weights(architecture) if fresh else alive_weights(architecture)
     return run_reference(build_network(architecture, weights), IMAGES, batch=2)
 
 
