@@ -22,7 +22,7 @@ from export.onnx_graph import consumer_metadata, export_onnx
 from export.precision import in_precision
 from tests.bundles import copied, export_once
 from tests.checkpoints import TINY, alive_weights
-from tests.command_line import ROOT, convnextpose
+from tests.command_line import ROOT, in_process
 from tests.fleet_cluster import Cluster
 from tests.fleet_runs import PRELOAD
 from tests.fleet_stand_in import COMMAND
@@ -57,7 +57,7 @@ def made_once(factory: pytest.TempPathFactory, worker_id: str, name: str, make: 
 
 
 def export_demo(place: Path) -> None:
-    run = convnextpose("export", "XS-atto", "--checkpoint", ROOT / "demo/XS-atto-demo.pth", cwd=place)
+    run = in_process("export", "XS-atto", "--checkpoint", ROOT / "demo/XS-atto-demo.pth", cwd=place)
     assert run.returncode == 0, run.stderr
 
 
