@@ -53,7 +53,7 @@ def in_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str
             exit_code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:
             torch.set_num_threads(1)  # a latency step may have asked for more
-    stdout, stderr = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
+    stdout, stderr = (stream.buffer.getvalue().decode() for stream in (out, err))
     return subprocess.CompletedProcess(command, exit_code, stdout, stderr)
 
 
