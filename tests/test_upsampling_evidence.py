@@ -78,7 +78,7 @@ Demo = tuple[list[Architecture], list[Run]]
 def demo() -> Demo:
     """The demo checkpoint, trained with two, on figures that it has not seen."""
     candidates = possible_candidates(load_config("XS-atto").architecture, (1, 2, 3))
-    return candidates, run_candidates(candidates, read_checkpoint(DEMO).tensors, figures(12), silent)
+    return candidates, run_candidates(candidates, read_checkpoint(DEMO).tensors, figures(16), silent)
 
 
 def test_a_doubling_too_many_stretches_the_poses_of_a_trained_network(demo: Demo) -> None:
