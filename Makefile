@@ -18,7 +18,7 @@ comma := ,
 SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
 GIVEN = $(filter-out file,$(origin MODEL))
 
-.PHONY: help setup doctor export bench report all bundle demo test lint demo-checkpoint bench-graph bench-precisions bench-gate bench-selftest clean
+.PHONY: help setup doctor export bench report all bundle demo test lint demo-checkpoint bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -69,17 +69,12 @@ lint: $(READY) ## Check style and types
 demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour or two; interrupt it when you like)
 	@$(BIN)/python -m demo.train --steps 2940 $(ARGS)
 
-bench-graph: $(READY) ## Measure what the exact rewritings are worth, all models
-	@$(BIN)/convnextpose bench-graph --out "$(or $(OUT),build)" $(ARGS)
-
-bench-precisions: $(READY) ## Measure what BF16 and INT8 are worth on this CPU (OpenVINO, S and L)
-	@$(BIN)/convnextpose bench-precisions --out "$(or $(OUT),build)" $(ARGS)
-
 bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the latter is slower
 	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
-bench-selftest: $(READY) ## Check the harness: what it adds, known delays, its rules, the gate, other tools' timers
-	@$(BIN)/convnextpose bench-selftest $(ARGS)
+bench-selftest: $(READY) ## Check the timing harness here: known delays, the gate, other tools' timers
+	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --out "$(or $(OUT),build)/demo"
+	@$(BIN)/python -m scripts.bench_selftest "$(or $(OUT),build)/demo/XS-atto"
 
 clean: ## Remove .venv and build
 	rm -rf $(VENV) build

@@ -1,11 +1,12 @@
 """``convnextpose bench`` as a function: an exported model, compared on this machine."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from bench.environment import environment_record, fingerprint, read_sensors
 from bench.exported import ExportFolder
 from bench.gpu_runtimes import is_gpu
 from bench.image_to_joints import Predictor
+from bench.machine import memory_mib
 from bench.profile_record import NO_PROFILE
 from bench.profiling import Profiles, take_profiles, with_profile
 from bench.remote import QUIESCE_METHOD
@@ -27,7 +29,6 @@ from bench.session import Session, hold_session
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
 from bench.timed_parity import ParityJudge
-from bench.worker import memory_mib
 from export.artifacts import sha256_file, whole_file
 from export.plain import finite_or_none
 from export.progress import Progress, silent
@@ -226,23 +227,12 @@ def _write(
 ) -> Result:
     first, measured = candidates[0].id, session.measured
     control = measured.ratio(first, first + CONTROL)
-    rows, impossible = [], []
-    for candidate in candidates:
-        entry = session.entries[candidate.id]
-        if entry.not_possible is not None:
-            reason = entry.not_possible
-            impossible.append(NotRunRow(runtime=candidate.runtime, precision=candidate.precision, reason=reason))
-        else:
-            row = row_of(candidate, entry, session, first, control, asked.deadlines_ms)
-            rows.append(with_profile(row, profiles, exported.architecture))
+    ran = [of for of in candidates if session.entries[of.id].not_possible is None]
+    rows = [row_of(of, session.entries[of.id], session, first, control, asked.deadlines_ms) for of in ran]
+    rows = [with_profile(row, profiles, exported.architecture) for row in rows]
     complete = session.complete and not (profiles and profiles.interrupted)
     out = place_for(out, complete=complete)
-    arrays, record = sample_arrays(measured, rows), environment_record()
-    samples = None
-    if arrays:
-        with whole_file(out / SAMPLES) as partial:
-            np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
-        samples = SamplesFile(path=SAMPLES, sha256=sha256_file(out / SAMPLES))
+    record = environment_record()
     overheads = [e.overhead_ns for e in session.entries.values() if e.overhead_ns is not None]
     result = Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -250,20 +240,7 @@ def _write(
         weights=exported.manifest.weights.origin,
         complete=complete,
         mode=asked.mode.name,
-        protocol={
-            "topology": "one process for each backend; all but one stopped",
-            "quiesce_method": QUIESCE_METHOD,
-            "launches": settings.launches,
-            "order": "random, every second round reversed",
-            "seed": settings.seed,
-            "threads": settings.threads,
-            "images": IMAGES,
-            "clock": "time.perf_counter_ns",
-            "warm_up": asdict(settings.warm_up),
-            "stop": asdict(settings.rule),
-            "energy": asdict(settings.energy) if settings.energy else None,
-            "cuda_graph": asked.graph,
-        },
+        protocol=_protocol(asked, settings),
         stop_reason=measured.stop.reason if measured.stop else None,
         precision_reached=measured.stop is not None and measured.stop.reached,
         rounds=measured.rounds,
@@ -275,10 +252,44 @@ def _write(
         harness_overhead_ns=max(overheads, default=None),
         coordinator_peak_mib=finite_or_none(memory_mib()["peak"]),
         rows=rows,
-        not_run=[*impossible, *not_run],
+        not_run=[*_impossible(candidates, session), *not_run],
         peaks=profiles.peaks if profiles else [],
         peaks_reason=profiles.peaks_reason if profiles else NO_PROFILE,
-        samples=samples,
+        samples=_write_samples(out, sample_arrays(measured, rows)),
     )
     write_result(out, result)
     return result
+
+
+def _protocol(asked: Asked, settings: Settings) -> dict[str, Any]:
+    return {
+        "topology": "one process for each backend; all but one stopped",
+        "quiesce_method": QUIESCE_METHOD,
+        "launches": settings.launches,
+        "order": "random, every second round reversed",
+        "seed": settings.seed,
+        "threads": settings.threads,
+        "images": IMAGES,
+        "clock": "time.perf_counter_ns",
+        "warm_up": asdict(settings.warm_up),
+        "stop": asdict(settings.rule),
+        "energy": asdict(settings.energy) if settings.energy else None,
+        "cuda_graph": asked.graph,
+    }
+
+
+def _impossible(candidates: Sequence[Candidate], session: Session) -> list[NotRunRow]:
+    """Return the candidates that only their worker found to be impossible here."""
+    return [
+        NotRunRow(runtime=of.runtime, precision=of.precision, reason=reason)
+        for of in candidates
+        if (reason := session.entries[of.id].not_possible) is not None
+    ]
+
+
+def _write_samples(out: Path, arrays: Mapping[str, Any]) -> SamplesFile | None:
+    if not arrays:
+        return None
+    with whole_file(out / SAMPLES) as partial:
+        np.savez_compressed(partial, **arrays)
+    return SamplesFile(path=SAMPLES, sha256=sha256_file(out / SAMPLES))

@@ -22,8 +22,9 @@ from bench.exported import (
     open_backend,
 )
 from bench.gpu_runtimes import is_gpu, no_engine, no_gpu_runtime
+from bench.job import Job
+from bench.machine import cpu_has_bfloat16
 from bench.result import NotRunRow
-from bench.worker import Job
 from export.errors import BadInput, NotPossible
 from export.interface import NO_BF16
 from export.manifest import Artifact
@@ -155,15 +156,6 @@ def unavailable(exported: ExportFolder, runtime: str, precision: str) -> str | N
     if runtime == ONNX_RUNTIME and precision == "bf16":
         return NO_BF16
     return no_engine(exported, runtime, precision) if runtime in ENGINES else None
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether the processor computes in bfloat16."""
-    try:
-        words = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return False
-    return "avx512_bf16" in words or "amx_bf16" in words or "bf16" in words
 
 
 def _precisions(runtime: str, wanted: Sequence[str], there: Sequence[str]) -> list[str]:

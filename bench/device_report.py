@@ -1,12 +1,11 @@
 """``device-report.json``: what a bundle's verifier found on a device, read back at home."""
 
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from export.errors import BadInput
+from export.records import read_record
 
 SCHEMA_VERSION = "1.2"
 READABLE = ("1.0", "1.1", SCHEMA_VERSION)
@@ -202,27 +201,5 @@ def read_device_report(path: Path) -> DeviceReport:
     Raises:
         BadInput: missing, not a report of a device, or of another schema version.
     """
-    do = "give the device-report.json that a bundle's verify.py wrote"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read {path}", error.strerror or str(error), do) from error
-    version = _version(content)
-    if version is not None and version not in READABLE:
-        do = "use the version of this tool that wrote the bundle, or verify a new bundle"
-        raise BadInput(f"{path} is of another schema", f"schema_version {version}, not {' or '.join(READABLE)}", do)
-    try:
-        return DeviceReport.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        seen = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise BadInput(f"{path} is no report of a device", seen, do) from error
-
-
-def _version(content: bytes) -> Any:
-    """What a report says its schema is; None where it is no report at all."""
-    try:
-        found = json.loads(content)
-        return found["schema_version"] if found["kind"] == KIND else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
+    do = "give what a bundle's verify.py wrote, to the version of this tool that wrote the bundle"
+    return read_record(path, DeviceReport, READABLE, "report of a device", do)

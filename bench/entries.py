@@ -6,10 +6,10 @@ from typing import Any
 
 from bench.energy import EnergyPlan
 from bench.energy_meters import Meter, find_meter
+from bench.job import Job, Loaded, WarmUp
 from bench.rounds import Decide
 from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
-from bench.worker import Job, Loaded, WarmUp
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 

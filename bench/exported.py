@@ -9,7 +9,7 @@ from typing import Any
 from bench.backends.protocol import Backend
 from export.architecture import Architecture
 from export.artifacts import sha256_file
-from export.engine import beside, read_record
+from export.engine import beside, read_engine_record
 from export.engine_plan import BACKENDS
 from export.engine_plan import Backend as EngineBackend
 from export.errors import BadInput, NotPossible
@@ -122,7 +122,7 @@ class ExportFolder:
             seen = "; ".join([f"no {name}", *reasons])
             do = "build it on the machine that runs it: convnextpose export, or the commands of recipe.md"
             raise BadInput(f"{self.path} holds no {edition} engine for {backend.product}", seen, do)
-        if read_record(beside(path, ".json")).onnx_sha256 != source.sha256:
+        if read_engine_record(beside(path, ".json")).onnx_sha256 != source.sha256:
             seen, do = "the sha256 in its record is not that of the ONNX file", "build it again from this ONNX file"
             raise BadInput(f"{path} was built from another model", seen, do)
         return path

@@ -12,7 +12,7 @@ from bench.backends.engine_file import require_gpu, require_version
 from bench.exported import ENGINES, GPU_RUNTIMES, ORT_CUDA, ORT_TENSORRT, ExportFolder
 from bench.facts import torch_cuda
 from bench.gpu_sensors import other_processes
-from export.engine import beside, read_record
+from export.engine import beside, read_engine_record
 from export.engine_plan import RTX_TARGETS, TENSORRT_RTX
 from export.errors import BadInput, NotPossible
 from export.gpu import Gpu, gpus
@@ -91,7 +91,7 @@ def no_engine(exported: ExportFolder, runtime: str, precision: str) -> str | Non
         return trouble
     try:
         path = exported.engine(precision, backend)
-        record = read_record(beside(path, ".json"))
+        record = read_engine_record(beside(path, ".json"))
         require_gpu(path, record, gpu)
         if (installed := version(runtime)) != "absent":  # JetPack's come without a record of their version
             require_version(path, record, backend, installed)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.entries import Entrant, Entry, JudgeJoints, Settings, Timeouts, worker_environment
+from bench.job import Samples, WarmUp
 from bench.remote import Remote, WorkerLost
 from bench.rounds import Measured, Plan, run_rounds
-from bench.worker import Samples, WarmUp
 from export.progress import Progress
 
 

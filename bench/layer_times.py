@@ -1,11 +1,12 @@
 """What the layers of a backend take: run it where it tells, which slows it down, and for nothing else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from bench.backends.protocol import Backend, LayerTime, Profilable
+from bench.timing import time_runs
 from export.errors import NotPossible
 
 
@@ -20,15 +21,12 @@ class Profile:
     """Wall clock around each of the calls that the layers' times are means over."""
 
 
-def take_profile(
-    backend: Backend, inputs: Sequence[Any], timed: Callable[..., list[float]], warm_up: int, runs: int
-) -> Profile:
+def take_profile(backend: Backend, inputs: Sequence[Any], warm_up: int, runs: int) -> Profile:
     """Run the backend's profiler ``warm_up`` times unrecorded, then ``runs`` times.
 
     Args:
         backend: loaded.
         inputs: shown in turn.
-        timed: (calls, how many) → their latencies in ms.
         warm_up: so many runs are not recorded.
         runs: so many are.
 
@@ -40,7 +38,7 @@ def take_profile(
         raise NotPossible("there is no profile", f"{backend.runtime} does not tell what its layers take", do)
     profiler = backend.profiler()
     calls = [partial(profiler.run, images) for images in inputs]
-    timed(calls, warm_up)
+    time_runs(calls, warm_up)
     profiler.start()
-    taken = timed(calls, runs)
+    taken = time_runs(calls, runs)
     return Profile(profiler.source, tuple(profiler.layers()), tuple(taken))

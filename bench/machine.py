@@ -7,6 +7,7 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
+CLOCK = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """What a container may use, as cgroups of version 2 and 1 say it."""
 
@@ -61,6 +62,32 @@ def cpu_features() -> tuple[str, ...]:
             there = set(values.split())
             return tuple(shown for flag, shown in FEATURES.items() if flag in there)
     raise ValueError(f"{CPUINFO} names no features")
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether the processor computes in bfloat16."""
+    try:
+        return any(feature in BF16_FEATURES for feature in cpu_features())
+    except (OSError, ValueError):
+        return False
+
+
+def clock_mhz() -> float | None:
+    """Return the first core's clock, where the kernel tells it."""
+    try:
+        return int(CLOCK.read_text(encoding="ascii")) / 1000
+    except (OSError, ValueError):
+        return None
+
+
+def memory_mib() -> dict[str, float]:
+    """Return this process's resident memory, now and at its peak; NaN where the kernel does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {"now": float("nan"), "peak": float("nan")}
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmHWM"))}
+    return {"now": kib["VmRSS"] / 1024, "peak": kib["VmHWM"] / 1024}
 
 
 def memory_bytes() -> tuple[int, int]:

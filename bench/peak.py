@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from bench.candidates import cpu_has_bfloat16
+from bench.machine import cpu_has_bfloat16
 from export.interface import INPUT, OUTPUT
 
 SIZES = (512, 1024, 2048)

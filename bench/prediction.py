@@ -1,6 +1,5 @@
 """One person in one photo: joints in every measure that is known, as plain data."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from export.errors import CheckFailed
 from export.joint_sets import JointSet
 from export.photo import Photo
 from export.pose import CUBE_MM, Array, Box, Camera, crop, crop_box, crop_to_image, locate
+from export.records import peek
 
 SCHEMA_VERSION = "1.0"
 
@@ -94,11 +94,8 @@ def predict(
 
 
 def is_prediction(path: Path) -> bool:
-    """Whether a JSON file is one that ``prediction_record`` made."""
-    try:
-        return "joints_bins" in json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
+    """Return whether a JSON file is one that ``prediction_record`` made."""
+    return peek(path, "joints_bins") is not None
 
 
 def prediction_record(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from bench.entries import Entrant, Settings, worker_environment
 from bench.exported import TORCH_FORMS
+from bench.job import HOST_E2E
 from bench.layer_times import Profile
 from bench.peak import Peak
 from bench.profile_record import PeakRecord, profile_record
 from bench.remote import Remote, WorkerLost
 from bench.result import Row
-from bench.worker import HOST_E2E
 from export.architecture import Architecture
 from export.progress import Progress, silent
 

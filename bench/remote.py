@@ -11,7 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench.worker import INTERRUPTS, Job, serve
+from bench.job import Job
+from bench.worker import INTERRUPTS, serve
 
 CAN_STOP = hasattr(signal, "SIGSTOP")
 QUIESCE_METHOD = "SIGSTOP" if CAN_STOP else "wait 100 ms"
@@ -50,7 +51,7 @@ class Remote:
         return self._process.pid
 
     def call(self, method: str, *arguments: Any, timeout_s: float) -> Any:
-        """What the worker's ``Subject`` returns.
+        """What the worker's ``TimedModel`` returns.
 
         Raises:
             WorkerLost: it answered with a failure, ended, or did not answer in time (then it is killed).

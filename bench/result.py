@@ -8,12 +8,11 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from bench.profile_record import PeakRecord, ProfileRecord
 from bench.record import Record as _Record
 from export.artifacts import sha256_file, write_text
 from export.errors import BadInput
+from export.records import peek, read_record
 
 SCHEMA_VERSION = "1.1"
 RESULT, SAMPLES = "result.json", "samples.npz"
@@ -252,11 +251,7 @@ def place_for(folder: Path, *, complete: bool) -> Path:
     """Where a result is written: what was interrupted never replaces what is whole."""
     if complete:
         return folder
-    try:
-        kept = json.loads((folder / RESULT).read_bytes())["complete"]
-    except (OSError, ValueError, KeyError, TypeError):
-        kept = False
-    return folder / INTERRUPTED if kept else folder
+    return folder / INTERRUPTED if peek(folder / RESULT, "complete") else folder
 
 
 def read_result(path: Path) -> Result:
@@ -266,21 +261,7 @@ def read_result(path: Path) -> Result:
         BadInput: missing, no result, of another schema version, or its samples were changed.
     """
     do = "measure again: convnextpose bench"
-    try:
-        plain = json.loads(path.read_bytes())
-    except OSError as error:
-        raise BadInput(f"there is no result at {path}", error.strerror or str(error), do) from error
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is no result", "it is not JSON", do) from error
-    seen = plain.get("schema_version") if isinstance(plain, dict) else None
-    if seen != SCHEMA_VERSION:
-        raise BadInput(f"{path} is no result of schema {SCHEMA_VERSION}", f"schema_version {seen}", do)
-    try:
-        result = Result.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        what = f"{path} is no result of schema {SCHEMA_VERSION}"
-        raise BadInput(what, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", do) from error
+    result = read_record(path, Result, (SCHEMA_VERSION,), "result", do)
     if result.samples is not None:
         beside = path.parent / result.samples.path
         if beside.is_file() and sha256_file(beside) != result.samples.sha256:

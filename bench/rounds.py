@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bench.job import HOST_E2E, Samples
 from bench.remote import WorkerLost
 from bench.statistics import Ratio, Values, speed_up
 from bench.stopping import Stop, StopRule, after_launches, is_look, iterations_per_visit, should_stop
-from bench.worker import HOST_E2E, Samples
 from export.progress import Progress, silent
 
 

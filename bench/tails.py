@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from bench.gate import Slowdown, Tail
+from bench.job import HOST_E2E
 from bench.rounds import Measured
 from bench.statistics import Values, percentile_floor
 from bench.stopping import FIRST_LOOK
-from bench.worker import HOST_E2E
 
 QUANTILE = 0.99
 RESAMPLES = 1999

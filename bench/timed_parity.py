@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench.exported import ExportFolder
+from export.artifacts import UNREADABLE_ARRAYS
 from export.errors import BadInput
 from export.model_steps import TRUTH, plan_paths
 from export.parity import REQUIRED, budget_for, judge, status_of
@@ -29,7 +30,7 @@ class ParityJudge:
                 self._truth, self._floor = joints["truth"], joints["reference"]
                 self.images = joints["images"]
                 """(N, S, S, 3) RGB: what the truth is of."""
-        except (OSError, ValueError, KeyError) as error:
+        except UNREADABLE_ARRAYS as error:
             do = f"make it again: convnextpose export {exported.manifest.model}"
             raise BadInput(f"cannot read the truth at {path}", str(error), do) from error
         self._volume = exported.volume
@@ -51,7 +52,7 @@ class ParityJudge:
             try:
                 with np.load(self._folder / plan_paths(precision)[2]) as known:
                     simulation = known["simulation"][:count]
-            except (OSError, ValueError, KeyError) as error:
+            except UNREADABLE_ARRAYS as error:
                 reason = f"what rounding alone costs is not known: {error}"
                 return {"outcome": "inconclusive", "reason": reason, "images": count}
         found = judge(self._truth[:count], self._floor[:count], joints, self._volume, budget, simulation)

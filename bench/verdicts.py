@@ -25,6 +25,8 @@ STEAL = 0.01
 """Share of processor time that the hypervisor gave to others."""
 THROTTLED = POWER_CAPPED = 0.1
 """Share of rounds."""
+OVERHEAD_NS, OVERHEAD_SHARE = 1000.0, 0.005
+"""How much the timing loop may add to an iteration; the share is of the fastest median that is measured."""
 
 
 @dataclass(frozen=True)

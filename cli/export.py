@@ -63,21 +63,16 @@ def command(
     ] = None,
     why: Annotated[bool, typer.Option("--why", help="Only say what would be done, and why.")] = False,
 ) -> None:
-    """Checkpoint → verdict → ONNX → parity → engine → first latency table, in OUT/MODEL."""
-    from bench.first_table import first_table_step, first_timed
+    """Checkpoint → verdict → ONNX → parity → engine → latency table, in OUT/MODEL."""
+    from bench.latency_table import latency_table
     from cli import render
     from cli.console import ConsoleNarrator
     from export.config import load_config
     from export.engine_plan import EnginePlan
     from export.engine_runtime import choose_runtime, honoured
-    from export.manifest import write_manifest
-    from export.model_steps import weights_step
     from export.options import parse_overrides, parse_plan, parse_plans
-    from export.pipeline import export_model, require_success
-    from export.recipe import recipe_of, write_recipe
-    from export.request import Request, demo_checkpoint, find_checkpoint, parse_precisions, require_plain_paths
-    from export.steps import Folder
-    from export.summary import manifest_of
+    from export.pipeline import run_export
+    from export.request import ExportRequest, choose_checkpoint, parse_precisions, require_plain_paths
 
     require_plain_paths(out, *(path for path in (checkpoint, images, calibration, *(plans or ())) if path))
     config = load_config(model)
@@ -92,10 +87,9 @@ def command(
     )
     plan = parse_plan(wanted, batches, targets, workspace_mib)
     honoured(plan, choose_runtime(plan.runtime))  # refused now, and not after minutes
-    found = checkpoint or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
-    request = Request(
+    request = ExportRequest(
         config,
-        found,
+        choose_checkpoint(config, checkpoint),
         overrides,
         precisions,
         strict,
@@ -109,26 +103,16 @@ def command(
     narrator = ConsoleNarrator()
     render.weights_line(request, asked=checkpoint is not None)
     try:
-        folder = Folder(out / config.name, narrator, only_ask=why)
-        with folder.held():
-            weights = weights_step(folder, request)
-            if weights.result:
-                render.weights(weights.result)
-            exported = export_model(folder, request, weights)
-            latency, timed = None, first_timed(exported)
-            if timed is not None:
-                latency = first_table_step(folder, request, weights, exported.onnx[timed], timed)
-            if why:
-                return
-            manifest = manifest_of(folder, request, exported)
-            recipe = write_recipe(folder.path, recipe_of(manifest, plan))
-            path = write_manifest(folder.path, manifest)
+        export = run_export(request, out / config.name, narrator, only_ask=why)
+        latency = latency_table(export, narrator)
     finally:
         narrator.stop()
+    manifest = export.manifest
+    if manifest is None:
+        return
+    render.verdict(manifest.verdict, manifest.nearest_models, manifest.counts)
+    render.contradicted_claims(manifest.claims)
     render.parity(manifest)
-    if latency is not None:
-        render.latency(latency.result, manifest)
-    else:
-        render.no_latency()
-    render.artifacts(manifest, path, recipe)
-    require_success(exported)
+    render.latency(latency, manifest)
+    render.artifacts(manifest, export.folder, export.recipe)
+    export.require_success()

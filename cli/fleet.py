@@ -8,22 +8,25 @@ import typer
 from cli.options import AsJson
 
 if TYPE_CHECKING:
-    from bench.fleet.address import Certificates
+    from bench.fleet.address import Scheduler
     from bench.fleet.plan import FleetPlan
 
 app = typer.Typer(
     help="The same export, build and benchmark matrix on many machines, through Dask.", no_args_is_help=True
 )
 
-Scheduler = Annotated[
+Address = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Of a Dask scheduler, as tls://lab:8786; without it this machine does all."),
+    typer.Option(metavar="ADDRESS", help="A Dask scheduler, as tls://lab:8786; without it this machine does all."),
 ]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Allow a plain connection to another machine.")]
-Ca = Annotated[Path | None, typer.Option("--tls-ca", metavar="FILE", help="By default Dask's configuration says.")]
-Cert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Ours, signed by that authority.")]
-Key = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Ours.")]
-Wait = Annotated[float, typer.Option(min=0, metavar="S", help="How long a job waits for a device to turn up.")]
+Ca = Annotated[
+    Path | None,
+    typer.Option("--tls-ca", metavar="FILE", help="The authority's certificate; by default Dask's configuration."),
+]
+Cert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Our certificate.")]
+Key = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Our key.")]
+Wait = Annotated[float, typer.Option(min=0, metavar="S", help="How long a job waits for a worker to connect.")]
 Folder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; by default the latest in build/fleet.")
 ]
@@ -34,7 +37,7 @@ REFRESH_S = 1.0
 @app.command()
 def run(
     matrix: Annotated[Path, typer.Argument(help="matrix.yaml; see docs/fleet.md.")],
-    scheduler: Scheduler = None,
+    scheduler: Address = None,
     again: Annotated[bool, typer.Option("--again", help="Measure finished jobs once more.")] = False,
     insecure: Insecure = False,
     tls_ca: Ca = None,
@@ -44,13 +47,12 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Models × precisions × runtimes × devices: export what is missing, measure on every device, compare."""
-    from bench.fleet.address import Certificates, checked
     from bench.fleet.matrix import read_matrix
     from bench.fleet.plan import plan_fleet
     from cli.console import ConsoleNarrator
     from export.artifacts import require_writable
 
-    certificates, address = Certificates(tls_ca, tls_cert, tls_key), checked(scheduler, insecure=insecure)
+    through = _scheduler(scheduler, insecure, (tls_ca, tls_cert, tls_key), wait)
     wanted = read_matrix(matrix)
     require_writable(wanted.out)
     narrator = ConsoleNarrator()
@@ -58,7 +60,7 @@ def run(
         plan = plan_fleet(wanted, narrator)
     finally:
         narrator.stop()
-    _carry_out(plan, address, certificates, again=again, wait_s=wait, as_json=as_json)
+    _carry_out(plan, through, again=again, as_json=as_json)
 
 
 @app.command()
@@ -72,16 +74,14 @@ def resume(
     wait: Wait = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a run: what is finished, here or on a device, is picked up, and the rest is measured."""
-    from bench.fleet.address import Certificates, checked
+    """Continue a run: what is finished, here or on a device, is picked up, and the rest is measured."""
     from bench.fleet.plan import planned_before
     from bench.fleet.record import read_fleet
 
-    certificates = Certificates(tls_ca, tls_cert, tls_key)
     place = _run_folder(folder)
     record = read_fleet(place)
-    address = checked(scheduler or record.scheduler, insecure=insecure)
-    _carry_out(planned_before(place, record), address, certificates, again=False, wait_s=wait, as_json=as_json)
+    through = _scheduler(scheduler or record.scheduler, insecure, (tls_ca, tls_cert, tls_key), wait)
+    _carry_out(planned_before(place, record), through, again=False, as_json=as_json)
 
 
 @app.command()
@@ -108,7 +108,7 @@ def status(folder: Folder = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def devices(
-    scheduler: Scheduler = None,
+    scheduler: Address = None,
     insecure: Insecure = False,
     tls_ca: Ca = None,
     tls_cert: Cert = None,
@@ -118,18 +118,18 @@ def devices(
     """What each worker is, and what its doctor says; without a scheduler what this machine would say."""
     import json
 
-    from bench.fleet.address import Certificates, checked
-    from bench.fleet.survey import connected, this_machine
     from cli import render_fleet
     from export.errors import NotPossible
 
-    certificates = Certificates(tls_ca, tls_cert, tls_key)
-    address = checked(scheduler, insecure=insecure)
-    if address is None:
-        found, silent = [this_machine()], []
+    through = _scheduler(scheduler, insecure, (tls_ca, tls_cert, tls_key), 0)
+    if through is None:
+        from bench.fleet.local import this_machine
+
+        found, silent = [this_machine()], list[str]()
     else:
-        there = connected(address, certificates)
-        found, silent = list(there[0]), list(there[1])
+        from bench.fleet.dask_workers import survey
+
+        found, silent = survey(through)
     if as_json:
         print(json.dumps([facts.model_dump(mode="json") for facts in found], indent=2))
     else:
@@ -139,28 +139,28 @@ def devices(
         raise NotPossible(f"{len(silent)} workers do not answer as ours do", "; ".join(silent), do)
 
 
-def _carry_out(
-    plan: "FleetPlan", address: str | None, certificates: "Certificates", *, again: bool, wait_s: float, as_json: bool
-) -> None:
-    """Run it, show it while it goes on, and compare the devices."""
-    from functools import partial
+def _scheduler(
+    address: str | None, insecure: bool, certificates: tuple[Path | None, Path | None, Path | None], wait_s: float
+) -> "Scheduler | None":
+    """Return the scheduler, if there is one.
 
-    from bench.fleet.executor import Executor, LocalExecutor, OnWork
+    Raises:
+        BadInput: it must not be used, or a certificate is missing.
+    """
+    from bench.fleet.address import Certificates, Scheduler, require_safe
+
+    files = Certificates(*certificates)
+    return None if address is None else Scheduler(require_safe(address, insecure=insecure), files, wait_s)
+
+
+def _carry_out(plan: "FleetPlan", scheduler: "Scheduler | None", *, again: bool, as_json: bool) -> None:
+    """Run it, show progress, and compare the devices."""
+    from bench.fleet.client import require_done, run_fleet
     from bench.fleet.record import measured
-    from bench.fleet.run import require_done, run_fleet
     from cli import render_fleet
 
-    def open_executor(on_work: OnWork) -> Executor:
-        if address is None:
-            return LocalExecutor(plan.specs, plan.sources, on_work, again=again)
-        from bench.fleet.dask_executor import DaskExecutor
-
-        options = {"again": again, "wait_s": wait_s}
-        return DaskExecutor(address, certificates, plan.specs, plan.sources, on_work, **options)  # type: ignore[arg-type]
-
-    go = partial(run_fleet, plan, open_executor, scheduler=address, again=again)
     with render_fleet.live(None) as show:
-        record = go(show)
+        record = run_fleet(plan, scheduler, show, again=again)
     if as_json:
         print(record.model_dump_json(indent=2))
     else:
@@ -169,7 +169,7 @@ def _carry_out(
 
 
 def _run_folder(folder: Path | None) -> Path:
-    """The one that is named, or the one that was written last.
+    """Return the folder that is named, or that of the latest run.
 
     Raises:
         BadInput: there is none.

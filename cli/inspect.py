@@ -31,6 +31,7 @@ def command(
     from cli.render_images import image_statistics
     from export.evidence import Contradiction
     from export.inspection import inspect_checkpoint
+    from export.manifest import Counts, Nearest, VerdictRow
     from export.options import parse_overrides, require_agreement, require_images_agree
     from export.plain import printable
 
@@ -56,7 +57,9 @@ def command(
         out.print(escape(printable(head)), soft_wrap=True)
         out.print(f"sha256 {seen['sha256']}")
         out.print(f"compared with the declared {seen['model']} ({seen['chosen_by']})")
-        render.weights(seen)
+        rows, nearest = [VerdictRow(**row) for row in seen["verdict"]], [Nearest(**of) for of in seen["nearest_models"]]
+        render.verdict(rows, nearest, Counts(**seen["counts"]))
+        render.contradicted_claims(seen["claims"])
         if from_images is not None:
             image_statistics(seen["image_statistics"])
             render.upsamplings(from_images)

@@ -6,13 +6,9 @@ import typer
 
 from cli import (
     bench,
-    bench_graph,
-    bench_precisions,
-    bench_selftest,
     bundle,
     claims,
     compare,
-    compare_trtexec,
     demo,
     doctor,
     engine,
@@ -49,10 +45,6 @@ app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.command("report")(report.command)
 app.command("compare")(compare.command)
-app.command("compare-trtexec")(compare_trtexec.command)
-app.command("bench-selftest")(bench_selftest.command)
-app.command("bench-graph")(bench_graph.command)
-app.command("bench-precisions")(bench_precisions.command)
 app.add_typer(fleet.app, name="fleet")
 
 

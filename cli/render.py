@@ -13,22 +13,21 @@ from export.manifest import Counts, Manifest, Nearest, VerdictRow
 from export.options import name_nearest
 from export.plain import printable, show_list
 from export.plan_record import TOO_MANY
-from export.request import Request
+from export.request import ExportRequest
+from export.steps import WHOLE
 
 if TYPE_CHECKING:
     from bench.doctor import Capability
     from bench.facts import Answer, Facts
+    from bench.latency_table import LatencyTable
     from export.evidence import Problem
 
 OUTCOME_STYLE = {"agrees": "green", "pass": "green", "contradicted": "red", "fail": "red", "inconclusive": "yellow"}
 
 FINDING_STYLE = {"fits": "green", "unclear": "yellow", "does not fit": "dim", "does not follow": "dim"}
 
-NOISY_ABOVE = 1.25
-"""An interval whose ends differ by more than this says little but that other work was going on."""
 
-
-def weights_line(request: Request, *, asked: bool) -> None:
+def weights_line(request: ExportRequest, *, asked: bool) -> None:
     """Say where the weights come from, before anything else is said."""
     if request.origin != "checkpoint":
         files = ", ".join(request.config.files) or "the configuration names no file"
@@ -46,11 +45,9 @@ def weights_line(request: Request, *, asked: bool) -> None:
     err.print(f"weights: {escape(str(request.checkpoint))}{found}", soft_wrap=True)
 
 
-def weights(result: Mapping[str, Any]) -> None:
-    """What the weights are, as soon as that is known, and the claims that they contradict."""
-    rows = [VerdictRow(**row) for row in result["verdict"]]
-    verdict(rows, [Nearest(**near) for near in result["nearest_models"]], Counts(**result["counts"]))
-    contradicted = [claim for claim in result["claims"] if claim["outcome"] == "contradicted"]
+def contradicted_claims(findings: Sequence[Mapping[str, Any]]) -> None:
+    """Print the claims that a checkpoint contradicts, if there are any."""
+    contradicted = [finding for finding in findings if finding["outcome"] == "contradicted"]
     if contradicted:
         claims(contradicted, "Claims that this checkpoint contradicts")
     out.print()
@@ -176,11 +173,6 @@ def _plans(manifest: Manifest) -> Iterator[str]:
         yield f"{precision}: {plan['summary']}; " + "; ".join([found + seconds, *missed])
 
 
-def no_latency() -> None:
-    """Why there is no latency table."""
-    err.print("no latency table: it needs an fp32 or fp16 file that passed its parity (ONNX Runtime runs no bf16)")
-
-
 def trace(record: Mapping[str, Any]) -> None:
     """Every convolution's distance from FP32, and where it becomes more than rounding."""
     shown = table("layer", "relative error", "largest error", "largest value")
@@ -200,34 +192,36 @@ def trace(record: Mapping[str, Any]) -> None:
     out.print(f"it rises most in {escape(jump['layer'])}: from {before} before it to {after}")
 
 
-def latency(result: Mapping[str, Any], manifest: Manifest) -> None:
-    """The first latency table."""
-    shown = table("runtime", "precision", "threads", "median ms", "speed-up [95 % interval]")
-    for row in result["rows"]:
-        interval = f"{row['speed_up']:.2f} \\[{row['speed_up_low']:.2f}, {row['speed_up_high']:.2f}]"
-        if row["speed_up"] == row["speed_up_low"] == row["speed_up_high"] == 1:
-            interval = "–"
-        elif row["speed_up_high"] > NOISY_ABOVE * row["speed_up_low"]:
-            interval += " [yellow]noisy: the machine was busy[/]"
-        shown.add_row(row["runtime"], row["precision"], str(row["threads"]), f"{row['latency_ms']:.2f}", interval)
-    out.print(f"\n[bold]First latency table[/], one image, host to host{_origin(manifest)}")
+def latency(result: "LatencyTable | None", manifest: Manifest) -> None:
+    """Print the latency table of an export, or why nothing is known."""
+    if result is None:
+        err.print("no latency table: no file of the export passed its parity")
+        return
+    out.print(f"\n[bold]Latency[/], one image, NumPy to NumPy (host_e2e){_origin(manifest)}")
+    if result.reason:
+        out.print(f"[yellow]not known[/]: {escape(result.reason)}; `convnextpose bench` measures longer")
+        return
+    shown = table("runtime", "precision", "threads", "p50 (ms)", "speed-up vs PyTorch [95 % interval]")
+    for row in result.rows:
+        computes = "" if row.precision_used in (None, row.precision) else f" (computes {row.precision_used})"
+        ratio = "–"
+        if row.speed_up is not None:
+            ratio = f"{row.speed_up:.2f} \\[{row.speed_up_low:.2f}, {row.speed_up_high:.2f}]"
+        shown.add_row(row.runtime, row.precision + computes, str(row.threads), f"{row.latency_ms:.2f}", ratio)
     out.print(shown)
-    if any(row["precision"] == "fp16" for row in result["rows"]):
-        out.print("the fp16 file's latency is that of the type that ONNX Runtime computes in; see its parity")
-    machine = result["machine"]
-    out.print(f"{escape(str(machine['cpu']))}, {machine['cores']} cores; {result['protocol']}")
+    out.print(f"{escape(str(result.machine['cpu']))}, {result.machine['cores']} cores; {result.protocol}")
 
 
-def artifacts(manifest: Manifest, path: Path, recipe: Path | None) -> None:
-    """What lies in the folder, and what could not be made."""
+def artifacts(manifest: Manifest, folder: Path, recipe: Path | None) -> None:
+    """Print the artifacts in the folder, and what could not be made."""
     shown = table("artefact", "precision", "size", "status")
     for artifact in manifest.artifacts:
         shown.add_row(artifact.path, artifact.precision, f"{artifact.size_bytes / 1e6:.1f} MB", escape(artifact.status))
     for missing in manifest.not_run:
         shown.add_row(missing.kind, missing.precision, "–", f"[yellow]{missing.status}:[/] {escape(missing.reason)}")
-    out.print(f"\n[bold]{escape(str(path.parent))}[/]{_origin(manifest)}")
+    out.print(f"\n[bold]{escape(str(folder))}[/]{_origin(manifest)}")
     out.print(shown)
-    out.print(f"everything about them: {escape(str(path))}")
+    out.print(f"everything about them: {escape(str(folder / WHOLE))}")
     if recipe is not None:
         out.print(f"how to build and time engines on the device: {escape(str(recipe))}")
 

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from bench import cells as worded
 from bench.result import Latency, Result, Row
-from bench.selftest import OVERHEAD_NS, OVERHEAD_SHARE
+from bench.verdicts import OVERHEAD_NS, OVERHEAD_SHARE
 from cli import render_passes, render_profile
 from cli.console import out, table
 from export.parity import EXPLAINED

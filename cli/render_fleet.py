@@ -1,4 +1,4 @@
-"""A run over many devices, while it goes on and when it is over: views of ``bench.fleet.record``."""
+"""A fleet's run on a terminal, while it goes on and when it is over."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,90 +25,86 @@ Show = Callable[[FleetRecord], None]
 
 @contextmanager
 def live(record: FleetRecord | None) -> Iterator[Show]:
-    """On a terminal a table that keeps up; in a log a line whenever a job comes into another state."""
+    """Show a table that is kept up to date on a terminal; in a log a line for each change of a job or device."""
     if not err.is_terminal:
-        yield _Lines().show
+        yield _Log().show
         return
-    with Live(Text("") if record is None else _status(record), console=err, refresh_per_second=4, transient=True) as of:
-        yield lambda now: of.update(_status(now))
+    first = Text("") if record is None else _status(record)
+    with Live(first, console=err, refresh_per_second=4, transient=True) as display:
+        yield lambda now: display.update(_status(now))
 
 
-class _Lines:
-    """What has changed, a line a job or device."""
+class _Log:
+    """Lines for what has changed."""
 
     def __init__(self) -> None:
-        self._before: dict[str, str] = {}
         self._devices: dict[str, str] = {}
+        self._jobs: dict[str, str] = {}
 
     def show(self, record: FleetRecord) -> None:
-        """Say it."""
-        if not record.devices and not self._before:
-            err.print("  [dim]waiting[/]     no device is connected yet; each job waits for one as long as --wait says")
         for device in record.devices:
             if self._devices.get(device.worker) != device.state:
                 self._devices[device.worker] = device.state
                 about = device.reason or ", ".join(device.kinds) or "of no kind that the matrix names"
-                line = f"  [{DEVICE_STYLE[device.state]}]{device.state:<11}[/] device {escape(device.worker)}: "
-                err.print(line + escape(about), soft_wrap=True)
+                self._line(DEVICE_STYLE, device.state, f"device {device.worker}: {about}")
         for job in record.jobs:
-            before, self._before[job.spec.id] = self._before.get(job.spec.id), job.state
+            before, self._jobs[job.spec.id] = self._jobs.get(job.spec.id), job.state
             if before is None and job.state == "done":
-                err.print(f"  [dim]up to date[/]  {job.spec.name}, measured on {escape(job.worker)}")
+                self._line({}, "up to date", f"{job.spec.name}, measured on {job.worker}")
             elif job.state != (before or "waiting"):
-                line = f"  [{STATE_STYLE[job.state]}]{job.state:<11}[/] {job.spec.name}{escape(_about(job))}"
-                err.print(line, soft_wrap=True)
+                self._line(STATE_STYLE, job.state, job.spec.name + _about(job))
+
+    @staticmethod
+    def _line(styles: Mapping[str, str], state: str, text: str) -> None:
+        err.print(f"  [{styles.get(state, 'dim')}]{state:<11}[/] {escape(text)}", soft_wrap=True)
 
 
 def _about(job: JobRecord) -> str:
-    """Where, how long, why: what follows its name."""
-    if job.outcome is None:
+    """Return what follows a job's name: where, how long, why."""
+    outcome = job.outcome
+    if outcome is None:
         return f" on {job.worker}" if job.worker else ""
-    of = job.outcome
-    where = f"on {of.worker}" if of.worker else ""
-    how = "found there, not measured again" if of.found else f"{of.seconds:.0f} s" if of.seconds else ""
-    said = ", ".join(filter(None, (where, how)))
-    return (f" {said}" if said else "") + (f": {of.reason}" if of.reason else "")
+    how = "found there, not measured again" if outcome.found else f"{outcome.seconds:.0f} s" if outcome.seconds else ""
+    about = ", ".join(filter(None, (f"on {outcome.worker}" if outcome.worker else "", how)))
+    return (f" {about}" if about else "") + (f": {outcome.reason}" if outcome.reason else "")
 
 
 def status(record: FleetRecord, *, going_on: bool) -> None:
-    """The run as it stands."""
+    """Print the run as it stands."""
     out.print(_status(record))
     if not record.complete and not going_on:
-        out.print(f"nobody works at it: convnextpose fleet resume does what is missing ({escape(record.run)})")
+        out.print(f"no client works at it: convnextpose fleet resume does what is missing ({escape(record.run)})")
 
 
 def _status(record: FleetRecord) -> Group:
-    shown = table("device", "stands for", "state", "running", "for", "done", "failed")
+    shown = table("device", "kind", "state", "running", "for", "done", "failed")
     now = datetime.now(UTC)
     for device in record.devices:
-        job = next((j for j in record.jobs if j.state == "running" and j.worker == device.worker), None)
+        jobs = [job for job in record.jobs if job.worker == device.worker]
+        job = next((job for job in jobs if job.state == "running"), None)
         since = "" if job is None else _span((now - datetime.fromisoformat(job.since)).total_seconds())
-        style = DEVICE_STYLE[device.state]
-        doing = "" if job is None else job.spec.name + (f": {job.said}" if job.said else "")
-        cells = (escape(device.worker), ", ".join(device.kinds), f"[{style}]{device.state}[/]", escape(doing), since)
-        ended = [j.state for j in record.jobs if j.worker == device.worker]
-        shown.add_row(*cells, str(ended.count("done")), str(ended.count("failed")))
+        running = "" if job is None else job.spec.name + (f": {job.progress}" if job.progress else "")
+        state = f"[{DEVICE_STYLE[device.state]}]{device.state}[/]"
+        cells = (escape(device.worker), ", ".join(device.kinds), state, escape(running), since)
+        shown.add_row(*cells, *(str(sum(job.state == end for job in jobs)) for end in ("done", "failed")))
     counts = {state: sum(job.state == state for job in record.jobs) for state in STATE_STYLE}
-    said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     end = estimated_end(record, now)
     left = f"; about {_span((end - now).total_seconds())} left" if end is not None else ""
-    lines: list[RenderableType] = [Text(f"{record.run}: {len(record.jobs)} jobs, {said}{left}", style="bold"), shown]
+    lines: list[RenderableType] = [Text(f"{record.run}: {len(record.jobs)} jobs, {summary}{left}", style="bold"), shown]
     lines += [Text(f"{d.worker} is {d.state}: {d.reason}", style="red") for d in record.devices if d.reason]
-    lines += [Text(f"{j.state} {j.spec.name}: {j.outcome.reason}", style="red") for j in _bad(record) if j.outcome]
+    lines += [
+        Text(f"{job.state} {job.spec.name}: {job.outcome.reason}", style="red")
+        for job in record.jobs
+        if job.outcome and job.state in ("failed", "lost")
+    ]
     lines += [Text(line, style="dim") for line in _earlier(record)]
     return Group(*lines)
 
 
 def _earlier(record: FleetRecord) -> list[str]:
-    """What else lies in the run's folder."""
-    if not record.earlier:
-        return []
     kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
-    return [f"earlier results, kept and not counted: {kept}"]
-
-
-def _bad(record: FleetRecord) -> list[JobRecord]:
-    return [job for job in record.jobs if job.state in ("failed", "lost")]
+    return [f"earlier results, kept and not counted: {kept}"] if kept else []
 
 
 def _span(seconds: float) -> str:
@@ -117,35 +113,39 @@ def _span(seconds: float) -> str:
 
 
 def side_by_side(record: FleetRecord, results: Mapping[str, Result], folder: Path) -> None:
-    """A line for each model, runtime and precision; for each device its speed-up over its own reference.
+    """Print a line for each model, runtime and precision, and for each device its speed-up over its own reference.
 
-    Milliseconds stand under the device that took them, and are never ranked across devices.
+    Milliseconds are under the device that took them, and are never ranked across devices.
     """
     places = list(dict.fromkeys(job.spec.place for job in record.jobs))
     columns = [f"{place}: {what}" for place in places for what in ("speed-up", "p50 ms")]
     shown = table("model", "backend", "precision", *columns)
     for model in dict.fromkeys(job.spec.model for job in record.jobs):
-        of = {place: results.get(f"{place}/{model}") for place in places}
-        for runtime, precision in dict.fromkeys((r.runtime, r.precision) for x in of.values() if x for r in x.rows):
-            cells = [cell for place in places for cell in _cells(of[place], runtime, precision)]
+        measured = [results.get(f"{place}/{model}") for place in places]
+        rows = [row for result in measured if result for row in result.rows]
+        for runtime, precision in dict.fromkeys((row.runtime, row.precision) for row in rows):
+            cells = [cell for result in measured for cell in _cells(result, runtime, precision)]
             shown.add_row(model, runtime, precision, *cells)
     if shown.row_count:
         out.print("\n[bold]Devices side by side[/]: speed-up over each device's own reference, batch 1, " + HEADLINE)
         out.print(shown)
         _legend(record, results)
+    for line in _notes(record):
+        out.print(line, soft_wrap=True)
+    out.print(f"everything about it: {escape(str(folder))}", soft_wrap=True)
+
+
+def _notes(record: FleetRecord) -> Iterator[str]:
     for device in record.devices:
         if device.reason:
-            out.print(f"[red]{device.state}[/] {escape(device.worker)}: {escape(device.reason)}", soft_wrap=True)
+            yield f"[red]{device.state}[/] {escape(device.worker)}: {escape(device.reason)}"
     for job in record.jobs:
         for trouble in job.outcome.troubles if job.outcome else ():
-            out.print(f"[yellow]tried before[/] {job.spec.name}: {escape(trouble)}", soft_wrap=True)
+            yield f"[yellow]tried before[/] {job.spec.name}: {escape(trouble)}"
         for line in job.outcome.engines if job.outcome else ():
-            out.print(f"[dim]engine[/] {job.spec.name}: {escape(line)}", soft_wrap=True)
-    for line in one_machine(record):
-        out.print(f"[yellow]note[/] {escape(line)}", soft_wrap=True)
-    for line in _earlier(record):
-        out.print(f"[dim]{escape(line)}[/]", soft_wrap=True)
-    out.print(f"everything about it: {escape(str(folder))}", soft_wrap=True)
+            yield f"[dim]engine[/] {job.spec.name}: {escape(line)}"
+    yield from (f"[yellow]note[/] {escape(line)}" for line in one_machine(record))
+    yield from (f"[dim]{escape(line)}[/]" for line in _earlier(record))
 
 
 def _cells(result: Result | None, runtime: str, precision: str) -> tuple[str, str]:
@@ -161,11 +161,11 @@ def _cells(result: Result | None, runtime: str, precision: str) -> tuple[str, st
 def _speed_up(row: Row) -> str:
     if row.is_reference:
         return "1 (reference)"
-    style, of = VERDICT_STYLE[row.verdict], row.speed_up
-    if of is None:
+    style, ratio = VERDICT_STYLE[row.verdict], row.speed_up
+    if ratio is None:
         return f"[{style}]{row.verdict}[/]"
     mark = "" if row.verdict == "stable" else f" [{style}]{row.verdict}[/]"
-    return f"{'same ' if of.same else ''}{of.median:.2f} \\[{of.low:.2f}, {of.high:.2f}]{mark}"
+    return f"{'same ' if ratio.same else ''}{ratio.median:.2f} \\[{ratio.low:.2f}, {ratio.high:.2f}]{mark}"
 
 
 def _p50(row: Row) -> str:
@@ -178,7 +178,7 @@ def _p50(row: Row) -> str:
 
 
 def _legend(record: FleetRecord, results: Mapping[str, Result]) -> None:
-    """Which machine stands behind each column, and what its reference is."""
+    """Print the machine behind each column, and its reference."""
     for place in dict.fromkeys(job.spec.place for job in record.jobs):
         job = next((job for job in record.jobs if job.spec.place == place and job.folder in results), None)
         if job is None:
@@ -191,22 +191,18 @@ def _legend(record: FleetRecord, results: Mapping[str, Result]) -> None:
 
 
 def devices(found: Sequence[DeviceFacts]) -> None:
-    """One table of what they are, and for each what its doctor says."""
+    """Print a table of the devices, and the doctor's report of each that has this version of the project."""
     shown = table("worker", "resources", "processor", "cores", "GPU", "Python", "this project")
     for facts in found:
         resources = ", ".join(f"{name}={count:g}" for name, count in facts.resources.items()) or "–"
-        same = _same(facts)
-        about = _hardware(facts) if same else ("–",) * 4
-        said = "[green]the same[/]" if same else "[red]another version[/]"
-        shown.add_row(*map(escape, (facts.worker, resources, *about)), said)
+        same = facts.code == code_version()
+        about = _hardware(facts) if same else ("–",) * 4  # another version's record may have any form
+        version = "[green]the same[/]" if same else "[red]another version[/]"
+        shown.add_row(*map(escape, (facts.worker, resources, *about)), version)
     out.print(shown)
-    for facts in filter(_same, found):
-        out.print(_capabilities(facts))
-
-
-def _same(facts: DeviceFacts) -> bool:
-    """What a device of another version tells of itself may have any form."""
-    return facts.code == code_version()
+    for facts in found:
+        if facts.code == code_version():
+            out.print(_capabilities(facts))
 
 
 def _hardware(facts: DeviceFacts) -> tuple[str, str, str, str]:
@@ -216,8 +212,8 @@ def _hardware(facts: DeviceFacts) -> tuple[str, str, str, str]:
 
 
 def _capabilities(facts: DeviceFacts) -> Table:
-    shown = table(facts.worker, "can it?", "why")
-    for one in facts.doctor["capabilities"]:
-        style = {"yes": "green", "no": "red"}.get(one["available"], "yellow")
-        shown.add_row(one["name"], f"[{style}]{one['available']}[/]", escape(one["why"]))
+    shown = table(facts.worker, "available", "reason")
+    for capability in facts.doctor["capabilities"]:
+        style = {"yes": "green", "no": "red"}.get(capability["available"], "yellow")
+        shown.add_row(capability["name"], f"[{style}]{capability['available']}[/]", escape(capability["why"]))
     return shown

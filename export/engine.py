@@ -27,6 +27,7 @@ from export.engine_runtime import Choice, choose_runtime, honoured
 from export.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
 from export.gpu import Gpu
 from export.progress import Progress, silent
+from export.records import read_record
 
 SCHEMA_VERSION = 5
 ROOT = Path(__file__).resolve().parents[1]
@@ -232,21 +233,13 @@ def require_planned(record: EngineRecord, quantised: int) -> None:
         raise CheckFailed(what, seen, do)
 
 
-def read_record(path: Path) -> EngineRecord:
-    """The record of ``<engine>.json``.
+def read_engine_record(path: Path) -> EngineRecord:
+    """Read ``<engine>.json``, the record of an engine.
 
     Raises:
         BadInput: unreadable, another ``schema_version``, or fields missing or of another type.
     """
-    from pydantic import TypeAdapter
-
-    try:
-        text = path.read_bytes()
-        if (version := json.loads(text)["schema_version"]) != SCHEMA_VERSION:
-            raise ValueError(f"schema_version {version}, not {SCHEMA_VERSION}")
-        return TypeAdapter(EngineRecord).validate_json(text, strict=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path} is not a record of an engine", str(error), "build the engine again") from error
+    return read_record(path, EngineRecord, (SCHEMA_VERSION,), "engine record", "build the engine again", strict=True)
 
 
 def check_plan_file(path: Path, backend: Backend, package_version: str, size_bytes: int) -> str:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from export.artifacts import write_text
-from export.errors import BadInput
+from export.records import read_record
 from export.steps import WHOLE
 
 SCHEMA_VERSION = "1.2"
@@ -145,16 +145,4 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         BadInput: missing, not a manifest, or of another schema version.
     """
-    try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        seen = error.strerror or str(error)
-        raise BadInput(f"there is no manifest at {path}", seen, "run `make export` first") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        seen = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise BadInput(f"{path} is no manifest of schema {SCHEMA_VERSION}", seen, "run `make export` again") from error
-    if manifest.schema_version != SCHEMA_VERSION:
-        seen = f"schema_version {manifest.schema_version}"
-        raise BadInput(f"{path} is no manifest of schema {SCHEMA_VERSION}", seen, "run `make export` again")
-    return manifest
+    return read_record(path, Manifest, (SCHEMA_VERSION,), "manifest", "run `make export` first")

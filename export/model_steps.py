@@ -16,7 +16,7 @@ from export.interface import precision_of
 from export.options import require_agreement
 from export.parity import budget_for, status_of
 from export.progress import Progress
-from export.request import Request
+from export.request import ExportRequest
 from export.steps import Folder, Made, Step
 
 WEIGHTS = "weights/weights.safetensors"
@@ -38,7 +38,7 @@ def plan_paths(precision: str) -> tuple[str, str, str]:
     return f"plan/{precision}.json", f"plan/{precision}.safetensors", f"parity/{precision}-simulated.npz"
 
 
-def weights_step(folder: Folder, request: Request) -> Made:
+def weights_step(folder: Folder, request: ExportRequest) -> Made:
     """Read the checkpoint, grow the demo checkpoint, or make stand-in weights; decide what network it is.
 
     Raises:
@@ -104,7 +104,7 @@ def weights_step(folder: Folder, request: Request) -> Made:
     return made
 
 
-def truth_step(folder: Folder, request: Request, weights: Made) -> Made:
+def truth_step(folder: Folder, request: ExportRequest, weights: Made) -> Made:
     """Run the reference in FP64, which is the truth, and in FP32, which is the reference to be judged beside."""
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def truth_step(folder: Folder, request: Request, weights: Made) -> Made:
     return folder.perform(Step("truth", (TRUTH, IMAGE_STATISTICS), inputs, {}, ("torch", "numpy")), work)
 
 
-def calibration_step(folder: Folder, request: Request, weights: Made) -> Made:
+def calibration_step(folder: Folder, request: ExportRequest, weights: Made) -> Made:
     """Read the images from which weights are rounded and INT8 scales are taken, and see that the network knows them.
 
     Raises:
@@ -162,7 +162,7 @@ def calibration_step(folder: Folder, request: Request, weights: Made) -> Made:
     return folder.perform(Step("calibration", (CALIBRATION,), inputs, options, ("torch", "numpy")), work)
 
 
-def ranges_step(folder: Folder, request: Request, weights: Made, precision: str) -> Made:
+def ranges_step(folder: Folder, request: ExportRequest, weights: Made, precision: str) -> Made:
     """Measure the largest values of the half graph.
 
     A value that does not fit is a result, not a failure: ``require_range`` refuses the precision for it.
@@ -188,7 +188,7 @@ def ranges_step(folder: Folder, request: Request, weights: Made, precision: str)
     return folder.perform(step, work)
 
 
-def plan_step(folder: Folder, request: Request, weights: Made, calibration: Made, precision: str) -> Made:
+def plan_step(folder: Folder, request: ExportRequest, weights: Made, calibration: Made, precision: str) -> Made:
     """Decide which convolutions are in ``precision``, round the weights, and simulate the graph on parity's images."""
     record, planned, joints = plan_paths(precision)
     given = request.plans.get(precision)
@@ -232,7 +232,7 @@ def plan_step(folder: Folder, request: Request, weights: Made, calibration: Made
     return folder.perform(step, work)
 
 
-def onnx_step(folder: Folder, request: Request, weights: Made, edition: str, plan: Made | None) -> Made:
+def onnx_step(folder: Folder, request: ExportRequest, weights: Made, edition: str, plan: Made | None) -> Made:
     """Rewrite the network for deployment in this edition, and write it as ONNX."""
     path, precision = request.onnx_path(edition), precision_of(edition)
 
@@ -269,7 +269,9 @@ def onnx_step(folder: Folder, request: Request, weights: Made, edition: str, pla
     return folder.perform(Step(f"onnx-{edition}", (path,), inputs, options, tools), work)
 
 
-def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, plan: Made | None, edition: str) -> Made:
+def parity_step(
+    folder: Folder, request: ExportRequest, onnx: Made, truth: Made, plan: Made | None, edition: str
+) -> Made:
     """Judge the ONNX file, run by everything that judges this precision at several batch sizes, against the truth.
 
     ``plan`` is the step that simulated the graph; None for FP32.
@@ -346,7 +348,7 @@ def parity_step(folder: Folder, request: Request, onnx: Made, truth: Made, plan:
     return folder.perform(Step(f"parity-{edition}", (report,), inputs, options, tools), work)
 
 
-def engine_step(folder: Folder, request: Request, onnx: Made, edition: str, plan: Made | None) -> Made:
+def engine_step(folder: Folder, request: ExportRequest, onnx: Made, edition: str, plan: Made | None) -> Made:
     """Build an engine of this edition with what this machine has."""
     source, wanted, quantized = request.onnx_path(edition), request.engine_plan(edition), None
     if plan is not None and wanted.precision == "int8" and plan.result:
@@ -389,7 +391,7 @@ def built_engine(
         return Made({}, {"not_made": "failed", "reason": str(failure), "exit_code": failure.exit_code})
 
 
-def about_weights(request: Request, weights: Made) -> dict[str, str]:
+def about_weights(request: ExportRequest, weights: Made) -> dict[str, str]:
     """What an artefact says of the weights in it."""
     return {
         "model": request.config.name,
@@ -398,7 +400,7 @@ def about_weights(request: Request, weights: Made) -> dict[str, str]:
     }
 
 
-def source_sha256(request: Request, weights: Made) -> str:
+def source_sha256(request: ExportRequest, weights: Made) -> str:
     """Hash of the checkpoint as it was found; of the canonical weights where there is no checkpoint."""
     return request.checkpoint_sha256 or weights.outputs[WEIGHTS]
 

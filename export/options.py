@@ -1,6 +1,5 @@
 """What the command line may say about a checkpoint: ``--set`` and ``--strict``."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from export.architecture import HEAD_LAYERS
 from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed
 from export.interface import PRECISIONS
+from export.records import read_json
 
 SETTABLE = {"joints": (1, 4096), "depth_dim": (1, 4096), "upsamplings": (0, HEAD_LAYERS), "input_size": (64, 1024)}
 """Field → smallest and largest value, for what weights cannot tell, or tell only as a product."""
@@ -119,12 +119,7 @@ def parse_plans(paths: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
         do = "give a plan/<precision>.json of an earlier export"
-        try:
-            read = json.loads(path.read_bytes())
-        except OSError as error:
-            raise BadInput(f"cannot read the precision plan {path}", error.strerror or str(error), do) from error
-        except (ValueError, RecursionError) as error:
-            raise BadInput(f"{path} is no precision plan", f"no JSON: {error}", do) from error
+        read = read_json(path, "precision plan", do)
         precision = read.get("precision") if isinstance(read, dict) else None
         if precision not in PRECISIONS[1:]:
             raise BadInput(f"{path} is no precision plan", f"precision: {precision}", do)

@@ -1,21 +1,20 @@
-"""The main job: from a model's name, and a checkpoint if there is one, to a folder of proven artefacts.
+"""The main job: from a model's name, and a checkpoint if there is one, to a folder of proven artifacts.
 
     weights ──► ranges ──► plan ──► onnx ──► parity ──► engine
        ├──► calibration ────┘                   │
        └──► truth ──────────────────────────────┘
 
 ``calibration``, ``ranges`` and ``plan`` are for half precisions and INT8: images, the largest values, and which
-convolutions compute in which precision, with their rounded weights.
-
-The steps themselves stand in ``export.model_steps``; here is in which order they are taken, and what ends a run.
+convolutions compute in which precision, with their rounded weights. ``export.model_steps`` has the steps themselves.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from export.errors import BadInput, CheckFailed, Failure
+from export.errors import BadInput, CheckFailed
 from export.interface import HALVES, precision_of
+from export.manifest import Manifest, write_manifest
 from export.model_steps import (
     WEIGHTS,
     calibration_step,
@@ -25,65 +24,86 @@ from export.model_steps import (
     plan_step,
     ranges_step,
     truth_step,
+    weights_step,
 )
-from export.parity import require
 from export.plan_record import require_left
+from export.progress import Narrator, SilentNarrator
 from export.ranges import require_range
-from export.request import Request
+from export.recipe import recipe_of, write_recipe
+from export.request import ExportRequest
+from export.step_results import StepResults
 from export.steps import Folder, Made
+from export.summary import manifest_of
 
 
-@dataclass
-class Exported:
-    """The steps' results by edition, in the order in which they were made."""
+@dataclass(frozen=True)
+class Export:
+    """One model's artifacts, and what was found about them."""
 
-    weights: Made
-    ranges: dict[str, Made] = field(default_factory=dict)
-    """By precision."""
-    calibration: Made | None = None
-    plans: dict[str, Made] = field(default_factory=dict)
-    """By precision."""
-    onnx: dict[str, Made] = field(default_factory=dict)
-    parity: dict[str, Made] = field(default_factory=dict)
-    engine: dict[str, Made] = field(default_factory=dict)
-    refused: dict[str, Failure] = field(default_factory=dict)
-    """Editions of which no ONNX file was written, and why."""
+    folder: Path
+    """``OUT/MODEL``."""
+    steps: StepResults
+    manifest: Manifest | None
+    """None if the run was only to say what it would do."""
+    recipe: Path | None = None
+    """How to build engines on the device; None if no file is proven."""
 
-    def passed(self, edition: str) -> bool:
-        """Whether the ONNX file of this edition is there and its parity is a pass, as far as is known yet."""
-        return edition in self.parity and self.parity[edition].result.get("outcome", "pass") == "pass"
-
-    @property
-    def failed(self) -> tuple[Mapping[str, Any], ...]:
-        """Parity results that are not a pass."""
-        return tuple(made.result for edition, made in self.parity.items() if not self.passed(edition))
+    def require_success(self) -> None:
+        """End with the first failure of a precision; see ``StepResults.require_success``."""
+        self.steps.require_success()
 
 
-def export_model(folder: Folder, request: Request, weights: Made) -> Exported:
-    """Do every step after ``weights_step`` that is not up to date. Call it while the folder is held.
+def run_export(
+    request: ExportRequest, path: Path, narrator: Narrator | None = None, *, only_ask: bool = False
+) -> Export:
+    """Run every step that is not up to date, and write manifest and recipe.
 
-    A precision that fails a check ends there, and the others go on; ``require_success`` tells at the end.
+    A precision that fails a check ends there, and the others go on; ``Export.require_success`` raises its failure.
+
+    Args:
+        request: what to export.
+        path: the folder for this model's artifacts, as ``build/XS``.
+        narrator: is told about each step.
+        only_ask: tell the narrator what would run, and write nothing.
+
+    Raises:
+        BadInput: the checkpoint, a plan or a folder of images cannot be used, or the folder cannot be written.
+        CheckFailed: ``request.strict``, and the checkpoint is not the declared model.
     """
-    exported = Exported(weights)
+    folder = Folder(path, narrator or SilentNarrator(), only_ask=only_ask)
+    with folder.held():
+        steps = run_steps(folder, request)
+        if only_ask:
+            return Export(path, steps, None)
+        manifest = manifest_of(folder, request, steps)
+        recipe = write_recipe(path, recipe_of(manifest, request.plan))
+        write_manifest(path, manifest)
+    return Export(path, steps, manifest, recipe)
+
+
+def run_steps(folder: Folder, request: ExportRequest) -> StepResults:
+    """Run every step that is not up to date, while the folder is held."""
+    weights = weights_step(folder, request)
+    results = StepResults(weights)
     require_plans(request, weights)  # first of all: they may refuse what the user named
     if set(request.precisions) != {"fp32"}:
         try:
-            exported.calibration = calibration_step(folder, request, weights)
+            results.calibration = calibration_step(folder, request, weights)
         except BadInput as failure:
             if request.calibration is not None:
                 raise
-            exported.refused = {e: failure for e in request.editions if precision_of(e) != "fp32"}
+            results.refused = {e: failure for e in request.editions if precision_of(e) != "fp32"}
     truth = truth_step(folder, request, weights)
     for edition in request.editions:
         try:
-            if edition not in exported.refused:
-                _export_edition(folder, request, truth, edition, exported)
+            if edition not in results.refused:
+                _export_edition(folder, request, truth, edition, results)
         except CheckFailed as failure:
-            exported.refused[edition] = failure
-    return exported
+            results.refused[edition] = failure
+    return results
 
 
-def require_plans(request: Request, weights: Made) -> None:
+def require_plans(request: ExportRequest, weights: Made) -> None:
     """Check the plans that the user gave before anything slow.
 
     Raises:
@@ -101,39 +121,21 @@ def require_plans(request: Request, weights: Made) -> None:
             give_back(read_plan(path, Architecture(**fields)), weights.outputs[WEIGHTS])
 
 
-def _export_edition(folder: Folder, request: Request, truth: Made, edition: str, exported: Exported) -> None:
-    """Add what is made of one edition to ``exported``; no engine is built from a file that fails its parity."""
-    weights, precision, plan = exported.weights, precision_of(edition), None
+def _export_edition(folder: Folder, request: ExportRequest, truth: Made, edition: str, results: StepResults) -> None:
+    """Add what is made of one edition to ``results``; no engine is built from a file that fails its parity."""
+    weights, precision, plan = results.weights, precision_of(edition), None
     if precision != "fp32":
         half = precision if precision in HALVES else "fp16"  # what is around int8
-        exported.ranges[half] = exported.ranges.get(half) or ranges_step(folder, request, weights, half)
-        require_range(exported.ranges[half].result, precision, half)
-        plan = exported.plans.get(precision)
+        results.ranges[half] = results.ranges.get(half) or ranges_step(folder, request, weights, half)
+        require_range(results.ranges[half].result, precision, half)
+        plan = results.plans.get(precision)
         if plan is None:
-            assert exported.calibration is not None
-            plan = plan_step(folder, request, weights, exported.calibration, precision)
-            exported.plans[precision] = plan
+            assert results.calibration is not None
+            plan = plan_step(folder, request, weights, results.calibration, precision)
+            results.plans[precision] = plan
         if plan.result:
             require_left(plan.result)
-    onnx = exported.onnx[edition] = onnx_step(folder, request, weights, edition, plan)
-    exported.parity[edition] = parity_step(folder, request, onnx, truth, plan, edition)
-    if exported.passed(edition):
-        exported.engine[edition] = engine_step(folder, request, onnx, edition, plan)
-
-
-def require_success(exported: Exported) -> None:
-    """End with the exit code of the first precision that failed a check, or whose engine could not be built.
-
-    Raises:
-        CheckFailed, Inconclusive: see ``export.parity.require`` and ``export.ranges.require_range``.
-        BadInput: no builder could do with an engine what was asked for, as with too little workspace.
-    """
-    for refusal in exported.refused.values():
-        raise refusal
-    for failed in exported.failed:
-        require(failed["outcome"], failed["reason"], failed["artifact"])
-    for precision, engine in exported.engine.items():
-        if engine.result.get("not_made") == "failed":
-            do = "the ONNX file is sound; mend the builder's trouble and run again"
-            kind = BadInput if engine.result["exit_code"] == BadInput.exit_code else CheckFailed
-            raise kind(f"the {precision} engine could not be built", engine.result["reason"], do)
+    onnx = results.onnx[edition] = onnx_step(folder, request, weights, edition, plan)
+    results.parity[edition] = parity_step(folder, request, onnx, truth, plan, edition)
+    if results.passed(edition):
+        results.engine[edition] = engine_step(folder, request, onnx, edition, plan)

@@ -5,15 +5,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
-
 from export.architecture import Architecture
 from export.calibration import NEEDED_IMAGES
 from export.errors import BadInput
 from export.image_set import ImagesRecord, set_sha256
 from export.placement import LeftAlone, PlannedConv, left_alone, place, segment_of
 from export.plan_record import plan_summary
+from export.records import read_record
 from export.scales import LARGEST_SCALE, SMALLEST_SCALE, stored_scale
 
 SCHEMA_VERSION = "3.0"
@@ -87,20 +85,7 @@ def read_plan(path: Path, architecture: Architecture) -> PrecisionPlan:
         BadInput: not a plan, of another schema version, for another network, of unknown calibration images, with a
             scale that FP16 cannot hold, or with a convolution in a precision that it cannot have.
     """
-    try:
-        found = from_json(path.read_bytes())
-        version = found.get("schema_version") if isinstance(found, dict) else "none"
-        if version != SCHEMA_VERSION:
-            raise BadInput(f"{path} is no precision plan of schema {SCHEMA_VERSION}", f"schema_version {version}", DO)
-        plan = TypeAdapter(PrecisionPlan).validate_python(found)
-    except OSError as error:
-        raise BadInput(f"cannot read the precision plan {path}", error.strerror or str(error), DO) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        seen = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
-        raise BadInput(f"{path} is no precision plan", seen, DO) from error
-    except ValueError as error:
-        raise BadInput(f"{path} is no precision plan", f"no JSON: {error}", DO) from error
+    plan = read_record(path, PrecisionPlan, (SCHEMA_VERSION,), "precision plan", DO)
     if plan.precision not in ("fp16", "bf16", "int8"):
         raise BadInput(f"{path} is no precision plan", f"precision: {plan.precision}", DO)
     rule = {conv.name: conv for conv in place(architecture, plan.precision)}

@@ -31,3 +31,23 @@ class Narrator(Protocol):
 
     def waiting(self, folder: str) -> None:
         """Another run works in this folder; this one begins when that one ends."""
+
+
+class SilentNarrator:
+    """A narrator that says nothing."""
+
+    def up_to_date(self, step: str) -> None:
+        """See ``Narrator``."""
+
+    def begin(self, step: str, why: str) -> Progress:
+        """See ``Narrator``."""
+        return silent
+
+    def done(self, step: str, seconds: float) -> None:
+        """See ``Narrator``."""
+
+    def would_run(self, step: str, why: str) -> None:
+        """See ``Narrator``."""
+
+    def waiting(self, folder: str) -> None:
+        """See ``Narrator``."""

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """One export.
 
     Raises:
@@ -26,8 +26,10 @@ class Request:
     """
 
     config: ModelConfig
-    checkpoint: Path | None
-    overrides: Mapping[str, int]
+    checkpoint: Path | None = None
+    """None: the weights are grown from a demo checkpoint or, where that is not possible, random."""
+    overrides: Mapping[str, int] = field(default_factory=dict)
+    """Field of the architecture → value, where the weights do not show it."""
     precisions: tuple[str, ...] = ("fp32",)
     strict: bool = False
     plan: EnginePlan = field(default_factory=EnginePlan)
@@ -103,6 +105,11 @@ class Request:
     def onnx_path(self, edition: str) -> str:
         """Where the ONNX file lies within the model's folder."""
         return f"onnx/{self.config.name}-{edition}.onnx"
+
+
+def choose_checkpoint(config: ModelConfig, named: Path | None) -> Path | None:
+    """Return the checkpoint that was named, the released one in ``weights/``, or the model's demo checkpoint."""
+    return named or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
 
 
 def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:

@@ -46,6 +46,8 @@ class Step:
     """Distributions whose version matters."""
     code: tuple[str, ...] = ("export",)
     """The packages of this project whose code makes it."""
+    in_manifest: bool = True
+    """Whether the manifest speaks of its files, so that one that was written before them is out of date."""
 
     @property
     def key(self) -> dict[str, Any]:
@@ -136,8 +138,9 @@ class Folder:
     def _move_into_place(self, step: Step, made: Path) -> dict[str, str]:
         """Replace the step's files by what it made, and remove what was made from the old ones; returns the hashes."""
         outputs = {name: sha256_file(made / name) for name in step.outputs if (made / name).is_file()}
-        for stale in (WHOLE, f"{RECORDS}/{step.name}.json", *self._made_from(step.outputs, outputs), *step.outputs):
-            (self.path / stale).unlink(missing_ok=True)
+        stale = [f"{RECORDS}/{step.name}.json", *self._made_from(step.outputs, outputs), *step.outputs]
+        for name in [WHOLE, *stale] if step.in_manifest else stale:
+            (self.path / name).unlink(missing_ok=True)
         for name in outputs:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             (made / name).replace(self.path / name)

@@ -6,9 +6,9 @@ from typing import Any
 from export.interface import precision_of
 from export.manifest import Artifact, Counts, Manifest, NotRun, VerdictRow, Weights
 from export.model_steps import PARITY_REPORT, plan_paths, source_sha256
-from export.pipeline import Exported
 from export.plan_record import plan_summary
-from export.request import Request
+from export.request import ExportRequest
+from export.step_results import StepResults
 from export.steps import Folder, Made, version
 
 TOOLS = (
@@ -19,7 +19,7 @@ ONNX_DETAILS = ("opset", "ir_version", "nodes", "initializer_bytes", "types")
 TYPES_WALKED = "every value's type was inferred and walked over; types has the counts"
 
 
-def path_of_weights(request: Request) -> str | None:
+def path_of_weights(request: ExportRequest) -> str | None:
     """Where the checkpoint lies; the project's own within its repository, since that is where it is looked for."""
     if request.growth:
         return request.growth.path
@@ -28,15 +28,15 @@ def path_of_weights(request: Request) -> str | None:
     return str(request.checkpoint) if request.checkpoint else None
 
 
-def onnx_details(exported: Exported, edition: str) -> dict[str, Any]:
+def onnx_details(results: StepResults, edition: str) -> dict[str, Any]:
     """What is in an ONNX file, how that was proven, and how far it drifts on which images."""
-    onnx, parity, precision = exported.onnx[edition].result, exported.parity[edition].result, precision_of(edition)
+    onnx, parity, precision = results.onnx[edition].result, results.parity[edition].result, precision_of(edition)
     details = {name: onnx[name] for name in ONNX_DETAILS}
     details["proof"] = {"types": TYPES_WALKED, "weights": onnx["weights"]}
     if onnx["int8"] is not None:
         details["proof"]["int8"] = onnx["int8"]
     details["drift"] = drift_details(parity)
-    if made := exported.plans.get(precision):
+    if made := results.plans.get(precision):
         plan, record = dict(made.result), plan_paths(precision)[0]
         plan["calibration"] = {name: of for name, of in plan["calibration"].items() if name != "images"}
         details["plan"] = {"record": record, "sha256": made.outputs[record], "summary": plan_summary(plan), **plan}
@@ -85,13 +85,13 @@ def engine_details(built: Mapping[str, Any], source: Artifact) -> dict[str, Any]
     }
 
 
-def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifest:
+def manifest_of(folder: Folder, request: ExportRequest, results: StepResults) -> Manifest:
     """Every artefact, every judgement, and what could not be made."""
-    weights = exported.weights.result
+    weights = results.weights.result
     artifacts, not_run = [], []
     tools = {tool: version(tool) for tool in TOOLS if version(tool) != "absent"}
-    for edition, onnx in exported.onnx.items():
-        path, parity = request.onnx_path(edition), exported.parity[edition].result
+    for edition, onnx in results.onnx.items():
+        path, parity = request.onnx_path(edition), results.parity[edition].result
         artifacts.append(
             Artifact(
                 kind="onnx",
@@ -103,12 +103,12 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
                 inputs=onnx.result["inputs"],
                 outputs=onnx.result["outputs"],
                 status=f"parity {parity['status']}",
-                details=onnx_details(exported, edition),
+                details=onnx_details(results, edition),
             )
         )
-    for edition, refusal in exported.refused.items():
+    for edition, refusal in results.refused.items():
         not_run.append(NotRun(kind="onnx", precision=edition, status="failed", reason=str(refusal)))
-    for edition, engine in exported.engine.items():
+    for edition, engine in results.engine.items():
         if "not_made" in engine.result:
             status, reason = engine.result["not_made"], engine.result["reason"]
             not_run.append(NotRun(kind="engine", precision=edition, status=status, reason=reason))
@@ -121,7 +121,7 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
         weights=Weights(
             origin=request.origin,
             path=path_of_weights(request),
-            sha256=source_sha256(request, exported.weights),
+            sha256=source_sha256(request, results.weights),
             container=weights["container"],
             location=weights["location"],
             epoch=weights["epoch"],
@@ -135,7 +135,7 @@ def manifest_of(folder: Folder, request: Request, exported: Exported) -> Manifes
         counts=Counts(**weights["counts"]),
         artifacts=artifacts,
         not_run=not_run,
-        ranges=[dict(made.result) for made in exported.ranges.values()],
-        parity=[dict(made.result) for made in exported.parity.values()],
+        ranges=[dict(made.result) for made in results.ranges.values()],
+        parity=[dict(made.result) for made in results.parity.values()],
         tools=tools,
     )

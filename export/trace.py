@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from export.artifacts import UNREADABLE_ARRAYS
 from export.errors import BadInput
 from export.interface import INPUT
 from export.openvino_core import openvino_core
@@ -93,7 +94,7 @@ def trace_record(reference: Path, candidate: Path, precision: str, truth: Path) 
     try:
         with np.load(truth) as judged_on:
             images = normalise(judged_on["images"][:IMAGES])
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE_ARRAYS as error:
         raise BadInput(f"cannot read the images of parity in {truth}", str(error), "export the model again") from error
     drifts, runtime = trace(reference, candidate, images, TRACED_BY[precision])
     departed, jump = first_departure(drifts, precision), largest_jump(drifts)

@@ -6,10 +6,10 @@ from typing import Any
 from bench.assemble import row_of
 from bench.candidates import Candidate, reference
 from bench.entries import Entry
+from bench.job import HOST_E2E, Loaded, WarmUp
 from bench.result import Result, Row
 from bench.rounds import Measured, Visit
 from bench.session import Session
-from bench.worker import HOST_E2E, Loaded, WarmUp
 
 A, B = reference(2), Candidate("onnxruntime", "fp32", 2, None)
 CONTROL = A.id + "#control"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from bench.backends.protocol import Joints
+from bench.job import HOST_E2E, Samples
 from bench.remote import WorkerLost
-from bench.worker import HOST_E2E, Samples
 from export.errors import NotPossible
 
 

@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from bench.fleet import child, dask_executor, device
+from bench.fleet import child, dask_run, device
 from bench.fleet.blobs import BlobCache
 from bench.worker import INTERRUPTS
 from export.artifacts import sha256_path
@@ -24,8 +24,7 @@ from tests.bundles import copied, export_once
 from tests.checkpoints import TINY, alive_weights
 from tests.command_line import ROOT, in_process
 from tests.fleet_cluster import Cluster
-from tests.fleet_runs import PRELOAD
-from tests.fleet_stand_in import COMMAND
+from tests.fleet_stand_in import COMMAND, PRELOAD
 from tests.tiny_export import Run, export_tiny, read_run, tiny_config
 
 torch.set_num_threads(1)
@@ -149,7 +148,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A scheduler, for workers that measure as ``tests.fleet_stand_in`` does; who looks for them does so often."""
     pytest.importorskip("distributed")
-    monkeypatch.setattr(dask_executor, "LOOK_S", 0.2)
+    monkeypatch.setattr(dask_run, "LOOK_S", 0.2)
     (tmp_path / "cluster").mkdir()
     with Cluster(tmp_path / "cluster", preload=PRELOAD) as made:
         yield made

@@ -46,7 +46,7 @@ class Cluster:
         for name in list(self.processes):
             self.kill(name)
 
-    def start_scheduler(self) -> None:
+    def start_scheduler(self, **environment: str) -> None:
         """At a port that the system chooses, and again at the same one."""
         said = self.folder / "scheduler.json"
         said.unlink(missing_ok=True)
@@ -55,6 +55,7 @@ class Cluster:
             "scheduler",
             ("distributed.cli.dask_scheduler", "--host", "tcp://127.0.0.1", "--port", port),
             ("--no-dashboard", "--no-show", "--scheduler-file", said),
+            **environment,
         )
         until(lambda: said.is_file() and said.stat().st_size, "the scheduler")
         self.address = json.loads(said.read_text())["address"]
@@ -82,12 +83,8 @@ class Cluster:
         process.wait()
 
     def stop(self, name: str) -> None:
-        """It is there and does nothing, as a machine that hangs; until ``go_on``, or ``kill``."""
+        """It is there and does nothing, as a machine that hangs; until ``kill``."""
         self.processes[name].send_signal(signal.SIGSTOP)
-
-    def go_on(self, name: str) -> None:
-        """As if nothing had been."""
-        self.processes[name].send_signal(signal.SIGCONT)
 
     def registered(self, *names: str) -> None:
         """Wait until the scheduler knows these workers."""

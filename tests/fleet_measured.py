@@ -14,13 +14,10 @@ from typing import Any
 from bench.candidates import ASKED_FOR
 from bench.environment import fingerprint
 from bench.fleet import child, device
-from bench.fleet.blame import BENCH_AFTER
 from bench.fleet.blobs import BlobCache
-from bench.fleet.executor import LocalExecutor
-from bench.fleet.record import FleetRecord, read_fleet, write_fleet
-from bench.fleet.roster import Roster
-from bench.fleet.run import run_fleet
-from bench.fleet.spec import DeviceFacts, JobSpec, code_version
+from bench.fleet.client import run_fleet
+from bench.fleet.record import DeviceRecord, FleetRecord, read_fleet, write_fleet
+from bench.fleet.spec import JobSpec
 from bench.result import NotRunRow
 from tests.fleet_plans import ORIN, X86, nothing, plan_of, spec_of
 from tests.report_folder import Planted, write_folder
@@ -102,21 +99,18 @@ def write_run(
     kinds = {name: ORIN if name.startswith("orin") else X86 for name in devices}
     specs = [spec_of(model, sources, name, kind) for model in models for name, kind in kinds.items()]
     with planted_devices(folder.parent / "device"):
-        plan = plan_of(folder, specs, sources)
-        return run_fleet(plan, lambda on_work: LocalExecutor(specs, sources, on_work), nothing)
+        return run_fleet(plan_of(folder, specs, sources), None, nothing)
 
 
 def with_idle_devices(folder: Path) -> None:
-    """Two devices that got no work, as the roster tells of them: of other code, and benched."""
-    roster = Roster({"orin": ORIN}, wait_s=0)
-    plain = {"machine": "m", "resources": {ORIN: 1.0}, "environment": {}, "fingerprint": "f", "doctor": {}}
-    roster.seen("tcp://a", DeviceFacts.model_validate({**plain, "worker": "orin-old", "code": "another"}))
-    roster.seen("tcp://b", DeviceFacts.model_validate({**plain, "worker": "orin-hot", "code": code_version()}))
-    sources = BlobCache(folder.parent / "blobs")
-    for model in ("XS", "S", "M", "L")[:BENCH_AFTER]:
-        roster.failed(spec_of(model, sources), "orin-hot", "it overheated")
+    """Add two devices that got no work: of other code, and benched, as there were until schema 1.1."""
+    plain = {"kinds": ["orin"], "machine": "m", "environment": {}, "fingerprint": "f"}
+    idle = [
+        DeviceRecord.model_validate({**plain, "worker": "orin-old", "state": "refused", "reason": device.OTHER_CODE}),
+        DeviceRecord.model_validate({**plain, "worker": "orin-hot", "state": "benched", "reason": "it overheated"}),
+    ]
     record = read_fleet(folder)
-    write_fleet(folder, record.model_copy(update={"devices": [*record.devices, *roster.records()]}))
+    write_fleet(folder, record.model_copy(update={"devices": [*record.devices, *idle]}))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 ``STAND_IN`` says how: ``ok``, ``slow SECONDS``, ``crash``, ``crash NAME`` (only with models whose names begin
 so), ``hang``, ``hang-first`` (before it begins), ``wait`` (for the accelerator, for ever), or ``linger`` and ``trip``
 (with its result made, it does not end, or badly). As a preload of a Dask worker it puts
-itself in the place of ``bench.fleet.job``; with ``STAND_IN_CODE`` the worker says that it has that version of the code,
-and with ``STAND_IN_NONSENSE`` it answers so to that question: its name, and a line of JSON.
+itself in the place of ``bench.fleet.job``; with ``STAND_IN_CODE`` the worker has that version of the code, and with
+``STAND_IN_NONSENSE`` it answers to a job with that line of JSON.
 """
 
 import json
@@ -17,20 +17,20 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, str(ROOT / "tests/fleet_stand_in.py"))
+PRELOAD = ("--preload", "tests.fleet_stand_in")
 BEGUN = "begun"
 """A line in this file of the device's folder for each time that something was measured."""
 
 
 def dask_setup(worker: object) -> None:
     """What Dask calls in a preload."""
-    from bench.fleet import child, device
+    from bench.fleet import child, dask_worker, device
 
     child.COMMAND = COMMAND
     if code := os.environ.get("STAND_IN_CODE"):
         vars(device)["code_version"] = lambda: code
     if nonsense := os.environ.get("STAND_IN_NONSENSE"):
-        question, _, answer = nonsense.partition(" ")
-        vars(device)[question] = lambda *_: json.loads(answer)
+        vars(dask_worker)["run_job"] = lambda *_: json.loads(nonsense)
 
 
 def times_measured(state: Path) -> int:

@@ -12,6 +12,7 @@ from bench.assemble import ratio_record, row_of, sample_arrays
 from bench.candidates import Candidate, reference
 from bench.entries import Entry
 from bench.environment import fingerprint
+from bench.job import HOST_E2E, Loaded, WarmUp
 from bench.parts import PARTS
 from bench.profile_record import LayerRecord, PartRecord, PeakRecord, ProfileRecord
 from bench.result import (
@@ -26,7 +27,6 @@ from bench.result import (
 )
 from bench.rounds import Measured, Visit
 from bench.session import Session
-from bench.worker import HOST_E2E, Loaded, WarmUp
 from export.artifacts import sha256_file
 from export.joint_sets import HUMAN36M
 from export.manifest import Artifact, Manifest, Tensor, write_manifest
@@ -172,7 +172,7 @@ def first_table() -> dict[str, Any]:
     row = {"runtime": "ONNX Runtime", "precision": "fp32", "threads": 2, "latency_ms": 8.1}
     ratio = {"speed_up": 2.5, "speed_up_low": 2.4, "speed_up_high": 2.6}
     machine = {"cpu": "A processor", "cores": 2, "system": "Linux x86_64"}
-    return {"schema_version": "1.0", "machine": machine, "rows": [row | ratio]}
+    return {"schema_version": "1.1", "machine": machine, "rows": [row | ratio]}
 
 
 def accuracy(manifest: Manifest) -> dict[str, Any]:

@@ -16,8 +16,6 @@ from bench.accelerators import accelerators, accelerators_held, machine_folder
 from bench.fleet import child, device
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import COMMAND as REAL
-from bench.fleet.delivery import deliver
-from bench.fleet.executor import ThisMachine
 from bench.locks import held
 from cli.endings import INTERRUPTED
 from export.errors import NotPossible
@@ -120,12 +118,12 @@ def test_workers_with_state_folders_of_their_own_share_the_machines_locks(
     """The real process waits for whoever measures on this machine, wherever that keeps its results."""
     monkeypatch.setattr(child, "COMMAND", REAL)
     spec, heard = spec_of("A", sources, deadline_s=1), list[str]()
-    monkeypatch.setattr(child, "MOST_BEFORE", 0.5)
+    monkeypatch.setattr(child, "WAITING_DEADLINES", 2)
     for name in ("one", "two"):
         monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / name))
         with held(machine_folder() / "cpu.lock", lambda: None):
-            outcome = deliver(ThisMachine(), spec, sources, False, heard.append).outcome
-        assert outcome.reason.startswith("it waited for the accelerator, which was not free within 0.5 s")
+            outcome = device.run_job(spec, False, sources.read, heard.append).outcome
+        assert outcome.reason.startswith("it did not begin within 2 s")
     said = "waiting for the accelerator: something else is measured on cpu"
     waited = [text for text in heard if text.startswith(said)]
     assert len(waited) == 2

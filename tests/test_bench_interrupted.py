@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
+from bench.job import Job
 from bench.remote import Remote, _interrupts_to, end_all
-from bench.worker import INTERRUPTS, Job
+from bench.worker import INTERRUPTS
 from tests.bench_subjects import Sleeper, write_inputs
 from tests.command_line import ROOT
 
@@ -28,7 +29,7 @@ def main():
     from bench.entries import Entrant
     from bench.session import hold_session
     from bench.stopping import StopRule
-    from bench.worker import Job
+    from bench.job import Job
     from cli.endings import exit_code, hear_all_endings
     from tests.bench_subjects import Sleeper, write_inputs
     from tests.bench_quick import QUICK, judged
@@ -152,7 +153,7 @@ ENDED_WITHIN_ANSWER = """
 import signal, sys
 from pathlib import Path
 from bench.remote import Remote
-from bench.worker import Job
+from bench.job import Job
 from tests.bench_subjects import Sleeper, write_inputs
 
 def main():

@@ -7,8 +7,8 @@ import pytest
 
 from bench.assemble import sample_arrays
 from bench.candidates import Candidate
+from bench.job import HOST_E2E, WarmUp
 from bench.session import Session
-from bench.worker import HOST_E2E, WarmUp
 from tests.bench_results import CONTROL, QUIET, STILL, A, B, row, session
 from tests.test_bench_table import ENERGY
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from bench.entries import Entrant, Timeouts
+from bench.job import HOST_E2E, Job
 from bench.remote import Remote, WorkerLost, process_state
 from bench.session import Session, hold_session
-from bench.worker import HOST_E2E, Job
 from tests.bench_quick import QUICK, children, judged
 from tests.bench_subjects import Broken, Recompiling, Sleeper, missing, write_inputs
 

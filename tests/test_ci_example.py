@@ -71,7 +71,7 @@ def parse(command: list[str]) -> None:
 def test_there_are_two_workflows_with_commands() -> None:
     assert [workflow["name"] for workflow in WORKFLOWS] == ["gate", "jetson"]
     seen = {tuple(command[:2]) for command in all_commands()}
-    assert seen >= {("convnextpose", verb) for verb in ("bench", "compare", "bench-selftest", "doctor")}
+    assert seen >= {("convnextpose", verb) for verb in ("bench", "compare", "doctor")}
     assert seen >= {("make", "export"), ("make", "setup")}
 
 
@@ -119,7 +119,7 @@ def test_undecided_and_refused_are_neutral_and_the_rest_is_not(tmp_path: Path, e
     fake.chmod(0o755)
     (tmp_path / "base/S").mkdir(parents=True)
     scripts = [step["run"] for workflow in WORKFLOWS for step in steps(workflow) if "case" in step.get("run", "")]
-    assert len(scripts) == 3
+    assert len(scripts) == 2
     for script in scripts:
         run = subprocess.run(
             ["bash", "-e", "-o", "pipefail", "-c", script],

@@ -12,9 +12,9 @@ from bench.benchmark import PUBLISH_MODE, QUICK_MODE, Asked, _counts_energy, _se
 from bench.energy import EnergyPlan, measure_energy
 from bench.energy_meters import Ina3221Meter, NoMeter, NvmlMeter, RaplMeter, find_meter
 from bench.entries import Entrant
+from bench.job import Job
 from bench.result import Energy
 from bench.session import Session, hold_session
-from bench.worker import Job
 from tests.bench_quick import QUICK, judged
 from tests.bench_subjects import FakeClock, Sleeper, write_inputs
 from tests.fake_nvml import FakeNvml

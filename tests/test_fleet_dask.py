@@ -1,233 +1,132 @@
-"""Through a real scheduler and real workers in processes of their own, which are killed on purpose.
+"""What Dask does for the fleet, and what the client makes of it: through processes of a cluster of our own."""
 
-What is measured is measured by the stand-in, except in the test of the whole.
-"""
-
-import json
 import socket
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import psutil
 import pytest
 
-from bench.fleet import child, dask_executor, device
-from bench.fleet.address import Certificates
+from bench.fleet import dask_client
+from bench.fleet.address import Scheduler
 from bench.fleet.blobs import BlobCache
-from bench.fleet.record import measured, read_fleet
-from bench.fleet.run import require_done
-from bench.report.devices.from_fleet import read_run
+from bench.fleet.dask_client import connected
+from bench.fleet.dask_workers import survey
 from export.errors import BadInput, NotPossible
-from tests.command_line import ROOT, assert_three_parts, convnextpose
+from tests.command_line import assert_three_parts, convnextpose
 from tests.fleet_cluster import DOCS, Cluster, until
-from tests.fleet_plans import ORIN, SHARED, X86, manifest, plan_of, spec_of
-from tests.fleet_runs import PRELOAD, carry_out, carry_out_at, states, times_measured, when_measuring
-from tests.fleet_stand_in import COMMAND
+from tests.fleet_plans import ORIN, plan_of, spec_of
+from tests.fleet_runs import carry_out, states
+from tests.fleet_stand_in import PRELOAD, times_measured
 
-distributed = pytest.importorskip("distributed")
-
-KINDS = (("orin", ORIN), ("x86", X86))
+pytest.importorskip("distributed")
 
 
-def test_a_killed_worker_loses_nothing_where_another_is_of_its_kind(
+def measures(cluster: Cluster, name: str) -> bool:
+    return times_measured(cluster.device(name)) > 0
+
+
+def test_a_worker_that_hangs_loses_its_job_after_its_time_to_live(
     cluster: Cluster, sources: BlobCache, tmp_path: Path
 ) -> None:
+    cluster.kill("scheduler")
+    cluster.start_scheduler(DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="2s")
     cluster.start_worker("orin-1", ORIN, STAND_IN="slow 60")
-    plan = plan_of(tmp_path / "run", [spec_of("A", sources), spec_of("B", sources)], sources)
+    cluster.registered("orin-1")
 
-    def replace() -> None:
-        cluster.kill("orin-1")
+    def hang() -> None:
+        until(lambda: measures(cluster, "orin-1"), "orin-1 measures")
+        cluster.stop("orin-1")
         cluster.start_worker("orin-2", ORIN)
 
-    when_measuring(cluster, "orin-1", replace)
-    record = carry_out(plan, cluster)
-    assert states(record) == [("orin/A", "done", "orin-2"), ("orin/B", "done", "orin-2")]
-    assert any("orin-1: its worker is gone" in of.outcome.troubles for of in record.jobs if of.outcome)
+    threading.Thread(target=hang, daemon=True).start()
+    record = carry_out(plan_of(tmp_path / "run", [spec_of("A", sources)], sources), cluster)
+    assert states(record) == [("orin/A", "done", "orin-2")]
+    assert record.jobs[0].outcome is not None
+    assert record.jobs[0].outcome.troubles == ("orin-1: its worker is gone",)
     assert {device.worker: device.state for device in record.devices} == {"orin-1": "gone", "orin-2": "ready"}
 
 
-def test_a_job_whose_only_device_is_lost_is_reported_as_lost(
-    cluster: Cluster, sources: BlobCache, tmp_path: Path
+def test_a_worker_that_hangs_from_the_beginning_gets_no_job(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster.start_worker("orin-1", ORIN, STAND_IN="slow 60")
-    cluster.start_worker("box", X86)
-    cluster.registered("orin-1", "box")
-    specs = [spec_of("A", sources), spec_of("A", sources, "x86", X86), spec_of("B", sources, "x86", X86)]
-    when_measuring(cluster, "orin-1", lambda: cluster.kill("orin-1"))
-    record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster, wait_s=2)
-    assert [job.state for job in record.jobs] == ["lost", "done", "done"]
-    with pytest.raises(NotPossible, match="1 of 3 jobs lost") as told:
-        require_done(record)
-    assert "orin-1: its worker is not connected" in told.value.seen
+    monkeypatch.setattr(dask_client, "ANSWER_S", 1.0)
+    for name in ("orin-1", "orin-2"):
+        cluster.start_worker(name, ORIN)
+    cluster.registered("orin-1", "orin-2")
+    cluster.stop("orin-1")
+    record = carry_out(plan_of(tmp_path / "run", [spec_of(model, sources) for model in "AB"], sources), cluster)
+    assert states(record) == [("orin/A", "done", "orin-2"), ("orin/B", "done", "orin-2")]
+    found, silent = survey(Scheduler(cluster.address))
+    assert ([facts.worker for facts in found], silent) == (["orin-2"], ["orin-1: it did not answer within 1 s"])
 
 
-def test_a_restarted_scheduler_costs_only_what_was_running(
+@pytest.mark.parametrize("answer", ["null", '{"outcome": {}}', '{"files": {"../../elsewhere": ""}}'])
+def test_an_answer_of_another_form_is_a_failed_job(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path, answer: str
+) -> None:
+    """One pydantic model is the whole check of answers: a worker is trusted, though it may be broken."""
+    cluster.start_worker("orin-1", ORIN, STAND_IN_NONSENSE=answer)
+    record = carry_out(plan_of(tmp_path / "run", [spec_of("A", sources)], sources), cluster)
+    assert record.jobs[0].state == "failed"
+    assert record.jobs[0].outcome is not None
+    assert "its answer has another form" in record.jobs[0].outcome.reason
+
+
+def test_a_scheduler_that_goes_ends_the_run_and_what_was_done_is_kept(
     cluster: Cluster, sources: BlobCache, tmp_path: Path
 ) -> None:
     cluster.start_worker("orin-1", ORIN, STAND_IN="slow 1")
-    plan = plan_of(tmp_path / "run", [spec_of(model, sources) for model in "ABC"], sources)
+    plan = plan_of(tmp_path / "run", [spec_of(model, sources) for model in "AB"], sources)
 
-    def restart() -> None:
-        until(lambda: times_measured(cluster, "orin-1") == 2, "the second job")
+    def kill() -> None:
+        until(lambda: times_measured(cluster.device("orin-1")) == 2, "the second job")
         cluster.kill("scheduler")
-        cluster.kill("orin-1")  # it would end by itself, within half a minute
-        cluster.start_scheduler()
-        cluster.start_worker("orin-1", ORIN)
+        cluster.kill("orin-1")
 
-    thread = threading.Thread(target=restart)
-    thread.start()
-    record = carry_out(plan, cluster, wait_s=30)
-    thread.join()
-    assert {state for _, state, _ in states(record)} == {"done"}, [job.outcome for job in record.jobs]
-    assert times_measured(cluster, "orin-1") == 4  # three jobs, one of them twice
-
-
-def test_a_killed_client_is_started_again_and_picks_up_what_the_device_finished(
-    cluster: Cluster, sources: BlobCache, tmp_path: Path
-) -> None:
-    cluster.start_worker("orin-1", ORIN, STAND_IN="slow 1.5")
-    cluster.start_worker("orin-2", ORIN, STAND_IN="slow 1.5")
-    specs = [spec_of(model, sources) for model in "ABC"]
-    plan = plan_of(tmp_path / "run", specs, sources)
-    code = (
-        "import sys; from pathlib import Path; from tests import fleet_runs as t\n"
-        "from tests.fleet_plans import plan_of, spec_of; from bench.fleet.blobs import BlobCache\n"
-        "place = Path(sys.argv[1]); sources = BlobCache(place / 'blobs')\n"
-        "plan = plan_of(place / 'run', [spec_of(model, sources) for model in 'ABC'], sources)\n"
-        "class There: address = sys.argv[2]\n"
-        "t.carry_out(plan, There())"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path), cluster.address], cwd=ROOT) as client:
-        until(lambda: times_measured(cluster, "orin-1", "orin-2") == 2, "two jobs")
-        client.kill()
-    before = read_fleet(plan.folder)
-    assert not before.complete
-    record = carry_out(plan, cluster)
-    assert {state for _, state, _ in states(record)} == {"done"}
-    assert times_measured(cluster, "orin-1", "orin-2") == 3
-    assert sum(job.outcome.found for job in record.jobs if job.outcome) == 2
-    assert (record.created, record.complete) == (before.created, True)
-
-
-def test_a_device_that_fails_everything_is_benched_and_its_jobs_are_done_by_another(
-    cluster: Cluster, sources: BlobCache, tmp_path: Path
-) -> None:
-    cluster.start_worker("orin-1", ORIN, STAND_IN="crash")
-    cluster.start_worker("orin-2", ORIN, STAND_IN="slow 0.3")
-    plan = plan_of(tmp_path / "run", [spec_of(model, sources) for model in "ABCDEFGH"], sources)
-    cluster.registered("orin-1", "orin-2")
-    record = carry_out(plan, cluster)
-    assert {(state, worker) for _, state, worker in states(record)} == {("done", "orin-2")}
-    benched = next(device for device in record.devices if device.worker == "orin-1")
-    assert benched.state == "benched"
-    assert "it failed 3 jobs in a row; the last: it ended with SIGABRT (something terrible)" in benched.reason
-    assert times_measured(cluster, "orin-1") == 3
-
-
-def test_devices_that_answer_nonsense_cost_the_run_nothing_that_a_healthy_one_can_do(
-    cluster: Cluster, sources: BlobCache, tmp_path: Path
-) -> None:
-    """Each of these answers once ended the whole run, and the healthy device's jobs with it."""
-    cluster.start_worker("orin-0", ORIN, STAND_IN_NONSENSE=f"run_job {json.dumps('[' * 99_000)}")
-    for number, answer in enumerate(('lacking ["/etc/passwd"]', "lacking null", "run_job null", "hello {}"), 1):
-        cluster.start_worker(f"orin-{number}", ORIN, STAND_IN_NONSENSE=answer)
-    cluster.start_worker("orin-9", ORIN, STAND_IN="slow 0.3")
-    cluster.registered(*(f"orin-{number}" for number in (0, 1, 2, 3, 4, 9)))
-    plan = plan_of(tmp_path / "run", [spec_of(model, sources) for model in "ABCDEF"], sources)
-    record = carry_out(plan, cluster)
-    assert {(state, worker) for _, state, worker in states(record)} == {("done", "orin-9")}
-    said = " ".join(trouble for job in record.jobs if job.outcome for trouble in job.outcome.troubles)
-    for reason in ("nested beyond reason", "it wants files that", "answers with nothing", "a NoneType, and no text"):
-        assert reason in said
-    assert next(d for d in record.devices if d.worker == "orin-4").reason.startswith("it answers in another form")
-
-
-def test_what_nobody_can_do_is_named_and_a_device_of_other_code_gets_nothing(
-    cluster: Cluster, sources: BlobCache, tmp_path: Path
-) -> None:
-    cluster.start_worker("orin-1", ORIN, STAND_IN_CODE="another")
-    cluster.registered("orin-1")
-    specs = [spec_of("A", sources), spec_of("A", sources, "x86", X86)]
-    record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster, wait_s=0.5)
-    reasons = [job.outcome.reason for job in record.jobs if job.outcome]
-    assert "orin-1: it has another version of this project" in reasons[0]
-    assert f"no worker has the resource {X86}" in reasons[1]
-    assert times_measured(cluster, "orin-1") == 0
-
-
-def test_replicas_are_measured_by_different_devices_and_files_travel_once(
-    cluster: Cluster, sources: BlobCache, tmp_path: Path
-) -> None:
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(NotPossible, match="the scheduler is gone"):
+        carry_out(plan, cluster)
+    cluster.start_scheduler()
     cluster.start_worker("orin-1", ORIN)
-    cluster.start_worker("orin-2", ORIN)
-    specs = [spec_of(model, sources, replica=n) for model in "AB" for n in (1, 2)]
+    assert {state for _, state, _ in states(carry_out(plan, cluster))} == {"done"}
+    assert times_measured(cluster.device("orin-1")) == 3  # two jobs, one of them twice
+
+
+def test_a_model_that_fails_everywhere_has_failed_and_others_go_on(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path
+) -> None:
+    for name in ("orin-1", "orin-2"):
+        cluster.start_worker(name, ORIN, STAND_IN="crash bad")
+    cluster.registered("orin-1", "orin-2")
+    record = carry_out(plan_of(tmp_path / "run", [spec_of(m, sources) for m in ("bad", "good")], sources), cluster)
+    assert [job.state for job in record.jobs] == ["failed", "done"]
+    assert times_measured(cluster.device("orin-1")) + times_measured(cluster.device("orin-2")) == 3
+
+
+def test_a_file_that_is_gone_here_fails_its_job(cluster: Cluster, sources: BlobCache, tmp_path: Path) -> None:
+    cluster.start_worker("orin-1", ORIN)
+    specs = [spec_of(model, sources) for model in "ABC"]
+    sources.path(specs[0].files["model.onnx"]).unlink()
+    sources.path(specs[1].files["model.onnx"]).write_bytes(b"changed")
     record = carry_out(plan_of(tmp_path / "run", specs, sources), cluster)
-    assert {job.state for job in record.jobs} == {"done"}
-    for model in "AB":
-        assert len({job.worker for job in record.jobs if job.spec.model == model}) == 2
-    for worker in ("orin-1", "orin-2"):
-        sent = sum(job.outcome.bytes_sent for job in record.jobs if job.outcome and job.worker == worker)
-        assert sent == 2 * len(b"A" + manifest("A")) + len(SHARED)
+    assert [job.state for job in record.jobs] == ["failed", "failed", "done"]
+    reasons = [job.outcome.reason for job in record.jobs if job.outcome]
+    assert "model.onnx cannot be had any more" in reasons[0]
+    assert "model.onnx was changed since" in reasons[1]
 
 
-def test_a_matrix_through_a_local_cluster(sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two kinds of device, which here are workers in this very process, with a resource each."""
-    monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
-    monkeypatch.setattr(child, "COMMAND", COMMAND)
-    monkeypatch.setattr(dask_executor, "LOOK_S", 0.2)
-    specs = [spec_of(model, sources, kind, resource) for model in "AB" for kind, resource in KINDS]
-    plan = plan_of(tmp_path / "run", specs, sources)
-    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
-    with distributed.LocalCluster(n_workers=0, threads_per_worker=1, silence_logs=50, **options) as local:
-        for count, (_, resource) in enumerate(KINDS, 1):
-            made = {**local.new_spec["options"], "resources": {resource: 1}}
-            local.new_spec = {**local.new_spec, "options": made}
-            local.scale(count)
-        record = carry_out_at(plan, local.scheduler_address)
-    on = {"orin": "0", "x86": "1"}
-    assert states(record) == [(spec.name, "done", on[spec.device]) for spec in specs]
-    assert list(measured(plan.folder, record)) == ["orin/A", "x86/A", "orin/B", "x86/B"]
-
-
-def test_heartbeats_go_on_while_a_job_is_measured(cluster: Cluster, sources: BlobCache, tmp_path: Path) -> None:
-    from distributed import Client
-
-    cluster.start_worker("orin-1", ORIN, STAND_IN="slow 3")
-    plan = plan_of(tmp_path / "run", [spec_of("A", sources)], sources)
-    run = threading.Thread(target=carry_out, args=(plan, cluster))
-    run.start()
-    until(lambda: times_measured(cluster, "orin-1"), "the device measures")
-    with Client(cluster.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
-
-        def last_seen() -> float:
-            (worker,) = client.scheduler_info()["workers"].values()
-            return float(worker["last_seen"])
-
-        began = last_seen()
-        until(lambda: last_seen() > began + 1, "two heartbeats", patience_s=2.5)
-    assert not read_fleet(plan.folder).complete
-    run.join()
-    assert read_fleet(plan.folder).complete
-
-
-def test_dask_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.fleet import dask_client
-
-    monkeypatch.setattr(dask_client, "find_spec", lambda name: None)
-    with pytest.raises(NotPossible, match="distributed is not installed"):
-        dask_client.connect("tcp://127.0.0.1:1", Certificates())
-
-
-def test_a_scheduler_that_is_not_there_is_not_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.fleet import dask_client
-
+def test_what_a_connection_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASK_CONFIG", str(tmp_path))
-    with pytest.raises(NotPossible, match="no scheduler answers"):
-        dask_client.connect("tcp://127.0.0.1:1", Certificates(), timeout_s=0.5)
-    with pytest.raises(BadInput, match="needs certificates"):
-        dask_client.connect("tls://127.0.0.1:1", Certificates(), timeout_s=0.5)
+    monkeypatch.setattr(dask_client, "CONNECT_S", 0.5)
+    with pytest.raises(BadInput, match="needs certificates"), connected(Scheduler("tls://127.0.0.1:1")):
+        pass
+    with pytest.raises(NotPossible, match="no scheduler answers"), connected(Scheduler("tcp://127.0.0.1:1")):
+        pass
+    monkeypatch.setattr(dask_client, "find_spec", lambda name: None)
+    with pytest.raises(NotPossible, match="distributed is not installed"), connected(Scheduler("tcp://127.0.0.1:1")):
+        pass
 
 
 def documented(after: str) -> list[str]:
@@ -305,83 +204,3 @@ def test_certificates_as_the_documentation_makes_them_secure_the_way(tmp_path: P
         assert_three_parts(run, 2)
         plain = cluster.address.replace("tls://", "tcp://")
         assert_three_parts(convnextpose("fleet", "devices", "--scheduler", plain, cwd=tmp_path), 4)
-
-
-MATRIX = """
-name: whole
-models:
-  - {{model: {folder}, name: one}}
-  - {{model: {folder}, name: two}}
-precisions: [fp32]
-runtimes: [onnxruntime, openvino]
-devices:
-  - {{name: orin, resource: jetson_orin}}
-  - {{name: x86, resource: x86_box}}
-bench: {{budget_s: 1, threads: 1}}
-out: {out}
-"""
-WITHOUT_DASK = """
-import sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("dask", "distributed"):
-            raise ImportError(f"{name} is not installed")
-sys.meta_path.insert(0, Blocked())
-from tests import fleet_quick_job
-fleet_quick_job.dask_setup(None)
-from cli.main import run
-run()
-"""
-
-
-def rows(folder: Path) -> dict[str, list[str]]:
-    record = read_fleet(folder)
-    return {name: [row.id for row in result.rows] for name, result in measured(folder, record).items()}
-
-
-def test_the_same_matrix_here_and_through_workers_of_which_one_is_killed(demo_export: Path, tmp_path: Path) -> None:
-    """Two models, two runtimes, two kinds of device; all of it real, though nothing is measured for long."""
-    here, there = tmp_path / "here.yaml", tmp_path / "there.yaml"
-    here.write_text(MATRIX.format(folder=demo_export, out="here"))
-    there.write_text(MATRIX.format(folder=demo_export, out="there"))
-    (tmp_path / "cluster").mkdir()
-    with Cluster(tmp_path / "cluster", preload=("--preload", "tests.fleet_quick_job")) as cluster:
-        cluster.start_worker("orin-1", ORIN)
-        cluster.start_worker("box", X86)
-
-        def kill() -> None:
-            until(lambda: list(cluster.device("orin-1").glob("jobs/*/result/bench")), "orin-1 measures")
-            cluster.kill("orin-1")
-            cluster.start_worker("orin-2", ORIN)
-
-        thread = threading.Thread(target=kill)
-        thread.start()
-        command = ("fleet", "run", there, "--scheduler", cluster.address)
-        first = convnextpose(*command, cwd=tmp_path)
-        thread.join()
-        assert first.returncode == 0, first.stderr
-        assert "orin-1: its worker is gone" in first.stdout
-        folder = tmp_path / "there/fleet/whole"
-        before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*/bench/*")}
-        jobs = sorted((tmp_path / "cluster").glob("*/device/jobs/*"))
-        second = convnextpose(*command, cwd=tmp_path)
-        assert second.returncode == 0, second.stderr
-        assert second.stderr.count("up to date") == 4
-        assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*/bench/*")} == before
-        assert sorted((tmp_path / "cluster").glob("*/device/jobs/*")) == jobs
-    for shown in ("orin: speed-up", "x86: speed-up", "worker orin-2; reference", "worker box; reference"):
-        assert shown in second.stdout
-    status = convnextpose("fleet", "status", folder, cwd=tmp_path)
-    assert "whole: 4 jobs, 4 done" in status.stdout
-    command_here = [sys.executable, "-c", WITHOUT_DASK, "fleet", "run", str(here)]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    local = subprocess.run(
-        command_here, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600
-    )
-    assert local.returncode == 0, local.stderr
-    assert rows(tmp_path / "here/fleet/whole") == rows(folder)
-    assert set(rows(folder)) == {"orin/one", "orin/two", "x86/one", "x86/two"}
-    assert {len(names) for names in rows(folder).values()} == {3}
-    told = read_run(folder)
-    assert (told.names, told.models) == (("orin", "x86"), ("one", "two"))
-    assert all(len(one.rows) == 3 and one.missing is None for one in told.told)

@@ -1,7 +1,9 @@
-"""What a device does with a job, without a network: found, repeated, crashed, late, damaged, of other code."""
+"""What a device does with a job, without a network: a crash, a deadline, damage, another version of the code."""
 
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,200 +14,88 @@ import psutil
 import pytest
 
 from bench.accelerators import machine_folder
-from bench.fleet import child, device
+from bench.fleet import child, device, job
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import COMMAND as REAL
-from bench.fleet.child import ChildFailed, carry_out
-from bench.fleet.delivery import ATTEMPTS, Told, deliver
-from bench.fleet.executor import LocalExecutor, ThisMachine
-from bench.fleet.spec import JobResult, JobSpec, Outcome
+from bench.fleet.child import ChildFailed, run_child
+from bench.fleet.client import run_fleet
+from bench.fleet.spec import JobSpec, Outcome, code_on_disk, code_version
 from bench.locks import held
+from export import steps
 from tests.command_line import ROOT
-from tests.fleet_plans import SHARED, manifest, spec_of
+from tests.fleet_plans import nothing, plan_of, spec_of
 from tests.fleet_stand_in import times_measured
 
 
-def carried(link: ThisMachine, spec: JobSpec, sources: BlobCache, again: bool = False) -> JobResult:
-    return deliver(link, spec, sources, again, lambda text: None)
-
-
-def test_the_same_specification_is_found_and_not_measured_again(state: Path, sources: BlobCache) -> None:
-    spec = spec_of("A", sources)
-    first = carried(ThisMachine(), spec, sources)
-    second = carried(ThisMachine(), spec, sources)
-    assert (first.outcome.state, first.outcome.found, second.outcome.found) == ("done", False, True)
-    assert (first.blobs, times_measured(state)) == (second.blobs, 1)
-    forced = carried(ThisMachine(), spec, sources, again=True)
-    assert not forced.outcome.found
-    assert (forced.blobs == first.blobs, times_measured(state)) == (False, 2)
-    assert carried(ThisMachine(), spec.model_copy(update={"deadline_s": 5.0}), sources).outcome.found
-    other = spec.model_copy(update={"bench": spec.bench.model_copy(update={"seed": 1})})
-    assert not carried(ThisMachine(), other, sources).outcome.found
+def outcome_of(spec: JobSpec, sources: BlobCache, run: Path) -> Outcome:
+    """Carry the job out here."""
+    (record,) = run_fleet(plan_of(run, [spec], sources), None, nothing).jobs
+    assert record.outcome is not None
+    return record.outcome
 
 
 def test_a_result_belongs_to_the_libraries_that_it_was_taken_with(
-    state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
+    state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = spec_of("A", sources)
-    carried(ThisMachine(), spec, sources)
+    assert outcome_of(spec, sources, tmp_path / "run").state == "done"
+    assert outcome_of(spec, sources, tmp_path / "other").found
     monkeypatch.setattr(device, "fingerprint", lambda record: "another driver")
-    assert not carried(ThisMachine(), spec, sources).outcome.found
+    assert not outcome_of(spec, sources, tmp_path / "run").found
     assert times_measured(state) == 2
 
 
-def test_files_travel_once(state: Path, sources: BlobCache) -> None:
-    sent = [carried(ThisMachine(), spec_of(name, sources), sources).outcome.bytes_sent for name in "AAB"]
-    own = len(b"A" + manifest("A"))
-    assert sent == [own + len(SHARED), 0, own]
-
-
-def test_a_crash_is_a_failed_job_with_its_last_words(
-    state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STAND_IN", "crash")
-    outcome = carried(ThisMachine(), spec_of("A", sources), sources).outcome
-    assert (outcome.state, outcome.reason) == ("failed", "it ended with SIGABRT (something terrible)")
-    monkeypatch.setenv("STAND_IN", "ok")  # a failure is not kept
-    assert carried(ThisMachine(), spec_of("A", sources), sources).outcome.state == "done"
-
-
-def test_a_job_that_hangs_is_ended_at_its_deadline(
-    state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STAND_IN", "hang")
-    outcome = carried(ThisMachine(), spec_of("A", sources, deadline_s=1), sources).outcome
-    assert (outcome.state, outcome.reason) == ("failed", "it was not done within 1 s, and was ended")
-
-
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "reason"),
     [
-        ("hang-first", "it did not begin within 0.5 s, and was ended"),
-        ("wait", "it waited for the accelerator, which was not free within 0.8 s, and was ended"),
+        ("crash", "it ended with SIGABRT (something terrible)"),
+        ("hang", "it was not done within 1 s, and was killed"),
+        ("hang-first", "it did not begin within 0.5 s, and was killed"),
     ],
 )
-def test_a_job_that_never_begins_is_ended_and_says_why(
-    state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch, how: str, said: str
+def test_a_job_that_crashes_or_hangs_has_failed(
+    state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, reason: str
 ) -> None:
     monkeypatch.setenv("STAND_IN", how)
-    monkeypatch.setattr(child, "START_S", 0.5)
-    monkeypatch.setattr(child, "MOST_BEFORE", 0.8)
-    heard = list[str]()
-    outcome = deliver(ThisMachine(), spec_of("A", sources, deadline_s=1), sources, False, heard.append).outcome
-    assert (outcome.state, outcome.reason) == ("failed", said)
-    assert ("waiting for the accelerator" in heard) == (how == "wait")
+    if how == "hang-first":
+        monkeypatch.setattr(child, "WAITING_DEADLINES", 0.5)
+    outcome = outcome_of(spec_of("A", sources, deadline_s=1), sources, tmp_path / "run")
+    assert (outcome.state, outcome.reason) == ("failed", reason)
 
 
 @pytest.mark.parametrize("how", ["linger", "trip"])
 def test_a_result_that_is_whole_is_kept_whatever_its_process_does_then(
-    state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch, how: str
+    state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setenv("STAND_IN", how)
-    monkeypatch.setattr(child, "END_S", 0.3)
-    result = carried(ThisMachine(), spec_of("A", sources), sources)
-    assert (result.outcome.state, result.outcome.reason) == ("done", "")
-    assert set(result.outcome.files) == {"manifest.json", "bench/result.json"}
-    assert set(result.outcome.files.values()) == set(result.blobs)
+    monkeypatch.setattr(child, "EXIT_S", 0.3)
+    outcome = outcome_of(spec_of("A", sources), sources, tmp_path / "run")
+    assert (outcome.state, set(outcome.files)) == ("done", {"manifest.json", "bench/result.json"})
 
 
 def test_a_failing_job_says_what_and_what_to_do(
-    state: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
+    state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real process, with an export that lacks its files."""
     monkeypatch.setattr(child, "COMMAND", REAL)
-    outcome = carried(ThisMachine(), spec_of("A", sources), sources).outcome
+    outcome = outcome_of(spec_of("A", sources), sources, tmp_path / "run")
     assert outcome.state == "failed"
-    assert "onnx/A-fp32.onnx is not what the manifest says of it — it is gone" in outcome.reason
+    assert "onnx/A-fp32.onnx is not what the manifest says of it" in outcome.reason
     assert "Traceback" not in outcome.reason
 
 
-@pytest.mark.parametrize(("damaged", "state_then"), [(1, "done"), (ATTEMPTS, "failed")])
-def test_what_arrives_damaged_is_sent_again(state: Path, sources: BlobCache, damaged: int, state_then: str) -> None:
-    class Noisy(ThisMachine):
-        left = damaged
-
-        def store(self, digest: str, content: bytes) -> bool:
-            self.left -= 1
-            return super().store(digest, content if self.left < 0 else content + b"?")
-
-    outcome = carried(Noisy(), spec_of("A", sources), sources).outcome
-    assert outcome.state == state_then
-    if state_then == "failed":
-        assert f"arrived damaged {ATTEMPTS} times" in outcome.reason
-        assert times_measured(state) == 0
-
-
-@pytest.mark.parametrize(("damaged", "state_then"), [(1, "done"), (ATTEMPTS, "failed")])
-def test_what_comes_back_damaged_is_fetched_again(
-    state: Path, sources: BlobCache, damaged: int, state_then: str
-) -> None:
-    class Noisy(ThisMachine):
-        left = damaged
-
-        def fetch(self, digest: str) -> bytes:
-            self.left -= 1
-            return super().fetch(digest) if self.left < 0 else b"?"
-
-    outcome = carried(Noisy(), spec_of("A", sources), sources).outcome
-    assert outcome.state == state_then
-    assert carried(ThisMachine(), spec_of("A", sources), sources).outcome.found  # nothing is lost
-
-
-def test_a_file_that_rots_on_the_device_is_sent_again(state: Path, sources: BlobCache) -> None:
-    spec = spec_of("A", sources)
-    carried(ThisMachine(), spec, sources)
-    (state / "blobs" / spec.files["model.onnx"]).write_bytes(b"rotten")
-    again = carried(ThisMachine(), spec, sources, again=True).outcome
-    assert (again.state, again.bytes_sent) == ("done", 1)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lambda path: path.write_bytes(b"B"), "model.onnx was changed here since the run was planned"),
-        (lambda path: path.unlink(), "model.onnx can no longer be read here"),
-    ],
-)
-def test_a_file_that_changed_or_went_at_home_is_our_fault(
-    state: Path, sources: BlobCache, spoil: Callable[[Path], object], said: str
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"B"), lambda path: path.unlink()])
+def test_a_file_that_was_changed_or_removed_here_fails_its_job(
+    state: Path, sources: BlobCache, tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
     spec = spec_of("A", sources)
     spoil(sources.path(spec.files["model.onnx"]))
-    result = carried(ThisMachine(), spec, sources)
-    assert (result.outcome.state, result.ours, times_measured(state)) == ("failed", True, 0)
-    assert said in result.outcome.reason
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"code": "another"}, "another version of this project"),
-        ({"job": "another"}, "of another job"),
-        ({"schema_version": "9.0"}, "schema_version 9.0"),
-        ({"surprise": 1}, "no outcome"),
-        ({"files": {"../../elsewhere": "0"}}, "no outcome"),
-        ({"files": {"/etc/passwd": "0"}}, "no outcome"),
-    ],
-)
-def test_a_result_that_is_not_what_was_asked_for_is_refused(
-    state: Path, sources: BlobCache, changes: dict[str, object], said: str
-) -> None:
-    class Other(ThisMachine):
-        def run_job(self, spec: JobSpec, again: bool, told: Told) -> str:
-            return json.dumps(json.loads(super().run_job(spec, again, told)) | changes)
-
-    result = carried(Other(), spec_of("A", sources), sources)
-    assert (result.outcome.state, result.blobs) == ("failed", {})
-    assert said in result.outcome.reason
-
-
-def test_a_device_refuses_a_job_of_other_code(state: Path, sources: BlobCache) -> None:
-    outcome = Outcome.model_validate_json(device.run_job(spec_of("A", sources, code="other").model_dump_json(), False))
+    outcome = outcome_of(spec, sources, tmp_path / "run")
     assert (outcome.state, times_measured(state)) == ("failed", 0)
-    assert "another version" in outcome.reason
+    assert outcome.reason.startswith("model.onnx ")
 
 
-def test_the_job_dies_with_whoever_holds_it(state: Path, sources: BlobCache, tmp_path: Path) -> None:
+def test_a_job_ends_with_the_worker_that_holds_it(state: Path, sources: BlobCache, tmp_path: Path) -> None:
     """The real process: a worker that is killed leaves nothing behind that would disturb the next job."""
     if sys.platform != "linux":
         pytest.skip("only Linux ends a process with its parent")
@@ -218,16 +108,15 @@ def test_the_job_dies_with_whoever_holds_it(state: Path, sources: BlobCache, tmp
         "str(os.getpid())], stdout=subprocess.DEVNULL)\n"
         "print(job.pid, flush=True); time.sleep(600)"
     )
-
     with held(machine_folder() / "cpu.lock", lambda: None):  # it waits for us
         with subprocess.Popen([sys.executable, "-c", holder], cwd=ROOT, stdout=subprocess.PIPE) as parent:
             assert parent.stdout is not None
-            job = int(parent.stdout.readline())
+            pid = int(parent.stdout.readline())
             time.sleep(0.5)
             parent.kill()
             parent.wait()
         deadline = time.monotonic() + 20
-        while Path(f"/proc/{job}").exists() and "Z" not in Path(f"/proc/{job}/stat").read_text().split(")")[1][:3]:
+        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
@@ -242,24 +131,78 @@ time.sleep(600)
 
 
 @pytest.mark.skipif(not hasattr(os, "getsid"), reason="this system has no sessions")
-def test_a_deadline_ends_what_groups_of_their_own_have_started(
+def test_a_deadline_kills_what_process_groups_of_their_own_have_started(
     state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the workers of a benchmark are, and a compiler that one of them has called."""
     started = tmp_path / "started"
     code = STARTS_A_WORKER.replace("PLACE", repr(str(started)))
     monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", code))
-    monkeypatch.setattr(child, "START_S", 5.0)
+    monkeypatch.setattr(child, "WAITING_DEADLINES", 3)
     (tmp_path / "job").mkdir()
-    with pytest.raises(ChildFailed, match="it did not begin within 5 s"):
-        carry_out(state, tmp_path / "job", spec_of("A", sources), lambda text: None)
+    with pytest.raises(ChildFailed, match="it did not begin within 3 s"):
+        run_child(state, tmp_path / "job", spec_of("A", sources, deadline_s=1), lambda text: None)
     pid = int(started.read_text())
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_whoever_listens_hears_what_a_job_does(state: Path, sources: BlobCache) -> None:
-    heard = list[str]()
-    executor = LocalExecutor([spec_of("A", sources)], sources, lambda spec, worker, text: heard.append(text))
-    executor.run(spec_of("A", sources))
-    assert heard[0] == ""
-    assert {"preparing", "bringing the result back"} <= set(heard)
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Another copy of this project, and a device of its own."""
+    place = tmp_path / "checkout"
+    for package in ("bench", "export"):
+        shutil.copytree(ROOT / package, place / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
+    return place
+
+
+def update(checkout: Path) -> None:
+    """As `git pull` does."""
+    with (checkout / "bench/fleet/job.py").open("a") as file:
+        file.write("# another commit\n")
+
+
+def test_a_process_of_other_code_than_its_workers_refuses_the_job(
+    checkout: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real process: it runs what is on the disk."""
+    update(checkout)
+    monkeypatch.setattr(child, "ROOT", checkout)
+    monkeypatch.chdir(tmp_path)
+    outcome = outcome_of(spec_of("A", sources), sources, tmp_path / "run")
+    assert outcome.state == "failed"
+    assert "another version of this project" in outcome.reason
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_job_under_which_the_code_changes_is_not_done(
+    checkout: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    monkeypatch.setattr(steps, "PACKAGES", checkout)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    def measure(*_: object) -> list[str]:
+        if changed:
+            update(checkout)
+        return []
+
+    monkeypatch.setattr(job, "measure", measure)
+    (tmp_path / child.SPEC).write_text(spec_of("A", sources).model_dump_json())
+    channel = io.StringIO()
+    code = job.main(tmp_path / "device", tmp_path, channel)
+    last = json.loads(channel.getvalue().splitlines()[-1])
+    assert code == (2 if changed else 0)
+    assert ("engines" in last, "failed" in last) == (not changed, changed)
+
+
+def test_a_worker_that_was_not_restarted_after_an_update_takes_no_job(
+    checkout: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = code_version()  # what this process runs, whatever is on the disk
+    monkeypatch.setattr(steps, "PACKAGES", checkout)
+    assert device.device_facts([]).code == mine
+    update(checkout)
+    for asked in (mine, code_on_disk()):  # for a client of the commit before, and one of the commit after
+        assert device.device_facts([]).code != asked
+        outcome = device.run_job(spec_of("A", sources, code=asked), False, lambda _: b"", lambda _: None).outcome
+        assert (outcome.state, outcome.reason) == ("failed", device.OTHER_CODE)

@@ -1,5 +1,7 @@
 """What is said of a run and its devices, where that is easily said wrongly."""
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -7,11 +9,10 @@ from filelock import FileLock
 
 from bench import locks
 from bench.fleet.blobs import BlobCache
-from bench.fleet.ledger import Ledger
-from bench.fleet.record import DeviceRecord, FleetRecord, JobRecord, one_machine, read_fleet
-from bench.fleet.spec import DeviceFacts, Outcome, code_version, phase
+from bench.fleet.record import DeviceRecord, FleetRecord, JobRecord, estimated_end, one_machine, read_fleet
+from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_version
 from cli import render_fleet
-from tests.fleet_plans import ORIN, nothing, plan_of, spec_of
+from tests.fleet_plans import ORIN, spec_of
 
 FACTS = {"resources": {ORIN: 1.0}, "machine": "m", "fingerprint": "f"}
 OURS = {
@@ -50,51 +51,67 @@ def test_workers_of_one_machine_are_not_taken_for_several(tmp_path: Path, machin
     assert one_machine(record.model_copy(update={"scheduler": None})) == []
 
 
-@pytest.mark.parametrize(
-    ("outcome", "said"),
-    [
-        ({"state": "lost", "reason": "no device could do it"}, "lost orin/S: no device could do it"),
-        ({"state": "done", "worker": "orin-1", "seconds": 44.2}, "done orin/S on orin-1, 44 s"),
-        (
-            {"state": "done", "worker": "orin-1", "found": True},
-            "done orin/S on orin-1, found there, not measured again",
+@pytest.fixture
+def job(tmp_path: Path) -> JobSpec:
+    return spec_of("A", BlobCache(tmp_path / "blobs"))
+
+
+def record_of(jobs: list[JobRecord]) -> FleetRecord:
+    device = DeviceRecord(worker="orin-1", kinds=["orin"], state="ready", machine="m", environment={}, fingerprint="f")
+    about = {"run": "r", "created": "", "updated": "", "scheduler": "tcp://x", "complete": False, "code": "c"}
+    return FleetRecord.model_validate({**about, "matrix": {}, "jobs": jobs, "devices": [device]})
+
+
+def test_the_end_is_estimated_from_jobs_of_the_same_kind(job: JobSpec) -> None:
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    done = Outcome(job=job.id, state="done", seconds=100)
+    waiting = JobRecord(spec=job, folder="a", state="waiting")
+    running = JobRecord(spec=job, folder="b", state="running", since=(now - timedelta(seconds=30)).isoformat())
+    ended = JobRecord(spec=job, folder="c", state="done", outcome=done)
+    assert estimated_end(record_of([ended, running, waiting]), now) == now + timedelta(seconds=170)
+    assert estimated_end(record_of([running, waiting]), now) is None
+    found = ended.model_copy(update={"outcome": done.model_copy(update={"found": True})})
+    assert estimated_end(record_of([found, waiting]), now) is None
+
+
+def test_a_run_that_nobody_works_at_says_so_and_what_it_lacks(job: JobSpec, capsys: pytest.CaptureFixture[str]) -> None:
+    lost = Outcome(job=job.id, state="lost", reason="no device could do it: [nobody]")
+    jobs = [
+        JobRecord(spec=job, folder="a", state="lost", outcome=lost),
+        JobRecord(
+            spec=job, folder="b", state="running", worker="orin-1", progress="loading", since="2026-01-01T00:00:00Z"
         ),
-        ({"state": "failed", "worker": "orin-1", "reason": "why"}, "failed orin/S on orin-1: why"),
-    ],
-)
-def test_a_jobs_end_is_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], outcome: dict[str, object], said: str
-) -> None:
-    spec = spec_of("S", BlobCache(tmp_path))
-    ended = Outcome.model_validate({**outcome, "job": spec.id})
-    begun = JobRecord(spec=spec, folder=spec.place, state="waiting")
-    run: dict[str, object]
-    run = {"run": "r", "created": "", "updated": "", "code": "c", "scheduler": None, "complete": True, "matrix": {}}
+    ]
+    render_fleet.status(record_of(jobs), going_on=False)
+    said = capsys.readouterr().out
+    for part in (
+        "2 jobs, 1 lost, 1 running",
+        "orin/A: loading",
+        "no device could do it: [nobody]",
+        "no client works at it",
+    ):
+        assert part in said
+
+
+def test_a_log_has_a_line_for_each_change_of_a_device(job: JobSpec, capsys: pytest.CaptureFixture[str]) -> None:
+    record = record_of([JobRecord(spec=job, folder="a", state="waiting")])
+    (device,) = record.devices
+    late = device.model_copy(update={"state": "silent", "reason": "it did not answer within 30 s"})
     with render_fleet.live(None) as show:
-        for job in (begun, begun.model_copy(update={"state": ended.state, "outcome": ended})):
-            show(FleetRecord.model_validate({**run, "jobs": [job], "devices": []}))
-    assert " ".join(capsys.readouterr().err.splitlines()[-1].split()) == said
+        for devices in ([], [device], [device], [late]):
+            show(record.model_copy(update={"devices": devices}))
+    said = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
+    assert said == ["ready device orin-1: orin", "silent device orin-1: it did not answer within 30 s"]
 
 
-def test_a_phase_is_what_is_done_and_not_how_far() -> None:
-    assert phase("round 8") == phase("round 91")
-    assert phase("sending file 1 of 4, 14.2 MB") == phase("sending file 2 of 4, 0.1 MB")
-    assert phase("loading A") != phase("warming up A")
-
-
-def test_a_new_phase_is_written_at_once_and_progress_now_and_then(tmp_path: Path) -> None:
-    sources = BlobCache(tmp_path / "blobs")
-    spec = spec_of("S", sources)
-    ledger = Ledger(plan_of(tmp_path / "run", [spec], sources), None, None, nothing)
-
-    def written(said: str) -> str:
-        ledger.begun(spec, "here", said)
-        return read_fleet(tmp_path / "run").jobs[0].said
-
-    assert written("sending file 1 of 4, 14.2 MB") == "sending file 1 of 4, 14.2 MB"
-    assert written("round 1") == "round 1"
-    assert written("round 2") == "round 1"
-    assert written("memory of A") == "memory of A"
+def test_a_record_of_the_version_before_is_read(job: JobSpec, tmp_path: Path) -> None:
+    """1.0 as it was written: without jobs of an earlier matrix, and ``progress`` called ``said``."""
+    before = record_of([JobRecord(spec=job, folder="a", state="running", progress="loading")])
+    plain = json.loads(before.model_dump_json()) | {"schema_version": "1.0"}
+    del plain["earlier"]
+    plain["jobs"][0]["said"] = plain["jobs"][0].pop("progress")
+    (tmp_path / "fleet.json").write_text(json.dumps(plain))
+    assert read_fleet(tmp_path) == before.model_copy(update={"schema_version": "1.0"})
 
 
 def test_a_lock_of_another_user_is_in_use_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

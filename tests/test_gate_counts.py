@@ -14,6 +14,7 @@ from bench.compare import BASE, CANDIDATE, CONTROL, _cell_of, compare_folders
 from bench.entries import Entry, Settings
 from bench.exported import read_export
 from bench.gate import CellSeen, Slowdown, judge_cell
+from bench.job import HOST_E2E, Loaded
 from bench.result import write_result
 from bench.rounds import Measured, Visit
 from bench.session import Session
@@ -21,7 +22,6 @@ from bench.steadiness import WarmUpRule
 from bench.stopping import StopRule
 from bench.stored import compare_results
 from bench.tails import tail_ratio
-from bench.worker import HOST_E2E, Loaded
 from tests.bench_results import B, result, row, session
 from tests.command_line import assert_three_parts, convnextpose_here
 

@@ -34,7 +34,8 @@ from bench.backends.protocol import Accountable, Bindable, Limited, Pinning, Sel
 from bench.backends.pytorch import PyTorchReference
 from bench.backends.pytorch_cuda import TorchCuda
 from bench.backends.pytorch_cuda_graph import TorchCudaGraph
-from bench.worker import Job, Subject
+from bench.job import Job
+from bench.timed_model import TimedModel
 from export.drawings import drawn_images
 from export.errors import NotPossible
 from export.pose import normalise
@@ -310,12 +311,12 @@ def test_a_gpus_worker_warms_up_longer_and_by_the_gpus_clock(tmp_path: Path, mon
         asked.append(2520.0)
         return asked[-1]
 
-    monkeypatch.setattr("bench.worker.GPU_WARM_UP_S", 0.2)
-    monkeypatch.setattr("bench.worker.GPU_UNRECORDED_S", 0.15)
+    monkeypatch.setattr("bench.timed_model.GPU_WARM_UP_S", 0.2)
+    monkeypatch.setattr("bench.timed_model.GPU_UNRECORDED_S", 0.15)
     monkeypatch.setattr("bench.gpu_sensors.sm_clock_mhz", sm_clock_mhz)
     rule = WarmUpRule(minimum_s=0.01, cap_s=0.3, window_s=0.02, spread=10, clock_spread=1)
     for gpu in (False, True):
-        subject = Subject(Job(Sleeper, write_inputs(tmp_path), gpu=gpu))
+        subject = TimedModel(Job(Sleeper, write_inputs(tmp_path), gpu=gpu))
         subject.load()
         assert subject.warm_up(rule).seconds >= 0.2 * gpu
         assert bool(asked) == gpu
@@ -332,7 +333,7 @@ class Pinned(Sleeper):
 
 
 def test_images_are_laid_where_the_device_fetches_them(tmp_path: Path) -> None:
-    subject = Subject(Job(Pinned, write_inputs(tmp_path)))
+    subject = TimedModel(Job(Pinned, write_inputs(tmp_path)))
     subject.load()
     assert (subject._inputs[0] == np.load(write_inputs(tmp_path))[:1] + 1).all()
 

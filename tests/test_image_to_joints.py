@@ -23,9 +23,9 @@ from bench.image_to_joints import (
     measure_image_to_joints,
 )
 from bench.inference import STAGES, Lap
+from bench.job import Job
 from bench.result import ImageToJoints
 from bench.session import Session, hold_session
-from bench.worker import Job
 from export.errors import CheckFailed
 from export.figures import EVALUATION_SEED, IMAGE_SIZE, draw_scene
 from tests.bench_quick import QUICK, judged

@@ -12,10 +12,10 @@ import pytest
 
 from bench.assemble import row_of, sample_arrays
 from bench.entries import Entrant, Settings
+from bench.job import HOST_E2E, Job
 from bench.rounds import Measured, Plan, Visit, run_rounds
 from bench.session import Session, hold_session
 from bench.stopping import StopRule, after_launches
-from bench.worker import HOST_E2E, Job
 from tests.bench_quick import QUICK, children, judged
 from tests.bench_results import CONTROL, STILL, A, B, session
 from tests.bench_subjects import Broken, FakeClock, Scripted, Sleeper, write_inputs

@@ -22,11 +22,12 @@ from bench.backends.pytorch import PyTorchReference
 from bench.backends.pytorch_cuda import TorchCuda
 from bench.backends.torch_forms import TorchChannelsLast, TorchCompiled
 from bench.entries import Entrant
+from bench.job import Job
 from bench.layer_times import Profile, take_profile
 from bench.parts import DECODE, FINAL, OTHER, PARTS
 from bench.profile_record import PeakRecord, ProfileRecord, profile_record
 from bench.profiling import RUNS, Profiles, take_profiles, with_profile
-from bench.worker import Job, Subject
+from bench.timed_model import TimedModel
 from cli import render_profile
 from export.drawings import drawn_images
 from export.errors import NotPossible
@@ -58,7 +59,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def profiled(backend: Backend, folder: Path, runs: int = 20) -> Profile:
     """By the worker's own code, in this process."""
     np.save(folder / "inputs.npy", drawn_images(2, 256, 1))
-    profile = Subject(Job(lambda: backend, folder / "inputs.npy")).profile(3, runs)
+    profile = TimedModel(Job(lambda: backend, folder / "inputs.npy")).profile(3, runs)
     assert len(profile.calls_ms) == runs
     return profile
 
@@ -108,9 +109,9 @@ def test_every_run_has_the_same_layers_each_once(typed_files: dict[str, Path], t
 
 def test_a_compiled_network_tells_nothing(weights: Path) -> None:
     with pytest.raises(NotPossible, match=r"torch\.compile tells no time by module"):
-        take_profile(TorchCompiled(weights, 1), [], list, 0, 0)
+        take_profile(TorchCompiled(weights, 1), [], 0, 0)
     with pytest.raises(NotPossible, match="sleeper does not tell"):
-        take_profile(Sleeper(), [], list, 0, 0)
+        take_profile(Sleeper(), [], 0, 0)
 
 
 def test_the_gpu_is_waited_for_around_each_part(weights: Path, tmp_path: Path) -> None:

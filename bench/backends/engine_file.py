@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from export.artifacts import sha256_file
-from export.engine import EngineRecord, beside, read_record
+from export.engine import EngineRecord, beside, read_engine_record
 from export.engine_plan import BACKENDS, Backend
 from export.errors import BadInput, NotPossible
 from export.gpu import Gpu
@@ -38,7 +38,7 @@ def check_engine(path: Path, backend: Backend) -> EngineRecord:
     if made_by != backend:
         do = f"run it with --runtime {made_by.name}, or build one for {backend.product}"
         raise BadInput(f"{path} is an engine of {made_by.product}, not of {backend.product}", f"magic {magic}", do)
-    record = read_record(beside(path, ".json"))
+    record = read_engine_record(beside(path, ".json"))
     version = ".".join(str(byte) for byte in header[24:HEADER_BYTES])
     if len(header) < HEADER_BYTES or size != record.size_bytes:
         raise BadInput(f"{path} is cut off", f"{size} bytes in place of {record.size_bytes}", REBUILD)

@@ -1,1 +1,1 @@
-"""The same comparison on many machines: what is sent to a device, how it is carried out there, and what comes back."""
+"""A matrix of benchmark jobs, carried out on this machine or by the workers of a Dask cluster."""

@@ -1,7 +1,7 @@
-"""Which schedulers may be spoken to: whoever reaches one runs code on every worker, as its user."""
+"""Addresses of schedulers that are safe to use: whoever reaches a scheduler runs code on every worker."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from export.errors import BadInput
@@ -11,14 +11,14 @@ ENCRYPTED, PLAIN = ("tls", "wss"), ("tcp", "ws")
 
 @dataclass(frozen=True)
 class Certificates:
-    """Who we are, and whom we trust; what is None is taken from Dask's own configuration."""
+    """Files for TLS; what is None is taken from Dask's own configuration."""
 
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is not there.
+        """Check that the files are there.
 
         Raises:
             BadInput: a file is missing.
@@ -29,8 +29,17 @@ class Certificates:
                 raise BadInput(f"--tls-{name} is no file", str(path), "see docs/fleet.md for how certificates are made")
 
 
+@dataclass(frozen=True)
+class Scheduler:
+    """A Dask scheduler, and how long a job waits for a worker that may do it."""
+
+    address: str
+    certificates: Certificates = field(default_factory=Certificates)
+    wait_s: float = 60.0
+
+
 def require_safe(address: str, *, insecure: bool) -> str:
-    """The address with its scheme, if what is sent there can be neither read nor forged on the way.
+    """Return the address with its scheme, if what is sent there can be neither read nor forged on the way.
 
     Raises:
         BadInput: no address, or a plain one of another machine without ``insecure``.
@@ -47,17 +56,8 @@ def require_safe(address: str, *, insecure: bool) -> str:
     return f"{scheme}://{place.rstrip('/')}"
 
 
-def checked(address: str | None, *, insecure: bool) -> str | None:
-    """The same where there may be none.
-
-    Raises:
-        BadInput: see ``require_safe``.
-    """
-    return None if address is None else require_safe(address, insecure=insecure)
-
-
 def is_loopback(host: str) -> bool:
-    """Whether what is sent there never leaves this machine. Names are not looked up: they can change."""
+    """Return whether the host is this machine. Names are not looked up: they can change."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

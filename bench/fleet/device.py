@@ -1,8 +1,6 @@
-"""What a device answers to. Arguments and answers are plain text and bytes, so that two machines need to agree on this
-project's code and on nothing else: not on the version of Python, nor on that of a library.
+"""What a device does when it is asked; everything that it keeps is in one folder.
 
-Everything that a device keeps lies in one folder: files by their content, exports that were put together from them,
-jobs with their results, and the locks of what is measured on.
+The folder holds files by their content, exports that were put together from them, and jobs with their results.
 """
 
 import os
@@ -12,79 +10,71 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import get_args
 
 from bench.doctor import report
 from bench.environment import environment_record, fingerprint
 from bench.facts import facts
 from bench.fleet.blobs import BlobCache
-from bench.fleet.child import ChildFailed, carry_out
-from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_on_disk, code_version, sha256_json
+from bench.fleet.child import MADE, ChildFailed, run_child
+from bench.fleet.record import JOB, read_finished
+from bench.fleet.spec import Answer, DeviceFacts, JobSpec, Outcome, ResultFile, code_on_disk, code_version, sha256_json
 from bench.locks import held, in_use
-from export.artifacts import write_text
+from export.artifacts import sha256_file, write_text
 
 FOLDER_VARIABLE = "CONVNEXTPOSE_FLEET"
-OUTCOME, LOCK = "outcome.json", ".lock"
-OTHER_CODE = "this device has another version of this project: install the same commit there, and restart its worker"
+LOCK = ".lock"
+OTHER_CODE = "it has another version of this project: install the same commit there, and restart its worker"
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
-Told = Callable[[str], None]
-"""Is told what a job is doing."""
+Fetch = Callable[[str], bytes]
+"""Digest → content."""
 
 
-def unheard(text: str) -> None:
-    """A listener that says nothing."""
+class BadFile(Exception):
+    """A file of a job is missing or another one; the text says which."""
 
 
 def state_folder() -> Path:
-    """Where a device keeps what it needs; it may be deleted whenever no job runs."""
+    """Return where a device keeps its files; it may be deleted whenever no job runs."""
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named).absolute()
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache").absolute() / "convnextpose" / "fleet"
 
 
-def hello(jobs: list[str]) -> str:
-    """What this device is, as JSON of ``DeviceFacts`` without the worker's name; which of ``jobs`` it holds."""
+def blobs() -> BlobCache:
+    """Return the device's files."""
+    return BlobCache(state_folder() / "blobs")
+
+
+def device_facts(jobs: list[str]) -> DeviceFacts:
+    """Describe this device, and say which of ``jobs`` it holds; the caller knows the worker's name and resources."""
     record = environment_record()
-    print_ = fingerprint(record)
-    folder = state_folder()
+    mine = fingerprint(record)
     return DeviceFacts(
         worker="",
         machine=machine_id(),
         resources={},
         code=code_here(),
         environment=record,
-        fingerprint=print_,
-        doctor=report(facts(folder)),
-        holding=tuple(job for job in jobs if _holds(job_folder(job, print_), job)),
-    ).model_dump_json()
+        fingerprint=mine,
+        doctor=report(facts(state_folder())),
+        holding=tuple(job for job in jobs if _holds(job_folder(job, mine), job)),
+    )
 
 
-def lacking(digests: list[str]) -> list[str]:
-    """Which of these files have to be sent."""
-    return _blobs().lacking(digests)
+def run_job(spec: JobSpec, again: bool, fetch: Fetch, on_progress: Callable[[str], None]) -> Answer:
+    """Carry out ``spec``; a result of the same specification, code, hardware and libraries is found, not repeated.
 
-
-def store(digest: str, content: bytes) -> bool:
-    """Keep a file; False: what has arrived is not what was sent."""
-    return _blobs().store(digest, content)
-
-
-def fetch(digest: str) -> bytes:
-    """A file's content; empty if it is not there."""
-    path = _blobs().path(digest)
-    return path.read_bytes() if path.is_file() else b""
-
-
-def run_job(text: str, again: bool, told: Told = unheard) -> str:
-    """Carry out the ``JobSpec`` in ``text``; JSON of its ``Outcome``, whatever happens.
-
-    What was finished before, by the same specification, code and libraries on this machine, is found and not repeated.
+    Args:
+        spec: the job.
+        again: whether a result that is found is measured once more.
+        fetch: returns the content of a file that is not here, by its digest.
+        on_progress: is told what the job does.
     """
-    spec = JobSpec.model_validate_json(text)
     mine, began = fingerprint(environment_record()), monotonic()
-    about = Outcome(
+    base = Outcome(
         job=spec.id,
         state="failed",
         machine=machine_id(),
@@ -92,62 +82,72 @@ def run_job(text: str, again: bool, told: Told = unheard) -> str:
         fingerprint=mine,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-    def ended(**changes: Any) -> Outcome:
-        return about.model_copy(update={"seconds": monotonic() - began, **changes})
-
-    if spec.code != about.code:
-        return ended(reason=OTHER_CODE).model_dump_json()
+    if spec.code != base.code:
+        return Answer(outcome=base.model_copy(update={"reason": OTHER_CODE}))
     folder = job_folder(spec.id, mine)
-    with held(folder / LOCK, lambda: told("waiting: the same job runs already")):  # for one who is gone, perhaps
-        if not again and (found := _finished(folder, spec.id)):
-            return found.model_copy(update={"found": True}).model_dump_json()
-        if missing := _blobs().lacking(sorted(set(spec.files.values()))):
-            return ended(reason=f"{len(missing)} of its files have not arrived").model_dump_json()
+    result = folder / MADE
+    with held(folder / LOCK, lambda: on_progress("waiting: the same job runs already")):
+        if not again and (found := read_finished(result, spec.id)):
+            return _answer(found.model_copy(update={"found": True, "bytes_sent": 0}), result)
         try:
-            made = carry_out(state_folder(), folder, spec, told)
-        except ChildFailed as failure:
-            return ended(reason=str(failure)).model_dump_json()
-        kept = {name: _blobs().keep(path) for name, path in made.files.items()}
-        outcome = ended(state="done", engines=made.engines, files=kept)
-        write_text(folder / OUTCOME, outcome.model_dump_json(indent=2) + "\n")
-    return outcome.model_dump_json()
+            received = _receive(spec, fetch, on_progress)
+            engines = run_child(state_folder(), folder, spec, on_progress)
+        except (ChildFailed, BadFile) as failure:
+            return Answer(outcome=base.model_copy(update={"reason": str(failure), "seconds": monotonic() - began}))
+        files = {name: sha256_file(result / name) for name in get_args(ResultFile) if (result / name).is_file()}
+        changes = {"state": "done", "engines": engines, "files": files, "bytes_sent": received}
+        outcome = base.model_copy(update={**changes, "seconds": monotonic() - began})
+        write_text(result / JOB, outcome.model_dump_json(indent=2) + "\n")
+        return _answer(outcome, result)
+
+
+def _receive(spec: JobSpec, fetch: Fetch, on_progress: Callable[[str], None]) -> int:
+    """Fetch the job's files that are not here, or are damaged here; return how many bytes that were.
+
+    Raises:
+        BadFile: a file is not there, or another one.
+    """
+    names, received = {digest: name for name, digest in spec.files.items()}, 0
+    for digest in blobs().lacking(sorted(names)):
+        on_progress(f"receiving {names[digest]}")
+        try:
+            content = fetch(digest)
+        except (OSError, KeyError) as error:
+            raise BadFile(
+                f"{names[digest]} cannot be had any more ({error}): convnextpose fleet run makes it"
+            ) from error
+        if not blobs().store(digest, content):
+            raise BadFile(f"{names[digest]} was changed since the run was planned, or arrived damaged")
+        received += len(content)
+    return received
 
 
 def job_folder(job: str, fingerprint_: str) -> Path:
-    """Where a job's result lies: it belongs to its specification, and to the machine and libraries as they are now."""
+    """Return where a job's result is: it belongs to its specification and to the hardware and libraries as they are."""
     return state_folder() / "jobs" / sha256_json([job, fingerprint_])
 
 
 def code_here() -> str:
-    """The version of this project's code that this process runs, if a job's own process would run the same. A worker
-    that was not restarted after an update runs two versions, and so has none that anybody else has.
+    """Return the version of this project's code here.
+
+    A worker that was not restarted after an update has two versions, and so one that no client has.
     """
     loaded, on_disk = code_version(), code_on_disk()
     return loaded if loaded == on_disk else sha256_json([loaded, on_disk])
 
 
 def machine_id() -> str:
-    """A hash that tells machines apart, and nothing else about them."""
+    """Return a hash that tells machines apart, and nothing else about them."""
     for path in MACHINE_IDS:
         if path.is_file() and (text := path.read_text(encoding="ascii", errors="replace").strip()):
             return sha256(f"convnextpose {text}".encode()).hexdigest()[:16]
     return sha256(f"convnextpose {platform.node()}".encode()).hexdigest()[:16]
 
 
-def _blobs() -> BlobCache:
-    return BlobCache(state_folder() / "blobs")
-
-
-def _finished(folder: Path, job: str) -> Outcome | None:
-    """The outcome in a job's folder, if its files are still there."""
-    try:
-        outcome = Outcome.model_validate_json((folder / OUTCOME).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return outcome if outcome.job == job and not _blobs().lacking(outcome.files.values()) else None
+def _answer(outcome: Outcome, result: Path) -> Answer:
+    return Answer(outcome=outcome, files={name: (result / name).read_bytes() for name in outcome.files})
 
 
 def _holds(folder: Path, job: str) -> bool:
-    """Whether the job's result is there, or is being made."""
-    return folder.is_dir() and (_finished(folder, job) is not None or in_use(folder / LOCK))
+    """Return whether the job's result is there, or is being made."""
+    return folder.is_dir() and (read_finished(folder / MADE, job) is not None or in_use(folder / LOCK))

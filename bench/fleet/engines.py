@@ -1,4 +1,4 @@
-"""Engines of a travelled export, built on the device that will run them."""
+"""Engines of an export, built on the device that will run them."""
 
 from bench.exported import ENGINES, ExportFolder
 from bench.fleet.spec import JobSpec
@@ -14,9 +14,10 @@ from export.summary import engine_artifact
 
 
 def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple[ExportFolder, list[str]]:
-    """The export with the engines that this device can build and is asked for, and a line for each or for their lack.
+    """Build the engines that ``spec`` names and this device can build; those that are up to date are not repeated.
 
-    An engine that was built here before, from the same file and by the same library, is not built again.
+    Returns:
+        The export with these engines, and a line for each engine, or for the reason why there is none.
     """
     wanted = [name for name in ENGINES if spec.runtimes is None or name in spec.runtimes]
     if not wanted:
@@ -30,7 +31,7 @@ def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple
     if choice.backend == TENSORRT_RTX and gpu.compute_capability not in RTX_TARGETS:
         return exported, [f"none built: TensorRT-RTX knows no compute capability {gpu.compute_capability}"]
     targets = gpu.compute_capability if choice.backend == TENSORRT_RTX else None
-    added, said = list[Artifact](), list[str]()
+    added, lines = list[Artifact](), list[str]()
     for source in exported.manifest.artifacts:
         if source.precision not in spec.precisions:
             continue
@@ -38,15 +39,15 @@ def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple
             plan = _plan(spec, source.precision, targets)
             made = built_engine(folder, source.path, source.sha256, plan, source.precision)
         except BadInput as failure:
-            said.append(f"{source.precision}: not built: {failure}")
+            lines.append(f"{source.precision}: not built: {failure}")
             continue
         if "not_made" in made.result:
-            said.append(f"{source.precision}: {made.result['not_made']}: {made.result['reason']}")
+            lines.append(f"{source.precision}: {made.result['not_made']}: {made.result['reason']}")
         else:
             added.append(engine_artifact(source, made))
-            said.append(f"{source.precision}: {made.result['status']}, {made.result['build_seconds']:.1f} s")
+            lines.append(f"{source.precision}: {made.result['status']}, {made.result['build_seconds']:.1f} s")
     artifacts = [*exported.manifest.artifacts, *added]
-    return ExportFolder(exported.path, exported.manifest.model_copy(update={"artifacts": artifacts})), said
+    return ExportFolder(exported.path, exported.manifest.model_copy(update={"artifacts": artifacts})), lines
 
 
 def _plan(spec: JobSpec, precision: str, targets: str | None) -> EnginePlan:

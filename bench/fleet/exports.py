@@ -1,6 +1,5 @@
-"""The exports of a matrix, made once on the machine that asks; and what of them travels to the devices."""
+"""The exports of a matrix, made once on the client's machine; and the files of them that devices need."""
 
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,55 +10,47 @@ from bench.fleet.blobs import BlobCache
 from bench.fleet.matrix import Matrix, ModelEntry
 from export.config import Name, load_config
 from export.errors import BadInput
-from export.manifest import write_manifest
-from export.model_steps import TRUTH, WEIGHTS, plan_paths, weights_step
+from export.model_steps import TRUTH, WEIGHTS, plan_paths
 from export.options import parse_overrides
-from export.pipeline import export_model, require_success
+from export.pipeline import run_export
 from export.progress import Narrator
-from export.request import Request, demo_checkpoint, find_checkpoint
-from export.steps import WHOLE, Folder
-from export.summary import manifest_of
+from export.request import ExportRequest, choose_checkpoint
+from export.steps import WHOLE
 
 FLEET, EXPORTS, BLOBS = "fleet", "exports", "blobs"
 """Within OUT; the latter two are shared by all runs."""
 
 
-@dataclass(frozen=True)
-class Travelling:
-    """One export as it goes to the devices."""
+def sent_files(matrix: Matrix, blobs: BlobCache, narrator: Narrator) -> dict[str, dict[str, str]]:
+    """Export every model of the matrix that is not exported yet.
 
-    model: str
-    files: dict[str, str]
-    """Path within the folder → sha256."""
-
-
-def travelling_exports(matrix: Matrix, blobs: BlobCache, narrator: Narrator) -> list[Travelling]:
-    """Every model of the matrix, exported where it is not yet.
+    Returns:
+        Name of the model → the files that devices need: path within the exported folder → sha256.
 
     Args:
         matrix: models and precisions.
-        blobs: gets all files that travel.
+        blobs: receives all files that devices need.
         narrator: is told of each step.
 
     Raises:
         BadInput: a model or a file is not there, or two models have one name.
         CheckFailed, Inconclusive: a precision failed its parity; nothing is measured then.
     """
-    found: dict[str, Travelling] = {}
+    found: dict[str, dict[str, str]] = {}
     for entry in matrix.models:
         exported = export_here(entry, matrix, narrator)
         name = _plain(entry.name or exported.manifest.model)
         if name in found:
             raise BadInput("two models have one name", name, "give one of them another `name` in the matrix")
-        found[name] = _travelling(name, exported, matrix, blobs)
-    return list(found.values())
+        found[name] = _sent(exported, matrix, blobs)
+    return found
 
 
 def _plain(name: str) -> str:
-    """A folder will be called so.
+    """Return ``name``, if a folder can have it.
 
     Raises:
-        BadInput: it cannot be.
+        BadInput: it cannot.
     """
     try:
         return TypeAdapter(Name).validate_python(name)
@@ -68,34 +59,31 @@ def _plain(name: str) -> str:
 
 
 def export_here(entry: ModelEntry, matrix: Matrix, narrator: Narrator) -> ExportFolder:
-    """The export of one model: a folder as it is; anything else in ``OUT/fleet/exports``, up to date."""
+    """Return the export of one model: a folder as it is; anything else in ``OUT/fleet/exports``, up to date."""
     place = Path(entry.model)
-    if place.is_absolute() and place.is_dir():  # a name is none, even if a folder here is called so
+    if place.is_absolute() and place.is_dir():  # a declared model is never absolute
         if entry.checkpoint or entry.set:
             seen = f"{entry.model} with checkpoint or set"
             raise BadInput("an exported folder is used as it is", seen, "leave them out, or name the model")
         return read_export(place)
     config = load_config(entry.model)
-    found = entry.checkpoint or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
     overrides = parse_overrides([f"{field}={value}" for field, value in entry.set.items()])
-    request = Request(config, found, overrides, matrix.precisions)
-    folder = Folder(matrix.out / FLEET / EXPORTS / (entry.name or config.name), narrator)
-    with folder.held():
-        exported = export_model(folder, request, weights_step(folder, request))
-        require_success(exported)
-        write_manifest(folder.path, manifest_of(folder, request, exported))
-    return read_export(folder.path)
+    checkpoint = choose_checkpoint(config, entry.checkpoint)
+    request = ExportRequest(config, checkpoint, overrides, matrix.precisions)
+    made = run_export(request, matrix.out / FLEET / EXPORTS / (entry.name or config.name), narrator)
+    made.require_success()
+    return read_export(made.folder)
 
 
-def _travelling(name: str, exported: ExportFolder, matrix: Matrix, blobs: BlobCache) -> Travelling:
-    """ONNX files, truth and weights. Engines stay: they are built where they run."""
+def _sent(exported: ExportFolder, matrix: Matrix, blobs: BlobCache) -> dict[str, str]:
+    """Store ONNX files, truth and weights. Engines stay here: a device builds its own."""
     artifacts = [exported.onnx(precision) for precision in matrix.precisions]
     rounded = [plan_paths(precision)[2] for precision in matrix.precisions if precision != "fp32"]
     paths = [*(artifact.path for artifact in artifacts), TRUTH, WEIGHTS, *rounded]
     if missing := [path for path in paths if not (exported.path / path).is_file()]:
         raise BadInput(f"{exported.path} is not whole", f"missing: {', '.join(missing)}", "export it again")
-    sent = {"artifacts": artifacts, "not_run": [m for m in exported.manifest.not_run if m.kind != "engine"]}
-    manifest = (exported.manifest.model_copy(update=sent).model_dump_json(indent=2) + "\n").encode()
+    update = {"artifacts": artifacts, "not_run": [m for m in exported.manifest.not_run if m.kind != "engine"]}
+    manifest = (exported.manifest.model_copy(update=update).model_dump_json(indent=2) + "\n").encode()
     digest = sha256(manifest).hexdigest()
     blobs.store(digest, manifest)
-    return Travelling(name, {path: blobs.keep(exported.path / path) for path in paths} | {WHOLE: digest})
+    return {path: blobs.add(exported.path / path) for path in paths} | {WHOLE: digest}

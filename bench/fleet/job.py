@@ -1,6 +1,6 @@
-"""The process in which a job is carried out: ``python -m bench.fleet.job STATE FOLDER PARENT``.
+"""The process that carries out one job: ``python -m bench.fleet.job STATE FOLDER PARENT``.
 
-It says what it does on what was its standard output, a line of JSON at a time; what libraries print goes to the log.
+It reports progress on stdout, a line of JSON at a time; what libraries print goes to the log.
 """
 
 import json
@@ -22,15 +22,15 @@ from export.progress import Progress, silent
 Say = Callable[..., None]
 
 
-class Teller:
-    """A narrator whose lines go to whoever holds this process."""
+class ProgressNarrator:
+    """A narrator whose lines go to the worker that holds this process."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
 
     def up_to_date(self, step: str) -> None:
         """See ``export.progress.Narrator``."""
-        self._say(text=f"{step} is there already")
+        self._say(text=f"{step} is up to date")
 
     def begin(self, step: str, why: str) -> Progress:
         """See ``export.progress.Narrator``."""
@@ -45,18 +45,18 @@ class Teller:
 
     def waiting(self, folder: str) -> None:
         """See ``export.progress.Narrator``."""
-        self._say(text="waiting: another job works with the same export")
+        self._say(text="waiting: another job uses the same export")
 
 
 def main(state: Path, folder: Path, channel: TextIO) -> int:
-    """Carry out the specification in ``folder``; the exit code is that of the failure, if there is one."""
+    """Carry out the specification in ``folder``; return 0, or the exit code of the failure."""
 
-    def say(**said: Any) -> None:
-        print(json.dumps(said), file=channel, flush=True)
+    def say(**message: Any) -> None:
+        print(json.dumps(message), file=channel, flush=True)
 
     def waiting(name: str, holder: str) -> None:
         text = f"waiting for the accelerator: something else is measured on {name}"
-        say(waits=True, text=f"{text}, by {holder.partition(',')[0]}" if holder else text)
+        say(text=f"{text}, by {holder.partition(',')[0]}" if holder else text)
 
     spec = JobSpec.model_validate_json((folder / SPEC).read_bytes())
     shutil.rmtree(folder / MADE, ignore_errors=True)
@@ -74,10 +74,10 @@ def main(state: Path, folder: Path, channel: TextIO) -> int:
 
 
 def require_same_code(spec: JobSpec) -> None:
-    """Before the job, and when it is done: this process runs what lies on the disk, whatever its worker has loaded.
+    """Compare the code on the disk, which this process runs, with the client's; before the job and after it.
 
     Raises:
-        BadInput: that is not what was asked for, or no longer.
+        BadInput: they differ.
     """
     if (found := code_on_disk()) != spec.code:
         seen = f"code {found[:12]}…, asked for {spec.code[:12]}…"
@@ -86,7 +86,7 @@ def require_same_code(spec: JobSpec) -> None:
 
 
 def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:
-    """Put the export together, build its engines, measure; returns what was built, or why not."""
+    """Put the export together, build its engines and measure; return a line for each engine."""
     from bench.benchmark import benchmark
     from bench.exported import read_export
     from bench.fleet.engines import with_engines
@@ -96,7 +96,7 @@ def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:
     from export.steps import Folder
 
     blobs = BlobCache(state / "blobs")
-    place = Folder(state / "exports" / sha256_json(spec.files), Teller(say))
+    place = Folder(state / "exports" / sha256_json(spec.files), ProgressNarrator(say))
     with place.held():
         for name, digest in spec.files.items():
             blobs.place(digest, place.path / name)
@@ -106,7 +106,7 @@ def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:
             say(text=text + (f" {share:.0%}" if share is not None else ""))
 
         out = made / "bench"
-        result = benchmark(exported, asked_of(spec), out, progress)
+        result = benchmark(exported, benchmark_request(spec), out, progress)
         if not result.complete:
             raise Inconclusive("the benchmark was interrupted", f"{result.rounds} rounds were measured", "run it again")
     shutil.rmtree(out / "cache", ignore_errors=True)
@@ -115,8 +115,8 @@ def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:
     return engines
 
 
-def asked_of(spec: JobSpec) -> Any:
-    """The specification as ``bench.benchmark`` takes it, on this machine."""
+def benchmark_request(spec: JobSpec) -> Any:
+    """Return the specification as ``bench.benchmark`` takes it, on this machine."""
     from bench.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Asked
     from bench.machine import usable_cores
 
@@ -139,7 +139,7 @@ def asked_of(spec: JobSpec) -> Any:
 
 
 def start() -> int:
-    """Die with whoever has started this, and keep its ear for ourselves."""
+    """Exit with the parent process; reserve stdout for JSON."""
     state, folder, parent = sys.argv[1:]
     die_with_parent(int(parent))
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:

@@ -1,7 +1,5 @@
 """``matrix.yaml``: which models, in which precisions and runtimes, on which devices."""
 
-import difflib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +16,28 @@ from export.interface import PRECISIONS
 from export.yaml_keys import UniqueKeys
 
 RESERVED = ("exports", "blobs")
-"""Beside the runs' folders lie those that they share."""
+"""Folders beside those of the runs, which all runs share."""
 
 
 class ModelEntry(Record):
-    """One model: a declared name, an own configuration (.yaml), or a folder that ``export`` filled."""
+    """One model: a declared name, a configuration file (.yaml), or a folder that ``export`` filled."""
 
     model: str
     checkpoint: Path | None = None
     set: dict[str, int] = Field(default_factory=dict)
-    """What weights cannot tell, as ``export --set`` takes it."""
+    """As ``export --set`` takes it."""
     name: Name | None = None
-    """What it is called in the results; by default the model's name."""
+    """Its name in the results; by default the model's."""
 
 
 class DeviceKind(Record):
-    """Machines that may stand in for each other."""
+    """Devices that may replace each other."""
 
     name: Name
     resource: Name
-    """What their workers have: ``dask worker --resources "jetson_orin=1"``."""
+    """The Dask resource of their workers: ``dask worker --resources jetson_orin=1``."""
     count: int = Field(default=1, ge=1, le=64)
-    """On how many different ones each model is measured."""
+    """The number of different devices on which each model is measured."""
 
 
 class Matrix(Record):
@@ -60,7 +58,7 @@ class Matrix(Record):
     @field_validator("models", mode="before")
     @classmethod
     def _names_alone(cls, models: Any) -> Any:
-        """``S`` is short for ``{model: S}``."""
+        """Accept ``S`` as short for ``{model: S}``."""
         return [{"model": m} if isinstance(m, str) else m for m in models] if isinstance(models, list) else models
 
     @field_validator("precisions")
@@ -75,7 +73,7 @@ class Matrix(Record):
 
     @field_validator("devices")
     @classmethod
-    def _no_device_is_a_folder_of_ours(cls, devices: tuple[DeviceKind, ...]) -> tuple[DeviceKind, ...]:
+    def _no_device_has_a_reserved_name(cls, devices: tuple[DeviceKind, ...]) -> tuple[DeviceKind, ...]:
         if any(kind.name == EARLIER for kind in devices):
             raise ValueError(f"no device can be called {EARLIER}: results of earlier matrices lie there")
         return devices
@@ -88,6 +86,15 @@ class Matrix(Record):
         return self
 
 
+PARTS: dict[str, type[Record]] = {
+    "models": ModelEntry,
+    "devices": DeviceKind,
+    "bench": BenchOptions,
+    "engine": EngineOptions,
+}
+"""What is nested in a matrix."""
+
+
 def _known(given: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
     if unknown := [value for value in given if value not in known]:
         raise ValueError(f"unknown: {', '.join(unknown)}; choose of {', '.join(known)}")
@@ -97,7 +104,7 @@ def _known(given: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read_matrix(path: Path) -> Matrix:
-    """The matrix in ``path``, with a name, and all paths absolute; relative ones are relative to the file.
+    """Read the matrix in ``path``; paths in it are relative to the file, and become absolute.
 
     Raises:
         BadInput: unreadable, not YAML, or a key that is wrong, missing or unknown.
@@ -107,7 +114,8 @@ def read_matrix(path: Path) -> Matrix:
         document = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
         matrix = Matrix.model_validate(document)
     except ValidationError as error:
-        raise BadInput(f"{path} is no matrix", "; ".join(_said(error)), do) from error
+        seen = "; ".join(map(_mistake, error.errors(include_url=False)))
+        raise BadInput(f"{path} is no matrix", seen, do) from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read the matrix {path}", str(error), "name a readable YAML file") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -124,7 +132,7 @@ def read_matrix(path: Path) -> Matrix:
 
 
 def _absolute(entry: ModelEntry, base: Path) -> ModelEntry:
-    """Folders and files are looked for beside the matrix; names of declared models stay what they are."""
+    """Make folders and files relative to the matrix; keep the names of declared models."""
     changes: dict[str, Any] = {}
     if (
         "/" in entry.model
@@ -137,29 +145,10 @@ def _absolute(entry: ModelEntry, base: Path) -> ModelEntry:
     return entry.model_copy(update=changes)
 
 
-def _said(error: ValidationError) -> Iterator[str]:
-    """Each mistake in a phrase; an unknown key with those that there are."""
-    for mistake in error.errors(include_url=False):
-        place = ".".join(map(str, mistake["loc"])) or "matrix"
-        if mistake["type"] != "extra_forbidden":
-            yield f"{place}: {mistake['msg']} (seen: {mistake['input']!r:.60})"
-            continue
-        allowed = list(_allowed(mistake["loc"][:-1]))
-        near = difflib.get_close_matches(str(mistake["loc"][-1]), allowed, n=1)
-        yield (
-            f"{place}: there is no such key; "
-            + (f"did you mean {near[0]}? " if near else "")
-            + (f"allowed are {', '.join(allowed)}")
-        )
-
-
-def _allowed(place: tuple[int | str, ...]) -> Iterator[str]:
-    """The keys that may stand at ``place``."""
-    parts: dict[str, type[Record]] = {
-        "models": ModelEntry,
-        "devices": DeviceKind,
-        "bench": BenchOptions,
-        "engine": EngineOptions,
-    }
-    record = parts[str(place[0])] if place else Matrix
-    yield from record.model_fields
+def _mistake(error: Any) -> str:
+    """Describe one mistake; for an unknown key name those that there are."""
+    place = ".".join(map(str, error["loc"])) or "matrix"
+    if error["type"] != "extra_forbidden":
+        return f"{place}: {error['msg']} (found: {error['input']!r:.60})"
+    record = PARTS[str(error["loc"][0])] if len(error["loc"]) > 1 else Matrix
+    return f"{place}: unknown key; allowed are {', '.join(record.model_fields)}"

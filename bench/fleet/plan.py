@@ -1,12 +1,12 @@
-"""From a matrix to jobs: one for each device and model, with everything that is compared there in it."""
+"""From a matrix to jobs: one for each device and model, with everything that is compared there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.fleet.blobs import BlobCache
-from bench.fleet.exports import BLOBS, FLEET, Travelling, travelling_exports
+from bench.fleet.exports import BLOBS, FLEET, sent_files
 from bench.fleet.matrix import Matrix
 from bench.fleet.record import FleetRecord
 from bench.fleet.spec import JobSpec, code_version
@@ -16,40 +16,40 @@ from export.progress import Narrator
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """What a run has to do, and where."""
+    """The jobs of a run, and its folder."""
 
     run: str
     folder: Path
     matrix: dict[str, Any]
-    """As it was read, for whoever wants to know later."""
+    """As it was read."""
     specs: tuple[JobSpec, ...]
     sources: BlobCache
-    """All files that a device may lack."""
+    """All files that devices need."""
 
 
 def plan_fleet(matrix: Matrix, narrator: Narrator) -> FleetPlan:
     """Export what is missing, and expand the matrix; the run's folder is ``OUT/fleet/<run>``.
 
     Raises:
-        BadInput, CheckFailed, Inconclusive: see ``travelling_exports``.
+        BadInput, CheckFailed, Inconclusive: see ``sent_files``.
     """
     assert matrix.name is not None
     sources = BlobCache(matrix.out / FLEET / BLOBS)
-    specs = tuple(expand(matrix, travelling_exports(matrix, sources, narrator)))
+    specs = tuple(expand(matrix, sent_files(matrix, sources, narrator)))
     return FleetPlan(matrix.name, matrix.out / FLEET / matrix.name, matrix.model_dump(mode="json"), specs, sources)
 
 
-def expand(matrix: Matrix, exports: Sequence[Travelling]) -> Iterator[JobSpec]:
-    """Model after model, so that every device gets something to do early."""
-    for export in exports:
+def expand(matrix: Matrix, models: Mapping[str, dict[str, str]]) -> Iterator[JobSpec]:
+    """Expand the matrix to jobs, model by model, so that every device begins early."""
+    for model, files in models.items():
         for kind in matrix.devices:
             for replica in range(1, kind.count + 1):
                 yield JobSpec(
                     device=kind.name,
                     resource=kind.resource,
                     replica=replica,
-                    model=export.model,
-                    files=export.files,
+                    model=model,
+                    files=files,
                     precisions=matrix.precisions,
                     runtimes=matrix.runtimes,
                     bench=matrix.bench,
@@ -60,10 +60,10 @@ def expand(matrix: Matrix, exports: Sequence[Travelling]) -> Iterator[JobSpec]:
 
 
 def planned_before(folder: Path, record: FleetRecord) -> FleetPlan:
-    """The plan of a run that was begun, without looking at its models anew.
+    """Return the plan of a run that was begun, without exporting its models again.
 
     Raises:
-        BadInput: it was begun by another version of this project, or a file that travels has gone.
+        BadInput: it was begun by another version of this project, or a file that devices need is gone.
     """
     do = "begin anew: convnextpose fleet run"
     if record.code != code_version():

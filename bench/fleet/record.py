@@ -1,21 +1,19 @@
-"""``OUT/fleet/<run>/fleet.json``: the jobs of a run, the devices that it saw, and what has become of each.
+"""``OUT/fleet/<run>/fleet.json``: the jobs of a run, the devices that it saw, and the state of each.
 
-Beside it lies one folder for each device and model, ``<device>/<model>/``, with ``manifest.json``,
-``bench/result.json`` and ``bench/samples.npz`` as the commands for one machine read them, and ``job.json``, which is
-written last and says that the folder is whole. What was measured for an earlier matrix of the same name is listed
-apart; where a job of the present one takes its folder, it lies in ``earlier/<job>/<device>/<model>/``. So is what a job
-had measured before it was measured again: ``earlier/<job>-<number>/<device>/<model>/``.
+Beside it is one folder for each job, ``<device>/<model>/``, with ``manifest.json``, ``bench/result.json`` and
+``bench/samples.npz`` as the commands for one machine read them, and ``job.json``, which is written last and marks the
+folder as whole. Results that another one has replaced are in ``earlier/<job>-<number>/<device>/<model>/``.
 """
 
 import json
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
 from bench.fleet.spec import JobSpec, Outcome
@@ -25,9 +23,9 @@ from bench.result import RESULT, Result, read_result
 from export.artifacts import sha256_file, write_text
 from export.errors import BadInput
 
-SCHEMA_VERSION = "1.1"
-READABLE = ("1.0", SCHEMA_VERSION)
-"""1.0 had no silent devices, and no jobs of an earlier matrix."""
+SCHEMA_VERSION = "1.2"
+READABLE = ("1.0", "1.1", SCHEMA_VERSION)
+"""1.0 had no ``earlier``; until 1.1 ``progress`` was called ``said``, and a device could be benched."""
 FLEET, JOB, LOCK = "fleet.json", "job.json", ".lock"
 BENCH, EARLIER = "bench", "earlier"
 
@@ -46,8 +44,8 @@ class JobRecord(Record):
     outcome: Outcome | None = None
     worker: str = ""
     """Which device has it now, or had it last."""
-    said: str = ""
-    """What that device last said that it is doing."""
+    progress: str = Field(default="", validation_alias=AliasChoices("progress", "said"))
+    """What that device last reported of it."""
     since: str = ""
     """When it came into this state."""
 
@@ -63,7 +61,7 @@ class DeviceRecord(Record):
     machine: str
     environment: dict[str, Any]
     fingerprint: str
-    """These three are empty of a device that has never said what it is."""
+    """These three are empty for a device that did not answer."""
 
 
 class FleetRecord(Record):
@@ -74,7 +72,7 @@ class FleetRecord(Record):
     created: str
     updated: str
     scheduler: str | None
-    """None: everything was carried out on the machine that asked."""
+    """None: everything was carried out on the client's machine."""
     complete: bool
     """Whether every job has an end."""
     code: str
@@ -82,8 +80,12 @@ class FleetRecord(Record):
     jobs: list[JobRecord]
     devices: list[DeviceRecord]
     earlier: list[JobRecord] = Field(default_factory=list)
-    """Results that are kept, and count in nothing: of jobs that the matrix, or this version of the project, no longer
-    has, and those of jobs that were done again since."""
+    """Results that are kept and not counted: of jobs that the matrix no longer has, or that were done again."""
+
+
+def now() -> str:
+    """Return the time: ISO 8601, UTC, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_fleet(folder: Path, record: FleetRecord) -> None:
@@ -92,7 +94,7 @@ def write_fleet(folder: Path, record: FleetRecord) -> None:
 
 
 def read_fleet(folder: Path) -> FleetRecord:
-    """The run in ``folder``.
+    """Read the record of the run in ``folder``.
 
     Raises:
         BadInput: there is none, or one of another schema version.
@@ -101,12 +103,12 @@ def read_fleet(folder: Path) -> FleetRecord:
 
 
 def going_on(folder: Path) -> bool:
-    """Whether a run works there now."""
+    """Return whether a client works at this run now."""
     return in_use(folder / LOCK)
 
 
 def read_finished(folder: Path, job: str) -> Outcome | None:
-    """The outcome in a job's folder, if it is whole and of this very job."""
+    """Read the outcome in a result's folder, if that is whole and of this very job."""
     try:
         outcome = _read(folder / JOB, Outcome, (SPEC_VERSION,), "")
     except BadInput:
@@ -118,7 +120,7 @@ def read_finished(folder: Path, job: str) -> Outcome | None:
 
 
 def measured(folder: Path, record: FleetRecord) -> Mapping[str, Result]:
-    """Job's folder → its result, in the order of the matrix: of the jobs that are done.
+    """Read the results of the jobs that are done: job's folder → result, in the order of the matrix.
 
     Raises:
         BadInput: a result was changed, or is of another schema version.
@@ -132,7 +134,7 @@ def measured(folder: Path, record: FleetRecord) -> Mapping[str, Result]:
 
 
 def one_machine(record: FleetRecord) -> list[str]:
-    """Behind which devices the same machine stands, in words: its workers may be several, the machine is one."""
+    """Return a line for each machine that stands behind several devices."""
     if record.scheduler is None:
         return []
     machines = {device.worker: device.machine for device in record.devices}
@@ -147,25 +149,25 @@ def one_machine(record: FleetRecord) -> list[str]:
     ]
 
 
-def estimated_end(record: FleetRecord, now: datetime) -> datetime | None:
-    """When the last job ends, if those to come take as long as those of their kind took; None if nothing is known."""
-    ends = [_end(record, kind, now) for kind in {job.spec.device for job in record.jobs if job.outcome is None}]
-    return None if not ends or any(end is None for end in ends) else max(end for end in ends if end is not None)
+def estimated_end(record: FleetRecord, at: datetime) -> datetime | None:
+    """Estimate the end of the last job from the mean time of the jobs of its kind; None without such a job."""
+    ends = [_estimate(record, kind, at) for kind in {job.spec.device for job in record.jobs if job.outcome is None}]
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
 
 
-def _end(record: FleetRecord, kind: str, now: datetime) -> datetime | None:
+def _estimate(record: FleetRecord, kind: str, at: datetime) -> datetime | None:
     jobs = [job for job in record.jobs if job.spec.device == kind]
     took = [job.outcome.seconds for job in jobs if job.state == "done" and job.outcome and not job.outcome.found]
     devices = sum(kind in device.kinds and device.state == "ready" for device in record.devices)
-    if record.scheduler is None:
-        devices = 1
     if not took or not devices:
         return None
     mean = sum(took) / len(took)
     running = [job for job in jobs if job.state == "running"]
-    spent = sum(min(mean, (now - datetime.fromisoformat(job.since)).total_seconds()) for job in running)
+    spent = sum(min(mean, (at - datetime.fromisoformat(job.since)).total_seconds()) for job in running)
     left = mean * sum(job.outcome is None for job in jobs) - spent
-    return now + timedelta(seconds=left / devices)
+    workers = 1 if record.scheduler is None else devices
+    return at + timedelta(seconds=left / workers)
 
 
 def _read(path: Path, kind: type[T], versions: Sequence[str], do: str) -> T:

@@ -1,135 +1,132 @@
-"""A matrix carried out: what was finished stays, the rest is given to an executor, results come to their place."""
+"""A run: its jobs with what is done of them, and the record that is written after every change."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing, contextmanager
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
 
-from filelock import FileLock, Timeout
-
-from bench.fleet.delivery import failed, place_of
-from bench.fleet.executor import Executor, OnWork
-from bench.fleet.ledger import Ledger, OnChange
 from bench.fleet.plan import FleetPlan
-from bench.fleet.record import FLEET, LOCK, FleetRecord, read_fleet
-from bench.fleet.spec import JobResult, JobSpec
-from export.artifacts import require_writable
-from export.errors import BadInput, CheckFailed, Failure, NotPossible
+from bench.fleet.record import FLEET, DeviceRecord, FleetRecord, JobRecord, now, read_finished, read_fleet, write_fleet
+from bench.fleet.results import BadResult, earlier_results, write_result
+from bench.fleet.spec import Answer, JobSpec, Outcome, code_version
+from export.artifacts import unwritable
+from export.errors import BadInput
 
-OpenExecutor = Callable[[OnWork], Executor]
-"""Opens it; it is told whom to tell what devices do."""
+PROGRESS_EVERY_S = 10.0
+"""How often mere progress is written: this machine may be the one that is measured."""
+
+OnChange = Callable[[FleetRecord], None]
 
 
-def run_fleet(
-    plan: FleetPlan,
-    open_executor: OpenExecutor,
-    on_change: OnChange,
-    *,
-    scheduler: str | None = None,
-    again: bool = False,
-) -> FleetRecord:
-    """Carry out what is not finished; returns the record, which lies in the run's folder, too.
+class Run:
+    """The jobs of a plan. Only one thread may use it.
 
     Args:
-        plan: what to do.
-        open_executor: who does it.
-        on_change: is given the record whenever something has changed.
-        scheduler: its address, for the record.
-        again: whether finished jobs are done once more.
+        plan: what to do, and where.
+        scheduler: its address; None for a local run.
+        on_change: is called with the record after every change.
 
     Raises:
-        BadInput: the folder belongs to a run of another kind, is in use, or cannot be written, also in the middle:
-            what was done by then is kept.
-        NotPossible: the executor cannot be opened.
+        BadInput: the folder has a run of the other kind, or a record of another schema.
     """
-    require_writable(plan.folder)
-    with _alone(plan.folder):
-        ledger = Ledger(plan, scheduler, _created(plan, scheduler), on_change)
-        with closing(open_executor(ledger.begun)) as executor:
-            ledger.seen(executor.devices)
-            _reopen(ledger, executor, again=again)
-            for job in ledger.finished():
-                executor.reserve(job.spec, job.worker)
-            for spec, result in _results(executor, ledger.unfinished()):
-                ledger.ended(spec, result)
-        return ledger.record()
 
+    def __init__(self, plan: FleetPlan, scheduler: str | None, on_change: OnChange) -> None:
+        self.plan, self._scheduler, self._on_change = plan, scheduler, on_change
+        before = read_fleet(plan.folder) if (plan.folder / FLEET).is_file() else None
+        if before is not None and (before.scheduler is None) != (scheduler is None):
+            seen = f"{plan.folder} was made {'on this machine' if before.scheduler is None else 'through a scheduler'}"
+            do = "give the matrix another `name` or `out`, or say --scheduler as before"
+            raise BadInput("a run is either local or a scheduler's", seen, do)
+        self._created = before.created if before is not None else now()
+        self._devices: list[DeviceRecord] = []
+        self._written = 0.0
+        self._earlier = [] if before is None else earlier_results(plan.folder, before, plan.specs)
+        self._jobs = {spec.id: self._found(spec) for spec in plan.specs}
+        self._write()
 
-def require_done(record: FleetRecord) -> None:
-    """End with the exit code of what is missing.
+    def unfinished(self) -> list[JobSpec]:
+        """Return the jobs that are still to be done."""
+        return [job.spec for job in self._jobs.values() if job.state != "done"]
 
-    Raises:
-        CheckFailed: a job failed on its device.
-        NotPossible: no device could do a job.
-    """
-    for state, kind in (("failed", CheckFailed), ("lost", NotPossible)):
-        jobs = [job for job in record.jobs if job.state == state]
-        if jobs:
-            seen = "; ".join(f"{job.spec.name}: {job.outcome.reason if job.outcome else ''}" for job in jobs)
-            do = "mend what is named; `convnextpose fleet resume` does what is missing, and nothing else"
-            raise kind(f"{len(jobs)} of {len(record.jobs)} jobs {state}", seen, do)
+    def done_by(self, spec: JobSpec) -> str:
+        """Return the worker that has done the job; empty if it is not done."""
+        job = self._jobs[spec.id]
+        return job.worker if job.state == "done" else ""
 
+    def reopen(self, devices: Sequence[DeviceRecord], *, again: bool) -> None:
+        """Reopen finished jobs: all if that is asked for, else those whose device has other libraries or hardware."""
+        fingerprints = {device.worker: device.fingerprint for device in devices if device.fingerprint}
+        for job in self._jobs.values():
+            if job.state != "done" or job.outcome is None:
+                continue
+            if again or fingerprints.get(job.worker, job.outcome.fingerprint) != job.outcome.fingerprint:
+                self._jobs[job.spec.id] = job.model_copy(update={"state": "waiting", "outcome": None, "since": now()})
+        self.see(devices)
 
-def _results(executor: Executor, specs: list[JobSpec]) -> Iterator[tuple[JobSpec, JobResult]]:
-    if executor.at_once == 1:  # in this thread, which Ctrl-C reaches
-        for spec in specs:
-            yield spec, _ended(executor, spec)
-        return
-    with ThreadPoolExecutor(min(executor.at_once, max(1, len(specs)))) as pool:
-        asked = {pool.submit(_ended, executor, spec): spec for spec in specs}
-        try:
-            for future in as_completed(asked):
-                yield asked[future], future.result()
-        except BaseException:
-            executor.close()  # or the pool would wait for every device
-            raise
+    def see(self, devices: Sequence[DeviceRecord]) -> None:
+        """Record the devices that are there."""
+        if list(devices) != self._devices:
+            self._devices = list(devices)
+            self._write()
 
+    def progress(self, spec: JobSpec, worker: str, text: str) -> None:
+        """Record that ``worker`` has the job, and what it does."""
+        job = self._jobs[spec.id]
+        changed = (job.state, job.worker) != ("running", worker)
+        since = now() if changed else job.since
+        update = {"state": "running", "worker": worker, "progress": text, "since": since}
+        self._jobs[spec.id] = job.model_copy(update=update)
+        if changed or time.monotonic() > self._written + PROGRESS_EVERY_S:
+            self._write()
 
-def _ended(executor: Executor, spec: JobSpec) -> JobResult:
-    """One job's end. What nobody has foreseen ends this one and not the run; a ``Failure`` is of this machine."""
-    try:
-        return executor.run(spec)
-    except Failure:
-        raise
-    except Exception as fault:
-        return JobResult(failed(spec, f"a fault of this program: {place_of(fault)}"), {}, ours=True)
+    def wait(self, spec: JobSpec) -> None:
+        """Record that no worker has the job any more."""
+        self._change(spec, state="waiting", worker="", progress="")
 
+    def end(self, spec: JobSpec, answer: Answer) -> Outcome:
+        """Write the result, if there is one, and then the job's end.
 
-def _reopen(ledger: Ledger, executor: Executor, *, again: bool) -> None:
-    """Finished jobs are done once more if that is asked for, or if their device is no longer what it was."""
-    prints = {device.worker: device.fingerprint for device in executor.devices() if device.fingerprint}
-    for job in ledger.finished():
-        assert job.outcome is not None
-        if again:
-            ledger.reopen(job.spec.id, "once more, as asked")
-        elif prints.get(job.worker, job.outcome.fingerprint) != job.outcome.fingerprint:
-            ledger.reopen(job.spec.id, f"once more: the hardware, driver or libraries of {job.worker} have changed")
+        Raises:
+            BadInput: it cannot be written.
+        """
+        job, outcome = self._jobs[spec.id], answer.outcome
+        if outcome.state == "done":
+            try:
+                kept = write_result(self.plan.folder, job, answer)
+                self._earlier += [] if kept is None else [kept]
+            except BadResult as bad:
+                outcome = outcome.model_copy(update={"state": "failed", "reason": str(bad), "files": {}})
+            except OSError as error:
+                raise unwritable(self.plan.folder / job.folder, error) from error
+        self._change(spec, state=outcome.state, worker=outcome.worker, progress="", outcome=outcome)
+        return outcome
 
+    def record(self) -> FleetRecord:
+        """Return the record as things stand."""
+        return FleetRecord(
+            run=self.plan.run,
+            created=self._created,
+            updated=now(),
+            scheduler=self._scheduler,
+            complete=all(job.outcome is not None for job in self._jobs.values()),
+            code=code_version(),
+            matrix=self.plan.matrix,
+            jobs=list(self._jobs.values()),
+            devices=self._devices,
+            earlier=self._earlier,
+        )
 
-def _created(plan: FleetPlan, scheduler: str | None) -> str | None:
-    """When the run in this folder was begun, if there is one.
+    def _found(self, spec: JobSpec) -> JobRecord:
+        outcome = read_finished(self.plan.folder / spec.name, spec.id)
+        job = JobRecord(spec=spec, folder=spec.name, state="waiting", since=now())
+        if outcome is None:
+            return job
+        return job.model_copy(update={"state": "done", "outcome": outcome, "worker": outcome.worker})
 
-    Raises:
-        BadInput: it was carried out elsewhere.
-    """
-    if not (plan.folder / FLEET).is_file():
-        return None
-    before = read_fleet(plan.folder)
-    if (before.scheduler is None) != (scheduler is None):
-        seen = f"{plan.folder} was made {'on this machine' if before.scheduler is None else 'through a scheduler'}"
-        do = "give the matrix another `name` or `out`, or say --scheduler as before"
-        raise BadInput("a run is either local or a scheduler's", seen, do)
-    return before.created
+    def _change(self, spec: JobSpec, **changes: object) -> None:
+        self._jobs[spec.id] = self._jobs[spec.id].model_copy(update={**changes, "since": now()})
+        self._write()
 
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BadInput(f"{folder} is in use", "another `fleet run` works there", "wait for it, or end it") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    def _write(self) -> None:
+        record = self.record()
+        write_fleet(self.plan.folder, record)
+        self._written = time.monotonic()
+        self._on_change(record)

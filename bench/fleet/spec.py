@@ -1,10 +1,7 @@
-"""What is asked of a device, and what it answers. Both travel as JSON; files travel by their sha256."""
+"""A job, and a worker's answer: text and bytes, so that Python and libraries may differ between machines."""
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -15,36 +12,29 @@ from export.steps import sha256_code
 
 SCHEMA_VERSION = "1.0"
 CODE = ("export", "bench")
-"""The packages whose code makes a result; two machines have to have the same."""
+"""The packages whose code makes a result; two machines must have the same."""
 
 State = Literal["done", "failed", "lost"]
-"""``lost``: no device could carry it out."""
-
-
+"""``lost``: no worker could carry the job out."""
 ResultFile = Literal["manifest.json", "bench/result.json", "bench/samples.npz"]
-"""What a result consists of: a device's word is not to decide where the client writes, or how much."""
+"""The files of a result; no others are accepted from a worker."""
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 """A sha256."""
 
 
-def phase(said: str) -> str:
-    """What a device does, of what it says: without the numbers, and what follows a comma, which tell how far it is."""
-    return re.sub(r"\d+", "", said.split(",")[0])
-
-
 @cache
 def code_version() -> str:
-    """Hash of this project's code that measures, as it was when this process first asked."""
+    """Return the hash of this project's measuring code, as it was when this process first asked."""
     return code_on_disk()
 
 
 def code_on_disk() -> str:
-    """The same, as it is now: what a process that is started now would run."""
+    """Return the same hash as it is now: of what a process started now would run."""
     return hashlib.sha256("".join(map(sha256_code, CODE)).encode()).hexdigest()
 
 
 class BenchOptions(Record):
-    """What ``convnextpose bench`` may be told, under the same names as far as it has them."""
+    """Options of ``convnextpose bench``, under the same names."""
 
     mode: Literal["quick", "publish"] = "quick"
     threads: int | None = Field(default=None, ge=1, le=1024)
@@ -62,7 +52,7 @@ class BenchOptions(Record):
 
 
 class EngineOptions(Record):
-    """What is asked of the engines that a device builds."""
+    """Options of the engines that a device builds."""
 
     batches: tuple[int, int, int] = (1, 1, 8)
     workspace_mib: int = Field(default=1024, ge=1)
@@ -71,13 +61,13 @@ class EngineOptions(Record):
 
 
 class JobSpec(Record):
-    """One comparison set on one device."""
+    """One model on one device, with everything that is compared there."""
 
     schema_version: str = SCHEMA_VERSION
     device: str
     """The kind of device, as the matrix calls it."""
     resource: str
-    """What a worker of this kind has."""
+    """The Dask resource of its workers."""
     replica: int = Field(default=1, ge=1)
     """Which of several devices of this kind; replicas never share a device."""
     model: str
@@ -89,13 +79,13 @@ class JobSpec(Record):
     bench: BenchOptions = BenchOptions()
     engine: EngineOptions = EngineOptions()
     code: str
-    """``code_version`` of who asks."""
+    """``code_version`` of the client."""
     deadline_s: float = Field(default=3600, ge=1)
     """From the moment at which the device begins with it."""
 
     @property
     def id(self) -> str:
-        """Hash of all that the result depends on, as far as it is known without the device."""
+        """Hash of all that the result depends on, apart from the device."""
         return sha256_json(self.model_dump(mode="json", exclude={"deadline_s"}))
 
     @property
@@ -105,7 +95,7 @@ class JobSpec(Record):
 
     @property
     def name(self) -> str:
-        """For people: ``orin/S``."""
+        """``orin/S``: for people, and the folder of the result within the run."""
         return f"{self.place}/{self.model}"
 
 
@@ -123,11 +113,11 @@ class DeviceFacts(Record):
     fingerprint: str
     doctor: dict[str, Any]
     holding: tuple[str, ...] = ()
-    """Those of the jobs that were asked about whose results lie on the device, or will when it has done with them."""
+    """Those of the jobs asked about whose results are on the device, or are being made there."""
 
 
 class Outcome(Record):
-    """What became of one job, and on which device."""
+    """The end of one job, and the device that it ended on."""
 
     schema_version: str = SCHEMA_VERSION
     job: str
@@ -139,30 +129,26 @@ class Outcome(Record):
     code: str = ""
     fingerprint: str = ""
     started: str = ""
-    seconds: float = Field(default=0.0, ge=0, le=1e9)
+    seconds: float = Field(default=0.0, ge=0)
     found: bool = False
-    """Whether the device had the result from an earlier time, and did not measure again."""
+    """Whether the device had the result already, and did not measure again."""
     bytes_sent: int = 0
     """To the device, for this job: what it did not have yet."""
     engines: tuple[str, ...] = ()
     """What the device built, or why it did not."""
     troubles: tuple[str, ...] = ()
-    """Devices that were lost with it, or failed at it, before; and how."""
+    """Earlier attempts: the worker and what happened."""
     files: dict[ResultFile, Digest] = Field(default_factory=dict)
     """Path within the result's folder → sha256."""
 
 
-@dataclass(frozen=True)
-class JobResult:
-    """An outcome with its files' content."""
+class Answer(Record):
+    """What a device returns for a job: its outcome, and the files of its result."""
 
     outcome: Outcome
-    blobs: Mapping[Digest, bytes]
-    """sha256 → content."""
-    ours: bool = False
-    """Whether it failed on the machine that asks: then no device is to blame, and none other need try."""
+    files: dict[ResultFile, bytes] = Field(default_factory=dict)
 
 
 def sha256_json(value: Any) -> str:
-    """Hash of plain data, whatever the order of its keys."""
+    """Return the hash of plain data, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -61,7 +61,7 @@ def subject_of(sources: Sources) -> Subject:
         not_made=tuple((f"{of.precision} {of.kind}", f"{of.status}: {of.reason}") for of in manifest.not_run),
         parity=tuple(_parity(of) for of in manifest.parity),
         tools=manifest.tools,
-        first_look=tuple(_first_look(row) for row in first.rows) if first else (),
+        first_look=tuple(_first_look(row) for row in first.rows if row.latency_ms is not None) if first else (),
         machine=f"{first.machine.cpu}, {first.machine.cores} cores" if first else None,
         bench=bench_of(result, sources.samples, accuracy, build_s) if result else None,
         evaluations=tuple(_evaluation(record) for record in sources.accuracy),
@@ -96,7 +96,10 @@ def _parity(of: Mapping[str, Any]) -> ParityResult:
 
 
 def _first_look(row: FirstTableRow) -> FirstLook:
-    ratio = SpeedUp(row.speed_up, row.speed_up_low, row.speed_up_high)
+    assert row.latency_ms is not None
+    ratio = None
+    if row.speed_up is not None and row.speed_up_low is not None and row.speed_up_high is not None:
+        ratio = SpeedUp(row.speed_up, row.speed_up_low, row.speed_up_high)
     return FirstLook(row.runtime, row.precision, row.threads, row.latency_ms, ratio)
 
 

@@ -29,16 +29,16 @@ class FirstTableRow(Record):
     runtime: str
     precision: str
     threads: int
-    latency_ms: float
-    speed_up: float
-    speed_up_low: float
-    speed_up_high: float
+    latency_ms: float | None
+    speed_up: float | None
+    speed_up_low: float | None
+    speed_up_high: float | None
 
 
 class FirstTable(Record):
-    """``latency.json``: the first look that an export takes."""
+    """``latency.json``: the table that an export takes; see ``bench.latency_table``."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.1"]
     machine: Machine
     rows: list[FirstTableRow]
 

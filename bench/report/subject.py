@@ -306,7 +306,8 @@ class FirstLook:
     precision: str
     threads: int
     latency_ms: float
-    speed_up: SpeedUp
+    speed_up: SpeedUp | None
+    """None for the reference, and where the interval was too wide."""
 
 
 @dataclass(frozen=True)

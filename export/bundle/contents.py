@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.artifacts import sha256_file
-from export.engine import EngineRecord, beside, read_record
+from export.engine import EngineRecord, beside, read_engine_record
 from export.engine_plan import BACKENDS
 from export.errors import BadInput, CheckFailed
 from export.interface import PRECISIONS
@@ -100,5 +100,5 @@ def _require_unchanged(folder: Path, artifacts: Sequence[Artifact], do: str) -> 
 def _engines(folder: Path, manifest: Manifest, onnx: Sequence[Artifact]) -> list[BundledEngine]:
     sources = {artifact.sha256 for artifact in onnx}
     ahead = [a for a in manifest.artifacts if a.kind == "engine" and BACKENDS[a.runtime].takes_targets]
-    found = [BundledEngine(a, read_record(beside(folder / a.path, ".json"))) for a in ahead]
+    found = [BundledEngine(a, read_engine_record(beside(folder / a.path, ".json"))) for a in ahead]
     return [engine for engine in found if engine.record.onnx_sha256 in sources]

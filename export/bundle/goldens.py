@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.artifacts import UNREADABLE_ARRAYS
 from export.bundle.contents import Contents
 from export.errors import BadInput, Inconclusive
 from export.image_set import DRAWN
@@ -89,7 +90,7 @@ def _of_export(contents: Contents) -> Goldens:
             if precision != "fp32":
                 with np.load(contents.folder / plan_paths(precision)[2], allow_pickle=False) as known:
                     references[precision] = known["simulation"][:COUNT]
-    except (OSError, KeyError, ValueError) as error:
+    except UNREADABLE_ARRAYS as error:
         do = f"make it again: convnextpose export {contents.model}"
         raise BadInput(f"{contents.folder} has no images that parity was judged on", str(error), do) from error
     source = next((dict(report["images"])["source"] for report in contents.manifest.parity), "the export's parity")

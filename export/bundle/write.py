@@ -26,6 +26,7 @@ from export.engine import beside
 from export.engine_plan import EnginePlan
 from export.errors import BadInput, CheckFailed, NotPossible
 from export.progress import Progress, silent
+from export.records import peek
 from export.saturation import largest_products
 
 DEVICE = Path(__file__).parent / "device"
@@ -143,10 +144,7 @@ def require_replaceable(place: Path, mark: str, kind: str) -> None:
     """
     if not (place.exists() or place.is_symlink()):
         return
-    try:
-        found = json.loads((place / mark).read_bytes())["kind"]
-    except (OSError, ValueError, KeyError, TypeError):
-        found = "no manifest"
+    found = peek(place / mark, "kind") or "no manifest"
     if place.is_symlink() or found != kind:
         seen = "a link" if place.is_symlink() else found
         raise BadInput(f"{place} would be replaced, and is no {kind}", seen, "name another folder with --out")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.device_report import SCHEMA_VERSION, read_device_report
+from bench.device_report import read_device_report
 from export.errors import BadInput
 from tests.bundles import PLANTED, report_of, rewrite, verify
 from tests.command_line import assert_three_parts, convnextpose
@@ -14,15 +14,12 @@ from tests.command_line import assert_three_parts, convnextpose
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "cannot read"),
+        (None, "there is no report"),
         ("{}", "no report of a device"),
         ("[]", "no report of a device"),
         ("no JSON", "no report of a device"),
         ("[" * 100_000, "no report of a device"),
-        (
-            '{"kind": "device-report", "schema_version": "0.9"}',
-            "schema_version 0.9, not 1.0 or 1.1 or " + SCHEMA_VERSION,
-        ),
+        ('{"kind": "device-report", "schema_version": "0.9"}', "1.0 or 1.1 or 1.2 — schema_version 0.9"),
         ('{"kind": "device-report", "schema_version": "1.0"}', "Field required"),
     ],
 )

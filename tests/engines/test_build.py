@@ -7,7 +7,7 @@ import pytest
 from export import engine
 from export import gpu as nvidia
 from export.artifacts import sha256_file
-from export.engine import build_engine, read_record
+from export.engine import build_engine, read_engine_record
 from export.engine_network import Convolutions
 from export.engine_plan import DEFAULT_RTX_TARGETS, EnginePlan
 from export.errors import BadInput
@@ -42,7 +42,7 @@ def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatc
     assert record.activation_bytes is not None
     assert 0 < record.build_seconds < 60
     assert "INFO Engine generation completed" in (tmp_path / "new" / "tiny.rtx.engine.log").read_text()
-    assert read_record(tmp_path / "new" / "tiny.rtx.engine.json") == record
+    assert read_engine_record(tmp_path / "new" / "tiny.rtx.engine.json") == record
 
     shares = [share for _, share in heard if share is not None]
     assert shares == sorted(shares)

@@ -39,8 +39,8 @@ def test_a_sound_file(tmp_path: Path) -> None:
             "1.7.1.116 in the record, tensorrt_rtx 1.6.1.116 in the file",
         ),
         (lambda path: overwrite(path, 30, b"X"), "another sha256"),
-        (lambda path: Path(f"{path}.json").unlink(), "not a record of an engine"),
-        (lambda path: Path(f"{path}.json").write_text("{}"), "not a record of an engine"),
+        (lambda path: Path(f"{path}.json").unlink(), "engine record"),
+        (lambda path: Path(f"{path}.json").write_text("{}"), "engine record"),
     ],
 )
 def test_damaged_files(tmp_path: Path, damage: Callable[[Path], Any], said: str) -> None:

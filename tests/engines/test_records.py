@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from export.engine import check_plan_file, read_record, require_planned
+from export.engine import check_plan_file, read_engine_record, require_planned
 from export.engine_network import Convolutions
 from export.engine_plan import TENSORRT, TENSORRT_RTX
 from export.engine_worker import Phases
@@ -26,7 +26,7 @@ def test_an_engine_of_another_int8_plan_is_refused() -> None:
 def test_a_record_survives_json(tmp_path: Path) -> None:
     path = tmp_path / "e.json"
     path.write_text(json.dumps(asdict(RECORD)))
-    assert read_record(path) == RECORD
+    assert read_engine_record(path) == RECORD
 
 
 @pytest.mark.parametrize("change", [{"schema_version": 1}, {"tf32": None}, {"size_bytes": "1"}, {"profile": {}}])
@@ -34,7 +34,7 @@ def test_other_records_are_refused(tmp_path: Path, change: dict[str, Any]) -> No
     path = tmp_path / "e.json"
     path.write_text(json.dumps({**asdict(RECORD), **change}))
     with pytest.raises(BadInput, match="build the engine again"):
-        read_record(path)
+        read_engine_record(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "not JSON"])
@@ -42,9 +42,9 @@ def test_no_record(tmp_path: Path, text: str) -> None:
     path = tmp_path / "e.json"
     path.write_text(text)
     with pytest.raises(BadInput):
-        read_record(path)
+        read_engine_record(path)
     with pytest.raises(BadInput):
-        read_record(tmp_path / "absent.json")
+        read_engine_record(tmp_path / "absent.json")
 
 
 def test_the_header_is_compared(tmp_path: Path) -> None:

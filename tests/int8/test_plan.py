@@ -253,7 +253,7 @@ def test_a_file_that_is_no_plan_is_refused_on_the_command_line(tmp_path: Path, t
 
 
 def test_missing_plans_and_two_for_one_precision_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="cannot read the precision plan"):
+    with pytest.raises(BadInput, match="there is no precision plan"):
         parse_plans([tmp_path / "nowhere.json"])
     one, two = (written(tiny_plan("fp16"), tmp_path / name) for name in ("one.json", "two.json"))
     with pytest.raises(BadInput, match="two plans for fp16"):

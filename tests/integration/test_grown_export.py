@@ -11,7 +11,7 @@ from export.artifacts import sha256_file
 from export.config import load_config
 from export.manifest import read_manifest
 from export.model_steps import WEIGHTS, about_weights, weights_step
-from export.request import PROJECT, Request
+from export.request import PROJECT, ExportRequest
 from export.steps import RECORDS, Folder
 from export.weights_file import load_network
 from tests.checkpoints import declared
@@ -69,7 +69,7 @@ def test_strict_asks_for_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_the_weights_step_depends_on_checkpoint_and_head(tmp_path: Path) -> None:
-    request = Request(load_config("M"), None, {})
+    request = ExportRequest(load_config("M"), None, {})
     folder = Folder(tmp_path / "M", ConsoleNarrator())
     with folder.held():
         made = weights_step(folder, request)

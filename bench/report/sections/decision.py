@@ -47,7 +47,7 @@ def first_look(rows: Iterable[FirstLook], machine: str | None) -> Table:
                 Cell(f"{row.runtime} {row.precision}"),
                 Cell(str(row.threads)),
                 Cell(f"{row.latency_ms:.2f}"),
-                Cell(cells.ratio(row.speed_up.median, row.speed_up.low, row.speed_up.high)),
+                Cell(_first_speed_up(row)),
             ),
             "greyed",
         )
@@ -55,6 +55,11 @@ def first_look(rows: Iterable[FirstLook], machine: str | None) -> Table:
     ]
     caption = f"A first look that the export took ({machine}): a few seconds, never ranked."
     return Table(caption, ("runtime", "threads", "median, ms", "speed-up"), tuple(lines))
+
+
+def _first_speed_up(row: FirstLook) -> str:
+    ratio = row.speed_up
+    return cells.ratio(ratio.median, ratio.low, ratio.high) if ratio is not None else cells.NOTHING
 
 
 def _standing(row: Row, chosen: Row | None) -> str:

@@ -1,4 +1,4 @@
-"""Timers that others wrote, as contenders of ours: OpenVINO's ``benchmark_app`` and MLPerf's LoadGen."""
+"""Timers that others wrote, as contenders of ``bench.rounds``: OpenVINO's ``benchmark_app`` and MLPerf's LoadGen."""
 
 import json
 import tempfile
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from bench.backends.openvino import OpenVino
-from bench.worker import DEVICE, HOST_E2E, Samples, Subject, settle
-from export.errors import CheckFailed
+from bench.job import DEVICE, HOST_E2E, Samples
+from bench.timed_model import TimedModel
+from bench.timing import settle
 
 P50, P90 = "p50", "p90"
 QUERIES = 65
 """In a block of LoadGen's: it wants 64 for a p90. At 65 its percentiles (the sample at ⌊n·q⌋ from 0) are nearest ranks
 (⌈n·q⌉ from 1), which ours are."""
-DETAIL = "mlperf_log_detail.txt"
 LINE = ":::MLLOG "
 
 
@@ -34,9 +34,8 @@ class BenchmarkApp:
 
         self._app = Benchmark("CPU", number_iterations=1, api_type="sync", inference_only=False)
         (self._request,) = self._app.create_infer_requests(backend.compiled)
-        tensors = [openvino.Tensor(images, shared_memory=True) for images in inputs]
-        self._queue = DataQueue({0: tensors}, [1] * len(tensors))
-        self._tensors = tensors
+        self._tensors = [openvino.Tensor(images, shared_memory=True) for images in inputs]
+        self._queue = DataQueue({0: self._tensors}, [1] * len(inputs))
 
     def visit(self, iterations: int) -> Samples:
         """See ``bench.rounds.Contender``; its times come sorted."""
@@ -53,9 +52,8 @@ class BenchmarkApp:
 class LoadGen:
     """Blocks of MLPerf's SingleStream scenario around ``runs``.
 
-    LoadGen takes the time in C++, from before it calls Python until Python has told it that the query is complete. So
-    its boundary is our ``host_e2e`` and, on top, one call back into Python: the lock of the interpreter, the query
-    as a Python object, and the completion. ``added_ms`` measures that with a query that does nothing.
+    LoadGen takes the time in C++, from before it calls Python until Python has told it that the query is complete: our
+    ``host_e2e`` and one call back into Python. In SingleStream it calls from the thread that started the test.
     """
 
     def __init__(self, runs: Sequence[Callable[[], object]]) -> None:
@@ -65,30 +63,25 @@ class LoadGen:
         self._runs = runs
 
     def visit(self, iterations: int) -> Samples:
-        """See ``bench.rounds.Contender``; one block of ``QUERIES``, whatever ``iterations`` is."""
+        """See ``bench.rounds.Contender``; one block of ``QUERIES``, whatever ``iterations`` is.
+
+        Raises:
+            Exception: whatever a run raised, once LoadGen has ended: it must not pass through its C++.
+        """
         settle(self._runs)
-        return self._block(self._runs)
-
-    def added_ms(self) -> float:
-        """The median latency of a query that does nothing."""
-        return self._block([lambda: None])[P50][0]
-
-    def _block(self, runs: Sequence[Callable[[], object]]) -> Samples:
-        """Raises whatever a run raised: an exception must not pass through LoadGen, which would wait for ever."""
-        api = self._loadgen
-        raised: list[BaseException] = []
+        api, raised = self._loadgen, list[BaseException]()
 
         def issue(queries: Sequence[Any]) -> None:
             for query in queries:
                 try:
                     if not raised:
-                        runs[query.index]()
+                        self._runs[query.index]()
                 except BaseException as error:
                     raised.append(error)
                 api.QuerySamplesComplete([api.QuerySampleResponse(query.id, 0, 0)])
 
         system = api.ConstructSUT(issue, lambda: None)
-        library = api.ConstructQSL(len(runs), len(runs), lambda _: None, lambda _: None)
+        library = api.ConstructQSL(len(self._runs), len(self._runs), lambda _: None, lambda _: None)
         with tempfile.TemporaryDirectory(prefix="convnextpose-loadgen-") as folder:
             try:
                 no_audit = str(Path(folder) / "none.config")
@@ -98,7 +91,7 @@ class LoadGen:
                 api.DestroySUT(system)
             if raised:
                 raise raised[0]
-            return read_detail((Path(folder) / DETAIL).read_text(encoding="utf-8"))
+            return read_detail((Path(folder) / "mlperf_log_detail.txt").read_text(encoding="utf-8"))
 
     def _settings(self) -> Any:
         settings = self._loadgen.TestSettings()
@@ -117,26 +110,23 @@ class LoadGen:
 
 
 def read_detail(text: str) -> Samples:
-    """The percentiles in ms that LoadGen's ``mlperf_log_detail.txt`` holds.
+    """Return the percentiles in ms that LoadGen's detail log holds.
 
     Raises:
-        CheckFailed: it is not the log of ``QUERIES`` queries without an error.
+        ValueError: it is not the log of ``QUERIES`` queries without an error.
     """
     lines = [json.loads(line.removeprefix(LINE)) for line in text.splitlines() if line.startswith(LINE)]
-    said = {line["key"]: line["value"] for line in lines}
-    if (said.get("result_query_count"), said.get("num_errors")) != (QUERIES, 0):
-        seen = f"{said.get('result_query_count')} queries, {said.get('num_errors')} errors"
-        raise CheckFailed("LoadGen did not do what it was asked", seen, f"it was asked for {QUERIES} queries")
-    return {name: [said[f"result_{quantile}_percentile_latency_ns"] / 1e6] for name, quantile in _QUANTILES.items()}
-
-
-_QUANTILES = {P50: "50.00", P90: "90.00"}
+    values = {line["key"]: line["value"] for line in lines}
+    if (values.get("result_query_count"), values.get("num_errors")) != (QUERIES, 0):
+        raise ValueError(f"LoadGen did not answer {QUERIES} queries without an error")
+    keys = {P50: "result_50.00_percentile_latency_ns", P90: "result_90.00_percentile_latency_ns"}
+    return {name: [values[key] / 1e6] for name, key in keys.items()}
 
 
 class OurPercentiles:
-    """Our own visits of ``QUERIES`` iterations, as nearest-rank percentiles of ``host_e2e``."""
+    """Our own blocks of ``QUERIES`` iterations, as nearest-rank percentiles of ``host_e2e``."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: TimedModel) -> None:
         self._subject = subject
 
     def visit(self, iterations: int) -> Samples:

@@ -1,0 +1,277 @@
+"""Check the timing harness on this machine against known delays, known slow-downs and other tools' timers.
+
+Run as ``python -m scripts.bench_selftest EXPORTED_FOLDER`` (``make bench-selftest``). Exit code 1: a check failed.
+Exit code 3: one could not be decided; try again when nothing else runs. What needs no clock: ``tests/test_replay.py``.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+
+from bench.backends.protocol import Accountable, Backend, Joints
+from bench.benchmark import IMAGES, QUICK_MODE
+from bench.candidates import Candidate
+from bench.compare import Cell, compare_pairs
+from bench.entries import Settings
+from bench.exported import ONNX_RUNTIME, OPENVINO, ExportFolder, open_backend, read_export
+from bench.gate import confidence_of_a_look
+from bench.job import DEVICE, HOST_E2E, Job
+from bench.remote import Remote
+from bench.rounds import Contender, Plan, run_rounds
+from bench.statistics import Ratio, speed_up
+from bench.stopping import StopRule
+from bench.timed_model import TimedModel, one_by_one
+from bench.timed_parity import ParityJudge
+from bench.verdicts import OVERHEAD_NS
+from cli.alone import measuring_alone
+from scripts.other_timers import P50, P90, BenchmarkApp, LoadGen, OurPercentiles
+
+DELAYS_MS = (0.2, 1.0, 10.0)
+DELAY_TOLERANCE = 0.01
+PLANTED = 0.05
+"""Slow-down of the candidate that the gate must fail."""
+AGREEMENT = 0.02
+"""Within which another tool's timer must agree, with its whole interval."""
+ROUNDS = (20, 40, 80, 160)
+"""After which the two timers are compared; an undecided comparison is measured longer."""
+BUDGET_S = 150.0
+THREADS = 1
+OURS, THEIRS = "ours", "theirs"
+
+Outcome = Literal["pass", "fail", "inconclusive", "not run"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: the value read, the value wanted, and the outcome."""
+
+    check: str
+    read: str
+    wanted: str
+    outcome: Outcome
+
+
+class Slowed:
+    """A backend that takes longer by a share of its own time."""
+
+    def __init__(self, inner: Backend, share: float) -> None:
+        self._inner, self._share = inner, share
+        self.runtime, self.precision, self.takes_pixels = inner.runtime, inner.precision, inner.takes_pixels
+
+    def run(self, images: Any) -> Joints:
+        """See ``Backend``."""
+        began = time.perf_counter()
+        joints = self._inner.run(images)
+        _wait_until(began + (time.perf_counter() - began) * (1 + self._share))
+        return joints
+
+    def facts(self) -> dict[str, Any]:
+        """See ``Accountable``."""
+        return self._inner.facts() if isinstance(self._inner, Accountable) else {}
+
+    def describe(self) -> str:
+        """See ``Backend``."""
+        return self._inner.describe()
+
+    def close(self) -> None:
+        """See ``Backend``."""
+        self._inner.close()
+
+
+class BusyWait:
+    """A backend that takes a known time and does nothing."""
+
+    runtime, precision, takes_pixels = "busy wait", "fp32", True
+
+    def __init__(self, delay_ms: float) -> None:
+        self._delay_s = delay_ms / 1e3
+
+    def run(self, images: Any) -> Joints:
+        """See ``Backend``."""
+        _wait_until(time.perf_counter() + self._delay_s)
+        return np.zeros((1, 1, 3), np.float32)
+
+    def describe(self) -> str:
+        """See ``Backend``."""
+        return "busy wait"
+
+    def close(self) -> None:
+        """See ``Backend``."""
+
+
+@dataclass(frozen=True)
+class SlowedCandidate(Candidate):
+    """A candidate whose worker takes longer by ``share``."""
+
+    share: float = 0.0
+
+    def job(self, exported: ExportFolder, inputs: Path, *, nocopy: bool = False, graph: bool = True) -> Job:
+        """See ``Candidate``."""
+        job = super().job(exported, inputs, nocopy=nocopy, graph=graph)
+        return replace(job, open=partial(_open_slowed, job.open, self.share))
+
+
+def check_delays() -> Iterator[Finding]:
+    """Compare known delays with what a worker reads; first, what the timing loop itself adds."""
+    with tempfile.TemporaryDirectory(prefix="convnextpose-selftest-") as folder:
+        inputs = Path(folder) / "inputs.npy"
+        np.save(inputs, np.zeros((1, 8, 8, 3), np.uint8))
+        for delay_ms in DELAYS_MS:
+            remote = Remote(Job(partial(BusyWait, delay_ms), inputs), {}, Path(folder) / "log")
+            try:
+                remote.call("load", timeout_s=120)
+                visits = [remote.call("visit", 50, timeout_s=120)[HOST_E2E] for _ in range(5)]
+                added_ns = remote.call("overhead_ns", timeout_s=120)
+            finally:
+                remote.end()
+            yield judge_delay(delay_ms, median(map(median, visits)))
+    yield Finding("added to a call", f"{added_ns:.0f} ns", f"≤ {OVERHEAD_NS:g} ns", _outcome(added_ns <= OVERHEAD_NS))
+
+
+def judge_delay(delay_ms: float, read_ms: float) -> Finding:
+    """Compare one known delay with the value read; NaN fails."""
+    error = read_ms / delay_ms - 1
+    outcome = _outcome(abs(error) <= DELAY_TOLERANCE)
+    return Finding(f"delay of {delay_ms:g} ms", f"{read_ms:.4f} ms ({error:+.2%})", f"±{DELAY_TOLERANCE:.0%}", outcome)
+
+
+def check_gate(exported: ExportFolder) -> Iterator[Finding]:
+    """Have the gate compare a file with itself, and with itself slowed."""
+    settings = Settings(THREADS, StopRule(budget_s=BUDGET_S), QUICK_MODE.warm_up)
+    same = Candidate(ONNX_RUNTIME, "fp32", THREADS, exported.onnx("fp32"))
+    for share in (0.0, PLANTED):
+        slowed = SlowedCandidate(same.runtime, same.precision, same.threads, same.artifact, share)
+        (cell,) = compare_pairs(exported, exported, [(same, slowed)], settings).cells
+        yield judge_gate(share, cell)
+
+
+def judge_gate(share: float, cell: Cell) -> Finding:
+    """Compare the gate's outcome with the planted slow-down; a failure for another reason is not the planted one."""
+    wanted = "FAIL" if share else "PASS"
+    slower = cell.slowdown is not None and cell.slowdown.low > 1 + cell.allowed
+    outcome = _outcome(cell.outcome == wanted and slower == bool(share))
+    if cell.outcome == "INCONCLUSIVE":
+        outcome = "inconclusive"
+    read = f"{cell.outcome} after {cell.rounds} rounds: {'; '.join(cell.reasons)}"
+    return Finding(f"the gate, {share:.0%} slower", read, wanted, outcome)
+
+
+def check_other_timers(exported: ExportFolder) -> Iterator[Finding]:
+    """Let OpenVINO's ``benchmark_app`` and MLPerf's LoadGen time the model that this harness has loaded."""
+    checks: tuple[tuple[str, Callable[[ExportFolder], Iterator[Finding]]], ...]
+    checks = (("OpenVINO benchmark_app", _with_benchmark_app), ("MLPerf LoadGen", _with_loadgen))
+    for tool, check in checks:
+        try:
+            yield from check(exported)
+        except ImportError as error:
+            yield Finding(tool, str(error), f"within {AGREEMENT:.0%}", "not run")
+
+
+def _with_benchmark_app(exported: ExportFolder) -> Iterator[Finding]:
+    backend, inputs, subject, latency_ms = _loaded(exported, OPENVINO)
+    for ratio in compare_timers(subject, BenchmarkApp(backend, inputs), (DEVICE,), latency_ms):
+        yield judge_agreement("benchmark_app, median", ratio)
+
+
+def _with_loadgen(exported: ExportFolder) -> Iterator[Finding]:
+    backend, inputs, subject, latency_ms = _loaded(exported, ONNX_RUNTIME)
+    loadgen = LoadGen([partial(backend.run, images) for images in inputs])
+    ratios = compare_timers(OurPercentiles(subject), loadgen, (P50, P90), latency_ms)
+    for figure, ratio in zip((P50, P90), ratios, strict=True):
+        yield judge_agreement(f"LoadGen, {figure}", ratio)
+
+
+def compare_timers(
+    ours: Contender,
+    theirs: Contender,
+    figures: Sequence[str],
+    latency_ms: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Ratio | None]:
+    """Return their time over ours for each figure, from alternating blocks, as soon as every figure is decided.
+
+    The interval's confidence is shared by all looks at all figures, as the gate's is.
+    """
+    confidence, measured = confidence_of_a_look(len(figures)), None
+    ratios: list[Ratio | None] = []
+    for rounds in ROUNDS:
+        plan = Plan(OURS, StopRule(half_width=0.0, budget_s=BUDGET_S), max_rounds=rounds)
+        contenders, latencies = {OURS: ours, THEIRS: theirs}, {OURS: latency_ms, THEIRS: latency_ms}
+        measured = run_rounds(contenders, latencies, plan, clock=clock, before=measured)
+        if measured.interrupted:
+            raise KeyboardInterrupt
+        ratios = [speed_up(*measured.paired_ms(THEIRS, OURS, figure), confidence) for figure in figures]
+        decided = all(judge_agreement("", ratio).outcome != "inconclusive" for ratio in ratios)
+        if decided or measured.rounds < rounds:  # fewer: the time is up
+            break
+    return ratios
+
+
+def judge_agreement(check: str, ratio: Ratio | None) -> Finding:
+    """Judge from the interval alone: "no difference was seen" is no agreement, and NaN is inconclusive."""
+    wanted, low, high = f"within {AGREEMENT:.0%}", 1 / (1 + AGREEMENT), 1 + AGREEMENT
+    if ratio is None:
+        return Finding(check, "no interval", wanted, "inconclusive")
+    outcome: Outcome = "inconclusive"
+    if ratio.low >= low and ratio.high <= high:
+        outcome = "pass"
+    elif ratio.low > high or ratio.high < low:
+        outcome = "fail"
+    read = f"{ratio.median:.4f} [{ratio.low:.4f}, {ratio.high:.4f}] times ours, {ratio.rounds} rounds"
+    return Finding(check, read, wanted, outcome)
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """Return the exit code of all checks together; a check that was not run is no failure."""
+    outcomes = [finding.outcome for finding in findings]
+    return 1 if "fail" in outcomes else 3 if "inconclusive" in outcomes else 0
+
+
+def _loaded(exported: ExportFolder, runtime: str) -> tuple[Any, Sequence[Any], TimedModel, float]:
+    """Return the backend, its inputs, this harness around it, warm, and about how long a run takes in ms."""
+    backend: Backend = open_backend(exported, runtime, "fp32", THREADS)
+    images = ParityJudge(exported).images[:IMAGES]
+    with tempfile.TemporaryDirectory(prefix="convnextpose-selftest-") as folder:
+        path = Path(folder) / "inputs.npy"
+        np.save(path, images)
+        subject = TimedModel(Job(lambda: backend, path))
+        subject.load()
+    latency_ms = subject.warm_up(QUICK_MODE.warm_up).latency_ms
+    return backend, one_by_one(images, takes_pixels=backend.takes_pixels), subject, latency_ms
+
+
+def _open_slowed(open_inner: Callable[[], Backend], share: float) -> Slowed:
+    return Slowed(open_inner(), share)
+
+
+def _outcome(passed: bool) -> Outcome:
+    return "pass" if passed else "fail"
+
+
+def _wait_until(end: float) -> None:
+    while time.perf_counter() < end:
+        pass
+
+
+def main() -> int:
+    """Run all checks, printing each as it ends; return the exit code."""
+    exported, findings = read_export(Path(sys.argv[1])), list[Finding]()
+    with measuring_alone():
+        for checks in (check_delays(), check_gate(exported), check_other_timers(exported)):
+            for finding in checks:
+                findings.append(finding)
+                print(f"{finding.outcome:<13} {finding.check}: {finding.read} (wanted {finding.wanted})", flush=True)
+    return exit_code(findings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

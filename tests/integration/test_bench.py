@@ -1,0 +1,296 @@
+"""``convnextpose bench`` and ``compare`` as users call them: exit codes, files, refusals. Speed is never asserted."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.result import SamplesFile, read_result, write_result
+from cli.console import ConsoleNarrator
+from export.artifacts import sha256_file
+from export.progress import Progress
+from tests.bench_quick import children
+from tests.bench_results import STILL, B, result, row, session
+from tests.command_line import assert_three_parts, convnextpose, convnextpose_here
+
+RESULT_KEYS = {
+    *("schema_version", "kind", "created", "model", "weights", "complete", "mode", "protocol", "stop_reason"),
+    *("precision_reached", "rounds", "environment", "fingerprint", "sensors", "reference_id", "control"),
+    *("harness_overhead_ns", "coordinator_peak_mib", "rows", "not_run", "peaks", "peaks_reason", "samples"),
+}
+ROW_KEYS = {
+    *("id", "runtime", "precision", "precision_used", "batch", "threads", "artifact", "artifact_sha256"),
+    *("artifact_bytes", "is_reference", "verdict", "reasons", "parity", "latency", "speed_up", "launches", "warm_up"),
+    *("cold_start", "memory", "image_to_joints", "image_to_joints_reason", "throughput", "throughput_reason"),
+    *("profile", "profile_reason", "energy", "energy_reason", "facts", "description"),
+}
+LATENCY_KEYS = {
+    *("samples", "rounds", "p50_ms", "round_median_low_ms", "round_median_high_ms", "max_ms", "percentiles"),
+    *("deadlines", "jitter_ms", "outliers", "round_spread"),
+}
+ONE_ROW = ("--threads", "1", "--runtime", "onnxruntime", "--precision", "fp32")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command, run within this process."""
+    return lambda *arguments: convnextpose_here(monkeypatch, capsys, *arguments, cwd=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def measured(demo_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export with a short benchmark in it; tests must leave it as it is."""
+    folder = tmp_path_factory.mktemp("bench") / "XS-atto"
+    shutil.copytree(demo_export, folder)
+    run = convnextpose(
+        *("bench", folder, "--budget", "3", "--threads", "1", "--precision", "fp32", "--profile", "--csv"),
+        cwd=folder.parent,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "onnxruntime" in run.stdout
+    assert "Where the time goes" in run.stdout
+    return folder
+
+
+# The benchmark
+
+
+def test_the_result_has_the_keys_that_others_read(measured: Path) -> None:
+    plain = json.loads((measured / "bench/result.json").read_text())
+    assert plain.keys() == RESULT_KEYS
+    assert (plain["schema_version"], plain["kind"], plain["mode"], plain["complete"]) == ("1.1", "bench", "quick", True)
+    for of in plain["rows"]:
+        assert of.keys() == ROW_KEYS
+        assert of["latency"]["host_e2e"].keys() == LATENCY_KEYS
+    assert {(of["runtime"], of["reason"] != "") for of in plain["not_run"]} >= {("tensorrt", True)}
+    assert len((measured / "bench/result.csv").read_text().splitlines()) > 3
+
+
+def test_every_row_is_proven_and_judged(measured: Path) -> None:
+    found = read_result(measured / "bench/result.json")
+    assert [of.id for of in found.rows] == ["pytorch/fp32/b1/t1", "onnxruntime/fp32/b1/t1", "openvino/fp32/b1/t1"]
+    assert found.reference_id == found.rows[0].id
+    for of in found.rows:
+        assert of.parity is not None
+        assert (of.parity["outcome"], of.precision_used, of.facts["threads"]) == ("pass", "fp32", 1)
+        assert of.verdict in ("stable", "noisy", "unstable")
+        assert (of.speed_up is None) == (of.is_reference or of.verdict == "unstable")
+        assert of.latency["host_e2e"].samples >= 5
+    assert "device" in found.rows[2].latency
+
+
+def test_samples_lie_beside_the_result(measured: Path) -> None:
+    found = read_result(measured / "bench/result.json")
+    assert found.samples is not None
+    with np.load(measured / "bench" / found.samples.path) as samples:
+        for about in ("samples_ms", "launch", "round", "position"):
+            assert len(samples[f"pytorch/fp32/b1/t1|host_e2e|{about}"]) == found.rows[0].latency["host_e2e"].samples
+
+
+def test_every_row_has_its_passes(measured: Path) -> None:
+    found = read_result(measured / "bench/result.json")
+    assert {peak.precision for peak in found.peaks} >= {"fp32", "int8"}
+    for of in found.rows:
+        way, best, profile = of.image_to_joints, of.best_throughput, of.profile
+        assert way is not None, of.image_to_joints_reason
+        assert (way.image_width, way.image_height) == (1280, 720)
+        assert way.samples >= 3
+        assert way.total_p50_ms >= way.network_p50_ms > 0
+        assert best is not None, of.throughput_reason
+        assert best.seconds >= 1
+        assert profile is not None, of.profile_reason
+        assert (profile.remark, profile.peak_precision) == (None, "fp32")
+        assert sum(part.macs for part in profile.parts) > 8e8
+        assert of.launches is None
+    in_flight = {of.runtime: {point.in_flight for point in of.throughput or ()} for of in found.rows}
+    assert in_flight["pytorch"] == {1}
+    assert in_flight["onnxruntime"] >= {1, 2} <= in_flight["openvino"]
+
+
+def test_the_coordinator_stays_small(measured: Path) -> None:
+    """It runs no network, so that it needs none of the libraries that do."""
+    peak_mib = read_result(measured / "bench/result.json").coordinator_peak_mib
+    assert peak_mib is not None
+    assert 0 < peak_mib < 300
+
+
+def test_a_second_run_measures_again_and_replaces_the_result(measured: Path, tmp_path: Path, here: Run) -> None:
+    folder = tmp_path / "XS-atto"
+    shutil.copytree(measured, folder)
+    run = here("bench", folder, *ONE_ROW, "--budget", "1", "--json")
+    assert run.returncode == 0, run.stderr
+    plain = json.loads((folder / "bench/result.json").read_text())
+    assert json.loads(run.stdout) == plain
+    assert [of["runtime"] for of in plain["rows"]] == ["pytorch", "onnxruntime"]
+    assert not (folder / "bench/interrupted").exists()
+
+
+def test_ctrl_c_writes_what_was_measured_beside_the_whole_result(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Run
+) -> None:
+    def interrupted(narrator: ConsoleNarrator, step: str) -> Progress:
+        def progress(text: str, share: float | None = None) -> None:
+            if text == "launch 1 of 3: round 3":
+                raise KeyboardInterrupt
+
+        return progress
+
+    folder = tmp_path / "XS-atto"
+    shutil.copytree(measured, folder)
+    monkeypatch.setattr(ConsoleNarrator, "listener", interrupted)
+    run = here("bench", folder, "--publish", "--threads", "1", "--runtime", "onnxruntime", "--budget", "20")
+    assert run.returncode == 130
+    assert "interrupted" in run.stdout
+    assert read_result(folder / "bench/result.json").complete  # the one that was there stays
+    found = read_result(folder / "bench/interrupted/result.json")
+    assert (found.complete, found.rounds, found.mode, found.stop_reason) == (False, 2, "publish", None)
+    for of in found.rows:
+        assert of.latency["host_e2e"].rounds == 2
+        assert of.launches is not None
+        assert [launch.speed_up for launch in of.launches] == [None]  # two rounds make no interval, so no speed-up
+    assert children() == []
+
+
+def with_moved(measured: Path, place: Path, names: tuple[str, ...]) -> Path:
+    """A copy of the export in which these arrays of the truth are not what they were."""
+    folder = place / "XS-atto"
+    shutil.copytree(measured, folder)
+    with np.load(folder / "parity/truth.npz") as known:
+        moved = {name: known[name] + known[name].dtype.type(name in names) for name in known}
+    np.savez(folder / "parity/truth.npz", **moved)
+    return folder
+
+
+def test_what_computes_something_else_is_not_timed(measured: Path, tmp_path: Path, here: Run) -> None:
+    folder = with_moved(measured, tmp_path, ("truth", "reference"))
+    run = here("bench", folder, *ONE_ROW, "--budget", "1", "--json")
+    rows = json.loads(run.stdout)["rows"]
+    assert [of["verdict"] for of in rows] == ["invalid", "invalid"]
+    assert all(of["latency"] == {} and "error" in of["reasons"][0] for of in rows)
+
+
+@pytest.mark.parametrize(
+    "option", [("--runtime", "abacus"), ("--precision", "fp8"), ("--deadline", "soon"), ("--reference", "abacus")]
+)
+def test_mistakes_are_told_in_three_parts(measured: Path, here: Run, option: tuple[str, str]) -> None:
+    assert_three_parts(here("bench", measured, *option), 2)
+
+
+def test_what_is_no_export_is_refused(tmp_path: Path, here: Run) -> None:
+    assert_three_parts(here("bench", tmp_path / "nowhere"), 2)
+
+
+@pytest.mark.parametrize("damage", ["truth", "onnx"])
+def test_a_damaged_export_is_refused(measured: Path, tmp_path: Path, here: Run, damage: str) -> None:
+    folder = tmp_path / "XS-atto"
+    shutil.copytree(measured, folder)
+    name = {"truth": "parity/truth.npz", "onnx": "onnx/XS-atto-fp32.onnx"}[damage]
+    (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+    assert_three_parts(here("bench", folder, *ONE_ROW, "--budget", "1"), 2)
+
+
+# The gate
+
+
+def test_an_identical_pair_ends_with_the_exit_code_of_its_outcome(measured: Path, here: Run) -> None:
+    """Which outcome that is depends on the machine."""
+    run = here("compare", measured, measured, *ONE_ROW, "--budget", "3", "--json")
+    record = json.loads(run.stdout)
+    assert run.returncode == {"PASS": 0, "IMPROVED": 0, "FAIL": 1, "INCONCLUSIVE": 3}[record["outcome"]]
+    assert (record["schema_version"], record["kind"], record["mode"]) == ("1.0", "compare", "paired")
+    (cell,) = record["cells"]
+    assert (cell["id"], cell["boundary"]) == ("onnxruntime/fp32/b1/t1", "host_e2e")
+    assert cell["outcome"] != "FAIL" or cell["slowdown"]["low"] > 1.03
+
+
+def test_a_candidate_that_computes_something_else_fails_the_gate(measured: Path, tmp_path: Path, here: Run) -> None:
+    folder = with_moved(measured, tmp_path, ("truth", "reference"))
+    run = here("compare", measured, folder, *ONE_ROW, "--budget", "2")
+    assert_three_parts(run, 1)
+    assert "parity fail" in run.stderr
+
+
+def test_exports_that_were_judged_on_other_images_are_not_compared(measured: Path, tmp_path: Path, here: Run) -> None:
+    folder = with_moved(measured, tmp_path, ("images",))
+    assert_three_parts(here("compare", measured, folder, *ONE_ROW, "--budget", "2"), 2)
+
+
+def stored(folder: Path, candidate_ms: float = 10.0, **changes: object) -> Path:
+    """A stored result whose one row takes so long."""
+    host = {"cpu": "x", "usable_cores": 2, "machine": "x86_64", "governor": None}
+    software = {"python": "3.11", "libraries": {"torch": "2.13.0"}}
+    environment = {"host": host, "gpus": [], "software": software}
+    of = session({**STILL, B.id: [candidate_ms] * 30})
+    return write_result(folder, result(of, **{"environment": environment, **changes}))
+
+
+FEW_ROUNDS = {"rows": [row(session({name: of[:5] for name, of in STILL.items()}))]}
+
+
+@pytest.mark.parametrize(
+    ("candidate_ms", "changes", "outcome", "exit_code"),
+    [
+        (10.0, {}, "PASS", 0),
+        (9.0, {}, "IMPROVED", 0),
+        (10.7, {}, "FAIL", 1),
+        (10.0, {"rows": []}, "INCONCLUSIVE", 3),
+        (10.0, {"complete": False}, "INCONCLUSIVE", 3),
+        (10.0, FEW_ROUNDS, "INCONCLUSIVE", 3),
+        (10.0, {"fingerprint": "sha256:1"}, "REFUSED", 4),
+        (10.0, {"protocol": {"threads": 1}}, "REFUSED", 4),
+    ],
+)
+def test_the_gate_on_stored_results(
+    tmp_path: Path, here: Run, candidate_ms: float, changes: dict[str, object], outcome: str, exit_code: int
+) -> None:
+    """A planted slow-down, an equal pair, and what decides nothing, without a clock."""
+    base, candidate = stored(tmp_path / "base"), stored(tmp_path / "candidate", candidate_ms, **changes)
+    run = here("compare", base, candidate, "--json", "--out", tmp_path / "c.json")
+    assert run.returncode == exit_code, run.stderr
+    if exit_code:
+        assert_three_parts(run, exit_code)
+    record = json.loads(run.stdout)
+    assert (record["outcome"], record["mode"]) == (outcome, "stored")
+    assert record == json.loads((tmp_path / "c.json").read_text())
+
+
+def test_a_folder_is_not_compared_with_a_result(tmp_path: Path, here: Run) -> None:
+    assert_three_parts(here("compare", tmp_path, tmp_path / "result.json"), 2)
+
+
+def _edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    return lambda path: path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda path: path.unlink(), id="missing"),
+        pytest.param(lambda path: path.write_text("{"), id="cut off"),
+        pytest.param(lambda path: path.write_text("[" * 100_000), id="nested without end"),
+        pytest.param(lambda path: path.write_bytes(b"\xff\xfe\x00"), id="not text"),
+        pytest.param(_edited(lambda plain: [plain]), id="a list"),
+        pytest.param(_edited(lambda plain: plain | {"schema_version": "1.0"}), id="earlier version"),
+        pytest.param(_edited(lambda plain: plain | {"schema_version": "9.9"}), id="later version"),
+        pytest.param(_edited(lambda plain: plain | {"surprise": 1}), id="unknown key"),
+        pytest.param(_edited(lambda plain: plain | {"rows": [{}]}), id="empty row"),
+        pytest.param(lambda path: (path.parent / "samples.npz").write_bytes(b"new"), id="other samples"),
+    ],
+)
+def test_a_damaged_result_is_refused(tmp_path: Path, here: Run, damage: Callable[[Path], object]) -> None:
+    base = stored(tmp_path / "base")
+    (tmp_path / "candidate").mkdir()
+    samples = tmp_path / "candidate/samples.npz"
+    samples.write_bytes(b"old")
+    of = SamplesFile(path=samples.name, sha256=sha256_file(samples))
+    candidate = stored(tmp_path / "candidate", samples=of)
+    assert here("compare", base, candidate).returncode == 0
+    damage(candidate)
+    assert_three_parts(here("compare", base, candidate), 2)
