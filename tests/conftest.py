@@ -56,7 +56,7 @@ def made_once(factory: pytest.TempPathFactory, worker_id: str, name: str, make: 
 
 
 def export_demo(place: Path) -> None:
-    run = in_process("export", "XS-atto", "--checkpoint", ROOT / "demo/XS-atto-demo.pth", cwd=place)
+    run = in_process("export", "XS-atto", "--checkpoint", ROOT / "demo/XS-atto-demo.pth", cwd=place, latency=True)
     assert run.returncode == 0, run.stderr
 
 

@@ -43,10 +43,10 @@ def assert_whole(place: Path) -> None:
     assert not list((place / "build").rglob(PARTIAL_PREFIX + "*"))
 
 
-def export_tiny(place: Path, *options: str) -> None:
+def export_tiny(place: Path, *options: str, latency: bool = True) -> None:
     """Export it in ``place``, and keep what the command said there."""
     tiny_config(place)
-    run = in_process("export", "tiny.yaml", *options, cwd=place)
+    run = in_process("export", "tiny.yaml", *options, cwd=place, latency=latency)
     assert run.returncode == 0, run.stderr
     (place / "said.json").write_text(json.dumps([run.stdout, run.stderr]))
 

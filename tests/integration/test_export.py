@@ -103,7 +103,7 @@ def test_the_second_run_does_nothing_and_loads_nothing_heavy(tiny_run: Run) -> N
 def test_why_answers_without_doing(tiny_run: Run) -> None:
     place, _ = tiny_run
     before = sha256_path(place / "build")
-    run = in_process("export", "tiny.yaml", "--why", "--set", "upsamplings=3", cwd=place)
+    run = in_process("export", "tiny.yaml", "--why", "--set", "upsamplings=3", cwd=place, latency=True)
     assert run.returncode == 0, run.stderr
     assert steps_said(run.stderr, "would run") == STEPS
     assert "options overrides upsamplings: null → 3" in run.stderr
@@ -119,7 +119,7 @@ def test_only_what_depends_on_a_change_is_repeated(tiny_copy: Path) -> None:
     assert_whole(tiny_copy)
 
     checkpoint = write(tiny_copy / "tiny.tar", spelled(alive_weights()))
-    run = in_process("export", "tiny.yaml", "--checkpoint", checkpoint, cwd=tiny_copy)
+    run = in_process("export", "tiny.yaml", "--checkpoint", checkpoint, cwd=tiny_copy, latency=True)
     assert run.returncode == 0, run.stderr
     # The same weights from another source: only what tells of the source is made again.
     assert steps_said(run.stderr, "done") == ["weights", "onnx-fp32", "parity-fp32", "engine-fp32", "latency"]

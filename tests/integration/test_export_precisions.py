@@ -132,7 +132,7 @@ def test_half_files_are_evaluated_by_what_judged_them(half_run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def int8_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    export_tiny(folder := tmp_path_factory.mktemp("int8"), "--precision", "int8", "--with-preprocess")
+    export_tiny(folder := tmp_path_factory.mktemp("int8"), "--precision", "int8", "--with-preprocess", latency=False)
     return read_run(folder)
 
 
