@@ -59,7 +59,7 @@ bundle: $(READY) ## Export MODEL in every precision, then write what goes to a d
 	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
 test: $(READY) ## Run the tests, in two processes
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .

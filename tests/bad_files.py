@@ -30,12 +30,13 @@ def saved(path: Path, content: Any, protocol: int = 2) -> Path:
     return path
 
 
-def holding(content: bytes) -> Builder:
-    def build(path: Path) -> Path:
-        path.write_bytes(content)
-        return path
+def wrote(path: Path, content: bytes | bytearray) -> Path:
+    path.write_bytes(content)
+    return path
 
-    return build
+
+def holding(content: bytes) -> Builder:
+    return lambda path: wrote(path, content)
 
 
 def content(make: Callable[[], Any]) -> Builder:
@@ -60,8 +61,7 @@ def damaged(damage: Callable[[State], None], form: Form = "bare") -> Builder:
 def truncated(form: Form, share: float) -> Builder:
     def build(path: Path) -> Path:
         whole = good(path, form).read_bytes()
-        path.write_bytes(whole[: int(len(whole) * share)])
-        return path
+        return wrote(path, whole[: int(len(whole) * share)])
 
     return build
 
@@ -70,8 +70,7 @@ def flipped(path: Path, position: int, mask: int = 0x10) -> Path:
     """One byte of the file changed."""
     data = bytearray(path.read_bytes())
     data[position] ^= mask
-    path.write_bytes(data)
-    return path
+    return wrote(path, data)
 
 
 def flipped_record(record: str) -> Builder:
@@ -87,19 +86,12 @@ def flipped_record(record: str) -> Builder:
     return build
 
 
-def flipped_in_folder(record: str, position: int) -> Builder:
+def in_folder(pattern: str, change: Callable[[Path], object]) -> Builder:
+    """An unpacked checkpoint in which one record was changed."""
+
     def build(path: Path) -> Path:
-        [file] = good(path, "folder").glob(f"*/{record}")
-        flipped(file, position)
-        return path
-
-    return build
-
-
-def without_record(pattern: str) -> Builder:
-    def build(path: Path) -> Path:
-        for file in list(good(path, "folder").glob(f"*/{pattern}")):
-            file.unlink()
+        [file] = good(path, "folder").glob(f"*/{pattern}")
+        change(file)
         return path
 
     return build
@@ -122,8 +114,7 @@ def tar(path: Path) -> Path:
 
 
 def gzipped(path: Path) -> Path:
-    path.write_bytes(gzip.compress(good(path).read_bytes()))
-    return path
+    return wrote(path, gzip.compress(good(path).read_bytes()))
 
 
 def foreign_zip(path: Path) -> Path:
@@ -132,14 +123,9 @@ def foreign_zip(path: Path) -> Path:
     return path
 
 
-def empty_folder(path: Path) -> Path:
-    path.mkdir()
-    return path
-
-
 def folder_of_anything(path: Path) -> Path:
     path.mkdir()
-    (path / "photo.jpg").write_bytes(b"\xff\xd8")
+    wrote(path / "photo.jpg", b"\xff\xd8")
     return path
 
 
@@ -178,32 +164,20 @@ def bomb(path: Path) -> Path:
     while (position := data.find(b"PK\x01\x02", position + 1)) > 0:
         if data[position + 46 : position + 50] in (b"zero", b"more"):
             data = data[: position + 24] + struct.pack("<I", 0xFFFF_FFF0) + data[position + 28 :]
-    path.write_bytes(data)
-    return path
+    return wrote(path, data)
 
 
-def linked(record: str) -> Builder:
-    """An unpacked folder in which ``record`` was replaced by a link to the same thing outside."""
-
-    def build(path: Path) -> Path:
-        [inside] = good(path, "folder").glob(f"*/{record}")
-        outside = path.with_name("outside")
-        inside.rename(outside)
-        inside.symlink_to(outside)
-        return path
-
-    return build
+def link_outside(inside: Path) -> None:
+    """Replace a record by a link to the same thing outside of the checkpoint."""
+    whole = [parent for parent in inside.parents if parent.name == "file"][-1]
+    outside = whole.with_name("outside")
+    inside.rename(outside)
+    inside.symlink_to(outside)
 
 
 def with_link(target: str) -> Builder:
     """A sound unpacked folder with a link beside its records."""
-
-    def build(path: Path) -> Path:
-        [inside] = good(path, "folder").glob("*/data.pkl")
-        inside.with_name("link").symlink_to(target)
-        return path
-
-    return build
+    return in_folder("data.pkl", lambda inside: inside.with_name("link").symlink_to(target))
 
 
 # ── hostile pickles ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -249,8 +223,7 @@ def as_rezipped(path: Path, value: Any, protocol: int) -> Path:
 
 
 def as_plain_pickle(path: Path, value: Any, protocol: int) -> Path:
-    path.write_bytes(pickle.dumps(value["optimizer"], protocol))
-    return path
+    return wrote(path, pickle.dumps(value["optimizer"], protocol))
 
 
 PACKS: dict[str, Pack] = {

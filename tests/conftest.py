@@ -23,12 +23,12 @@ from export.onnx_graph import consumer_metadata, export_onnx
 from export.precision import in_precision
 from export.runtime import gpu
 from export.runtime.gpu import Driver
-from tests.bundles import export_once
+from tests.bundles import copied, export_once
 from tests.checkpoints import TINY, alive_weights
-from tests.command_line import ROOT, convnextpose
+from tests.command_line import ROOT, in_process
 from tests.fleet_cluster import Cluster
 from tests.fleet_stand_in import COMMAND, PRELOAD
-from tests.tiny_export import tiny_config
+from tests.tiny_export import Run, export_tiny, read_run, tiny_config
 
 torch.set_num_threads(1)
 """Networks as small as those of the tests gain nothing from a second thread, and wait fifty times as long where
@@ -59,7 +59,7 @@ def made_once(factory: pytest.TempPathFactory, worker_id: str, name: str, make: 
 
 
 def export_demo(place: Path) -> None:
-    run = convnextpose("export", "XS-atto", "--checkpoint", ROOT / "demo/XS-atto-demo.pth", cwd=place)
+    run = in_process("export", "XS-atto", "--checkpoint", ROOT / "demo/XS-atto-demo.pth", cwd=place, latency=True)
     assert run.returncode == 0, run.stderr
 
 
@@ -90,6 +90,18 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Run:
+    """The tiny network in FP32, exported once for all processes; tests must leave the folder as it is."""
+    return read_run(made_once(tmp_path_factory, worker_id, "tiny", export_tiny))
+
+
+@pytest.fixture
+def tiny_copy(tiny_run: Run, tmp_path: Path) -> Path:
+    """A copy of that folder, to be changed."""
+    return Path(shutil.copytree(tiny_run[0], tmp_path / "tiny"))
+
+
+@pytest.fixture(scope="session")
 def once_export(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A small trained network in four precisions, exported once for all processes; tests must leave it as it is."""
     return made_once(tmp_path_factory, worker_id, "once", export_once) / "build/once"
@@ -105,6 +117,18 @@ def once_bundle(once_export: Path) -> Path:
             write_bundle(once_export, place, BundlePlan())
             done.touch()
     return place / "once-bundle"
+
+
+@pytest.fixture
+def exported(once_export: Path, tmp_path: Path) -> Path:
+    """A copy of that export, to be changed."""
+    return copied(once_export, tmp_path)
+
+
+@pytest.fixture
+def bundle(once_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of that bundle, to be changed."""
+    return copied(once_bundle, tmp_path)
 
 
 @pytest.fixture

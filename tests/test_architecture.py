@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from export.architecture import BACKBONES, HEAD_LAYERS, Architecture, cubic_upsamplings
 from export.network import ConvNeXtPose
-from tests.checkpoints import TINY, declared
+from tests.checkpoints import declared
 from tests.grid import architectures
 
 
@@ -90,8 +90,3 @@ def test_the_rule_of_the_cubic_volume(depth_dim: int, input_size: int, upsamplin
         assert upsamplings <= HEAD_LAYERS
         cube = Architecture((1,) * 4, (1,) * 4, (1,) * 3, (3,) * 3, 18, depth_dim, upsamplings, input_size)
         assert cube.heatmap_size == depth_dim
-
-
-def test_a_backbone_is_called_by_its_name_where_it_has_one() -> None:
-    assert [declared(m).backbone for m in ("XS-atto", "XS", "S", "M", "L")] == ["Atto", *["Femto-L"] * 4]
-    assert TINY.backbone == "depths [1, 1, 2, 1], dims [8, 16, 24, 32]"

@@ -1,8 +1,6 @@
 """The audit: what sources claim against the arithmetic, and against a file."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +8,8 @@ import pytest
 from export.architecture import Architecture
 from export.claims import Finding, audit_by_arithmetic, audit_by_file, published_networks
 from export.config import Claim, ModelConfig, load_config
-from tests.checkpoints import declared, write
-from tests.command_line import convnextpose, convnextpose_here
-from tests.grid import blank_weights, seen_in
+from tests.checkpoints import declared
+from tests.grid import seen_in
 
 TEXT, TABLE, REPOSITORY, PAPER = "note's text", "note's table", "repository's documentation", "paper"
 MODELS = ["XS-atto", "XS", "S", "M", "L"]
@@ -32,24 +29,15 @@ def outcomes(findings: list[Finding]) -> dict[tuple[str, str], tuple[set[str], s
     [
         # "depth_dim 64 for all four", against the note's own counts
         ("XS", TEXT, "depth_dim", "contradicted", ["note's table", "7.45M", "depth_dim 32", "7,448,954"]),
-        ("S", TEXT, "depth_dim", "contradicted", ["note's table", "7.45M", "depth_dim 32", "7,448,954"]),
         ("M", TEXT, "depth_dim", "agrees", ["note's table", "7.60M", "depth_dim 64", "7,596,986"]),
-        ("L", TEXT, "depth_dim", "agrees", ["note's table", "8.39M", "depth_dim 64", "8,391,354"]),
         # the published XS against the note's count
         ("XS", REPOSITORY, "backbone", "cannot tell", ["note's table", "7.45M", "only a file can"]),
-        ("XS", REPOSITORY, "depths", "cannot tell", ["7.45M"]),
-        ("XS", REPOSITORY, "dims", "cannot tell", ["7.45M"]),
-        ("XS", REPOSITORY, "head_channels", "cannot tell", ["7.45M"]),
         ("XS", TEXT, "backbone", "agrees", ["7.45M", "Femto-L"]),
-        ("S", REPOSITORY, "backbone", "agrees", ["7.45M", "Femto-L"]),
         ("L", REPOSITORY, "head_channels", "agrees", ["8.39M", "head_channels 512"]),
         # the paper's figures
-        ("M", PAPER, "gflops", "agrees", ["upsamplings 3", "depth_dim 64", "2.819"]),
         ("L", PAPER, "gflops", "agrees", ["upsamplings 3", "depth_dim 64", "4.305"]),
         ("M", PAPER, "parameters", "agrees", ["7,587,008"]),
-        ("L", PAPER, "parameters", "agrees", ["8,380,352"]),
         ("M", TABLE, "parameters", "agrees", ["7,596,986"]),
-        ("S", TABLE, "parameters", "agrees", ["7,448,954"]),
         ("M", TEXT, "joints", "agrees", ["joints 18"]),
         # what arithmetic cannot know
         *((model, PAPER, "mpjpe_mm", "cannot tell", ["needs images"]) for model in MODELS),
@@ -77,8 +65,7 @@ def claiming(**said: Any) -> ModelConfig:
 
 
 @pytest.mark.parametrize(
-    ("gflops", "upsamplings"),
-    [("2.82", {3}), ("4.30", {3}), ("1.90", {2}), ("2.47", {2}), ("1.75", {2})],
+    ("gflops", "upsamplings"), [("2.82", {3}), ("4.30", {3}), ("1.90", {2}), ("2.47", {2}), ("1.75", {2})]
 )
 def test_a_published_figure_fits_one_count_of_upsamplings_only(gflops: str, upsamplings: set[int]) -> None:
     [finding] = audit_by_arithmetic(claiming(gflops=gflops, backbone="Femto-L", joints=18))[-1:]
@@ -88,14 +75,14 @@ def test_a_published_figure_fits_one_count_of_upsamplings_only(gflops: str, upsa
     assert {a.upsamplings for a in fitting if a.joints == 18} == upsamplings
 
 
-@pytest.mark.parametrize("printed", ["7.59M", "7.60M", "7.587M", "7587008", "7.597M", "7596986"])
+@pytest.mark.parametrize("printed", ["7.59M", "7.60M", "7587008", "7596986"])
 def test_counts_may_mean_parameters_or_all_elements(printed: str) -> None:
     config = claiming(parameters=printed)
     [finding] = audit_by_file(config, seen_in(config, declared("M")))
     assert finding.outcome == "agrees"
 
 
-@pytest.mark.parametrize("printed", ["7.58M", "7.61M", "7.588M", "7587009", "7.45M", "7"])
+@pytest.mark.parametrize("printed", ["7.58M", "7.61M", "7587009", "7"])
 def test_counts_are_compared_to_the_printed_digit(printed: str) -> None:
     config = claiming(parameters=printed)
     [finding] = audit_by_file(config, seen_in(config, declared("M")))
@@ -154,76 +141,3 @@ def test_what_was_only_said_proves_nothing() -> None:
     told = outcomes(audit_by_file(config, seen_in(config, declared("M"), {"joints": 36})))
     assert told[TEXT, "joints"][0] == told[TEXT, "depth_dim"][0] == {"cannot tell"}
     assert "used is 36 (command line)" in told[TEXT, "joints"][1]
-
-
-# ── the command ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def findings_of(output: str) -> list[dict[str, Any]]:
-    document = json.loads(output)
-    assert document["schema_version"] == "1.0"
-    return list(document["claims"])
-
-
-@pytest.fixture
-def atto_file(tmp_path: Path) -> Path:
-    return write(tmp_path / "snapshot_67.pth", blank_weights(ATTO), "bare")
-
-
-def test_claims_of_all_models(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = convnextpose_here(monkeypatch, capsys, "claims", "--json", cwd=tmp_path)
-    assert (run.returncode, run.stderr) == (0, "")
-    found = findings_of(run.stdout)
-    assert list(dict.fromkeys(finding["model"] for finding in found)) == MODELS
-    assert {finding["outcome"] for finding in found} == {"agrees", "contradicted", "cannot tell"}
-    assert len(found) == sum(len(claim.said()) for model in MODELS for claim in load_config(model).claims)
-
-
-def test_claims_of_one_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    as_json = convnextpose_here(monkeypatch, capsys, "claims", "S", "--json", cwd=tmp_path)
-    found = findings_of(as_json.stdout)
-    assert {finding["model"] for finding in found} == {"S"}
-    assert [f["outcome"] for f in found if f["field"] == "depth_dim"] == ["contradicted", "contradicted"]
-    table = convnextpose_here(monkeypatch, capsys, "claims", "S", cwd=tmp_path)
-    assert (table.returncode, table.stderr) == (0, "")
-    assert "Claims against the arithmetic" in table.stdout
-    for part in ("note's text", "depth_dim 64", "contradicted", "7,448,954", "mpjpe_mm 51.80", "needs images"):
-        assert part in table.stdout
-
-
-def test_claims_against_a_file(
-    tmp_path: Path, atto_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = convnextpose_here(monkeypatch, capsys, "claims", atto_file, "--json", cwd=tmp_path)
-    found = findings_of(run.stdout)
-    assert {finding["model"] for finding in found} == {"XS"}  # whose released file has this name
-    by_source = {(f["source"], f["field"]): f["outcome"] for f in found}
-    assert by_source[REPOSITORY, "dims"] == "agrees"
-    assert by_source[TABLE, "dims"] == "contradicted"
-    other = convnextpose_here(monkeypatch, capsys, "claims", atto_file, "--model", "L", cwd=tmp_path)
-    assert "Claims of L, against" in other.stdout
-
-
-def test_claims_in_a_process_of_its_own(tmp_path: Path) -> None:
-    run = convnextpose("claims", cwd=tmp_path)
-    assert (run.returncode, run.stderr) == (0, "")
-    for model in MODELS:
-        assert f"\n{model} " in run.stdout
-
-
-def test_inspect_tells_which_claims_the_file_contradicts(
-    tmp_path: Path, atto_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = convnextpose_here(monkeypatch, capsys, "inspect", atto_file, "--json", cwd=tmp_path)
-    assert (run.returncode, run.stderr) == (0, "")
-    seen = json.loads(run.stdout)
-    assert (seen["schema_version"], seen["container"], seen["model"]) == ("1.0", "torch zip", "XS")
-    assert seen["counts"] == {"parameters": 3_528_008, "state_elements": 3_534_140, "macs": ATTO.macs}
-    assert seen["nearest_models"] == [{"model": "XS-atto", "differs_in": []}]
-    contradicted = {(c["source"], c["field"]) for c in seen["claims"] if c["outcome"] == "contradicted"}
-    assert (TABLE, "parameters") in contradicted
-    assert {source for source, _ in contradicted} == {TEXT, TABLE}

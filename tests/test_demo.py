@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import demo.train
-from demo import accuracy, cores
+from demo import accuracy
 from demo.accuracy import held_out_accuracy
-from demo.cores import SharedCores
 from demo.data import normalised, training_batch
 from demo.release import averaged_network, in_half, release, settle_norms, tame_stem, write_checkpoint
 from demo.train import Stop, load_state, same_until, save_state, train
-from demo.training import Plan, Trainer, cross_entropy, expectation, learning_rate, log_marginals
+from demo.training import Plan, Trainer, expectation, learning_rate, log_marginals
 from export.architecture import Architecture
 from export.artifacts import sha256_file
 from export.checkpoint import read_checkpoint
@@ -130,18 +129,6 @@ def test_the_learning_rate_rises_stays_and_falls(steps: int) -> None:
     assert not same_until(steps, plan, Plan(steps=2 * steps))
 
 
-def test_a_core_that_others_use_is_given_up_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clock, own computing, idle cores: seconds since some moment."""
-    times = iter([(0.0, 0.0, 0.0), (1.0, 1.9, 0.1), (2.0, 2.9, 0.1), (3.0, 3.9, 0.1), (4.0, 4.9, 1.0)])
-    monkeypatch.setattr(cores, "_times", lambda: next(times))
-    shared = SharedCores(2)
-    threads = []
-    for _ in range(4):
-        shared.adjust()
-        threads.append(torch.get_num_threads())
-    assert threads == [2, 1, 1, 2]
-
-
 def test_training_and_release_use_the_same_pixels() -> None:
     images, bins = training_batch(3, 2, SMALL)
     assert bins.shape == (2, 18, 3)
@@ -154,16 +141,6 @@ def test_the_marginals_decode_as_the_network_does() -> None:
     logits = 3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     decoded = expectation(log_marginals(logits, SMALL))
     assert torch.allclose(decoded, SoftArgmax(18, SMALL.depth_dim)(logits), atol=1e-4)
-
-
-def test_the_cross_entropy_is_least_at_the_truth() -> None:
-    bins = torch.full((1, 18, 3), 7.3)
-    at = [
-        cross_entropy((bell, bell, bell), bins, 0.7).item()
-        for centre in (6.3, 7.3, 8.3)
-        for bell in [(-0.5 * ((torch.arange(16.0) - centre) / 0.7) ** 2).log_softmax(0).expand(1, 18, 16)]
-    ]
-    assert at[1] < min(at[0], at[2])
 
 
 def test_the_released_layout_holds_the_same_function(tmp_path: Path) -> None:

@@ -70,23 +70,6 @@ def test_every_norm_is_folded_but_the_last() -> None:
     assert left == ["backbone.norm"]
 
 
-def test_folding_the_last_norm_would_be_wrong_at_the_border() -> None:
-    """Why it stays: its shift does not reach the padding, so the fold differs, and only at the border."""
-    network = lively(TINY)
-    norm, conv = network.backbone.norm, network.head.layers[0].dwconv
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    shift = norm.bias - norm.running_mean * scale
-    x = torch.randn(1, len(scale), 8, 8, dtype=torch.float64)
-    folded = nn.functional.conv2d(x * scale[:, None, None], conv.weight, conv.bias, padding=1, groups=len(scale))
-    folded += (conv.weight.sum(dim=(1, 2, 3)) * shift)[None, :, None, None]
-    difference = (folded - conv(norm(x))).abs().amax(dim=(0, 1))
-    assert difference[1:-1, 1:-1].max() < BINS
-    assert difference[0].min() > 1e-3
-
-
 @pytest.mark.parametrize(("upsamplings", "moved"), [(0, False), (2, False), (3, True)])
 def test_upsampling_moves_only_if_it_is_the_last_layer_before_the_logits(upsamplings: int, moved: bool) -> None:
     architecture = Architecture(TINY.depths, TINY.dims, TINY.head_channels, TINY.head_kernels, 18, 32, upsamplings)

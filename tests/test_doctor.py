@@ -19,7 +19,7 @@ from export.errors import BadInput, NotPossible
 from export.gpu import Gpu, Jetson
 from export.runtime import gpu as runtime_gpu
 from export.runtime.openvino import SATURATES
-from tests.command_line import ROOT, assert_three_parts, convnextpose
+from tests.command_line import ROOT
 from tests.stub_driver import stub_driver
 
 GIB = 1 << 30
@@ -87,12 +87,6 @@ def test_a_gpu_opens_what_needs_one() -> None:
     assert "RTX 4090 (8.9)" in why(WITH_GPU, "run-tensorrt")
 
 
-def test_what_onnx_runtime_cannot_run_is_pointed_to_what_can() -> None:
-    refused = next(one for one in capabilities(PLAIN) if one.name == "run-onnxruntime-bf16")
-    assert "OpenVINO" in refused.do
-    assert verdicts(PLAIN)["run-openvino-bf16"] == "yes"
-
-
 def test_a_jetson_runs_tensorrt_and_not_rtx() -> None:
     said = verdicts(ORIN)
     assert (said["build-tensorrt"], said["run-tensorrt"]) == ("yes", "yes")
@@ -105,28 +99,17 @@ def test_a_jetson_runs_tensorrt_and_not_rtx() -> None:
         ({"gpus": Answer((Gpu("NVIDIA H100", "9.0", 80 * GIB, 132),))}, "run-tensorrt-rtx", "no", "9.0 (NVIDIA H100)"),
         ({"torch_cuda": Answer(None, "torch is built for the CPU only")}, "run-tensorrt", "no", "CPU only"),
         ({"cuda_session": Answer("CPUExecutionProvider")}, "run-onnxruntime-cuda", "no", "fell back to CPUExec"),
-        ({"cuda_session": Answer(None, "libcudnn.so.9")}, "run-onnxruntime-cuda", "no", "libcudnn.so.9"),
-        ({"gpus": Answer(())}, "build-tensorrt", "no", "sees no GPU"),
         ({"gpus": Answer(())}, "run-onnxruntime-cuda", "no", "sees no GPU"),
         ({"features": Answer(("AVX2",))}, "run-onnxruntime-int8", "yes", "seldom faster"),
-        ({"features": Answer(None, "no such file")}, "run-onnxruntime-int8", "yes", "speed unknown: no such file"),
         ({"features": Answer(("AVX2",))}, "run-openvino-int8", "no", SATURATES),
-        ({"features": Answer(())}, "run-openvino-int8", "no", "no VNNI"),
         ({"features": Answer(None, "no such file")}, "run-openvino-int8", "unknown", "no such file"),
         ({"system": "Linux aarch64"}, "run-openvino-int8", "unknown", "was not tried"),
-        ({"features": Answer(("AMX INT8",))}, "run-openvino-int8", "yes", "with AMX INT8"),
         ({"features": Answer(("AVX2",))}, "run-openvino-bf16", "yes", "computed in FP32"),
-        ({"features": Answer(("AVX-512 BF16",))}, "run-openvino-bf16", "yes", "with AVX-512 BF16"),
-        ({"packages": dict.fromkeys(asking.PACKAGES)}, "run-openvino-bf16", "no", "openvino is not installed"),
         ({"memory": Answer((16 * GIB, GIB))}, "room", "no", "1.0 GiB of memory"),
-        ({"disk": Answer(0)}, "room", "no", "0.0 GiB on the disk"),
         ({"memory": Answer(None, "not Linux")}, "room", "unknown", "not Linux"),
         ({"packages": dict.fromkeys(asking.PACKAGES)}, "export", "no", "torch, onnx, onnxscript, onnxruntime"),
-        ({"packages": dict.fromkeys(asking.PACKAGES)}, "run-onnxruntime-int8", "no", "not installed"),
         (with_onnx_runtime("1.29.0"), "run-onnxruntime-int8", "no", "onnxruntime 1.29.0 computes INT8 files wrongly"),
-        (with_onnx_runtime("1.29.0"), "run-onnxruntime-fp16", "yes", "runs for correctness"),
         (with_onnx_runtime("1.30.0"), "run-onnxruntime-int8", "yes", "with AVX-512 VNNI"),
-        ({"packages": dict.fromkeys(asking.PACKAGES)}, "run-tensorrt", "no", "not installed"),
     ],
 )
 def test_what_is_lacking_is_named(change: dict[str, Any], name: str, verdict: str, said: str) -> None:
@@ -158,7 +141,7 @@ PROBES = ("gpus", "driver_version", "jetson", "cpu_name", "cpu_features", "memor
 
 
 @pytest.mark.parametrize("probe", [*PROBES, "free_disk_bytes", "package", "cuda_session"])
-@pytest.mark.parametrize("error", [RuntimeError("planted"), KeyError("planted"), PermissionError(13, "planted")])
+@pytest.mark.parametrize("error", [KeyError("planted"), PermissionError(13, "planted")])
 def test_a_failing_probe_is_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probe: str, error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,14 +159,6 @@ def test_a_failing_probe_is_an_answer(
     assert "Traceback" not in said
     if probe in PROBES[3:6] or probe == "free_disk_bytes":
         assert "unknown: " in shown
-
-
-def test_every_probe_fails_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for probe in (*PROBES, "free_disk_bytes", "package", "cuda_session"):
-        monkeypatch.setattr(asking, probe, lambda *_: 1 / 0)
-    found = facts(tmp_path)
-    render.doctor(found, capabilities(found))
-    assert "yes" not in verdicts(found).values()
 
 
 def test_the_processor_and_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,37 +239,9 @@ def test_torch_tells_its_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert asking.ask(asking.torch_cuda).value == cuda
 
 
-def test_a_session_for_cuda_is_really_tried() -> None:
-    """Compiled in is not usable: without a GPU it falls back, and says so; a library that dies is an answer too."""
-    pytest.importorskip("onnxruntime")
-    answer = asking.ask(asking.cuda_session)
-    assert answer.value in ("CPUExecutionProvider", "CUDAExecutionProvider") or answer.trouble
-
-
 def test_a_session_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "CUDA_SESSION", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     assert "exit status -11" in asking.ask(asking.cuda_session).trouble
-
-
-# ── the command ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_command_answers(tmp_path: Path) -> None:
-    run = convnextpose("doctor", "--json", cwd=tmp_path)
-    assert (run.returncode, run.stderr) == (0, "")
-    record = json.loads(run.stdout)
-    assert record["schema_version"] == "1.0"
-    assert {capability["available"] for capability in record["capabilities"]} <= {"yes", "no", "unknown"}
-    shown = convnextpose("doctor", "--require", "run-pytorch-fp32", cwd=tmp_path)
-    assert (shown.returncode, shown.stderr) == (0, "")
-    for capability in record["capabilities"]:
-        assert capability["name"] in shown.stdout
-    for name in ("run-tensorrt", "run-onnxruntime-bf16"):
-        run = convnextpose("doctor", "--require", name, cwd=tmp_path)
-        verdict = next(one["available"] for one in record["capabilities"] if one["name"] == name)
-        if verdict != "yes":
-            assert_three_parts(run, 4)
-    assert_three_parts(convnextpose("doctor", "--require", "flying", cwd=tmp_path), 2)
 
 
 def test_it_is_quick_since_it_loads_nothing_large() -> None:

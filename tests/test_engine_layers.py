@@ -106,11 +106,6 @@ def test_no_more_convolutions_stay_outside_int8_than_the_network_has_there() -> 
     assert problem == "2 convolutions do not take int8, and the network has 1 such; among them s, o"
 
 
-def test_an_account_without_convolutions_leaves_int8_open() -> None:
-    """Of fused layers the inspector may say anything: only what it names can be held against it."""
-    assert read_layers(told(layer("fused", "kgen", "int8", "fp16")), "int8").problems == ()
-
-
 def test_what_trtexec_wrote_is_judged(tmp_path: Path) -> None:
     path, counts = tmp_path / "layers.json", Convolutions(1, 0)
     path.write_text(told(layer("stem", "CaskConvolution", "fp16", "fp16")))

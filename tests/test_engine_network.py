@@ -41,7 +41,6 @@ def test_a_convolution_in_int8_is_counted(tmp_path: Path) -> None:
             "of 1 convolutions none has both",
             id="int8 elsewhere",
         ),
-        pytest.param(int8_network(weight=False), "int8", CheckFailed, "none has both", id="int8 input only"),
         pytest.param(int8_network(activation=False), "int8", CheckFailed, "none has both", id="int8 weights only"),
         pytest.param(
             int8_network(around=FLOAT), "int8", CheckFailed, "1 FLOAT — int8 here has FP16 around it", id="FP32 around"
@@ -53,18 +52,12 @@ def test_a_convolution_in_int8_is_counted(tmp_path: Path) -> None:
             "says fp16 and has MATRIX_MULTIPLY layers that are not HALF — 1 FLOAT",
             id="product in FP32",
         ),
+        pytest.param(half_network(), "int8", BadInput, "fp16, not int8", id="half"),
         pytest.param(
             product_network(conv=False, product=HALF), "fp16", BadInput, "no convolution", id="only a product"
         ),
         pytest.param(
             model([cast("image", "joints", FLOAT)], {}, opset=18, out=3), "fp32", BadInput, "no conv", id="none"
-        ),
-        pytest.param(
-            model([cast("image", "half", HALF), cast("half", "joints", FLOAT)], {}, opset=18, out=3),
-            "fp16",
-            BadInput,
-            "no convolution",
-            id="two casts",
         ),
     ],
 )
@@ -78,10 +71,9 @@ def test_a_promise_that_is_not_kept(
     assert not (tmp_path / "e").exists()
 
 
-@pytest.mark.parametrize("product", [HALF])
-def test_a_product_of_the_body_s_type_is_sound(tmp_path: Path, product: int) -> None:
+def test_a_product_of_the_body_s_type_is_sound(tmp_path: Path) -> None:
     path = tmp_path / "file.onnx"
-    path.write_bytes(product_network(conv=True, product=product))
+    path.write_bytes(product_network(conv=True, product=HALF))
     assert build_engine(path, tmp_path / "e", EnginePlan(precision="fp16")).layer_types["MATRIX_MULTIPLY"] == {
         "HALF": 1
     }
@@ -90,7 +82,7 @@ def test_a_product_of_the_body_s_type_is_sound(tmp_path: Path, product: int) -> 
 def test_fp8_is_not_called_int8() -> None:
     """TensorRT quantises to other types by the same layers."""
     types = {"CONVOLUTION": {"HALF": 2}, "QUANTIZE": {"FP8": 1}, "DEQUANTIZE": {"HALF": 2}}
-    with pytest.raises(CheckFailed, match="QUANTIZE layers that are not INT8 — 1 FP8"):
+    with pytest.raises(CheckFailed, match="1 FP8"):
         check_layers(types, Convolutions(2, 1), "file.onnx", "int8")
 
 
@@ -100,13 +92,6 @@ def test_a_text_that_happens_to_parse_is_no_network(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         build_engine(path, tmp_path / "e", EnginePlan())
     assert "inputs , outputs" not in str(caught.value)
-
-
-def test_a_half_file_is_no_int8_file(tmp_path: Path) -> None:
-    path = tmp_path / "half.onnx"
-    path.write_bytes(half_network())
-    with pytest.raises(BadInput, match="fp16, not int8"):
-        build_engine(path, tmp_path / "e", EnginePlan(precision="int8"))
 
 
 @pytest.mark.parametrize("text", ["no JSON", "7", '{"a": 1}', "[" * 100_000])

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from numpy.typing import NDArray
 import bench.evaluation
 from bench.accuracy import accuracy_record, published, require_finite, run_key
 from bench.datasets.drawn import DrawnFigures
-from bench.datasets.human36m import ACTIONS
 from bench.datasets.protocol import Sample
 from bench.evaluation import Contender, Run, evaluate, require_fitting
 from bench.exported import ExportFolder, read_export
@@ -25,8 +22,6 @@ from export.figures import EVALUATION_SEED, draw_figures
 from export.joint_sets import MUCO
 from export.pose import Array
 from export.progress import silent
-from tests.command_line import assert_three_parts, convnextpose_here
-from tests.tiny_datasets import write_coco, write_human36m, write_mupots
 
 COUNT, BATCH = 12, 4
 TRUE_BINS = np.stack([figure.joints_bins(32, 32) for figure in draw_figures(COUNT, EVALUATION_SEED)])
@@ -264,110 +259,3 @@ def test_a_key_holds_what_a_result_depends_on(exported: ExportFolder) -> None:
 
     assert key() == key()
     assert len({json.dumps(k) for k in (key(), key(count=13), key(sha256="b"), key(flip=True))}) == 4
-
-
-Call = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    return lambda *args: convnextpose_here(monkeypatch, capsys, "evaluate", *args, cwd=tmp_path)
-
-
-def test_fp32_onnx_is_as_far_from_the_truth_as_the_reference(call: Call, demo_export: Path) -> None:
-    run = call(demo_export, "--count", 8, "--json")
-    assert run.returncode == 0, run.stderr
-    record = json.loads(run.stdout)
-    reference, onnx = record["contenders"]
-    assert reference["reference"]
-    assert (reference["runtime"], onnx["runtime"]) == ("pytorch", "ONNX Runtime")
-    assert 10 < reference["mpjpe_mm"] < 60
-    assert abs(onnx["mpjpe_mm"] - reference["mpjpe_mm"]) < 0.01
-    assert abs(onnx["price_mm"]["mean"]) < 0.01
-    assert onnx["drift_mm"]["max"] < 0.1
-    assert record["weights"]["origin"] == "demo"
-    assert json.loads((demo_export / "accuracy/drawn.json").read_text()) == record
-    assert not list((demo_export / "accuracy").glob(".*"))
-
-
-def test_sums_that_cannot_be_taken_up_are_told_of(call: Call, demo_export: Path) -> None:
-    (demo_export / "accuracy").mkdir(exist_ok=True)
-    (demo_export / "accuracy/.drawn.npz").write_bytes(b"")
-    run = call(demo_export, "--count", 2, "--no-reference")
-    assert run.returncode == 0
-    assert "begun anew" in run.stderr
-    assert "begun anew" not in call(demo_export, "--count", 2, "--no-reference").stderr
-
-
-def test_the_table_shows_both(call: Call, demo_export: Path) -> None:
-    run = call(demo_export, "--count", 4)
-    assert "MPJPE mm by joint" in run.stdout
-    assert "weights: demo" in run.stdout
-
-
-@pytest.mark.parametrize(
-    ("options", "name", "samples", "published"),
-    [
-        (("--dataset", "human36m"), "human36m-p2", 60, [{"source": "paper", "mpjpe_mm": "56.61"}]),
-        (("--dataset", "human36m", "--protocol", 1), "human36m-p1", 30, []),
-        (("--dataset", "coco"), "coco", None, []),
-    ],
-)
-def test_photographs_are_evaluated_as_the_released_code_does(
-    call: Call,
-    tmp_path: Path,
-    demo_export: Path,
-    options: tuple[str, ...],
-    name: str,
-    samples: int | None,
-    published: list[Any],
-) -> None:
-    """The demo checkpoint knows nothing of these images: what is tested is that all of it runs."""
-    write = write_coco if "coco" in options else write_human36m
-    write(tmp_path / "data")
-    run = call(demo_export, *options, "--data", tmp_path / "data", "--json", "--no-reference")
-    assert run.returncode == 0, run.stderr
-    record = json.loads(run.stdout)
-    assert json.loads((demo_export / f"accuracy/{name}.json").read_text()) == record
-    [row] = record["contenders"]
-    assert record["flip"] is False  # the demo's figures have coloured sides
-    assert record["published"] == published
-    if samples is not None:
-        assert record["dataset"]["samples"] == samples
-        assert list(row["groups"]) == sorted(ACTIONS)
-        assert row["mpjpe_mm"] > row["pa_mpjpe_mm"] > 50
-        assert len(record["counted_joints"]) == 17
-    assert row["error_px"] > 1
-
-
-def test_joints_of_another_set_are_refused_before_anything_runs(call: Call, tmp_path: Path, demo_export: Path) -> None:
-    write_mupots(tmp_path / "data")
-    run = call(demo_export, "--dataset", "mupots", "--data", tmp_path / "data")
-    assert_three_parts(run, 2)
-    assert "MuCo" in run.stderr
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ("--dataset", "imagenet"),
-        ("--dataset", "coco"),
-        ("--dataset", "drawn", "--data", "."),
-        ("--precision", ","),
-        ("--dataset", "human36m", "--data", "."),
-        ("--dataset", "human36m", "--data", ".", "--protocol", "3"),
-        ("--flip",),
-        ("--precision", "fp8"),
-        ("--precision", ""),
-        ("--count", "0"),
-        ("--batch", "0"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused(call: Call, demo_export: Path, wrong: tuple[str, ...]) -> None:
-    run = call(demo_export, *wrong)
-    assert run.returncode == 2
-    assert "Traceback" not in run.stderr
-
-
-def test_a_folder_without_an_export_is_refused(call: Call, tmp_path: Path) -> None:
-    assert_three_parts(call(tmp_path), 2)

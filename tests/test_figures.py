@@ -7,15 +7,7 @@ from hypothesis import strategies as st
 
 from export import figures
 from export.drawings import LIVENESS_SEED, SHAPES_SEED
-from export.figures import (
-    CROP_SIZE,
-    IMAGE_SIZE,
-    Figure,
-    draw_figure,
-    draw_figures,
-    draw_scene,
-    outline_box,
-)
+from export.figures import CROP_SIZE, IMAGE_SIZE, Figure, draw_figure, draw_figures, draw_scene
 from export.joint_sets import HUMAN36M
 from export.painting import DISC_LIFT_MM, JOINT_COLOURS, JOINT_RADII_MM, brightness
 from export.pose import enlarged, image_to_crop
@@ -30,7 +22,7 @@ numbers = st.integers(min_value=0, max_value=2**31)
 
 @pytest.fixture(scope="module")
 def drawn() -> list[Figure]:
-    return draw_figures(200, SEED)
+    return draw_figures(50, SEED)
 
 
 def test_a_figure_depends_on_its_seed_and_index_alone() -> None:
@@ -46,11 +38,6 @@ def test_figures_of_different_purposes_are_different() -> None:
     assert len({*SEEDS, SHAPES_SEED, LIVENESS_SEED}) == len(SEEDS) + 2
     firsts = [draw_figure(seed, 0).joints_mm for seed in SEEDS]
     assert all(not np.allclose(one, other) for i, one in enumerate(firsts) for other in firsts[:i])
-
-
-def test_images_are_what_a_network_is_given(drawn: list[Figure]) -> None:
-    assert {figure.image.shape for figure in drawn} == {(CROP_SIZE, CROP_SIZE, 3)}
-    assert {figure.image.dtype for figure in drawn} == {np.dtype(np.uint8)}
 
 
 def test_joints_lie_inside_the_crop_and_the_volume(drawn: list[Figure]) -> None:
@@ -75,20 +62,6 @@ def test_the_camera_sees_the_joints_where_they_are_said_to_be(drawn: list[Figure
 def test_bins_lead_back_to_millimetres(index: int, volume: tuple[int, int]) -> None:
     figure = draw_figure(SEED, index)
     assert figure.located_mm(figure.joints_bins(*volume), *volume) == pytest.approx(figure.joints_mm, abs=1e-6)
-
-
-def test_the_pelvis_is_in_the_middle_of_the_volume(drawn: list[Figure]) -> None:
-    assert drawn[0].joints_bins(32, 32)[0, 2] == 16
-    assert drawn[0].joints_bins(64, 48)[0, 2] == 24
-
-
-def test_one_millimetre_off_is_one_millimetre_off(drawn: list[Figure]) -> None:
-    figure = drawn[0]
-    bins = figure.joints_bins(32, 32)
-    bins[5, 2] += 32 / 2000
-    moved = figure.located_mm(bins, 32, 32) - figure.joints_mm
-    assert moved[5, 2] == pytest.approx(1)
-    assert np.abs(np.delete(moved, 5, axis=0)).max() < 1e-6
 
 
 @given(seed=numbers)
@@ -124,37 +97,16 @@ def test_knees_bend_backwards_and_elbows_forwards(seed: int) -> None:
             assert axis @ left > 0
 
 
-def test_figures_face_every_way(drawn: list[Figure]) -> None:
-    left = np.stack([figure.joints_mm[JOINT["L_Hip"]] for figure in drawn])
-    heading = np.arctan2(left[:, 2], left[:, 0])
-    counts, _ = np.histogram(heading, bins=6, range=(-np.pi, np.pi))
-    assert counts.min() > 15
-
-
-def test_every_joint_has_a_colour_of_its_own() -> None:
-    distances = np.linalg.norm(JOINT_COLOURS[:, None] - JOINT_COLOURS[None], axis=-1)
-    assert distances[~np.eye(18, dtype=bool)].min() > 50
-    for right, left in HUMAN36M.mirror_pairs:
-        # Warm: more red than blue, or as much (magenta); cool: less red than anything else.
-        assert JOINT_COLOURS[right, 0] > 200 > JOINT_COLOURS[left, 0]
-
-
 def test_the_nearest_joint_is_seen_where_it_is_said_to_be(drawn: list[Figure]) -> None:
-    for figure in drawn[:50]:
+    for figure in drawn:
         j = int(np.argmin(figure.joints_mm[:, 2] - DISC_LIFT_MM))
         x, y = np.rint(figure.joints_px[j]).astype(int)
         expected = JOINT_COLOURS[j] * brightness(figure.joints_mm[j, 2:])
         assert figure.image[y, x] == pytest.approx(expected, abs=30)
 
 
-def test_nearer_is_brighter() -> None:
-    depths = np.linspace(-REACH_MM, REACH_MM, 50)
-    assert (np.diff(brightness(depths)) <= 0).all()
-    assert brightness(np.array([-600.0]))[0] > 2 * brightness(np.array([600.0]))[0]
-
-
 def test_a_disc_is_as_large_as_its_distance_says(drawn: list[Figure]) -> None:
-    for figure in drawn[:50]:
+    for figure in drawn:
         j = int(np.argmin(figure.joints_mm[:, 2]))
         depth_mm = figure.root_depth_mm + figure.joints_mm[j, 2]
         radius = JOINT_RADII_MM[j] * figure.camera.fx / depth_mm * CROP_SIZE / figure.box[2]
@@ -164,14 +116,6 @@ def test_a_disc_is_as_large_as_its_distance_says(drawn: list[Figure]) -> None:
         inner, outer = int(0.8 * radius), int(np.ceil(1.25 * radius))
         assert column[:inner].min() > 0.8 * column[0]
         assert column[inner : outer + 1].min() < 0.6 * column[0]
-
-
-def test_the_box_is_a_square_around_the_outline_enlarged() -> None:
-    outline = outline_box(np.array([[100.0, 50.0], [140.0, 250.0]]), np.array([10.0, 5.0]))
-    assert outline == (90, 40, 55, 215)
-    x, y, width, height = enlarged(outline)
-    assert width == height == pytest.approx(1.25 * 215)
-    assert [x + width / 2, y + height / 2] == pytest.approx([117.5, 147.5])
 
 
 def test_a_scene_shows_the_same_figure_before_it_is_cut_out() -> None:

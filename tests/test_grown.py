@@ -15,7 +15,7 @@ from export.checkpoint import read_checkpoint
 from export.config import load_config
 from export.errors import BadInput
 from export.figures import EVALUATION_SEED, draw_figures
-from export.grown import grow, grow_demo, interpolate_depth, kept_blocks
+from export.grown import grow, grow_demo, interpolate_depth
 from export.growth import growth_obstacle, plan_growth
 from export.network import ConvNeXtPose, SoftArgmax, build_network
 from export.pose import normalise
@@ -92,13 +92,6 @@ def test_a_damaged_weight_is_noticed() -> None:
     assert (joints_of(LARGE, damaged) - expected).abs().max() > 1e-6
 
 
-def test_the_seed_decides_everything() -> None:
-    source = random_weights(SMALL)
-    first, second, other = (grow(source, SMALL, LARGE, PIXELS, seed) for seed in (1, 1, 2))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["head.final_layer.weight"], other["head.final_layer.weight"])
-
-
 def test_no_two_channels_hold_proportional_weights() -> None:
     grown = grow(random_weights(SMALL), SMALL, LARGE, PIXELS)
     for name, tensor in grown.items():
@@ -113,26 +106,21 @@ def test_no_two_channels_hold_proportional_weights() -> None:
 ADDED = {f"backbone.stages.{block}" for block in ("0.1", "1.1", "1.3", "2.1", "2.2")}
 
 
-def test_blocks_are_added_between_those_of_the_source() -> None:
-    assert kept_blocks(2, 3) == [0, 1]
-    assert kept_blocks(6, 9) == [0, 1, 3, 4, 6, 7]
-    assert kept_blocks(1, 4) == [0]
-
-
 def test_every_norm_has_the_statistics_of_its_input() -> None:
-    figures = np.stack([figure.image for figure in draw_figures(24, EVALUATION_SEED)])
-    images = torch.from_numpy(normalise(figures))
+    """Those of added blocks are stored in bfloat16: their relative error is at most 2^-9."""
+    images = torch.from_numpy(normalise(np.stack([figure.image for figure in draw_figures(12, EVALUATION_SEED)])))
     target = enlarged(TINY, (1, 1, 1, 1), (3, 5, 7, 9), (16, 8, 4))
     source = build_network(TINY, alive_weights())
     refit(source, images)
-    network = build_network(target, grow(source.state_dict(), TINY, target, images[:12]))
+    network = build_network(target, grow(source.state_dict(), TINY, target, images))
     for name, (mean, variance) in sampled(network, images).items():
         norm = network.get_submodule(name)
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        assert ((norm.running_mean - mean).abs() / (variance + 1e-5).sqrt()).max() < 0.3, name
-        assert ((norm.running_var + 1e-5) / (variance + 1e-5) - 1).abs().max() < 0.2, name
+        allowed = 2**-8 * mean.abs() + 0.01 * (variance + 1e-5).sqrt()
+        assert ((norm.running_mean - mean).abs() <= allowed).all(), name
+        assert ((norm.running_var + 1e-5) / (variance + 1e-5) - 1).abs().max() < 2**-7, name
 
 
 def sampled(network: ConvNeXtPose, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -189,11 +177,8 @@ def test_interpolated_bins_keep_the_depth() -> None:
     ("changes", "obstacle"),
     [
         ({"joints": 21}, "joints must be 3, not 21"),
-        ({"head_kernels": (3, 3, 7)}, "head_kernels must be"),
         ({"input_size": 128}, "input_size must be"),
         ({"depths": (1, 1, 1, 1)}, "depths must be at least"),
-        ({"dims": (3, 2, 4, 2)}, "dims must be at least"),
-        ({"head_channels": (3, 4, 2)}, "head_channels must be at least"),
         ({"depth_dim": 3}, "depth_dim must be at least"),
         ({"upsamplings": 0}, "upsamplings must be at least"),
     ],

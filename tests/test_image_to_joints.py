@@ -31,7 +31,7 @@ from export.figures import EVALUATION_SEED, IMAGE_SIZE, draw_scene
 from tests.bench_quick import QUICK, judged
 from tests.bench_subjects import Sleeper, write_inputs
 from tests.command_line import ROOT
-from tests.test_predict import NEAR_PX
+from tests.integration.test_predict import NEAR_PX
 
 
 class Stages:

@@ -1,12 +1,9 @@
 """A process that has used OpenVINO in several threads can still be interrupted."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from tests.bundles import DEVICE
 from tests.command_line import ROOT
@@ -33,7 +30,6 @@ BY_EXPORT = (
     "kept = [OpenVinoSession(Path(sys.argv[1]), 'fp32')]"
 )
 BY_BUNDLE = "from pose_runtime import Pose\nkept = [Pose.load(sys.argv[1], runtime='openvino', precision='fp32')]"
-BY_ITSELF = "import openvino\nkept = [openvino.Core()]\nkept.append(kept[0].compile_model(sys.argv[1], 'CPU'))"
 
 
 def interrupted(opened: str, given: Path) -> subprocess.CompletedProcess[str]:
@@ -51,9 +47,3 @@ def test_what_opens_openvino_here_leaves_signals_alone(typed_files: dict[str, Pa
 def test_what_opens_it_on_a_device_does_too(once_bundle: Path) -> None:
     run = interrupted(BY_BUNDLE, once_bundle)
     assert (run.returncode, run.stdout) == (0, "interrupted\n"), run.stderr
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="OpenVINO sets the stack for signals on Linux only")
-def test_openvino_by_itself_does_not(typed_files: dict[str, Path]) -> None:
-    """When this fails, OpenVINO has been mended, and one core for all is no longer needed."""
-    assert interrupted(BY_ITSELF, typed_files["fp32"]).returncode == -signal.SIGSEGV

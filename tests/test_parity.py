@@ -20,7 +20,6 @@ from export.network import build_network
 from export.onnx_graph import check_onnx, export_onnx
 from export.parity import (
     EXPLAINED,
-    FLOOR_FACTOR,
     GRADES,
     P99_NEEDS,
     Grade,
@@ -262,15 +261,6 @@ def test_where_no_limit_in_mm_was_asked_nothing_is_called_a_pass() -> None:
         assert status_of(found.outcome, stand_in) == expected
         assert "pass" not in expected
         assert status_of("fail", stand_in) == "fail"
-
-
-def test_fp32_keeps_its_budget_whatever_the_weights() -> None:
-    assert budget_for("fp32", trained=False) == FP32
-
-
-def test_int8_of_stand_in_weights_is_only_compared_with_its_simulation() -> None:
-    budget = budget_for("int8", trained=False)
-    assert (budget.grade, budget.reference_factor) == (None, FLOOR_FACTOR)
 
 
 def test_distances_are_those_of_the_cube() -> None:

@@ -1,5 +1,6 @@
 """Pixel editions: bytes in, the same joints out."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,10 @@ def test_bytes_are_cast_before_all_else(files: dict[str, Path]) -> None:
 
 
 def test_fp32_joints_are_the_reference_s(files: dict[str, Path], reference: ConvNeXtPose) -> None:
+    """In FP64, since the reference's own FP32 error is 1.6e-3 bins here; that of the file is 2.6e-4."""
     images = drawn_images(6, 256, SHAPES_SEED)
     joints = run_batches(OnnxRuntimeSession(files["fp32"], "fp32"), images, 4)
-    np.testing.assert_allclose(joints, run_reference(reference, images, 3), atol=4e-3)
+    np.testing.assert_allclose(joints, run_reference(copy.deepcopy(reference).double(), images, 3), atol=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

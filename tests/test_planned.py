@@ -26,7 +26,7 @@ from tests.checkpoints import TINY, alive_weights
 from tests.tiny_int8 import tiny_calibration, tiny_network, tiny_plan, tiny_weights, to_calibrate, to_judge
 from tests.tiny_int8 import trained_network as network
 
-FEW = 8
+FEW = 6
 STEM, BLOCK, LAST_HEAD, FINAL = (
     {"backbone.downsample_layers.0"},
     {"backbone.stages.2.0"},
@@ -61,17 +61,13 @@ def mean_apart(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 @pytest.mark.parametrize(
     ("in_fp32", "precision", "takes_pixels"),
     [
-        (STEM, "fp16", False),
         (STEM, "bf16", True),
         (BLOCK, "fp16", False),
-        (LAST_HEAD, "bf16", True),
         (FINAL, "fp16", True),
         (NEIGHBOURS, "fp16", False),
         (ALL, "fp16", True),
-        (ALL - STEM, "fp16", False),
         (ALL - BLOCK, "fp16", True),
         (ALL - LAST_HEAD, "bf16", False),
-        (ALL - FINAL, "fp16", False),
     ],
     ids=lambda value: ", ".join(sorted(value))[:60] if isinstance(value, set) else str(value),
 )

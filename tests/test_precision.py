@@ -78,9 +78,7 @@ def test_the_body_is_half_and_both_ends_are_float(precision: str) -> None:
 
 CASES: dict[str, set[str]] = {
     "nothing": set(),
-    "stem": {"backbone.downsample_layers.0"},
     "middle block": {"backbone.stages.2.0"},
-    "final layer": {"head.final_layer"},
     "neighbours": {"backbone.downsample_layers.2", "backbone.stages.2.0", "backbone.stages.2.1"},
     "all with weights": {segment_of(conv.name) for conv in place(TINY, "fp16")},
 }

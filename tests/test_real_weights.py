@@ -2,42 +2,44 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from export.manifest import read_manifest
-from tests.command_line import convnextpose
+from tests.command_line import in_process
 from tests.real_weights import needs_real_weights, real_calibration, real_checkpoint, real_parity
 
 pytestmark = needs_real_weights
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-PHOTOGRAPHS = ("--images", str(real_parity()), "--calibration", str(real_calibration()))
+LIMITS_MM = {"fp16": (0.3, 2.0), "bf16": (2.3, 17.0), "int8": (4.0, 22.0)}
+"""Mean and p99 error; docs/precision.md has 0.26 / 1.7, 1.9 / 14.2 and 2.6 / 17.0."""
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("real")
-    options = ("--precision", ",".join(PRECISIONS), *PHOTOGRAPHS)
-    run = convnextpose("export", "XS", "--checkpoint", str(real_checkpoint()), *options, cwd=folder, timeout_s=1800)
+    photographs = ("--images", real_parity(), "--calibration", real_calibration())
+    options = ("--checkpoint", real_checkpoint(), "--precision", ",".join(PRECISIONS), *photographs)
+    run = in_process("export", "XS", *options, cwd=folder)
     assert run.returncode == 0, run.stderr
-    return folder
+    return folder / "build/XS"
 
 
 def test_every_precision_reaches_its_grade_on_photographs(exported: Path) -> None:
-    parity = {result["precision"]: result for result in read_manifest(exported / "build/XS/manifest.json").parity}
+    parity = {result["precision"]: result for result in read_manifest(exported / "manifest.json").parity}
     assert {precision: parity[precision]["outcome"] for precision in PRECISIONS} == dict.fromkeys(PRECISIONS, "pass")
     assert parity["fp32"]["grade"] == "exact"
-    errors = {precision: result["candidate"] for precision, result in parity.items()}
-    assert (errors["fp16"]["mean_mm"] <= 0.3, errors["fp16"]["p99_mm"] <= 2.2) == (True, True), errors["fp16"]
-    assert (errors["bf16"]["mean_mm"] <= 3.0, errors["bf16"]["p99_mm"] <= 20) == (True, True), errors["bf16"]
-    assert (errors["int8"]["mean_mm"] <= 5.0, errors["int8"]["p99_mm"] <= 25) == (True, True), errors["int8"]
+    for precision, (mean_mm, p99_mm) in LIMITS_MM.items():
+        error = parity[precision]["candidate"]
+        assert error["mean_mm"] <= mean_mm, (precision, error)
+        assert error["p99_mm"] <= p99_mm, (precision, error)
 
 
-def test_half_precision_needs_no_fp32_and_int8_has_most_of_the_multiplies(exported: Path) -> None:
-    plans = {p: json.loads((exported / f"build/XS/plan/{p}.json").read_text()) for p in PRECISIONS[1:]}
+def test_half_precision_needs_no_fp32_and_int8_has_nearly_half_of_the_multiplies(exported: Path) -> None:
+    plans: dict[str, Any] = {p: json.loads((exported / f"plan/{p}.json").read_text()) for p in LIMITS_MM}
     for precision in ("fp16", "bf16"):
         assert {conv["precision"] for conv in plans[precision]["convs"]} == {precision}
-    assert (plans["fp16"]["aim"], plans["bf16"]["aim"], plans["int8"]["aim"]) == ("near", "usable", "usable")
-    convs = plans["int8"]["convs"]
-    share = sum(conv["macs"] for conv in convs if conv["precision"] == "int8") / sum(conv["macs"] for conv in convs)
-    assert share >= 0.4
+    assert [plans[precision]["aim"] for precision in LIMITS_MM] == ["near", "usable", "usable"]
+    macs = [(conv["macs"], conv["precision"] == "int8") for conv in plans["int8"]["convs"]]
+    assert sum(count for count, in_int8 in macs if in_int8) >= 0.45 * sum(count for count, _ in macs)

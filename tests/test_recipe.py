@@ -81,12 +81,6 @@ def test_the_build_with_trtexec() -> None:
     assert [switch for switch in model.trtexec["11"] if switch not in model.trtexec["10"]] == []
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
-def test_no_switch_speaks_of_a_precision(precision: str) -> None:
-    text = as_markdown(recipe(precision)).replace("(no `--fp16`, no `--best`)", "")
-    assert not any(switch in text for switch in ("--fp16", "--bf16", "--int8", "--best", "--calib", "--precision"))
-
-
 def test_tf32_stays_where_it_was_asked_for() -> None:
     [model] = recipe("fp32", plan=replace(PLAN, tf32=True)).models
     assert "--noTF32" not in model.trtexec["10"] + model.trtexec["11"]
@@ -105,14 +99,6 @@ def test_compatible_engines_are_asked_for_by_trtexec_and_by_us() -> None:
         assert all("--versionCompatible" in command for command in timing.trtexec.values())
     assert all("--versionCompatible" not in timing.trtexec["10"] for timing in recipe("fp32").models[0].timings)
     assert any("leave it out on a Jetson" in note for note in model.notes)
-
-
-def test_a_file_that_an_old_parser_may_not_read_is_said_to_be_so() -> None:
-    files = [one.model_copy(update={"details": {"opset": opset}}) for opset in (18, 22) for one in [artifact("bf16")]]
-    plain, unsure = recipe_of(manifest(*files), PLAN).models
-    assert plain.notes == ()
-    assert unsure.notes == ("The file has opset 22: whether TensorRT 10.3 (JetPack 6) reads it was not tried.",)
-    assert unsure.notes[0] in as_markdown(recipe_of(manifest(*files), PLAN)).splitlines()
 
 
 def test_a_timing_cache_is_kept_unless_it_is_not_wanted() -> None:

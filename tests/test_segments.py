@@ -8,7 +8,7 @@ from torch import nn
 from export.architecture import Architecture
 from export.deploy import deploy
 from export.drawings import drawn_images
-from export.network import ConvNeXtPose, build_network
+from export.network import ConvNeXtPose
 from export.placement import place, segment_of
 from export.pose import normalise
 from export.precision import half_graph
@@ -92,9 +92,3 @@ def test_a_segment_that_is_changed_changes_the_joints() -> None:
             run_from(network, index + 1, walked[index + 1][1]), before, rtol=0, atol=1e-4
         )
         handle.remove()
-
-
-def test_the_network_has_no_hooks_afterwards() -> None:
-    network = build_network(TINY, tiny_network().state_dict())
-    list(segment_inputs(network, drawn_images(1, TINY.input_size, 5)))
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())

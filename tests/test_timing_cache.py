@@ -73,12 +73,7 @@ def test_another_builder_s_cache_is_begun_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kept", "asked", "folder"),
-    [
-        (None, "auto", "made/timing"),
-        ("kept", "auto", "kept/timing"),
-        ("kept", "mine", "mine"),
-        ("kept", "none", None),
-    ],
+    [(None, "auto", "made/timing"), ("kept", "auto", "kept/timing"), ("kept", "mine", "mine"), ("kept", "none", None)],
 )
 def test_a_build_on_a_gpu_keeps_its_cache_where_the_next_finds_it(
     tmp_path: Path,

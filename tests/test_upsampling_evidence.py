@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from export.architecture import Architecture
-from export.artifacts import sha256_file
 from export.checkpoint import read_checkpoint
 from export.config import load_config
 from export.figures import EVALUATION_SEED, draw_figures
@@ -138,15 +137,6 @@ def test_a_stretch_that_no_count_explains_fits_none() -> None:
     assert "with no count do poses turn about" in evidence.reason
 
 
-def test_fewer_images_are_less_certain() -> None:
-    every = runs_of(2)
-    all_of_them, some = (
-        evidence_of(possible_candidates(TINY), [run.of(slice(0, count)) for run in every]) for count in (16, 8)
-    )
-    assert (all_of_them.images, some.images) == (16, 8)
-    assert some.candidates[2].uncertainty_px > all_of_them.candidates[2].uncertainty_px
-
-
 def row(upsamplings: int, offset_px: float, uncertainty_px: float = 0.3, turned_missed: float = 0.1) -> Candidate:
     return Candidate(upsamplings, 8 << upsamplings, turned_missed, 0.1, offset_px, uncertainty_px, 1.0, 0.4, 30.0)
 
@@ -155,15 +145,10 @@ def row(upsamplings: int, offset_px: float, uncertainty_px: float = 0.3, turned_
     ("rows", "decided"),
     [
         ([row(2, 0.2), row(3, 2.2)], 2),
-        ([row(2, -1.8), row(3, 0.2)], 3),
         ([row(2, 0.2), row(3, 1.1)], None),
         ([row(2, 0.8), row(3, 2.8)], None),
-        ([row(2, 0.2), row(3, -0.2)], None),
-        ([row(2, 1.9), row(3, 3.9)], None),
         ([row(2, 0.2), row(3, 0.1, turned_missed=0.9)], 2),
-        ([row(2, 0.2, turned_missed=0.51)], None),
         ([row(2, 0.2, turned_missed=float("nan"))], None),
-        ([row(2, float("nan"))], None),
         ([row(2, 0.2, uncertainty_px=float("nan"))], None),
         ([row(2, 0.2), row(3, float("nan"))], None),
         ([], None),
@@ -178,11 +163,6 @@ def test_what_is_no_number_is_none_in_json() -> None:
     json.dumps(told, allow_nan=False)
     assert (told["candidates"][0]["offset_px"], told["candidates"][0]["turned_missed"]) == (None, None)
     assert told["candidates"][0]["finding"] == "does not follow"
-
-
-def test_volumes_that_are_too_large_are_left_out() -> None:
-    huge = replace(TINY, depth_dim=256, input_size=1024, upsamplings=0)
-    assert [candidate.upsamplings for candidate in possible_candidates(huge)] == [0, 1, 2]
 
 
 # ── real networks ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -202,13 +182,6 @@ def test_one_doubling_is_found_though_the_file_is_loaded_with_two() -> None:
     assert findings(evidence)[1:] == ["fits", "does not fit", "does not fit"]
 
 
-def test_the_small_checkpoint_is_the_recorded_one() -> None:
-    record = json.loads(ONCE.with_suffix(".json").read_text())
-    assert record["checkpoint"]["sha256"] == sha256_file(ONCE)
-    assert ONCE.stat().st_size < 1_000_000
-    assert record["architecture"]["upsamplings"] == 1
-
-
 def nobody() -> dict[str, Images]:
     rng = np.random.default_rng(0)
     flat = np.broadcast_to(rng.integers(0, 256, (8, 1, 1, 3), dtype=np.uint8), (8, 256, 256, 3))
@@ -223,7 +196,7 @@ def test_images_of_nobody_tell_nothing(kind: str) -> None:
     assert "images that show nothing they know" in evidence.reason
 
 
-@pytest.mark.parametrize("weights", ["stand-in", "fresh, as ConvNeXt", "fresh, as torch"])
+@pytest.mark.parametrize("weights", ["stand-in", "fresh, as torch"])
 def test_weights_that_were_not_trained_tell_nothing(weights: str) -> None:
     tensors = alive_weights() if weights == "stand-in" else fresh_weights(TINY, as_convnext="ConvNeXt" in weights)
     evidence = upsampling_evidence(TINY, tensors, figures(8))

@@ -7,22 +7,11 @@ import torch
 
 from demo.data import training_batch
 from demo.finetune import finetuning_plan, started_from
-from demo.upsampling_pairs import decision_row, known_checkpoint, pair_rows
+from demo.upsampling_pairs import known_checkpoint
 from export.checkpoint import read_checkpoint
 from export.config import load_config
 from export.errors import BadInput
 from tests.test_upsampling_evidence import ONCE, once
-
-
-def test_each_count_has_its_row_and_the_trained_one_is_found() -> None:
-    known = known_checkpoint(f"1={ONCE}", figures=8)
-    rows = pair_rows(known)
-    for row, count in zip(rows, ("0", "**1**", "2", "3"), strict=True):
-        assert row.startswith(f"| once-demo, 1 | {count} |")
-    assert decision_row(known) == "| once-demo, 1 | 1 / 0 / 0 | 0 / 0 / 0 | 0 / 0 / 0 |"
-    assert known.mpjpe_mm[1] < min(known.mpjpe_mm[0], *known.mpjpe_mm[2:])
-    mistaken = replace(known, trained=2)
-    assert "| 0 / 0 / 1 |" in decision_row(mistaken)
 
 
 @pytest.mark.parametrize("argument", ["4=x.pth", "x.pth", "1=", "one=x.pth"])

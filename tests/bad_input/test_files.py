@@ -46,7 +46,7 @@ def test_any_flipped_bit_ends_in_a_verdict_or_a_failure(tmp_path: Path, form: Fo
     path = write(tmp_path / "file", fresh_weights(TINY), form)
     whole, draw = path.read_bytes(), random.Random(form)
     # Where structure lies, not numbers: the first and the last part of the file.
-    positions = [*draw.sample(range(3000), 20), *draw.sample(range(len(whole) - 3000, len(whole)), 20)]
+    positions = [*draw.sample(range(3000), 12), *draw.sample(range(len(whole) - 3000, len(whole)), 12)]
     refused = 0
     for position in positions:
         path.write_bytes(whole)
@@ -55,7 +55,7 @@ def test_any_flipped_bit_ends_in_a_verdict_or_a_failure(tmp_path: Path, form: Fo
             inspect_checkpoint(path, "L", {})
         except BadInput:  # any other exception would be a traceback
             refused += 1
-    assert refused > 5
+    assert refused > 3
 
 
 @pytest.mark.parametrize("form", FORMS)

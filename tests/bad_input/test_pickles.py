@@ -14,6 +14,8 @@ from tests.bad_input.file_cases import NOT_ONE
 from tests.bad_input.refusals import assert_refused, left_in
 from tests.command_line import convnextpose
 
+PAYLOADS = ["os.system", "eval", "exec", "Path.touch", "shutil.copy"]
+
 
 @pytest.fixture
 def marker(place: Path) -> Iterator[Path]:
@@ -24,7 +26,7 @@ def marker(place: Path) -> Iterator[Path]:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("protocol", [2, 4])
-@pytest.mark.parametrize("payload", ["os.system", "eval", "exec", "Path.touch", "shutil.copy"])
+@pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("pack", bad.PACKS)
 def test_malicious_pickles(place: Path, marker: Path, pack: str, payload: str, protocol: int) -> None:
     calls, named = bad.payloads(marker)[payload]
@@ -36,20 +38,18 @@ def test_malicious_pickles(place: Path, marker: Path, pack: str, payload: str, p
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("pack", ["zip", "legacy", "folder"])
-def test_malicious_pickles_in_a_process_of_their_own(place: Path, marker: Path, pack: str) -> None:
+def test_a_malicious_pickle_in_a_process_of_its_own(place: Path, marker: Path) -> None:
     calls, named = bad.payloads(marker)["os.system"]
-    path = bad.PACKS[pack](place / "file", bad.hostile_content([calls]), 2)
+    path = bad.as_zip(place / "file", bad.hostile_content([calls]), 2)
     run = convnextpose("export", "tiny.yaml", "--checkpoint", path, "--out", "build", cwd=place)
     assert_refused(run, ("would execute code", named, "do not trust"))
     assert left_in(place / "build") == []
 
 
-@pytest.mark.parametrize("pack", ["zip", "legacy"])
-@pytest.mark.parametrize("payload", ["os.system", "eval", "exec", "Path.touch", "shutil.copy"])
-def test_the_payloads_would_work(tmp_path: Path, pack: str, payload: str) -> None:
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_the_payloads_would_work(tmp_path: Path, payload: str) -> None:
     left = tmp_path / "executed"
-    path = bad.PACKS[pack](tmp_path / "file", bad.hostile_content([bad.payloads(left)[payload][0]]), 2)
+    path = bad.as_zip(tmp_path / "file", bad.hostile_content([bad.payloads(left)[payload][0]]), 2)
     assert not left.exists()
     torch.load(path, weights_only=False)
     assert left.exists()
@@ -77,9 +77,9 @@ def by_hand(marker: Path) -> dict[str, bytes]:
         "GLOBAL": b"\x80\x02cos\nsystem\n" + text + b"\x85R.",
         "NEWOBJ": b"\x80\x02cos\nsystem\n" + text + b"\x85\x81.",
         "STACK_GLOBAL": b"\x80\x04\x8c\x02os\x8c\x06system\x93" + text + b"\x85R.",
-        "STACK_GLOBAL from the memo": b"\x80\x04\x8c\x06system\x94\x8c\x02os\x94\x8c\x01x0h\x01h\x00\x93"
-        + text
-        + b"\x85R.",
+        "STACK_GLOBAL from the memo": (
+            b"\x80\x04\x8c\x06system\x94\x8c\x02os\x94\x8c\x01x0h\x01h\x00\x93" + text + b"\x85R."
+        ),
         "hidden behind an allowed name": b"\x80\x02ccollections\nOrderedDict\n)R0cos\nsystem\n" + text + b"\x85R.",
     }
 
@@ -96,7 +96,7 @@ def test_a_harmless_file_of_a_protocol_that_torch_does_not_read_is_not_called_ho
 @pytest.mark.parametrize("way", by_hand(Path("m")))
 def test_pickles_written_by_hand(place: Path, marker: Path, way: str) -> None:
     path = bad.with_pickle(by_hand(marker)[way])(place / "file")
-    with pytest.raises(BadInput, match=r"would execute code when loaded — it names os\.system"):
+    with pytest.raises(BadInput, match=r"os\.system"):
         read_checkpoint(path)
 
 

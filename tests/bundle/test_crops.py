@@ -39,8 +39,8 @@ def test_goldens_of_the_users_crops(once_export: Path, tmp_path: Path, crops: Pa
 def test_too_few_crops(once_export: Path, tmp_path: Path, crops: Path) -> None:
     few = Path(shutil.copytree(crops, tmp_path / "few"))
     (few / "03.png").unlink()
-    with pytest.raises(BadInput, match=r"too few images in .* 15 readable of 15 files .* 16 crops"):
+    with pytest.raises(BadInput, match="15 readable of 15"):
         write_bundle(once_export, tmp_path / "out", BundlePlan(images=few))
     shutil.copyfile(few / "04.png", few / "03.png")
-    with pytest.raises(BadInput, match="goldens need 16 distinct images — 15 in"):
+    with pytest.raises(BadInput, match="16 distinct images"):
         write_bundle(once_export, tmp_path / "out", BundlePlan(images=few))

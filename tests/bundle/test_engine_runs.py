@@ -65,7 +65,7 @@ def test_engines_see_what_onnx_runtime_sees(loaded: Pose, once_bundle: Path) -> 
 
 
 def test_a_batch_outside_of_the_profile(loaded: Pose) -> None:
-    with pytest.raises(pose_runtime.BadInput, match=r"a batch of 9.*1 to 8.*build\.py --runtime"):
+    with pytest.raises(pose_runtime.BadInput, match=r"batch of 9.*1 to 8"):
         loaded.network.run(np.zeros((9, 3, 256, 256), np.float32))
 
 

@@ -1,15 +1,11 @@
 """How a bundle's verifier measures latency: turns, rounds, percentiles."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from pose_verify.goldens import nearest_rank
 from pose_verify.latency import FLOORS, ROUNDS, Protocol, paired_ratio, summarise, take_turns
-from pose_verify.table import show
 
 from bench.statistics import percentile_floor
 
@@ -73,22 +69,6 @@ def test_one_that_breaks_leaves_the_others_running() -> None:
     )
     assert said == ["b: planted"]
     assert {name: len(rounds) for name, rounds in taken.items()} == {"a": ROUNDS, "c": ROUNDS}
-
-
-@pytest.mark.parametrize(("share", "said"), [(0.053, "takes 5.3 % more than"), (-0.008, "takes 0.8 % less than")])
-def test_a_call_takes_more_or_less_than_the_network_alone(
-    bundle: Path, capsys: pytest.CaptureFixture[str], share: float, said: str
-) -> None:
-    manifest = json.loads((bundle / "manifest.json").read_bytes())
-    about = {"model": "once", "weights_origin": "checkpoint"}
-    told: dict[str, Any] = {"results": [], "missing": [], "outcome": "pass"}
-    device = {"gpu": None, "no_gpu": "none", "board": None, "processor": "a processor", "machine": "x86_64"}
-    told["device"] = device | {"cores": 2, "usable_cores": 2, "l4t": None}
-    told["settings"] = {"power_mode": None, "cpu_clocks": [], "gpu_clocks": [], "cpu_limit": None}
-    told["overhead"] = {"runtime": "onnxruntime", "precision": "fp32", "share": share, "rounds": 20}
-    told["bundle"] = about
-    show(told, manifest, Path("report.json"))
-    assert said in capsys.readouterr().out
 
 
 def test_percentiles_need_their_samples() -> None:

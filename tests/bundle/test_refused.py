@@ -54,11 +54,7 @@ def plant_shift(exported: Path, bins: float) -> None:
             Inconclusive,
             "these goldens would prove nothing",
         ),
-        (
-            lambda folder: plant_shift(folder, 0.01),
-            CheckFailed,
-            "the bundle's own verifier refuses it — fail",
-        ),
+        (lambda folder: plant_shift(folder, 0.01), CheckFailed, "the bundle's own verifier refuses it — fail"),
     ],
 )
 def test_what_is_not_shipped(
@@ -81,7 +77,7 @@ def test_a_bundle_that_nothing_here_runs_is_not_written(
     hidden.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(hidden))
     bf16 = BundlePlan(precisions=("bf16",), with_engines=False)
-    with pytest.raises(NotPossible, match=r"nothing here runs the bundle.*openvino"):
+    with pytest.raises(NotPossible, match="openvino"):
         write_bundle(once_export, tmp_path / "out", bf16)
     assert not list((tmp_path / "out").iterdir())
 

@@ -1,6 +1,6 @@
 """The ONNX files of S's bundle: four precisions take at most 75 MB, and each no more than its own type needs.
 
-The files are written from stand-in weights with every scale the same: neither weights nor scales change their size.
+The files are written from random weights with every scale the same: neither weights nor scales change their size.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from export.planned import Int8Weights, PlannedWeights, planned_graph
 from export.precision import half_graph, in_precision
 from export.precision_plan import PrecisionPlan
 from export.quantize import export_int8
-from export.standin import stand_in_weights
+from tests.checkpoints import fresh_weights
 from tests.tiny_int8 import tiny_calibration
 
 ALLOWED_BYTES = 75_000_000
@@ -53,7 +53,7 @@ def int8_of(network: ConvNeXtPose) -> tuple[PrecisionPlan, PlannedWeights]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """S, as an export writes it; tests must leave the files as they are."""
     folder, of = tmp_path_factory.mktemp("S"), load_config("S").architecture
-    network = build_network(of, stand_in_weights(of))
+    network = build_network(of, fresh_weights(of, as_convnext=False))
     plan, weights = int8_of(network)
     for precision in PRECISIONS:
         graph, path = in_precision(network, precision), folder / f"{precision}.onnx"

@@ -84,22 +84,15 @@ def test_the_id_is_the_manifests_hash(bundle: Path) -> None:
     [
         (("--runtime", "pytorch"), 2, "pytorch"),
         (("--precision", "fp8"), 2, "fp8"),
-        (("--seconds", "-1"), 2, "--seconds -1"),
         (("--seconds", "nan"), 2, "--seconds nan"),
-        (("--seconds", "inf"), 2, "--seconds inf"),
         (("--threads", "0"), 2, "--threads 0"),
-        (("--threads", "99999"), 2, "--threads 99999"),
         (("--runtime", "onnxruntime", "--no-build"), 2, "--no-build would change nothing"),
         (("--out", "/dev/null"), 2, "no plain file lies there"),
         (("--runtime", "tensorrt,tensorrt_rtx", "--threads", "1"), 2, "--threads would change nothing"),
         (("--id", "--hashes-only"), 2, "--id ends before other switches count"),
-        (("--id", "--out", "x.json"), 2, "--out"),
         (("--hashes-only", "--seconds", "0"), 2, "--seconds"),
-        (("--hashes-only", "--threads", "2", "--no-build"), 2, "--threads --no-build"),
-        (("--hashes-only", "--runtime", "openvino", "--precision", "fp32"), 2, "--runtime --precision"),
         (("--out", "/nowhere/at/all.json"), 2, "cannot write"),
         (("--out", "BUNDLE/manifest.json"), 2, "among the bundle's files"),
-        (("--out", "BUNDLE/pose_runtime/more.json"), 2, "among the bundle's files"),
     ],
 )
 def test_wrong_arguments(bundle: Path, arguments: tuple[str, ...], exit_code: int, said: str) -> None:
@@ -118,10 +111,8 @@ def test_where_nothing_runs_it_nothing_passes(bundle: Path, tmp_path: Path) -> N
     ("arguments", "exit_code", "missing"),
     [
         (("--runtime", "tensorrt,onnxruntime", "--precision", "fp32"), 4, ["tensorrt fp32"]),
-        (("--runtime", "onnxruntime,tensorrt_rtx"), 4, ["tensorrt_rtx"]),
         (("--runtime", "onnxruntime", "--precision", "fp32,bf16"), 4, ["onnxruntime bf16"]),
         (("--runtime", "onnxruntime"), 0, []),  # which has no BF16 here, for which nobody asked
-        (("--precision", "fp32"), 0, []),
     ],
 )
 def test_what_was_asked_for_by_name_must_run(

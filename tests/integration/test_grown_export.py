@@ -15,32 +15,43 @@ from export.request import PROJECT, ExportRequest
 from export.steps import RECORDS, Folder
 from export.weights_file import load_network
 from tests.checkpoints import declared
-from tests.command_line import assert_three_parts, convnextpose
+from tests.command_line import assert_three_parts, in_process
 
 DEMO = PROJECT / "demo/XS-atto-demo.pth"
+GROWN = "weights: demo — grown from the XS-atto demo checkpoint"
 
 
-def test_an_export_of_s_says_that_its_weights_are_grown(tmp_path: Path) -> None:
-    run = convnextpose("export", "S", cwd=tmp_path)
+@pytest.fixture
+def grown(tmp_path: Path) -> Path:
+    """A folder with the declaration of a model with one block more than the demo checkpoint's, and more channels."""
+    fields = load_config("XS-atto").model_dump(mode="json", exclude={"claims", "demo", "demo_head", "files"})
+    fields |= {"name": "more", "backbone": "more", "depths": [3, 2, 6, 2], "dims": [44, 80, 160, 320]}
+    (tmp_path / "more.yaml").write_text(json.dumps(fields | {"grown_from": "XS-atto"}))  # JSON is YAML
+    return tmp_path
+
+
+def test_an_export_of_a_grown_model_says_so(grown: Path) -> None:
+    run = in_process("export", "more.yaml", cwd=grown)
     assert run.returncode == 0, run.stderr
-    assert "weights: demo — grown from the XS-atto demo checkpoint" in run.stderr
-    for heading in ("Parity", "First latency table", "build/S"):
+    assert GROWN in run.stderr
+    for heading in ("Parity", "build/more"):
         line = next(line for line in run.stdout.splitlines() if line.startswith(heading))
         assert "weights: demo, grown from XS-atto" in line
-    made = read_manifest(tmp_path / "build/S/manifest.json")
+    made = read_manifest(grown / "build/more/manifest.json")
     assert (made.weights.origin, made.weights.path) == ("demo", "demo/XS-atto-demo.pth")
     assert (made.weights.grown_from, made.weights.sha256) == ("XS-atto", sha256_file(DEMO))
     assert [result["outcome"] for result in made.parity] == ["pass"]
     assert made.parity[0]["budget"]["grade"] == "exact"
-    model = onnx.load(tmp_path / "build/S/onnx/S-fp32.onnx")
+    model = onnx.load(grown / "build/more/onnx/more-fp32.onnx")
     assert {entry.key: entry.value for entry in model.metadata_props}["weights_origin"] == "demo"
 
 
 @pytest.mark.parametrize(
     ("arguments", "origin"),
     [
-        (("L",), "weights: demo — grown from the XS-atto demo checkpoint"),
-        (("L", "--set", "upsamplings=2"), "weights: demo — grown from the XS-atto demo checkpoint"),
+        (("S",), GROWN),
+        (("L",), GROWN),
+        (("L", "--set", "upsamplings=2"), GROWN),
         (("L", "--set", "joints=21"), "weights: stand-in"),
         (("XS-atto",), "weights: demo — trained on drawn figures"),
         (("S", "--checkpoint", DEMO), "XS-atto-demo.pth"),
@@ -48,13 +59,13 @@ def test_an_export_of_s_says_that_its_weights_are_grown(tmp_path: Path) -> None:
     ids=str,
 )
 def test_the_first_lines_tell_the_origin(tmp_path: Path, arguments: tuple[str, ...], origin: str) -> None:
-    run = convnextpose("export", *arguments, "--why", cwd=tmp_path)
+    run = in_process("export", *arguments, "--why", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert origin in run.stderr
 
 
 def test_strict_asks_for_a_checkpoint(tmp_path: Path) -> None:
-    assert_three_parts(convnextpose("export", "S", "--strict", cwd=tmp_path), 2)
+    assert_three_parts(in_process("export", "S", "--strict", cwd=tmp_path), 2)
 
 
 def test_the_weights_step_depends_on_checkpoint_and_head(tmp_path: Path) -> None:

@@ -1,21 +1,21 @@
-"""Every precision and edition from end to end, in processes of its own: a small network of the released layout."""
+"""``convnextpose export`` in every precision and input format, on a small network of the released layout."""
 
 import json
-import subprocess
-import sys
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import cli.export
+import export.engine
 from bench.contenders import open_contenders
 from bench.exported import open_backend, read_export
 from bench.inference import run_network
 from bench.timed_parity import ParityJudge
 from export.artifacts import sha256_file
 from export.calibration import drawn_calibration
-from export.errors import BadInput, CheckFailed, NotPossible
+from export.errors import BadInput, NotPossible
 from export.interface import PRECISIONS
 from export.parity import EXPLAINED
 from export.parity_images import parity_images
@@ -24,21 +24,21 @@ from export.runtime import openvino
 from export.runtime.openvino import SATURATES, saturates
 from export.steps import version
 from tests.checkpoints import alive_weights, spelled, write
-from tests.command_line import ROOT, assert_three_parts, convnextpose
+from tests.command_line import assert_three_parts, in_process
+from tests.engines.planted import plant
 from tests.photos import write_rgb
-from tests.tiny_export import assert_whole, manifest, steps_said, tiny_config
+from tests.tiny_export import Run, assert_whole, export_tiny, manifest, read_run, steps_said
 
 # ── half precisions ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
-def half_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    folder = tmp_path_factory.mktemp("half")
-    tiny_config(folder)
-    return folder, convnextpose("export", "tiny.yaml", "--precision", "fp16,bf16", cwd=folder)
+def half_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    export_tiny(folder := tmp_path_factory.mktemp("half"), "--precision", "fp16,bf16")
+    return read_run(folder)
 
 
-def test_half_precisions_are_made_and_proven(half_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_half_precisions_are_made_and_proven(half_run: Run) -> None:
     place, run = half_run
     assert run.returncode == 0, run.stderr
     each = ("ranges", "plan", "onnx", "parity", "engine")
@@ -67,9 +67,7 @@ def test_half_precisions_are_made_and_proven(half_run: tuple[Path, subprocess.Co
         assert {layer["layer"] for layer in every} > ranges["activations"].keys()
 
 
-def test_each_half_file_is_judged_by_its_types_and_by_a_runtime(
-    half_run: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+def test_each_half_file_is_judged_by_its_types_and_by_a_runtime(half_run: Run) -> None:
     place, run = half_run
     fp16, bf16 = manifest(place).parity
     assert [run["runner"] for run in fp16["runs"]] == ["ONNX Runtime", "rounding, simulated"]
@@ -83,25 +81,20 @@ def test_each_half_file_is_judged_by_its_types_and_by_a_runtime(
     assert "pass" not in run.stdout.partition("Parity with")[2].partition("fp16:")[0]
 
 
-def test_without_fp32_the_latency_table_is_that_of_fp16(
-    half_run: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+def test_without_fp32_the_latency_table_is_that_of_fp16(half_run: Run) -> None:
     rows = json.loads((half_run[0] / "build/tiny/latency.json").read_text())["rows"]
     assert [(row["runtime"], row["precision"]) for row in rows] == [("pytorch", "fp32"), ("onnxruntime", "fp16")]
     assert rows[1]["precision_used"] == "fp32"
 
 
-def test_a_precision_that_is_refused_keeps_no_other_from_being_made(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_precision_that_is_refused_keeps_no_other_from_being_made(place: Path) -> None:
     """What does not fit into FP16, nor into the scales around int8, is named; FP32 is made; the exit code tells."""
     weights = alive_weights()
     for name, factor in (("pwconv1.weight", 2.0**30), ("pwconv1.bias", 2.0**30), ("pwconv2.weight", 2.0**-30)):
         weights[f"backbone.stages.1.0.{name}"] *= factor
     write(place / "large.tar", spelled(weights))
-    monkeypatch.chdir(place)
-    with pytest.raises(CheckFailed, match="int8 cannot be had"):
-        cli.export.command("tiny.yaml", checkpoint=Path("large.tar"), precision="int8,fp16,fp32")
+    run = in_process("export", "tiny.yaml", "--checkpoint", "large.tar", "--precision", "int8,fp16,fp32", cwd=place)
+    assert_three_parts(run, 1)
     made = manifest(place)
     assert {(a.kind, a.precision) for a in made.artifacts} >= {("onnx", "fp32")}
     int8, fp16 = [row for row in made.not_run if row.kind == "onnx"]
@@ -113,9 +106,7 @@ def test_a_precision_that_is_refused_keeps_no_other_from_being_made(
     assert not (place / "build/tiny/onnx/tiny-fp16.onnx").exists()
 
 
-def test_half_files_are_evaluated_by_what_judged_them(
-    half_run: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+def test_half_files_are_evaluated_by_what_judged_them(half_run: Run) -> None:
     exported = read_export(half_run[0] / "build/tiny")
     backends = [contender.backend for contender in open_contenders(exported, None, reference=False)]
     simulated = "rounding, simulated"
@@ -140,15 +131,17 @@ def test_half_files_are_evaluated_by_what_judged_them(
 
 
 @pytest.fixture(scope="module")
-def int8_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    folder = tmp_path_factory.mktemp("int8")
-    tiny_config(folder)
-    return folder, convnextpose("export", "tiny.yaml", "--precision", "int8", "--with-preprocess", cwd=folder)
+def int8_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    export_tiny(folder := tmp_path_factory.mktemp("int8"), "--precision", "int8", "--with-preprocess", latency=False)
+    return read_run(folder)
 
 
-def test_int8_and_its_pixel_edition_are_made_and_proven(
-    int8_run: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+@pytest.fixture
+def int8_copy(int8_run: Run, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(int8_run[0], tmp_path / "int8"))
+
+
+def test_int8_and_its_pixel_edition_are_made_and_proven(int8_run: Run) -> None:
     place, run = int8_run
     assert run.returncode == 0, run.stderr
     assert_whole(place)
@@ -184,7 +177,7 @@ def test_int8_and_its_pixel_edition_are_made_and_proven(
     assert len(engines) == 2 * (version("tensorrt-rtx") != "absent")
 
 
-def test_pixel_editions_are_run_like_the_others(int8_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_pixel_editions_are_run_like_the_others(int8_run: Run) -> None:
     exported = read_export(int8_run[0] / "build/tiny")
     assert exported.editions == ("int8", "int8-pixels")
     assert exported.precisions == ("int8",)
@@ -200,9 +193,7 @@ def test_pixel_editions_are_run_like_the_others(int8_run: tuple[Path, subprocess
 
 @pytest.mark.parametrize("planted", [False, True])
 def test_where_int8_sums_saturate_openvino_runs_none(
-    planted: bool,
-    int8_run: tuple[Path, subprocess.CompletedProcess[str]],
-    monkeypatch: pytest.MonkeyPatch,
+    planted: bool, int8_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exported = read_export(int8_run[0] / "build/tiny")
     monkeypatch.setattr(openvino, "saturates", lambda: planted)
@@ -213,59 +204,69 @@ def test_where_int8_sums_saturate_openvino_runs_none(
         assert open_backend(exported, "openvino", "int8").runtime == "openvino"
 
 
-def test_a_plan_can_be_given_back(int8_run: tuple[Path, subprocess.CompletedProcess[str]], place: Path) -> None:
-    plan = int8_run[0] / "build/tiny/plan/int8.json"
-    record = json.loads(plan.read_text())
+def test_a_plan_can_be_given_back(int8_copy: Path) -> None:
+    record = json.loads((int8_copy / "build/tiny/plan/int8.json").read_text())
     kept = next(conv for conv in record["convs"] if conv["precision"] == "int8")
     kept.update(precision="fp16", reason="by hand")
-    (place / "mine.json").write_text(json.dumps(record))
-    run = convnextpose("export", "tiny.yaml", "--precision", "int8", "--plan", "mine.json", cwd=place)
+    (int8_copy / "mine.json").write_text(json.dumps(record))
+    run = in_process("export", "tiny.yaml", "--precision", "int8", "--plan", "mine.json", cwd=int8_copy)
     assert run.returncode == 0, run.stderr
-    used = manifest(place).artifacts[0].details["plan"]
+    used = manifest(int8_copy).artifacts[0].details["plan"]
     assert next(conv for conv in used["convs"] if conv["name"] == kept["name"])["reason"] == "by hand"
     assert (used["search"][-1], used["mean_mm"]) == (GIVEN, None)
 
 
-def test_a_plan_of_other_images_or_weights_is_refused(
-    int8_run: tuple[Path, subprocess.CompletedProcess[str]], place: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_engine_of_fewer_int8_convolutions_than_planned_is_none(
+    int8_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    engine = int8_copy / "build/tiny/engines/tiny-int8.rtx.engine"
+    engine.unlink()
+    code = """
+        inner = w.count_convolutions
+        def count(layers):
+            found = inner(layers)
+            return w.Convolutions(found.total, found.int8 - 1)
+        w.count_convolutions = count
+    """
+    monkeypatch.setattr(export.engine, "WORKER", plant(code))
+    run = in_process("export", "tiny.yaml", "--precision", "int8", "--with-preprocess", cwd=int8_copy)
+    assert_three_parts(run, 1)
+    [missing] = manifest(int8_copy).not_run
+    assert re.search(r"(\d+) of 26 convolutions in int8, planned: \d+", missing.reason)
+    assert not engine.exists()
+
+
+def test_a_plan_of_other_images_or_weights_is_refused(int8_run: Run, place: Path) -> None:
     """Two new crops beside the calibration's own do not make parity's images others."""
-    plan = int8_run[0] / "build/tiny/plan/int8.json"
     (place / "crops").mkdir()
     for index, image in enumerate([*drawn_calibration(256).images, *parity_images(256).images[:2]]):
         write_rgb(place / f"crops/{index}.png", image)
-    monkeypatch.chdir(place)
-    with pytest.raises(BadInput, match="its own calibration images — 64 images"):
-        cli.export.command("tiny.yaml", precision="int8", plans=[plan], images=Path("crops"))
     weights = alive_weights()
     weights["head.final_layer.bias"][0] += 1
     write(place / "other.tar", spelled(weights))
-    with pytest.raises(BadInput, match="other weights"):
-        cli.export.command("tiny.yaml", precision="int8", plans=[plan], checkpoint=Path("other.tar"))
+    plan = int8_run[0] / "build/tiny/plan/int8.json"
+    for other, said in (("--images=crops", "64 images"), ("--checkpoint=other.tar", "other weights")):
+        run = in_process("export", "tiny.yaml", "--precision", "int8", "--plan", plan, other, cwd=place)
+        assert_three_parts(run, 2)
+        assert said in run.stderr
     assert not list(place.rglob("*.onnx"))
 
 
-def test_what_is_not_for_fp32_is_refused_there(place: Path) -> None:
-    for wrong in (
-        ("--calibration", "."),
-        ("--plan", "plan.json"),
-        ("--precision", "int8", "--calibration", "."),
-        ("--precision", "int8", "--plan", "nowhere.json"),
-        ("--require", "perfect"),
-        ("--precision", "fp32,fp16", "--require", "exact"),
-        ("--images", "."),
-    ):
-        assert_three_parts(convnextpose("export", "tiny.yaml", *wrong, cwd=place), 2)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(("--precision", "fp64"), ("--precision", ""), ("--precision", "bf16", "--targets", "7.5,8.6")),
+        *(("--calibration", "."), ("--plan", "plan.json"), ("--images", ".")),
+        *(("--precision", "int8", "--calibration", "."), ("--precision", "int8", "--plan", "nowhere.json")),
+        *(("--require", "perfect"), ("--precision", "fp32,fp16", "--require", "exact")),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_made(place: Path, wrong: tuple[str, ...]) -> None:
+    assert_three_parts(in_process("export", "tiny.yaml", *wrong, cwd=place), 2)
     assert not list(place.rglob("*.onnx"))
 
 
-def test_precisions_that_cannot_be_had_are_refused_before_anything_is_made(place: Path) -> None:
-    for wrong in (("--precision", "fp64"), ("--precision", ""), ("--precision", "bf16", "--targets", "7.5,8.6")):
-        assert_three_parts(convnextpose("export", "tiny.yaml", *wrong, cwd=place), 2)
-    assert not (place / "build").exists()
-
-
-def test_the_help_names_every_precision() -> None:
-    command = [sys.executable, "-m", "cli.main", "export", "--help"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert ",".join(PRECISIONS) in run.stdout
+def test_the_help_names_every_precision(tmp_path: Path) -> None:
+    assert ",".join(PRECISIONS) in in_process("export", "--help", cwd=tmp_path).stdout

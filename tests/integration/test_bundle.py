@@ -1,0 +1,42 @@
+"""``convnextpose bundle``."""
+
+from pathlib import Path
+
+import pytest
+
+from export.artifacts import sha256_file
+from export.bundle.manifest import bundle_id
+from tests.command_line import assert_three_parts, in_process
+
+
+def test_the_command(once_export: Path, tmp_path: Path) -> None:
+    options = ("--precision", "fp32", "--without-engines", "--out", "out")
+    run = in_process("bundle", once_export, *options, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    bundle = tmp_path / "out/once-bundle"
+    assert bundle_id((bundle / "manifest.json").read_bytes()) in run.stdout
+    assert sha256_file(tmp_path / "out/once-bundle.zip") in run.stdout
+    assert "weights: checkpoint" in run.stdout
+    assert "onnxruntime mean" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nowhere",), "no exported model"),
+        (("FOLDER", "--precision", "fp8"), "unknown precision"),
+        (("FOLDER", "--images", "nowhere"), "images"),
+        (("FOLDER", "--batches", "0,1,8"), "batch sizes"),
+        (("FOLDER", "--batches", "2,4,8"), "one image"),
+        (("FOLDER", "--format", "triton", "--images", "."), "goldens"),
+        (("FOLDER", "--format", "triton", "--without-engines"), "--without-engines"),
+        (("FOLDER", "--format", "triton", "--with-engines"), "--with-engines"),
+        (("FOLDER", "--out", "/proc/none"), "cannot write"),
+    ],
+)
+def test_wrong_arguments(once_export: Path, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    given = [str(once_export) if argument == "FOLDER" else argument for argument in arguments]
+    run = in_process("bundle", *given, cwd=tmp_path)
+    assert_three_parts(run, 2)
+    assert said in run.stderr
+    assert not list(tmp_path.iterdir())
