@@ -108,14 +108,14 @@ def test_a_precision_that_is_refused_keeps_no_other_from_being_made(place: Path)
 
 def test_half_files_are_evaluated_by_what_judged_them(half_run: Run) -> None:
     exported = read_export(half_run[0] / "build/tiny")
-    backends = [contender.backend for contender in open_contenders(exported, None, reference=False)]
+    contenders = open_contenders(exported, None, reference=False)
     simulated = "rounding, simulated"
-    assert [(b.runtime, b.precision) for b in backends] == [
+    assert [(c.runtime, c.backend.precision) for c in contenders] == [
         *(("ONNX Runtime", "fp16"), (simulated, "fp16")),
         *(("OpenVINO", "bf16"), (simulated, "bf16")),
     ]
     size = exported.volume.input_size
-    for backend in (*backends, open_backend(exported, "openvino", "bf16")):
+    for backend in (*(contender.backend for contender in contenders), open_backend(exported, "openvino", "bf16")):
         assert backend.run(np.zeros((2, 3, size, size), np.float32)).shape == (2, 18, 3)
     with pytest.raises(NotPossible, match="choose openvino"):
         open_backend(exported, "onnxruntime", "bf16")
