@@ -1,13 +1,16 @@
 """Pixels in, millimetres out: every map has its inverse, and a known camera gives known figures."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import export.runtime.pose
 from export.errors import BadInput
 from export.joint_sets import HUMAN36M, JOINT_SETS, JointSet
 from export.pose import MEAN, STD, Camera, Volume, crop, crop_box, crop_to_image, image_to_crop, normalise
+from export.runtime.pose import crop_with_numpy
 
 VOLUMES = (Volume(32, 32, 256), Volume(64, 64, 256), Volume(32, 64, 256))
 SIZE = 256
@@ -125,3 +128,48 @@ def test_pixels_are_not_divided_by_255() -> None:
     np.testing.assert_allclose(tensor[0, :, 1, 1], (255 - np.array(MEAN)) / STD, rtol=1e-6)
     np.testing.assert_allclose(tensor[0, :, 0, 0], -np.array(MEAN) / STD, rtol=1e-6)
     assert tensor.max() > 1000
+
+
+def test_normalising_writes_to_memory_that_is_given() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    out = np.empty((3, 3, 16, 16), np.float32)
+    assert normalise(images, out) is out
+    np.testing.assert_array_equal(out, normalise(images))
+
+
+@given(st.tuples(st.floats(-80, 500), st.floats(-80, 400), st.floats(0.5, 700)), seeds, st.booleans())
+def test_crops_without_opencv_agree_with_it(box: tuple[float, float, float], seed: int, smooth: bool) -> None:
+    """Within one grey level, which a rounding costs; black outside of the image, on every side."""
+    image = np.random.default_rng(seed).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    if smooth:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 3), np.uint8)
+    x, y, edge = box
+    place = (x / 4, y / 4, edge, edge)
+    expected, found = crop(image, place, 64), crop_with_numpy(image, place, 64)
+    assert found.dtype == np.uint8
+    difference = np.abs(expected.astype(int) - found)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= 0.02
+
+
+def test_opencv_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    place, out = (3.3, -4.4, 40.5, 40.5), np.full((64, 64, 3), 7, np.uint8)
+    with_opencv = crop(image, place, 64)
+    assert crop(image, place, 64, out) is out
+    np.testing.assert_array_equal(out, with_opencv)
+    monkeypatch.setattr(export.runtime.pose, "cv2", None)
+    np.testing.assert_array_equal(crop(image, place, 64), crop_with_numpy(image, place, 64))
+
+
+def test_many_crops_go_back_to_the_image_as_each_alone() -> None:
+    random = np.random.default_rng(0)
+    pixels, boxes = random.uniform(0, SIZE, (4, 18, 2)), random.uniform(1, 500, (4, 4))
+    alone = [crop_to_image(pixels[i], tuple(boxes[i]), SIZE) for i in range(4)]
+    np.testing.assert_allclose(crop_to_image(pixels, boxes, SIZE), alone, rtol=1e-14)
+
+
+@given(volumes, seeds)
+def test_millimetres_of_the_cube_have_the_depth(volume: Volume, seed: int) -> None:
+    bins = joints(volume, seed)
+    np.testing.assert_allclose(volume.joints_mm(bins)[..., 2], volume.relative_depth_mm(bins), atol=1e-9)

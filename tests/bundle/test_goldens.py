@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pose_runtime.volume import Volume as DeviceVolume
+from pose_runtime.runtime.pose import Volume as DeviceVolume
 from pose_verify.goldens import Goldens, in_batches, judge
 
 from export.parity import NEEDED_SIGNAL_MM, distance

@@ -1,120 +1,30 @@
-"""The runtime that a bundle brings: it crops, normalises and reads joints as this project does."""
+"""The runtime that a bundle brings: it finds the joints that ``predict`` finds."""
 
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pose_runtime
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pose_runtime import Pose, crops
+from pose_runtime import Pose
 from pose_runtime import pose as device_pose
 from pose_runtime.bundle import Bundle
-from pose_runtime.crops import Preprocessing, crop_with_numpy, crops_to_image
 from pose_runtime.runtime import openvino as device_openvino
 from pose_runtime.runtime import registry
-from pose_runtime.volume import Volume as DeviceVolume
 
 from bench.exported import open_backend, read_export
 from bench.prediction import predict
-from export import pose as ours
-from export.errors import BadInput as OurBadInput
 from export.figures import EVALUATION_SEED, Scene, draw_scene
 from export.photo import from_pixels
 from export.runtime.openvino import saturates
 from tests.bundles import DEVICE, copied, flip_last, rewrite
 
-SIZE = 256
-INPUT = Preprocessing(SIZE, ours.MEAN, ours.STD, ours.BOX_MARGIN)
-seeds = st.integers(0, 2**32 - 1)
-boxes = st.tuples(st.floats(-80, 500), st.floats(-80, 400), st.floats(0.5, 700), st.floats(0.5, 700))
-
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
     return draw_scene(EVALUATION_SEED, 4)
-
-
-# ── pixels in ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@given(boxes)
-def test_boxes_become_crops_as_in_the_released_code(box: tuple[float, float, float, float]) -> None:
-    try:
-        expected = ours.crop_box(box, 640, 480)
-    except OurBadInput:
-        with pytest.raises(pose_runtime.BadInput, match="no area inside the image"):
-            INPUT.crop_box(box, 640, 480)
-        return
-    assert INPUT.crop_box(box, 640, 480) == expected
-
-
-@pytest.mark.parametrize("box", [(-500, 10, 100, 100), (10, -500, 100, 100), (-100, 0, 100, 50), (700, 10, 100, 100)])
-def test_a_box_beside_the_image_is_no_box_on_any_side(box: tuple[float, float, float, float]) -> None:
-    """Clipped alone it would become a box at the image's edge, and give somebody else's pose."""
-    with pytest.raises(pose_runtime.BadInput, match="no area inside the image"):
-        INPUT.crop_box(box, 640, 480)
-    with pytest.raises(OurBadInput, match="no area inside the image"):
-        ours.crop_box(box, 640, 480)
-
-
-@given(boxes, seeds, st.booleans())
-def test_crops_without_opencv_agree_with_it(box: tuple[float, float, float, float], seed: int, smooth: bool) -> None:
-    """Within one grey level, which a rounding costs; black outside of the image, on every side."""
-    image = np.random.default_rng(seed).integers(0, 256, (120, 160, 3), dtype=np.uint8)
-    if smooth:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 3), np.uint8)
-    x, y, width, _ = box
-    place = (x / 4, y / 4, width, width)
-    expected, seen = ours.crop(image, place, 64), crop_with_numpy(image, place, 64)
-    assert seen.dtype == np.uint8
-    away = np.abs(expected.astype(int) - seen)
-    assert away.max() <= 1
-    assert (away > 0).mean() <= 0.02
-
-
-def test_opencv_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
-    place = (3.3, -4.4, 40.5, 40.5)
-    seen = np.full((64, 64, 3), 7, np.uint8)
-    crops.crop(image, place, seen)
-    np.testing.assert_array_equal(seen, ours.crop(image, place, 64))
-    monkeypatch.setattr(crops, "cv2", None)
-    crops.crop(image, place, seen)
-    np.testing.assert_array_equal(seen, crop_with_numpy(image, place, 64))
-
-
-def test_pixels_are_normalised_bit_for_bit_and_not_divided_by_255() -> None:
-    images = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    seen = INPUT.normalise(images)
-    np.testing.assert_array_equal(seen, ours.normalise(images))
-    assert seen.max() > 1000
-    again = np.empty_like(seen)
-    assert INPUT.normalise(images, again) is again
-    np.testing.assert_array_equal(again, seen)
-
-
-# ── joints out ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@given(seeds, st.sampled_from([(32, 32), (64, 64), (32, 64)]))
-def test_bins_to_pixels_and_mm_as_everywhere(seed: int, volume: tuple[int, int]) -> None:
-    random = np.random.default_rng(seed)
-    mine = ours.Volume(*volume, SIZE)
-    theirs = DeviceVolume(*volume, SIZE, ours.CUBE_MM)
-    bins = random.uniform(0, 64, (4, 18, 3)).astype(np.float32)
-    places = [tuple(map(float, random.uniform(1, 500, 4))) for _ in bins]
-    np.testing.assert_array_equal(theirs.joints_mm(bins), bins * mine.bin_mm - ours.CUBE_MM / 2)
-    depths = mine.relative_depth_mm(bins.astype(np.float64))
-    np.testing.assert_allclose(theirs.joints_mm(bins)[..., 2], depths, atol=1e-9)
-    seen = crops_to_image(theirs.crop_pixels(bins), places, SIZE)  # type: ignore[arg-type]
-    for index, place in enumerate(places):
-        expected = ours.crop_to_image(mine.crop_pixels(bins[index]), place, SIZE)  # type: ignore[arg-type]
-        np.testing.assert_allclose(seen[index], expected, rtol=1e-14)
 
 
 def test_joints_are_those_that_predict_sees(once_export: Path, once_bundle: Path, scene: Scene) -> None:

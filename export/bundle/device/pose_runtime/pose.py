@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pose_runtime.bundle import Bundle
-from pose_runtime.crops import Preprocessing, as_boxes, crop, crops_to_image
+from pose_runtime.preprocessing import Preprocessing, as_boxes
 from pose_runtime.runtime.errors import BadInput, CheckFailed, NotPossible
+from pose_runtime.runtime.pose import Volume, crop, crop_to_image
 from pose_runtime.runtime.registry import RUNTIMES, installed
 from pose_runtime.runtime.session import Session
 from pose_runtime.sessions import open_session
-from pose_runtime.volume import Volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Pose:
         self.bones: list[tuple[int, int]] = [(a, b) for a, b in bundle.manifest["joints"]["bones"]]
         self.weights_origin: str = bundle.manifest["weights"]["origin"]
         """``checkpoint``, ``demo`` or ``stand-in``; poses of stand-in weights mean nothing."""
-        self._input, self._volume = Preprocessing.of(bundle.manifest), Volume.of(bundle.manifest)
+        self._input, self._volume = Preprocessing.of(bundle.manifest), Volume(**bundle.manifest["volume"])
         self._crops = np.empty((0, 0, 0, 3), np.uint8)
         self._planes = np.empty((0, 3, 0, 0), np.float32)
         self._closed = False
@@ -114,9 +114,9 @@ class Pose:
         places = [self._input.crop_box(box, width, height) for box in as_boxes(boxes, width, height)]
         crops = self._crops_for(len(places))
         for out, place in zip(crops, places):
-            crop(image, place, out)
+            crop(image, place, len(out), out)
         bins = self.bins(crops)
-        pixels = crops_to_image(self._volume.crop_pixels(bins), places, self._input.input_size)
+        pixels = crop_to_image(self._volume.crop_pixels(bins), np.reshape(places, (-1, 4)), self._input.input_size)
         return pixels, self._volume.joints_mm(bins)
 
     def bins(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from pose_runtime.bundle import Bundle
 from pose_runtime.runtime.errors import CheckFailed
-from pose_runtime.volume import Volume
+from pose_runtime.runtime.pose import Volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Goldens(NamedTuple):
         if (images.shape, truth.shape) != want:
             do = f"copy the bundle again; wanted are {want}"
             raise CheckFailed("the goldens are not what the manifest says", f"{images.shape}, {truth.shape}", do)
-        return cls(images, truth, Volume.of(bundle.manifest))
+        return cls(images, truth, Volume(**bundle.manifest["volume"]))
 
     @property
     def signal_mm(self) -> float:

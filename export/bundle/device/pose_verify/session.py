@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pose_runtime.bundle import Bundle
-from pose_runtime.crops import Preprocessing
 from pose_runtime.engine_cache import write_whole
 from pose_runtime.pose import MOST_THREADS, Pose
+from pose_runtime.preprocessing import Preprocessing
 from pose_runtime.runtime.errors import BadInput, Failure, NotPossible
 from pose_runtime.runtime.registry import RUNTIMES
 from pose_runtime.runtime.session import Session
