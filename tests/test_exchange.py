@@ -4,6 +4,8 @@ There is no GPU here: the driver is a C library on the processor's memory, calle
 """
 
 import ctypes
+import gc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,14 @@ from export.errors import CheckFailed, NotPossible
 from export.runtime import gpu
 from export.runtime.exchange import Exchange
 from export.runtime.gpu import Driver, Gpu, first_gpu
+
+
+@pytest.fixture
+def allocated(driver: Driver) -> Callable[[], int]:
+    """Bytes that this test has allocated and not freed; other tests of the process may have left some."""
+    gc.collect()
+    before = driver._library.standin_allocated()
+    return lambda: int(driver._library.standin_allocated() - before)
 
 
 def test_the_gpu_by_its_drivers_account(driver: Driver) -> None:
@@ -38,7 +48,7 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
         first_gpu()
 
 
-def test_images_go_there_and_joints_come_back(driver: Driver) -> None:
+def test_images_go_there_and_joints_come_back(driver: Driver, allocated: Callable[[], int]) -> None:
     exchange = Exchange(driver, (4, 3, 8, 8), (4, 2, 3))
     assert exchange.stream_handle == 77
     images = np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
@@ -54,18 +64,22 @@ def test_images_go_there_and_joints_come_back(driver: Driver) -> None:
     exchange.take(3)
     np.testing.assert_array_equal(first, joints.reshape(4, 2, 3)[:3])  # a copy
     exchange.close()
-    assert driver._library.standin_allocated() == 0
+    assert allocated() == 0
 
 
-def test_memory_that_is_not_to_be_had(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_is_not_to_be_had(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, allocated: Callable[[], int]
+) -> None:
     monkeypatch.setenv("STANDIN_REFUSES", "cuMemAlloc_v2")
     with pytest.raises(CheckFailed, match="cuMemAlloc_v2: error 2"):
         Exchange(driver, (1, 3, 8, 8), (1, 2, 3))
-    assert driver._library.standin_allocated() == 0
+    assert allocated() == 0
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
-def test_pinned_images_are_fetched_from_where_they_are(driver: Driver, kind: type) -> None:
+def test_pinned_images_are_fetched_from_where_they_are(
+    driver: Driver, kind: type, allocated: Callable[[], int]
+) -> None:
     exchange = Exchange(driver, (4, 8, 8, 3), (4, 2, 3), pixels=kind is np.uint8)
     images: NDArray[Any] = np.arange(2 * 8 * 8 * 3).reshape(2, 8, 8, 3).astype(kind)
     pinned = exchange.pinned(images)
@@ -80,10 +94,10 @@ def test_pinned_images_are_fetched_from_where_they_are(driver: Driver, kind: typ
     exchange.put(pinned[:, ::2])  # another view that begins at the same place
     np.testing.assert_array_equal(there[: images.size // 2], images[:, ::2].reshape(-1))
     exchange.close()
-    assert driver._library.standin_allocated() == 0
+    assert allocated() == 0
 
 
-def test_a_launch_is_timed_and_recorded_as_a_graph(driver: Driver) -> None:
+def test_a_launch_is_timed_and_recorded_as_a_graph(driver: Driver, allocated: Callable[[], int]) -> None:
     exchange, launches = Exchange(driver, (1, 3, 8, 8), (1, 2, 3)), list[int]()
     images = np.zeros((1, 3, 8, 8), np.float32)
     exchange.run(images, lambda: launches.append(1))
@@ -93,4 +107,4 @@ def test_a_launch_is_timed_and_recorded_as_a_graph(driver: Driver) -> None:
     replay()
     assert launches == [1, 2, 2]
     exchange.close()
-    assert driver._library.standin_allocated() == 0
+    assert allocated() == 0

@@ -53,7 +53,7 @@ def test_without_a_benchmark_the_first_look_is_shown_and_never_ranked(copy: Path
     shutil.rmtree(copy / "bench")
     assert missing(copy) == {"decision": f"convnextpose bench {copy}"}
     (table,) = section(copy, "decision").tables
-    assert [cell.text for cell in table.lines[0].cells] == ["ONNX Runtime fp32", "2", "8.10", "2.50 [2.40, 2.60]"]
+    assert [cell.text for cell in table.lines[0].cells] == ["onnxruntime fp32", "2", "8.10", "2.50 [2.40, 2.60]"]
     assert {line.standing for line in table.lines} == {"greyed"}
 
 
