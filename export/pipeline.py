@@ -131,7 +131,7 @@ def _export_edition(folder: Folder, request: ExportRequest, truth: Made, edition
         plan = results.plans.get(precision)
         if plan is None:
             assert results.calibration is not None
-            plan = plan_step(folder, request, weights, results.calibration, precision)
+            plan = plan_step(folder, request, weights, results.calibration, truth, precision)
             results.plans[precision] = plan
         if plan.result:
             require_left(plan.result)

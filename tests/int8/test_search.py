@@ -18,7 +18,7 @@ from export.network import ConvNeXtPose
 from export.parity import GRADES, Grade
 from export.placement import place, segment_of
 from export.plan_record import TOO_MANY, require_left
-from export.plan_search import KEPT, MARGIN, error_mm, plan_of, search_plan
+from export.plan_search import KEPT, MARGINS, error_mm, plan_of, search_plan
 from export.planned import PlannedWeights, simulated
 from export.pose import Volume
 from export.precision_plan import PrecisionPlan
@@ -166,7 +166,7 @@ def test_no_more_units_are_kept_out_than_the_ranking_needs(precision: str, seed:
     whole, rng = precision == "int8", np.random.default_rng(seed)
     units = dict.fromkeys(c.name if whole else segment_of(c.name) for c in plan.convs if c.precision == precision)
     alone = {unit: float(rng.lognormal(0, 1.5)) for unit in units}
-    grade = Grade("usable", mean_mm=share * additive(plan, alone)[0] / MARGIN, p99_mm=1e9)
+    grade = Grade("usable", mean_mm=share * additive(plan, alone)[0] / MARGINS[0], p99_mm=1e9)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan_search, "run_reference", lambda *_: None)
         patch.setattr(plan_search._Search, "_errors_alone", lambda _: alone)
@@ -184,7 +184,7 @@ def test_no_more_units_are_kept_out_than_the_ranking_needs(precision: str, seed:
 
     def holds(out: set[str]) -> bool:
         rest = {unit: error for unit, error in alone.items() if unit not in out}
-        return grade.holds(additive(plan, rest)[0] / MARGIN, 0, None)
+        return grade.holds(additive(plan, rest)[0] / MARGINS[0], 0, None)
 
     needed = next(count for count in range(len(ranked) + 1) if holds(set(ranked[:count])))
     if needed == len(ranked):
