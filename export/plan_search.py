@@ -41,9 +41,9 @@ from export.segments import Segment, run_from, segment_inputs, segments
 SENSITIVITY_IMAGES = 16
 """Enough to rank units; each is run alone on all of them."""
 MARGINS = (0.7, 0.5, 0.35)
-"""Shares of the budget that the search may use, since parity is judged on other images: the next one where a plan by the
-one before does not hold there. The p99 of 64 images is decided by one or two of them, whose joints have two likely
-places; on other images it was seen at up to 2.5 times its value."""
+"""Shares of the budget that the search may use, since parity is judged on other images: each where a plan by the one
+before does not hold there. The p99 of 64 images is decided by one or two of them, whose joints have two likely places;
+on other images it was seen at up to 2.5 times its value."""
 MOST_IN_FP32 = 0.25
 """Share of the multiplies that a half precision may leave in FP32 to reach its aim. With more, little of its speed is
 left, and it settles for the grade that is required of it."""
