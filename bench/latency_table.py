@@ -17,7 +17,7 @@ from bench.record import Record
 from export.artifacts import write_json
 from export.pipeline import Export
 from export.progress import Narrator, Progress
-from export.steps import Folder, Step
+from export.steps import RECORDS, Folder, Step
 
 if TYPE_CHECKING:
     from bench.candidates import Candidate
@@ -91,6 +91,8 @@ def latency_table(export: Export, narrator: Narrator) -> LatencyTable | None:
     folder = Folder(export.folder, narrator, only_ask=export.manifest is None)
     with folder.held():
         result = folder.perform(step, work).result
+        if result and result["reason"]:  # a busy machine is no result: the next run measures again
+            (export.folder / RECORDS / "latency.json").unlink(missing_ok=True)
     return LatencyTable.model_validate(result) if result else None
 
 

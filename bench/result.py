@@ -12,6 +12,7 @@ from bench.profile_record import PeakRecord, ProfileRecord
 from bench.record import Record as _Record
 from export.artifacts import sha256_file, write_text
 from export.errors import BadInput
+from export.manifest import Manifest
 from export.records import peek, read_record
 
 SCHEMA_VERSION = "1.1"
@@ -238,6 +239,23 @@ class Result(_Record):
     def row(self, identity: str) -> Row | None:
         """The row of this id."""
         return next((row for row in self.rows if row.id == identity), None)
+
+
+def require_of_export(result: Result, manifest: Manifest, path: Path) -> None:
+    """Check that a result at ``path`` was measured on the files of an export.
+
+    Raises:
+        BadInput: it is of another model or other files.
+    """
+    do = f"measure again: convnextpose bench {path.parent.parent}"
+    if result.model != manifest.model:
+        raise BadInput(f"{path} is of another model", f"{result.model}, and {manifest.model} in the manifest", do)
+    known = {artifact.path: artifact.sha256 for artifact in manifest.artifacts}
+    for row in result.rows:
+        if row.artifact is not None and known.get(row.artifact) != row.artifact_sha256:
+            listed = (known.get(row.artifact) or "no such file")[:12]
+            seen = f"{row.artifact}: {str(row.artifact_sha256)[:12]} was measured, {listed} is in the manifest"
+            raise BadInput(f"{path} was measured on other files than those of the export", seen, do)
 
 
 def write_result(folder: Path, result: Result) -> Path:

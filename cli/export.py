@@ -104,15 +104,16 @@ def command(
     render.weights_line(request, asked=checkpoint is not None)
     try:
         export = run_export(request, out / config.name, narrator, only_ask=why)
+        narrator.stop()
+        if (manifest := export.manifest) is not None:
+            render.verdict(manifest.verdict, manifest.nearest_models, manifest.counts)
+            render.contradicted_claims(manifest.claims)
+            render.parity(manifest)
         latency = latency_table(export, narrator)
     finally:
         narrator.stop()
-    manifest = export.manifest
     if manifest is None:
         return
-    render.verdict(manifest.verdict, manifest.nearest_models, manifest.counts)
-    render.contradicted_claims(manifest.claims)
-    render.parity(manifest)
     render.latency(latency, manifest)
     render.artifacts(manifest, export.folder, export.recipe)
     export.require_success()

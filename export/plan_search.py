@@ -109,7 +109,8 @@ def search_plan(
 ) -> tuple[PrecisionPlan, PlannedWeights]:
     """Find a plan whose simulated error on the calibration images is within the budget, and its weights.
 
-    Of other images the search learns one thing, three times at most: whether a plan holds there.
+    Of other images the search learns one thing, for each grade and share of the budget: whether a plan
+    holds there.
 
     If even one unit is too much, the plan ends with none, and no file is made of it. Weights that were never
     ``trained`` are not searched: their volumes have many peaks of nearly the same height, and what they lose says

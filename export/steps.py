@@ -203,9 +203,9 @@ def version(distribution: str) -> str:
 
 
 def sha256_code(package: str) -> str:
-    """Hash of this project's own code in ``package``."""
-    digest = hashlib.sha256()
-    for file in sorted((PACKAGES / package).rglob("*.py")):
+    """Return the hash of this project's own code in ``package``, with the graph that probes a processor."""
+    digest, folder = hashlib.sha256(), PACKAGES / package
+    for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.onnx")]):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

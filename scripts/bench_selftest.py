@@ -4,6 +4,7 @@ Run as ``python -m scripts.bench_selftest EXPORTED_FOLDER`` (``make bench-selfte
 Exit code 3: one could not be decided; try again when nothing else runs. What needs no clock: ``tests/test_replay.py``.
 """
 
+import argparse
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ from bench.timed_model import TimedModel, one_by_one
 from bench.timed_parity import ParityJudge
 from bench.verdicts import OVERHEAD_NS
 from cli.alone import measuring_alone
+from export.errors import Failure, NotPossible
 from scripts.other_timers import P50, P90, BenchmarkApp, LoadGen, OurPercentiles
 
 DELAYS_MS = (0.2, 1.0, 10.0)
@@ -171,7 +173,7 @@ def check_other_timers(exported: ExportFolder) -> Iterator[Finding]:
     for tool, check in checks:
         try:
             yield from check(exported)
-        except ImportError as error:
+        except (ImportError, NotPossible) as error:
             yield Finding(tool, str(error), f"within {AGREEMENT:.0%}", "not run")
 
 
@@ -264,12 +266,20 @@ def _wait_until(end: float) -> None:
 
 def main() -> int:
     """Run all checks, printing each as it ends; return the exit code."""
-    exported, findings = read_export(Path(sys.argv[1])), list[Finding]()
-    with measuring_alone():
-        for checks in (check_delays(), check_gate(exported), check_other_timers(exported)):
-            for finding in checks:
-                findings.append(finding)
-                print(f"{finding.outcome:<13} {finding.check}: {finding.read} (wanted {finding.wanted})", flush=True)
+    parser = argparse.ArgumentParser(prog="python -m scripts.bench_selftest", description=__doc__)
+    parser.add_argument("folder", type=Path, help="an exported model, as build/S")
+    findings = list[Finding]()
+    try:
+        exported = read_export(parser.parse_args().folder)
+        with measuring_alone():
+            for checks in (check_delays(), check_gate(exported), check_other_timers(exported)):
+                for finding in checks:
+                    findings.append(finding)
+                    shown = f"{finding.check}: {finding.read} (wanted {finding.wanted})"
+                    print(f"{finding.outcome:<13} {shown}", flush=True)
+    except Failure as failure:
+        print(failure.report(), file=sys.stderr)
+        return failure.exit_code
     return exit_code(findings)
 
 

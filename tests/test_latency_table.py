@@ -1,5 +1,6 @@
 """The latency table of an export: it shows what its rounds allow, and says when that is nothing."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,12 @@ import numpy as np
 import pytest
 
 from bench.exported import read_export
-from bench.latency_table import measure, table_of
+from bench.latency_table import latency_table, measure, table_of
 from bench.session import Session
+from export.pipeline import Export
+from export.progress import SilentNarrator
+from export.step_results import StepResults
+from export.steps import Made
 from tests.bench_quick import children
 from tests.bench_results import A, B, session
 
@@ -48,3 +53,22 @@ def test_an_interrupt_is_no_result(demo_export: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         measure(read_export(demo_export), "fp32", interrupted)
     assert children() == []
+
+
+def test_a_busy_machine_is_measured_again_by_the_next_run(
+    demo_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "XS-atto"
+    shutil.copytree(demo_export, folder)
+    steps = StepResults(Made({"weights": "a"}, {}), onnx={"fp32": Made({"onnx": "b"}, {})})
+    steps.parity["fp32"] = Made({}, {"outcome": "pass"})
+    export = Export(folder, steps, read_export(folder).manifest)
+    answers = [table_of(session(EQUAL | {B.id: NOISY}), A, B), table_of(session(EQUAL), A, B)]
+    monkeypatch.setattr("bench.latency_table.measure", lambda *_: answers.pop(0))
+    busy, quiet, kept = (latency_table(export, SilentNarrator()) for _ in range(3))
+    assert busy is not None
+    assert busy.reason
+    assert quiet is not None
+    assert quiet.reason is None
+    assert kept == quiet
+    assert (folder / "manifest.json").is_file()  # which does not speak of the table

@@ -114,6 +114,7 @@ class DaskRun:
 
     def _collect(self) -> None:
         """Take the jobs that have ended."""
+        self._report()  # a job that failed at once has a worker, too
         for future in [future for future in self._submitted if future.done()]:
             pending = self._submitted.pop(future)
             try:
@@ -199,7 +200,9 @@ class DaskRun:
 
     def _end(self, pending: Pending, outcome: Outcome, files: dict[ResultFile, bytes]) -> None:
         update = {"worker": pending.worker, "troubles": tuple(pending.troubles)}
-        self._run.end(pending.spec, Answer(outcome=outcome.model_copy(update=update), files=files))
+        ended = self._run.end(pending.spec, Answer(outcome=outcome.model_copy(update=update), files=files))
+        if (outcome.state, ended.state) == ("done", "failed"):  # its result was refused
+            self._fail(pending, ended.reason)
 
     def _candidates(self, pending: Pending) -> list[str]:
         """Return the addresses of the workers that the job may be submitted for."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.fleet.record import BENCH, EARLIER, JOB, FleetRecord, JobRecord, read_finished
 from bench.fleet.spec import Answer, JobSpec
-from bench.result import RESULT, read_result
+from bench.result import RESULT, read_result, require_of_export
 from export.artifacts import PARTIAL_PREFIX, write_text
 from export.errors import BadInput
 from export.manifest import read_manifest
@@ -72,8 +72,9 @@ def _require_whole(new: Path, spec: JobSpec) -> None:
     if read_finished(new, spec.id) is None:
         raise BadResult("its result came back damaged: a hash is not that of the file")
     try:
-        read_manifest(new / "manifest.json")
-        result = read_result(new / BENCH / RESULT)
+        manifest, path = read_manifest(new / "manifest.json"), new / BENCH / RESULT
+        result = read_result(path)
+        require_of_export(result, manifest, path)
     except BadInput as failure:
         raise BadResult(f"its result cannot be read: {failure.seen}") from failure
     if not result.complete:

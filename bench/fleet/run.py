@@ -79,7 +79,7 @@ class Run:
 
     def wait(self, spec: JobSpec) -> None:
         """Record that no worker has the job any more."""
-        self._change(spec, state="waiting", worker="", progress="")
+        self._change(spec, state="waiting", worker="", progress="", outcome=None)
 
     def end(self, spec: JobSpec, answer: Answer) -> Outcome:
         """Write the result, if there is one, and then the job's end.

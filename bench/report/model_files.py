@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.exported import read_export
 from bench.latency_table import REPORT, LatencyTable
 from bench.report.records import Comparison, Evaluation
-from bench.result import RESULT, Result, read_result
+from bench.result import RESULT, Result, read_result, require_of_export
 from export.errors import BadInput
 from export.manifest import Manifest
 from export.records import read_record
@@ -77,15 +77,8 @@ def _read_bench(folder: Path, manifest: Manifest) -> Result | None:
     path = folder / BENCH
     if not path.exists():
         return None
-    result, do = read_result(path), f"measure again: convnextpose bench {folder}"
-    if result.model != manifest.model:
-        raise BadInput(f"{path} is of another model", f"{result.model}, and {manifest.model} in the manifest", do)
-    known = {artifact.path: artifact.sha256 for artifact in manifest.artifacts}
-    for row in result.rows:
-        if row.artifact is not None and known.get(row.artifact) != row.artifact_sha256:
-            listed = (known.get(row.artifact) or "no such file")[:12]
-            seen = f"{row.artifact}: {str(row.artifact_sha256)[:12]} was measured, {listed} is in the manifest"
-            raise BadInput(f"{path} was measured on other files than those of the export", seen, do)
+    result = read_result(path)
+    require_of_export(result, manifest, path)
     return result
 
 

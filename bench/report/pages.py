@@ -181,7 +181,7 @@ def require_same_machine(measurements: Sequence[Measurement]) -> None:
         assert result is not None
         if result.fingerprint != base.fingerprint:
             differs = "; ".join(_differences(identity(base.environment), identity(result.environment)))
-            run = Path(folder).resolve().parents[1]
+            run = Path(folder).resolve().parent.parent
             do = "measure all of them on one machine with one installation, or make a report of each"
             do += f"; the devices of the run: {commands.report(run)}" if (run / FLEET).is_file() else ""
             raise BadInput(f"{first} and {folder} were not measured alike", differs or "their fingerprints", do)

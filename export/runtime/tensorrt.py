@@ -216,11 +216,15 @@ def check_interface(trt: TensorRT, engine: ICudaEngine, file: Engine) -> None:
     wanted = {INPUT: (trt.TensorIOMode.INPUT, kind), OUTPUT: (trt.TensorIOMode.OUTPUT, trt.DataType.FLOAT)}
     if found != wanted:
         seen = ", ".join(f"{name}: {mode.name} {dtype.name}" for name, (mode, dtype) in found.items())
-        raise CheckFailed(f"{file.file} has other inputs or outputs than a pose network", seen, file.rebuild)
+        raise CheckFailed(
+            f"{file.file} has other inputs or outputs than a pose network", seen, f"build it again: {file.rebuild}"
+        )
     shapes = tuple(tuple(shape) for shape in engine.get_tensor_profile_shape(INPUT, 0))
     if shapes != file.profile:
         seen = f"{shapes}, not {file.profile}"
-        raise CheckFailed(f"{file.file} takes other shapes than its record says", seen, file.rebuild)
+        raise CheckFailed(
+            f"{file.file} takes other shapes than its record says", seen, f"build it again: {file.rebuild}"
+        )
 
 
 def read_convolution_types(text: str) -> dict[str, int]:

@@ -228,3 +228,9 @@ def test_importing_it_imports_no_runtime() -> None:
     loaded = {name.split(".")[0] for name in run.stdout.split()}
     assert "pose_runtime" in loaded
     assert not loaded & {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "torch", "export", "bench", "cli"}
+
+
+def test_a_changed_probe_of_int8_is_not_run(bundle: Path) -> None:
+    rewrite(bundle / "pose_runtime/runtime/int8_probe.onnx", flip_last)
+    with pytest.raises(pose_runtime.CheckFailed, match="int8_probe"):
+        Pose.load(bundle, runtime="openvino", precision="int8")

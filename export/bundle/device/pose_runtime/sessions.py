@@ -29,6 +29,8 @@ def open_session(bundle: Bundle, runtime: str, precision: str, threads: int | No
     """
     session = session_class(runtime)
     if not RUNTIMES[runtime].on_gpu:
+        if (runtime, precision) == ("openvino", "int8"):
+            bundle.content(bundle.manifest["int8_probe"]["path"])  # the session runs it, to see whether sums saturate
         entry = bundle.onnx(precision)
         return Opened(session(bundle.content(entry["path"]), precision, threads), entry["path"], entry["sha256"])
     product, version = PRODUCTS[runtime], str(load_library(runtime).__version__)
