@@ -50,7 +50,6 @@ def contradicted_claims(findings: Sequence[Mapping[str, Any]]) -> None:
     contradicted = [finding for finding in findings if finding["outcome"] == "contradicted"]
     if contradicted:
         claims(contradicted, "Claims that this checkpoint contradicts")
-    out.print()
 
 
 def verdict(rows: Sequence[VerdictRow], nearest: Sequence[Nearest], counts: Counts) -> None:

@@ -158,7 +158,7 @@ def test_opencv_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -
     with_opencv = crop(image, place, 64)
     assert crop(image, place, 64, out) is out
     np.testing.assert_array_equal(out, with_opencv)
-    monkeypatch.setattr(export.runtime.pose, "cv2", None)
+    monkeypatch.setattr(export.runtime.pose, "opencv", lambda: None)
     np.testing.assert_array_equal(crop(image, place, 64), crop_with_numpy(image, place, 64))
 
 

@@ -14,7 +14,7 @@ from tests.bundles import DEVICE
 from tests.command_line import ROOT
 
 PACKAGE = Path(runtime.__file__).parent
-LIBRARIES = {"numpy", "onnxruntime", "openvino"}
+LIBRARIES = {"numpy", "cv2", "onnxruntime", "openvino"}
 LOADS = {
     "onnxruntime.InferenceSession(": {"export/runtime/onnx_runtime.py", "bench/facts.py"},  # a probe in a child process
     "core.compile_model(": {"export/runtime/openvino.py"},

@@ -10,16 +10,12 @@ Boxes are (x, y, width, height) in pixels of the image. Joints are (..., J, 3).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from .errors import BadInput
-
-try:
-    import cv2
-except ImportError:
-    cv2 = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -157,6 +153,7 @@ def crop(image: NDArray[np.uint8], box: Box, size: int, out: NDArray[np.uint8] |
 
     OpenCV does it where it is installed. ``out`` is written to where it is given.
     """
+    cv2 = opencv()
     if cv2 is None:
         warped = crop_with_numpy(image, box, size)
         if out is None:
@@ -168,6 +165,16 @@ def crop(image: NDArray[np.uint8], box: Box, size: int, out: NDArray[np.uint8] |
     matrix = np.array([[scale_x, 0, -x * scale_x], [0, scale_y, -y * scale_y]])
     made: Any = cv2.warpAffine(image, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR)
     return np.asarray(made, np.uint8)
+
+
+@lru_cache(maxsize=None)
+def opencv() -> Any:
+    """Return OpenCV, or None where it is not installed; who does not crop does not load it."""
+    try:
+        import cv2
+    except ImportError:
+        return None
+    return cv2
 
 
 def crop_with_numpy(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
