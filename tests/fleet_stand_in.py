@@ -1,12 +1,13 @@
 """In place of the process that measures, for tests of what happens around it: quick, and bad in every way asked for.
 
-``STAND_IN`` says how: ``ok``, ``slow SECONDS``, ``crash``, ``crash NAME`` (only with models whose names begin
-so), ``hang``, ``hang-first`` (before it begins), ``wait`` (for the accelerator, for ever), or ``linger`` and ``trip``
-(with its result made, it does not end, or badly). As a preload of a Dask worker it puts
-itself in the place of ``bench.fleet.job``; with ``STAND_IN_CODE`` the worker has that version of the code, and with
-``STAND_IN_NONSENSE`` it answers to a job with that line of JSON.
+``STAND_IN`` says how: ``ok``, ``slow SECONDS``, ``crash``, ``crash NAME`` (only with models whose names begin so),
+``hang``, ``hang-first`` (before it begins), ``wait`` (for the accelerator, for ever), ``linger`` and ``trip`` (with its
+result made, it does not end, or badly), or ``foreign`` (its result is of another model). As a preload of a Dask worker
+it replaces ``bench.fleet.job``; with ``STAND_IN_CODE`` it has that version of the code, with ``STAND_IN_NONSENSE``
+it answers to a job with that line of JSON, and with ``STAND_IN_FULL_DISK`` it raises at once.
 """
 
+import errno
 import json
 import os
 import sys
@@ -29,8 +30,15 @@ def dask_setup(worker: object) -> None:
     child.COMMAND = COMMAND
     if code := os.environ.get("STAND_IN_CODE"):
         vars(device)["code_version"] = lambda: code
+    if os.environ.get("STAND_IN_FULL_DISK"):
+        vars(device)["run_job"] = no_space
     if nonsense := os.environ.get("STAND_IN_NONSENSE"):
         vars(dask_worker)["run_job"] = lambda *_: json.loads(nonsense)
+
+
+def no_space(*_: object) -> None:
+    """Fail at once, as a device whose disk is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def times_measured(state: Path) -> int:
@@ -56,7 +64,8 @@ def main(state: Path, folder: Path) -> None:
     (folder / "result/bench").mkdir(parents=True, exist_ok=True)
     manifest = (state / "blobs" / json.loads((folder / "spec.json").read_text())["files"]["manifest.json"]).read_text()
     (folder / "result/manifest.json").write_text(manifest)
-    (folder / "result/bench/result.json").write_text(json.dumps(result(json.loads(manifest)["model"])))
+    model = json.loads(manifest)["model"] + ("" if how != "foreign" else "-of-another")
+    (folder / "result/bench/result.json").write_text(json.dumps(result(model)))
     print(json.dumps({"engines": []}), flush=True)
     if how == "linger":
         time.sleep(600)

@@ -105,6 +105,22 @@ def test_a_model_that_fails_everywhere_has_failed_and_others_go_on(
     assert times_measured(cluster.device("orin-1")) + times_measured(cluster.device("orin-2")) == 3
 
 
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [({"STAND_IN_FULL_DISK": "1"}, "No space left on device"), ({"STAND_IN": "foreign"}, "in the manifest")],
+)
+def test_a_job_that_fails_at_once_or_with_a_wrong_result_is_tried_on_another_device(
+    cluster: Cluster, sources: BlobCache, tmp_path: Path, broken: dict[str, str], reason: str
+) -> None:
+    cluster.start_worker("orin-1", ORIN, **broken)
+    cluster.start_worker("orin-2", ORIN)
+    cluster.registered("orin-1", "orin-2")
+    record = carry_out(plan_of(tmp_path / "run", [spec_of(model, sources) for model in "AB"], sources), cluster)
+    assert {(state, worker) for _, state, worker in states(record)} == {("done", "orin-2")}
+    troubles = [trouble for job in record.jobs if job.outcome for trouble in job.outcome.troubles]
+    assert any(trouble.startswith("orin-1: ") and reason in trouble for trouble in troubles)
+
+
 def test_a_file_that_is_gone_here_fails_its_job(cluster: Cluster, sources: BlobCache, tmp_path: Path) -> None:
     cluster.start_worker("orin-1", ORIN)
     specs = [spec_of(model, sources) for model in "ABC"]
