@@ -17,6 +17,7 @@ from bench.record import Record
 from export.artifacts import write_json
 from export.pipeline import Export
 from export.progress import Narrator, Progress
+from export.records import peek
 from export.steps import RECORDS, Folder, Step
 
 if TYPE_CHECKING:
@@ -90,10 +91,16 @@ def latency_table(export: Export, narrator: Narrator) -> LatencyTable | None:
     step = Step("latency", (REPORT,), inputs, options, tools, code=("bench", "export"), in_manifest=False)
     folder = Folder(export.folder, narrator, only_ask=export.manifest is None)
     with folder.held():
+        _forget_unknown(export)
         result = folder.perform(step, work).result
-        if result and result["reason"]:  # a busy machine is no result: the next run measures again
-            (export.folder / RECORDS / "latency.json").unlink(missing_ok=True)
     return LatencyTable.model_validate(result) if result else None
+
+
+def _forget_unknown(export: Export) -> None:
+    """Remove the record of a table without figures, so that it is measured again: the machine may be quiet now."""
+    record = export.folder / RECORDS / "latency.json"
+    if export.manifest is not None and (peek(record, "result") or {}).get("reason"):
+        record.unlink()
 
 
 def measure(exported: ExportFolder, precision: str, progress: Progress) -> LatencyTable:

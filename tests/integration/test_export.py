@@ -91,13 +91,14 @@ def imported_by(run: subprocess.CompletedProcess[str]) -> set[str]:
 
 def test_the_second_run_does_nothing_and_loads_nothing_heavy(tiny_run: Run) -> None:
     place, _ = tiny_run
-    before = sha256_path(place / "build")
-    stamps = {p: p.stat().st_mtime_ns for p in (place / "build").rglob("*") if p.is_file() and p.name != ".lock"}
+    known = json.loads((place / "build/tiny/latency.json").read_text())["reason"] is None
+    left_out = {".lock"} if known else {".lock", "latency.json"}  # a busy machine's table is measured again
+    files = [p for p in (place / "build").rglob("*") if p.is_file() and p.name not in left_out]
+    before = {p: (p.stat().st_mtime_ns, sha256_path(p)) for p in files}
     run = traced(["export", "tiny.yaml"], place)
-    assert steps_said(run.stderr, "up to date") == STEPS
-    assert not imported_by(run) & {"torch", "onnx", "onnxruntime", "scipy", "tensorrt_rtx"}
-    assert sha256_path(place / "build") == before
-    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    assert steps_said(run.stderr, "up to date") == (STEPS if known else STEPS[:-1])
+    assert not known or not imported_by(run) & {"torch", "onnx", "onnxruntime", "scipy", "tensorrt_rtx"}
+    assert {p: (p.stat().st_mtime_ns, sha256_path(p)) for p in before} == before
 
 
 def test_why_answers_without_doing(tiny_run: Run) -> None:
