@@ -38,7 +38,7 @@ MODULES = (
     | dict.fromkeys((ORT_CUDA, ORT_TENSORRT), ("torch", "onnxruntime"))
     | {runtime: (backend.module,) for runtime, backend in ENGINES.items()}
 )
-"""What a worker imports before it loads. Torch comes first: it brings the CUDA libraries of ONNX Runtime."""
+"""Modules that a worker imports before it loads. Torch comes first: it brings ONNX Runtime's CUDA libraries."""
 
 ASKED_FOR = "--publish or --runtime measures it"
 COMPILE_AT_START = (COMPILED, ORT_TENSORRT, "tensorrt-rtx")

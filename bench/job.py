@@ -1,4 +1,4 @@
-"""What a coordinator and a worker process send to each other."""
+"""Messages between a coordinator and a worker process."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,23 +21,23 @@ Predict = Callable[[Backend, Callable[[str], None]], object]
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is to run. It travels to the worker as a pickle of this program's own."""
+    """A session for a worker to run; it is sent as a pickle."""
 
     open: Callable[[], Backend]
     inputs: Path
     """A .npy of (N, S, S, 3) uint8 RGB, shown in turn, one at a time."""
     modules: tuple[str, ...] = ()
-    """What to import before loading, so that the two can be told apart."""
+    """Modules to import before loading, so that importing and loading are timed apart."""
     nocopy: bool = False
     gpu: bool = False
-    """Whether it computes on a GPU: then it is warmed up longer, by the GPU's clock."""
+    """True if it computes on a GPU; it is then warmed up longer, by the GPU's clock."""
     predict: Predict | None = None
     """From a photo to joints in its pixels, where that is wanted."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """How long it took until the first result, and what it took."""
+    """Time and memory up to the first result."""
 
     import_s: float
     load_s: float
@@ -50,7 +50,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """How warming up went."""
+    """The course of the warm-up."""
 
     state: State
     seconds: float

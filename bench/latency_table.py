@@ -32,7 +32,7 @@ IMAGES = 8
 BUDGET_S = 10.0
 """For the rounds; L needs 9 s for six rounds on two busy cores, and six rounds are the fewest that have an interval."""
 WIDEST = 1.5
-"""How many times the low end of a speed-up's interval its high end may be; beyond it the speed-up is not known."""
+"""Largest ratio of the ends of a speed-up's interval; with a wider one the speed-up is not known."""
 
 
 class LatencyRow(Record):

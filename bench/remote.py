@@ -51,7 +51,7 @@ class Remote:
         return self._process.pid
 
     def call(self, method: str, *arguments: Any, timeout_s: float) -> Any:
-        """What the worker's ``TimedModel`` returns.
+        """Return the answer of the worker's ``TimedModel``.
 
         Raises:
             WorkerLost: it answered with a failure, ended, or did not answer in time (then it is killed).

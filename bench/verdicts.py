@@ -26,7 +26,7 @@ STEAL = 0.01
 THROTTLED = POWER_CAPPED = 0.1
 """Share of rounds."""
 OVERHEAD_NS, OVERHEAD_SHARE = 1000.0, 0.005
-"""How much the timing loop may add to an iteration; the share is of the fastest median that is measured."""
+"""Largest overhead of the timing loop per iteration; the share is of the fastest measured median."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ WRITE_ERRORS = {
 }
 
 UNREADABLE_ARRAYS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-"""What reading a damaged ``.npz`` raises; a file cut off at its end is no zip file, which is no ``OSError``."""
+"""Exceptions of reading a damaged ``.npz``; for a file that is cut off, that is ``BadZipFile``, no ``OSError``."""
 
 
 def sha256_file(path: Path) -> str:

@@ -82,8 +82,8 @@ REFERENCE_MATTERS_MM = 0.01
 """A simulated reference nearer to the ground truth than this is no floor: everything down there is rounding."""
 
 SIMULATION_P99_FACTOR = 2.0
-"""How far the p99 of a file may lie above that of its simulated graph: a dozen joints decide it, and which of them a
-rounding moves differs. (Of sound BF16 graphs, run by OpenVINO and simulated, it was seen to differ by 1.6.)"""
+"""Largest ratio of a file's p99 to that of its simulated graph. A dozen joints decide a p99, and two roundings move
+different ones. (Of sound BF16 graphs, run by OpenVINO and simulated, it was seen to differ by 1.6.)"""
 
 P99_NEEDS = 662
 """Errors below which the p99s of two sound graphs are not compared: of a few hundred it is the largest or second

@@ -46,7 +46,7 @@ class Export:
     manifest: Manifest | None
     """None if the run was only to say what it would do."""
     recipe: Path | None = None
-    """How to build engines on the device; None if no file is proven."""
+    """The page with commands that build engines on the device; None if no file is proven."""
 
     def require_success(self) -> None:
         """End with the first failure of a precision; see ``StepResults.require_success``."""

@@ -48,7 +48,7 @@ class Step:
     code: tuple[str, ...] = ("export",)
     """The packages of this project whose code makes it."""
     in_manifest: bool = True
-    """Whether the manifest speaks of its files, so that one that was written before them is out of date."""
+    """True if the manifest lists its files; new files then make an earlier manifest out of date."""
 
     @property
     def key(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class NotBuilt:
     status: Literal["not run", "failed"]
     reason: str
     failure: Failure | None = None
-    """Of a build that failed."""
+    """The error of a failed build."""
 
 
 class Folder:

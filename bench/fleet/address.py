@@ -1,4 +1,4 @@
-"""Addresses of schedulers that are safe to use: whoever reaches a scheduler runs code on every worker."""
+"""Validate a scheduler's address: anyone who reaches a scheduler can run code on every worker."""
 
 import ipaddress
 from dataclasses import dataclass, field

@@ -18,7 +18,7 @@ from export.artifacts import write_text
 COMMAND: tuple[str, ...] = (sys.executable, "-X", "faulthandler", "-m", "bench.fleet.job")
 ROOT = Path(__file__).resolve().parents[2]
 DASK_SETS = ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""What a nanny sets for its worker: ``bench`` sets threads itself, and an allocator is part of what it measures."""
+"""Variables that a Dask nanny sets and a job must not inherit: they change threads and the allocator."""
 SPEC, LOG, MADE = "spec.json", "log.txt", "result"
 REASON_LENGTH = 300
 WAITING_DEADLINES = 8

@@ -14,7 +14,7 @@ CONNECT_S = 10.0
 ANSWER_S = 30.0
 """For a question to a worker, and to the scheduler."""
 LOST = (OSError, TimeoutError, CancelledError, asyncio.CancelledError)
-"""What a call ends with when the scheduler is gone: Dask's communication errors are of OSError."""
+"""Exceptions of a call to a scheduler that is gone; Dask's communication errors are subclasses of OSError."""
 
 
 @contextmanager

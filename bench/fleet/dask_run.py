@@ -22,7 +22,7 @@ from bench.fleet.run import Run
 from bench.fleet.spec import Answer, JobSpec, Outcome, ResultFile
 
 LOOK_S = 1.0
-"""How often the client looks for jobs that have ended, and for workers that came or went."""
+"""Interval at which the client checks for finished jobs and for changed workers."""
 UNEXPECTED_RETRIES = 1
 """By Dask, of a job whose function raises; a job that fails returns its reason instead."""
 MOST_LOSSES = 3

@@ -36,7 +36,7 @@ class Worker:
 
     @property
     def state(self) -> tuple[DeviceState, str]:
-        """Whether it may get jobs; if not, why."""
+        """Its state, and the problem where it may get no jobs."""
         if self.facts is not None and self.facts.code != code_version():
             return "refused", OTHER_CODE
         if not self.connected:

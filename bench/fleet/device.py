@@ -1,4 +1,4 @@
-"""What a device does when it is asked; everything that it keeps is in one folder.
+"""The device's side of a fleet: facts, files and jobs. Everything that it keeps is in one folder.
 
 The folder holds files by their content, exports that were put together from them, and jobs with their results.
 """

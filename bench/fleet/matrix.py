@@ -92,7 +92,7 @@ PARTS: dict[str, type[Record]] = {
     "bench": BenchOptions,
     "engine": EngineOptions,
 }
-"""What is nested in a matrix."""
+"""Models of the mappings inside a matrix."""
 
 
 def _known(given: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:

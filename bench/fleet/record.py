@@ -45,7 +45,7 @@ class JobRecord(Record):
     worker: str = ""
     """Which device has it now, or had it last."""
     progress: str = Field(default="", validation_alias=AliasChoices("progress", "said"))
-    """What that device last reported of it."""
+    """The device's last report."""
     since: str = ""
     """When it came into this state."""
 

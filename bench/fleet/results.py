@@ -17,7 +17,7 @@ DAMAGED = "damaged"
 
 
 class BadResult(Exception):
-    """What a worker returned is no whole result; the text says why."""
+    """An incomplete or damaged result; the text has the reason."""
 
 
 def earlier_results(folder: Path, before: FleetRecord, specs: Sequence[JobSpec]) -> list[JobRecord]:

@@ -11,7 +11,7 @@ from export.artifacts import unwritable
 from export.errors import BadInput
 
 PROGRESS_EVERY_S = 10.0
-"""How often mere progress is written: this machine may be the one that is measured."""
+"""Shortest interval between two writes of progress: this machine may be the one that is measured."""
 
 OnChange = Callable[[FleetRecord], None]
 

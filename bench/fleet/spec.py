@@ -131,7 +131,7 @@ class Outcome(Record):
     started: str = ""
     seconds: float = Field(default=0.0, ge=0)
     found: bool = False
-    """Whether the device had the result already, and did not measure again."""
+    """True if the device had the result already and did not measure again."""
     bytes_sent: int = 0
     """To the device, for this job: what it did not have yet."""
     engines: tuple[str, ...] = ()
@@ -143,7 +143,7 @@ class Outcome(Record):
 
 
 class Answer(Record):
-    """What a device returns for a job: its outcome, and the files of its result."""
+    """A device's answer to a job: its outcome, and the files of its result."""
 
     outcome: Outcome
     files: dict[ResultFile, bytes] = Field(default_factory=dict)

@@ -9,7 +9,7 @@ from bench.report.views import Cell, Line, Table
 
 POWER_MODE, GOVERNOR, PINNED = "power mode", "governor", "pinned clocks"
 COMPARED = (POWER_MODE, GOVERNOR, PINNED)
-"""Where devices differ in these, their page says so before anything else."""
+"""Facts in which devices must agree; a page of devices that differ begins with the difference."""
 UNKNOWN = "unknown"
 
 

@@ -1,4 +1,4 @@
-"""What was not tested, why, and the command that does it. It is never counted as passed."""
+"""Tests that were not run, each with the reason and its command. None counts as passed."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ MOST = 2
 """Reasons of rows that are listed here; of more, the decision table has each."""
 
 Located = tuple[str, Missing]
-"""What is missing, and the measurements that lack it."""
+"""A missing test, and the measurements without it."""
 
 
 def gaps_of(choices: Sequence[Choice], others: Sequence[Located] = ()) -> list[Located]:

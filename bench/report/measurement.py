@@ -36,7 +36,7 @@ class Measurement:
     control: RatioRecord | None = None
     """Two instances of the reference, one over the other."""
     reference: str = "PyTorch"
-    """What speed-ups are over."""
+    """The baseline of the speed-ups."""
     evaluations: tuple[Evaluation, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     """Properties of the machine: hardware, software, settings."""

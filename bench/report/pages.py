@@ -29,7 +29,7 @@ WEIGHTS = {
     "stand-in": "weights: stand-in — latency is meaningful, poses are not",
     "demo": "weights: demo — trained on drawn figures, so that its poses say nothing about people",
 }
-"""What qualifies a whole page, by the origin of the weights."""
+"""Notice on top of a page, by the origin of the weights."""
 
 
 Content = tuple[Page, tuple[Choice, ...]]

@@ -22,7 +22,7 @@ CAVEATS = {
     "stand-in": "Stand-in weights: only the latency is meaningful, so choose again with your own checkpoint.",
     "demo": "Demo weights, trained on drawn figures: their accuracy says nothing about people.",
 }
-"""What qualifies a recommendation, by the origin of the weights."""
+"""Notice beside a recommendation, by the origin of the weights."""
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,10 @@ class Report:
     page: Page
     choices: tuple[Choice, ...]
     alone: bool = False
-    """Whether it is of one model, and not of what is left of several."""
+    """True for one model; False for what is left of several."""
     comparison: Comparison | None = None
     files: tuple[Path, ...] = ()
-    """What was written."""
+    """Files that were written."""
 
 
 @dataclass(frozen=True)

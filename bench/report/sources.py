@@ -17,7 +17,7 @@ DEVICE_REPORT = "device-report.json"
 
 @dataclass(frozen=True)
 class Found:
-    """What was named, by kind."""
+    """The named files and folders, by kind."""
 
     models: tuple[Path, ...]
     """Folders that ``export`` filled."""

@@ -95,7 +95,7 @@ class Answer:
     details: tuple[str, ...] = ()
     tone: Tone = ""
     command: str | None = None
-    """What to do next."""
+    """The next command."""
 
 
 @dataclass(frozen=True)

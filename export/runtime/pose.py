@@ -45,7 +45,7 @@ CUBE_MM = 2000.0
 """Edge of the volume in which joints are found, centred on the root joint."""
 
 BOX_MARGIN = 1.25
-"""How much larger than the person's box the crop is."""
+"""Edge of the crop over the longer edge of the person's box."""
 
 Box = Tuple[float, float, float, float]
 

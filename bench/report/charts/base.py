@@ -1,4 +1,4 @@
-"""What all charts share: scales, legends, size and style."""
+"""Scales, legends, size and style of all charts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

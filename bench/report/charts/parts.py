@@ -1,4 +1,4 @@
-"""Where the time goes: the share of each part of the network beside its share of the multiply-accumulates."""
+"""Each part's share of the time beside its share of the multiply-accumulates."""
 
 from collections.abc import Sequence
 

@@ -14,9 +14,9 @@ from bench.report.views import Chart
 from bench.result import Row
 
 POINTS = 192
-"""Of each curve; none of them is invented."""
+"""Points of each curve; all of them were measured."""
 HANDLES = 32
-"""Of these, so many can be pointed at; more only make the page larger."""
+"""Points of each curve with a tooltip; more only make the page larger."""
 
 
 def tail(rows: Sequence[Row], samples: Mapping[str, NDArray[Any]]) -> Chart | None:
