@@ -99,12 +99,13 @@ def latency_table(export: Export, narrator: Narrator) -> LatencyTable | None:
 def _forget_unknown(export: Export) -> None:
     """Remove the record of a table without figures, so that it is measured again: the machine may be quiet now."""
     record = export.folder / RECORDS / "latency.json"
-    if export.manifest is not None and (peek(record, "result") or {}).get("reason"):
+    result = peek(record, "result")
+    if export.manifest is not None and isinstance(result, dict) and result.get("reason"):
         record.unlink()
 
 
 def measure(exported: ExportFolder, precision: str, progress: Progress) -> LatencyTable:
-    """Measure the two side by side.
+    """Measure the reference and the file of this precision side by side.
 
     Raises:
         KeyboardInterrupt: the run was interrupted; its rounds are not worth keeping.

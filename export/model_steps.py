@@ -33,11 +33,6 @@ TRUTH_BATCH = 4
 """Images at a time in FP64; four volumes of 64³ for 18 joints are 150 MB."""
 
 
-SIMULATED_SHARE = 0.85
-"""The share of a grade that a plan's simulation may use on the images of parity: runtimes sum in another order, and a
-file was seen at 1.3 times the p99 of its simulation."""
-
-
 def plan_paths(precision: str) -> tuple[str, str, str]:
     """Return the paths of a plan, of its weights, and of the joints of its simulation (``simulation``)."""
     return f"plan/{precision}.json", f"plan/{precision}.safetensors", f"parity/{precision}-simulated.npz"
@@ -204,7 +199,7 @@ def plan_step(
         import numpy as np
 
         from export.image_set import ImageSet
-        from export.parity import Grade, distance
+        from export.parity import Grade, simulation_holds
         from export.plan_search import prepare, search_plan
         from export.planned import PlannedWeights, save_planned, simulated
         from export.pose import Volume
@@ -227,8 +222,7 @@ def plan_step(
             return known_joints[plan.convs]
 
         def holds_elsewhere(plan: PrecisionPlan, chosen: PlannedWeights, grade: Grade) -> bool:
-            error = distance(truth_joints, simulate(plan, chosen), volume)
-            return grade.holds(error.mean_mm / SIMULATED_SHARE, error.p99_mm / SIMULATED_SHARE, None)
+            return simulation_holds(truth_joints, simulate(plan, chosen), volume, grade)
 
         if given is not None:
             plan = give_back(read_plan(given, network.architecture), weights.outputs[WEIGHTS])

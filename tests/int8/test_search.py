@@ -116,6 +116,37 @@ def test_the_unit_that_costs_most_is_kept_out_alone(
     assert budget.holds(mean, p99, None)
 
 
+@pytest.mark.parametrize("answers", [(True,), (False, True), (False, False, False)])
+def test_a_plan_that_fails_elsewhere_is_searched_again_with_less_of_the_budget(
+    answers: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other images only say yes or no; where they never say yes, the strictest plan is left for parity to refuse."""
+    whole, _ = searched(trained_network(), "int8", GENEROUS, monkeypatch)
+    assert whole.mean_mm is not None
+    monkeypatch.setitem(GRADES, "usable", Grade("usable", whole.mean_mm / (0.97 * MARGINS[0]), 1e9))
+    asked: list[float] = []
+
+    def holds_elsewhere(plan: PrecisionPlan, weights: PlannedWeights, grade: Grade) -> bool:
+        asked.append(plan.share("int8"))
+        return answers[len(asked) - 1]
+
+    plan, _ = search_plan(
+        trained_network(),
+        "int8",
+        to_calibrate(FEW),
+        trained=True,
+        require="usable",
+        holds_elsewhere=holds_elsewhere,
+    )
+    assert len(asked) == len(answers)
+    assert asked[0] == whole.share("int8")
+    assert asked == sorted(asked, reverse=True)
+    assert plan.share("int8") == asked[-1]
+    assert (asked[-1] < asked[0]) == (len(answers) > 1)
+    refused = [line for line in plan.search if line.startswith("not usable on the images of parity")]
+    assert len(refused) == answers.count(False)
+
+
 @pytest.mark.parametrize("precision", PLANNED)
 def test_an_impossible_budget_leaves_nothing_and_is_refused(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, _ = searched(trained_network(), precision, IMPOSSIBLE, monkeypatch)
