@@ -103,6 +103,7 @@ def test_two_runs_at_once_do_not_corrupt_the_folder(place: Path) -> None:
             assert any("waiting" in line for line in run.stderr)
     said = [run.communicate(timeout=240)[1] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], said
-    done = sorted(steps_said(text, "done") for text in said)
-    assert done == [[], STEPS]
+    done = sorted((steps_said(text, "done") for text in said), key=len)
+    assert done[1] == STEPS
+    assert done[0] in ([], ["latency"])  # a busy machine's table is measured again
     assert_whole(place)
