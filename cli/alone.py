@@ -13,11 +13,11 @@ def measuring_alone(runtimes: Sequence[str] | None = (), reference: str | None =
         reference: what they are compared with, if it is asked for by name.
 
     Raises:
-        NotPossible: the locks cannot be had; see ``bench.accelerators.machine_folder``.
+        NotPossible: the locks cannot be had; see ``bench.harness.accelerators.machine_folder``.
     """
     from rich.markup import escape
 
-    from bench.accelerators import accelerators_held
+    from bench.harness.accelerators import accelerators_held
     from cli.console import err
 
     def waiting(name: str, holder: str) -> None:

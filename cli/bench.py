@@ -50,15 +50,15 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Parity, latency, speed-up over the PyTorch reference and a verdict for every backend, in MODEL/bench."""
-    from bench.benchmark import PUBLISH_MODE, QUICK_MODE, Asked, benchmark
-    from bench.exported import read_export
-    from bench.machine import usable_cores
-    from bench.result import RESULT, place_for
-    from bench.result_csv import result_csv
+    from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Asked, benchmark
+    from bench.machine.system import usable_cores
+    from bench.results.result import RESULT, place_for
+    from bench.results.result_csv import result_csv
+    from bench.sessions.exported import read_export
     from cli import render_bench
     from cli.console import ConsoleNarrator
-    from export.artifacts import require_writable, write_text
-    from export.options import parse_numbers
+    from export.common.files import require_writable, write_text
+    from export.pipeline.options import parse_numbers
 
     deadlines = parse_numbers("--deadline", ",".join("MS" for _ in deadline.split(",")), deadline)
     exported = read_export(model)

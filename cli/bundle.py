@@ -44,10 +44,10 @@ def command(
     from cli.console import ConsoleNarrator
     from export.bundle.triton import write_triton
     from export.bundle.write import BundlePlan, write_bundle
-    from export.engine_plan import EnginePlan
-    from export.errors import BadInput
-    from export.options import parse_plan
-    from export.request import parse_precisions
+    from export.common.errors import BadInput
+    from export.engine.plan import EnginePlan
+    from export.pipeline.options import parse_plan
+    from export.pipeline.request import parse_precisions
 
     plan = parse_plan(EnginePlan(), batches, None, workspace_mib)
     if plan.batch_min != 1:

@@ -19,12 +19,12 @@ def command(
     from dataclasses import asdict
 
     from cli import render
-    from export.claims import audit_by_arithmetic
-    from export.config import declared_models, load_config
-    from export.errors import BadInput
+    from export.checkpoint.claims import audit_by_arithmetic
+    from export.common.errors import BadInput
+    from export.model.config import declared_models, load_config
 
     if subject is not None and subject not in declared_models() and os.path.exists(subject) and not _is_yaml(subject):
-        from export.inspection import inspect_checkpoint
+        from export.checkpoint.inspection import inspect_checkpoint
 
         findings = inspect_checkpoint(Path(subject), model, {})["claims"]
         title = f"Claims of {findings[0]['model']}, against {subject}" if findings else "The model makes no claims"

@@ -31,19 +31,19 @@ def command(
     """
     import json
 
-    from bench.benchmark import QUICK_MODE
-    from bench.compare import compare_folders
-    from bench.entries import Settings
-    from bench.exported import read_export
-    from bench.machine import usable_cores
-    from bench.result import read_result
-    from bench.stopping import StopRule
-    from bench.stored import compare_results
+    from bench.gate.compare import compare_folders
+    from bench.gate.stored import compare_results
+    from bench.harness.benchmark import QUICK_MODE
+    from bench.harness.entries import Settings
+    from bench.machine.system import usable_cores
+    from bench.results.result import read_result
+    from bench.sessions.exported import read_export
+    from bench.stats.stopping import StopRule
     from cli import render_compare
     from cli.bench import names
     from cli.console import ConsoleNarrator
-    from export.artifacts import write_json
-    from export.errors import BadInput
+    from export.common.errors import BadInput
+    from export.common.files import write_json
 
     if base.is_dir() != candidate.is_dir():
         seen = f"{base} and {candidate}"

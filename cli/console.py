@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
-from export.errors import Failure
-from export.plain import printable
-from export.progress import Progress
+from export.common.errors import Failure
+from export.common.plain import printable
+from export.common.progress import Progress
 
 LOG_WIDTH = 160
 """Columns where there is no terminal to ask, as in a file or a CI log."""
@@ -50,18 +50,18 @@ class ConsoleNarrator:
         self._status: Status | None = None
 
     def up_to_date(self, step: str) -> None:
-        """See ``export.progress.Narrator``."""
+        """See ``export.common.progress.Narrator``."""
         err.print(f"  [dim]up to date[/]  {step}")
 
     def begin(self, step: str, why: str) -> Progress:
-        """See ``export.progress.Narrator``."""
+        """See ``export.common.progress.Narrator``."""
         err.print(f"  [cyan]running[/]     {step} [dim]({escape(why)})[/]", soft_wrap=True)
         return self.listener(step)
 
     def listener(self, step: str) -> Progress:
         """Shows progress while stderr is a terminal; says nothing in a log file."""
         if not sys.stderr.isatty():
-            from export.progress import silent
+            from export.common.progress import silent
 
             return silent
         self.stop()
@@ -75,16 +75,16 @@ class ConsoleNarrator:
         return progress
 
     def done(self, step: str, seconds: float) -> None:
-        """See ``export.progress.Narrator``."""
+        """See ``export.common.progress.Narrator``."""
         self.stop()
         err.print(f"  [green]done[/]        {step} in {seconds:.1f} s")
 
     def would_run(self, step: str, why: str) -> None:
-        """See ``export.progress.Narrator``."""
+        """See ``export.common.progress.Narrator``."""
         err.print(f"  [yellow]would run[/]   {step} [dim]({escape(why)})[/]", soft_wrap=True)
 
     def waiting(self, folder: str) -> None:
-        """See ``export.progress.Narrator``."""
+        """See ``export.common.progress.Narrator``."""
         err.print(f"  [yellow]waiting[/]     another run works in {escape(folder)} (Ctrl-C gives up)", soft_wrap=True)
 
     def stop(self) -> None:

@@ -19,15 +19,15 @@ def command(
     import numpy as np
     from rich.markup import escape
 
-    from bench.exported import open_backend, read_export, usual_runtime
-    from bench.picture import draw_prediction
-    from bench.prediction import predict
+    from bench.predict.picture import draw_prediction
+    from bench.predict.prediction import predict
+    from bench.sessions.exported import open_backend, read_export, usual_runtime
     from cli.console import out as stdout
-    from export.artifacts import write_image
-    from export.errors import BadInput
-    from export.figures import EVALUATION_SEED, draw_scene
-    from export.joint_sets import HUMAN36M
-    from export.photo import from_pixels
+    from export.common.errors import BadInput
+    from export.common.files import write_image
+    from export.images.figures import EVALUATION_SEED, draw_scene
+    from export.images.photo import from_pixels
+    from export.model.joint_sets import HUMAN36M
 
     exported = read_export(model)
     runtime = runtime or usual_runtime(precision)

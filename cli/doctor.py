@@ -18,9 +18,9 @@ def command(
     """Look at packages, processor, memory, disk and GPU; say what follows from them."""
     import json
 
-    from bench.doctor import capabilities, report
-    from bench.doctor import require as require_capable
-    from bench.facts import facts
+    from bench.machine.doctor import capabilities, report
+    from bench.machine.doctor import require as require_capable
+    from bench.machine.facts import facts
     from cli import render
 
     seen = facts(out)

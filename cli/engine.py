@@ -39,10 +39,10 @@ def command(
 
     from cli.console import ConsoleNarrator
     from cli.console import out as stdout
-    from export.engine import build_engine
-    from export.engine_plan import EnginePlan
-    from export.engine_runtime import choose_runtime
-    from export.options import parse_plan
+    from export.engine.build import build_engine
+    from export.engine.choice import choose_runtime
+    from export.engine.plan import EnginePlan
+    from export.pipeline.options import parse_plan
 
     wanted = EnginePlan(
         runtime=engine_runtime,

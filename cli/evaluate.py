@@ -27,15 +27,15 @@ def command(
     """MPJPE and PA-MPJPE of every exported precision and of the reference, on the same images."""
     import json
 
-    from bench.accuracy import accuracy_record, require_finite, run_key
-    from bench.contenders import open_contenders
+    from bench.accuracy.evaluation import Run, evaluate, require_fitting
+    from bench.accuracy.models import open_contenders
+    from bench.accuracy.record import accuracy_record, require_finite, run_key
     from bench.datasets.choice import open_dataset, report_name
-    from bench.evaluation import Run, evaluate, require_fitting
-    from bench.exported import read_export
-    from bench.inference import no_mirrors
+    from bench.sessions.exported import read_export
+    from bench.sessions.inference import no_mirrors
     from cli import render
     from cli.console import ConsoleNarrator
-    from export.artifacts import require_writable, write_json
+    from export.common.files import require_writable, write_json
 
     exported = read_export(model)
     images = open_dataset(dataset, data, protocol, count, exported)

@@ -64,15 +64,15 @@ def command(
     why: Annotated[bool, typer.Option("--why", help="Only say what would be done, and why.")] = False,
 ) -> None:
     """Checkpoint → verdict → ONNX → parity → engine → latency table, in OUT/MODEL."""
-    from bench.latency_table import latency_table
+    from bench.harness.latency_table import latency_table
     from cli import render
     from cli.console import ConsoleNarrator
-    from export.config import load_config
-    from export.engine_plan import EnginePlan
-    from export.engine_runtime import choose_runtime, honoured
-    from export.options import parse_overrides, parse_plan, parse_plans
-    from export.pipeline import run_export
-    from export.request import ExportRequest, choose_checkpoint, parse_precisions, require_plain_paths
+    from export.engine.choice import choose_runtime, honoured
+    from export.engine.plan import EnginePlan
+    from export.model.config import load_config
+    from export.pipeline.options import parse_overrides, parse_plan, parse_plans
+    from export.pipeline.request import ExportRequest, choose_checkpoint, parse_precisions, require_plain_paths
+    from export.pipeline.run import run_export
 
     require_plain_paths(out, *(path for path in (checkpoint, images, calibration, *(plans or ())) if path))
     config = load_config(model)

@@ -50,7 +50,7 @@ def run(
     from bench.fleet.matrix import read_matrix
     from bench.fleet.plan import plan_fleet
     from cli.console import ConsoleNarrator
-    from export.artifacts import require_writable
+    from export.common.files import require_writable
 
     through = _scheduler(scheduler, insecure, (tls_ca, tls_cert, tls_key), wait)
     wanted = read_matrix(matrix)
@@ -119,7 +119,7 @@ def devices(
     import json
 
     from cli import render_fleet
-    from export.errors import NotPossible
+    from export.common.errors import NotPossible
 
     through = _scheduler(scheduler, insecure, (tls_ca, tls_cert, tls_key), 0)
     if through is None:
@@ -175,7 +175,7 @@ def _run_folder(folder: Path | None) -> Path:
         BadInput: there is none.
     """
     from bench.fleet.record import FLEET
-    from export.errors import BadInput
+    from export.common.errors import BadInput
 
     if folder is not None:
         return folder

@@ -29,11 +29,11 @@ def command(
     from cli import render
     from cli.console import ConsoleNarrator, out
     from cli.render_images import image_statistics
-    from export.evidence import Contradiction
-    from export.inspection import inspect_checkpoint
-    from export.manifest import Counts, Nearest, VerdictRow
-    from export.options import parse_overrides, require_agreement, require_images_agree
-    from export.plain import printable
+    from export.checkpoint.evidence import Contradiction
+    from export.checkpoint.inspection import inspect_checkpoint
+    from export.common.plain import printable
+    from export.pipeline.manifest import Counts, Nearest, VerdictRow
+    from export.pipeline.options import parse_overrides, require_agreement, require_images_agree
 
     overrides = parse_overrides(settings or [])
     narrator = ConsoleNarrator()

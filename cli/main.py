@@ -22,7 +22,7 @@ from cli import (
     verify,
 )
 from cli.endings import INTERRUPTED, exit_code, hear_all_endings
-from export.errors import Failure
+from export.common.errors import Failure
 
 app = typer.Typer(
     name="convnextpose",

@@ -19,18 +19,18 @@ def command(
     """Show the parity that `export` measured; with --trace, name the first layer that departs from FP32."""
     import json
 
-    from bench.exported import read_export
+    from bench.sessions.exported import read_export
     from cli import render
     from cli.console import ConsoleNarrator
-    from export.artifacts import write_json
+    from export.common.files import write_json
 
     exported = read_export(model)
     if not as_json:
         render.parity(exported.manifest)
     records = []
     if trace or precision is not None:
-        from export.model_steps import TRUTH
-        from export.trace import require_traceable, trace_record
+        from export.parity.trace import require_traceable, trace_record
+        from export.pipeline.model_steps import TRUTH
 
         asked = exported.chosen(precision) if precision is not None else [p for p in exported.precisions if p != "fp32"]
         reference = exported.path / exported.onnx("fp32").path

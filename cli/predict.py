@@ -32,15 +32,15 @@ def command(
     import json
     import math
 
-    from bench.exported import open_backend, read_export, usual_runtime
-    from bench.picture import draw_prediction
-    from bench.prediction import is_prediction, predict, prediction_record
+    from bench.predict.picture import draw_prediction
+    from bench.predict.prediction import is_prediction, predict, prediction_record
+    from bench.sessions.exported import open_backend, read_export, usual_runtime
     from cli import render
-    from export.artifacts import write_image, write_json
-    from export.errors import BadInput
-    from export.options import parse_numbers
-    from export.photo import read_photo
-    from export.pose import Camera
+    from export.common.errors import BadInput
+    from export.common.files import write_image, write_json
+    from export.images.photo import read_photo
+    from export.model.pose import Camera
+    from export.pipeline.options import parse_numbers
 
     box = parse_numbers("--bbox", BBOX, bbox) if bbox is not None else None
     lens = Camera(*parse_numbers("--camera", CAMERA, camera)) if camera is not None else None

@@ -8,19 +8,19 @@ from rich.markup import escape
 
 from cli.console import err, out, table
 from cli.render_images import known_images
-from export.interface import edition_of
-from export.manifest import Counts, Manifest, Nearest, VerdictRow
-from export.options import name_nearest
-from export.plain import printable, show_list
-from export.plan_record import TOO_MANY
-from export.request import ExportRequest
-from export.steps import WHOLE
+from export.common.interface import edition_of
+from export.common.plain import printable, show_list
+from export.pipeline.manifest import Counts, Manifest, Nearest, VerdictRow
+from export.pipeline.options import name_nearest
+from export.pipeline.request import ExportRequest
+from export.pipeline.steps import WHOLE
+from export.plan.plan_record import TOO_MANY
 
 if TYPE_CHECKING:
-    from bench.doctor import Capability
-    from bench.facts import Answer, Facts
-    from bench.latency_table import LatencyTable
-    from export.evidence import Problem
+    from bench.harness.latency_table import LatencyTable
+    from bench.machine.doctor import Capability
+    from bench.machine.facts import Answer, Facts
+    from export.checkpoint.evidence import Problem
 
 OUTCOME_STYLE = {"agrees": "green", "pass": "green", "contradicted": "red", "fail": "red", "inconclusive": "yellow"}
 

@@ -1,16 +1,16 @@
-"""The decision table: a view of ``bench.result``."""
+"""The decision table: a view of ``bench.results.result``."""
 
 from pathlib import Path
 from statistics import median
 
 from rich.markup import escape
 
-from bench import cells as worded
-from bench.result import Latency, Result, Row
-from bench.verdicts import OVERHEAD_NS, OVERHEAD_SHARE
+from bench.results import cells as worded
+from bench.results.result import Latency, Result, Row
+from bench.stats.verdicts import OVERHEAD_NS, OVERHEAD_SHARE
 from cli import render_passes, render_profile
 from cli.console import out, table
-from export.parity import EXPLAINED
+from export.parity.judge import EXPLAINED
 
 VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}
 HEADLINE = "host_e2e"

@@ -2,9 +2,9 @@
 
 from rich.markup import escape
 
-from bench.compare import Comparison
+from bench.gate.compare import Comparison
 from cli.console import out, table
-from export.errors import CheckFailed, Inconclusive, NotPossible
+from export.common.errors import CheckFailed, Inconclusive, NotPossible
 
 STYLE = {"PASS": "green", "IMPROVED": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "REFUSED": "yellow"}
 

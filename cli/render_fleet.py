@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bench.fleet.record import FleetRecord, JobRecord, estimated_end, one_machine
 from bench.fleet.spec import DeviceFacts, code_version
-from bench.result import Result, Row
+from bench.results.result import Result, Row
 from cli.console import err, out, table
 from cli.render_bench import HEADLINE, VERDICT_STYLE
 

@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 
 from cli.console import out, table
-from export.plain import printable
+from export.common.plain import printable
 
 VERDICT_STYLE = {"known": "green", "unknown": "red", "not available": "yellow"}
 

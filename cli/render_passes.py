@@ -1,11 +1,11 @@
-"""What was measured beside the rounds: a view of ``bench.result``, one table a pass."""
+"""What was measured beside the rounds: a view of ``bench.results.result``, one table a pass."""
 
 from collections.abc import Sequence
 
 from rich.markup import escape
 
-from bench import cells
-from bench.result import ImageToJoints, Result, Row, WarmUpRecord
+from bench.results import cells
+from bench.results.result import ImageToJoints, Result, Row, WarmUpRecord
 from cli.console import out, table
 
 

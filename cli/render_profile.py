@@ -1,11 +1,11 @@
-"""Where the time goes: the network's parts, a column for each row that was profiled. A view of ``bench.result``."""
+"""Profile table: the network's parts, a column for each profiled row. A view of ``bench.results.result``."""
 
 from rich.markup import escape
 
-from bench.exported import TORCH_FORMS
-from bench.parts import PARTS
-from bench.profile_record import NO_PROFILE, PartRecord, ProfileRecord
-from bench.result import Result, Row
+from bench.results.profile_record import NO_PROFILE, PartRecord, ProfileRecord
+from bench.results.result import Result, Row
+from bench.sessions.exported import TORCH_FORMS
+from bench.sessions.parts import PARTS
 from cli.console import out, table
 
 

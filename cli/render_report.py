@@ -9,7 +9,7 @@ from bench.report.reports import Report, Reports
 from bench.report.rows import name_of
 from cli import render_bench
 from cli.console import out
-from export.plain import printable
+from export.common.plain import printable
 
 MOST = 5
 """So many open points are named; the page has all."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from export.figures import EVALUATION_SEED, Figure, draw_figures
-from export.joint_sets import HUMAN36M
-from export.network import ConvNeXtPose
-from export.pose import normalise
-from export.skeleton import Array
+from export.images.figures import EVALUATION_SEED, Figure, draw_figures
+from export.images.skeleton import Array
+from export.model.joint_sets import HUMAN36M
+from export.model.network import ConvNeXtPose
+from export.model.pose import normalise
 
 HELD_OUT_FIGURES = 1024
 COUNTED = [j for j, name in enumerate(HUMAN36M.joints) if name != "Thorax"]

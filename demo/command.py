@@ -8,7 +8,7 @@ import cv2
 import torch
 
 from demo.cores import SharedCores
-from export.errors import Failure
+from export.common.errors import Failure
 
 
 def shared_cores(options: argparse.Namespace) -> SharedCores | None:

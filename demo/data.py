@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.architecture import Architecture
-from export.figures import TRAIN_SEED, Figure, draw_figures
-from export.pose import MEAN, STD
+from export.images.figures import TRAIN_SEED, Figure, draw_figures
+from export.model.architecture import Architecture
+from export.model.pose import MEAN, STD
 
 Batch = tuple[Tensor, Tensor]
 """(N, 256, 256, 3) uint8 RGB and (N, 18, 3) float32 bins."""
@@ -25,6 +25,6 @@ def as_batch(figures: list[Figure], architecture: Architecture) -> Batch:
 
 
 def normalised(images: Tensor) -> Tensor:
-    """What ``export.pose.normalise`` does, on a tensor: (N, S, S, 3) uint8 → (N, 3, S, S), channels last."""
+    """What ``export.model.pose.normalise`` does, on a tensor: (N, S, S, 3) uint8 → (N, 3, S, S), channels last."""
     pixels = (images.float() - torch.tensor(MEAN)) / torch.tensor(STD)
     return pixels.permute(0, 3, 1, 2)

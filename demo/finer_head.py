@@ -4,8 +4,8 @@ An upsampling with aligned corners keeps a joint at its fraction of the map. Fro
 63 s / 31 where 2 s is right: 1.6 % too far from the map's corner. A least-squares fit of the last layer alone did not
 correct that on other figures. So the whole head is trained, on the answers of the demo checkpoint itself
 (distillation). The backbone stays as it is, so its output is computed once. Most steps run on the small map, whose
-bins are moved to where the finer map needs them; the last ones run on the finer map itself. ``export/grown.py`` grows
-M and L from the result.
+bins are moved to where the finer map needs them; the last ones run on the finer map itself. ``export.synthetic``
+grows M and L from the result.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from demo.accuracy import held_out_accuracy
 from demo.command import run
 from demo.release import in_half
 from demo.training import expectation, log_marginals
-from export.architecture import Architecture
-from export.checkpoint import read_checkpoint
-from export.config import load_config
-from export.figures import GROWTH_SEED, draw_figures
-from export.network import ConvNeXtPose, Head, build_network
-from export.pose import normalise
+from export.checkpoint.loading import read_checkpoint
+from export.images.figures import GROWTH_SEED, draw_figures
+from export.model.architecture import Architecture
+from export.model.config import load_config
+from export.model.network import ConvNeXtPose, Head, build_network
+from export.model.pose import normalise
 
 MODEL = "XS-atto"
 CHUNK = 16

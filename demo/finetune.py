@@ -15,11 +15,11 @@ from demo.data import training_batch
 from demo.release import averaged_network, settle_norms, write_checkpoint
 from demo.train import MODEL, OUT, SHOW_EVERY, progress_line, show_on_stderr
 from demo.training import Losses, Plan, Trainer
-from export.architecture import HEAD_LAYERS, Architecture
-from export.artifacts import require_writable
-from export.checkpoint import read_checkpoint
-from export.config import load_config
-from export.network import build_network
+from export.checkpoint.loading import read_checkpoint
+from export.common.files import require_writable
+from export.model.architecture import HEAD_LAYERS, Architecture
+from export.model.config import load_config
+from export.model.network import build_network
 
 START = OUT / f"{MODEL}-demo.pth"
 RECENT = 20

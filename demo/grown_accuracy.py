@@ -13,15 +13,16 @@ import torch
 
 from demo.accuracy import COUNTED
 from demo.command import run
-from export.checkpoint import read_checkpoint
-from export.config import CONFIG_FOLDER, load_config
-from export.errors import BadInput
-from export.figures import EVALUATION_SEED, Figure, draw_figures
-from export.grown import grow_demo
-from export.growth import plan_growth
-from export.network import ConvNeXtPose, build_network
-from export.pose import normalise
-from export.skeleton import Array
+from export.checkpoint.loading import read_checkpoint
+from export.common.errors import BadInput
+from export.common.files import PROJECT
+from export.images.figures import EVALUATION_SEED, Figure, draw_figures
+from export.images.skeleton import Array
+from export.model.config import load_config
+from export.model.network import ConvNeXtPose, build_network
+from export.model.pose import normalise
+from export.synthetic.grown import grow_demo
+from export.synthetic.growth import plan_growth
 
 CHUNK = 8
 """Figures at a time: eight volumes of L are 150 MB."""
@@ -86,7 +87,7 @@ def main() -> int:
     figures = draw_figures(options.figures, EVALUATION_SEED)
     config = load_config("XS-atto")
     assert config.demo is not None
-    demo = build_network(config.architecture, read_checkpoint(CONFIG_FOLDER.parent / config.demo).tensors)
+    demo = build_network(config.architecture, read_checkpoint(PROJECT / config.demo).tensors)
     reference = located(demo, figures)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     print(row(Subject(config.name, demo, None), reference, reference, figures), flush=True)

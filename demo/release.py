@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.machine import cpu_name
+from bench.machine.system import cpu_name
 from demo.accuracy import HELD_OUT_FIGURES, Accuracy, held_out_accuracy
 from demo.data import normalised, training_batch
 from demo.training import Trainer
-from export.artifacts import sha256_file, whole_file, write_json
-from export.checkpoint import read_checkpoint
-from export.errors import CheckFailed
-from export.figures import CALIBRATION_SEED, EVALUATION_SEED, PARITY_SEED, TRAIN_SEED
-from export.network import ConvNeXtPose, build_network
+from export.checkpoint.loading import read_checkpoint
+from export.common.errors import CheckFailed
+from export.common.files import sha256_file, whole_file, write_json
+from export.images.figures import CALIBRATION_SEED, EVALUATION_SEED, PARITY_SEED, TRAIN_SEED
+from export.model.network import ConvNeXtPose, build_network
 
 RECORD_SCHEMA = 1
 MOST_BYTES = 8_000_000
@@ -136,7 +136,7 @@ def record(
         "model": name,
         "architecture": asdict(architecture) | {"parameters": architecture.parameters},
         "data": {
-            "what": "figures drawn by export/figures.py: sticks and discs, not people",
+            "what": "figures drawn by export/images/figures.py: sticks and discs, not people",
             "input": "(x - mean) / std with x in 0..255, no division by 255",
             "train_seed": TRAIN_SEED,
             "figures_seen": trainer.step * plan.batch,

@@ -22,9 +22,9 @@ from demo.cores import SharedCores
 from demo.data import training_batch
 from demo.release import release
 from demo.training import Losses, Plan, Trainer, learning_rate
-from export.artifacts import whole_file
-from export.config import load_config
-from export.errors import BadInput
+from export.common.errors import BadInput
+from export.common.files import whole_file
+from export.model.config import load_config
 
 MODEL = "XS-atto"
 STATE_FOLDER = Path("build/demo")

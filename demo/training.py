@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from demo.data import Batch, normalised
-from export.architecture import Architecture
-from export.network import ConvNeXtPose
+from export.model.architecture import Architecture
+from export.model.network import ConvNeXtPose
 
 
 @dataclass(frozen=True)

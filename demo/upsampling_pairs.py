@@ -14,16 +14,16 @@ import numpy as np
 
 from demo.accuracy import held_out_accuracy
 from demo.command import run
-from export.architecture import HEAD_LAYERS, Architecture
-from export.checkpoint import Checkpoint, read_checkpoint
-from export.errors import BadInput
-from export.evidence import read_evidence
-from export.figures import CROP_SIZE, EVALUATION_SEED, draw_figures
-from export.joint_sets import HUMAN36M
-from export.network import build_network
-from export.progress import silent
-from export.upsampling_evidence import evidence_of, possible_candidates
-from export.upsampling_runs import Run, run_candidates
+from export.checkpoint.evidence import read_evidence
+from export.checkpoint.loading import Checkpoint, read_checkpoint
+from export.checkpoint.upsampling.evidence import evidence_of, possible_candidates
+from export.checkpoint.upsampling.runs import Run, run_candidates
+from export.common.errors import BadInput
+from export.common.progress import silent
+from export.images.figures import CROP_SIZE, EVALUATION_SEED, draw_figures
+from export.model.architecture import HEAD_LAYERS, Architecture
+from export.model.joint_sets import HUMAN36M
+from export.model.network import build_network
 
 SET_SIZES = (8, 16, 32)
 """Images from which a decision is asked for."""

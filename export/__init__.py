@@ -14,16 +14,16 @@ Read the modules in the order in which the data passes through them: ``checkpoin
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.config import load_config
-    from export.pipeline import Export, run_export
-    from export.request import ExportRequest
+    from export.model.config import load_config
+    from export.pipeline.request import ExportRequest
+    from export.pipeline.run import Export, run_export
 
 __all__ = ["Export", "ExportRequest", "load_config", "run_export"]
 _MODULES = {
-    "Export": "export.pipeline",
-    "ExportRequest": "export.request",
-    "load_config": "export.config",
-    "run_export": "export.pipeline",
+    "Export": "export.pipeline.run",
+    "ExportRequest": "export.pipeline.request",
+    "load_config": "export.model.config",
+    "run_export": "export.pipeline.run",
 }
 
 

@@ -1,7 +1,7 @@
 """Check the timing harness on this machine against known delays, known slow-downs and other tools' timers.
 
 Run as ``python -m scripts.bench_selftest EXPORTED_FOLDER`` (``make bench-selftest``). Exit code 1: a check failed.
-Exit code 3: one could not be decided; try again when nothing else runs. What needs no clock: ``tests/test_replay.py``.
+Exit code 3: one could not be decided; try again when nothing else runs. ``test_replay.py`` needs no clock.
 """
 
 import argparse
@@ -17,23 +17,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.backends.protocol import Accountable, Backend, Joints
-from bench.benchmark import IMAGES, QUICK_MODE
-from bench.candidates import Candidate
-from bench.compare import Cell, compare_pairs
-from bench.entries import Settings
-from bench.exported import ONNX_RUNTIME, OPENVINO, ExportFolder, open_backend, read_export
-from bench.gate import confidence_of_a_look
-from bench.job import DEVICE, HOST_E2E, Job
-from bench.remote import Remote
-from bench.rounds import Contender, Plan, run_rounds
-from bench.statistics import Ratio, speed_up
-from bench.stopping import StopRule
-from bench.timed_model import TimedModel, one_by_one
-from bench.timed_parity import ParityJudge
-from bench.verdicts import OVERHEAD_NS
+from bench.gate.compare import Cell, compare_pairs
+from bench.gate.decision import confidence_of_a_look
+from bench.harness.benchmark import IMAGES, QUICK_MODE
+from bench.harness.candidates import Candidate
+from bench.harness.entries import Settings
+from bench.harness.job import DEVICE, HOST_E2E, Job
+from bench.harness.remote import Remote
+from bench.harness.rounds import Contender, Plan, run_rounds
+from bench.harness.timed_model import TimedModel, one_by_one
+from bench.harness.timed_parity import ParityJudge
+from bench.sessions.exported import ONNX_RUNTIME, OPENVINO, ExportFolder, open_backend, read_export
+from bench.sessions.protocol import Accountable, Backend, Joints
+from bench.stats.statistics import Ratio, speed_up
+from bench.stats.stopping import StopRule
+from bench.stats.verdicts import OVERHEAD_NS
 from cli.alone import measuring_alone
-from export.errors import Failure, NotPossible
+from export.common.errors import Failure, NotPossible
 from scripts.other_timers import P50, P90, BenchmarkApp, LoadGen, OurPercentiles
 
 DELAYS_MS = (0.2, 1.0, 10.0)

@@ -13,26 +13,26 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.backends.onnx_runtime import OnnxRuntime
-from bench.backends.openvino import OpenVino
-from bench.backends.protocol import Backend
-from bench.job import Job
-from bench.machine import machine
-from bench.rounds import Plan, run_rounds
-from bench.steadiness import WarmUpRule
-from bench.stopping import StopRule
-from bench.timed_model import TimedModel
+from bench.harness.job import Job
+from bench.harness.rounds import Plan, run_rounds
+from bench.harness.timed_model import TimedModel
+from bench.machine.system import machine
+from bench.sessions.onnx_runtime import OnnxRuntime
+from bench.sessions.openvino import OpenVino
+from bench.sessions.protocol import Backend
+from bench.stats.steadiness import WarmUpRule
+from bench.stats.stopping import StopRule
 from cli.alone import measuring_alone
-from export.calibration import drawn_calibration
-from export.config import load_config
-from export.drawings import SHAPES_SEED, drawn_images
-from export.network import build_network
-from export.onnx_graph import export_onnx, write_onnx
-from export.plan_search import search_plan
-from export.planned import planned_graph
-from export.precision import in_precision
-from export.quantize import export_int8
-from export.standin import stand_in_weights
+from export.graph.onnx_graph import export_onnx, write_onnx
+from export.graph.precision import in_precision
+from export.images.drawings import SHAPES_SEED, drawn_images
+from export.model.config import load_config
+from export.model.network import build_network
+from export.plan.calibration import drawn_calibration
+from export.plan.planned import planned_graph
+from export.plan.quantize import export_int8
+from export.plan.search import search_plan
+from export.synthetic.random_weights import stand_in_weights
 
 PLAIN = "plain FP32 export, ONNX Runtime"
 RULE = StopRule(budget_s=120, quantile=0.5)

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.calibration import drawn_calibration
-from export.checkpoint import read_checkpoint
-from export.config import load_config
-from export.drawings import SHAPES_SEED, drawn_images
-from export.image_folder import read_crops
-from export.image_statistics import ENOUGH_IMAGES, measure_images
-from export.network import build_network
-from export.parity_images import parity_images
-from export.verdict import judge
+from export.checkpoint.loading import read_checkpoint
+from export.checkpoint.verdict import judge
+from export.images.drawings import SHAPES_SEED, drawn_images
+from export.images.image_folder import read_crops
+from export.images.norm_statistics import ENOUGH_IMAGES, measure_images
+from export.model.config import load_config
+from export.model.network import build_network
+from export.parity.images import parity_images
+from export.plan.calibration import drawn_calibration
 
 Images = NDArray[np.uint8]
 

@@ -1,4 +1,4 @@
-"""Timers that others wrote, as contenders of ``bench.rounds``: OpenVINO's ``benchmark_app`` and MLPerf's LoadGen."""
+"""Timers of other projects as contenders of the rounds: OpenVINO's ``benchmark_app`` and MLPerf's LoadGen."""
 
 import json
 import tempfile
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.backends.openvino import OpenVino
-from bench.job import DEVICE, HOST_E2E, Samples
-from bench.timed_model import TimedModel
-from bench.timing import settle
+from bench.harness.job import DEVICE, HOST_E2E, Samples
+from bench.harness.timed_model import TimedModel
+from bench.passes.timing import settle
+from bench.sessions.openvino import OpenVino
 
 P50, P90 = "p50", "p90"
 QUERIES = 65
@@ -38,7 +38,7 @@ class BenchmarkApp:
         self._queue = DataQueue({0: self._tensors}, [1] * len(inputs))
 
     def visit(self, iterations: int) -> Samples:
-        """See ``bench.rounds.Contender``; its times come sorted."""
+        """See ``bench.harness.rounds.Contender``; its times come sorted."""
         settle([self._unrecorded])
         self._app.niter = iterations
         times, _, _ = self._app.sync_inference(self._request, self._queue)
@@ -63,7 +63,7 @@ class LoadGen:
         self._runs = runs
 
     def visit(self, iterations: int) -> Samples:
-        """See ``bench.rounds.Contender``; one block of ``QUERIES``, whatever ``iterations`` is.
+        """See ``bench.harness.rounds.Contender``; one block of ``QUERIES``, whatever ``iterations`` is.
 
         Raises:
             Exception: whatever a run raised, once LoadGen has ended: it must not pass through its C++.
@@ -130,7 +130,7 @@ class OurPercentiles:
         self._subject = subject
 
     def visit(self, iterations: int) -> Samples:
-        """See ``bench.rounds.Contender``."""
+        """See ``bench.harness.rounds.Contender``."""
         samples = self._subject.visit(QUERIES)[HOST_E2E]
         p50, p90 = np.quantile(samples, (0.5, 0.9), method="inverted_cdf")
         return {P50: [float(p50)], P90: [float(p90)]}

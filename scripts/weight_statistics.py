@@ -1,4 +1,4 @@
-"""Measure the distributions of a checkpoint's weights, by kind of layer: the constants of ``export.weight_statistics``.
+"""Measure the weight distributions of a checkpoint: the constants of ``export.synthetic.weight_statistics``.
 
 Run as ``python -m scripts.weight_statistics CHECKPOINT MODEL``. Locations and spreads are of natural logarithms of
 magnitudes: the median, half the distance of the quantiles 0.16 and 0.84, and the quantile 0.98.
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from export.checkpoint import read_checkpoint
-from export.config import load_config
-from export.network import BATCH_NORM_EPS, ConvNeXtPose, build_network
-from export.verdict import judge
+from export.checkpoint.loading import read_checkpoint
+from export.checkpoint.verdict import judge
+from export.model.config import load_config
+from export.model.network import BATCH_NORM_EPS, ConvNeXtPose, build_network
 
 Array = NDArray[np.float64]
 INT8_SUBNORMAL = 127 * 2.0**-14

@@ -14,21 +14,21 @@ from hypothesis import HealthCheck, settings
 
 from bench.fleet import child, dask_run, device
 from bench.fleet.blobs import BlobCache
-from bench.worker import INTERRUPTS
-from export.artifacts import sha256_path
+from bench.harness.worker import INTERRUPTS
 from export.bundle.write import BundlePlan, write_bundle
-from export.interface import HALVES
-from export.network import build_network
-from export.onnx_graph import consumer_metadata, export_onnx
-from export.precision import in_precision
+from export.common.files import sha256_path
+from export.common.interface import HALVES
+from export.graph.onnx_graph import consumer_metadata, export_onnx
+from export.graph.precision import in_precision
+from export.model.network import build_network
 from export.runtime import gpu
 from export.runtime.gpu import Driver
-from tests.bundles import copied, export_once
-from tests.checkpoints import TINY, alive_weights
-from tests.command_line import ROOT, in_process
-from tests.fleet_cluster import Cluster
-from tests.fleet_stand_in import COMMAND, PRELOAD
-from tests.tiny_export import Run, export_tiny, read_run, tiny_config
+from tests.support.bundles import copied, export_once
+from tests.support.checkpoints import TINY, alive_weights
+from tests.support.command_line import ROOT, in_process
+from tests.support.fleet_cluster import Cluster
+from tests.support.fleet_stand_in import COMMAND, PRELOAD
+from tests.support.tiny_export import Run, export_tiny, read_run, tiny_config
 
 torch.set_num_threads(1)
 """Networks as small as those of the tests gain nothing from a second thread, and wait fifty times as long where
@@ -139,7 +139,7 @@ def sources(tmp_path: Path) -> BlobCache:
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A device's folder, and a machine's locks, of its own; what measures there is ``tests.fleet_stand_in``."""
+    """A device's folder, and a machine's locks, of its own; what measures there is ``tests.support.fleet_stand_in``."""
     monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -149,7 +149,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A scheduler, for workers that measure as ``tests.fleet_stand_in`` does; who looks for them does so often."""
+    """Start a scheduler for workers that measure as ``tests.support.fleet_stand_in`` does, polled often."""
     pytest.importorskip("distributed")
     monkeypatch.setattr(dask_run, "LOOK_S", 0.2)
     (tmp_path / "cluster").mkdir()
@@ -164,7 +164,7 @@ def driver_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("no C compiler")
     folder = tmp_path_factory.mktemp("driver")
-    source, target = ROOT / "tests/standin/driver.c", folder / gpu.DRIVER
+    source, target = ROOT / "tests/support/standin/driver.c", folder / gpu.DRIVER
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", target, source], check=True)
     return folder
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
-from export.errors import BadInput
-from export.pose import Array
+from export.common.errors import BadInput
+from export.model.pose import Array
 
 NAMED = 3
 """How many of many a message names."""

@@ -7,8 +7,8 @@ from bench.datasets.drawn import DrawnFigures
 from bench.datasets.human36m import open_human36m
 from bench.datasets.mupots import open_mupots
 from bench.datasets.protocol import Dataset
-from bench.exported import ExportFolder
-from export.errors import BadInput
+from bench.sessions.exported import ExportFolder
+from export.common.errors import BadInput
 
 DATASETS = ("drawn", "coco", "human36m", "mupots")
 

@@ -14,9 +14,9 @@ from pydantic.types import FailFast
 from bench.datasets.annotations import NO_AREA, Layout, LeftOut, PixelCount, Positive, numbers, paired, read_json, some
 from bench.datasets.images import Images
 from bench.datasets.people import AnnotatedPeople, Person, lies_in, located_person, photographs, root_of
-from export.errors import BadInput
-from export.joint_sets import JointSet
-from export.pose import Array, Box, Camera, crop_box
+from export.common.errors import BadInput
+from export.model.joint_sets import JointSet
+from export.model.pose import Array, Box, Camera, crop_box
 
 MATCHED_SHARE = 0.5
 """At least so many of the network's joints must be annotated; with fewer the names are of another kind."""

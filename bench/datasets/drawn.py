@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from bench.datasets.protocol import Sample
-from export.errors import BadInput
-from export.figures import CROP_SIZE, EVALUATION_SEED, draw_figure
-from export.joint_sets import HUMAN36M
-from export.pose import crop_to_image
+from export.common.errors import BadInput
+from export.images.figures import CROP_SIZE, EVALUATION_SEED, draw_figure
+from export.model.joint_sets import HUMAN36M
+from export.model.pose import crop_to_image
 
 
 class DrawnFigures:

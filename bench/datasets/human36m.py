@@ -16,9 +16,9 @@ from bench.datasets.annotations import NO_AREA, Layout, LeftOut, PixelCount, num
 from bench.datasets.images import Images
 from bench.datasets.people import AnnotatedPeople, Person, located_person, photographs
 from bench.datasets.roots import Estimate, read_estimates
-from export.errors import BadInput
-from export.joint_sets import HUMAN36M
-from export.pose import Array, Box, Camera, crop_box
+from export.common.errors import BadInput
+from export.model.joint_sets import HUMAN36M
+from export.model.pose import Array, Box, Camera, crop_box
 
 ProtocolNumber = Literal[1, 2]
 

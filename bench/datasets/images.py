@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.datasets.annotations import Layout, some
-from export.errors import BadInput
+from export.common.errors import BadInput
 
 SIZE_TOLERANCE_PX = 4
 """An image may differ by so much from its annotated size: tools that cut videos into images drop or pad a few rows.

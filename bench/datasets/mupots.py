@@ -17,9 +17,9 @@ from bench.datasets.annotations import NO_AREA, Layout, LeftOut, PixelCount, Pos
 from bench.datasets.images import Images
 from bench.datasets.people import AnnotatedPeople, Person, located_person, photographs, root_of
 from bench.datasets.roots import Estimate, read_estimates
-from export.errors import BadInput
-from export.joint_sets import MUCO
-from export.pose import Array, Box, Camera, crop_box
+from export.common.errors import BadInput
+from export.model.joint_sets import MUCO
+from export.model.pose import Array, Box, Camera, crop_box
 
 ANNOTATED_JOINTS = 17
 """The first of MuCo's joints; hands and toes are not annotated."""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from bench.datasets.annotations import Layout, LeftOut, some
 from bench.datasets.images import Images, read_image
 from bench.datasets.protocol import Annotation, Sample
-from export.artifacts import sha256_file
-from export.errors import BadInput
-from export.joint_sets import JointSet
-from export.pose import Array, Box, Camera, crop
+from export.common.errors import BadInput
+from export.common.files import sha256_file
+from export.model.joint_sets import JointSet
+from export.model.pose import Array, Box, Camera, crop
 
 AGREEMENT = 0.1
 """Share of the box's edge by which annotated pixels may differ from the camera's view of the annotated millimetres.

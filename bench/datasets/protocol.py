@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from export.joint_sets import JointSet
-from export.pose import Array, Box, Camera
+from export.model.joint_sets import JointSet
+from export.model.pose import Array, Box, Camera
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,7 +41,7 @@ class Sample(Annotation):
     """One person in one image."""
 
     crop: NDArray[np.uint8]
-    """(S, S, 3) RGB, pixels 0..255, cut out as ``export.pose.crop`` does it."""
+    """(S, S, 3) RGB, pixels 0..255, cut out as ``export.model.pose.crop`` does it."""
 
 
 class Dataset(Protocol):

@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from export.errors import BadInput
+from export.common.errors import BadInput
 
 ENCRYPTED, PLAIN = ("tls", "wss"), ("tcp", "ws")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from export.artifacts import PARTIAL_PREFIX, sha256_file, whole_file
+from export.common.files import PARTIAL_PREFIX, sha256_file, whole_file
 
 
 @dataclass(frozen=True)

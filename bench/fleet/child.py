@@ -13,10 +13,9 @@ from pathlib import Path
 import psutil
 
 from bench.fleet.spec import JobSpec
-from export.artifacts import write_text
+from export.common.files import PROJECT, write_text
 
 COMMAND: tuple[str, ...] = (sys.executable, "-X", "faulthandler", "-m", "bench.fleet.job")
-ROOT = Path(__file__).resolve().parents[2]
 DASK_SETS = ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Variables that a Dask nanny sets and a job must not inherit: they change threads and the allocator."""
 SPEC, LOG, MADE = "spec.json", "log.txt", "result"
@@ -97,7 +96,7 @@ class _Deadline:
 def _process(state: Path, folder: Path, log: int) -> Iterator["subprocess.Popen[str]"]:
     """Start the child in a session of its own; whatever is left of the session afterwards is killed."""
     environment = {name: value for name, value in os.environ.items() if name not in DASK_SETS}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
     child = subprocess.Popen(
         [*COMMAND, str(state), str(folder), str(os.getpid())],
         stdin=subprocess.DEVNULL,

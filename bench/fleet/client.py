@@ -11,8 +11,8 @@ from bench.fleet.local import run_locally
 from bench.fleet.plan import FleetPlan
 from bench.fleet.record import LOCK, FleetRecord
 from bench.fleet.run import OnChange, Run
-from export.artifacts import require_writable
-from export.errors import BadInput, CheckFailed, NotPossible
+from export.common.errors import BadInput, CheckFailed, NotPossible
+from export.common.files import require_writable
 
 
 def run_fleet(plan: FleetPlan, scheduler: Scheduler | None, on_change: OnChange, *, again: bool = False) -> FleetRecord:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from bench.fleet.address import Scheduler
-from export.errors import BadInput, NotPossible
+from export.common.errors import BadInput, NotPossible
 
 CONNECT_S = 10.0
 ANSWER_S = 30.0

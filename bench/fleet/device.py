@@ -12,15 +12,15 @@ from pathlib import Path
 from time import monotonic
 from typing import get_args
 
-from bench.doctor import report
-from bench.environment import environment_record, fingerprint
-from bench.facts import facts
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import MADE, ChildFailed, run_child
 from bench.fleet.record import JOB, read_finished
 from bench.fleet.spec import Answer, DeviceFacts, JobSpec, Outcome, ResultFile, code_on_disk, code_version, sha256_json
-from bench.locks import held, in_use
-from export.artifacts import sha256_file, write_text
+from bench.machine.doctor import report
+from bench.machine.environment import environment_record, fingerprint
+from bench.machine.facts import facts
+from bench.machine.locks import held, in_use
+from export.common.files import sha256_file, write_text
 
 FOLDER_VARIABLE = "CONVNEXTPOSE_FLEET"
 LOCK = ".lock"

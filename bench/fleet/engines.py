@@ -1,16 +1,16 @@
 """Engines of an export, built on the device that will run them."""
 
-from bench.exported import ENGINES, ExportFolder
 from bench.fleet.spec import JobSpec
-from bench.gpu_runtimes import answering_gpu
-from export.engine_plan import RTX_TARGETS, TENSORRT_RTX, EnginePlan
-from export.engine_runtime import choose_runtime
-from export.errors import BadInput
-from export.manifest import Artifact
-from export.model_steps import built_engine
-from export.options import parse_plan
-from export.steps import Folder, NotBuilt
-from export.summary import engine_artifact
+from bench.sessions.exported import ENGINES, ExportFolder
+from bench.sessions.gpu_runtimes import answering_gpu
+from export.common.errors import BadInput
+from export.engine.choice import choose_runtime
+from export.engine.plan import RTX_TARGETS, TENSORRT_RTX, EnginePlan
+from export.pipeline.manifest import Artifact
+from export.pipeline.model_steps import built_engine
+from export.pipeline.options import parse_plan
+from export.pipeline.steps import Folder, NotBuilt
+from export.pipeline.summary import engine_artifact
 
 
 def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple[ExportFolder, list[str]]:

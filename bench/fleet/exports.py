@@ -5,17 +5,17 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.exported import ExportFolder, read_export
 from bench.fleet.blobs import BlobCache
 from bench.fleet.matrix import Matrix, ModelEntry
-from export.config import Name, load_config
-from export.errors import BadInput
-from export.model_steps import TRUTH, WEIGHTS, plan_paths
-from export.options import parse_overrides
-from export.pipeline import run_export
-from export.progress import Narrator
-from export.request import ExportRequest, choose_checkpoint
-from export.steps import WHOLE
+from bench.sessions.exported import ExportFolder, read_export
+from export.common.errors import BadInput
+from export.common.progress import Narrator
+from export.model.config import Name, load_config
+from export.pipeline.model_steps import TRUTH, WEIGHTS, plan_paths
+from export.pipeline.options import parse_overrides
+from export.pipeline.request import ExportRequest, choose_checkpoint
+from export.pipeline.run import run_export
+from export.pipeline.steps import WHOLE
 
 FLEET, EXPORTS, BLOBS = "fleet", "exports", "blobs"
 """Within OUT; the latter two are shared by all runs."""

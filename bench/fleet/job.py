@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from bench.accelerators import accelerators_held
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import MADE, SPEC
 from bench.fleet.spec import BenchOptions, JobSpec, code_on_disk, sha256_json
-from bench.worker import die_with_parent
-from export.errors import BadInput, Failure
-from export.progress import Progress, silent
+from bench.harness.accelerators import accelerators_held
+from bench.harness.worker import die_with_parent
+from export.common.errors import BadInput, Failure
+from export.common.progress import Progress, silent
 
 Say = Callable[..., None]
 
@@ -29,22 +29,22 @@ class ProgressNarrator:
         self._say = say
 
     def up_to_date(self, step: str) -> None:
-        """See ``export.progress.Narrator``."""
+        """See ``export.common.progress.Narrator``."""
         self._say(text=f"{step} is up to date")
 
     def begin(self, step: str, why: str) -> Progress:
-        """See ``export.progress.Narrator``."""
+        """See ``export.common.progress.Narrator``."""
         self._say(text=f"{step} ({why})")
         return silent
 
     def done(self, step: str, seconds: float) -> None:
-        """See ``export.progress.Narrator``."""
+        """See ``export.common.progress.Narrator``."""
 
     def would_run(self, step: str, why: str) -> None:
-        """See ``export.progress.Narrator``."""
+        """See ``export.common.progress.Narrator``."""
 
     def waiting(self, folder: str) -> None:
-        """See ``export.progress.Narrator``."""
+        """See ``export.common.progress.Narrator``."""
         self._say(text="waiting: another job uses the same export")
 
 
@@ -87,13 +87,13 @@ def require_same_code(spec: JobSpec) -> None:
 
 def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:
     """Put the export together, build its engines and measure; return a line for each engine."""
-    from bench.benchmark import benchmark
-    from bench.exported import read_export
     from bench.fleet.engines import with_engines
-    from bench.result import RESULT
-    from export.errors import Inconclusive
-    from export.manifest import write_manifest
-    from export.steps import Folder
+    from bench.harness.benchmark import benchmark
+    from bench.results.result import RESULT
+    from bench.sessions.exported import read_export
+    from export.common.errors import Inconclusive
+    from export.pipeline.manifest import write_manifest
+    from export.pipeline.steps import Folder
 
     blobs = BlobCache(state / "blobs")
     place = Folder(state / "exports" / sha256_json(spec.files), ProgressNarrator(say))
@@ -116,9 +116,9 @@ def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:
 
 
 def benchmark_request(spec: JobSpec) -> Any:
-    """Return the specification as ``bench.benchmark`` takes it, on this machine."""
-    from bench.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Asked
-    from bench.machine import usable_cores
+    """Return the specification as ``bench.harness.benchmark`` takes it, on this machine."""
+    from bench.harness.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Asked
+    from bench.machine.system import usable_cores
 
     options: BenchOptions = spec.bench
     return Asked(

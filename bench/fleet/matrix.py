@@ -6,14 +6,14 @@ from typing import Any
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from bench.exported import RUNTIMES
 from bench.fleet.record import EARLIER
 from bench.fleet.spec import BenchOptions, EngineOptions
-from bench.record import Record
-from export.config import Name
-from export.errors import BadInput
-from export.interface import PRECISIONS
-from export.yaml_keys import UniqueKeys
+from bench.results.record import Record
+from bench.sessions.exported import RUNTIMES
+from export.common.errors import BadInput
+from export.common.interface import PRECISIONS
+from export.common.yaml_keys import UniqueKeys
+from export.model.config import Name
 
 RESERVED = ("exports", "blobs")
 """Folders beside those of the runs, which all runs share."""

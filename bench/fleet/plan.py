@@ -10,8 +10,8 @@ from bench.fleet.exports import BLOBS, FLEET, sent_files
 from bench.fleet.matrix import Matrix
 from bench.fleet.record import FleetRecord
 from bench.fleet.spec import JobSpec, code_version
-from export.errors import BadInput
-from export.progress import Narrator
+from export.common.errors import BadInput
+from export.common.progress import Narrator
 
 
 @dataclass(frozen=True)

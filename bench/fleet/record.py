@@ -17,11 +17,11 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
 from bench.fleet.spec import JobSpec, Outcome
-from bench.locks import in_use
-from bench.record import Record
-from bench.result import RESULT, Result, read_result
-from export.artifacts import sha256_file, write_text
-from export.errors import BadInput
+from bench.machine.locks import in_use
+from bench.results.record import Record
+from bench.results.result import RESULT, Result, read_result
+from export.common.errors import BadInput
+from export.common.files import sha256_file, write_text
 
 SCHEMA_VERSION = "1.2"
 READABLE = ("1.0", "1.1", SCHEMA_VERSION)

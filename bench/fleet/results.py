@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bench.fleet.record import BENCH, EARLIER, JOB, FleetRecord, JobRecord, read_finished
 from bench.fleet.spec import Answer, JobSpec
-from bench.result import RESULT, read_result, require_of_export
-from export.artifacts import PARTIAL_PREFIX, write_text
-from export.errors import BadInput
-from export.manifest import read_manifest
+from bench.results.result import RESULT, read_result, require_of_export
+from export.common.errors import BadInput
+from export.common.files import PARTIAL_PREFIX, write_text
+from export.pipeline.manifest import read_manifest
 
 DAMAGED = "damaged"
 """In ``earlier``: what was in a result's place and is none, or is not whole."""

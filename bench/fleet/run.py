@@ -7,8 +7,8 @@ from bench.fleet.plan import FleetPlan
 from bench.fleet.record import FLEET, DeviceRecord, FleetRecord, JobRecord, now, read_finished, read_fleet, write_fleet
 from bench.fleet.results import BadResult, earlier_results, write_result
 from bench.fleet.spec import Answer, JobSpec, Outcome, code_version
-from export.artifacts import unwritable
-from export.errors import BadInput
+from export.common.errors import BadInput
+from export.common.files import unwritable
 
 PROGRESS_EVERY_S = 10.0
 """Shortest interval between two writes of progress: this machine may be the one that is measured."""

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bench.record import Record
-from export.steps import sha256_code
+from bench.results.record import Record
+from export.pipeline.steps import sha256_code
 
 SCHEMA_VERSION = "1.0"
 CODE = ("export", "bench")
@@ -109,7 +109,7 @@ class DeviceFacts(Record):
     resources: dict[str, float]
     code: str
     environment: dict[str, Any]
-    """See ``bench.environment``."""
+    """See ``bench.machine.environment``."""
     fingerprint: str
     doctor: dict[str, Any]
     holding: tuple[str, ...] = ()

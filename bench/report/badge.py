@@ -4,7 +4,7 @@ from typing import Any
 
 from bench.report.recommend import Choice
 from bench.report.rows import headline, name_of
-from export.plain import printable
+from export.common.plain import printable
 
 
 def badge(choice: Choice) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from bench.report.model_files import ModelFiles
 from bench.report.recommend import Choice
-from bench.stopping import StopRule
-from export.interface import precision_of
+from bench.stats.stopping import StopRule
+from export.common.interface import precision_of
 
 LONGER = 3
 """So many times the budget is advised where rows could not be ranked: an interval narrows with its root."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from bench import cells
-from bench.device_report import DeviceReport, Settings
 from bench.report.measurement import Measurement
 from bench.report.views import Cell, Line, Table
+from bench.results import cells
+from bench.results.device_report import DeviceReport, Settings
 
 POWER_MODE, GOVERNOR, PINNED = "power mode", "governor", "pinned clocks"
 COMPARED = (POWER_MODE, GOVERNOR, PINNED)

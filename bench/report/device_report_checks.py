@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.device_report import DeviceReport, Row, read_device_report
 from bench.report.sources import DEVICE_REPORT
-from export.artifacts import sha256_file
-from export.errors import BadInput
-from export.manifest import Manifest, read_manifest
-from export.steps import WHOLE
+from bench.results.device_report import DeviceReport, Row, read_device_report
+from export.common.errors import BadInput
+from export.common.files import sha256_file
+from export.pipeline.manifest import Manifest, read_manifest
+from export.pipeline.steps import WHOLE
 
 ROUNDING_MS = 2e-6
 """Samples are written with six digits, the median is taken before."""

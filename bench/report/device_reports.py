@@ -1,4 +1,4 @@
-"""Measurements from device reports: the rows that a bundle's verifier wrote become rows of ``bench.result``."""
+"""Measurements from device reports: the rows that a bundle's verifier wrote become rows of ``bench.results.result``."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import device_report
-from bench.device_report import DeviceReport
 from bench.report.device_facts import facts_of_report
 from bench.report.device_report_checks import Named
 from bench.report.measurement import Measurement
 from bench.report.records import Evaluation
 from bench.report.rows import HEADLINE, with_trusted_speed_ups
 from bench.report.sources import DEVICE_REPORT
-from bench.result import Latency, NotRunRow, PercentileRecord, Row, SpeedUp
-from bench.statistics import speed_up
-from bench.verdicts import PRECISE, USABLE
+from bench.results import device_report
+from bench.results.device_report import DeviceReport
+from bench.results.result import Latency, NotRunRow, PercentileRecord, Row, SpeedUp
+from bench.stats.statistics import speed_up
+from bench.stats.verdicts import PRECISE, USABLE
 
 NO_CONTROL = "the bundle's verifier times no second reference, so no row is called stable"
 NOT_TIMED = "latency was left out (verify.py --seconds 0)"

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from bench.report import theme
-from export.errors import NotPossible
+from export.common.errors import NotPossible
 
 VEGA_LITE = "6.4"
 """The version that Altair's specifications are of; a test compares them."""

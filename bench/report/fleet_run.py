@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bench.candidates import ASKED_FOR
 from bench.fleet.exports import EXPORTS
 from bench.fleet.record import FleetRecord, JobRecord, one_machine, read_finished
+from bench.harness.candidates import ASKED_FOR
 from bench.report.measurement import Measurement, measurement_of
 from bench.report.model_files import read_evaluations, read_model_files
 from bench.report.records import Evaluation
 from bench.report.views import Missing
-from export.errors import BadInput
+from export.common.errors import BadInput
 
 IN_THE_MATRIX = "`mode: publish` or `runtimes` in the matrix measures it"
 

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from bench import cells
 from bench.report import commands
 from bench.report.measurement import Measurement
 from bench.report.model_files import ModelFiles
 from bench.report.recommend import Choice
 from bench.report.rows import headline, name_of, percentile_of
 from bench.report.views import Cell, Line, Missing, Section, Table
-from bench.result import Row
+from bench.results import cells
+from bench.results.result import Row
 
 MOST = 2
 """Reasons of rows that are listed here; of more, the decision table has each."""

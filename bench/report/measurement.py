@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.exported import TORCH_FORMS
 from bench.report.model_files import ModelFiles
 from bench.report.records import SIMULATED, Evaluated, EvaluatedDataset, Evaluation
 from bench.report.rows import name_of, with_trusted_speed_ups
-from bench.result import NotRunRow, RatioRecord, Result, Row
+from bench.results.result import NotRunRow, RatioRecord, Result, Row
+from bench.sessions.exported import TORCH_FORMS
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.exported import read_export
-from bench.latency_table import REPORT, LatencyTable
+from bench.harness.latency_table import REPORT, LatencyTable
 from bench.report.records import Comparison, Evaluation
-from bench.result import RESULT, Result, read_result, require_of_export
-from export.errors import BadInput
-from export.manifest import Manifest
-from export.records import read_record
+from bench.results.result import RESULT, Result, read_result, require_of_export
+from bench.sessions.exported import read_export
+from export.common.errors import BadInput
+from export.common.records import read_record
+from export.pipeline.manifest import Manifest
 
 BENCH = f"bench/{RESULT}"
 ACCURACY = "accuracy"
@@ -30,7 +30,7 @@ class ModelFiles:
     latency_table: LatencyTable | None
     result: Result | None
     samples: Mapping[str, NDArray[Any]] | None
-    """Raw latencies, as ``bench.assemble.sample_arrays`` names them."""
+    """Raw latencies, as ``bench.harness.assemble.sample_arrays`` names them."""
     evaluations: tuple[Evaluation, ...]
     comparison: Comparison | None
 

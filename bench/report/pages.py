@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.environment import identity
 from bench.fleet.record import FLEET
+from bench.machine.environment import identity
 from bench.report import commands
 from bench.report.charts.pareto import pareto
 from bench.report.charts.speed_up import speed_up
@@ -22,8 +22,8 @@ from bench.report.sections.decision import decision, decision_table, side_by_sid
 from bench.report.sections.export import architecture, exported_files, gate, joints
 from bench.report.sections.measured import chart_sections, devices
 from bench.report.views import Answer, Page, Section
-from export.errors import BadInput
-from export.parity import PASSED
+from export.common.errors import BadInput
+from export.parity.judge import PASSED
 
 WEIGHTS = {
     "stand-in": "weights: stand-in — latency is meaningful, poses are not",

@@ -8,12 +8,12 @@ but the smaller export error, and where that is no difference either, the smalle
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench import cells
-from bench.exported import TORCH_FORMS
 from bench.report.measurement import Measurement
 from bench.report.rows import error_mm, headline, name_of, parity_status
-from bench.result import RatioRecord, Row
-from export.parity import EXPLAINED, GRADES, PASSED, REQUIRED
+from bench.results import cells
+from bench.results.result import RatioRecord, Row
+from bench.sessions.exported import TORCH_FORMS
+from export.parity.judge import EXPLAINED, GRADES, PASSED, REQUIRED
 
 SAME_ERROR_MM = 0.1
 """Mean export errors that differ by less are the same: it is the FP32 budget, which is below any use of a pose."""

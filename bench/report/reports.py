@@ -17,9 +17,9 @@ from bench.report.recommend import Choice
 from bench.report.records import Comparison
 from bench.report.sources import Found, find_sources
 from bench.report.views import Page
-from export.artifacts import require_writable
-from export.errors import BadInput
-from export.plain import printable
+from export.common.errors import BadInput
+from export.common.files import require_writable
+from export.common.plain import printable
 
 PLACE = "report"
 

@@ -1,10 +1,10 @@
-"""Readings of a row of ``bench.result``, and which speed-ups of a run may be shown."""
+"""Readings of a row of ``bench.results.result``, and which speed-ups of a run may be shown."""
 
 from collections.abc import Iterable, Sequence
 
-from bench import cells
 from bench.report import theme
-from bench.result import Latency, PercentileRecord, Row
+from bench.results import cells
+from bench.results.result import Latency, PercentileRecord, Row
 
 HEADLINE = "host_e2e"
 """From the image in a NumPy array to the joints in one."""

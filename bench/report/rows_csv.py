@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from bench.report.recommend import Choice
 from bench.report.rows import HEADLINE, error_mm, in_order, is_ranked, parity_status, percentile_of
-from bench.result import NotRunRow, Row
-from export.plain import printable
+from bench.results.result import NotRunRow, Row
+from export.common.plain import printable
 
 COLUMNS = (
     *("device", "model", "weights", "id", "runtime", "precision", "computes_in", "verdict", "recommended", "parity"),

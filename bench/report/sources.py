@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench.fleet.record import FLEET
 from bench.report.model_files import BENCH
-from export.errors import BadInput
-from export.steps import WHOLE
+from export.common.errors import BadInput
+from export.pipeline.steps import WHOLE
 
 RUNS = "fleet"
 DEVICE_REPORT = "device-report.json"

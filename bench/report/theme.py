@@ -5,7 +5,7 @@ dark, in the static picture and in the interactive one alike. Colours are after 
 test simulates colour blindness and measures contrast.
 """
 
-from export.interface import PRECISIONS
+from export.common.interface import PRECISIONS
 
 PAPER, INK, QUIET, GRID, BAND = "#ffffff", "#1b1f24", "#57606a", "#dde1e6", "#c9d1d9"
 ERROR, CHOSEN = "#c2410c", "#1a7f37"

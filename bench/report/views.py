@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from export.parity import EXPLAINED, PASSED
-from export.plain import printable
+from export.common.plain import printable
+from export.parity.judge import EXPLAINED, PASSED
 
 Tone = Literal["", "good", "warn", "bad", "dim"]
 """Never the only carrier of a meaning: the words beside it say the same."""

@@ -16,7 +16,7 @@ from bench.report.reports import Report, Reports, read_all
 from bench.report.rows import headline, parity_status
 from bench.report.rows_csv import rows_csv
 from bench.report.views import Page, clean
-from export.artifacts import whole_file, write_text
+from export.common.files import whole_file, write_text
 
 HTML, MARKDOWN, CSV, BADGE, JUNIT = "report.html", "report.md", "report.csv", "badge.json", "junit.xml"
 LARGEST_BYTES = 3_000_000

@@ -8,7 +8,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from export.artifacts import whole_file
+from export.common.files import whole_file
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first time that a zip file can hold."""

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.artifacts import sha256_file
-from export.engine import EngineRecord, beside, read_engine_record
-from export.engine_plan import BACKENDS
-from export.errors import BadInput, CheckFailed
-from export.interface import PRECISIONS
-from export.manifest import Artifact, Manifest, read_manifest
-from export.recipe import PROVEN
-from export.steps import WHOLE
+from export.common.errors import BadInput, CheckFailed
+from export.common.files import sha256_file
+from export.common.interface import PRECISIONS
+from export.engine.build import EngineRecord, beside, read_engine_record
+from export.engine.plan import BACKENDS
+from export.pipeline.manifest import Artifact, Manifest, read_manifest
+from export.pipeline.recipe import PROVEN
+from export.pipeline.steps import WHOLE
 
 
 @dataclass(frozen=True)

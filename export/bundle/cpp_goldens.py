@@ -7,9 +7,9 @@ import numpy as np
 
 from export.bundle.contents import Contents
 from export.bundle.goldens import Goldens
-from export.joint_sets import joint_set
-from export.parity import Budget, Limit
-from export.pose import CUBE_MM, MEAN, STD
+from export.model.joint_sets import joint_set
+from export.model.pose import CUBE_MM, MEAN, STD
+from export.parity.judge import Budget, Limit
 
 FOLDER = "golden"
 

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from export.bundle.contents import Contents
-from export.engine_plan import EnginePlan
-from export.recipe import MAJORS, recipe_of
+from export.engine.plan import EnginePlan
+from export.pipeline.recipe import MAJORS, recipe_of
 
 HEAD = """\
 #!/bin/sh

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.artifacts import UNREADABLE_ARRAYS
 from export.bundle.contents import Contents
-from export.errors import BadInput, Inconclusive
-from export.image_set import DRAWN
-from export.model_steps import TRUTH, TRUTH_BATCH, WEIGHTS, plan_paths
-from export.parity import NEEDED_SIGNAL_MM, Budget, Limit, budget_for, distance, limits_of, signal
-from export.pose import Volume
-from export.progress import Progress, silent
+from export.common.errors import BadInput, Inconclusive
+from export.common.files import UNREADABLE_ARRAYS
+from export.common.progress import Progress, silent
+from export.images.image_set import DRAWN
+from export.model.pose import Volume
+from export.parity.judge import NEEDED_SIGNAL_MM, Budget, Limit, budget_for, distance, limits_of, signal
+from export.pipeline.model_steps import TRUTH, TRUTH_BATCH, WEIGHTS, plan_paths
 
 COUNT = 16
 """Enough for every joint to be seen in many poses, and few enough for a device without a GPU."""
@@ -99,11 +99,11 @@ def _of_export(contents: Contents) -> Goldens:
 
 def _of_images(contents: Contents, folder: Path, progress: Progress) -> Goldens:
     """Run the references on crops of the user's."""
-    from export.image_set import folder_set
-    from export.planned import load_planned, simulated
-    from export.precision_plan import read_plan
-    from export.reference import run_reference
-    from export.weights_file import load_network
+    from export.images.image_set import folder_set
+    from export.model.reference import run_reference
+    from export.model.weights_file import load_network
+    from export.plan.planned import load_planned, simulated
+    from export.plan.precision_plan import read_plan
 
     chosen = folder_set(folder, contents.manifest.architecture.input_size, COUNT, COUNT)
     if (distinct := chosen.distinct) < COUNT:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from export.bundle.contents import Contents
 from export.bundle.goldens import Goldens
-from export.request import PROJECT
+from export.common.files import PROJECT
 
 DISTRIBUTION = "convnextpose-deploy"
 """What pip calls this project."""

@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from export.artifacts import sha256_file
 from export.bundle.contents import Contents
 from export.bundle.goldens import Goldens, budgets_of
-from export.engine_network import planned_fp32
-from export.engine_plan import EnginePlan
-from export.joint_sets import joint_set
-from export.manifest import ArchitectureRecord, Counts, VerdictRow
-from export.parity import NEEDED_SIGNAL_MM
-from export.pose import BOX_MARGIN, CUBE_MM, MEAN, PIXEL_RANGE, STD
+from export.common.files import sha256_file
+from export.engine.onnx_checks import planned_fp32
+from export.engine.plan import EnginePlan
+from export.model.joint_sets import joint_set
+from export.model.pose import BOX_MARGIN, CUBE_MM, MEAN, PIXEL_RANGE, STD
+from export.parity.judge import NEEDED_SIGNAL_MM
+from export.pipeline.manifest import ArchitectureRecord, Counts, VerdictRow
 from export.runtime import openvino
 from export.runtime.openvino import PROBE_CHANNELS, PROBE_VALUE
 

@@ -17,17 +17,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from export.artifacts import require_writable
 from export.bundle.contents import Contents, choose_contents, pixel_editions
 from export.bundle.device_recipe import checked, choose, commands, find_trtexec
 from export.bundle.manifest import NOTICES, list_files
 from export.bundle.triton_config import Tensor, ensemble, served
 from export.bundle.write import in_the_making, require_replaceable
-from export.engine_plan import EnginePlan
-from export.interface import INPUT, OUTPUT
-from export.manifest import Artifact
-from export.pose import MEAN, STD
-from export.recipe import MAJORS, recipe_of
+from export.common.files import require_writable
+from export.common.interface import INPUT, OUTPUT
+from export.engine.plan import EnginePlan
+from export.model.pose import MEAN, STD
+from export.pipeline.manifest import Artifact
+from export.pipeline.recipe import MAJORS, recipe_of
 
 SCHEMA_VERSION = "1.1"
 ON_CPU = "tritonserver --model-repository=$PWD/cpu              # ONNX Runtime on the processor\n"
@@ -112,7 +112,7 @@ def write_triton(export: Path, out: Path, precisions: tuple[str, ...] | None, pl
 
 
 def preprocessing(size: int) -> bytes:
-    """uint8 (N, S, S, 3) → float32 (N, 3, S, S) as an ONNX file: ``export.pose.normalise``, bit for bit."""
+    """uint8 (N, S, S, 3) → float32 (N, 3, S, S) as an ONNX file: ``export.model.pose.normalise``, bit for bit."""
     make = onnx.helper.make_node
     nodes = [
         make("Cast", [PIXELS], ["floats"], to=TensorProto.FLOAT),

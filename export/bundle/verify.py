@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.bundle.write import DEVICE
-from export.errors import BadInput
+from export.common.errors import BadInput
 
 
 def verify_bundle(folder: Path, arguments: Sequence[str], expected: str | None = None) -> int:

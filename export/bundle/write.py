@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from export.artifacts import PARTIAL_PREFIX, require_writable, sha256_file, unwritable, write_text
 from export.bundle.archive import write_archive
 from export.bundle.contents import Contents, choose_contents
 from export.bundle.cpp_goldens import write_cpp_goldens
@@ -22,11 +21,12 @@ from export.bundle.goldens import Goldens, budgets_of, make_goldens
 from export.bundle.licences import write_licences
 from export.bundle.manifest import GOLDEN, NAME, bundle_id, describe_bundle, manifest_bytes
 from export.bundle.readme import bundle_readme
-from export.engine import beside
-from export.engine_plan import EnginePlan
-from export.errors import BadInput, CheckFailed, NotPossible
-from export.progress import Progress, silent
-from export.records import peek
+from export.common.errors import BadInput, CheckFailed, NotPossible
+from export.common.files import PARTIAL_PREFIX, require_writable, sha256_file, unwritable, write_text
+from export.common.progress import Progress, silent
+from export.common.records import peek
+from export.engine.build import beside
+from export.engine.plan import EnginePlan
 
 DEVICE = Path(__file__).parent / "device"
 RUNTIME = Path(__file__).parents[1] / "runtime"

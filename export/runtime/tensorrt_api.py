@@ -1,8 +1,8 @@
 """All of TensorRT's Python API that this project uses, as types.
 
 The builder's worker and the runner are written against these and never against ``Any``, so mypy refuses a call that
-is not declared here; ``tests/test_tensorrt_api.py`` compares what is declared with the members that NVIDIA's bindings
-really have, from TensorRT 10.3 to 11 and TensorRT-RTX. Names and numbers of positional arguments are NVIDIA's.
+is not declared here; ``test_tensorrt_api.py`` compares what is declared with the members that NVIDIA's bindings really
+have, from TensorRT 10.3 to 11 and TensorRT-RTX. Names and numbers of positional arguments are NVIDIA's.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.device_report import DeviceReport, read_device_report
-from tests.bundles import DEVICE, verify
+from bench.results.device_report import DeviceReport, read_device_report
+from tests.support.bundles import DEVICE, verify
 
 OLDEST = "3.8"
 SOURCES = sorted(DEVICE.rglob("*.py"))

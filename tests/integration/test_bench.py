@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.result import SamplesFile, read_result, write_result
+from bench.results.result import SamplesFile, read_result, write_result
 from cli.console import ConsoleNarrator
-from export.artifacts import sha256_file
-from export.progress import Progress
-from tests.bench_quick import children
-from tests.bench_results import STILL, B, result, row, session
-from tests.command_line import assert_three_parts, convnextpose, convnextpose_here
+from export.common.files import sha256_file
+from export.common.progress import Progress
+from tests.support.bench_quick import children
+from tests.support.bench_results import STILL, B, result, row, session
+from tests.support.command_line import assert_three_parts, convnextpose, convnextpose_here
 
 RESULT_KEYS = {
     *("schema_version", "kind", "created", "model", "weights", "complete", "mode", "protocol", "stop_reason"),

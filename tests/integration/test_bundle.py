@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from export.artifacts import sha256_file
 from export.bundle.manifest import bundle_id
-from tests.command_line import assert_three_parts, in_process
+from export.common.files import sha256_file
+from tests.support.command_line import assert_three_parts, in_process
 
 
 def test_the_command(once_export: Path, tmp_path: Path) -> None:

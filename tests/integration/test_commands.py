@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from export.config import load_config
-from export.interface import PRECISIONS
-from tests.checkpoints import write
-from tests.command_line import assert_three_parts, in_process
-from tests.grid import blank_weights
-from tests.test_claims import ATTO, MODELS, REPOSITORY, TABLE, TEXT
+from export.common.interface import PRECISIONS
+from export.model.config import load_config
+from tests.export.checkpoint.test_claims import ATTO, MODELS, REPOSITORY, TABLE, TEXT
+from tests.support.checkpoints import write
+from tests.support.command_line import assert_three_parts, in_process
+from tests.support.grid import blank_weights
 
 
 def findings_of(output: str) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import assert_three_parts, in_process
-from tests.small_networks import int8_network
+from tests.support.command_line import assert_three_parts, in_process
+from tests.support.small_networks import int8_network
 
 pytest.importorskip("tensorrt_rtx")
 Call = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bench.datasets.human36m import ACTIONS
-from tests.command_line import assert_three_parts, in_process
-from tests.tiny_datasets import write_coco, write_human36m, write_mupots
+from tests.support.command_line import assert_three_parts, in_process
+from tests.support.tiny_datasets import write_coco, write_human36m, write_mupots
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 

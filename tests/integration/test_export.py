@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-import export.deploy
-import export.engine
-import export.engine_runtime
-import export.precision
-from export.artifacts import sha256_file, sha256_path
-from export.gpu import default_gpu
-from export.network import ConvNeXtPose
-from export.steps import version
-from tests.checkpoints import TINY, alive_weights, fresh_weights, spelled, write
-from tests.command_line import ROOT, assert_three_parts, in_process
-from tests.tiny_export import STEPS, Run, assert_whole, manifest, steps_said
+import export.engine.build
+import export.engine.choice
+import export.graph.deploy
+import export.graph.precision
+from export.common.files import sha256_file, sha256_path
+from export.common.gpu import default_gpu
+from export.model.network import ConvNeXtPose
+from export.pipeline.steps import version
+from tests.support.checkpoints import TINY, alive_weights, fresh_weights, spelled, write
+from tests.support.command_line import ROOT, assert_three_parts, in_process
+from tests.support.tiny_export import STEPS, Run, assert_whole, manifest, steps_said
 
 
 def test_the_first_run_makes_everything(tiny_run: Run) -> None:
@@ -145,7 +145,7 @@ def test_a_bad_checkpoint_leaves_earlier_results_alone(tiny_copy: Path) -> None:
 
 
 def test_without_a_builder_the_rest_succeeds_and_says_so(tiny_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export.engine_runtime, "find_spec", lambda name: None)
+    monkeypatch.setattr(export.engine.choice, "find_spec", lambda name: None)
     assert in_process("export", "tiny.yaml", cwd=tiny_copy).returncode == 0
     made = manifest(tiny_copy)
     assert [a.kind for a in made.artifacts] == ["onnx"]
@@ -157,7 +157,7 @@ def test_without_a_builder_the_rest_succeeds_and_says_so(tiny_copy: Path, monkey
     ("worker", "options", "exit_code", "reason"),
     [
         ((sys.executable, "-c", "import os; os.abort()"), (), 1, "SIGABRT"),
-        (export.engine.WORKER, ("--workspace-mib", 1, "--engine-runtime", "tensorrt-rtx"), 2, "1048576 bytes"),
+        (export.engine.build.WORKER, ("--workspace-mib", 1, "--engine-runtime", "tensorrt-rtx"), 2, "1048576 bytes"),
     ],
     ids=["the builder dies", "too little workspace"],
 )
@@ -174,7 +174,7 @@ def test_an_engine_that_cannot_be_built_is_a_failed_row_and_the_rest_is_made(
     for name in (manifest(tiny_copy).artifacts[-1].path, "recipe.md"):
         (folder / name).unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(export.engine, "WORKER", worker)
+        patch.setattr(export.engine.build, "WORKER", worker)
         assert_three_parts(in_process("export", "tiny.yaml", *options, cwd=tiny_copy), exit_code)
     made = manifest(tiny_copy)
     assert [(a.kind, a.status) for a in made.artifacts] == [("onnx", "parity pass")]
@@ -257,9 +257,9 @@ def test_a_wrong_rewriting_fails_the_export(tiny_copy: Path, monkeypatch: pytest
             network.head.final_layer.weight.mul_(1.01)
         return network
 
-    sound = export.deploy.deploy
+    sound = export.graph.deploy.deploy
     (tiny_copy / "build/tiny/onnx/tiny-fp32.onnx").unlink()
-    monkeypatch.setattr(export.precision, "deploy", wrong)
+    monkeypatch.setattr(export.graph.precision, "deploy", wrong)
     run = in_process("export", "tiny.yaml", cwd=tiny_copy)
     assert_three_parts(run, 1)
     assert "truth" in run.stderr

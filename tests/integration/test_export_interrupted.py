@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from export.artifacts import PARTIAL_PREFIX
-from tests.command_line import ROOT, in_process
-from tests.tiny_export import STEPS, assert_whole, steps_said
+from export.common.files import PARTIAL_PREFIX
+from tests.support.command_line import ROOT, in_process
+from tests.support.tiny_export import STEPS, assert_whole, steps_said
 
 WAITING = """
 import sys, time
-from export.steps import Folder
+from export.pipeline.steps import Folder
 
 perform = Folder.perform
 

@@ -8,26 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import export.engine
-from bench.contenders import open_contenders
-from bench.exported import open_backend, read_export
-from bench.inference import run_network
-from bench.timed_parity import ParityJudge
-from export.artifacts import sha256_file
-from export.calibration import drawn_calibration
-from export.errors import BadInput, NotPossible
-from export.interface import PRECISIONS
-from export.parity import EXPLAINED
-from export.parity_images import parity_images
-from export.precision_plan import GIVEN
+import export.engine.build
+from bench.accuracy.models import open_contenders
+from bench.harness.timed_parity import ParityJudge
+from bench.sessions.exported import open_backend, read_export
+from bench.sessions.inference import run_network
+from export.common.errors import BadInput, NotPossible
+from export.common.files import sha256_file
+from export.common.interface import PRECISIONS
+from export.parity.images import parity_images
+from export.parity.judge import EXPLAINED
+from export.pipeline.steps import version
+from export.plan.calibration import drawn_calibration
+from export.plan.precision_plan import GIVEN
 from export.runtime import openvino
 from export.runtime.openvino import SATURATES, saturates
-from export.steps import version
-from tests.checkpoints import alive_weights, spelled, write
-from tests.command_line import assert_three_parts, in_process
-from tests.engines.planted import plant
-from tests.photos import write_rgb
-from tests.tiny_export import Run, assert_whole, export_tiny, manifest, read_run, steps_said
+from tests.export.engine.planted import plant
+from tests.support.checkpoints import alive_weights, spelled, write
+from tests.support.command_line import assert_three_parts, in_process
+from tests.support.photos import write_rgb
+from tests.support.tiny_export import Run, assert_whole, export_tiny, manifest, read_run, steps_said
 
 # ── half precisions ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,7 +229,7 @@ def test_an_engine_of_fewer_int8_convolutions_than_planned_is_none(
             return w.Convolutions(found.total, found.int8 - 1)
         w.count_convolutions = count
     """
-    monkeypatch.setattr(export.engine, "WORKER", plant(code))
+    monkeypatch.setattr(export.engine.build, "WORKER", plant(code))
     run = in_process("export", "tiny.yaml", "--precision", "int8", "--with-preprocess", cwd=int8_copy)
     assert_three_parts(run, 1)
     [missing] = manifest(int8_copy).not_run

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from export.artifacts import sha256_file
-from tests.command_line import ROOT, assert_three_parts, convnextpose, convnextpose_here
-from tests.fleet_cluster import Cluster, until
-from tests.fleet_stand_in import times_measured
-from tests.report_folder import manifest_of
+from export.common.files import sha256_file
+from tests.support.command_line import ROOT, assert_three_parts, convnextpose, convnextpose_here
+from tests.support.fleet_cluster import Cluster, until
+from tests.support.fleet_stand_in import times_measured
+from tests.support.report_folder import manifest_of
 
 ORIN, X86 = "jetson_orin", "x86_box"
 KINDS = ({"name": "orin", "resource": ORIN}, {"name": "x86", "resource": X86})
@@ -363,7 +363,7 @@ class Blocked:
         if name.split(".")[0] in ("dask", "distributed"):
             raise ImportError(f"{name} is not installed")
 sys.meta_path.insert(0, Blocked())
-from tests import fleet_quick_job
+from tests.support import fleet_quick_job
 fleet_quick_job.dask_setup(None)
 from cli.main import run
 run()
@@ -386,7 +386,7 @@ def test_a_real_matrix_gives_the_same_rows_here_and_through_workers_of_which_one
         matrix = shared | {"bench": {"budget_s": 1, "threads": 1}, "out": out}
         (tmp_path / f"{out}.yaml").write_text(json.dumps(matrix))
     (tmp_path / "cluster").mkdir()
-    with Cluster(tmp_path / "cluster", preload=("--preload", "tests.fleet_quick_job")) as cluster:
+    with Cluster(tmp_path / "cluster", preload=("--preload", "tests.support.fleet_quick_job")) as cluster:
         cluster.start_worker("orin-1", ORIN)
         cluster.start_worker("box", X86)
 

@@ -7,15 +7,15 @@ import onnx
 import pytest
 
 from cli.console import ConsoleNarrator
-from export.artifacts import sha256_file
-from export.config import load_config
-from export.manifest import read_manifest
-from export.model_steps import WEIGHTS, about_weights, weights_step
-from export.request import PROJECT, ExportRequest
-from export.steps import RECORDS, Folder
-from export.weights_file import load_network
-from tests.checkpoints import declared
-from tests.command_line import assert_three_parts, in_process
+from export.common.files import PROJECT, sha256_file
+from export.model.config import load_config
+from export.model.weights_file import load_network
+from export.pipeline.manifest import read_manifest
+from export.pipeline.model_steps import WEIGHTS, about_weights, weights_step
+from export.pipeline.request import ExportRequest
+from export.pipeline.steps import RECORDS, Folder
+from tests.support.checkpoints import declared
+from tests.support.command_line import assert_three_parts, in_process
 
 DEMO = PROJECT / "demo/XS-atto-demo.pth"
 GROWN = "weights: demo — grown from the XS-atto demo checkpoint"

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.command_line import ROOT, assert_three_parts, in_process
-from tests.test_upsampling_evidence import ONCE, figures
+from tests.export.checkpoint.upsampling.test_evidence import ONCE, figures
+from tests.support.command_line import ROOT, assert_three_parts, in_process
 
 Here = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -85,6 +85,6 @@ def test_without_images_nothing_is_said_of_them(here: Here) -> None:
 
 def test_the_shipped_training_command_is_the_recorded_one() -> None:
     """What ``once.yaml`` tells others to run must be a command that exists."""
-    told = next(line for line in (ROOT / "tests/once.yaml").read_text().splitlines() if "demo.train" in line)
-    assert "--model tests/once.yaml --steps 2000 --out tests" in told
+    told = next(line for line in (ROOT / "tests/data/once.yaml").read_text().splitlines() if "demo.train" in line)
+    assert "--model tests/data/once.yaml --steps 2000 --out tests/data" in told
     assert json.loads(ONCE.with_suffix(".json").read_text())["training"]["plan"]["steps"] == 2000

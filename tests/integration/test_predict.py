@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.exported import read_export
-from bench.inference import run_network
-from bench.picture import HEIGHT, draw_prediction
-from bench.prediction import predict
-from export.errors import CheckFailed
-from export.figures import EVALUATION_SEED, Scene, draw_scene
-from export.joint_sets import HUMAN36M, joint_set
-from export.photo import Photo
-from export.pose import Array, Volume
-from tests.command_line import ROOT, assert_three_parts, in_process
-from tests.photos import write_rgb, write_rotated_jpeg
+from bench.predict.picture import HEIGHT, draw_prediction
+from bench.predict.prediction import predict
+from bench.sessions.exported import read_export
+from bench.sessions.inference import run_network
+from export.common.errors import CheckFailed
+from export.images.figures import EVALUATION_SEED, Scene, draw_scene
+from export.images.photo import Photo
+from export.model.joint_sets import HUMAN36M, joint_set
+from export.model.pose import Array, Volume
+from tests.support.command_line import ROOT, assert_three_parts, in_process
+from tests.support.photos import write_rgb, write_rotated_jpeg
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 NEAR_PX = 12.0

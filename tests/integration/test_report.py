@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bundles import verify
-from tests.command_line import ROOT, assert_three_parts, convnextpose_here
-from tests.fleet_measured import FAILED, NO_GPU, NO_OPENVINO, write_run
-from tests.report_folder import USUAL, Planted, write_folder
+from tests.support.bundles import verify
+from tests.support.command_line import ROOT, assert_three_parts, convnextpose_here
+from tests.support.fleet_measured import FAILED, NO_GPU, NO_OPENVINO, write_run
+from tests.support.report_folder import USUAL, Planted, write_folder
 
 HOSTILE = "<script>alert(1)</script>|`*](x) \x1b[31m\x00\n"
 UNSTABLE = Planted("onnxruntime", "fp16", 1.0, noise=0.3)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.bundles import PLANTED, change_manifest, flip_last, rehash, rewrite, verify
-from tests.command_line import assert_three_parts
+from tests.support.bundles import PLANTED, change_manifest, flip_last, rehash, rewrite, verify
+from tests.support.command_line import assert_three_parts
 
 
 def add_link(bundle: Path) -> None:

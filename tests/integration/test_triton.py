@@ -14,13 +14,13 @@ import onnxruntime
 import pytest
 from google.protobuf import text_format
 
-from export.artifacts import sha256_file
 from export.bundle.triton import preprocessing, write_triton
-from export.engine_plan import EnginePlan
-from export.errors import BadInput
-from export.pose import normalise
-from tests.bundles import export_once, flip_last, rewrite, run_with_trtexec
-from tests.command_line import assert_three_parts, in_process
+from export.common.errors import BadInput
+from export.common.files import sha256_file
+from export.engine.plan import EnginePlan
+from export.model.pose import normalise
+from tests.support.bundles import export_once, flip_last, rewrite, run_with_trtexec
+from tests.support.command_line import assert_three_parts, in_process
 
 TRITON = "tritonclient==2.73.0"
 """Not installed with the rest: it wants an older ml_dtypes than onnx has. Only its schema is used."""

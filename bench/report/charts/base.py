@@ -7,7 +7,7 @@ import altair as alt
 
 from bench.report import theme
 from bench.report.rows import in_order, name_of
-from bench.result import Row
+from bench.results.result import Row
 
 AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
 Value = Mapping[str, Any]

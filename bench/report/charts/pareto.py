@@ -9,8 +9,8 @@ from bench.report.charts import base
 from bench.report.recommend import Choice
 from bench.report.rows import error_mm, headline, in_order, is_ranked
 from bench.report.views import Chart
-from bench.result import Row
-from export.parity import PASSED
+from bench.results.result import Row
+from export.parity.judge import PASSED
 
 SMALLEST_MM = 1e-4
 """A logarithmic axis has no zero; smaller export errors are drawn here."""

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from bench.exported import TORCH_FORMS
-from bench.profile_record import ProfileRecord
 from bench.report import theme
 from bench.report.charts import base
 from bench.report.rows import in_order, name_of
 from bench.report.views import Chart
-from bench.result import Row
+from bench.results.profile_record import ProfileRecord
+from bench.results.result import Row
+from bench.sessions.exported import TORCH_FORMS
 
 
 def parts(rows: Sequence[Row]) -> Chart | None:

@@ -9,7 +9,7 @@ from bench.report.charts import base
 from bench.report.measurement import Measurement
 from bench.report.rows import in_order, is_ranked, name_of
 from bench.report.views import Chart
-from bench.result import Row
+from bench.results.result import Row
 
 
 def speed_up(measurements: Sequence[Measurement]) -> Chart | None:

@@ -11,7 +11,7 @@ from bench.report import theme
 from bench.report.charts import base
 from bench.report.rows import HEADLINE, headline, in_order, is_ranked, name_of, percentile_of
 from bench.report.views import Chart
-from bench.result import Row
+from bench.results.result import Row
 
 POINTS = 192
 """Points of each curve; all of them were measured."""

@@ -7,7 +7,7 @@ import altair as alt
 from bench.report.charts import base
 from bench.report.rows import in_order, is_ranked, name_of
 from bench.report.views import Chart
-from bench.result import Row
+from bench.results.result import Row
 
 
 def throughput(rows: Sequence[Row]) -> Chart | None:

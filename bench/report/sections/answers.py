@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from bench import cells
 from bench.report import commands
 from bench.report.gaps import Located
 from bench.report.recommend import Choice
 from bench.report.rows import error_mm, headline, name_of, parity_status, percentile_of
 from bench.report.views import VERDICT_TONES, Answer, Tone
-from export.parity import PASSED
+from bench.results import cells
+from export.parity.judge import PASSED
 
 MOST = 5
 """So many measurements, reasons or gaps are named in an answer; the tables have all."""

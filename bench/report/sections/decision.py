@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench import cells
-from bench.latency_table import LatencyTable
+from bench.harness.latency_table import LatencyTable
 from bench.report.measurement import Measurement
 from bench.report.recommend import Choice
 from bench.report.rows import (
@@ -18,7 +17,8 @@ from bench.report.rows import (
     ratio_text,
 )
 from bench.report.views import VERDICT_TONES, Cell, Line, Missing, Section, Standing, Table, Tone, parity_tone
-from bench.result import Latency, Row
+from bench.results import cells
+from bench.results.result import Latency, Row
 
 NONE = Cell(cells.NOTHING, tone="dim")
 BRIEF = (

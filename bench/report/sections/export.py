@@ -1,14 +1,14 @@
 """Sections about an export: errors and accuracy of its files, its architecture, its files, the gate's decision."""
 
-from bench import cells
 from bench.report import commands
 from bench.report.charts.skeleton import skeleton
 from bench.report.model_files import ModelFiles
 from bench.report.records import AccuracyLoss, Comparison
 from bench.report.rows import ratio_text
 from bench.report.views import Cell, Line, Missing, Section, Table, Tone, parity_tone
-from export.joint_sets import joint_set
-from export.plain import show_list
+from bench.results import cells
+from export.common.plain import show_list
+from export.model.joint_sets import joint_set
 
 GATE_TONES: dict[str, Tone] = {
     "PASS": "good",

@@ -1,0 +1,32 @@
+"""The models of one folder that are judged together: the reference first."""
+
+from bench.accuracy.evaluation import Contender
+from bench.sessions.exported import PYTORCH, ExportFolder, open_backend
+from export.common.errors import BadInput
+from export.common.interface import precision_of
+from export.parity.sessions import parity_runtimes
+
+
+def open_contenders(exported: ExportFolder, editions: str | None, *, reference: bool) -> list[Contender]:
+    """Load the reference, and every ONNX file of these editions (separated by commas; None: all of them).
+
+    A file is run by everything that its parity is judged with: a runtime may compute in another type than the
+    file's, and then only its simulation tells what the precision costs on a device that has it.
+
+    Raises:
+        BadInput: an edition of which there is no file.
+    """
+    asked = exported.editions if editions is None else exported.chosen(editions)
+    contenders = []
+    if reference:
+        contenders.append(Contender(open_backend(exported, PYTORCH, "fp32"), None, is_reference=True))
+    for edition in asked:
+        artifact = exported.onnx(edition)
+        precision = precision_of(edition)
+        for runtime in parity_runtimes(precision)[0]:
+            session = runtime.open(exported.path / artifact.path, precision)
+            contenders.append(Contender(session, artifact.sha256, label=runtime.name))
+    if not contenders:
+        seen = "no ONNX file in the folder, and no reference asked for"
+        raise BadInput("there is nothing to evaluate", seen, f"export {exported.manifest.model} first")
+    return contenders

@@ -1,1 +1,0 @@
-"""What can run an exported model, one runtime a file, behind one small protocol."""

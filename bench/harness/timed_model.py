@@ -1,0 +1,206 @@
+"""A model that is timed, with its inputs, inside a worker process: what the coordinator can ask of it."""
+
+import importlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.harness.job import DEVICE, HOST_E2E, HOST_NOCOPY, Job, Loaded, Samples, WarmUp
+from bench.machine.system import clock_mhz, memory_mib
+from bench.passes.layer_times import Profile, take_profile
+from bench.passes.timing import UNRECORDED_S, settle, time_runs
+from bench.sessions.protocol import Accountable, Backend, Bindable, Concurrent, Limited, Pinning, SelfTiming
+from bench.stats.steadiness import WarmUpRule, Window, state
+from export.model.pose import normalise
+
+GPU_UNRECORDED_S = 0.1
+"""A GPU that has rested lowers its clock, and takes longer to raise it again."""
+GPU_WARM_UP_S = 1.0
+
+
+class NotFinite(Exception):
+    """The backend's joints are not numbers."""
+
+
+class TimedModel:
+    """A backend with its inputs."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._backend: Backend
+        self._inputs: list[Any] = []
+        self._visits = 0
+        self._bound: list[Callable[[], object]] = []
+
+    def load(self) -> Loaded:
+        """Import, load, run once; then ask the backend what it is."""
+        started = time.perf_counter()
+        self._import()
+        imported = time.perf_counter()
+        memory = {"after_import": memory_mib()["now"]}
+        loading = time.perf_counter()
+        self._backend = self._job.open()
+        loaded = time.perf_counter()
+        memory["peak_after_load"] = memory_mib()["peak"]
+        self._prepare()
+        (first,) = time_runs([lambda: checked(self._backend.run(self._inputs[0]))], 1)
+        memory["peak_after_first"] = memory_mib()["peak"]
+        boundaries = [HOST_E2E]
+        if isinstance(self._backend, SelfTiming):
+            boundaries.append(DEVICE)
+        if self._job.nocopy and isinstance(self._backend, Bindable):
+            self._bound = [self._backend.bind(images) for images in self._inputs]
+            boundaries.append(HOST_NOCOPY)
+        return Loaded(
+            import_s=imported - started,
+            load_s=loaded - loading,
+            first_ms=first,
+            description=self._backend.describe(),
+            facts=self.facts(),
+            memory_mib=memory,
+            boundaries=tuple(boundaries),
+        )
+
+    def joints(self, count: int) -> Any:
+        """Return (count, J, 3) joints of the first inputs, from the session that is timed afterwards.
+
+        Raises:
+            NotFinite: some joint is not a number.
+        """
+        return np.concatenate([checked(self._backend.run(images)) for images in self._inputs[:count]])
+
+    def warm_up(self, rule: WarmUpRule) -> WarmUp:
+        """Run until ``bench.stats.steadiness`` says that it is steady, or that it never will be."""
+        windows: list[Window] = []
+        clock = clock_mhz
+        if self._job.gpu:
+            from bench.machine.gpu_sensors import sm_clock_mhz as clock
+
+            rule = replace(rule, minimum_s=max(rule.minimum_s, GPU_WARM_UP_S))
+        started = time.perf_counter()
+        runs = self._runs()
+        while True:
+            began = time.perf_counter()
+            taken: list[float] = []
+            while len(taken) < rule.window_iterations or time.perf_counter() - began < rule.window_s:
+                taken += time_runs(runs, 1, start=len(taken))
+                if len(taken) >= 3 and time.perf_counter() - started > rule.cap_s:
+                    break
+            windows.append(Window(median(taken), clock()))
+            elapsed = time.perf_counter() - started
+            now = state(windows, elapsed, rule)
+            if now != "warming":
+                medians = tuple(window.median_ms for window in windows)
+                return WarmUp(now, elapsed, medians[-1], medians)
+
+    def visit(self, iterations: int) -> Samples:
+        """Return ``iterations`` latencies at each boundary, after some that are not recorded.
+
+        Raises:
+            NotFinite: the output of one more run is not a number; each visit looks at another image.
+        """
+        samples: Samples = {}
+        runs = self._runs()
+        settle(runs, seconds=GPU_UNRECORDED_S if self._job.gpu else UNRECORDED_S)
+        if isinstance(self._backend, SelfTiming):
+            own: list[float] = []
+            ask = self._backend.device_ms
+            samples[HOST_E2E] = time_runs(runs, iterations, after=lambda: own.append(ask()))
+            samples[DEVICE] = own
+        else:
+            samples[HOST_E2E] = time_runs(runs, iterations)
+        if self._bound:
+            samples[HOST_NOCOPY] = time_runs(self._bound, iterations)
+        checked(self._backend.run(self._inputs[self._visits % len(self._inputs)]))
+        self._visits += 1
+        return samples
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what the backend says of itself now; after measuring too, since it may have recompiled.
+
+        As plain data: torch's version is a string of a class of its own, for which the coordinator would import torch.
+        """
+        facts = self._backend.facts() if isinstance(self._backend, Accountable) else {}
+        plain: Mapping[str, Any] = json.loads(json.dumps(facts))
+        return plain
+
+    def memory(self) -> Mapping[str, float]:
+        """Return resident memory in MiB, now and at its peak."""
+        return memory_mib()
+
+    def overhead_ns(self, iterations: int = 2000) -> float:
+        """Return what the timing loop itself adds to an iteration: its median around a function that does nothing."""
+        return median(time_runs([lambda: None], iterations)) * 1e6
+
+    def keep_going(self, seconds: float) -> tuple[int, float]:
+        """Run for so long, one image after the other; return the number of runs and how long they really took."""
+        runs, count = self._runs(), 0
+        began = time.perf_counter()
+        while (elapsed := time.perf_counter() - began) < seconds:
+            runs[count % len(runs)]()
+            count += 1
+        return count, elapsed
+
+    def image_to_joints(self, seconds: float) -> Mapping[str, float | None]:
+        """Take the pass of ``bench.passes.image_to_joints``, for about so long."""
+        from bench.passes.image_to_joints import measure_image_to_joints
+
+        assert self._job.predict is not None
+        return measure_image_to_joints(partial(self._job.predict, self._backend), seconds)
+
+    def throughput(self, seconds: float) -> list[Mapping[str, float]]:
+        """Return the points of ``bench.passes.throughput.sweep``, each measured for ``seconds``."""
+        from bench.passes.throughput import ClosedLoop, sweep
+
+        concurrent = isinstance(self._backend, Concurrent)
+        largest = self._backend.largest_batch if isinstance(self._backend, Limited) else None
+        return list(sweep(ClosedLoop(self._backend, self._inputs, seconds), concurrent=concurrent, largest=largest))
+
+    def profile(self, warm_up: int, runs: int) -> Profile:
+        """Take a profile (``bench.passes.layer_times``), in place of ``load``, in a worker that does nothing else."""
+        self._import()
+        self._backend = self._job.open()
+        self._prepare()
+        return take_profile(self._backend, self._inputs, warm_up, runs)
+
+    def peaks(self, threads: int) -> list[dict[str, Any]]:
+        """Take the measurement of ``bench.passes.peak``."""
+        from bench.passes.peak import measure_peaks
+
+        return measure_peaks(threads)
+
+    def _import(self) -> None:
+        for module in self._job.modules:
+            importlib.import_module(module)
+
+    def _prepare(self) -> None:
+        self._inputs = one_by_one(np.load(self._job.inputs), takes_pixels=self._backend.takes_pixels)
+        if isinstance(self._backend, Pinning):
+            self._inputs = [self._backend.pinned(images) for images in self._inputs]
+
+    def _runs(self) -> list[Callable[[], object]]:
+        return [partial(self._backend.run, images) for images in self._inputs]
+
+
+def one_by_one(images: NDArray[np.uint8], *, takes_pixels: bool) -> list[NDArray[Any]]:
+    """Return (N, S, S, 3) pixels as N inputs of one image each, in the format that a backend takes."""
+    singles = [images[index : index + 1] for index in range(len(images))]
+    return [np.ascontiguousarray(single if takes_pixels else normalise(single)) for single in singles]
+
+
+def checked(joints: Any) -> Any:
+    """Return the joints.
+
+    Raises:
+        NotFinite: one is not a number.
+    """
+    if not np.isfinite(joints).all():
+        raise NotFinite("the joints are not finite")
+    return joints

@@ -1,0 +1,73 @@
+"""The process in which one backend is timed: it does nothing until the coordinator asks it.
+
+The coordinator sets thread counts in the environment before the process starts, since libraries read them when loaded.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bench.harness.job import Job
+from bench.harness.timed_model import NotFinite, TimedModel
+from export.common.errors import NotPossible
+
+INTERRUPTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What asks the whole run to end, and is the coordinator's alone to deal with."""
+PR_SET_PDEATHSIG = 1
+
+
+def serve(connection: Connection, job: Job, log: Path, coordinator: int) -> None:
+    """Answer requests ``(number, method, arguments)`` until there are no more; the process is started with it."""
+    for number in INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
+    leave_group()
+    die_with_parent(coordinator)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    model = TimedModel(job)
+    while True:
+        try:
+            number, method, arguments = connection.recv()
+        except EOFError:
+            return
+        connection.send((number, *_answer(model, method, arguments)))
+
+
+def _answer(model: TimedModel, method: str, arguments: Sequence[Any]) -> tuple[str, Any]:
+    """Return ``ok`` with what the method returns, or in a word and a line why there is nothing."""
+    try:
+        return "ok", getattr(model, method)(*arguments)
+    except NotPossible as failure:
+        return "not possible", f"{failure.what}: {failure.seen}"
+    except MemoryError:
+        return "failed", "out of memory"
+    except NotFinite as failure:
+        return "failed", str(failure)
+    except Exception as failure:  # whatever a runtime throws becomes a row with its reason
+        lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+        return "failed", f"{type(failure).__name__}: {lines[0] if lines else 'no message'}"[:300]
+
+
+def leave_group() -> None:
+    """Make this process a group of its own, where there are groups.
+
+    A worker is stopped most of the time. Were it one of its coordinator's group, then whoever started that in the
+    background would end the run by leaving: a group that nobody waits for any more, and in which a process is
+    stopped, is sent SIGHUP as a whole (POSIX.1-2017, ``_exit``).
+    """
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process, stopped or not, when its parent ends. Linux only; elsewhere nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before that
+            os._exit(1)

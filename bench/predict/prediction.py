@@ -1,0 +1,126 @@
+"""One person in one photo: joints in every measure that is known, as plain data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.sessions.exported import ExportFolder
+from bench.sessions.inference import CROP, DECODE, Lap, no_lap, require_mirrors, run_network
+from bench.sessions.protocol import Backend
+from export.common.errors import CheckFailed
+from export.common.records import peek
+from export.images.photo import Photo
+from export.model.joint_sets import JointSet
+from export.model.pose import CUBE_MM, Array, Box, Camera, crop, crop_box, crop_to_image, locate
+
+SCHEMA_VERSION = "1.0"
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Where a model sees a person's joints."""
+
+    joint_set: JointSet
+    box: Box
+    """The crop's place in the image: x, y, width, height."""
+    bins: Array
+    """(J, 3)."""
+    image_px: Array
+    """(J, 2) x, y in the photo."""
+    cube_mm: Array
+    """(J, 3) x right, y down, z away from the cube's centre, in mm of the volume's cube of 2000 mm. The depth is
+    the network's; x and y are as large as if the crop were 2000 mm wide, which no photo alone can tell."""
+    camera_mm: Array | None
+    """(J, 3) in the camera's coordinates, where camera and distance are known."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; lists are in the order of ``joint_names``."""
+        return {
+            "joint_names": list(self.joint_set.joints),
+            "crop_box": list(self.box),
+            "joints_bins": self.bins.tolist(),
+            "joints_image_px": self.image_px.tolist(),
+            "joints_cube_mm": self.cube_mm.tolist(),
+            "joints_camera_mm": None if self.camera_mm is None else self.camera_mm.tolist(),
+        }
+
+
+def predict(
+    exported: ExportFolder,
+    backend: Backend,
+    photo: Photo,
+    person_box: Sequence[float] | None = None,
+    *,
+    flip: bool = False,
+    camera: Camera | None = None,
+    root_depth_mm: float | None = None,
+    lap: Lap = no_lap,
+) -> Prediction:
+    """Find the joints of the person in ``person_box``, or of the one who fills the whole photo.
+
+    ``lap`` is told the end of each of ``bench.sessions.inference.STAGES``.
+
+    Raises:
+        BadInput: the box has no area inside the photo, or mirroring makes no sense for the model.
+        CheckFailed: the model says something that is not a number.
+    """
+    if flip:
+        require_mirrors(exported)
+    height, width = photo.image.shape[:2]
+    box = crop_box(person_box or (0, 0, width, height), width, height)
+    volume, joints = exported.volume, exported.joint_set
+    crops = crop(photo.image, box, volume.input_size)[None]
+    lap(CROP)
+    bins = run_network(backend, crops, volume, joints.mirror_pairs if flip else None, lap=lap)[0]
+    if not np.isfinite(bins).all():
+        seen = f"{int((~np.isfinite(bins)).sum())} of {bins.size} values are not finite"
+        raise CheckFailed(f"the {backend.precision} model computes no pose", seen, "do not ship it")
+    camera_mm = None
+    if camera is not None and root_depth_mm is not None:
+        camera_mm = locate(bins, volume, box, camera, root_depth_mm)
+    prediction = Prediction(
+        joint_set=joints,
+        box=box,
+        bins=bins,
+        image_px=crop_to_image(volume.crop_pixels(bins), box, volume.input_size),
+        cube_mm=bins * volume.bin_mm - CUBE_MM / 2,
+        camera_mm=camera_mm,
+    )
+    lap(DECODE)
+    return prediction
+
+
+def is_prediction(path: Path) -> bool:
+    """Return whether a JSON file is one that ``prediction_record`` made."""
+    return peek(path, "joints_bins") is not None
+
+
+def prediction_record(
+    exported: ExportFolder,
+    backend: Backend,
+    path: Path,
+    photo: Photo,
+    person_box: Sequence[float] | None,
+    prediction: Prediction,
+    *,
+    edition: str,
+) -> dict[str, Any]:
+    """What was predicted, from what and by what, as plain data."""
+    height, width = photo.image.shape[:2]
+    whole = "no person's box was given: the whole photo is taken as the person's"
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": exported.manifest.model,
+        "weights": exported.manifest.weights.model_dump(include={"origin", "sha256"}),
+        "precision": backend.precision,
+        "edition": edition,
+        "runtime": backend.describe(),
+        "photo": {"path": str(path), "width": width, "height": height},
+        "person_box": None if person_box is None else list(person_box),
+        "notes": [*photo.notes, *([whole] if person_box is None else [])],
+        "warnings": [photo.warning] if photo.warning else [],
+        **prediction.as_json(),
+    }

@@ -1,0 +1,133 @@
+"""The profile of a row as ``result.json`` has it: the network's parts, what each has to compute, and what it takes."""
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean, median
+
+from bench.passes.layer_times import Profile
+from bench.results.record import Record
+from bench.sessions.parts import OTHER, PARTS, attribute, macs_of_parts
+from export.model.architecture import Layer
+
+NO_PROFILE = "--profile or --publish takes it"
+"""Why there is none, where none was asked for."""
+MOSTLY = 0.5
+"""A profile of which less than this is attributed says nothing about the network's parts."""
+
+
+class PeakRecord(Record):
+    """The fastest of several products of two matrices on the CPU, all threads of the benchmark at work."""
+
+    precision: str
+    library: str
+    size: int
+    """The matrices' edge."""
+    gflops: float
+    """2·size³ operations in the time of the fastest run; of int8 they are whole numbers."""
+    runs: int
+
+
+class PartRecord(Record):
+    """One part of the network."""
+
+    part: str
+    ms: float
+    """Mean over the profiled runs."""
+    time_share: float
+    """Of all layers' time."""
+    macs: int
+    """Of the graph that ran, for one image."""
+    macs_share: float
+    gflops: float | None
+    """2·macs in that time; null for what has no macs, such as the decode."""
+    peak_share: float | None
+
+
+class LayerRecord(Record):
+    """One layer as the runtime has it."""
+
+    name: str
+    origin: str
+    part: str
+    ms: float
+
+
+class ProfileRecord(Record):
+    """Where the time of one row goes, from a process of its own."""
+
+    source: str
+    runs: int
+    call_p50_ms: float
+    """Wall clock around a profiled call."""
+    call_mean_ms: float
+    unprofiled_p50_ms: float
+    slowdown: float
+    """``call_p50_ms`` over ``unprofiled_p50_ms``: what profiling costs, and what changed meanwhile."""
+    layers_ms: float
+    """All layers together; the rest of ``call_mean_ms`` lies between and around them."""
+    attributed: float
+    """The share of ``layers_ms`` that belongs to a part of the network."""
+    remark: str | None
+    peak_precision: str | None
+    """Which peak the parts are measured by: of the types that the row computes in, the fastest."""
+    parts: list[PartRecord]
+    layers: list[LayerRecord]
+
+
+def profile_record(
+    profile: Profile, graph: Iterable[Layer], unprofiled_p50_ms: float, computes_in: str, peaks: Sequence[PeakRecord]
+) -> ProfileRecord:
+    """Attribute every layer, and compare each part with what it has to compute.
+
+    Args:
+        profile: as the worker took it, with at least one layer.
+        graph: the layers of the network that ran.
+        unprofiled_p50_ms: the row's headline.
+        computes_in: as ``precision_used``, ``fp32`` or ``fp32+int8``.
+        peaks: of the device that it ran on; empty where there is none.
+    """
+    parts = attribute([(layer.name, layer.origin) for layer in profile.layers])
+    times = dict.fromkeys(PARTS, 0.0)
+    for layer, part in zip(profile.layers, parts, strict=True):
+        times[part] += layer.ms
+    total, macs = sum(times.values()), macs_of_parts(graph)
+    attributed = 1 - times[OTHER] / total if total else 0.0
+    best = {peak.precision: peak.gflops for peak in sorted(peaks, key=lambda peak: peak.gflops)}
+    limit = max((name for name in computes_in.split("+") if name in best), key=best.__getitem__, default=None)
+    call = median(profile.calls_ms)
+    return ProfileRecord(
+        source=profile.source,
+        runs=len(profile.calls_ms),
+        call_p50_ms=call,
+        call_mean_ms=fmean(profile.calls_ms),
+        unprofiled_p50_ms=unprofiled_p50_ms,
+        slowdown=call / unprofiled_p50_ms,
+        layers_ms=total,
+        attributed=attributed,
+        remark=_remark(profile, parts) if not attributed >= MOSTLY else None,
+        peak_precision=limit,
+        parts=[_part(part, times[part], total, macs, best[limit] if limit else None) for part in PARTS],
+        layers=[
+            LayerRecord(name=layer.name, origin=layer.origin, part=part, ms=layer.ms)
+            for layer, part in zip(profile.layers, parts, strict=True)
+        ],
+    )
+
+
+def _part(part: str, ms: float, total_ms: float, macs: dict[str, int], peak: float | None) -> PartRecord:
+    gflops = 2 * macs[part] / ms / 1e6 if macs[part] and ms else None
+    return PartRecord(
+        part=part,
+        ms=ms,
+        time_share=ms / total_ms if total_ms else 0.0,
+        macs=macs[part],
+        macs_share=macs[part] / sum(macs.values()),
+        gflops=gflops,
+        peak_share=gflops / peak if gflops is not None and peak else None,
+    )
+
+
+def _remark(profile: Profile, parts: Sequence[str]) -> str:
+    lost = [layer for layer, part in zip(profile.layers, parts, strict=True) if part == OTHER]
+    largest = max(lost, key=lambda layer: layer.ms, default=None)
+    example = f", most of all {largest.name}" if largest else ""
+    return f"most of the time is in layers that could not be attributed to a part{example}"

@@ -1,0 +1,142 @@
+"""Files that appear whole or not at all, and their hashes."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from export.common.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PROJECT = Path(__file__).resolve().parents[2]
+"""Folder that holds the packages: the repository, or ``site-packages``."""
+PARTIAL_PREFIX = ".partial-"
+"""Every file in the making begins so; what a killed run left behind is found by it."""
+
+WRITE_ERRORS = {
+    *(errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS),
+    *(errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY),
+}
+
+UNREADABLE_ARRAYS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+"""Exceptions of reading a damaged ``.npz``; for a file that is cut off, that is ``BadZipFile``, no ``OSError``."""
+
+
+def sha256_file(path: Path) -> str:
+    """Hex digest of one file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_path(path: Path) -> str:
+    """Hex digest of a file, or of a folder: its files' relative names and digests, sorted.
+
+    Raises:
+        BadInput: missing, unreadable, or neither a file nor a folder (a pipe would never end).
+    """
+    try:
+        if not path.is_dir():
+            if path.exists() and not path.is_file():
+                raise BadInput(f"cannot read {path}", "neither a file nor a folder", "name a checkpoint")
+            return sha256_file(path)
+        digest = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+        return digest.hexdigest()
+    except OSError as error:
+        raise BadInput(f"cannot read {path}", error.strerror or str(error), "check the path") from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; when the block ends well it becomes ``path``, otherwise it is gone.
+
+    The temporary file lies in the same folder, so that the final rename is atomic.
+
+    Raises:
+        BadInput: the folder cannot be written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.chmod(0o644)
+        os.replace(partial, path)
+    except OSError as error:
+        if error.errno in WRITE_ERRORS:
+            raise unwritable(path, error) from error
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """See, before long work, that its result can be written.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as a whole file."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON; NaN and infinity are refused, since JSON has neither."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_image(path: Path, image: "NDArray[np.uint8]") -> None:
+    """Write (H, W, 3) RGB to ``path`` as PNG, whole."""
+    import cv2
+    import numpy as np
+
+    _, encoded = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))
+    with whole_file(path) as partial:
+        partial.write_bytes(encoded.tobytes())
+
+
+def sweep_partials(folder: Path) -> None:
+    """Remove what a killed run left in the making. Call it only while holding the folder's lock.
+
+    Folders within are left alone: other commands fill them, without that lock.
+    """
+    for leftover in list(folder.glob(PARTIAL_PREFIX + "*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> BadInput:
+    """The error for a place that cannot be written to."""
+    return BadInput(
+        f"cannot write {path}",
+        error.strerror or str(error),
+        "choose another folder with --out (OUT= for make), or make room on the disk",
+    )

@@ -1,0 +1,163 @@
+"""The deploy graph in another precision, or with another input.
+
+In half precision the body is FP16 or BF16, both ends are FP32:
+
+    image ─ pixels ─ cast │ backbone, head │ cast ─ decode ─ joints
+          FP32            │  half          │      FP32
+
+In a pixel edition the image is bytes already, and only their cast is left before the stem.
+
+Precision lies in the graph's types, not in switches of a builder. Norms are folded in FP64. A plan may keep segments
+of the body in FP32 (``export.plan.precision_plan``).
+"""
+
+import copy
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from export.graph.deploy import affine, deploy
+from export.graph.segments import segments
+from export.model.network import ConvNeXtPose
+from export.model.pose import MEAN, STD
+
+HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
+BODY = HALF | {"int8": torch.float16}
+"""The type of what is not FP32: an int8 graph has FP16 around its quantised convolutions."""
+
+
+def in_precision(
+    reference: ConvNeXtPose, precision: str, *, takes_pixels: bool = False, in_fp32: Collection[str] = ()
+) -> ConvNeXtPose:
+    """Return the graph that is exported in this precision, weights rounded to nearest; INT8 still without its INT8.
+
+    Args:
+        reference: the released network; it stays as it is.
+        precision: fp32, fp16, bf16 or int8.
+        takes_pixels: whether its input is (N, S, S, 3) uint8.
+        in_fp32: names of the segments that a plan keeps in FP32.
+    """
+    if precision in BODY:
+        return half_graph(reference, BODY[precision], takes_pixels=takes_pixels, in_fp32=in_fp32)
+    if not takes_pixels:
+        return deploy(reference)
+    network = deploy(copy.deepcopy(reference).double())
+    read_pixels(network)
+    network.entry = Bytes(torch.float32)
+    return network.float()
+
+
+def half_graph(
+    reference: ConvNeXtPose, dtype: torch.dtype, *, takes_pixels: bool = False, in_fp32: Collection[str] = ()
+) -> ConvNeXtPose:
+    """Return a rewritten copy whose body has this type; with ``torch.float32`` every value of the half graph, exact."""
+    network = deploy(copy.deepcopy(reference).double())
+    read_pixels(network)
+    spell_out_last_norm(network)
+    chain = segments(network)
+    before = first = torch.float32 if chain[0].name in in_fp32 else dtype
+    for segment in chain:
+        own = torch.float32 if segment.name in in_fp32 else dtype
+        segment.module.to(own)
+        if own != before:
+            segment.module.register_forward_pre_hook(lambda _module, inputs, own=own: inputs[0].to(own))
+        before = own
+    if takes_pixels:
+        network.entry = Bytes(first)
+    elif first != torch.float32:
+        network.entry = nn.Sequential(network.entry, Cast(first))
+    network.head.logit_upsample = nn.Sequential(network.head.logit_upsample, Cast(torch.float32))
+    return network
+
+
+def reads_bytes(network: ConvNeXtPose) -> bool:
+    """Whether the network's input is (N, S, S, 3) uint8."""
+    return isinstance(network.entry, Bytes)
+
+
+def read_pixels(network: ConvNeXtPose) -> None:
+    """Let the stem read pixels: FP16 and BF16 hold every whole number from 0 to 255, but not their normalised values.
+
+    With x = (p - μ) / σ: ``W*x + b = (W/σ)*p + (b - Σ W·μ/σ)``; exact because the stem has no padding.
+    """
+    stem = network.backbone.downsamplings[0]
+    conv = stem[0]
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    assert conv.padding == (0, 0), "the mean's contribution would be no constant at the border"
+    weight = conv.weight / _each_channel(STD, conv.weight)
+    conv.bias = _fixed(conv.bias - (weight * _each_channel(MEAN, weight)).sum(dim=(1, 2, 3)))
+    conv.weight = _fixed(weight)
+    network.entry = Pixels()
+
+
+def spell_out_last_norm(network: ConvNeXtPose) -> None:
+    """Write the norm that could not be folded as ``x·s + t``: its variances need not fit into FP16."""
+    scale, shift = affine(network.backbone.norm)
+    network.backbone.norm = nn.Sequential(Scale(scale[:, None, None]), Shift(shift[:, None, None]))
+
+
+class Pixels(nn.Module):
+    """Undoes the normalisation, in the type of the image."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, S, S) normalised → (N, 3, S, S) pixels in 0..255."""
+        return image * _each_channel(STD, image) + _each_channel(MEAN, image)
+
+
+class Bytes(nn.Module):
+    """Pixels as cameras and decoders give them. The cast comes first: TensorRT lets bytes do nothing else."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, S, S, 3) uint8 → (N, 3, S, S)."""
+        return image.to(self.dtype).permute(0, 3, 1, 2)
+
+
+class Cast(nn.Module):
+    """Where the graph changes its type."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape → the same shape."""
+        return x.to(self.dtype)
+
+
+class Scale(nn.Module):
+    """One factor a channel."""
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.scale = _fixed(scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
+        return x * self.scale
+
+
+class Shift(nn.Module):
+    """One summand a channel."""
+
+    def __init__(self, shift: Tensor) -> None:
+        super().__init__()
+        self.shift = _fixed(shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
+        return x + self.shift
+
+
+def _each_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """(3, 1, 1) constants of the same type."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
+
+
+def _fixed(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)

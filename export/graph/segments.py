@@ -1,0 +1,85 @@
+"""A network as a chain of segments, so that it can be run from the middle on cached activations.
+
+    entry → stem → blocks → downsampling → … → last norm → head layers → final layer → logits' upsampling → decode
+
+A segment has one input and one output; a block keeps its residual sum inside. It is the unit in which a half graph
+is kept in FP32.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from export.common.progress import Progress, silent
+from export.images.image_set import Images
+from export.model.network import ConvNeXtPose
+from export.model.pose import normalise
+
+BATCH = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One link of the chain."""
+
+    name: str
+    """The module's name in the network."""
+    module: nn.Module
+
+    @property
+    def convs(self) -> dict[str, nn.Conv2d]:
+        """Its convolutions by their names in the network, in the order of the data."""
+        found = ((name, module) for name, module in self.module.named_modules(prefix=self.name))
+        return {name: module for name, module in found if isinstance(module, nn.Conv2d)}
+
+
+def segments(network: ConvNeXtPose) -> tuple[Segment, ...]:
+    """Split a network, in any of its forms, into its segments in the order of the data."""
+    backbone, head = network.backbone, network.head
+    modules: list[nn.Module] = []
+    for downsampling, stage in zip(backbone.downsamplings, backbone.stages, strict=True):
+        modules += [downsampling, *stage.children()]
+    modules += [backbone.norm, *head.layers, head.final_layer]
+    names = {module: name for name, module in network.named_modules()}
+    return tuple(Segment(names[module], module) for module in modules)
+
+
+@torch.inference_mode()
+def segment_inputs(
+    network: ConvNeXtPose, images: Images, progress: Progress = silent
+) -> Iterator[tuple[Segment, Tensor]]:
+    """Yield every segment with its input on all images: (N, C, H, W) in the type of the network.
+
+    Args:
+        network: any form of the network that takes normalised images.
+        images: (N, S, S, 3) RGB pixels.
+        progress: told after each segment.
+    """
+    chain = segments(network)
+    dtype = next(network.parameters()).dtype
+    x = in_batches(network.entry, torch.from_numpy(normalise(images)).to(dtype))
+    for index, segment in enumerate(chain):
+        progress(f"activations, {segment.name}", index / len(chain))
+        yield segment, x
+        x = in_batches(segment.module, x)
+
+
+@torch.inference_mode()
+def run_from(network: ConvNeXtPose, index: int, x: Tensor) -> Tensor:
+    """Run the network from segment ``index`` on its input ``x``; returns (N, J, 3) joints in bins."""
+    rest = [segment.module for segment in segments(network)[index:]]
+
+    def run(part: Tensor) -> Tensor:
+        for module in rest:
+            part = module(part)
+        joints: Tensor = network.decode(network.head.logit_upsample(part))
+        return joints
+
+    return in_batches(run, x)
+
+
+def in_batches(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply ``function`` to a few images at a time; large batches do not fit into a processor's caches."""
+    return torch.cat([function(part) for part in torch.split(x, BATCH)])

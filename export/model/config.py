@@ -1,0 +1,163 @@
+"""Declared models: what a configuration says a network is, and what each source claims of it.
+
+A declaration is only the starting point; where a checkpoint is at hand its weights decide.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from export.common.errors import BadInput
+from export.common.files import PROJECT
+from export.common.yaml_keys import UniqueKeys
+from export.model.architecture import BACKBONES, HEAD_LAYERS, Architecture, cubic_upsamplings
+
+CONFIG_FOLDER = PROJECT / "configs"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Count = Annotated[int, Field(strict=True, ge=1, le=4096)]
+Stages = Annotated[tuple[Count, ...], Field(min_length=4, max_length=4)]
+HeadChannels = Annotated[tuple[Count, ...], Field(min_length=HEAD_LAYERS, max_length=HEAD_LAYERS)]
+HeadKernels = Annotated[tuple[Literal[3, 5, 7], ...], Field(min_length=HEAD_LAYERS, max_length=HEAD_LAYERS)]
+Upsamplings = Annotated[int, Field(ge=0, le=HEAD_LAYERS)]
+
+
+def _multiple_of_64(size: int) -> int:
+    if size % 64:
+        raise ValueError("must be a multiple of 64, so that the last stage's map has an even edge")
+    return size
+
+
+InputSize = Annotated[int, Field(ge=64, le=1024), AfterValidator(_multiple_of_64)]
+Figure = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?M?$")]
+"""A number as it was printed, such as 7.45M: its digits say how exactly it was meant."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Claim(_Strict):
+    """What one source says of one model. Never used to build, only to be checked."""
+
+    source: Literal["note's text", "note's table", "repository's documentation", "paper"]
+    words: str
+    """Word for word, or where to find it."""
+    backbone: str | None = None
+    depths: Stages | None = None
+    dims: Stages | None = None
+    head_channels: HeadChannels | None = None
+    joints: Count | None = None
+    depth_dim: Count | None = None
+    parameters: Figure | None = None
+    gflops: Figure | None = None
+    mpjpe_mm: Figure | None = None
+    pa_mpjpe_mm: Figure | None = None
+
+    def said(self) -> dict[str, Any]:
+        """Field → claimed value, only for what the source speaks of."""
+        return {name: value for name, value in self if name not in ("source", "words") and value is not None}
+
+
+class ModelConfig(_Strict):
+    """One declared model."""
+
+    name: Name
+    backbone: str
+    depths: Stages
+    dims: Stages
+    head_channels: HeadChannels
+    head_kernels: HeadKernels
+    joints: Count
+    depth_dim: Count
+    upsamplings: Upsamplings | None = None
+    """Left out, the volume is a cube."""
+    input_size: InputSize = 256
+    files: tuple[str, ...] = ()
+    """Names under which the released checkpoint is found in ``weights/``, most likely first."""
+    demo: str | None = None
+    """A checkpoint of this project's own, within its repository: used where there is no other."""
+    demo_head: str | None = None
+    """Head tensors (safetensors) that replace those of ``demo`` where one more upsampling is wanted."""
+    grown_from: str | None = None
+    """A declared model with a ``demo``; without a checkpoint, this model is grown from it (``export.synthetic``)."""
+    claims: tuple[Claim, ...] = ()
+
+    @model_validator(mode="after")
+    def _backbone_is_what_it_is_called(self) -> "ModelConfig":
+        known = BACKBONES.get(self.backbone)
+        if known is not None and known != (self.depths, self.dims):
+            raise ValueError(f"backbone {self.backbone} has depths {known[0]} and dims {known[1]}")
+        return self
+
+    @model_validator(mode="after")
+    def _map_size_is_known(self) -> "ModelConfig":
+        if self.upsamplings is None and cubic_upsamplings(self.depth_dim, self.input_size) is None:
+            raise ValueError(f"no upsampling count makes a cube of depth_dim {self.depth_dim}; declare upsamplings")
+        return self
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network as declared."""
+        upsamplings = self.upsamplings
+        if upsamplings is None:
+            upsamplings = cubic_upsamplings(self.depth_dim, self.input_size)
+        assert upsamplings is not None
+        return Architecture(
+            depths=self.depths,
+            dims=self.dims,
+            head_channels=self.head_channels,
+            head_kernels=self.head_kernels,
+            joints=self.joints,
+            depth_dim=self.depth_dim,
+            upsamplings=upsamplings,
+            input_size=self.input_size,
+        )
+
+
+def declared_models() -> list[str]:
+    """Names of the models that this project declares, smallest first."""
+    names = {path.stem for path in CONFIG_FOLDER.glob("*.yaml")}
+    order = ["XS-atto", "XS", "S", "M", "L"]
+    return [n for n in order if n in names] + sorted(names - set(order))
+
+
+def load_config(model: str) -> ModelConfig:
+    """The declared model of that name, or the user's own configuration at that path.
+
+    Raises:
+        BadInput: no such model or file, not YAML, or a field that is wrong, missing or unknown.
+    """
+    path = Path(model)
+    if path.suffix not in (".yaml", ".yml"):
+        path = CONFIG_FOLDER / f"{model}.yaml"
+        if model not in declared_models():
+            raise _unknown_model(model)
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
+        return ModelConfig.model_validate(document)
+    except ValidationError as error:
+        seen = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'model'}: {e['msg']} (seen: {e['input']!r:.60})"
+            for e in error.errors(include_url=False)
+        )
+        raise BadInput(f"{path} is not a model configuration", seen, "compare it with configs/L.yaml") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read the configuration {path}", str(error), "name a readable YAML file") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or a number that is none
+        raise BadInput(f"{path} is not valid YAML", " ".join(str(error).split()), "mend the line named") from error
+
+
+def _unknown_model(model: str) -> BadInput:
+    names = declared_models()
+    by_folded = {n.casefold(): n for n in names}
+    near = difflib.get_close_matches(model.casefold(), by_folded, n=1, cutoff=0.4)
+    suggestion = f"did you mean {by_folded[near[0]]}? " if near else ""
+    return BadInput(
+        "unknown model",
+        f"{model!r}; declared are {', '.join(names)}",
+        f"{suggestion}Name one of them, or the path of your own .yaml file",
+    )

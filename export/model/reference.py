@@ -1,0 +1,24 @@
+"""Running the reference network on images."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.common.progress import Progress, silent
+from export.model.network import ConvNeXtPose
+from export.model.pose import normalise
+
+
+@torch.inference_mode()
+def run_reference(
+    network: ConvNeXtPose, images: NDArray[np.uint8], batch: int, progress: Progress = silent
+) -> NDArray[np.floating[Any]]:
+    """(N, S, S, 3) RGB pixels → (N, joints, 3) in bins, in the precision that the network's weights have."""
+    dtype = next(network.parameters()).dtype
+    joints = []
+    for start in range(0, len(images), batch):
+        progress(f"reference, {dtype}".replace("torch.", ""), start / len(images))
+        joints.append(network(torch.from_numpy(normalise(images[start : start + batch])).to(dtype)).numpy())
+    return np.concatenate(joints)

@@ -1,0 +1,313 @@
+"""How to build and time the engines on the device that will run them: ``recipe.md`` and ``recipe.json``.
+
+TensorRT tunes on the GPU that it builds for, so an engine for a Jetson can only be made there. The recipe holds the
+exact commands, for TensorRT 10 and 11, whose ``trtexec`` differ in their defaults, and for this project's own builder.
+"""
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from export.common.errors import BadInput
+from export.common.files import write_text
+from export.common.interface import INPUT
+from export.engine.plan import AUTO, NONE, TENSORRT, EnginePlan
+from export.parity.judge import EXPLAINED, PASSED
+from export.pipeline.manifest import Artifact, Manifest
+
+SCHEMA_VERSION = "1.1"
+PROVEN = tuple(f"parity {status}" for status in (PASSED, EXPLAINED))
+MAJORS = (10, 11)
+
+WARM_UP_MS, SECONDS, ITERATIONS = 1000, 10, 100
+"""Longer than trtexec's 200 ms and 3 s: a Jetson takes a second to raise its clocks."""
+PERCENTILES = (50, 90, 99)
+
+GRAPH_SWITCHES = ("--useSpinWait", "--useCudaGraph")
+TRANSFER_SWITCHES: dict[str, dict[int, tuple[str, ...]]] = {
+    "gpu": {10: ("--noDataTransfers",), 11: ("--noDataTransfers",)},
+    "host": {10: (), 11: ("--includeDataTransfers",)},
+}
+"""Up to TensorRT 10 trtexec copies inputs and outputs, blocks, and launches kernel by kernel; since 11 it does none of
+the three. So these switches make both measure the same: one CUDA graph a launch, spinning while it waits. TensorRT 11
+still takes the switches of 10, without effect, since they ask for its defaults; 10 has none for copying, its default.
+"""
+
+UNSURE_OPSET = 22
+"""From this one on it is not known whether the parser of TensorRT 10.3 (JetPack 6) reads a file."""
+
+PREFACE = """\
+Commands are to be run in this folder, on the device that will run the engine: TensorRT tunes on the GPU that it finds,
+and an engine of another GPU or another version does not load. The precision lies in the ONNX file's types; nothing on
+the command line may add to it (no `--fp16`, no `--best`). TensorRT 10 is told to keep to them (`--stronglyTyped`); 11
+always does.
+
+`trtexec` comes with TensorRT's packages, not with its wheels; JetPack keeps it in `/usr/src/tensorrt/bin`. Up to
+TensorRT 10 it copies input and output, blocks while it waits, and launches kernel by kernel; since 11 it does none of
+that. The timing commands make both measure the same thing: `gpu` is computing alone, `host` includes the copies. On 11
+`--useSpinWait`, `--useCudaGraph` and `--noDataTransfers` have no effect, since its defaults are the same; they stand
+there so that a command says what it measures. Never compare runs of default settings across the two.
+
+None of these commands was run where this file was written. Before timing, fix the clocks and write down how (on a
+Jetson `sudo nvpmodel -q` shows the power mode, and `sudo jetson_clocks` fixes the clocks).
+
+```sh
+mkdir -p engines
+```
+"""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One measurement of one batch size."""
+
+    batch: int
+    boundary: str
+    """``gpu``: computing alone; ``host``: with the copies of input and output."""
+    trtexec: dict[str, tuple[str, ...]]
+    """Major version → command."""
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """What to do with one ONNX file; commands are run in the folder of the manifest."""
+
+    precision: str
+    onnx: str
+    onnx_sha256: str
+    min_shape: tuple[int, ...]
+    opt_shape: tuple[int, ...]
+    max_shape: tuple[int, ...]
+    tf32: bool
+    notes: tuple[str, ...]
+    """What to know before building it."""
+    engine: str
+    """What this project's builder writes, with a record beside it; only such an engine can be run by this project."""
+    python: tuple[str, ...]
+    trtexec_engine: str
+    trtexec: dict[str, tuple[str, ...]]
+    layers: str
+    """What ``trtexec`` says that the layers of its engine compute in."""
+    prove: tuple[str, ...]
+    """Compares that with the file's precision, as this project's builder does by itself."""
+    timings: tuple[Timing, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All of a folder's ONNX files."""
+
+    schema_version: str
+    model: str
+    weights_origin: str
+    models: tuple[ModelRecipe, ...]
+
+
+def recipe_of(manifest: Manifest, plan: EnginePlan) -> Recipe:
+    """The recipe for every ONNX file that parity has passed; ``plan`` says batches, workspace and TF32.
+
+    Raises:
+        BadInput: the batch of a file is fixed, and not the plan's.
+    """
+    files = [artifact for artifact in manifest.artifacts if artifact.kind == "onnx" and artifact.status in PROVEN]
+    models = tuple(_model(artifact, plan) for artifact in files)
+    return Recipe(SCHEMA_VERSION, manifest.model, manifest.weights.origin, models)
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> Path | None:
+    """Write both files, where they say anything new; returns the readable one.
+
+    Where nothing is proven there is none, and an earlier one goes.
+    """
+    if not recipe.models:
+        for name in ("recipe.json", "recipe.md"):
+            (folder / name).unlink(missing_ok=True)
+        return None
+    for name, text in (("recipe.json", as_json(recipe)), ("recipe.md", as_markdown(recipe))):
+        if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode():
+            write_text(folder / name, text)
+    return folder / "recipe.md"
+
+
+def as_json(recipe: Recipe) -> str:
+    """The recipe for programs."""
+    return json.dumps(asdict(recipe), indent=2) + "\n"
+
+
+def as_markdown(recipe: Recipe) -> str:
+    """The recipe for people."""
+    return "\n".join(_lines(recipe)) + "\n"
+
+
+def _model(artifact: Artifact, asked: EnginePlan) -> ModelRecipe:
+    plan = _on_the_device(asked, artifact.precision)
+    batches = (plan.batch_min, plan.batch_opt, plan.batch_max)
+    batch, *sizes = artifact.inputs[0].shape
+    if isinstance(batch, int) and {batch} != set(batches):
+        seen = f"{batch}; asked for {batches} (min, opt, max)"
+        raise BadInput(f"the batch of {artifact.path} is fixed", seen, f"ask for --batches {batch},{batch},{batch}")
+    low, best, high = ((size, *(int(side) for side in sizes)) for size in batches)
+    stem = Path(artifact.path).stem
+    name, layers = f"engines/{stem}.trtexec.engine", f"engines/{stem}.trtexec.layers.json"
+    build = {
+        str(major): (
+            "trtexec",
+            f"--onnx={artifact.path}",
+            *(("--stronglyTyped",) if major < 11 else ()),
+            *(() if plan.tf32 else ("--noTF32",)),
+            *(f"--{which}Shapes={shown(shape)}" for which, shape in (("min", low), ("opt", best), ("max", high))),
+            f"--memPoolSize=workspace:{plan.workspace_bytes / 2**20:g}",
+            f"--builderOptimizationLevel={plan.optimization_level}",
+            *(("--hardwareCompatibilityLevel=ampere+",) if plan.hardware_compatible else ()),
+            *_version_switch(plan),
+            *((f"--timingCacheFile=engines/{stem}.timing.cache",) if plan.timing_cache != NONE else ()),
+            "--profilingVerbosity=detailed",
+            f"--exportLayerInfo={layers}",
+            f"--saveEngine={name}",
+            "--skipInference",
+        )
+        for major in MAJORS
+    }
+    engine = f"engines/{stem}{TENSORRT.suffix}"
+    return ModelRecipe(
+        precision=artifact.precision,
+        onnx=artifact.path,
+        onnx_sha256=artifact.sha256,
+        min_shape=low,
+        opt_shape=best,
+        max_shape=high,
+        tf32=plan.tf32,
+        notes=tuple(_notes(artifact, plan)),
+        engine=engine,
+        python=_python(artifact, engine, plan),
+        trtexec_engine=name,
+        trtexec=build,
+        layers=layers,
+        prove=_prove(artifact, layers, plan),
+        timings=tuple(
+            _timing(name, stem, (size, *low[1:]), boundary, plan)
+            for size in sorted(set(batches))
+            for boundary in TRANSFER_SWITCHES
+        ),
+    )
+
+
+def _on_the_device(plan: EnginePlan, precision: str) -> EnginePlan:
+    """The same build by TensorRT; a folder for timings on this machine says nothing to the device."""
+    kept = NONE if plan.timing_cache == NONE else AUTO
+    return replace(plan, runtime=TENSORRT.name, targets=None, timing_cache=kept).in_precision(precision)
+
+
+def _notes(artifact: Artifact, plan: EnginePlan) -> Iterator[str]:
+    if (opset := artifact.details.get("opset", 0)) >= UNSURE_OPSET:
+        yield f"The file has opset {opset}: whether TensorRT 10.3 (JetPack 6) reads it was not tried."
+    if plan.hardware_compatible:
+        yield "NVIDIA does not support `--hardwareCompatibilityLevel` on JetPack: leave it out on a Jetson."
+
+
+def _version_switch(plan: EnginePlan) -> tuple[str, ...]:
+    """Such an engine holds code for the host, and is neither built nor loaded where that is not said."""
+    return ("--versionCompatible",) if plan.version_compatible else ()
+
+
+def _python(artifact: Artifact, engine: str, plan: EnginePlan) -> tuple[str, ...]:
+    settings = ", ".join(f"{name}={_literal(value)}" for name, value in asdict(plan).items())
+    code = (
+        "from pathlib import Path; from export.engine.build import build_engine; "
+        "from export.engine.plan import EnginePlan; "
+        f"print(build_engine(Path({_literal(artifact.path)}), Path({_literal(engine)}), EnginePlan({settings})).status)"
+    )
+    return ("python", "-c", code)
+
+
+def _prove(artifact: Artifact, layers: str, plan: EnginePlan) -> tuple[str, ...]:
+    nodes = artifact.details.get("nodes", {})
+    in_fp32 = sum(conv["precision"] == "fp32" for conv in artifact.details.get("plan", {}).get("convs", ()))
+    counts = f"Convolutions({nodes.get('Conv', 0)}, {nodes.get('QuantizeLinear', 0)}, {in_fp32})"
+    code = (
+        "from pathlib import Path; from export.engine.layers import prove_layers; "
+        "from export.runtime.engine_network import Convolutions; "
+        f"print(prove_layers(Path({_literal(layers)}), {_literal(artifact.precision)}, "
+        f"tf32={plan.tf32}, convolutions={counts}).types)"
+    )
+    return ("python", "-c", code)
+
+
+def _literal(value: object) -> str:
+    """As Python has it, with the quotes that a shell leaves alone."""
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _timing(engine: str, stem: str, shape: tuple[int, ...], boundary: str, plan: EnginePlan) -> Timing:
+    commands = {
+        str(major): (
+            "trtexec",
+            f"--loadEngine={engine}",
+            *_version_switch(plan),
+            f"--shapes={shown(shape)}",
+            *GRAPH_SWITCHES,
+            *TRANSFER_SWITCHES[boundary][major],
+            f"--warmUp={WARM_UP_MS}",
+            f"--duration={SECONDS}",
+            f"--iterations={ITERATIONS}",
+            "--infStreams=1",
+            f"--percentile={','.join(map(str, PERCENTILES))}",
+            f"--exportTimes=engines/{stem}-b{shape[0]}-{boundary}.times.json",
+        )
+        for major in MAJORS
+    }
+    return Timing(shape[0], boundary, commands)
+
+
+def shown(shape: Sequence[int]) -> str:
+    """``(1, 3, 256, 256)`` → ``image:1x3x256x256``."""
+    return f"{INPUT}:{'x'.join(map(str, shape))}"
+
+
+def _lines(recipe: Recipe) -> Iterator[str]:
+    yield f"# {recipe.model}: building and timing engines on the device"
+    yield ""
+    yield f"Weights: {recipe.weights_origin}."
+    yield from PREFACE.splitlines()
+    for model in recipe.models:
+        yield from _model_lines(model)
+
+
+def _model_lines(model: ModelRecipe) -> Iterator[str]:
+    yield ""
+    yield f"## {Path(model.onnx).stem}"
+    yield ""
+    yield "The file is the one that was proven:"
+    yield from _shell(("echo", f"{model.onnx_sha256}  {model.onnx}"), "| sha256sum --check")
+    for note in model.notes:
+        yield ""
+        yield note
+    yield ""
+    yield f"With this project installed on the device; it writes a record beside `{model.engine}`,"
+    yield "without which `predict --runtime tensorrt` would not run it:"
+    yield from _shell(model.python)
+    for major, command in model.trtexec.items():
+        yield ""
+        yield f"With `trtexec` of TensorRT {major}:"
+        yield from _shell(command)
+    yield ""
+    yield "What the layers of that engine compute in, against the file's precision (our own builder looks by itself):"
+    yield from _shell(model.prove)
+    for major in model.trtexec:
+        yield ""
+        yield f"Timing with TensorRT {major}:"
+        yield ""
+        yield "```sh"
+        for timing in model.timings:
+            yield f"# batch {timing.batch}, {timing.boundary}"
+            yield shlex.join(timing.trtexec[major])
+        yield "```"
+
+
+def _shell(command: Sequence[str], then: str = "") -> Iterator[str]:
+    yield ""
+    yield "```sh"
+    yield f"{shlex.join(command)} {then}".strip()
+    yield "```"

@@ -1,0 +1,89 @@
+"""What travels to a device, and what is built there."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.fleet import engines
+from bench.fleet.blobs import BlobCache
+from bench.fleet.engines import with_engines
+from bench.fleet.matrix import read_matrix
+from bench.fleet.plan import plan_fleet
+from bench.sessions.exported import read_export
+from bench.sessions.gpu_runtimes import answering_gpu
+from export.common.errors import BadInput
+from export.common.gpu import Gpu
+from export.pipeline.manifest import Manifest
+from export.pipeline.steps import Folder
+from tests.support.fleet_narrator import Steps
+from tests.support.fleet_plans import spec_of
+
+
+def test_what_is_missing_is_exported_once_and_engines_do_not_travel(place: Path) -> None:
+    """The tiny network, by its configuration; a TensorRT-RTX engine is built here and stays here."""
+    matrix = {"models": ["./tiny.yaml"], "devices": [{"name": "orin", "resource": "jetson_orin"}]}
+    (place / "matrix.yaml").write_text(json.dumps(matrix))  # JSON is YAML
+    first, second = Steps(), Steps()
+    plan = plan_fleet(read_matrix(place / "matrix.yaml"), first)
+    assert plan_fleet(read_matrix(place / "matrix.yaml"), second) == plan
+    assert {"weights", "truth", "onnx-fp32", "parity-fp32"} <= set(first.begun)
+    assert [step for step in second.begun if not step.startswith("engine")] == []
+    (spec,) = plan.specs
+    names = {"manifest.json", "onnx/tiny-fp32.onnx", "parity/truth.npz", "weights/weights.safetensors"}
+    assert (spec.model, set(spec.files), plan.sources.lacking(spec.files.values())) == ("tiny", names, [])
+    travelled = Manifest.model_validate_json(plan.sources.path(spec.files["manifest.json"]).read_bytes())
+    assert [artifact.kind for artifact in travelled.artifacts] == ["onnx"]
+
+
+def test_two_models_of_one_name_and_a_folder_that_is_not_whole_are_refused(demo_export: Path, tmp_path: Path) -> None:
+    matrix = {"models": [str(demo_export)] * 2, "devices": [{"name": "orin", "resource": "jetson_orin"}]}
+    (tmp_path / "matrix.yaml").write_text(json.dumps(matrix))
+    with pytest.raises(BadInput, match="two models have one name"):
+        plan_fleet(read_matrix(tmp_path / "matrix.yaml"), Steps())
+    for precision, said in (("fp16", "holds no fp16"), ("fp32", "is not whole")):
+        shutil.copytree(demo_export, tmp_path / precision, ignore=shutil.ignore_patterns("truth.npz"))
+        more = {"models": [f"./{precision}"], "precisions": [precision]}
+        (tmp_path / "matrix.yaml").write_text(json.dumps(matrix | more))
+        with pytest.raises(BadInput, match=said):
+            plan_fleet(read_matrix(tmp_path / "matrix.yaml"), Steps())
+
+
+def test_engines_are_built_on_the_device_and_once(
+    demo_export: Path, tmp_path: Path, sources: BlobCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real builder, for a GPU of which only the name is known here."""
+    pytest.importorskip("tensorrt_rtx")
+
+    monkeypatch.setattr(engines, "answering_gpu", lambda: (Gpu("a GPU", "8.9", 8 << 30, 16), ""))
+    steps = Steps()
+    exported = read_export(demo_export)
+    only = [artifact for artifact in exported.manifest.artifacts if artifact.kind == "onnx"]
+    travelled = exported.manifest.model_copy(update={"artifacts": only})
+    place = Folder(tmp_path / "place", steps)
+    for artifact in only:
+        (place.path / artifact.path).parent.mkdir(parents=True)
+        os.link(demo_export / artifact.path, place.path / artifact.path)
+    spec = spec_of("A", sources, runtimes=("tensorrt-rtx",))
+    for _ in range(2):
+        found, said = with_engines(place, type(exported)(place.path, travelled), spec)
+    assert (steps.begun, steps.up_to_date_) == (["engine-fp32"], ["engine-fp32"])
+    (engine,) = [artifact for artifact in found.manifest.artifacts if artifact.kind == "engine"]
+    assert (engine.runtime, engine.targets, engine.precision) == ("tensorrt_rtx", ["8.9"], "fp32")
+    assert said[0].startswith("fp32: built for SM 8.9; not run")
+    none, why = with_engines(place, type(exported)(place.path, travelled), spec_of("A", sources))
+    assert (none.manifest, why) == (travelled, [])
+
+
+def test_a_device_without_a_gpu_builds_nothing_and_says_why(
+    demo_export: Path, tmp_path: Path, sources: BlobCache
+) -> None:
+
+    if answering_gpu()[0] is not None:
+        pytest.skip("there is a GPU here")
+    exported = read_export(demo_export)
+    spec = spec_of("A", sources, runtimes=("tensorrt", "tensorrt-rtx"))
+    found, said = with_engines(Folder(tmp_path, Steps()), exported, spec)
+    assert (found, said) == (exported, [f"none built: {answering_gpu()[1]}"])

@@ -1,0 +1,159 @@
+"""From a photo to joints: by the code that ``predict`` uses, each stage by the clock."""
+
+import gc
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.harness.entries import Entrant
+from bench.harness.job import Job
+from bench.harness.run import Session, hold_session
+from bench.passes.image_to_joints import (
+    FEWEST,
+    HEIGHT,
+    MOST,
+    UNRECORDED,
+    WIDTH,
+    Predictor,
+    drawn_photo,
+    measure_image_to_joints,
+)
+from bench.results.result import ImageToJoints
+from bench.sessions.exported import ExportFolder, open_backend, read_export
+from bench.sessions.inference import STAGES, Lap
+from export.common.errors import CheckFailed
+from export.images.figures import EVALUATION_SEED, IMAGE_SIZE, draw_scene
+from tests.integration.test_predict import NEAR_PX
+from tests.support.bench_quick import QUICK, judged
+from tests.support.bench_subjects import Sleeper, write_inputs
+from tests.support.command_line import ROOT
+
+
+class Stages:
+    """Takes so many milliseconds for each stage, by a clock of its own."""
+
+    def __init__(self, **ms: float) -> None:
+        self.ms, self.now_ns, self.runs = ms, 0, 0
+
+    def __call__(self, lap: Lap) -> None:
+        self.runs += 1
+        for stage, ms in self.ms.items():
+            self.now_ns += round(ms * 1e6)
+            lap(stage)
+
+
+def measured(of: Stages, seconds: float) -> dict[str, Any]:
+    return measure_image_to_joints(of, seconds, clock=lambda: of.now_ns)
+
+
+def test_total_and_stages_are_medians_of_the_recorded_runs() -> None:
+    of = Stages(crop=1.0, normalise=2.0, network=20.0, decode=0.5)
+    seen = measured(of, seconds=0.1)
+    assert seen == {
+        "image_width": WIDTH,
+        "image_height": HEIGHT,
+        "samples": 5,  # 23.5 ms each: the fifth begins within 0.1 s
+        "total_p50_ms": 23.5,
+        "crop_p50_ms": 1.0,
+        "normalise_p50_ms": 2.0,
+        "network_p50_ms": 20.0,
+        "decode_p50_ms": 0.5,
+    }
+    assert of.runs == 5 + UNRECORDED
+    ImageToJoints.model_validate(seen)
+
+
+def test_a_network_that_takes_pixels_has_no_time_for_normalising() -> None:
+    seen = measured(Stages(crop=1.0, network=20.0, decode=0.5), seconds=0.1)
+    assert (seen["normalise_p50_ms"], seen["network_p50_ms"]) == (None, 20.0)
+    ImageToJoints.model_validate(seen)
+
+
+def test_slow_networks_are_run_a_few_times_and_quick_ones_not_for_ever() -> None:
+    assert measured(Stages(network=5000.0), seconds=0.1)["samples"] == FEWEST
+    assert measured(Stages(network=0.001), seconds=100)["samples"] == MOST
+
+
+def test_rubbish_is_collected_afterwards_again() -> None:
+    assert gc.isenabled()
+    collecting: list[bool] = []
+    clock = iter(range(0, 10**9, 1000))
+    measure_image_to_joints(lambda lap: collecting.append(gc.isenabled()), 0.0, clock=lambda: next(clock))
+    assert collecting == [True] * UNRECORDED + [False] * FEWEST
+    assert gc.isenabled()
+
+
+@pytest.fixture(scope="module")
+def exported(demo_export: Path) -> ExportFolder:
+    return read_export(demo_export)
+
+
+def test_joints_lie_on_the_person_in_the_photo(exported: ExportFolder) -> None:
+    backend = open_backend(exported, "onnxruntime", "fp32", 1)
+    stages: list[str] = []
+    prediction: Any = Predictor(exported)(backend, stages.append)
+    assert tuple(stages) == STAGES
+    photo, (x, y, width, height) = drawn_photo()
+    assert photo.image.shape == (HEIGHT, WIDTH, 3)
+    assert 0 <= x < x + width <= WIDTH
+    assert 0 <= y < y + height <= HEIGHT
+    truth = draw_scene(EVALUATION_SEED, 0).joints_px * (HEIGHT / IMAGE_SIZE) + ((WIDTH - HEIGHT) // 2, 0)
+    assert np.linalg.norm(prediction.image_px - truth, axis=1).mean() < NEAR_PX * HEIGHT / IMAGE_SIZE
+
+
+# ── in a session ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def predict_nothing(backend: Any, lap: Lap) -> None:
+    backend.run(np.zeros((1, 8, 8, 3), np.uint8))
+    for stage in ("crop", "network", "decode"):
+        lap(stage)
+
+
+def refuse(backend: Any, lap: Lap) -> None:
+    raise CheckFailed("the model computes no pose", "NaN", "do not ship it")
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    inputs = write_inputs(tmp_path_factory.mktemp("image"))
+    jobs = {"A": Job(Sleeper, inputs, predict=predict_nothing), "B": Job(Sleeper, inputs, predict=refuse)}
+    entrants = [Entrant(name, job, "fp32") for name, job in jobs.items()]
+    entrants.append(Entrant("A#control", jobs["A"], "fp32", control=True))
+    settings = replace(QUICK, image_s=0.05, throughput_s=0.02)
+    return hold_session(entrants, "A", np.load(inputs), judged, settings)
+
+
+def test_the_pass_is_made_in_the_worker_that_was_timed(held: Session) -> None:
+    assert held.entries["A"].image_to_joints is not None
+    seen = ImageToJoints.model_validate(held.entries["A"].image_to_joints)
+    assert seen.samples >= FEWEST
+    assert seen.normalise_p50_ms is None
+    assert held.complete
+
+
+def test_a_failing_pass_is_a_reason_and_spoils_nothing(held: Session) -> None:
+    entry = held.entries["B"]
+    assert entry.image_to_joints is None
+    assert entry.image_fault is not None
+    assert "computes no pose" in entry.image_fault
+    assert entry.faults == []
+    assert entry.throughput
+    assert held.measured.visits["B"]
+
+
+def test_the_control_takes_part_in_rounds_only(held: Session) -> None:
+    entry = held.entries["A#control"]
+    assert held.measured.visits["A#control"]
+    assert (entry.image_to_joints, entry.throughput) == (None, None)
+
+
+def test_it_travels_to_a_worker_without_what_the_timed_one_does_not_need() -> None:
+    """Unpickling a job must not import OpenCV: the worker's memory is compared with others'."""
+    code = "import sys; import bench.passes.image_to_joints; assert not {'cv2', 'torch', 'scipy'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)

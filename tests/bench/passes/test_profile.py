@@ -1,0 +1,330 @@
+"""Profiles: real ones of a tiny network, what is made of them, and that nothing they do harms what was timed."""
+
+import re
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.harness.entries import Entrant
+from bench.harness.job import Job
+from bench.harness.profiling import RUNS, Profiles, take_profiles, with_profile
+from bench.harness.timed_model import TimedModel
+from bench.passes import peak
+from bench.passes.layer_times import Profile, take_profile
+from bench.results.profile_record import PeakRecord, ProfileRecord, profile_record
+from bench.sessions.onnx_profile import origin, read_events
+from bench.sessions.onnx_runtime import OnnxRuntime
+from bench.sessions.openvino import OpenVino
+from bench.sessions.openvino_profile import averages_ms, recorded_means
+from bench.sessions.parts import DECODE, FINAL, OTHER, PARTS
+from bench.sessions.protocol import Backend, LayerTime, Profiler
+from bench.sessions.pytorch import PyTorchReference
+from bench.sessions.pytorch_cuda import TorchCuda
+from bench.sessions.torch_forms import TorchChannelsLast, TorchCompiled
+from export.common.errors import NotPossible
+from export.images.drawings import drawn_images
+from export.model.weights_file import save_weights
+from tests.support.bench_quick import QUICK, children
+from tests.support.bench_results import STILL, row, session
+from tests.support.bench_subjects import Broken, Sleeper, write_inputs
+from tests.support.checkpoints import TINY, alive_weights
+from tests.support.host_cuda import Host
+
+CONVOLUTION = re.compile(r"[\w.]+/Conv(/WithoutBiases)?")
+PEAKS = [
+    PeakRecord(precision="fp32", library="a", size=512, gflops=100.0, runs=3),
+    PeakRecord(precision="fp32", library="b", size=512, gflops=90.0, runs=3),
+    PeakRecord(precision="int8", library="b", size=512, gflops=400.0, runs=3),
+]
+
+
+# ── real profiles ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("profile") / "tiny.safetensors"
+    save_weights(path, alive_weights(), TINY)
+    return path
+
+
+def profiled(backend: Backend, folder: Path, runs: int = 20) -> Profile:
+    """By the worker's own code, in this process."""
+    np.save(folder / "inputs.npy", drawn_images(2, 256, 1))
+    profile = TimedModel(Job(lambda: backend, folder / "inputs.npy")).profile(3, runs)
+    assert len(profile.calls_ms) == runs
+    return profile
+
+
+def recorded(profile: Profile, **changes: Any) -> ProfileRecord:
+    released = profile.source == "a clock around each module"
+    graph = TINY.layers() if released else TINY.deployed_layers()
+    given: dict[str, Any] = {"unprofiled_p50_ms": 2.0, "computes_in": "fp32", "peaks": PEAKS}
+    return profile_record(profile, graph, **given | changes)
+
+
+@pytest.mark.parametrize(
+    "runtime", ["onnxruntime fp32", "onnxruntime fp16", "openvino fp32", "openvino fp16", "pytorch", "channels last"]
+)
+def test_real_layers_are_attributed(runtime: str, typed_files: dict[str, Path], weights: Path, tmp_path: Path) -> None:
+    name, _, precision = runtime.partition(" ")
+    backend: Backend
+    if name in ("onnxruntime", "openvino"):
+        form = OnnxRuntime if name == "onnxruntime" else OpenVino
+        backend = form(typed_files[precision], precision, 1)
+    else:
+        backend = (PyTorchReference if name == "pytorch" else TorchChannelsLast)(weights, 1)
+    made = recorded(profiled(backend, tmp_path))
+    times = {part.part: part.ms for part in made.parts}
+    assert list(times) == list(PARTS)
+    assert all(ms >= 0 for ms in times.values())
+    assert {layer.part for layer in made.layers} >= {*PARTS} - {OTHER}
+    assert sum(times.values()) == pytest.approx(made.layers_ms)
+    assert sum(part.time_share for part in made.parts) == pytest.approx(1)
+    assert sum(part.macs_share for part in made.parts) == pytest.approx(1)
+    assert made.attributed == pytest.approx(1 - times[OTHER] / made.layers_ms)
+    # Times are those of one run; rounding to whole microseconds adds up to little.
+    assert 0 < made.layers_ms <= made.call_mean_ms + 0.2
+    assert (made.runs, made.peak_precision) == (20, "fp32")
+    lost = [layer.name for layer in made.layers if layer.part == OTHER]
+    assert len(lost) <= 0.15 * len(made.layers), lost
+    convolutions = [layer for layer in made.layers if CONVOLUTION.fullmatch(layer.origin or layer.name)]
+    assert all(layer.part != OTHER for layer in convolutions)
+
+
+def test_every_run_has_the_same_layers_each_once(typed_files: dict[str, Path], tmp_path: Path) -> None:
+    profiles = [profiled(OnnxRuntime(typed_files["fp32"], "fp32", 1), tmp_path, runs) for runs in (1, 10)]
+    names = [[layer.name for layer in profile.layers] for profile in profiles]
+    assert len(names[0]) == len(names[1])  # some are numbered otherwise in each session
+    assert all(len(set(of)) == len(of) for of in names)
+
+
+def test_a_compiled_network_tells_nothing(weights: Path) -> None:
+    with pytest.raises(NotPossible, match=r"torch\.compile tells no time by module"):
+        take_profile(TorchCompiled(weights, 1), [], 0, 0)
+    with pytest.raises(NotPossible, match="sleeper does not tell"):
+        take_profile(Sleeper(), [], 0, 0)
+
+
+def test_the_gpu_is_waited_for_around_each_part(weights: Path, tmp_path: Path) -> None:
+    host = Host()
+    profile = profiled(TorchCuda(weights, 1, cuda=host), tmp_path, runs=2)
+    assert host.calls.count("wait") >= 2 * 2 * len(profile.layers)
+    assert {layer.part for layer in recorded(profile).layers} >= {*PARTS} - {OTHER}
+
+
+# ── what the runtimes write, read ────────────────────────────────────────────────────────────────────────────────────
+
+
+def event(name: str, ts: int, dur: int = 0, cat: str = "Node") -> dict[str, Any]:
+    return {"cat": cat, "name": name, "ts": ts, "dur": dur}
+
+
+def test_events_of_the_runs_that_warmed_up_are_left_out() -> None:
+    events = [event("session_initialization", 0, 9, "Session")]
+    for start, dur in ((100, 999), (2000, 10), (3000, 30)):
+        events += [
+            event("conv2d_1_nchwc_kernel_time", start + 1, dur),
+            event("conv2d_1_fence_before", start, 500),
+        ]
+        events += [event("decode/Softmax_kernel_time", start + 50, 4), event("model_run", start, dur + 60, "Session")]
+    layers = read_events(events, 1, {"conv2d_1": "backbone.stages.0.0.dwconv/Conv"})
+    assert layers == [
+        LayerTime("conv2d_1_nchwc", 0.02, "backbone.stages.0.0.dwconv/Conv"),
+        LayerTime("decode/Softmax", 0.004),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("conv2d_nchwc", "conv2d"),
+        ("InsertedPrecisionFreeCast_conv2d_2_nchwc", "conv2d_2"),
+        ("InsertedPrecisionFreeCast_relu", "relu"),
+        ("getitem_bn_nchwc", "getitem"),
+        ("InsertedPrecisionFreeCast_mul_135_mul_nchwc", "mul_135"),
+        ("upsample_bilinear2d_1_nchwc", "upsample_bilinear2d_1"),
+        ("ReorderOutput_token_3", None),
+        ("conv2d_99_nchwc", None),
+    ],
+)
+def test_names_made_of_tensors(name: str, tensor: str | None) -> None:
+    tensors = ("conv2d", "conv2d_2", "relu", "getitem", "mul_135", "upsample_bilinear2d", "upsample_bilinear2d_1")
+    assert origin(name, {of: f"node of {of}" for of in tensors}) == (f"node of {tensor}" if tensor else "")
+
+
+def test_counters_are_averages_of_all_runs() -> None:
+    """Seen: OpenVINO's counters fall slowly after a slow first run."""
+
+    def counter(name: str, microseconds: int, status: str = "EXECUTED") -> Any:
+        seconds = SimpleNamespace(total_seconds=lambda: microseconds / 1e6)
+        return SimpleNamespace(node_name=name, real_time=seconds, status=SimpleNamespace(name=status))
+
+    before = averages_ms([counter("a", 1000), counter("relu", 0, "NOT_RUN"), counter("b", 1)])  # 10 runs
+    after = averages_ms([counter("a", 400), counter("relu", 0, "NOT_RUN"), counter("b", 0)])  # 40 runs
+    assert recorded_means(before, 10, after, 40) == {"a": pytest.approx((40 * 0.4 - 10 * 1.0) / 30), "b": 0.0}
+
+
+# ── the record ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def planted(*layers: LayerTime) -> Profile:
+    return Profile("planted", layers, (9.0, 10.0, 14.0))
+
+
+def test_what_nobody_knows_is_other_and_is_said() -> None:
+    known, final = LayerTime("backbone.stages.0", 6.0), LayerTime("head.final_layer/Conv", 2.0)
+    made = recorded(planted(known, LayerTime("a kernel of its own", 1.0), final), unprofiled_p50_ms=8.0)
+    assert {part.part: part.ms for part in made.parts if part.ms} == {"stage 0": 6.0, FINAL: 2.0, OTHER: 1.0}
+    assert made.attributed == pytest.approx(8 / 9)
+    assert made.remark is None
+    assert (made.call_p50_ms, made.call_mean_ms, made.slowdown) == (10, 11, 1.25)
+    lost = recorded(planted(known, LayerTime("a kernel", 1.0), LayerTime("the kernel", 7.0), final))
+    assert lost.attributed == 0.5
+    assert lost.remark is None
+    lost = recorded(planted(known, LayerTime("a kernel", 1.0), LayerTime("the kernel", 7.1), final))
+    assert lost.remark is not None
+    assert "could not be attributed" in lost.remark
+    assert "most of all the kernel" in lost.remark
+
+
+def test_what_is_achieved_of_the_peak() -> None:
+    macs = sum(layer.macs for layer in TINY.deployed_layers() if layer.name == "head.final_layer")
+    final = LayerTime("head.final_layer/Conv", 2.0)
+
+    def part(name: str, **changes: Any) -> Any:
+        made = recorded(planted(final, LayerTime("decode/Softmax", 1.0)), **changes)
+        return next(part for part in made.parts if part.part == name)
+
+    assert part(FINAL).macs == macs
+    assert part(FINAL).gflops == pytest.approx(2 * macs / 2e-3 / 1e9)
+    assert part(FINAL).peak_share == pytest.approx(part(FINAL).gflops / 100)
+    assert part(FINAL, computes_in="fp32+int8").peak_share == pytest.approx(part(FINAL).gflops / 400)
+    assert part(FINAL, computes_in="fp16").peak_share is None
+    assert part(FINAL, peaks=[]).peak_share is None
+    assert (part(DECODE).gflops, part(DECODE).peak_share) == (None, None)
+    assert (part("stem").ms, part("stem").gflops) == (0, None)
+
+
+def test_layers_that_take_no_time_at_all() -> None:
+    made = recorded(planted(LayerTime("decode/Softmax", 0.0)))
+    assert (made.layers_ms, made.attributed) == (0, 0)
+    assert made.remark is not None
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
+def test_the_graph_that_ran_is_the_one_that_is_counted(runtime: str) -> None:
+    timed = row(session(STILL)).model_copy(update={"runtime": runtime})
+    three = replace(TINY, upsamplings=3)
+    seen = Profiles({timed.id: planted(LayerTime("head.final_layer/Conv", 2.0))}, peaks=PEAKS)
+    made = with_profile(timed, seen, three)
+    assert made.profile is not None
+    final = next(part for part in made.profile.parts if part.part == FINAL)
+    assert final.macs == 16 * 18 * 32 * (64 if runtime == "pytorch" else 32) ** 2
+    assert final.peak_share is not None
+    elsewhere = timed.model_copy(update={"facts": {"device": "a GPU"}})
+    made = with_profile(elsewhere, seen, three)
+    assert made.profile is not None
+    assert made.profile.peak_precision is None  # the peak is the processor's
+
+
+# ── the pass ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Telling(Sleeper):
+    """A sleeper with a profiler: two layers, or a defect."""
+
+    source = "a sleeper's word"
+
+    def __init__(self, layers: int = 2, how: str = "") -> None:
+        super().__init__()
+        self.count, self.broken = layers, Broken(how, 5)
+
+    def profiler(self) -> Profiler:
+        return self
+
+    def start(self) -> None:
+        pass
+
+    def run(self, images: Any) -> Any:
+        return self.broken.run(images)
+
+    def layers(self) -> list[LayerTime]:
+        return [LayerTime("head.final_layer", 1.0), LayerTime("decode", 0.5)][: self.count]
+
+
+def entrants(folder: Path, **backends: Any) -> list[Entrant]:
+    inputs = write_inputs(folder)
+    return [Entrant(name, Job(made, inputs), "fp32") for name, made in backends.items()]
+
+
+def test_what_fails_in_the_pass_is_a_reason_and_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.harness.profiling.PEAK_S", 0.0)
+    given = entrants(
+        tmp_path,
+        good=Telling,
+        untimed=Telling,
+        mute=partial(Telling, 0),
+        tells_nothing=Sleeper,
+        crashes=partial(Telling, 2, "crash"),
+        raises=partial(Telling, 2, "raise"),
+    )
+    seen = take_profiles(given, {entrant.name for entrant in given} - {"untimed"}, QUICK)
+    assert children() == []
+    assert seen.taken.keys() == {"good"}
+    assert len(seen.taken["good"].calls_ms) == RUNS >= 20
+    assert seen.missing["mute"] == "a sleeper's word reported no layer"
+    assert seen.missing["tells_nothing"] == "there is no profile: sleeper does not tell what its layers take"
+    assert "SIGABRT" in seen.missing["crashes"]
+    assert seen.missing["raises"] == "RuntimeError: no kernel for this"
+    assert seen.peaks_reason is not None
+    assert "no answer to peaks" in seen.peaks_reason  # and yet there are profiles
+    timed = row(session(STILL))
+    lost = with_profile(timed, replace(seen, missing={timed.id: seen.missing["crashes"]}), TINY)
+    assert lost.profile is None
+    assert lost.profile_reason is not None
+    assert "SIGABRT" in lost.profile_reason
+    assert lost.model_copy(update={"profile_reason": timed.profile_reason}) == timed
+    assert timed.latency
+
+
+def test_an_invalid_row_has_no_profile() -> None:
+    invalid = row(session(STILL, faults=["parity fail: 7 mm"]))
+    seen = Profiles({invalid.id: planted(LayerTime("decode", 1.0))})
+    assert with_profile(invalid, seen, TINY).profile is None
+    assert "invalid" in str(with_profile(invalid, Profiles(), TINY).profile_reason)
+    assert with_profile(invalid, Profiles(interrupted=True), TINY).profile_reason == "interrupted"
+    assert with_profile(invalid, None, TINY) == invalid
+    assert take_profiles([], (), QUICK).peaks_reason == "no row was profiled"
+
+
+def test_ctrl_c_keeps_the_profiles_until_then(tmp_path: Path) -> None:
+    def progress(text: str, share: float | None = None) -> None:
+        if text == "profiling B":
+            raise KeyboardInterrupt
+
+    given = entrants(tmp_path, A=Telling, B=Telling, C=Telling)
+    seen = take_profiles(given, {"A", "B", "C"}, QUICK, progress)
+    assert seen.interrupted
+    assert (list(seen.taken), seen.peaks) == (["A"], [])
+    assert seen.missing == {"B": "interrupted", "C": "interrupted"}
+    assert seen.peaks_reason == "interrupted"
+    assert children() == []
+
+
+def test_peaks_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peak, "SIZES", (64,))
+    monkeypatch.setattr(peak, "SECONDS", 0.0)
+    peaks = [PeakRecord(**found) for found in peak.measure_peaks(1)]
+    assert {("fp32", "torch"), ("fp32", "onnxruntime"), ("int8", "onnxruntime")} <= {
+        (of.precision, of.library) for of in peaks
+    }
+    assert all(of.gflops > 0 and of.runs >= 3 for of in peaks)
+
+
+# ── the table ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,174 @@
+"""What a reader sees in each chart: marks, encodings, data and words. Layout is free to change.
+
+After a change that is wanted, write the goldens anew and read the difference:
+``python -m tests.bench.report.test_charts``.
+"""
+
+import json
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pytest
+
+from bench.report import drawing, theme
+from bench.report.charts.pareto import pareto
+from bench.report.charts.parts import parts
+from bench.report.charts.skeleton import skeleton
+from bench.report.charts.speed_up import speed_up
+from bench.report.charts.tail import POINTS, slower_than, tail
+from bench.report.charts.throughput import throughput
+from bench.report.recommend import recommend
+from bench.report.views import Chart
+from bench.results.profile_record import PartRecord, ProfileRecord
+from bench.results.result import ThroughputPoint
+from bench.sessions.parts import PARTS
+from export.common.files import PROJECT
+from export.model.joint_sets import JOINT_SETS, MUCO, JointSet
+from tests.bench.report.planted import control, evaluation, measurement, row
+
+GOLDEN = PROJECT / "tests/data/golden/report"
+PROFILE = ProfileRecord(
+    **dict.fromkeys(("call_p50_ms", "call_mean_ms", "unprofiled_p50_ms", "slowdown", "layers_ms", "attributed"), 1.0),
+    source="its profile",
+    runs=30,
+    remark=None,
+    peak_precision="fp32",
+    parts=[
+        PartRecord(part=part, ms=ms, time_share=ms / 5, macs=1, macs_share=share, gflops=None, peak_share=None)
+        for part, ms, share in ((PARTS[0], 1.0, 0.1), (PARTS[-1], 4.0, 0.9))
+    ],
+    layers=[],
+)
+POINTS_MEASURED = [
+    ThroughputPoint(batch=batch, in_flight=flight, images_per_s=rate, p50_ms=10, seconds=5, calls=50)
+    for batch, flight, rate in ((1, 1, 100.0), (2, 1, 150.0), (2, 2, 160.0))
+]
+ROWS = (
+    row("pytorch", 20.0),
+    row("onnxruntime", 8.0, throughput=POINTS_MEASURED, profile=PROFILE),
+    row("openvino", 4.0, "int8", error_mm=0.5, profile=PROFILE),
+)
+UNRANKED = row("onnxruntime-cuda", 1.0, verdict="unstable", throughput=POINTS_MEASURED)
+FAILED = row("openvino", 3.0, "bf16", parity={"outcome": "fail", "reason": "", "mean_mm": 9.0, "max_mm": 9.0})
+PARITY = {
+    "precision": "fp16",
+    "outcome": "pass",
+    "worst_joint_name": "L_Hand",
+    "per_joint_max_mm": [*[0.1] * 18, 3.0, None, 0.2],
+}
+SAMPLES = {f"{of.id}|host_e2e|samples_ms": np.array([4.0, 5.0, 6.0, 20.0]) for of in (*ROWS, UNRANKED)}
+
+
+def charts() -> dict[str, Chart | None]:
+    of = measurement(*ROWS, UNRANKED, FAILED, control=control(0.99, 1.01))
+    orin, box = (measurement(*ROWS[:2], device=name, model="S") for name in ("orin", "box"))
+    evaluated = [
+        recommend(measurement(ROWS[1], row("openvino", 4.0), model=model, evaluations=(evaluation(fp32=loss),)))
+        for model, loss in (("S", 2.0), ("L", 0.0))
+    ]
+    return {
+        "pareto": pareto([recommend(of)]),
+        "pareto-of-models": pareto(evaluated),
+        "speed-up": speed_up([of]),
+        "speed-up-of-devices": speed_up([orin, box]),
+        "tail": tail(of.rows, SAMPLES),
+        "throughput": throughput(of.rows),
+        "parts": parts(of.rows),
+        "joints": skeleton(0, PARITY, MUCO.joints, MUCO.bones),
+    }
+
+
+def seen(chart: Chart | None) -> dict[str, Any]:
+    """Marks, what each channel shows, and the data behind it."""
+    assert chart is not None
+    layers = []
+    for layer in chart.spec["layer"]:
+        channels = {
+            name: of.get("field") or of.get("value") for name, of in layer["encoding"].items() if name != "tooltip"
+        }
+        mark = layer["mark"]["type"] + (" (open)" if layer["mark"].get("filled") is False else "")
+        values = layer.get("data", {}).get("values", [])
+        layers.append({"mark": mark, "encoding": channels, "data": [" ".join(map(str, of.values())) for of in values]})
+    shared = [" ".join(map(str, of.values())) for of in chart.spec.get("data", {}).get("values", [])]
+    return {"title": chart.title, "words": chart.alt, "data": shared, "layers": layers}
+
+
+def text_of(chart: Chart | None) -> str:
+    return json.dumps(seen(chart), indent=1, ensure_ascii=False) + "\n"
+
+
+@pytest.mark.parametrize("name", charts())
+def test_a_chart_shows_what_it_showed(name: str) -> None:
+    assert text_of(charts()[name]) == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
+
+
+def test_rows_that_are_not_ranked_or_failed_are_in_no_chart_that_compares() -> None:
+    made = charts()
+    for name in ("pareto", "speed-up", "tail", "throughput"):
+        chart = made[name]
+        assert chart is not None
+        assert "onnxruntime-cuda" not in json.dumps(chart.spec)
+    assert "bf16" not in json.dumps(made["pareto"].spec)  # type: ignore[union-attr]
+
+
+def test_devices_share_no_chart_with_milliseconds() -> None:
+    chart = charts()["speed-up-of-devices"]
+    assert chart is not None
+    assert "_ms" not in json.dumps(chart.spec)
+
+
+def test_models_are_compared_by_mpjpe_and_never_by_their_export_errors() -> None:
+    chart = charts()["pareto-of-models"]
+    assert chart is not None
+    assert "MPJPE on Human3.6M" in json.dumps(chart.spec)
+    assert pareto([recommend(measurement(*ROWS, model=name)) for name in ("S", "L")]) is None
+
+
+def test_without_anything_to_draw_there_is_no_chart() -> None:
+    of = measurement(UNRANKED)
+    assert pareto([recommend(of)]) is speed_up([of]) is tail(of.rows, SAMPLES) is None
+    assert throughput(of.rows) is parts(of.rows) is tail(ROWS, {}) is None
+
+
+@pytest.mark.parametrize("name", charts())
+def test_every_colour_of_a_picture_has_its_dark_one(name: str) -> None:
+    chart = charts()[name]
+    assert chart is not None
+    markup = drawing.svg(chart.spec)
+    used = {word.split('"')[0].lower() for word in markup.replace('stroke="', 'fill="').split('fill="')[1:]}
+    assert {colour for colour in used if colour.startswith("#")} <= set(theme.DARK) | {"#4c78a8"}  # unseen handles
+
+
+def test_specifications_are_of_the_version_that_draws_them() -> None:
+    assert alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0] == drawing.VEGA_LITE
+
+
+def test_the_tail_keeps_the_slowest_calls_and_lies_on_the_curve_of_all_samples() -> None:
+    samples = np.random.default_rng(0).lognormal(2, 0.4, 20_000)
+    points = slower_than(samples)
+    assert len(points) <= POINTS
+    assert [ms for ms, _ in points[-5:]] == sorted(samples)[-5:]
+    for ms, share in points[:-1]:
+        assert share == pytest.approx((samples > ms).mean())
+    assert points[-1][1] == 0.5 / len(samples)
+    assert (slower_than([]), slower_than([3.0])) == ([], [(3.0, 0.5)])
+
+
+@pytest.mark.parametrize("joints", JOINT_SETS, ids=lambda of: of.name)
+def test_every_joint_set_is_drawn_with_each_joint_at_a_place_of_its_own(joints: JointSet) -> None:
+    count = len(joints.joints)
+    parity = PARITY | {"worst_joint_name": joints.joints[2], "per_joint_max_mm": [0.1] * count}
+    drawn = skeleton(0, parity, joints.joints, joints.bones)
+    assert drawn is not None
+    dots = drawn.spec["layer"][1]["data"]["values"]
+    assert len({(of["x"], of["y"]) for of in dots}) == count
+    assert len(drawn.spec["layer"][0]["data"]["values"]) == len(joints.bones)
+    assert {of["x"] > 0 for of in dots if of["joint"].startswith("L ")} == {True}
+    assert skeleton(0, parity | {"per_joint_max_mm": [0.1, 0.1]}, ("joint_0", "joint_1"), ()) is None
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for name, chart in charts().items():
+        (GOLDEN / f"{name}.json").write_text(text_of(chart), encoding="utf-8")

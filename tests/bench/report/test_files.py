@@ -1,0 +1,165 @@
+"""The files of a report: what lies beside the page, and what is escaped in all of them."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from bench.report.badge import badge
+from bench.report.junit import junit
+from bench.report.measurement import Measurement, measurement_of
+from bench.report.model_files import read_model_files
+from bench.report.pages import models_page
+from bench.report.recommend import Choice, recommend
+from bench.report.records import Comparison
+from bench.report.rows import name_of
+from bench.report.rows_csv import rows_csv
+from bench.report.write import LARGEST_BYTES, write_reports
+from export.common.errors import BadInput
+from export.common.files import PARTIAL_PREFIX
+from tests.bench.report.planted import measurement, not_run, row
+from tests.support.command_line import ROOT
+from tests.support.report_folder import USUAL, Planted, write_folder
+
+GOOD, REFERENCE = row("openvino", 5.0), row("pytorch", 20.0)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message", "colour"),
+    [
+        (recommend(measurement(GOOD, REFERENCE)), "openvino fp32, 5.00 ms, stable", "brightgreen"),
+        (recommend(measurement(REFERENCE)), "nothing may be shipped", "red"),
+        (recommend(measurement(missing="nothing was benchmarked")), "not measured", "lightgrey"),
+        (recommend(measurement(GOOD, weights="demo")), "openvino fp32, 5.00 ms, stable (demo weights)", "yellow"),
+    ],
+)
+def test_the_badge_is_an_endpoint_of_shields(choice: Choice, message: str, colour: str) -> None:
+    assert badge(choice) == {"schemaVersion": 1, "label": "S", "message": message, "color": colour}
+
+
+def gate(*outcomes: str, complete: bool = True, reasons: tuple[str, ...] = ()) -> Comparison:
+    cells = [
+        {"id": f"{index}/fp32", "outcome": of, "reasons": ["why \x00 & <so>"], "slowdown": None, "allowed": 0.03}
+        for index, of in enumerate(outcomes)
+    ]
+    plain = {
+        "schema_version": "1.0",
+        "kind": "compare",
+        "mode": "paired",
+        "outcome": outcomes[0] if outcomes else "REFUSED",
+    }
+    return Comparison.model_validate({**plain, "cells": cells, "complete": complete, "reasons": reasons})
+
+
+def test_junit_fails_what_failed_and_skips_what_is_undecided() -> None:
+    root = ElementTree.fromstring(junit(gate("FAIL", "PASS", "INCONCLUSIVE", "IMPROVED"), "S"))
+    assert dict(root.attrib) == {"tests": "4", "failures": "1", "errors": "0", "skipped": "1"}
+    cases = {case.get("name"): [child.tag for child in case] for case in root.iter("testcase")}
+    assert cases == {"0/fp32": ["failure"], "1/fp32": [], "2/fp32": ["skipped"], "3/fp32": []}
+    failure = root.find(".//failure")
+    assert failure is not None
+    assert failure.get("message") == "why \ufffd & <so>"
+
+
+def test_junit_of_what_was_refused_or_interrupted_never_passes() -> None:
+    for of in (gate(reasons=("other machines",)), gate("PASS", complete=False)):
+        assert ElementTree.fromstring(junit(of, "S")).get("skipped") == "1"
+
+
+def test_the_csv_has_a_line_for_every_row_and_for_what_a_device_did_not_run() -> None:
+    of = measurement(GOOD, REFERENCE, device="orin", not_run=(not_run("tensorrt", "no GPU"),))
+    lost = measurement(device="box", missing="it failed")
+    lines = list(csv.DictReader(io.StringIO(rows_csv([recommend(of), recommend(lost)]))))
+    assert [(line["device"], line["runtime"], line["not_run"]) for line in lines] == [
+        ("orin", "pytorch", ""),
+        ("orin", "openvino", ""),
+        ("orin", "tensorrt", "no GPU"),
+        ("box", "", "it failed"),
+    ]
+    assert [line["recommended"] for line in lines] == ["False", "True", "", ""]
+
+
+def measured(folder: Path) -> Measurement:
+    return measurement_of(read_model_files(folder), "convnextpose bench")
+
+
+def test_accuracy_is_that_of_the_same_runtime_and_never_of_a_simulation(tmp_path: Path) -> None:
+    of = measured(write_folder(tmp_path / "S", extras=False))
+    seen = {name_of(row): [found.evaluated.mpjpe_mm for found in of.accuracy_of(row)] for row in of.rows}
+    assert (seen["openvino int8"], seen["onnxruntime int8"]) == ([52.4], [52.5])
+    assert seen["openvino fp16"] == [52.01]  # only ONNX Runtime was evaluated on it
+    assert seen["pytorch fp32"] == [52.0]
+
+
+def test_markdown_has_the_answers_the_main_columns_and_three_pictures(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "S", USUAL[:3])
+    write_reports([folder])
+    text = (folder / "report/report.md").read_text()
+    assert "- **What may I ship?** openvino fp32." in text
+    assert f"convnextpose bundle {folder}" in text
+    assert ".;" not in text
+    assert re.findall(r"\]\(([\w-]+\.png)\)", text) == ["pareto.png", "speed-up.png", "tail.png"]
+    for column in ("p50 (ms)", "speed-up", "export error (mm)", "MPJPE (mm)"):
+        assert column in text
+    assert "p99 (ms) |" not in text.split("## Not tested")[0]
+
+
+def test_the_page_of_a_long_run_with_many_rows_is_small_too(tmp_path: Path) -> None:
+    runtimes = ("onnxruntime", "openvino", "onnxruntime-cuda", "tensorrt")
+    planted = [Planted(name, of, 4.0) for name in runtimes for of in ("fp32", "fp16", "int8")]
+    folder = write_folder(tmp_path / "S", planted, rounds=300)
+    write_reports([folder])
+    assert (folder / "report/report.html").stat().st_size <= LARGEST_BYTES
+    assert not list(tmp_path.rglob(PARTIAL_PREFIX + "*"))
+
+
+def test_what_is_written_twice_is_the_same(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "S", USUAL[:2])
+    texts = []
+    for _ in range(2):
+        write_reports([folder])
+        texts.append([(path.name, path.read_bytes()) for path in sorted((folder / "report").iterdir())])
+    assert texts[0] == texts[1]
+
+
+def test_a_line_of_a_table_stays_one_whatever_names_hold(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "S", USUAL[:2], model="a|b\n*c*", extras=False)
+    write_reports([folder])
+    lines = (folder / "report/report.md").read_text().split("## Decision table")[1].split("##")[0].splitlines()
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")}) == 1
+
+
+def test_two_exports_of_one_model_are_called_by_their_folders(tmp_path: Path) -> None:
+    folders = [write_folder(tmp_path / name / "S", USUAL[:2], extras=False) for name in ("a", "b")]
+    _, choices = models_page(list(map(measured, folders)))
+    assert [choice.measurement.model for choice in choices] == [f"S ({folder})" for folder in folders]
+
+
+def test_one_out_for_several_pages_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path / "build/S", USUAL[:2], extras=False)
+    (tmp_path / "build/fleet/spring").mkdir(parents=True)
+    (tmp_path / "build/fleet/spring/fleet.json").write_text(json.dumps({}))
+    with pytest.raises(BadInput, match="one --out"):
+        write_reports([tmp_path / "build"], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("variables", "reported"),
+    [
+        ((), '"build"'),
+        (("MODEL=S", "OUT=out"), '"out/S"'),
+        (("MODELS=XS-atto,S",), '"build/XS-atto" "build/S"'),
+        (("MODEL=S", "GATE=gate.json"), '"build/S" --gate "gate.json"'),
+    ],
+)
+def test_make_names_the_folders(variables: tuple[str, ...], reported: str) -> None:
+    command = ["make", "--dry-run", "--old-file", ".venv/.ready", "report", *variables]
+    outside = {name: of for name, of in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "ARGS"))}
+    done = subprocess.run(command, cwd=ROOT, env=outside, capture_output=True, text=True, check=True)
+    assert " ".join(done.stdout.replace("\\\n", "").split()) == f".venv/bin/convnextpose report {reported}"

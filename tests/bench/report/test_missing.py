@@ -1,0 +1,144 @@
+"""What is not there: each section says why, and which command makes it."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.report.gaps import gaps_of
+from bench.report.recommend import recommend
+from bench.report.reports import Report, read_all
+from bench.report.sources import find_sources
+from bench.report.views import Section
+from export.common.errors import BadInput
+from export.parity.judge import EXPLAINED
+from tests.bench.report.planted import measurement, row
+from tests.support.report_folder import USUAL, Planted, write_folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which nothing is missing; tests must leave it as it is."""
+    return write_folder(tmp_path_factory.mktemp("report") / "S")
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "S"))
+
+
+def report(folder: Path) -> Report:
+    made = read_all([folder])
+    assert made.refused == ()
+    assert made.models is not None
+    return made.models
+
+
+def section(folder: Path, identity: str) -> Section:
+    return next(of for of in report(folder).page.sections if of.id == identity)
+
+
+def missing(folder: Path) -> dict[str, str | None]:
+    """Section → the command that makes what is missing in it."""
+    return {of.id: one.command for of in report(folder).page.sections for one in of.missing}
+
+
+def test_nothing_is_missing_in_a_whole_folder(whole: Path) -> None:
+    assert missing(whole) == {}
+
+
+def test_without_a_benchmark_the_first_look_is_shown_and_never_ranked(copy: Path) -> None:
+    shutil.rmtree(copy / "bench")
+    assert missing(copy) == {"decision": f"convnextpose bench {copy}"}
+    (table,) = section(copy, "decision").tables
+    assert [cell.text for cell in table.lines[0].cells] == ["onnxruntime fp32", "2", "8.10", "2.50 [2.40, 2.60]"]
+    assert {line.standing for line in table.lines} == {"greyed"}
+
+
+def open_points(folder: Path) -> dict[str, str]:
+    """What was not tested → the command that does it."""
+    return {line.cells[0].text: line.cells[2].text for line in section(folder, "untested").tables[0].lines}
+
+
+def test_passes_that_were_not_taken_name_their_option(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "S", extras=False)
+    found = open_points(folder)
+    assert found["throughput"] == f"convnextpose bench {folder} --throughput"
+    assert found["where the time goes"] == f"convnextpose bench {folder} --profile"
+    assert not {of.id for of in report(folder).page.sections} & {"throughput", "parts"}
+
+
+def test_where_no_row_may_be_ranked_more_rounds_are_advised_and_not_the_same_again(tmp_path: Path) -> None:
+    restless = [Planted("openvino", of, 6.0, noise=0.3) for of in ("fp32", "fp16")]
+    protocol = {"threads": 2, "seed": 0, "stop": {"budget_s": 40.0}}
+    folder = write_folder(tmp_path / "S", restless, protocol=protocol)
+    longer = f"convnextpose bench {folder} --budget 120"
+    assert open_points(folder)["speed-up of openvino fp32, openvino fp16"] == longer
+    assert report(folder).page.answers[0].command == longer
+
+
+def test_without_its_samples_a_result_still_makes_a_page(copy: Path) -> None:
+    (copy / "bench/samples.npz").unlink()
+    assert "tail" not in {of.id for of in report(copy).page.sections}
+    assert "how often a call is slow" in open_points(copy)
+
+
+def test_what_was_not_tested_has_its_reason(tmp_path: Path) -> None:
+    invalid = Planted("onnxruntime", "bf16", 1.0, faults=("parity fail: 7 mm",), outcome="fail")
+    folder = write_folder(tmp_path / "S", (*USUAL, invalid), evaluated=False)
+    rows = {line.cells[0].text: line.cells[1].text for line in section(folder, "untested").tables[0].lines}
+    assert rows["tensorrt"] == "there is no NVIDIA driver"
+    assert rows["fp32 engine"] == "not run: no builder here"
+    assert rows["parity of bf16 by OpenVINO"] == "no bfloat16 here"
+    assert rows["speed-up of onnxruntime bf16"] == "invalid: parity fail: 7 mm"
+    assert "accuracy on annotated images" in rows
+
+
+def test_the_same_gap_of_several_devices_is_said_once() -> None:
+    choices = [recommend(measurement(row("openvino", 5.0), device=name)) for name in ("orin", "box")]
+    accuracy = [(where, of) for where, of in gaps_of(choices) if "accuracy" in of.what]
+    assert [where for where, _ in accuracy] == ["all"]
+
+
+def test_what_disagrees_with_the_declaration_is_marked(whole: Path) -> None:
+    fields = {line.cells[0].text: line.cells for line in section(whole, "architecture").tables[0].lines}
+    assert [cell.text for cell in fields["depth_dim"]] == ["depth_dim", "64", "32", "32", "weights"]
+    assert (fields["depth_dim"][0].note, fields["upsamplings"][0].note) == ("not as declared", "")
+
+
+def test_a_folder_of_folders_stands_for_the_models_that_were_measured(whole: Path, tmp_path: Path) -> None:
+    for name in ("M", "S"):
+        shutil.copytree(whole, tmp_path / name)
+    assert find_sources([tmp_path]).models == (tmp_path / "M", tmp_path / "S")
+    shutil.rmtree(tmp_path / "M/bench")
+    assert find_sources([tmp_path, tmp_path / "S"]).models == (tmp_path / "S",)
+    shutil.rmtree(tmp_path / "S/bench")
+    assert find_sources([tmp_path]).models == (tmp_path / "M", tmp_path / "S")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="no exported model"):
+        find_sources([tmp_path / "empty"])
+
+
+@pytest.mark.parametrize("text", ["", "[[", '"text"', '{"schema_version": "1.0"}', '{"schema_version": "2.0"}'])
+@pytest.mark.parametrize("name", ["latency.json", "bench/result.json", "accuracy/drawn.json"])
+def test_a_file_that_is_not_what_its_name_says_is_refused(copy: Path, name: str, text: str) -> None:
+    (copy / name).write_text(text)
+    (refused,) = read_all([copy]).refused
+    assert name.rpartition("/")[2] in refused.what
+
+
+def test_a_failed_parity_is_the_first_thing_on_the_page(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["parity"][0] |= {"outcome": "fail"}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    (notice,) = report(copy).page.notices
+    assert "fp32 (fail)" in notice
+
+
+def test_a_row_without_an_error_budget_is_not_said_to_pass(tmp_path: Path) -> None:
+    planted = [replace(of, status=EXPLAINED, drift_mm=183.2) for of in USUAL[:4]]
+    table = section(write_folder(tmp_path / "S", planted, weights="stand-in"), "decision").tables[0]
+    place = table.columns.index("parity")
+    assert {line.cells[place].tone for line in table.lines if "pytorch" not in line.cells[0].text} == {"warn"}

@@ -1,0 +1,114 @@
+"""The recommended row is the fastest, unless it may not be shipped."""
+
+from typing import Any
+
+import pytest
+
+from bench.report.recommend import SAME_ERROR_MM, Choice, recommend
+from bench.results.result import Row
+from export.parity.judge import EXPLAINED
+from tests.bench.report.planted import control, evaluation, measurement, row, speed_up
+
+SLOW, FAST = row("onnxruntime", 8.0), row("openvino", 5.0)
+
+
+def chosen(*rows: Row, **changes: Any) -> Choice:
+    return recommend(measurement(*rows, **changes))
+
+
+def test_the_fastest_is_recommended_with_its_figures() -> None:
+    found = chosen(SLOW, FAST)
+    assert found.row is not None
+    assert found.row.id == "openvino/fp32"
+    for figure in ("5.00 ms", "4.00 [3.98, 4.02]", "14.0 MB"):
+        assert figure in found.reason
+    assert (found.passed_over, found.caveat) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("planted", "losses", "why"),
+    [
+        (row("openvino", 1.0, verdict="invalid"), {}, "invalid"),
+        (row("openvino", 1.0, verdict="unstable"), {}, "unstable"),
+        (row("openvino", 1.0, parity={"outcome": "fail", "reason": "7 mm"}), {}, "7 mm"),
+        (row("openvino", 1.0, parity=None), {}, "not judged"),
+        (row("openvino", 1.0, "int8"), {}, "accuracy loss of int8 is unknown"),
+        (row("openvino", 1.0, "int8"), {"int8": 7.0}, "+7.00 mm, allowed 5"),
+        (row("openvino", 1.0, "fp16"), {"fp16": 7.0}, "+7.00 mm, allowed 1"),
+        (row("pytorch-compile", 1.0), {}, "not a file to ship"),
+    ],
+)
+def test_what_may_not_be_shipped_is_passed_over_however_fast_and_is_named(
+    planted: Row, losses: dict[str, float], why: str
+) -> None:
+    found = chosen(planted, SLOW, evaluations=(evaluation(**losses),))
+    assert found.row is not None
+    assert found.row.id == SLOW.id
+    (passed_over,) = found.passed_over
+    assert f"{planted.runtime} {planted.precision}" in passed_over
+    assert why in passed_over
+
+
+def test_a_noisy_row_may_be_shipped() -> None:
+    found = chosen(SLOW, row("openvino", 5.0, verdict="noisy"))
+    assert found.row is not None
+    assert found.row.runtime == "openvino"
+
+
+def test_int8_with_a_known_loss_may_be_shipped() -> None:
+    found = chosen(SLOW, row("openvino", 2.0, "int8"), evaluations=(evaluation(int8=0.4),))
+    assert found.row is not None
+    assert found.row.precision == "int8"
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        # equally fast: the smaller export error
+        ((row("openvino", 5.0, "bf16", error_mm=0.6, artifact_bytes=7), row("openvino", 5.02)), "fp32"),
+        # equally fast and equally wrong: the smaller file
+        ((row("openvino", 5.0), row("openvino", 5.02, "fp16", error_mm=SAME_ERROR_MM / 2, artifact_bytes=7)), "fp16"),
+        # told apart: the faster
+        ((row("openvino", 5.0), row("openvino", 5.2, "fp16", artifact_bytes=7)), "fp32"),
+    ],
+)
+def test_rows_that_are_not_told_apart_are_chosen_by_error_and_then_by_size(
+    rows: tuple[Row, ...], expected: str
+) -> None:
+    found = chosen(*rows)
+    assert found.row is not None
+    assert found.row.precision == expected
+
+
+def test_two_processes_of_one_artifact_may_differ_by_as_much_as_the_control_shows() -> None:
+    rows = row("openvino", 5.0), row("openvino", 5.2, "fp16", artifact_bytes=7)
+    for tolerance, expected in ((control(0.96, 0.98), "fp16"), (control(0.999, 1.001), "fp32")):
+        found = chosen(*rows, control=tolerance)
+        assert found.row is not None
+        assert found.row.precision == expected
+
+
+def test_a_reference_that_is_not_pytorch_may_be_what_is_shipped() -> None:
+    """On a device that has no PyTorch, a row that is not told apart from the reference does not win by a hair."""
+    reference = row("onnxruntime", 20.0, is_reference=True, speed_up=None)
+    same = row("openvino", 19.9, "bf16", error_mm=0.6, half_width=0.01)
+    faster = same.model_copy(update={"speed_up": speed_up(1.1)})
+    for other, expected in ((same, "onnxruntime"), (faster, "openvino")):
+        found = chosen(reference, other)
+        assert found.row is not None
+        assert found.row.runtime == expected
+
+
+def test_without_an_accuracy_budget_the_reason_says_so() -> None:
+    parity = {"outcome": "pass", "status": EXPLAINED, "reason": "", "mean_mm": 183.2, "max_mm": 300.0, "images": 8}
+    found = chosen(SLOW, row("openvino", 5.0, parity=parity), weights="stand-in")
+    assert "No accuracy budget" in found.reason
+    assert found.caveat is not None
+
+
+def test_nothing_is_recommended_where_nothing_may_be_shipped() -> None:
+    found = chosen(row("pytorch", 20.0), row("openvino", 5.0, verdict="unstable"))
+    assert found.row is None
+    assert "openvino fp32: unstable" in found.reason
+    assert chosen().row is None
+    assert chosen(missing="it failed").row is None

@@ -1,0 +1,57 @@
+"""Speed-ups that say nothing are shown nowhere."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bench.harness.latency_table import LatencyTable
+from bench.report.charts.speed_up import speed_up as speed_up_chart
+from bench.report.recommend import recommend
+from bench.report.records import Comparison
+from bench.report.rows import is_known, with_trusted_speed_ups
+from bench.report.rows_csv import rows_csv
+from bench.report.sections.answers import answers
+from bench.report.sections.decision import decision, first_look
+from bench.report.sections.export import gate
+from tests.bench.report.planted import measurement, row, speed_up
+from tests.support.report_folder import latency_table
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "known"),
+    [(2.0, 2.9, True), (2.0, 3.1, False), (0.0, 0.1, False), (float("nan"), 2.0, False), (1.0, float("nan"), False)],
+)
+def test_a_ratio_with_a_wide_interval_is_not_known(low: float, high: float, known: bool) -> None:
+    assert is_known(low, high) == known
+
+
+def test_a_wide_speed_up_and_every_speed_up_over_an_unstable_reference_are_removed_with_the_reason() -> None:
+    good, wide = row("openvino", 5.0), row("onnxruntime", 5.0, speed_up=speed_up(4.0, half_width=0.3))
+    for reference, expected in (
+        (row("pytorch", 20.0), [True, False]),
+        (row("pytorch", 20.0, verdict="unstable"), [False, False]),
+        (row("pytorch", 20.0, verdict="invalid"), [False, False]),
+    ):
+        found = with_trusted_speed_ups([reference, good, wide])
+        assert [of.speed_up is not None for of in found[1:]] == expected
+        assert all(of.speed_up or len(of.reasons) == 2 for of in found[1:])
+
+
+def test_no_view_shows_a_speed_up_over_an_unstable_reference() -> None:
+    of = measurement(row("pytorch", 20.0, verdict="unstable"), row("openvino", 5.0))
+    choice = recommend(of)
+    shown = [choice.reason, rows_csv([choice]), str(decision(choice)), str(answers([choice], []))]
+    assert not [text for text in shown if "3.98" in text or "4.02" in text]
+    assert speed_up_chart([of]) is None
+
+
+def test_the_first_look_and_the_gate_show_no_wide_ratio() -> None:
+    table = latency_table()
+    table["rows"][0] |= {"speed_up": 2.5, "speed_up_low": 0.5, "speed_up_high": 2.0}
+    cell: dict[str, Any] = {"id": "a", "outcome": "INCONCLUSIVE", "reasons": [], "allowed": 0.03}
+    cell["slowdown"] = {"median": 2.5, "low": 0.5, "high": 2.0}
+    compared: dict[str, Any] = {"schema_version": "1.0", "kind": "compare", "mode": "paired", "outcome": "INCONCLUSIVE"}
+    compared |= {"cells": [cell], "complete": True, "reasons": []}
+    shown = first_look(LatencyTable.model_validate(table)), gate(Comparison.model_validate_json(json.dumps(compared)))
+    assert not [of for of in shown if "2.50" in str(of)]

@@ -1,0 +1,58 @@
+"""A result as a file: read as it was written, refused if it is of another kind, and where it was measured."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from bench.machine.environment import fingerprint, share_with, steal_share
+from bench.machine.gpu_sensors import held_back
+from bench.results.result import INTERRUPTED, JSON_SCHEMA, json_schema, place_for, read_result, write_result
+from tests.support.bench_results import STILL, result, session
+
+
+def test_an_interrupted_result_never_replaces_a_whole_one(tmp_path: Path) -> None:
+    whole, stopped = result(session(STILL)), result(session(STILL), complete=False)
+    assert place_for(tmp_path, complete=False) == tmp_path
+    write_result(place_for(tmp_path, complete=False), stopped)
+    assert place_for(tmp_path, complete=False) == tmp_path
+    write_result(place_for(tmp_path, complete=True), whole)
+    assert place_for(tmp_path, complete=False) == tmp_path / INTERRUPTED
+    assert place_for(tmp_path, complete=True) == tmp_path
+
+
+def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
+    made = result(session(STILL))
+    assert read_result(write_result(tmp_path, made)) == made
+
+
+def test_nan_is_never_written() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        result(session(STILL), harness_overhead_ns=math.nan)
+
+
+def test_the_checked_in_schema_is_current() -> None:
+    text = "write bench.result.json_schema() to bench/results/result.schema.json"
+    assert JSON_SCHEMA.read_text(encoding="utf-8") == json_schema(), text
+
+
+def test_steal_is_a_share_of_ticks_and_unknown_where_it_is_not_told() -> None:
+    readings = [{"steal_ticks": 10, "total_ticks": 100}, {"steal_ticks": 15, "total_ticks": 200}]
+    assert steal_share(readings) == pytest.approx(0.05)
+    assert steal_share([{"steal_ticks": None, "total_ticks": None}] * 2) is None
+    assert steal_share(readings[:1]) is None
+
+
+def test_what_holds_a_gpu_back() -> None:
+    assert held_back(0x1) == {"throttled": False, "power_capped": False}  # idle
+    assert held_back(0x4) == {"throttled": False, "power_capped": True}
+    assert all(held_back(bit)["throttled"] for bit in (0x8, 0x20, 0x40, 0x80))
+    assert share_with([{"gpus": [held_back(0x20)]}, {"gpus": [held_back(0)]}], "throttled") == 0.5
+
+
+def test_the_fingerprint_changes_with_a_library_and_not_with_uptime() -> None:
+    host = {"cpu": "x", "usable_cores": 2, "machine": "x86_64", "governor": None, "uptime_s": 1.0}
+    record = {"host": host, "gpus": [], "software": {"python": "3.11", "libraries": {"torch": "2.13"}}}
+    later = record | {"host": host | {"uptime_s": 2.0}}
+    newer = record | {"software": {"python": "3.11", "libraries": {"torch": "2.14"}}}
+    assert fingerprint(record) == fingerprint(later) != fingerprint(newer)

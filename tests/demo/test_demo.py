@@ -1,0 +1,240 @@
+"""The demo checkpoint: its training can be interrupted and repeated, and the file is what its record says."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import demo.train
+from demo import accuracy
+from demo.accuracy import held_out_accuracy
+from demo.data import normalised, training_batch
+from demo.release import averaged_network, in_half, release, settle_norms, tame_stem, write_checkpoint
+from demo.train import Stop, load_state, same_until, save_state, train
+from demo.training import Plan, Trainer, expectation, learning_rate, log_marginals
+from export.checkpoint.loading import read_checkpoint
+from export.common.errors import BadInput, CheckFailed
+from export.common.files import sha256_file
+from export.images.figures import EVALUATION_SEED, Figure, draw_figures
+from export.images.skeleton import Array
+from export.model.architecture import Architecture
+from export.model.config import load_config
+from export.model.network import ConvNeXtPose, SoftArgmax, build_network
+from export.model.pose import normalise
+
+SMALL = Architecture(
+    depths=(1, 1, 1, 1),
+    dims=(8, 8, 16, 16),
+    head_channels=(16, 16, 16),
+    head_kernels=(3, 3, 3),
+    joints=18,
+    depth_dim=16,
+    upsamplings=1,
+)
+PLAN = Plan(steps=4, batch=2, warmup_steps=2)
+SHIPPED = Path(demo.train.__file__).parent / "XS-atto-demo.pth"
+RECORD = SHIPPED.with_suffix(".json")
+
+
+@pytest.fixture(autouse=True)
+def _handlers_and_threads() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    threads = torch.get_num_threads()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    torch.set_num_threads(threads)
+
+
+def ignore(line: str) -> None:
+    pass
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Equal to the last bit, all the way down."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list):
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert one == other
+
+
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo.train, "SHOW_EVERY", 1)
+    whole = Trainer(SMALL, PLAN)
+    train(whole, tmp_path / "whole.pt", Stop(), ignore)
+    assert whole.step == PLAN.steps
+
+    stop = Stop()
+    stop.listen()
+    parts = Trainer(SMALL, PLAN)
+    seconds = train(parts, tmp_path / "parts.pt", stop, lambda line: signal.raise_signal(signal.SIGINT))
+    assert parts.step == 1
+
+    again = Trainer(SMALL, PLAN)
+    assert load_state(again, tmp_path / "parts.pt") == seconds > 0
+    assert again.step == 1
+    assert train(again, tmp_path / "parts.pt", Stop(), ignore, seconds) > seconds
+    assert_same(again.state(), whole.state())
+
+
+def test_the_first_interrupt_is_patient_and_the_second_is_not() -> None:
+    stop = Stop()
+    stop.listen()
+    signal.raise_signal(signal.SIGINT)
+    assert stop.asked
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    trainer = Trainer(SMALL, PLAN)
+    trainer.step = 2
+    save_state(trainer, state, 1.0)
+    for plan in (Plan(steps=4, batch=3, warmup_steps=2), Plan(steps=2, batch=2, warmup_steps=2)):
+        with pytest.raises(BadInput, match="another training"):
+            load_state(Trainer(SMALL, plan), state)
+    longer = Trainer(SMALL, Plan(steps=9, batch=2, warmup_steps=2))
+    assert load_state(longer, state) == 1.0
+    assert load_state(trainer, tmp_path / "none.pt") == 0.0
+
+
+@given(steps=st.integers(500, 20_000))
+@settings(max_examples=30)
+def test_the_learning_rate_rises_stays_and_falls(steps: int) -> None:
+    plan = Plan(steps=steps)
+    rates = [learning_rate(step, plan) for step in range(steps)]
+    assert max(rates) == plan.rate
+    assert 0 < rates[0] < 0.01 * plan.rate
+    assert 0 < rates[-1] < 0.01 * plan.rate
+    falling = rates.index(plan.rate)
+    assert all(a >= b for a, b in zip(rates[falling:], rates[falling + 1 :], strict=False))
+    assert same_until(round(steps * (1 - plan.cooldown)) - 1, plan, Plan(steps=2 * steps))
+    assert not same_until(steps, plan, Plan(steps=2 * steps))
+
+
+def test_training_and_release_use_the_same_pixels() -> None:
+    images, bins = training_batch(3, 2, SMALL)
+    assert bins.shape == (2, 18, 3)
+    assert normalised(images).numpy() == pytest.approx(normalise(images.numpy()), rel=1e-6)
+    assert normalised(images).max() > 300
+
+
+def test_the_marginals_decode_as_the_network_does() -> None:
+    shape = (2, SMALL.volume_channels, SMALL.heatmap_size, SMALL.heatmap_size)
+    logits = 3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    decoded = expectation(log_marginals(logits, SMALL))
+    assert torch.allclose(decoded, SoftArgmax(18, SMALL.depth_dim)(logits), atol=1e-4)
+
+
+def test_the_released_layout_holds_the_same_function(tmp_path: Path) -> None:
+    trainer = Trainer(SMALL, PLAN)
+    trainer.take_step(training_batch(0, 2, SMALL))
+    network = averaged_network(trainer)
+    settle_norms(network, batch=2, batches=2)
+    assert network.state_dict()["backbone.downsample_layers.0.1.running_var"].max() > 500
+    images = normalised(training_batch(1, 2, SMALL)[0])
+    joints = network(images)
+    tamed = ConvNeXtPose(SMALL).eval()
+    tamed.load_state_dict(tame_stem(network.state_dict()))
+    assert torch.allclose(tamed(images), joints, atol=1e-3)
+
+    write_checkpoint(network, tmp_path / "demo.pth", epoch=5)
+    content = torch.load(tmp_path / "demo.pth", weights_only=True)
+    assert content.keys() == {"epoch", "network"}
+    assert set(content["network"]) == {f"module.{name}" for name in SMALL.tensor_shapes()}
+    assert {tensor.dtype for tensor in content["network"].values()} == {torch.float16, torch.int64}
+    checkpoint = read_checkpoint(tmp_path / "demo.pth")
+    assert checkpoint.epoch == 5
+    assert torch.allclose(build_network(SMALL, checkpoint.tensors)(images), joints, atol=0.05)
+
+
+def test_a_release_comes_with_its_record(tmp_path: Path) -> None:
+    trainer = Trainer(SMALL, PLAN)
+    trainer.take_step(training_batch(0, 2, SMALL))
+    found = release(trainer, 3.0, tmp_path, "small", figures=3)
+    record = json.loads((tmp_path / "small-demo.json").read_text())
+    assert record["held_out"]["mpjpe_mm"] == found.mpjpe_mm
+    assert record["checkpoint"]["sha256"] == sha256_file(tmp_path / "small-demo.pth")
+    assert record["training"]["wall_seconds_per_step"] == 3.0
+    assert record["data"]["figures_seen"] == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("x.weight", 7e4), ("x.weight", float("nan")), ("x.running_var", 1e-9)])
+def test_what_does_not_fit_into_half_precision_is_refused(name: str, value: float) -> None:
+    with pytest.raises(CheckFailed, match="FP16"):
+        in_half(name, torch.tensor([1.0, value]))
+    assert in_half("x.num_batches_tracked", torch.tensor(70_000)).item() == 70_000
+
+
+def test_accuracy_measures_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ConvNeXtPose(SMALL)
+
+    def truth_but_for(x: float, z: float, thorax: float = 0.0) -> accuracy.Accuracy:
+        def predict(_: ConvNeXtPose, figures: list[Figure]) -> Array:
+            bins = np.stack([figure.joints_bins(16, 16) for figure in figures])
+            bins[:, 1:] += [x, 0, z]
+            bins[:, 17] += thorax
+            return bins
+
+        monkeypatch.setattr(accuracy, "_predict", predict)
+        return held_out_accuracy(network, 40)
+
+    exact = truth_but_for(0, 0)
+    assert exact.mpjpe_mm < 1e-6
+    assert 200 < exact.mean_pose_mpjpe_mm < 500
+    assert truth_but_for(0, 0, thorax=3).mpjpe_mm < 1e-6
+    deep = truth_but_for(0, 0.5)
+    # A bin is 125 mm deep; the joint also moves along its line of sight. The pelvis is exact.
+    assert deep.mpjpe_mm == pytest.approx(62.5 * 16 / 17, rel=0.05)
+    assert deep.x_bins < 1e-9
+    assert deep.z_bins == pytest.approx(0.5 * 16 / 17)
+    assert len(deep.joints_mm) == 17
+    assert "Thorax" not in deep.joints_mm
+    assert truth_but_for(-0.25, 0).x_bins == pytest.approx(0.25 * 16 / 17)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> ConvNeXtPose:
+    return build_network(load_config("XS-atto").architecture, read_checkpoint(SHIPPED).tensors)
+
+
+def test_the_shipped_checkpoint_is_the_recorded_one() -> None:
+    record = json.loads(RECORD.read_text())
+    assert record["schema_version"] == 1
+    assert record["checkpoint"]["sha256"] == sha256_file(SHIPPED)
+    assert record["checkpoint"]["size_bytes"] == SHIPPED.stat().st_size < 8_000_000
+    assert record["held_out"]["seed"] == EVALUATION_SEED
+    assert record["held_out"]["mpjpe_mm"] == pytest.approx(record["held_out_before_rounding_mpjpe_mm"], abs=0.5)
+
+
+def test_the_shipped_checkpoint_is_as_accurate_as_recorded(shipped: ConvNeXtPose) -> None:
+    recorded = json.loads(RECORD.read_text())["held_out"]["mpjpe_mm"]
+    assert held_out_accuracy(shipped, 32).mpjpe_mm < 1.3 * recorded + 5
+
+
+def test_dividing_pixels_by_255_makes_the_shipped_checkpoint_useless(shipped: ConvNeXtPose) -> None:
+    figures = draw_figures(8, EVALUATION_SEED)
+    images = np.stack([figure.image for figure in figures])
+    truth = torch.tensor(np.stack([figure.joints_bins(32, 32) for figure in figures]), dtype=torch.float32)
+    mean, std = torch.tensor(0.45), torch.tensor(0.225)
+    scaled = (torch.tensor(images).permute(0, 3, 1, 2) / 255 - mean) / std
+    wrong = (shipped(scaled) - truth).abs().mean()
+    right = (shipped(torch.tensor(normalise(images))) - truth).abs().mean()
+    assert wrong > 4 * right

@@ -1,0 +1,50 @@
+"""The demo head is adapted to one more upsampling: the lessons, the steps, and norms that keep the function."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import demo.finer_head
+from demo.finer_head import Lessons, lessons, settle_norms, train
+from demo.training import expectation, log_marginals
+from export.model.network import ConvNeXtPose, Head, build_network
+from tests.support.checkpoints import TINY, alive_weights
+
+FINER = replace(TINY, upsamplings=3)
+
+
+def learned(network: ConvNeXtPose, given: Lessons) -> float:
+    """Mean distance from the lessons in bins of the finer map, on the small map."""
+    answer = expectation(log_marginals(network.head(given.features), TINY))
+    return float((answer * torch.tensor([63 / 31, 63 / 31, 1]) - given.joints).abs().mean())
+
+
+def test_the_lessons_are_the_answers_on_a_map_twice_as_fine() -> None:
+    network = build_network(TINY, alive_weights())
+    given = lessons(network, 3)
+    assert given.features.shape == (3, 32, 8, 8)
+    answers = expectation(log_marginals(network.head(given.features), TINY))
+    assert torch.allclose(given.joints, answers * torch.tensor([2.0, 2.0, 1.0]), atol=1e-3)
+
+
+def test_training_comes_nearer_to_the_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo.finer_head, "WARMUP_STEPS", 1)
+    network = build_network(TINY, alive_weights())
+    given = lessons(network, 4)
+    before = learned(network, given)
+    train(network.head, TINY, FINER, given, steps=40, rate=1e-5)
+    assert learned(network, given) < 0.9 * before
+
+
+def test_settled_norms_have_the_statistics_of_their_inputs_and_the_same_function() -> None:
+    head: Head = build_network(TINY, alive_weights()).head
+    features = torch.randn(6, 32, 8, 8, generator=torch.Generator().manual_seed(0)) + 0.5
+    before = head(features)
+    settle_norms(head, features)
+    assert torch.allclose(head(features), before, atol=1e-3 * float(before.abs().max()))
+    first = head.layers[0]
+    assert isinstance(first.norm, nn.BatchNorm2d)
+    assert first.norm.running_mean is not None
+    assert torch.allclose(first.norm.running_mean, first.dwconv(features).mean(dim=(0, 2, 3)), atol=1e-4)

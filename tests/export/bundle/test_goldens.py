@@ -1,0 +1,89 @@
+"""Joints are judged on the device as the export judges them, and joints that are off fail."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pose_runtime.runtime.pose import Volume as DeviceVolume
+from pose_verify.goldens import Goldens, in_batches, judge
+
+from export.model.pose import CUBE_MM, Volume
+from export.parity.judge import NEEDED_SIGNAL_MM, distance
+from tests.support.bundles import rehash, report_of, rewrite, verify
+
+
+def plant_truth(bundle: Path, change: Callable[[Any], Any]) -> None:
+    with np.load(bundle / "golden.npz") as file:
+        arrays = dict(file)
+    arrays["truth"] = change(arrays["truth"])
+    written = io.BytesIO()
+    np.savez(written, **arrays)
+    rewrite(bundle / "golden.npz", lambda _: written.getvalue())
+    rehash(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "exit_code", "outcome"),
+    [
+        (lambda truth: truth + 0.1, 1, "fail"),  # 6 mm
+        (lambda truth: np.full_like(truth, truth.mean()), 3, "inconclusive"),
+        (lambda truth: np.where(np.arange(truth.size).reshape(truth.shape) == 7, np.nan, truth), 3, "inconclusive"),
+    ],
+)
+def test_joints_are_judged(bundle: Path, change: Callable[[Any], Any], exit_code: int, outcome: str) -> None:
+    plant_truth(bundle, change)
+    run = verify(bundle, "--runtime", "onnxruntime", "--precision", "fp32", "--seconds", 1)
+    assert run.returncode == exit_code, run.stdout + run.stderr
+    [row] = [row for row in report_of(bundle / "device-report.json")["results"] if row["asked"]]
+    assert (row["status"], row["latency"]) == (outcome, None)  # what did not pass is not timed
+    assert row["reason"] in run.stdout
+
+
+@pytest.fixture(scope="module")
+def goldens() -> Goldens:
+    truth = np.random.default_rng(3).uniform(4, 28, (16, 18, 3))
+    return Goldens(np.zeros((16, 8, 8, 3), np.uint8), truth, DeviceVolume(32, 64, 256, CUBE_MM))
+
+
+def test_distances_are_those_of_the_export(goldens: Goldens) -> None:
+    bins = (goldens.truth + np.random.default_rng(4).normal(0, 0.01, goldens.truth.shape)).astype(np.float32)
+    ours = distance(goldens.truth, bins, Volume(32, 64, 256))
+    limit = [{"statistic": "max", "allowed_mm": 1e9, "reason": "none"}]
+    seen = judge(goldens, bins, limit, NEEDED_SIGNAL_MM)
+    assert seen["outcome"] == "pass"
+    found = [seen[f"{name}_mm"] for name in ("mean", "p99", "max")]
+    np.testing.assert_allclose(found, [ours.mean_mm, ours.p99_mm, ours.max_mm], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "limits", "outcome"),
+    [
+        (lambda bins: bins, [("max", 0.0)], "pass"),
+        (lambda bins: bins + 1e-3, [("max", 0.01)], "fail"),
+        (lambda bins: bins + 1e-3, [("max", 1.0), ("mean", 0.01)], "fail"),
+        (lambda bins: bins * np.nan, [("max", 1e9)], "fail"),
+        (lambda bins: np.where(bins == bins.max(), np.inf, bins), [("mean", 1e9)], "fail"),
+        (lambda bins: bins, [], "inconclusive"),
+    ],
+)
+def test_a_judgement_that_can_fail(
+    goldens: Goldens, change: Callable[[Any], Any], limits: list[tuple[str, float]], outcome: str
+) -> None:
+    bounds = [{"statistic": name, "allowed_mm": allowed, "reason": "test"} for name, allowed in limits]
+    seen = judge(goldens, change(goldens.truth), bounds, NEEDED_SIGNAL_MM)
+    assert seen["outcome"] == outcome
+    json.dumps(seen, allow_nan=False)
+
+
+def test_batches_of_one_and_of_many_cover_all() -> None:
+    assert in_batches(16, 5) == [(0, 1), (1, 6), (6, 11), (11, 16)]
+    assert in_batches(16, 1) == [(at, at + 1) for at in range(16)]
+    for count in range(2, 20):
+        for largest in range(1, 9):
+            parts = in_batches(count, largest)
+            assert [at for low, high in parts for at in range(low, high)] == list(range(count))
+            assert max(high - low for low, high in parts) <= largest

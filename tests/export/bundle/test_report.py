@@ -1,0 +1,91 @@
+"""A device's report at home, and a bundle verified from there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.results.device_report import read_device_report
+from export.common.errors import BadInput
+from tests.support.bundles import PLANTED, report_of, rewrite, verify
+from tests.support.command_line import assert_three_parts, convnextpose
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no report"),
+        ("{}", "no report of a device"),
+        ("[]", "no report of a device"),
+        ("no JSON", "no report of a device"),
+        ("[" * 100_000, "no report of a device"),
+        ('{"kind": "device-report", "schema_version": "0.9"}', "1.0 or 1.1 or 1.2 — schema_version 0.9"),
+        ('{"kind": "device-report", "schema_version": "1.0"}', "Field required"),
+    ],
+)
+def test_what_is_no_report_of_this_version(tmp_path: Path, content: str | None, said: str) -> None:
+    path = tmp_path / "device-report.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(BadInput, match=said):
+        read_device_report(path)
+
+
+def test_a_report_of_the_versions_before_is_read(bundle: Path, tmp_path: Path) -> None:
+    """As they were written: without what 1.2, and then what 1.1 has added."""
+    assert verify(bundle, "--seconds", 0).returncode == 0
+    report = report_of(bundle / "device-report.json")
+    del report["settings"]
+    for row in report["results"]:
+        del row["threads"]
+    report["device"]["governor"] = "schedutil"
+    before = tmp_path / "before.json"
+    before.write_text(json.dumps(report | {"schema_version": "1.1"}))
+    seen = read_device_report(before)
+    assert (seen.settings, seen.device.governor) == (None, "schedutil")
+    del report["missing"]
+    for row in report["results"]:
+        del row["asked"], row["build_log"]
+    report["device"] |= {"no_gpu": None, "gpu": {"name": "Orin", "compute_capability": "8.7", "memory_bytes": 8 << 30}}
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(report | {"schema_version": "1.0"}))
+    seen = read_device_report(old)
+    assert seen.device.gpu is not None
+    assert (seen.missing, seen.device.gpu.multiprocessors) == ([], None)
+    assert all(row.asked and row.build_log is None for row in seen.results)
+
+
+def test_the_command_has_the_switches_of_the_bundles_own_verifier() -> None:
+    import typer.main
+    from verify import switches
+
+    from cli.main import app
+
+    command = typer.main.get_command(app).commands["verify"]  # type: ignore[attr-defined]
+    ours = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+    theirs = {name for action in switches()._actions for name in action.option_strings if name.startswith("--")}
+    assert ours - {"--help"} == theirs - {"--help"}
+
+
+def test_the_command_runs_the_bundles_own_verifier(bundle: Path, tmp_path: Path) -> None:
+    options: tuple[object, ...] = ("--runtime", "onnxruntime", "--precision", "fp32", "--seconds", 0)
+    options += ("--threads", 1, "--out", "report.json")
+    run = convnextpose("verify", bundle, *options, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    report = read_device_report(tmp_path / "report.json")
+    assert report.outcome == "pass"
+    assert (report.results[0].describe or "").endswith("threads: 1")
+    own = convnextpose("verify", bundle, "--id", cwd=tmp_path)
+    assert own.stdout.strip() == report.bundle.id
+    assert_three_parts(convnextpose("verify", bundle, "--id", "--threads", 1, cwd=tmp_path), 2)
+    assert_three_parts(convnextpose("verify", bundle, "--expect", "1" * 64, *options, cwd=tmp_path), 1)
+    assert_three_parts(convnextpose("verify", tmp_path / "nothing", cwd=tmp_path), 2)
+
+
+def test_the_command_runs_nothing_of_a_bundle_that_was_changed(bundle: Path, tmp_path: Path) -> None:
+    """Not even its verifier, which could say anything."""
+    rewrite(bundle / "verify.py", lambda _: PLANTED.encode())
+    run = convnextpose("verify", bundle, cwd=tmp_path)
+    assert_three_parts(run, 1)
+    assert "verify.py was changed" in run.stderr
+    assert not (bundle / "executed").exists()

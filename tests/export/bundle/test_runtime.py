@@ -1,0 +1,236 @@
+"""The runtime that a bundle brings: it finds the joints that ``predict`` finds."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pose_runtime
+import pytest
+from pose_runtime import Pose
+from pose_runtime import pose as device_pose
+from pose_runtime.bundle import Bundle
+from pose_runtime.runtime import openvino as device_openvino
+from pose_runtime.runtime import registry
+
+from bench.predict.prediction import predict
+from bench.sessions.exported import open_backend, read_export
+from export.images.figures import EVALUATION_SEED, Scene, draw_scene
+from export.images.photo import from_pixels
+from export.runtime.openvino import saturates
+from tests.support.bundles import DEVICE, copied, flip_last, rewrite
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return draw_scene(EVALUATION_SEED, 4)
+
+
+def test_joints_are_those_that_predict_sees(once_export: Path, once_bundle: Path, scene: Scene) -> None:
+    exported = read_export(once_export)
+    backend = open_backend(exported, "onnxruntime", "fp32", 1)
+    expected = predict(exported, backend, from_pixels(scene.image, "scene"), scene.person_box)
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    joints_px, joints_mm = pose(scene.image, [scene.person_box])
+    np.testing.assert_array_equal(joints_px[0], expected.image_px)
+    np.testing.assert_array_equal(joints_mm[0], expected.cube_mm)
+    assert pose.joint_names == exported.joint_set.joints
+    assert (pose.runtime, pose.precision, pose.weights_origin) == ("onnxruntime", "fp32", "checkpoint")
+
+
+def test_many_persons_are_a_batch_and_give_what_each_alone_gives(once_bundle: Path, scene: Scene) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    x, y, width, height = scene.person_box
+    persons = [(x + 9 * shift, y - 5 * shift, width, height) for shift in range(5)]
+    together = pose(scene.image, persons)
+    assert (together[0].shape, together[1].shape) == ((5, 18, 2), (5, 18, 3))
+    for index, person in enumerate(persons):
+        alone = pose(scene.image, np.array(person))
+        np.testing.assert_allclose(together[0][index], alone[0][0], atol=1e-3)
+        np.testing.assert_allclose(together[1][index], alone[1][0], atol=1e-2)
+    for empty in (np.empty((0, 4)), np.array([])):
+        assert [part.shape for part in pose(scene.image, empty)] == [(0, 18, 2), (0, 18, 3)]
+    first = pose(scene.image, persons[:1])
+    kept = [part.copy() for part in first]
+    pose(scene.image[::-1], persons)
+    for part, before in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(part, before)  # results are not of the memory that is used again
+    height, width = scene.image.shape[:2]
+    np.testing.assert_array_equal(pose(scene.image)[0], pose(scene.image, (0, 0, width, height))[0])
+
+
+def test_a_batch_that_is_larger_than_the_networks_is_run_in_parts(
+    once_bundle: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    persons = [scene.person_box] * 5
+    expected = pose(scene.image, persons)[0]
+    sizes: list[int] = []
+
+    class Small:
+        runtime, precision, largest_batch = "small", "fp32", 2
+
+        def run(self, images: Any) -> Any:
+            sizes.append(len(images))
+            return network.run(images)
+
+        def describe(self) -> str:
+            return "small"
+
+    network, small = pose.network, Small()
+    monkeypatch.setattr(pose, "network", small)
+    np.testing.assert_allclose(pose(scene.image, persons)[0], expected, atol=1e-3)
+    assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("image", "persons", "said"),
+    [
+        (np.zeros((8, 8, 3), np.float32), None, "this is no image.*float32"),
+        (np.zeros((8, 8), np.uint8), None, r"this is no image.*\(8, 8\)"),
+        (np.zeros((8, 8, 4), np.uint8), None, "this is no image"),
+        ([[1]], None, "this is no image.*list"),
+        (np.zeros((8, 8, 3), np.uint8), [(1, 2, 3)], r"no boxes.*\(1, 3\)"),
+        (np.zeros((8, 8, 3), np.uint8), [(1, 2, np.nan, 3)], "no boxes"),
+        (np.zeros((8, 8, 3), np.uint8), "abc", "no boxes.*str"),
+        (np.zeros((8, 8, 3), np.uint8), [(1, 2, 3, 4), (1, 2)], "no boxes.*list"),
+        (np.zeros((8, 8, 3), np.uint8), {"x": 1}, "no boxes.*dict"),
+        (np.zeros((8, 8, 3), np.uint8), [(0, 0, 8, 8), (20, 20, 4, 4)], "no area inside the image.*x=20"),
+    ],
+)
+def test_what_is_no_image_or_no_box(once_bundle: Path, image: Any, persons: Any, said: str) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    with pytest.raises(pose_runtime.BadInput, match=said):
+        pose(image, persons)
+
+
+def test_a_call_after_it_was_closed(once_bundle: Path, scene: Scene) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    pose.close()
+    pose.close()
+    with pytest.raises(pose_runtime.BadInput, match="was closed"):
+        pose(scene.image)
+
+
+def test_joints_that_are_not_finite_are_no_pose(once_bundle: Path, scene: Scene) -> None:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    pose.network.run = lambda images: np.full((len(images), 18, 3), np.nan, np.float32)
+    with pytest.raises(pose_runtime.CheckFailed, match=r"computes no pose.*54 of 54"):
+        pose(scene.image)
+
+
+# ── loading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_every_precision_sees_the_same_person(once_bundle: Path, scene: Scene, runtime: str, precision: str) -> None:
+    if (runtime, precision) == ("onnxruntime", "bf16") or (
+        (runtime, precision) == ("openvino", "int8") and saturates()
+    ):
+        with pytest.raises(pose_runtime.NotPossible):
+            Pose.load(once_bundle, runtime, precision)
+        return
+    truth = Pose.load(once_bundle, "onnxruntime", "fp32", threads=1)(scene.image, scene.person_box)[0]
+    seen = Pose.load(once_bundle, runtime, precision, threads=1)(scene.image, scene.person_box)[0]
+    assert np.linalg.norm(seen - truth, axis=2).mean() < 2  # pixels of an image of several hundred
+
+
+def test_auto_takes_the_first_that_runs_it_and_says_what_it_passed_over(
+    once_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (registry, device_pose):
+        monkeypatch.setattr(module, "installed", lambda name: name == "onnxruntime")
+    pose = Pose.load(once_bundle)
+    assert (pose.runtime, pose.precision) == ("onnxruntime", "fp16")
+    assert list(pose.passed_over) == ["tensorrt", "tensorrt_rtx", "openvino"]
+    assert all("is not installed" in reason for reason in pose.passed_over.values())
+    with pytest.raises(pose_runtime.NotPossible, match=r"nothing here runs bf16.*no BF16 convolution"):
+        Pose.load(once_bundle, precision="bf16")
+
+
+def test_a_gpu_runtime_that_cannot_be_used_is_told(once_bundle: Path) -> None:
+    """Whoever installed it would not expect the processor."""
+    pytest.importorskip("tensorrt_rtx")
+    if registry.installed("tensorrt"):
+        pytest.skip("tensorrt is installed")
+    with pytest.warns(UserWarning, match=r"tensorrt_rtx is installed and not used: .*NVIDIA"):
+        Pose.load(once_bundle, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"precision": "fp8"}, pose_runtime.BadInput, "no fp8 in this bundle.*fp32, fp16, bf16, int8"),
+        ({"runtime": "pytorch"}, pose_runtime.BadInput, "unknown runtime"),
+        ({"threads": 0}, pose_runtime.BadInput, "impossible number of threads"),
+        ({"threads": -1}, pose_runtime.BadInput, "impossible number of threads"),
+        ({"threads": 99_999}, pose_runtime.BadInput, "impossible number of threads"),
+        ({"runtime": "onnxruntime", "precision": "bf16"}, pose_runtime.NotPossible, "no BF16 convolution"),
+    ],
+)
+def test_what_cannot_be_loaded(once_bundle: Path, options: dict[str, Any], kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        Pose.load(once_bundle, **options)
+
+
+def test_only_the_bytes_that_the_manifest_promises_are_loaded(once_bundle: Path, tmp_path: Path) -> None:
+    bundle = copied(once_bundle, tmp_path)
+    rewrite(bundle / "onnx/once-fp32.onnx", flip_last)
+    for runtime in ("onnxruntime", "openvino"):
+        with pytest.raises(pose_runtime.CheckFailed, match=r"onnx/once-fp32\.onnx was changed"):
+            Pose.load(bundle, runtime, "fp32")
+    with pytest.raises(pose_runtime.BadInput, match="there is no bundle"):
+        Pose.load(tmp_path)
+    opened = Bundle(bundle)
+    with pytest.raises(pose_runtime.CheckFailed, match="not in the manifest"):
+        opened.content("device-report.json")
+    opened._listed["../secret"] = {"sha256": "0"}
+    (tmp_path / "secret").write_bytes(b"secret")
+    with pytest.raises(pose_runtime.CheckFailed, match="outside of the bundle"):
+        opened.content("../secret")
+
+
+def test_a_processor_whose_sums_saturate_runs_no_int8_in_openvino(
+    once_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert device_openvino.saturates() == saturates()
+    monkeypatch.setattr(device_openvino, "saturates", lambda: True)
+    with pytest.raises(pose_runtime.NotPossible, match="saturate"):
+        Pose.load(once_bundle, "openvino", "int8")
+    assert Pose.load(once_bundle, "openvino", "fp16", threads=1).runtime == "openvino"
+
+
+@pytest.mark.parametrize(("version", "right"), [("1.19.2", False), ("1.29.0", False), ("1.30.0", True), ("2.0", True)])
+def test_an_onnx_runtime_that_computes_int8_wrongly_is_not_used_for_it(
+    once_bundle: Path, monkeypatch: pytest.MonkeyPatch, version: str, right: bool
+) -> None:
+    """``auto`` takes no wrong one either, and says why; other precisions run."""
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    for module in (registry, device_pose):
+        monkeypatch.setattr(module, "installed", lambda name: name == "onnxruntime")
+    assert Pose.load(once_bundle, "auto", "fp16", threads=1).runtime == "onnxruntime"
+    if right:
+        assert Pose.load(once_bundle, "auto", "int8", threads=1).runtime == "onnxruntime"
+        return
+    with pytest.raises(
+        pose_runtime.NotPossible, match=rf"nothing here runs int8.*{version} computes INT8 files wrongly"
+    ):
+        Pose.load(once_bundle, "auto", "int8", threads=1)
+
+
+def test_importing_it_imports_no_runtime() -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import pose_runtime; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-I", "-c", code, str(DEVICE)], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in run.stdout.split()}
+    assert "pose_runtime" in loaded
+    assert not loaded & {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "torch", "export", "bench", "cli"}
+
+
+def test_a_changed_probe_of_int8_is_not_run(bundle: Path) -> None:
+    rewrite(bundle / "pose_runtime/runtime/int8_probe.onnx", flip_last)
+    with pytest.raises(pose_runtime.CheckFailed, match="int8_probe"):
+        Pose.load(bundle, runtime="openvino", precision="int8")

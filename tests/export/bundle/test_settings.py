@@ -1,0 +1,208 @@
+"""What a device's report says of the settings that its latencies are of: power mode, clocks, cores and threads.
+
+What ``nvpmodel -q`` says here was published by owners of Jetsons; the folders are those of Linux, drawn.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pose_verify import power_mode as asked
+from pose_verify.settings import cpu_clocks, cpu_limit, gpu_clocks
+from pose_verify.table import settings_line
+
+from bench.results.device_report import read_device_report
+from tests.support.bundles import report_of, verify
+
+ORIN = "NV Power Mode: 25W\n1\n"
+XAVIER_NX = "NV Fan Mode:quiet\nNV Power Mode: MODE_15W_DESKTOP\n7\n"
+XAVIER = "NVPM WARN: fan mode is not set to cool\r\nNV Power Mode: MODE_30W_2CORE\r\n2\r\n"
+REFUSED = (
+    "NVPM ERROR: Error opening /sys/kernel/nvpmodel_emc_cap/emc_iso_cap: 13\n"
+    "NVPM ERROR: failed to read PARAM EMC: ARG MAX_FREQ: PATH /sys/kernel/nvpmodel_emc_cap/emc_iso_cap\n"
+)
+VERBOSE = (
+    "NVPM VERB: Config file: /etc/nvpmodel.conf\nNVPM VERB: Current mode: NV Power Mode: 25W\n1\n"
+    "NVPM VERB: PARAM CPU_ONLINE: ARG CORE_0: PATH /sys/devices/system/cpu/cpu0/online: REAL_VAL: 1 CONF_VAL: 1\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "mode"),
+    [
+        (ORIN, ("25W", 1)),
+        (XAVIER_NX + REFUSED, ("MODE_15W_DESKTOP", 7)),
+        (XAVIER, ("MODE_30W_2CORE", 2)),
+        ("NV Power Mode: 5W\n1\n" + REFUSED, ("5W", 1)),  # without root, on a Nano
+        ("NV Power Mode: 5W\n" + REFUSED + "1\n", ("5W", 1)),
+        (VERBOSE, ("25W", 1)),
+        ("NV Power Mode: MY OWN MODE\n", ("MY OWN MODE", None)),
+        (REFUSED, None),
+    ],
+)
+def test_what_nvpmodel_says(said: str, mode: tuple[str, int | None] | None) -> None:
+    assert asked.read_mode(said) == (None if mode is None else {"name": mode[0], "number": mode[1]})
+
+
+@pytest.fixture
+def nvpmodel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a program of that name first in the search path."""
+
+    def write(script: str) -> None:
+        tool = tmp_path / "bin/nvpmodel"
+        tool.parent.mkdir(exist_ok=True)
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("script", "mode", "why"),
+    [
+        ('[ "$*" = -q ] && printf "NV Power Mode: 15W\\n0\\n"', {"name": "15W", "number": 0}, None),
+        ('echo "NV Power Mode: 5W"; echo 1; echo "NVPM ERROR: 13" >&2; exit 255', {"name": "5W", "number": 1}, None),
+        ('echo "NVPM ERROR: failed" >&2; exit 255', None, "nvpmodel -q says no mode: NVPM ERROR: failed"),
+    ],
+)
+def test_nvpmodel_is_asked(nvpmodel: Callable[[str], None], script: str, mode: object, why: str | None) -> None:
+    nvpmodel(script)
+    assert asked.power_mode() == (mode, why)
+
+
+def test_an_nvpmodel_that_hangs_is_ended_with_all_that_it_started(
+    nvpmodel: Callable[[str], None], tmp_path: Path
+) -> None:
+    nvpmodel(f"sleep 600 & echo $! > {tmp_path}/child; wait")
+    assert asked.power_mode(limit_s=1) == (None, "nvpmodel -q did not answer within 1 s")
+    child = Path("/proc") / (tmp_path / "child").read_text().strip() / "stat"
+    deadline = time.monotonic() + 10
+    while child.exists() and child.read_text().split(")")[1].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_ctrl_c_ends_an_nvpmodel_that_hangs(
+    nvpmodel: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in a session of its own, where a terminal's Ctrl-C does not come."""
+    nvpmodel(f"echo $$ > {tmp_path}/tool; sleep 600")
+    waited = subprocess.Popen.wait
+
+    def interrupted(child: "subprocess.Popen[bytes]", timeout: float | None = None) -> int:
+        monkeypatch.setattr(subprocess.Popen, "wait", waited)
+        while not (tmp_path / "tool").is_file() or not (tmp_path / "tool").read_text().strip():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        asked.power_mode()
+    assert not (Path("/proc") / (tmp_path / "tool").read_text().strip()).exists()  # waited for, too
+
+
+def test_most_devices_have_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(asked, "PLACES", str(tmp_path))
+    assert asked.power_mode() == (None, "there is no nvpmodel")
+
+
+def draw(root: Path, files: dict[str, object]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{content}\n")
+    return root
+
+
+def policy(first: int, cores: str, governor: str, low: int, high: int) -> dict[str, object]:
+    at = f"sys/devices/system/cpu/cpufreq/policy{first}"
+    bounds = {f"{at}/scaling_min_freq": low, f"{at}/scaling_max_freq": high}
+    return {f"{at}/affected_cpus": cores, f"{at}/scaling_governor": governor, **bounds}
+
+
+def test_clocks_of_cores_and_of_the_gpu(tmp_path: Path) -> None:
+    gpu, memory = "sys/class/devfreq/17000000.gpu", "sys/class/devfreq/15340000.vic"
+    orin = draw(
+        tmp_path,
+        {
+            **policy(4, "4 5", "schedutil", 115200, 1510400),
+            **policy(0, "0 1 2 3", "schedutil", 115200, 1510400),
+            **policy(10, "10", "performance", 1510400, 1510400),
+            **policy(8, "", "schedutil", 115200, 1510400),  # switched off by the power mode
+            f"{gpu}/min_freq": 624750000,
+            f"{gpu}/max_freq": 624750000,
+            f"{memory}/min_freq": 1,
+        },
+    )
+    assert cpu_clocks(orin) == [
+        {"cores": [0, 1, 2, 3, 4, 5], "governor": "schedutil", "min_khz": 115200, "max_khz": 1510400},
+        {"cores": [10], "governor": "performance", "min_khz": 1510400, "max_khz": 1510400},
+    ]
+    assert gpu_clocks(orin) == [{"name": "17000000.gpu", "min_hz": 624750000, "max_hz": 624750000}]
+
+
+@pytest.mark.parametrize("name", ["17000000.ga10b", "57000000.gpu", "gpu-gpc-0"])
+def test_what_the_clock_of_a_gpu_is_called(tmp_path: Path, name: str) -> None:
+    assert len(gpu_clocks(draw(tmp_path, {f"sys/class/devfreq/{name}/min_freq": 1}))) == 1
+
+
+def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+    assert (cpu_clocks(tmp_path), gpu_clocks(tmp_path), cpu_limit(tmp_path)) == ([], [], None)
+    damaged = draw(tmp_path, {"sys/devices/system/cpu/cpufreq/policy0/affected_cpus": "0"})
+    assert cpu_clocks(damaged) == [{"cores": [0], "governor": None, "min_khz": None, "max_khz": None}]
+
+
+GROUP = "sys/fs/cgroup"
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"proc/self/cgroup": "0::/", f"{GROUP}/cpu.max": "150000 100000"}, 1.5),
+        ({"proc/self/cgroup": "0::/a/b", f"{GROUP}/a/cpu.max": "50000 100000", f"{GROUP}/a/b/cpu.max": "max 1"}, 0.5),
+        ({"proc/self/cgroup": "0::/../host/only", f"{GROUP}/cpu.max": "200 100"}, 2.0),
+        ({"proc/self/cgroup": "0::/", f"{GROUP}/cpu.max": "max 100000"}, None),
+        (
+            {
+                "proc/self/cgroup": "4:cpu,cpuacct:/docker/f9\n2:cpuset:/\n0::/",
+                f"{GROUP}/cpu/cpu.cfs_quota_us": "200000",
+                f"{GROUP}/cpu/cpu.cfs_period_us": "100000",
+            },
+            2.0,
+        ),
+    ],
+)
+def test_what_control_groups_leave(tmp_path: Path, files: dict[str, object], limit: float | None) -> None:
+    assert cpu_limit(draw(tmp_path, files)) == limit
+
+
+def test_the_verifier_reports_the_mode_and_the_threads_that_were_used(
+    once_bundle: Path, tmp_path: Path, nvpmodel: Callable[[str], None]
+) -> None:
+    nvpmodel('echo "NVPM WARN: fan mode is not set!"; echo "NV Power Mode: MAXN_SUPER"; echo 2')
+    out = tmp_path / "report.json"
+    arguments = ("--seconds", 0, "--precision", "fp32", "--runtime", "onnxruntime,openvino", "--threads", 1)
+    run = verify(once_bundle, *arguments, "--out", out, PATH=os.environ["PATH"])
+    assert run.returncode == 0, run.stderr
+    report = read_device_report(out)
+    assert report.settings is not None
+    assert report.settings.power_mode is not None
+    assert (report.settings.power_mode.name, report.settings.power_mode.number) == ("MAXN_SUPER", 2)
+    assert {row.runtime: row.threads for row in report.results if row.asked} == {"onnxruntime": 1, "openvino": 1}
+    assert "MAXN_SUPER (2)" in run.stdout
+    shown = settings_line(jetson(report_of(out)))
+    assert all(part in shown for part in ("mode not known", "115 to 1510 MHz", "625 MHz", "1.5 only"))
+
+
+def jetson(plain: dict[str, Any]) -> dict[str, Any]:
+    """The report of one that keeps its mode to itself."""
+    clocks = {"cores": list(range(6)), "governor": "schedutil", "min_khz": 115200, "max_khz": 1510400}
+    gpu = {"name": "17000000.gpu", "min_hz": 624750000, "max_hz": 624750000}
+    settings = {"cpu_clocks": [clocks], "gpu_clocks": [gpu], "cpu_limit": 1.5, "affinity": list(range(6))}
+    settings |= {"power_mode": None, "no_power_mode": "nvpmodel -q says no mode: nothing"}
+    return plain | {"settings": settings, "device": plain["device"] | {"l4t": "36.4.3"}}

@@ -1,0 +1,120 @@
+"""A build that is interrupted, or killed, leaves the old engine and no process."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from export.common.errors import CheckFailed
+from export.common.files import PROJECT
+from export.engine import build as engine
+from export.engine.build import build_engine
+from export.engine.plan import EnginePlan
+from tests.export.engine.planted import STALLING
+
+
+def workers_of(parent: psutil.Process) -> list[psutil.Process]:
+    """Its children that build an engine; other tests, and Python itself, may have left it others."""
+    return [child for child in parent.children() if "export.engine.worker" in " ".join(child.cmdline())]
+
+
+@pytest.mark.usefixtures("rtx", "no_partial_left")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_worker_leaves_the_old_engine(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: signal.Signals
+) -> None:
+    build_engine(tiny, tmp_path / "e", EnginePlan(targets=("8.9",)))
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    monkeypatch.setattr(engine, "WORKER", STALLING)
+
+    def kill(text: str, share: float | None = None) -> None:
+        if share is not None and share > 0.3:
+            [worker] = workers_of(psutil.Process())
+            worker.send_signal(end)
+
+    with pytest.raises(CheckFailed, match=f"killed by {end.name}"):
+        build_engine(tiny, tmp_path / "e", EnginePlan(), kill)
+    (tmp_path / "e.failed.log").unlink()
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.usefixtures("rtx", "no_partial_left")
+def test_no_old_record_beside_a_new_engine(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
+
+    build_engine(tiny, tmp_path / "e", EnginePlan())
+    monkeypatch.setattr(engine, "write_text", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(tiny, tmp_path / "e", EnginePlan(targets=("8.9",)))
+    assert (tmp_path / "e").exists()
+    assert not (tmp_path / "e.json").exists()
+
+
+@pytest.mark.usefixtures("rtx", "no_partial_left")
+def test_an_exception_while_listening_ends_the_worker(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "WORKER", STALLING)
+    workers: list[psutil.Process] = []
+
+    def interrupt(text: str, share: float | None = None) -> None:
+        if share is not None and share > 0.3:
+            workers.extend(workers_of(psutil.Process()))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(tiny, tmp_path / "e", EnginePlan(), interrupt)
+    assert len(workers) == 1
+    assert not workers[0].is_running()
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny.onnx"]
+
+
+def control_c(parent: psutil.Process) -> None:
+    os.killpg(parent.pid, signal.SIGINT)
+
+
+def kill_parent(parent: psutil.Process) -> None:
+    parent.kill()
+
+
+@pytest.mark.usefixtures("rtx")
+@pytest.mark.parametrize("end", [control_c, kill_parent])
+def test_no_orphan(tiny: Path, tmp_path: Path, end: Callable[[psutil.Process], None]) -> None:
+    script = f"""
+        import sys
+        from pathlib import Path
+        from export.engine import build as engine
+        engine.WORKER = {STALLING!r}
+        def tell(text, share=None):
+            if share > 0.3:
+                print("in the middle", flush=True)
+        plan = engine.EnginePlan(runtime="tensorrt-rtx")
+        engine.build_engine(Path({str(tiny)!r}), Path({str(tmp_path / "e")!r}), plan, tell)
+    """
+    run = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == "in the middle\n"
+    parent = psutil.Process(run.pid)
+    [worker] = workers_of(parent)
+    end(parent)
+    _, stderr = run.communicate(timeout=10)
+    psutil.wait_procs([worker], timeout=10)
+    assert not worker.is_running()
+    if end is control_c:
+        assert run.returncode == -signal.SIGINT
+        assert stderr.count("Traceback") == 1  # the parent's own; the worker's end is quiet
+        assert [file.name for file in tmp_path.iterdir()] == ["tiny.onnx"]

@@ -1,0 +1,80 @@
+"""Records, headers, logs and shares: read as they were written, and refused if they are others."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.common.errors import BadInput, CheckFailed
+from export.engine.build import check_plan_file, read_engine_record, require_planned
+from export.engine.plan import TENSORRT, TENSORRT_RTX
+from export.engine.worker import Phases
+from export.runtime.engine_network import Convolutions
+from tests.export.engine.records import RECORD
+
+
+def test_an_engine_of_another_int8_plan_is_refused() -> None:
+    int8 = replace(RECORD, convolutions=Convolutions(65, 42))
+    require_planned(int8, 42)
+    for planned in (41, 43, 0):
+        with pytest.raises(CheckFailed, match=f"42 of 65 convolutions in int8, planned: {planned}"):
+            require_planned(int8, planned)
+
+
+def test_a_record_survives_json(tmp_path: Path) -> None:
+    path = tmp_path / "e.json"
+    path.write_text(json.dumps(asdict(RECORD)))
+    assert read_engine_record(path) == RECORD
+
+
+@pytest.mark.parametrize("change", [{"schema_version": 1}, {"tf32": None}, {"size_bytes": "1"}, {"profile": {}}])
+def test_other_records_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "e.json"
+    path.write_text(json.dumps({**asdict(RECORD), **change}))
+    with pytest.raises(BadInput, match="build the engine again"):
+        read_engine_record(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "not JSON"])
+def test_no_record(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "e.json"
+    path.write_text(text)
+    with pytest.raises(BadInput):
+        read_engine_record(path)
+    with pytest.raises(BadInput):
+        read_engine_record(tmp_path / "absent.json")
+
+
+def test_the_header_is_compared(tmp_path: Path) -> None:
+    good, path = b"vtrt" + bytes(20) + bytes([1, 7, 1, 116]) + bytes(10), tmp_path / "e"
+    path.write_bytes(good)
+    assert check_plan_file(path, TENSORRT_RTX, "1.7.1.116", len(good)) == "1.7.1.116"
+    for data, backend, version, size in [
+        (good, TENSORRT, "1.7.1.116", len(good)),
+        (good, TENSORRT_RTX, "1.6.1.116", len(good)),
+        (good, TENSORRT_RTX, "1.7.1.116", len(good) + 1),
+        (good[:27], TENSORRT_RTX, "1.7.1.116", 27),
+        (b"", TENSORRT_RTX, "1.7.1.116", 0),
+    ]:
+        path.write_bytes(data)
+        with pytest.raises(CheckFailed):
+            check_plan_file(path, backend, version, size)
+
+
+def test_nested_phases_make_one_rising_share() -> None:
+    phases, shares = Phases(), []
+    phases.start("whole", None, 2)
+    phases.start("part", "whole", 4)
+    for step in range(4):
+        phases.step("part", step)
+        shares.append(phases.share)
+    phases.step("whole", 0)
+    phases.start("part", "whole", 0)  # a second phase of the same name; a count of 0 happens
+    phases.step("part", 0)
+    shares.append(phases.share)
+    phases.start("again", None, 2)  # a second phase at the top must not throw the share back
+    phases.step("again", 0)
+    shares.append(phases.share)
+    assert shares == [0.125, 0.25, 0.375, 0.5, 1.0, 1.0]

@@ -1,0 +1,96 @@
+"""Models and paths that no engine is built from, each with what is said of it."""
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import ModelProto, TensorProto, helper
+
+from export.common.errors import BadInput, CheckFailed, Failure
+from export.engine import build as engine
+from export.engine.build import build_engine
+from export.engine.plan import EnginePlan
+from tests.export.engine.networks import HALF_INSIDE, network
+from tests.support.small_networks import FLOAT, HALF, cast, half_network
+
+RELU_UNKNOWN = (
+    helper.make_node("Foo", ["features"], ["x"], "first_bad"),
+    helper.make_node("Bar", ["x"], ["joints"], "second_bad", domain="nowhere"),
+)
+
+MIXED = (
+    cast("features", "half", TensorProto.FLOAT16),
+    helper.make_node("Add", ["features", "half"], ["joints"], "add"),
+)
+
+DOUBLE = TensorProto.DOUBLE
+
+
+@pytest.mark.usefixtures("rtx", "no_partial_left")
+@pytest.mark.parametrize(
+    ("model", "plan", "kind", "said"),
+    [
+        pytest.param(b"", {}, BadInput, ["empty"], id="empty file"),
+        pytest.param(ModelProto(ir_version=8).SerializeToString(), {}, BadInput, ["holds no network"], id="no graph"),
+        pytest.param(b"garbage" * 99, {}, BadInput, ["MODEL_DESERIALIZE_FAILED", "no ONNX model"], id="garbage"),
+        pytest.param(network()[:500], {}, BadInput, ["MODEL_DESERIALIZE_FAILED", "cut off"], id="truncated"),
+        pytest.param(
+            network(*RELU_UNKNOWN),
+            {},
+            BadInput,
+            ["node 1 'first_bad' (Foo)", "node 2 'second_bad' (Bar)", "mend the nodes"],
+            id="unknown",
+        ),
+        pytest.param(network(name="input"), {}, BadInput, ["inputs input, outputs joints"], id="input's name"),
+        pytest.param(network(batch=1), {}, BadInput, ["fixed", "(1, 1, 8)"], id="fixed batch"),
+        pytest.param(network(kind=DOUBLE, out=DOUBLE), {}, BadInput, ["image is DOUBLE"], id="float64 input"),
+        pytest.param(network(*MIXED), {}, BadInput, ["node 2 'add' (Add)", "Float and Half"], id="mixed types"),
+        pytest.param(network(*HALF_INSIDE), {}, BadInput, ["fp16, not fp32"], id="another precision"),
+        pytest.param(
+            half_network(conv=FLOAT),
+            {"precision": "fp16"},
+            CheckFailed,
+            ["CONVOLUTION", "1 FLOAT"],
+            id="FP32 convolution",
+        ),
+        pytest.param(
+            half_network(softmax=HALF), {"precision": "fp16"}, CheckFailed, ["SOFTMAX", "1 HALF"], id="half softmax"
+        ),
+        pytest.param(network(), {"workspace_bytes": 1024}, BadInput, ["1024 bytes of workspace"], id="workspace"),
+    ],
+)
+def test_models_that_cannot_be_built(
+    tmp_path: Path, model: bytes, plan: dict[str, Any], kind: type[Failure], said: list[str]
+) -> None:
+    source, path = tmp_path / "bad.onnx", tmp_path / "bad.engine"
+    source.write_bytes(model)
+    with pytest.raises(kind) as caught:
+        build_engine(source, path, EnginePlan(**plan))
+    assert all(words in str(caught.value) for words in said), str(caught.value)
+    assert "cudaError" not in str(caught.value)
+    assert caught.value.exit_code == (1 if kind is CheckFailed else 2)
+    assert {file.name for file in tmp_path.iterdir()} <= {"bad.onnx", "bad.engine.failed.log"}
+    assert (kind is CheckFailed) == (tmp_path / "bad.engine.failed.log").exists()
+
+
+@pytest.mark.usefixtures("rtx")
+def test_weights_in_another_file_are_refused(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "split.onnx"
+    onnx.save(onnx.load(tiny), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    with pytest.raises(BadInput, match="not the whole model"):
+        build_engine(path, tmp_path / "e", EnginePlan())
+
+
+@pytest.mark.usefixtures("rtx", "no_partial_left")
+def test_paths_that_cannot_be_used(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "WORKER", ("/nonexistent",))  # all of this is judged before a worker starts
+    for source, path in [
+        (tmp_path / "absent.onnx", tmp_path / "e"),
+        (tiny, tiny),
+        (tiny, tmp_path),
+        (tiny, tiny / "below a file" / "e"),
+    ]:
+        with pytest.raises(BadInput):
+            build_engine(source, path, EnginePlan())
+    assert tiny.read_bytes() == network()

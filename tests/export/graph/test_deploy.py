@@ -1,0 +1,114 @@
+"""Each rewriting alone, and all together, compute the same function: to 1e-9 bins in double precision."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from export.graph.deploy import decode_from_marginals, defer_last_upsampling, deploy, fold_norms
+from export.model.architecture import Architecture
+from export.model.network import ConvNeXtPose
+from tests.support.checkpoints import TINY
+
+BINS = 1e-9
+
+architectures = st.builds(
+    Architecture,
+    depths=st.tuples(*[st.integers(1, 2)] * 4),
+    dims=st.tuples(*[st.integers(1, 12)] * 4),
+    head_channels=st.tuples(*[st.integers(1, 12)] * 3),
+    head_kernels=st.tuples(*[st.sampled_from((3, 5, 7))] * 3),
+    joints=st.integers(1, 21),
+    depth_dim=st.integers(1, 16),
+    upsamplings=st.integers(0, 3),
+    input_size=st.sampled_from((64, 128)),
+)
+
+
+def lively(architecture: Architecture, seed: int = 0) -> ConvNeXtPose:
+    """A network in double precision in which every weight and every statistic matters."""
+    torch.manual_seed(seed)
+    network = ConvNeXtPose(architecture).double().requires_grad_(False).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.3, 3)
+            module.weight.normal_(1, 0.3)
+            module.bias.normal_()
+    final = network.head.final_layer
+    final.weight.mul_(3)
+    return network
+
+
+def images(architecture: Architecture) -> torch.Tensor:
+    return 100 * torch.randn(2, 3, architecture.input_size, architecture.input_size, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("rewrite", [fold_norms, defer_last_upsampling, decode_from_marginals, None])
+@settings(max_examples=25)
+@given(architecture=architectures)
+def test_rewriting_is_exact(rewrite: Callable[[ConvNeXtPose], None] | None, architecture: Architecture) -> None:
+    reference = lively(architecture)
+    if rewrite is None:
+        rewritten = deploy(reference)
+    else:
+        rewritten = copy.deepcopy(reference)
+        rewrite(rewritten)
+    image = images(architecture)
+    assert torch.allclose(reference(image), rewritten(image), rtol=0, atol=BINS)
+
+
+def test_every_norm_is_folded_but_the_last() -> None:
+    network = deploy(lively(TINY))
+    left = [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert left == ["backbone.norm"]
+
+
+@pytest.mark.parametrize(("upsamplings", "moved"), [(0, False), (2, False), (3, True)])
+def test_upsampling_moves_only_if_it_is_the_last_layer_before_the_logits(upsamplings: int, moved: bool) -> None:
+    architecture = Architecture(TINY.depths, TINY.dims, TINY.head_channels, TINY.head_kernels, 18, 32, upsamplings)
+    network = deploy(lively(architecture))
+    assert isinstance(network.head.logit_upsample, nn.Identity) is not moved
+    assert isinstance(network.head.layers[-1].upsample, nn.Identity)
+
+
+def test_the_reference_is_left_alone() -> None:
+    reference = lively(TINY)
+    before = {name: tensor.clone() for name, tensor in reference.state_dict().items()}
+    deploy(reference)
+    assert reference.state_dict().keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in reference.state_dict().items())
+
+
+@pytest.mark.parametrize("defect", ["scale forgotten", "shift forgotten", "upsampling lost", "axes exchanged"])
+def test_a_wrong_rewriting_is_seen(defect: str) -> None:
+    reference = lively(
+        TINY
+        if defect != "upsampling lost"
+        else Architecture(TINY.depths, TINY.dims, TINY.head_channels, TINY.head_kernels, 18, 64, 3)
+    )
+    rewritten = deploy(reference)
+    block = rewritten.backbone.blocks[0].dwconv
+    assert block.bias is not None
+    if defect == "scale forgotten":
+        block.weight.copy_(reference.backbone.blocks[0].dwconv.weight)
+    elif defect == "shift forgotten":
+        block.bias.zero_()
+    elif defect == "upsampling lost":
+        rewritten.head.logit_upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+    else:
+        decode = rewritten.decode
+        rewritten.decode = nn.Sequential(decode, _Exchange())
+    image = images(reference.architecture)
+    assert not torch.allclose(reference(image), rewritten(image), rtol=0, atol=1e-6)
+
+
+class _Exchange(nn.Module):
+    def forward(self, joints: torch.Tensor) -> torch.Tensor:
+        return joints[..., [1, 0, 2]]

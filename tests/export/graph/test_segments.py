@@ -1,0 +1,94 @@
+"""The chain of segments computes what the network computes, from wherever it is entered."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import nn
+
+from export.graph.deploy import deploy
+from export.graph.precision import half_graph
+from export.graph.segments import BATCH, in_batches, run_from, segment_inputs, segments
+from export.images.drawings import drawn_images
+from export.model.architecture import Architecture
+from export.model.network import ConvNeXtPose
+from export.model.pose import normalise
+from export.plan.placement import place, segment_of
+from tests.export.graph.test_deploy import BINS, architectures, images, lively
+from tests.support.checkpoints import TINY
+from tests.support.tiny_int8 import tiny_network
+
+
+def half_form(reference: ConvNeXtPose) -> ConvNeXtPose:
+    return half_graph(reference, torch.float64)
+
+
+@pytest.mark.parametrize("form", [lambda network: network, deploy, half_form], ids=["released", "deploy", "half"])
+@settings(max_examples=15)
+@given(architecture=architectures)
+def test_every_convolution_lies_in_exactly_one_segment(form: object, architecture: Architecture) -> None:
+    network = form(lively(architecture))  # type: ignore[operator]
+    chain = segments(network)
+    found = [name for segment in chain for name in segment.convs]
+    expected = {name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    assert len(found) == len(set(found))
+    assert set(found) == expected == {conv.name for conv in place(architecture, "fp16")}
+    assert found == [conv.name for conv in place(architecture, "fp16")]
+    for segment in chain:
+        assert network.get_submodule(segment.name) is segment.module
+        assert {segment_of(name) for name in segment.convs} <= {segment.name}
+        for name, conv in segment.convs.items():
+            assert network.get_submodule(name) is conv
+
+
+def test_the_chain_stands_in_the_order_of_the_data() -> None:
+    names = [segment.name for segment in segments(tiny_network())]
+    assert names[:4] == [
+        "backbone.downsample_layers.0",
+        "backbone.stages.0.0",
+        "backbone.downsample_layers.1",
+        "backbone.stages.1.0",
+    ]
+    assert names[-5:] == ["backbone.norm", *(f"head.deconv_layers_{k}" for k in (1, 2, 3)), "head.final_layer"]
+    assert len(names) == 4 + sum(TINY.depths) + 1 + 3 + 1
+
+
+@settings(max_examples=10)
+@given(architecture=architectures)
+def test_the_chain_computes_what_the_network_computes(architecture: Architecture) -> None:
+    """From every place on, in double precision."""
+    network = deploy(lively(architecture))
+    image = images(architecture)
+    x, joints = network.entry(image), network(image)
+    for index, segment in enumerate(segments(network)):
+        assert torch.allclose(run_from(network, index, x), joints, rtol=0, atol=BINS), segment.name
+        x = segment.module(x)
+    assert torch.allclose(network.decode(network.head.logit_upsample(x)), joints, rtol=0, atol=BINS)
+
+
+@pytest.mark.parametrize("count", [1, BATCH, BATCH + 1])
+def test_inputs_of_all_segments_are_those_of_the_network(count: int) -> None:
+    """Of any number of images, in order; each input leads to the network's joints."""
+    network, pixels = half_graph(tiny_network(), torch.float32), drawn_images(count, TINY.input_size, 5)
+    with torch.inference_mode():
+        joints = in_batches(network, torch.from_numpy(normalise(pixels)))
+    said: list[str] = []
+    walked = list(segment_inputs(network, pixels, lambda what, _=None: said.append(what)))
+    assert [segment.name for segment, _ in walked] == [segment.name for segment in segments(network)]
+    assert said == [f"activations, {segment.name}" for segment, _ in walked]
+    for index in (0, 1, 6, len(walked) - 1):
+        assert len(walked[index][1]) == count
+        assert torch.equal(run_from(network, index, walked[index][1]), joints)
+
+
+def test_a_segment_that_is_changed_changes_the_joints() -> None:
+    """Planted: a chain that left a segment out would not notice."""
+    network, pixels = half_graph(tiny_network(), torch.float32), drawn_images(2, TINY.input_size, 5)
+    walked = [(segment, x.clone()) for segment, x in segment_inputs(network, pixels)]
+    before = run_from(network, 0, walked[0][1])
+    for index, (segment, x) in enumerate(walked):
+        handle = segment.module.register_forward_hook(lambda _module, _inputs, value: 1.5 * value)
+        assert not torch.allclose(run_from(network, index, x), before, rtol=0, atol=1e-3), segment.name
+        assert index + 1 == len(walked) or torch.allclose(
+            run_from(network, index + 1, walked[index + 1][1]), before, rtol=0, atol=1e-4
+        )
+        handle.remove()

@@ -1,0 +1,89 @@
+"""Image files of every kind end as upright RGB in 0..255, or are refused."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from export.common.errors import BadInput
+from export.images.photo import read_photo
+from tests.support.photos import write_rgb, write_rotated_jpeg
+
+
+@pytest.fixture
+def colours() -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
+
+
+def test_rgb_comes_back_as_it_was(tmp_path: Path, colours: NDArray[np.uint8]) -> None:
+    photo = read_photo(write_rgb(tmp_path / "a.png", colours))
+    assert np.array_equal(photo.image, colours)
+    assert photo.image.dtype == np.uint8
+    assert (photo.notes, photo.warning) == ((), None)
+
+
+def test_exif_rotation_is_honoured(tmp_path: Path) -> None:
+    upright = np.zeros((40, 80, 3), np.uint8)
+    upright[:20, :40, 0] = 250  # red at the upper left
+    seen = read_photo(write_rotated_jpeg(tmp_path / "a.jpg", upright)).image
+    assert seen.shape == upright.shape
+    assert np.abs(seen.astype(int) - upright).mean() < 3
+
+
+def test_transparent_parts_are_black_and_said_so(tmp_path: Path, colours: NDArray[np.uint8]) -> None:
+    opacity = np.full((40, 60, 1), 255, np.uint8)
+    opacity[:, :30] = 0
+    cv2.imwrite(str(tmp_path / "a.png"), np.concatenate([colours[..., ::-1], opacity], axis=2))
+    photo = read_photo(tmp_path / "a.png")
+    assert not photo.image[:, :30].any()
+    assert np.array_equal(photo.image[:, 30:], colours[:, 30:])
+    assert photo.notes == ("transparent parts are black",)
+
+
+def test_sixteen_bits_become_eight(tmp_path: Path, colours: NDArray[np.uint8]) -> None:
+    photo = read_photo(write_rgb(tmp_path / "a.png", colours.astype(np.uint16) * 257))
+    assert np.array_equal(photo.image, colours)
+    assert photo.notes == ("16 bits a channel were reduced to 8",)
+
+
+@pytest.mark.parametrize(
+    ("scaled", "words"),
+    [
+        (lambda x: x.astype(np.uint16) * 16, "12 bits"),
+        (lambda x: (x / 255).astype(np.float32), "divided by 255"),
+        (lambda x: ((x / 255 - 0.45) / 0.22).astype(np.float32), "normalised already"),
+        (lambda x: (x > 128).astype(np.uint8), "divided by 255"),
+    ],
+)
+def test_pixels_that_look_scaled_are_warned_of(
+    tmp_path: Path, colours: NDArray[np.uint8], scaled: Any, words: str
+) -> None:
+    warning = read_photo(write_rgb(tmp_path / "a.tiff", scaled(colours))).warning
+    assert warning is not None
+    assert words in warning
+
+
+def test_float_pixels_in_the_right_range_are_taken(tmp_path: Path, colours: NDArray[np.uint8]) -> None:
+    photo = read_photo(write_rgb(tmp_path / "a.tiff", colours.astype(np.float32)))
+    assert np.array_equal(photo.image, colours)
+    assert photo.warning is None
+
+
+def test_a_black_image_is_not_called_scaled(tmp_path: Path) -> None:
+    assert read_photo(write_rgb(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))).warning is None
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path, colours: NDArray[np.uint8]) -> None:
+    (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    nan = colours.astype(np.float32)
+    nan[3, 4] = np.nan
+    write_rgb(tmp_path / "nan.tiff", nan)
+    for name in ("text.jpg", "empty.png", "cut.jpg", "nan.tiff", "missing.png", "."):
+        with pytest.raises(BadInput) as refused:
+            read_photo(tmp_path / name)
+        assert str(tmp_path) in refused.value.what

@@ -1,0 +1,181 @@
+"""What is declared, and how a declaration that is wrong is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from export.common.errors import BadInput
+from export.model.architecture import BACKBONES
+from export.model.config import CONFIG_FOLDER, declared_models, load_config
+
+NOTE = {"note's text", "note's table"}
+
+
+def test_five_models_are_declared() -> None:
+    assert declared_models() == ["XS-atto", "XS", "S", "M", "L"]
+    assert {path.stem for path in CONFIG_FOLDER.iterdir()} == set(declared_models())
+
+
+@pytest.mark.parametrize(
+    ("model", "backbone", "head", "depth_dim", "upsamplings", "file"),
+    [
+        ("XS-atto", "Atto", 128, 32, 2, "snapshot_67.pth"),
+        ("XS", "Femto-L", 256, 32, 2, "snapshot_67.pth"),
+        ("S", "Femto-L", 256, 32, 2, "snapshot_68.pth"),
+        ("M", "Femto-L", 256, 64, 3, "snapshot_70.pth"),
+        ("L", "Femto-L", 512, 64, 3, "snapshot_83.pth"),
+    ],
+)
+def test_declarations(model: str, backbone: str, head: int, depth_dim: int, upsamplings: int, file: str) -> None:
+    config = load_config(model)
+    assert (config.name, config.backbone) == (model, backbone)
+    assert (config.depths, config.dims) == BACKBONES[backbone]
+    assert (config.head_channels, config.head_kernels) == ((head,) * 3, (3, 3, 3))
+    assert (config.joints, config.depth_dim, config.input_size) == (18, depth_dim, 256)
+    assert config.upsamplings is None  # the rule gives it
+    assert config.architecture.upsamplings == upsamplings
+    assert config.architecture.heatmap_size == depth_dim
+    released = "ConvNeXtPose_" + model.removesuffix("-atto")
+    assert set(config.files) == {f"{released}.tar", file, f"{file}.tar"}
+
+
+@pytest.mark.parametrize("model", ["XS-atto", "XS", "S", "M", "L"])
+def test_every_source_is_kept_as_data(model: str) -> None:
+    claims = load_config(model).claims
+    assert {claim.source for claim in claims} == NOTE | {"repository's documentation", "paper"}
+    assert all(claim.words.strip() for claim in claims)
+    said = {(claim.source, field): value for claim in claims for field, value in claim.said().items()}
+    table = {"XS-atto": "7.45M", "XS": "7.45M", "S": "7.45M", "M": "7.60M", "L": "8.39M"}
+    mpjpe = {"XS-atto": "56.61", "XS": "56.61", "S": "51.80", "M": "51.05", "L": "49.75"}
+    assert said["note's table", "parameters"] == table[model]
+    assert said["note's text", "depth_dim"] == 64
+    assert said["paper", "mpjpe_mm"] == mpjpe[model]
+    atto = said["repository's documentation", "dims"] == BACKBONES["Atto"][1]
+    assert atto is model.startswith("XS")
+
+
+def own_config(path: Path, **changes: Any) -> Path:
+    """A user's configuration beside nothing else; a change to ``...`` takes the field away."""
+    fields = {**load_config("S").model_dump(mode="json"), "name": "mine", **changes}
+    path.write_text(yaml.safe_dump({name: value for name, value in fields.items() if value is not ...}))
+    return path
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "mine.yml", "deeper/L.yaml"])
+def test_a_users_own_file_works_by_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / "deeper").mkdir()
+    config = load_config(str(own_config(tmp_path / name, joints=21, head_kernels=[7, 5, 3], upsamplings=1)))
+    assert config.name == "mine"
+    assert config.architecture.joints == 21
+    assert config.architecture.head_kernels == (7, 5, 3)
+    assert config.architecture.upsamplings == 1  # declared, so the rule is not asked
+    assert config.architecture.heatmap_size == 16
+
+
+CLAIM = {"source": "paper", "words": "w"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param({"heads": [1]}, ["heads", "Extra inputs"], id="unknown key"),
+        pytest.param({"claims": [CLAIM | {"parameters": "many"}]}, ["claims.0.parameters"], id="figure no number"),
+        pytest.param({"joints": ...}, ["joints", "required"], id="missing key"),
+        pytest.param({"joints": "eighteen"}, ["joints", "eighteen"], id="word for a number"),
+        pytest.param({"joints": 0}, ["joints"], id="no joints"),
+        pytest.param({"head_channels": [256] * 4}, ["head_channels"], id="four head layers"),
+        pytest.param({"head_kernels": [3, 4, 3]}, ["head_kernels.1", "4"], id="even kernel"),
+        pytest.param({"input_size": 250}, ["input_size", "multiple of 64"], id="odd input size"),
+        pytest.param({"depth_dim": 48}, ["depth_dim 48", "declare upsamplings"], id="no cube"),
+        pytest.param({"dims": [40, 80, 160, 320]}, ["backbone Femto-L has", "48"], id="backbone against dims"),
+        pytest.param({"name": "../x"}, ["name", "../x"], id="name leads out of the folder"),
+        pytest.param({"name": "x" * 65}, ["name"], id="endless name"),
+    ],
+)
+def test_wrong_declarations(tmp_path: Path, changes: dict[str, Any], said: list[str]) -> None:
+    path = own_config(tmp_path / "mine.yaml", **changes)
+    with pytest.raises(BadInput) as caught:
+        load_config(str(path))
+    assert all(part in caught.value.seen for part in said), caught.value.seen
+    assert str(path) in caught.value.what
+    assert "configs/L.yaml" in caught.value.do
+
+
+@pytest.mark.parametrize(
+    ("mend", "said"),
+    [
+        pytest.param(lambda text: text + "joints: 21\n", "'joints' stands twice", id="duplicate key"),
+        pytest.param(lambda text: text + "depths: [3\n", "valid YAML", id="unclosed bracket"),
+        pytest.param(lambda text: "", "model: Input should be", id="empty file"),
+        pytest.param(
+            lambda text: text.replace("joints: 18", f"joints: {'9' * 5000}"), "valid YAML", id="endless number"
+        ),
+        pytest.param(lambda text: "[" * 5000, "YAML", id="endless nesting"),
+        pytest.param(lambda text: text + "? [a]\n: b\n", "valid YAML", id="a list for a key"),
+    ],
+)
+def test_wrong_documents(tmp_path: Path, mend: Callable[[str], str], said: str) -> None:
+    path = own_config(tmp_path / "mine.yaml")
+    text = path.read_text()
+    assert "joints: 18\n" in text
+    path.write_text(mend(text))
+    with pytest.raises(BadInput) as caught:
+        load_config(str(path))
+    assert said in str(caught.value)
+
+
+def test_nothing_in_a_configuration_is_executed(tmp_path: Path) -> None:
+    marker, path = tmp_path / "executed", tmp_path / "mine.yaml"
+    path.write_text(f"name: !!python/object/apply:os.system ['touch {marker}']\n")
+    with pytest.raises(BadInput, match=r"os\.system"):
+        load_config(str(path))
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda path: None, id="missing"),
+        pytest.param(lambda path: path.mkdir(), id="a folder"),
+        pytest.param(lambda path: path.write_bytes(b"\xff\xfe\x00\xd8"), id="not text"),
+    ],
+)
+def test_unreadable_files(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+    path = tmp_path / "mine.yaml"
+    make(path)
+    with pytest.raises(BadInput, match="cannot read the configuration"):
+        load_config(str(path))
+
+
+@pytest.mark.parametrize(
+    ("asked", "suggested"),
+    [
+        ("l", "L"),
+        ("atto", "XS-atto"),
+        ("xs_atto", "XS-atto"),
+        ("zebra", None),
+        ("../L", None),
+        ("", None),
+        ("XS\0", None),
+    ],
+)
+def test_unknown_models(asked: str, suggested: str | None) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_config(asked)
+    assert repr(asked) in caught.value.seen
+    assert "XS-atto, XS, S, M, L" in caught.value.seen
+    if suggested is not None:
+        assert f"did you mean {suggested}?" in caught.value.do
+    assert ".yaml" in caught.value.do
+
+
+@pytest.mark.parametrize("asked", ["../configs/L.yaml", "L.yaml"])
+def test_a_path_is_taken_as_it_is_and_not_looked_for_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="cannot read the configuration"):
+        load_config(asked)

@@ -1,0 +1,133 @@
+"""Ranges are those of the values that the half graph stores."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from export.common.errors import CheckFailed
+from export.common.interface import HALVES
+from export.graph.precision import HALF, half_graph
+from export.graph.ranges import REPORTED, require_range
+from export.graph.type_proof import value_types
+from export.images.drawings import SHAPES_SEED, drawn_images
+from export.model.network import ConvNeXtPose, build_network
+from export.model.pose import normalise
+from export.plan.planned import stored_values
+from export.plan.value_ranges import measure_ranges
+from tests.support.checkpoints import TINY, State, alive_weights
+
+COUNT = 10
+BLOCK = "backbone.stages.2.0"
+
+
+def network(weights: State | None = None) -> ConvNeXtPose:
+    return build_network(TINY, weights or alive_weights())
+
+
+@pytest.fixture(scope="module")
+def images() -> NDArray[np.uint8]:
+    return drawn_images(COUNT, TINY.input_size, SHAPES_SEED)
+
+
+@pytest.fixture(params=HALVES)
+def written(request: pytest.FixtureRequest, typed_files: dict[str, Path]) -> tuple[str, Path]:
+    return request.param, typed_files[request.param]
+
+
+def test_every_value_that_the_half_file_stores_is_walked_over(written: tuple[str, Path]) -> None:
+    precision, path = written
+    model = onnx.load(path)
+    types, half = value_types(model), {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]
+    stored = [name for node in model.graph.node for name in node.output if types[name] == half]
+    assert len(list(stored_values(half_graph(network(), HALF[precision])))) == len(stored)
+
+
+def test_ranges_are_those_of_the_network(images: NDArray[np.uint8]) -> None:
+    ranges = measure_ranges(network(), "fp16", images, 4)
+    assert (ranges.limit, ranges.images) == (65504, COUNT)
+    body = half_graph(network(), torch.float32)
+    with torch.inference_mode():
+        pixels = body.entry(torch.from_numpy(normalise(images)))
+        stem = body.backbone.downsample_layers[0](pixels)
+        logits = body.head(body.backbone(pixels))
+    assert ranges.activations["entry"] == pytest.approx(images.max(), abs=1e-3)
+    assert ranges.activations["backbone.downsample_layers.0.0"] == pytest.approx(float(stem.abs().max()), rel=1e-4)
+    assert ranges.activations["head.final_layer"] == pytest.approx(float(logits.abs().max()), rel=1e-4)
+    assert all(0 < value < 1000 for value in (*ranges.activations.values(), *ranges.weights.values()))
+    shown = ranges.summary()
+    assert list(shown["activations"]) == sorted(ranges.activations, key=lambda n: -ranges.activations[n])[:REPORTED]
+    require_range(shown, "fp16", "fp16")
+
+
+def test_every_layer_is_reported_with_its_activation_and_its_weight(images: NDArray[np.uint8]) -> None:
+    body = half_graph(network(), torch.float32)
+    ranges = measure_ranges(network(), "fp16", images[:2], 2)
+    rows = {row["layer"]: row for row in ranges.as_json()["layers"]}
+    assert rows.keys() == {name for name, _ in stored_values(body)}
+    order = [list(rows).index(name) for name in ("entry", f"{BLOCK}.pwconv2", BLOCK, "head.final_layer")]
+    assert order == sorted(order)
+    for name, module in stored_values(body):
+        parameters = [float(p.abs().max()) for p in module.parameters(recurse=False)]
+        assert rows[name]["activation"] == ranges.activations[name]
+        assert rows[name].get("weight") == (pytest.approx(max(parameters)) if parameters else None)
+
+
+def too_large_inside_a_block(weights: State) -> None:
+    weights[f"{BLOCK}.pwconv1.weight"] *= 2.0**26
+    weights[f"{BLOCK}.pwconv1.bias"] *= 2.0**26
+    weights[f"{BLOCK}.pwconv2.weight"] *= 2.0**-26
+
+
+def too_large_a_sum(weights: State) -> None:
+    """No convolution gives more than 50,000; the stream that they are added to holds 80,000."""
+    for block in (BLOCK, "backbone.stages.2.1"):
+        weights[f"{block}.pwconv2.bias"][3] += 40_000
+    weights["backbone.stages.2.1.dwconv.weight"][3] = 0
+    for name in ("running_mean", "running_var"):
+        weights[f"backbone.downsample_layers.3.0.{name}"][3] = 80_000
+
+
+def too_large_a_weight(weights: State) -> None:
+    weights["head.final_layer.bias"][7] = 70_000
+
+
+def not_a_number(weights: State) -> None:
+    weights["head.deconv_layers_2.pwconv.bias"][0] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("plant", "first", "bf16_can"),
+    [
+        (too_large_inside_a_block, f"{BLOCK}.pwconv1", True),
+        (too_large_a_sum, "backbone.stages.2.1", True),
+        (too_large_a_weight, "head.final_layer", True),
+        (not_a_number, "head.deconv_layers_2.pwconv", False),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(
+    images: NDArray[np.uint8], plant: Callable[[State], None], first: str, bf16_can: bool
+) -> None:
+    weights = alive_weights()
+    plant(weights)
+    found = measure_ranges(network(weights), "fp16", images[:2], 2)
+    report = found.summary()
+    for whole in (report, found.as_json()):
+        json.dumps(whole, allow_nan=False)
+    with pytest.raises(CheckFailed) as caught:
+        require_range(report, "fp16", "fp16")
+    assert caught.value.seen.startswith(f"{first}: ")
+    assert "bf16" in caught.value.do
+    with pytest.raises(CheckFailed, match="int8 cannot be had"):
+        require_range(report, "int8", "fp16")
+    wide = measure_ranges(network(weights), "bf16", images[:2], 2).summary()
+    if bf16_can:
+        require_range(wide, "bf16", "bf16")
+    else:
+        with pytest.raises(CheckFailed, match="not finite"):
+            require_range(wide, "bf16", "bf16")

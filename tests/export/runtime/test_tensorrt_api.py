@@ -1,0 +1,215 @@
+"""Every member of TensorRT that our code calls exists, with that many arguments, in every version that we speak of.
+
+Two halves: mypy holds the code to what ``export.runtime.tensorrt_api`` declares, and the first tests hold the
+declarations to the members that the bindings have (``tests/support/tensorrt_members.py`` lists them).
+"""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+import typing
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from export.runtime import tensorrt_api
+from export.runtime.tensorrt_api import RTX_ONLY
+from tests.support.command_line import ROOT
+from tests.support.standin import fake_tensorrt
+from tests.support.tensorrt_members import LIST, RTX, Members, api_classes, members_of, read_list
+
+VERSIONS = read_list()
+SPEAKING_TENSORRT = (
+    *(
+        "export/engine/worker.py",
+        "export/runtime/engine_network.py",
+        "export/engine/layers.py",
+        "export/engine/timing_cache.py",
+    ),
+    *(
+        "export/runtime/tensorrt.py",
+        "export/runtime/engine_builder.py",
+        "export/runtime/tensorrt_log.py",
+        "bench/sessions/tensorrt_profile.py",
+    ),
+)
+
+
+SPEAKS = re.compile(r"from (?:export\.runtime|)\.tensorrt_api import")
+ONLY_RTX = {"create_runtime_config", "set_compute_capability"}
+
+
+def declared(api: ModuleType = tensorrt_api) -> list[tuple[str, range | None]]:
+    """``[("Builder.create_network", range(1, 2)), …]``: what is declared, and the numbers of arguments of a call."""
+    found: list[tuple[str, range | None]] = []
+    for name in api_classes():
+        cls = getattr(api, name)
+        found.append((name, None))
+        members = {**vars(cls), **dict.fromkeys(inspect.get_annotations(cls))}
+        for member, value in members.items():
+            if not member.startswith("_"):
+                found.append((f"{name}.{member}", arguments(value) if inspect.isfunction(value) else None))
+    for name, kind in typing.get_type_hints(api.TensorRT, vars(api)).items():
+        made = typing.get_args(kind)
+        if len(made) == 2 and isinstance(made[0], list):  # Callable[[…], class]
+            found.append((f"{name}.__init__", range(len(made[0]), len(made[0]) + 1)))
+    return found
+
+
+def arguments(function: Any) -> range:
+    """How many arguments a call may have, without ``self``."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    assert all(parameter.kind is parameter.POSITIONAL_ONLY for parameter in parameters), function
+    return range(sum(parameter.default is parameter.empty for parameter in parameters), len(parameters) + 1)
+
+
+def missing(members: Members, api: ModuleType = tensorrt_api, *, rtx: bool) -> list[str]:
+    """What is declared and not there, or not with as many arguments."""
+    wrong = []
+    for name, calls in declared(api):
+        if not rtx and any(name == only or name.startswith(only + ".") for only in RTX_ONLY):
+            continue
+        cls, _, member = name.partition(".")
+        signatures = members.get(cls, {}).get(member) if member else [] if cls in members else None
+        if signatures is None:
+            wrong.append(f"{name} is gone")
+        elif (calls is not None) != bool(signatures):
+            wrong.append(f"{name} is {'no call' if calls is not None else 'a call'}")
+        else:
+            taken = [takes(signature) for signature in signatures]
+            lost = [count for count in calls or () if not any(count in counts for counts in taken)]
+            wrong += [f"{name} takes no {count} arguments" for count in lost]
+    return wrong
+
+
+def takes(signature: str) -> range:
+    """``"(model, path=)"`` → 1 or 2 arguments."""
+    parameters = [part for part in signature.strip("()").split(", ") if part]
+    return range(sum(not part.endswith("=") for part in parameters), len(parameters) + 1)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_is_declared_exists(version: str) -> None:
+    assert missing(VERSIONS[version], rtx=version == RTX) == []
+
+
+def test_the_list_is_whole() -> None:
+    assert [version.split(".")[0] for version in VERSIONS] == ["10", "10", "10", "11", "11", "RTX 1"]
+    assert set(VERSIONS[RTX]) == set(api_classes())
+    assert LIST.stat().st_size < 60_000
+
+
+def test_the_list_is_true_of_the_installed_rtx() -> None:
+    rtx = pytest.importorskip("tensorrt_rtx")
+    assert missing(members_of(rtx), rtx=True) == []
+    if rtx.__version__.startswith(RTX.removeprefix("RTX ")):
+        assert members_of(rtx) == VERSIONS[RTX]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gone_from", "said"),
+    [
+        ("    TF32: E", "    FP16: E", ["11.0", "11.4", RTX], "BuilderFlag.FP16 is gone"),
+        (
+            "    shape: Sequence[int]",
+            "    dynamic_range: tuple[float, float]",
+            ["11.0", "11.4", RTX],
+            "ITensor.dynamic_range is gone",
+        ),
+        (
+            "create_network(self, flags: int, /)",
+            "create_network(self, flags: int, batch: int, /)",
+            [*VERSIONS],
+            "Builder.create_network takes no 2 arguments",
+        ),
+        (
+            "def set_tensor_address(self, name: str, memory: int, /)",
+            "def set_tensor_address(self, name: str, /)",
+            [*VERSIONS],
+            "IExecutionContext.set_tensor_address takes no 1 arguments",
+        ),
+        ("[[ILogger], Builder]", "[[], Builder]", [*VERSIONS], "Builder.__init__ takes no 0 arguments"),
+        (
+            "    @property\n    def num_layers(self)",
+            "    def num_layers(self)",
+            [*VERSIONS],
+            "INetworkDefinition.num_layers is no call",
+        ),
+        ("def infer_shapes(self) -> list[str]: ...", "infer_shapes: int", [*VERSIONS], "infer_shapes is a call"),
+        ('    "IRuntimeConfig",\n', "", ["10.3"], "IRuntimeConfig is gone"),
+    ],
+)
+def test_a_wrong_declaration_is_seen(before: str, after: str, gone_from: list[str], said: str) -> None:
+    source = Path(tensorrt_api.__file__).read_text()
+    assert source.count(before) == 1
+    api = ModuleType("export.runtime.tensorrt_api")
+    exec(compile(source.replace(before, after), "planted", "exec"), vars(api))
+    only = vars(api)["RTX_ONLY"]
+    seen = []
+    for version, members in VERSIONS.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys.modules[__name__], "RTX_ONLY", only)
+            if any(said in line for line in missing(members, api, rtx=version == RTX)):
+                seen.append(version)
+    assert seen == gone_from
+
+
+def test_the_fake_has_only_members_that_exist() -> None:
+    for version, classes in VERSIONS.items():
+        for name in classes.keys() & vars(fake_tensorrt).keys():
+            fake, rtx = getattr(fake_tensorrt, name), version == RTX
+            if name in RTX_ONLY and not rtx:
+                continue
+            only_rtx = set() if rtx else ONLY_RTX
+            values = vars(fake) if isinstance(fake, SimpleNamespace) else dict.fromkeys(methods(fake))
+            assert values.keys() - only_rtx - {"__members__"} <= classes[name].keys(), (version, name)
+
+
+def methods(cls: type) -> set[str]:
+    return {name for name, value in vars(cls).items() if callable(value) and not name.startswith("_")}
+
+
+# ── the code keeps to what is declared ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_all_that_speaks_tensorrt_is_looked_at() -> None:
+    files = [file for package in ("export", "bench", "cli") for file in (ROOT / package).rglob("*.py")]
+    speaking = {file.relative_to(ROOT).as_posix() for file in files if SPEAKS.search(file.read_text())}
+    assert speaking == set(SPEAKING_TENSORRT)
+
+
+@pytest.mark.parametrize("path", SPEAKING_TENSORRT)
+def test_nothing_slips_past_the_type_checker(path: str) -> None:
+    """``Any`` would: no parameter, variable or result is declared so, and every module is loaded as ``TensorRT``."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        kinds = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        assert not any(isinstance(kind, ast.Name) and kind.id == "Any" for kind in kinds), ast.unparse(node)
+        if isinstance(node, ast.Assign):
+            assert "import_module" not in ast.unparse(node.value), ast.unparse(node)
+
+
+def test_the_type_checker_sees_calls_that_are_not_declared(tmp_path: Path) -> None:
+    planted = {
+        "trt.BuilderFlag.FP16": '"BuilderFlag" has no attribute "FP16"',
+        "builder.create_network(1, 2)": "Too many arguments",
+        "builder.create_builder_config().int8_calibrator": 'has no attribute "int8_calibrator"',
+        "trt.Builder()": "Too few arguments",
+        "trt.ILogger.LOUD": 'has no attribute "LOUD"',
+        "trt.IAlgorithmSelector": 'has no attribute "IAlgorithmSelector"',
+    }
+    lines = [
+        "from export.runtime.tensorrt_api import Builder, TensorRT",
+        "def f(trt: TensorRT, builder: Builder) -> None:",
+    ]
+    path = tmp_path / "planted.py"
+    path.write_text("\n    ".join(["\n".join(lines), *planted, "trt.BuilderFlag.TF32\n"]))
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--no-error-summary"]
+    place = [f"--cache-dir={tmp_path / 'cache'}", "--config-file=", str(path)]
+    done = subprocess.run([*command, *place], cwd=ROOT, capture_output=True, text=True, check=False)
+    said = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert len(said) == len(planted), (done.stdout, done.stderr)
+    assert all(words in line for words, line in zip(planted.values(), said, strict=True)), said

@@ -1,0 +1,89 @@
+"""Stand-in weights have the numeric regime of a released network, whatever their architecture."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from export.images.norm_statistics import measure_images
+from export.model.network import BATCH_NORM_EPS, build_network
+from export.parity.images import parity_images
+from export.synthetic import weight_statistics as released
+from export.synthetic.weight_statistics import LogNormal
+from tests.support.checkpoints import TINY, State, alive_weights, declared
+
+ATTO = declared("XS-atto")
+ARCHITECTURES = {"XS-atto": ATTO, "tiny": TINY}
+FP16_SMALLEST_NORMAL = 2.0**-14
+
+
+def named(weights: State, *parts: str) -> Tensor:
+    """Return all tensors whose names end so, flattened."""
+    return torch.cat([t.flatten() for name, t in weights.items() if name.endswith(parts)])
+
+
+def sum_ratios(filters: Tensor) -> Tensor:
+    """Return sum|w| / |sum w| of each filter."""
+    rows = filters.flatten(1)
+    return rows.abs().sum(dim=1) / rows.sum(dim=1).abs()
+
+
+def log_median(values: Tensor) -> float:
+    """Return the median of ln|values|."""
+    return float(values.abs().log().median())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_most_variances_lie_below_the_epsilon(name: str) -> None:
+    below = (named(alive_weights(ARCHITECTURES[name]), ".running_var") < BATCH_NORM_EPS).float().mean()
+    assert float(below) == pytest.approx(released.BELOW_EPSILON, abs=0.2)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_variances_within_blocks_are_those_of_the_released_network(name: str) -> None:
+    weights = alive_weights(ARCHITECTURES[name])
+    variances = torch.cat([t for n, t in weights.items() if "stages" in n and n.endswith("norm.running_var")])
+    assert log_median(variances) == pytest.approx(released.BLOCK_NORM.variance.location, abs=1.0)
+    assert float((variances < BATCH_NORM_EPS).float().mean()) > 0.9
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_filters_of_the_stem_sum_to_nearly_zero(name: str) -> None:
+    ratios = sum_ratios(alive_weights(ARCHITECTURES[name])["backbone.downsample_layers.0.0.weight"])
+    assert released.STEM.sum_ratio is not None
+    assert log_median(ratios) == pytest.approx(released.STEM.sum_ratio.location, abs=1.2)
+
+
+def test_the_last_head_filters_have_one_sign() -> None:
+    assert float(sum_ratios(alive_weights(ATTO)["head.deconv_layers_3.dwconv.weight"]).median()) < 1.1
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_hidden_units_are_dead_and_weights_subnormal_in_fp16(name: str) -> None:
+    weights = alive_weights(ARCHITECTURES[name])
+    rows = [t.flatten(1).abs().amax(dim=1) for n, t in weights.items() if n.endswith("pwconv1.weight")]
+    dead = torch.cat(rows) < 127 * FP16_SMALLEST_NORMAL
+    assert float(dead.float().mean()) == pytest.approx(released.DEAD_HIDDEN_UNITS, abs=0.02)
+    convs = torch.cat([t.flatten().abs() for t in weights.values() if t.ndim == 4])
+    subnormal = float((convs < FP16_SMALLEST_NORMAL).float().mean())
+    assert subnormal == pytest.approx(released.SUBNORMAL_WEIGHTS, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("part", "of"),
+    [
+        ("stages.2.3.norm.weight", released.BLOCK_NORM.gain),
+        ("stages.2.3.norm.bias", released.BLOCK_NORM.bias),
+        ("downsample_layers.2.0.weight", released.DOWNSAMPLING_NORM.gain),
+        ("downsample_layers.3.1.bias", released.DOWNSAMPLING.bias),
+        ("deconv_layers_2.pwconv.bias", released.HEAD_PWCONVS[1].bias),
+    ],
+)
+def test_magnitudes_follow_their_distributions(part: str, of: LogNormal) -> None:
+    values = named(alive_weights(ATTO), part)
+    assert log_median(values) == pytest.approx(of.location, abs=0.35)
+    assert float(values.abs().log().max()) <= of.most + 1e-4
+
+
+def test_drawn_figures_are_known() -> None:
+    result = measure_images(build_network(TINY, alive_weights()), parity_images(256).images)
+    assert result.verdict == "known", result.reason

@@ -1,0 +1,76 @@
+"""Command lines that cannot be meant, and declarations that weights refute."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.bad_input.refusals import Here, assert_refused, left_in
+from tests.support import bad_files as bad
+from tests.support.command_line import assert_three_parts, convnextpose
+
+EXPORT_TINY = ("export", "tiny.yaml", "--checkpoint", "good", "--out", "build")
+INSPECT = ("inspect", "good", "--model", "tiny.yaml")
+
+
+def with_set(*settings: str, command: tuple[str, ...] = INSPECT) -> tuple[str, ...]:
+    return (*command, *(part for setting in settings for part in ("--set", setting)))
+
+
+COMMAND_LINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "unknown model": (("export", "l"), ("unknown model", "'l'; declared are XS-atto", "did you mean L?")),
+    "hostile model name": (("export", "../x"), ("unknown model", r"'\.\./x'")),
+    "endless name to claims": (("claims", "x" * 300), ("unknown model|cannot read",)),
+    "missing configuration": (("export", "mine.yaml"), ("cannot read the configuration mine.yaml", "No such file")),
+    "unknown precision": ((*EXPORT_TINY, "--precision", "fp64"), ("unknown precision", "fp64", "fp32")),
+    "no precision": ((*EXPORT_TINY, "--precision", ","), ("unknown precision",)),
+    "unknown field": (with_set("width=3"), ("does not know this field", "width=3", "joints, depth_dim, upsamplings")),
+    "field that weights show": (with_set("dims=3"), ("--set dims is refused", "weights show this field")),
+    "word": (with_set("joints=many"), ("--set joints needs a whole number", "joints=many", "from 1 to")),
+    "fraction": (with_set("upsamplings=2.5"), ("needs a whole number", "from 0 to 3")),
+    "too large": (with_set("upsamplings=4"), ("needs a whole number", "from 0 to 3")),
+    "foreign digits": (with_set("joints=١٨"), ("needs a whole number",)),
+    "endless": (with_set("joints=" + "9" * 5000), ("needs a whole number",)),
+    "twice": (with_set("upsamplings=2", "upsamplings=3"), ("--set upsamplings is given twice", "one value")),
+    "product": (with_set("depth_dim=64", "joints=18"), ("contradicts the weights", "576 channels", "product is 576")),
+    "depth_dim that does not divide": (with_set("depth_dim=50"), ("depth_dim=50 contradicts the weights", "576")),
+    "depth_dim with unknown joints": (with_set("depth_dim=64"), ("would mean 9 joints", "18, 21", "joints=9")),
+    "input_size": (with_set("input_size=250"), ("input_size is not possible", "multiple of 64")),
+    "export: product": (with_set("depth_dim=64", "joints=18", command=EXPORT_TINY), ("contradicts the weights",)),
+}
+
+
+@pytest.mark.parametrize("case", COMMAND_LINES)
+def test_bad_command_lines(place: Path, here: Here, case: str) -> None:
+    bad.good(place / "good")
+    arguments, said = COMMAND_LINES[case]
+    assert_refused(here(*arguments), said)
+    assert left_in(place / "build") == []
+
+
+def test_a_map_of_two_bins_is_the_smallest(place: Path, here: Here) -> None:
+    bad.good(place / "good")
+    assert here(*with_set("input_size=64", "depth_dim=32", "upsamplings=0")).returncode == 0
+
+
+@pytest.mark.parametrize("case", ["unknown precision"])
+def test_bad_command_lines_in_a_process_of_their_own(place: Path, case: str) -> None:
+    bad.good(place / "good")
+    arguments, said = COMMAND_LINES[case]
+    assert_refused(convnextpose(*arguments, cwd=place), said)
+
+
+@pytest.mark.parametrize("command", [["export", "L", "--sett", "a"], ["inspect"], ["nothing"]], ids=" ".join)
+def test_command_lines_that_do_not_parse(here: Here, command: list[str]) -> None:
+    run = here(*command)
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+    assert "Usage:" in run.stderr
+
+
+@pytest.mark.parametrize("command", [("inspect", "good", "--model", "M"), ("export", "M", "--checkpoint", "good")])
+def test_strict_ends_with_1(place: Path, here: Here, command: tuple[str, ...]) -> None:
+    bad.good(place / "good")
+    run = here(*command, "--strict")
+    assert_three_parts(run, 1)
+    assert "depth_dim: declared 64, used 32" in run.stderr
+    assert left_in(place / "build") == []

@@ -1,0 +1,115 @@
+"""Bundles to look at, to change and to verify: as a device has them, in processes of their own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from export.bundle.manifest import BundleManifest
+from export.bundle.write import BundlePlan, copy_programs
+from export.common.files import sha256_file
+from tests.support.command_line import ROOT, in_process
+
+_PLACE = tempfile.TemporaryDirectory(prefix="convnextpose-device-")
+DEVICE = Path(_PLACE.name)
+"""Where ``pose_runtime`` and ``pose_verify`` lie, as in a bundle."""
+copy_programs(DEVICE)
+sys.path.insert(0, str(DEVICE))
+QUICK = BundlePlan(precisions=("fp32",), with_engines=False)
+PLANTED = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\n"
+"""A module that leaves a mark where it is run."""
+PROBE_FREE = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+
+
+def export_once(place: Path, *more: str, precisions: str = "fp32,fp16,bf16,int8") -> Path:
+    """A small trained network in these precisions, with engines where they can be built."""
+    options = ("--set", "upsamplings=1", "--precision", precisions, *more)
+    model, weights = ROOT / "tests/data/once.yaml", ROOT / "tests/data/once-demo.pth"
+    run = in_process("export", model, "--checkpoint", weights, *options, cwd=place)
+    assert run.returncode == 0, run.stderr
+    return place / "build/once"
+
+
+def copied(bundle: Path, place: Path) -> Path:
+    """A copy whose files share their content with the original until they are written anew (see ``rewrite``)."""
+    return Path(shutil.copytree(bundle, place / bundle.name, copy_function=os.link))
+
+
+def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Replace a file by a changed one, and leave alone what it shares its content with."""
+    content = change(path.read_bytes())
+    path.unlink()
+    path.write_bytes(content)
+
+
+def flip_last(content: bytes) -> bytes:
+    """The same with one bit changed, in its last byte."""
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def change_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the manifest in place, without mending anything else."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    rewrite(bundle / "manifest.json", lambda _: json.dumps(manifest).encode())
+
+
+def rehash(bundle: Path) -> None:
+    """Make the manifest agree with the files again, as somebody who changes both would."""
+
+    def mend(manifest: dict[str, Any]) -> None:
+        for entry in [*manifest["files"], *manifest["onnx"], *manifest["engines"], manifest["golden"]]:
+            path = bundle / entry["path"]
+            entry |= {"sha256": sha256_file(path), "size_bytes": path.stat().st_size}
+
+    change_manifest(bundle, mend)
+
+
+def verify(
+    bundle: Path, *arguments: object, python: str = sys.executable, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a bundle's verifier as its receiver does, with this repository out of reach."""
+    command = [python, "-I", str(bundle / "verify.py"), *map(str, arguments)]
+    settings = PROBE_FREE | {"HOME": str(bundle.parent)} | environment
+    run = subprocess.run(command, cwd="/", env=settings, capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in run.stderr, run.stderr
+    return run
+
+
+def report_of(path: Path) -> dict[str, Any]:
+    """A report as plain data."""
+    return dict(json.loads(path.read_text()))
+
+
+def manifest_of(bundle: Path) -> BundleManifest:
+    """As it was written."""
+    return BundleManifest.model_validate_json((bundle / "manifest.json").read_bytes())
+
+
+TRTEXEC = """#!/bin/sh
+if [ "$1" = --help ]; then echo "&&&& RUNNING TensorRT.trtexec [TensorRT v$VERSION] [b26]"; exit 0; fi
+if [ -n "$LOG" ]; then pwd -P >> "$LOG"; printf '%s\\n' "$@" >> "$LOG"; echo >> "$LOG"; fi
+for a in "$@"; do
+    case $a in
+    --onnx=*${REFUSED:-nothing}*) exit 7 ;;
+    --onnx=*) [ -f "${a#*=}" ] || exit 9 ;;
+    --saveEngine=* | --exportLayerInfo=* | --timingCacheFile=*) echo "$@" > "${a#*=}" || exit 9 ;;
+    esac
+done
+"""
+
+
+def run_with_trtexec(
+    command: Sequence[object], place: Path, version: str, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a build script with a stand-in for trtexec, which lies in ``place`` and writes what it was called with."""
+    program = place / "trtexec"
+    program.write_text(TRTEXEC)
+    program.chmod(0o755)
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(place), "TRTEXEC": str(program), "VERSION": version} | more
+    return subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False, cwd=place)

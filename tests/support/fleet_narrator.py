@@ -1,0 +1,27 @@
+"""A narrator that remembers."""
+
+from export.common.progress import Progress, silent
+
+
+class Steps:
+    """Which steps were begun, and which need not be."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.up_to_date_: list[str] = []
+
+    def up_to_date(self, step: str) -> None:
+        self.up_to_date_.append(step)
+
+    def begin(self, step: str, why: str) -> Progress:
+        self.begun.append(step)
+        return silent
+
+    def done(self, step: str, seconds: float) -> None:
+        pass
+
+    def would_run(self, step: str, why: str) -> None:
+        pass
+
+    def waiting(self, folder: str) -> None:
+        pass
