@@ -61,9 +61,11 @@ bundle: $(READY) ## Export MODEL in every precision, then write what goes to a d
 test: $(READY) ## Run the tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, spelling, types and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/codespell
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
 demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour or two; interrupt it when you like)

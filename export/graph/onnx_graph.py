@@ -19,7 +19,7 @@ from onnx_ir.passes import common as passes
 from export.common.errors import CheckFailed
 from export.common.interface import INPUT, OUTPUT
 from export.graph.precision import reads_bytes
-from export.graph.type_proof import OPSETS, TypeProof, prove_types
+from export.graph.type_proof import OPSETS, Int8Proof, TypeProof, prove_types
 from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.joint_sets import joint_set
@@ -28,8 +28,6 @@ from export.model.pose import CUBE_MM, MEAN, PIXEL_RANGE, STD, normalise
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
-
-    from export.plan.int8_proof import Int8Proof
 
 
 METADATA_SCHEMA = "1.0"
@@ -58,7 +56,7 @@ class OnnxRecord:
     types: TypeProof
     weights: str
     """How the weights in it were compared with the network's."""
-    int8: "Int8Proof | None" = None
+    int8: Int8Proof | None = None
     """How its quantised convolutions were; only an int8 file has any."""
 
 

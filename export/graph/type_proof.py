@@ -38,6 +38,16 @@ class TypeProof:
     """Of the bytes that the same numbers take in FP32."""
 
 
+@dataclass(frozen=True)
+class Int8Proof:
+    """Result of comparing an INT8 file with the FP16 file and the plan that it was made from."""
+
+    compared: str
+    convolutions_int8: int
+    """Input and weights are dequantised from int8, through the plan's scales."""
+    convolutions_fp16: int
+
+
 def prove_types(model: onnx.ModelProto, precision: str, in_fp32: Collection[str] = ()) -> TypeProof:
     """Check that convolutions have the planned types, softmax and sums are FP32, and types change only where planned.
 

@@ -1,7 +1,6 @@
 """Proof, from the file alone, that an int8 graph is the proven FP16 graph and its plan, and nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.common.errors import CheckFailed
+from export.graph.type_proof import Int8Proof
 from export.plan.placement import PlannedConv
 from export.plan.precision_plan import PrecisionPlan
 
@@ -19,16 +19,6 @@ QUANTISES, DEQUANTISES = "QuantizeLinear", "DequantizeLinear"
 COMPARED = "bit for bit: the FP16 graph, proven before by its types and weights, with the plan's quantised convolutions"
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Int8Proof:
-    """What was compared, and how many convolutions were found in which type."""
-
-    compared: str
-    convolutions_int8: int
-    """Input and weights are dequantised from int8, through the plan's scales."""
-    convolutions_fp16: int
 
 
 def prove_int8(model: onnx.ModelProto, half: onnx.ModelProto, plan: PrecisionPlan) -> Int8Proof:
