@@ -18,7 +18,7 @@ visitor wanted what whose why
 """
 """No name is a pronoun, a participle, or a figure of speech."""
 WORDS = """
-blame|border|contender|edition|entrant|in vain|living network|price|put aside|roster|seat|shelved?|stand-in|strange|
+blame|border|contender|edition|entrant|in vain|living network|price|put aside|roster|seat|shelved?|strange|
 subject|told|visit(or)?s?|whose|no convolution bears|cannot tell
 """
 """Words that no message has, since the glossary has another."""
