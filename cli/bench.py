@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli.alone import measuring_alone
-from cli.endings import INTERRUPTED
+from cli.exclusive import exclusive_machine
 from cli.options import AsJson
+from cli.signals import INTERRUPTED
 
 
 def command(
@@ -55,8 +55,8 @@ def command(
     from bench.results.result import RESULT, place_for
     from bench.results.result_csv import result_csv
     from bench.sessions.exported import read_export
-    from cli import render_bench
     from cli.console import ConsoleNarrator
+    from cli.render import bench as render_bench
     from export.common.files import require_writable, write_text
     from export.pipeline.options import parse_numbers
 
@@ -80,7 +80,7 @@ def command(
         graph=cuda_graph,
     )
     narrator = ConsoleNarrator()
-    alone = measuring_alone(asked.runtimes, asked.compared_with)
+    alone = exclusive_machine(asked.runtimes, asked.compared_with)
     try:
         result = benchmark(exported, asked, out, narrator.listener("bench"), alone)
     finally:

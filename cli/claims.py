@@ -18,7 +18,7 @@ def command(
     import os
     from dataclasses import asdict
 
-    from cli import render
+    from cli.render import tables as render
     from export.checkpoint.claims import audit_by_arithmetic
     from export.common.errors import BadInput
     from export.model.config import declared_models, load_config

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli.alone import measuring_alone
-from cli.endings import INTERRUPTED
+from cli.exclusive import exclusive_machine
 from cli.options import AsJson
+from cli.signals import INTERRUPTED
 
 
 def command(
@@ -39,9 +39,9 @@ def command(
     from bench.results.result import read_result
     from bench.sessions.exported import read_export
     from bench.stats.stopping import StopRule
-    from cli import render_compare
     from cli.bench import names
     from cli.console import ConsoleNarrator
+    from cli.render import compare as render_compare
     from export.common.errors import BadInput
     from export.common.files import write_json
 
@@ -51,7 +51,7 @@ def command(
     if base.is_dir():
         wanted = Settings(threads or usable_cores(), StopRule(budget_s=budget), QUICK_MODE.warm_up)
         folders, runtimes = (read_export(base), read_export(candidate)), names(runtime) or ()
-        narrator, alone = ConsoleNarrator(), measuring_alone(runtimes)
+        narrator, alone = ConsoleNarrator(), exclusive_machine(runtimes)
         try:
             progress = narrator.listener("compare")
             found = compare_folders(*folders, runtimes, names(precision), wanted, progress, alone)

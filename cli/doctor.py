@@ -21,7 +21,7 @@ def command(
     from bench.machine.doctor import capabilities, report
     from bench.machine.doctor import require as require_capable
     from bench.machine.facts import facts
-    from cli import render
+    from cli.render import tables as render
 
     seen = facts(out)
     if as_json:

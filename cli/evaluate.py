@@ -33,8 +33,8 @@ def command(
     from bench.datasets.choice import open_dataset, report_name
     from bench.sessions.exported import read_export
     from bench.sessions.inference import no_mirrors
-    from cli import render
     from cli.console import ConsoleNarrator
+    from cli.render import tables as render
     from export.common.files import require_writable, write_json
 
     exported = read_export(model)

@@ -65,8 +65,8 @@ def command(
 ) -> None:
     """Checkpoint → verdict → ONNX → parity → engine → latency table, in OUT/MODEL."""
     from bench.harness.latency_table import latency_table
-    from cli import render
     from cli.console import ConsoleNarrator
+    from cli.render import tables as render
     from export.engine.choice import choose_runtime, honoured
     from export.engine.plan import EnginePlan
     from export.model.config import load_config

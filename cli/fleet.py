@@ -91,7 +91,7 @@ def status(folder: Folder = None, as_json: AsJson = False) -> None:
     import time
 
     from bench.fleet.record import going_on, read_fleet
-    from cli import render_fleet
+    from cli.render import fleet as render_fleet
 
     place = _run_folder(folder)
     record = read_fleet(place)
@@ -118,7 +118,7 @@ def devices(
     """What each worker is, and what its doctor says; without a scheduler what this machine would say."""
     import json
 
-    from cli import render_fleet
+    from cli.render import fleet as render_fleet
     from export.common.errors import NotPossible
 
     through = _scheduler(scheduler, insecure, (tls_ca, tls_cert, tls_key), 0)
@@ -157,7 +157,7 @@ def _carry_out(plan: "FleetPlan", scheduler: "Scheduler | None", *, again: bool,
     """Run it, show progress, and compare the devices."""
     from bench.fleet.client import require_done, run_fleet
     from bench.fleet.record import measured
-    from cli import render_fleet
+    from cli.render import fleet as render_fleet
 
     with render_fleet.live(None) as show:
         record = run_fleet(plan, scheduler, show, again=again)

@@ -26,9 +26,9 @@ def command(
 
     from rich.markup import escape
 
-    from cli import render
     from cli.console import ConsoleNarrator, out
-    from cli.render_images import image_statistics
+    from cli.render import tables as render
+    from cli.render.images import image_statistics
     from export.checkpoint.evidence import Contradiction
     from export.checkpoint.inspection import inspect_checkpoint
     from export.common.plain import printable

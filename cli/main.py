@@ -21,7 +21,7 @@ from cli import (
     report,
     verify,
 )
-from cli.endings import INTERRUPTED, exit_code, hear_all_endings
+from cli.signals import INTERRUPTED, exit_code, install_handlers
 from export.common.errors import Failure
 
 app = typer.Typer(
@@ -50,7 +50,7 @@ app.add_typer(fleet.app, name="fleet")
 
 def run() -> None:
     """The console command: every expected failure ends in three lines and its exit code."""
-    hear_all_endings()
+    install_handlers()
     try:
         app()
     except Failure as failure:

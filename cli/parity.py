@@ -20,8 +20,8 @@ def command(
     import json
 
     from bench.sessions.exported import read_export
-    from cli import render
     from cli.console import ConsoleNarrator
+    from cli.render import tables as render
     from export.common.files import write_json
 
     exported = read_export(model)

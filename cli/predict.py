@@ -35,7 +35,7 @@ def command(
     from bench.predict.picture import draw_prediction
     from bench.predict.prediction import is_prediction, predict, prediction_record
     from bench.sessions.exported import open_backend, read_export, usual_runtime
-    from cli import render
+    from cli.render import tables as render
     from export.common.errors import BadInput
     from export.common.files import write_image, write_json
     from export.images.photo import read_photo

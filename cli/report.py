@@ -38,8 +38,8 @@ def command(
     require_report_extra()
     from bench.report.write import as_json as plain
     from bench.report.write import write_reports
-    from cli import render_report
     from cli.console import raise_all
+    from cli.render import report as render_report
 
     report = write_reports(folders, out, gate)
     if as_json:

@@ -32,7 +32,7 @@ from bench.sessions.protocol import Accountable, Backend, Joints
 from bench.stats.statistics import Ratio, speed_up
 from bench.stats.stopping import StopRule
 from bench.stats.verdicts import OVERHEAD_NS
-from cli.alone import measuring_alone
+from cli.exclusive import exclusive_machine
 from export.common.errors import Failure, NotPossible
 from scripts.other_timers import P50, P90, BenchmarkApp, LoadGen, OurPercentiles
 
@@ -271,7 +271,7 @@ def main() -> int:
     findings = list[Finding]()
     try:
         exported = read_export(parser.parse_args().folder)
-        with measuring_alone():
+        with exclusive_machine():
             for checks in (check_delays(), check_gate(exported), check_other_timers(exported)):
                 for finding in checks:
                     findings.append(finding)

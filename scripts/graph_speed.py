@@ -22,7 +22,7 @@ from bench.sessions.openvino import OpenVino
 from bench.sessions.protocol import Backend
 from bench.stats.steadiness import WarmUpRule
 from bench.stats.stopping import StopRule
-from cli.alone import measuring_alone
+from cli.exclusive import exclusive_machine
 from export.graph.onnx_graph import export_onnx, write_onnx
 from export.graph.precision import in_precision
 from export.images.drawings import SHAPES_SEED, drawn_images
@@ -74,7 +74,7 @@ def measure(model: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     print(machine())
-    with measuring_alone():
+    with exclusive_machine():
         for name in sys.argv[1:] or ["S", "L"]:
             with tempfile.TemporaryDirectory() as place:
                 measure(name, Path(place))

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from bench.harness.run import Session
 from bench.results.result_csv import result_csv
-from cli import render_bench, render_passes
+from cli.render import bench as render_bench
+from cli.render import passes as render_passes
 from tests.support.bench_results import STILL, A, B, result, session
 
 

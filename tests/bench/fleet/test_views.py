@@ -11,7 +11,7 @@ from bench.fleet.blobs import BlobCache
 from bench.fleet.record import DeviceRecord, FleetRecord, JobRecord, estimated_end, one_machine, read_fleet
 from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_version
 from bench.machine import locks
-from cli import render_fleet
+from cli.render import fleet as render_fleet
 from tests.support.fleet_plans import ORIN, spec_of
 
 FACTS = {"resources": {ORIN: 1.0}, "machine": "m", "fingerprint": "f"}

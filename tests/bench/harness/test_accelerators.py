@@ -17,7 +17,7 @@ from bench.fleet.blobs import BlobCache
 from bench.fleet.child import COMMAND as REAL
 from bench.harness.accelerators import accelerators, accelerators_held, machine_folder
 from bench.machine.locks import held
-from cli.endings import INTERRUPTED
+from cli.signals import INTERRUPTED
 from export.common.errors import NotPossible
 from tests.support.command_line import ROOT, assert_three_parts, convnextpose_here
 from tests.support.fleet_plans import spec_of

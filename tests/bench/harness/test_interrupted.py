@@ -30,11 +30,11 @@ def main():
     from bench.harness.run import hold_session
     from bench.stats.stopping import StopRule
     from bench.harness.job import Job
-    from cli.endings import exit_code, hear_all_endings
+    from cli.signals import exit_code, install_handlers
     from tests.support.bench_subjects import Sleeper, write_inputs
     from tests.support.bench_quick import QUICK, judged
 
-    hear_all_endings()
+    install_handlers()
     inputs = write_inputs(Path(sys.argv[1]))
     settings = replace(QUICK, rule=StopRule(budget_s=600, half_width=0.0))
     entrants = [Entrant(n, Job(partial(Sleeper, 0.001), inputs), "fp32") for n in "ABC"]

@@ -13,7 +13,7 @@ from bench.machine import facts as asking
 from bench.machine import system as machine
 from bench.machine.doctor import capabilities, report, require
 from bench.machine.facts import Answer, Facts, facts
-from cli import render
+from cli.render import tables as render
 from export.common import gpu
 from export.common.errors import BadInput, NotPossible
 from export.common.gpu import Gpu, Jetson

@@ -15,7 +15,7 @@ from bench.fleet.record import FleetRecord, JobRecord, estimated_end, one_machin
 from bench.fleet.spec import DeviceFacts, code_version
 from bench.results.result import Result, Row
 from cli.console import err, out, table
-from cli.render_bench import HEADLINE, VERDICT_STYLE
+from cli.render.bench import HEADLINE, VERDICT_STYLE
 
 STATE_STYLE = {"done": "green", "failed": "red", "lost": "red", "running": "cyan", "waiting": "dim"}
 DEVICE_STYLE = {"ready": "green", "benched": "red", "refused": "red", "silent": "yellow", "gone": "yellow"}

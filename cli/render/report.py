@@ -7,8 +7,8 @@ from bench.report.gaps import gaps_of
 from bench.report.recommend import Choice
 from bench.report.reports import Report, Reports
 from bench.report.rows import name_of
-from cli import render_bench
 from cli.console import out
+from cli.render import bench as render_bench
 from export.common.plain import printable
 
 MOST = 5

@@ -12,9 +12,9 @@ from tests.support.command_line import ROOT
 
 ENDED_WITHIN_TEXT = """
 import sys
-from cli.endings import exit_code, hear_all_endings
+from cli.signals import exit_code, install_handlers
 
-hear_all_endings()
+install_handlers()
 try:
     exec("import os, time; os.kill(os.getpid(), int(sys.argv[1])); time.sleep(30)")
 except KeyboardInterrupt:
@@ -25,13 +25,13 @@ except KeyboardInterrupt:
 
 ENDED_WITHIN_FINALIZER = """
 import os, sys, time
-from cli.endings import exit_code, hear_all_endings
+from cli.signals import exit_code, install_handlers
 
 class Late:
     def __del__(self):
         os.kill(os.getpid(), int(sys.argv[1]))
 
-hear_all_endings()
+install_handlers()
 try:
     Late()
     time.sleep(SECONDS)
@@ -54,7 +54,7 @@ def test_an_end_within_code_given_as_text_keeps_its_exit_code(tmp_path: Path, nu
 
 
 def test_keyboard_interrupt_itself_would_lose_the_exit_code(tmp_path: Path) -> None:
-    planted = "import cli.endings\ncli.endings.Ended = KeyboardInterrupt\n"
+    planted = "import cli.signals\ncli.signals.Interrupted = KeyboardInterrupt\n"
     assert end_within(planted + ENDED_WITHIN_TEXT, tmp_path, signal.SIGTERM) == -signal.SIGINT
 
 
@@ -73,7 +73,7 @@ def test_an_end_within_a_finalizer_is_not_lost(tmp_path: Path, machine: str) -> 
 
 
 def test_asked_for_only_once_it_would_be_lost(tmp_path: Path) -> None:
-    planted = "import cli.endings\ncli.endings._EndAgain.__call__ = lambda self, lost: None\n"
+    planted = "import cli.signals\ncli.signals._RaiseAgain.__call__ = lambda self, lost: None\n"
     assert end_within(planted + ENDED_WITHIN_FINALIZER.replace("SECONDS", "0.5"), tmp_path, signal.SIGTERM) == 0
 
 

@@ -8,8 +8,9 @@ from rich.markup import escape
 from bench.results import cells as worded
 from bench.results.result import Latency, Result, Row
 from bench.stats.verdicts import OVERHEAD_NS, OVERHEAD_SHARE
-from cli import render_passes, render_profile
 from cli.console import out, table
+from cli.render import passes as render_passes
+from cli.render import profile as render_profile
 from export.parity.judge import EXPLAINED
 
 VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}

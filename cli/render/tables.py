@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from cli.console import err, out, table
-from cli.render_images import known_images
+from cli.render.images import known_images
 from export.common.interface import edition_of
 from export.common.plain import printable, show_list
 from export.pipeline.manifest import Counts, Manifest, Nearest, VerdictRow
