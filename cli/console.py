@@ -21,9 +21,9 @@ err = Console(highlight=False, width=None if sys.stderr.isatty() else LOG_WIDTH,
 
 def show_failure(failure: Failure) -> None:
     """Three parts, a line each."""
-    for label, text, style in (("error", failure.what, "bold red"), ("seen", failure.seen, ""), ("do", failure.do, "")):
-        shown = f"[{style}]{label}:[/]" if style else f"{label}:"
-        err.print(f"{shown:<6} {escape(printable(text))}", soft_wrap=True)
+    parts = {"[bold red]error:[/]": failure.problem, "found:": failure.found, "try:  ": failure.advice}
+    for label, text in parts.items():
+        err.print(f"{label} {escape(printable(text))}", soft_wrap=True)
 
 
 def raise_all(failures: Sequence[Failure]) -> None:

@@ -61,7 +61,9 @@ def as_json(reports: Reports) -> dict[str, Any]:
             }
             for report in reports.devices
         ],
-        "refused": [{"what": failure.what, "seen": failure.seen, "do": failure.do} for failure in reports.refused],
+        "refused": [
+            {"what": failure.problem, "seen": failure.found, "do": failure.advice} for failure in reports.refused
+        ],
     }
 
 

@@ -96,7 +96,7 @@ def no_engine(exported: ExportFolder, runtime: str, precision: str) -> str | Non
         if (installed := version(runtime)) != "absent":  # JetPack's come without a record of their version
             require_version(path, record, backend, installed)
     except (BadInput, NotPossible) as failure:
-        return f"{failure.what}: {failure.seen}; {failure.do}"
+        return f"{failure.problem}: {failure.found}; {failure.advice}"
     return None
 
 

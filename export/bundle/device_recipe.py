@@ -32,8 +32,8 @@ for one in $asked; do
         *" $one "*) ;;
         *)
             echo "error: there is no file of this precision" >&2
-            echo "seen:  $one" >&2
-            echo "do:    name some of @PRECISIONS@: sh @SCRIPT@ fp16" >&2
+            echo "found: $one" >&2
+            echo "try:   name some of @PRECISIONS@: sh @SCRIPT@ fp16" >&2
             exit 2
             ;;
     esac
@@ -49,8 +49,8 @@ wanted() {
 FAILED = """\
 if [ -n "$failed" ]; then
     echo "error: trtexec could not build every engine" >&2
-    echo "seen:  none of$failed; what it said stands above" >&2
-    echo "do:    mend what it names, or name the other precisions: sh @SCRIPT@ fp16" >&2
+    echo "found: none of$failed; what it said stands above" >&2
+    echo "try:   mend what it names, or name the other precisions: sh @SCRIPT@ fp16" >&2
     exit 1
 fi
 """
@@ -66,8 +66,8 @@ FIND_TRTEXEC = """\
 trtexec=${TRTEXEC:-$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)}
 if [ ! -x "$trtexec" ]; then
     echo "error: trtexec is not installed" >&2
-    echo "seen:  no $trtexec" >&2
-    echo "do:    install TensorRT's packages, or name it: TRTEXEC=path sh @SCRIPT@" >&2
+    echo "found: no $trtexec" >&2
+    echo "try:   install TensorRT's packages, or name it: TRTEXEC=path sh @SCRIPT@" >&2
     exit 4
 fi
 case "$trtexec" in
@@ -84,14 +84,14 @@ case "$TENSORRT_MAJOR" in
     @MAJORS@) ;;
     5 | 6 | 7 | 8 | 9)
         echo "error: this TensorRT is too old for these files" >&2
-        echo "seen:  major version $TENSORRT_MAJOR; strongly typed networks, which they need, came with 10" >&2
-        echo "do:    use JetPack 6.1 or newer, or run the ONNX files with ONNX Runtime or OpenVINO" >&2
+        echo "found: major version $TENSORRT_MAJOR; strongly typed networks, which they need, came with 10" >&2
+        echo "try:   use JetPack 6.1 or newer, or run the ONNX files with ONNX Runtime or OpenVINO" >&2
         exit 4
         ;;
     *)
         echo "error: this recipe knows TensorRT @KNOWN@" >&2
-        echo "seen:  major version $TENSORRT_MAJOR" >&2
-        echo "do:    say which it is: TENSORRT_MAJOR=10 sh @SCRIPT@" >&2
+        echo "found: major version $TENSORRT_MAJOR" >&2
+        echo "try:   say which it is: TENSORRT_MAJOR=10 sh @SCRIPT@" >&2
         exit 4
         ;;
 esac

@@ -106,12 +106,12 @@ def verify_here(folder: Path) -> dict[str, Any]:
         command = [sys.executable, "-I", str(folder.resolve() / "verify.py"), "--out", str(report), "--seconds", "0"]
         done = subprocess.run([*command, "--no-build"], capture_output=True, text=True, check=False)
         if done.returncode == NotPossible.exit_code:
-            said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("seen", "not run"))]
+            said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("found", "not run"))]
             do = "install openvino or onnxruntime here, or bundle a precision with it that one of them runs"
             raise NotPossible("nothing here runs the bundle, so that it proves nothing", "; ".join(said), do)
         if done.returncode or not report.is_file():
             lines = (done.stdout + done.stderr).splitlines()
-            said = [line for line in lines if line.startswith(("error", "seen", "fail", "inconclusive"))]
+            said = [line for line in lines if line.startswith(("error", "found", "fail", "inconclusive"))]
             do = "do not ship it; the export's own parity says how it was judged there"
             raise CheckFailed("the bundle's own verifier refuses it", "; ".join(said[:4]) or done.stderr[-500:], do)
         return dict(json.loads(report.read_text(encoding="utf-8")))

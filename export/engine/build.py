@@ -129,7 +129,7 @@ def build_engine(
         if not log:
             raise
         write_text(failed_log, "\n".join(log) + "\n")
-        raise CheckFailed(failure.what, failure.seen, f"{failure.do}; the builder's log: {failed_log}") from failure
+        raise CheckFailed(failure.problem, failure.found, f"{failure.advice}; the builder's log: {failed_log}") from failure
     write_text(beside(engine_path, ".log"), "\n".join(log) + "\n")
     write_json(beside(engine_path, ".json"), asdict(record))
     failed_log.unlink(missing_ok=True)

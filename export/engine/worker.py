@@ -194,7 +194,7 @@ def main() -> None:
         onnx, engine = Path(job["onnx"]), Path(job["engine"])
         send({"result": build(trt, backend, onnx, engine, plan, send, cache=cache, loads=job["loads"])})
     except Failure as failure:
-        send({"failure": [failure.what, failure.seen, failure.do], "exit_code": failure.exit_code})
+        send({"failure": [failure.problem, failure.found, failure.advice], "exit_code": failure.exit_code})
     except OSError as error:
         do = "make room on the disk, or check the folder's permissions"
         send({"failure": ["cannot read the model or write the engine", str(error), do], "exit_code": 2})

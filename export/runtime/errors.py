@@ -1,4 +1,4 @@
-"""Errors that a user is told about, each with its exit code."""
+"""Errors that programs show to the user, each with its exit code."""
 
 
 class Failure(Exception):
@@ -6,18 +6,16 @@ class Failure(Exception):
 
     exit_code = 1
 
-    def __init__(self, what: str, seen: str, do: str) -> None:
-        super().__init__(what, seen, do)
-        self.what = what
-        self.seen = seen
-        self.do = do
+    def __init__(self, problem: str, found: str, advice: str) -> None:
+        super().__init__(problem, found, advice)
+        self.problem, self.found, self.advice = problem, found, advice
 
     def __str__(self) -> str:
-        return f"{self.what} — {self.seen} — {self.do}"
+        return f"{self.problem} — {self.found} — {self.advice}"
 
     def report(self) -> str:
         """Return the three parts, one per line."""
-        return f"error: {self.what}\nseen:  {self.seen}\ndo:    {self.do}"
+        return f"error: {self.problem}\nfound: {self.found}\ntry:   {self.advice}"
 
 
 class CheckFailed(Failure):

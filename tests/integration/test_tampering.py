@@ -96,7 +96,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
     **{f"a manifest without its {key}": (without(key), "lacks", 2) for key in ("weights", "budgets")},
     "a manifest without the origin of its weights": (
         lambda bundle: change_manifest(bundle, lambda manifest: manifest["weights"].pop("origin")),
-        "seen:  weights.origin",
+        "found: weights.origin",
         2,
     ),
     "a manifest nested too deeply": (changed("manifest.json", lambda _: b"[" * 200_000), "no manifest of a bundle", 2),

@@ -31,10 +31,10 @@ def convnextpose(*arguments: object, cwd: Path, timeout_s: float = 300) -> subpr
 
 
 def assert_three_parts(run: subprocess.CompletedProcess[str], exit_code: int) -> None:
-    """Check that stderr says what failed, the value seen and what to do, without a traceback."""
+    """Check that stderr says what failed, the value found and what to do, without a traceback."""
     assert run.returncode == exit_code, (run.stdout, run.stderr)
     assert "Traceback" not in run.stderr
-    for part in ("error:", "seen:", "do:"):
+    for part in ("error:", "found:", "try:"):
         assert part in run.stderr, run.stderr
 
 

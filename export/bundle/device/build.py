@@ -126,8 +126,8 @@ def plan_of(asked: Any, bundle: Any) -> Tuple[Any, Any]:
         try:
             gpu = first_gpu()
         except NotPossible as reason:
-            do = "name GPUs with --targets" if rtx else reason.do
-            raise NotPossible(f"{asked.runtime} has no GPU to build for", reason.seen, do) from reason
+            do = "name GPUs with --targets" if rtx else reason.advice
+            raise NotPossible(f"{asked.runtime} has no GPU to build for", reason.found, do) from reason
         targets = (gpu.compute_capability,) if rtx else ()
     settings = BuilderSettings(
         workspace_bytes=workspace,

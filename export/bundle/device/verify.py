@@ -38,13 +38,13 @@ COPY_AGAIN = "copy the bundle again, or ask for a new one; never run one that wa
 class Refusal(Exception):
     """The bundle is not what its manifest says; three parts, as everywhere."""
 
-    def __init__(self, what: str, seen: str, do: str = COPY_AGAIN, exit_code: int = 1) -> None:
-        super().__init__(what, seen, do)
-        self.what, self.seen, self.do, self.exit_code = what, seen, do, exit_code
+    def __init__(self, problem: str, found: str, advice: str = COPY_AGAIN, exit_code: int = 1) -> None:
+        super().__init__(problem, found, advice)
+        self.problem, self.found, self.advice, self.exit_code = problem, found, advice, exit_code
 
     def report(self) -> str:
         """The parts, a line each."""
-        return f"error: {self.what}\nseen:  {self.seen}\ndo:    {self.do}"
+        return f"error: {self.problem}\nfound: {self.found}\ntry:   {self.advice}"
 
 
 def main(arguments: Optional[List[str]] = None) -> int:

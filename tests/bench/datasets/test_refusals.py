@@ -70,7 +70,7 @@ def test_another_layout_is_refused_with_what_was_expected_and_found(name: str, k
         folder.touch()
     with pytest.raises(BadInput, match=f"is missing.*{found[kind]}.*expected") as caught:
         READERS[name][1](folder)
-    assert Path(ANNOTATIONS[name]).name.replace("11", "{S}") in caught.value.do
+    assert Path(ANNOTATIONS[name]).name.replace("11", "{S}") in caught.value.advice
 
 
 @pytest.mark.parametrize("name", READERS)

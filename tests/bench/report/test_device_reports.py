@@ -126,7 +126,7 @@ def _replace(latency: dict[str, Any], rounds: list[list[float]]) -> None:
 def test_a_report_that_contradicts_itself_is_refused(copy: Path, change: Change, seen: str) -> None:
     with pytest.raises(BadInput) as refused:
         read_reports([rewrite(copy, change)])
-    assert seen in refused.value.seen
+    assert seen in refused.value.found
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_report_in_a_bundle_is_of_that_bundle_and_its_page_lies_beside_it(
     assert write_reports([inside]).devices[0].folder == tmp_path / "report" == beside(inside)
     rewrite(inside, lambda plain: plain["bundle"].update(id="d" * 64))
     (refused,) = write_reports([inside]).refused
-    assert "of another bundle" in refused.what
+    assert "of another bundle" in refused.problem
 
 
 def test_two_reports_of_one_machine_are_said_to_be_that(report: Path, copy: Path, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_folder_of_folders_stands_for_the_models_that_were_measured(whole: Pat
 def test_a_file_that_is_not_what_its_name_says_is_refused(copy: Path, name: str, text: str) -> None:
     (copy / name).write_text(text)
     (refused,) = read_all([copy]).refused
-    assert name.rpartition("/")[2] in refused.what
+    assert name.rpartition("/")[2] in refused.problem
 
 
 def test_a_failed_parity_is_the_first_thing_on_the_page(copy: Path) -> None:

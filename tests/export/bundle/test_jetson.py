@@ -80,8 +80,8 @@ def test_the_verifier_builds_engines_and_proves_them(jetson: First) -> None:
     )
     assert rows["bf16"].reason in run.stdout
     assert rows["bf16"].build_log is not None
-    assert "seen:  planted: no BF16 kernel" in rows["bf16"].build_log
-    assert "seen:  planted: no BF16 kernel" in run.stderr
+    assert "found: planted: no BF16 kernel" in rows["bf16"].build_log
+    assert "found: planted: no BF16 kernel" in run.stderr
     assert rows["fp16"].build_log is None
 
 

@@ -78,7 +78,7 @@ def test_the_script_builds_the_precisions_that_are_named(once_bundle: Path, tmp_
     assert len(calls) == 2
     run, again = run_script(once_bundle, tmp_path, "100300", named=("fp8",))
     assert_three_parts(run, 2)
-    assert "seen:  fp8" in run.stderr
+    assert "found: fp8" in run.stderr
     assert again == calls
 
 

@@ -89,7 +89,7 @@ def test_each_mismatch_is_unknown(field: str, change: Callable[[NDArray[np.float
     assert unknown_reason(result.summary())
     with pytest.raises(BadInput, match="does not know the calibration images") as caught:
         require_known(result, "crops from folder x")
-    assert "--calibration DIR" in caught.value.do
+    assert "--calibration DIR" in caught.value.advice
 
 
 @pytest.mark.parametrize(

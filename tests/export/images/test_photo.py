@@ -86,4 +86,4 @@ def test_what_is_no_image_is_refused(tmp_path: Path, colours: NDArray[np.uint8])
     for name in ("text.jpg", "empty.png", "cut.jpg", "nan.tiff", "missing.png", "."):
         with pytest.raises(BadInput) as refused:
             read_photo(tmp_path / name)
-        assert str(tmp_path) in refused.value.what
+        assert str(tmp_path) in refused.value.problem

@@ -40,7 +40,7 @@ def test_only_exactly_fitting_weights_are_taken(damage: Callable[[State], Any], 
     damage(state)
     with pytest.raises(BadInput, match=said) as caught:
         build_network(TINY, state)
-    assert "inspect" in caught.value.do
+    assert "inspect" in caught.value.advice
 
 
 def test_weights_are_taken_as_they_are_in_fp32_and_for_evaluation() -> None:

@@ -129,7 +129,7 @@ def test_a_plan_that_cannot_be_meant_is_refused(tmp_path: Path, damage: Damage, 
     (tmp_path / "plan.json").write_text(json.dumps(record))
     with pytest.raises(BadInput, match=words) as caught:
         read_plan(tmp_path / "plan.json", TINY)
-    assert str(tmp_path / "plan.json") in caught.value.what
+    assert str(tmp_path / "plan.json") in caught.value.problem
 
 
 @pytest.mark.parametrize("part", ["dwconv", "pwconv1", "pwconv2"])
@@ -137,7 +137,7 @@ def test_half_a_block_in_fp32_is_refused(tmp_path: Path, part: str) -> None:
     half = tiny_plan("fp16").keeping([f"{BLOCK}.{part}"], "fp32", "a test")
     with pytest.raises(BadInput, match="part of a block") as caught:
         read_plan(written(half, tmp_path / "plan.json"), TINY)
-    assert all(f"{BLOCK}.{other}" in caught.value.seen for other in {"dwconv", "pwconv1", "pwconv2"} - {part})
+    assert all(f"{BLOCK}.{other}" in caught.value.found for other in {"dwconv", "pwconv1", "pwconv2"} - {part})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "\xff"])

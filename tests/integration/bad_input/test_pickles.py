@@ -33,8 +33,8 @@ def test_malicious_pickles(place: Path, marker: Path, pack: str, payload: str, p
     path = bad.PACKS[pack](place / "file", bad.hostile_content([calls]), protocol)
     with pytest.raises(BadInput, match=named) as caught:
         read_checkpoint(path)
-    assert "would execute code" in caught.value.what
-    assert "do not trust" in caught.value.do
+    assert "would execute code" in caught.value.problem
+    assert "do not trust" in caught.value.advice
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -64,7 +64,7 @@ def test_every_blocked_global_is_named(place: Path, marker: Path, pack: str, pro
     with pytest.raises(BadInput) as caught:
         read_checkpoint(path)
     for name in names:
-        assert re.search(payloads[name][1], caught.value.seen), (name, caught.value.seen)
+        assert re.search(payloads[name][1], caught.value.found), (name, caught.value.found)
 
 
 def by_hand(marker: Path) -> dict[str, bytes]:

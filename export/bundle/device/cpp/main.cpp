@@ -18,7 +18,7 @@ const char* const usual = "tensorrt";
 #endif
 
 int failure(int code, const std::string& what, const std::string& seen, const std::string& todo) {
-    std::fprintf(stderr, "error: %s\nseen:  %s\ndo:    %s\n", what.c_str(), seen.c_str(), todo.c_str());
+    std::fprintf(stderr, "error: %s\nfound: %s\ntry:   %s\n", what.c_str(), seen.c_str(), todo.c_str());
     return code;
 }
 

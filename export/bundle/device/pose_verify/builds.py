@@ -19,7 +19,7 @@ from pose_runtime.runtime.registry import installed
 
 LAST_LINES, MOST_LINES = 20, 10_000
 """How much of a builder's log the report keeps, and in how much of it its error is looked for."""
-HEADS = ("error:", "seen: ", "do:   ")
+HEADS = ("error:", "found:", "try:  ")
 """Of an error's three lines."""
 OUT_OF_MEMORY = "the system ends what takes too much memory: close other programs, or build with --workspace-mib 256"
 
