@@ -21,7 +21,7 @@ def command(
 
     from bench.predict.picture import draw_prediction
     from bench.predict.prediction import predict
-    from bench.sessions.exported import open_backend, read_export, usual_runtime
+    from bench.sessions.exported import load_session, read_export, usual_runtime
     from cli.console import out as stdout
     from export.common.errors import BadInput
     from export.common.files import write_image
@@ -36,7 +36,7 @@ def command(
         raise BadInput("figures have Human3.6M's 18 joints", named, "name the exported demo checkpoint: make demo")
     scene = draw_scene(EVALUATION_SEED, index)
     photo = from_pixels(scene.image, f"figure {index}")
-    backend = open_backend(exported, runtime, precision)
+    backend = load_session(exported, runtime, precision)
     depth = float(scene.joints_mm[0, 2])
     seen = predict(exported, backend, photo, scene.person_box, camera=scene.camera, root_depth_mm=depth)
     assert seen.camera_mm is not None

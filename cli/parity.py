@@ -32,7 +32,11 @@ def command(
         from export.parity.trace import require_traceable, trace_record
         from export.pipeline.model_steps import TRUTH
 
-        asked = exported.chosen(precision) if precision is not None else [p for p in exported.precisions if p != "fp32"]
+        asked = (
+            exported.select_variants(precision)
+            if precision is not None
+            else [p for p in exported.precisions if p != "fp32"]
+        )
         reference = exported.path / exported.onnx("fp32").path
         narrator = ConsoleNarrator()
         try:

@@ -34,7 +34,7 @@ def command(
 
     from bench.predict.picture import draw_prediction
     from bench.predict.prediction import is_prediction, predict, prediction_record
-    from bench.sessions.exported import open_backend, read_export, usual_runtime
+    from bench.sessions.exported import load_session, read_export, usual_runtime
     from cli.render import tables as render
     from export.common.errors import BadInput
     from export.common.files import write_image, write_json
@@ -62,9 +62,9 @@ def command(
         do = "name another file with --out; the joints are written beside the picture"
         raise BadInput("a file of another kind would be replaced", str(picture.with_suffix(".json")), do)
     seen_photo = read_photo(photo)
-    backend = open_backend(exported, runtime, precision)
+    backend = load_session(exported, runtime, precision)
     prediction = predict(exported, backend, seen_photo, box, flip=flip, camera=lens, root_depth_mm=root_depth)
-    record = prediction_record(exported, backend, photo, seen_photo, box, prediction, edition=precision)
+    record = prediction_record(exported, backend, photo, seen_photo, box, prediction, variant=precision)
 
     title = [f"{record['model']} {precision}, {runtime}, weights: {record['weights']['origin']}"]
     write_image(picture, draw_prediction(seen_photo, prediction, title))

@@ -27,11 +27,11 @@ from bench.harness.remote import Remote
 from bench.harness.rounds import Contender, Plan, run_rounds
 from bench.harness.timed_model import TimedModel, one_by_one
 from bench.harness.timed_parity import ParityJudge
-from bench.sessions.exported import ONNX_RUNTIME, OPENVINO, ExportFolder, open_backend, read_export
-from bench.sessions.protocol import Accountable, Backend, Joints
+from bench.sessions.exported import ONNX_RUNTIME, OPENVINO, ExportFolder, load_session, read_export
+from bench.sessions.protocol import Accountable, Joints, Session
+from bench.stats.quality import OVERHEAD_NS
 from bench.stats.statistics import Ratio, speed_up
 from bench.stats.stopping import StopRule
-from bench.stats.verdicts import OVERHEAD_NS
 from cli.exclusive import exclusive_machine
 from export.common.errors import Failure, NotPossible
 from scripts.other_timers import P50, P90, BenchmarkApp, LoadGen, OurPercentiles
@@ -64,12 +64,12 @@ class Finding:
 class Slowed:
     """A backend that takes longer by a share of its own time."""
 
-    def __init__(self, inner: Backend, share: float) -> None:
+    def __init__(self, inner: Session, share: float) -> None:
         self._inner, self._share = inner, share
         self.runtime, self.precision, self.takes_pixels = inner.runtime, inner.precision, inner.takes_pixels
 
     def run(self, images: Any) -> Joints:
-        """See ``Backend``."""
+        """See ``Session``."""
         began = time.perf_counter()
         joints = self._inner.run(images)
         _wait_until(began + (time.perf_counter() - began) * (1 + self._share))
@@ -80,11 +80,11 @@ class Slowed:
         return self._inner.facts() if isinstance(self._inner, Accountable) else {}
 
     def describe(self) -> str:
-        """See ``Backend``."""
+        """See ``Session``."""
         return self._inner.describe()
 
     def close(self) -> None:
-        """See ``Backend``."""
+        """See ``Session``."""
         self._inner.close()
 
 
@@ -97,16 +97,16 @@ class BusyWait:
         self._delay_s = delay_ms / 1e3
 
     def run(self, images: Any) -> Joints:
-        """See ``Backend``."""
+        """See ``Session``."""
         _wait_until(time.perf_counter() + self._delay_s)
         return np.zeros((1, 1, 3), np.float32)
 
     def describe(self) -> str:
-        """See ``Backend``."""
+        """See ``Session``."""
         return "busy wait"
 
     def close(self) -> None:
-        """See ``Backend``."""
+        """See ``Session``."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def exit_code(findings: Sequence[Finding]) -> int:
 
 def _loaded(exported: ExportFolder, runtime: str) -> tuple[Any, Sequence[Any], TimedModel, float]:
     """Return the backend, its inputs, this harness around it, warm, and about how long a run takes in ms."""
-    backend: Backend = open_backend(exported, runtime, "fp32", THREADS)
+    backend: Session = load_session(exported, runtime, "fp32", THREADS)
     images = ParityJudge(exported).images[:IMAGES]
     with tempfile.TemporaryDirectory(prefix="convnextpose-selftest-") as folder:
         path = Path(folder) / "inputs.npy"
@@ -251,7 +251,7 @@ def _loaded(exported: ExportFolder, runtime: str) -> tuple[Any, Sequence[Any], T
     return backend, one_by_one(images, takes_pixels=backend.takes_pixels), subject, latency_ms
 
 
-def _open_slowed(open_inner: Callable[[], Backend], share: float) -> Slowed:
+def _open_slowed(open_inner: Callable[[], Session], share: float) -> Slowed:
     return Slowed(open_inner(), share)
 
 

@@ -19,7 +19,7 @@ from bench.harness.timed_model import TimedModel
 from bench.machine.system import machine
 from bench.sessions.onnx_runtime import OnnxRuntime
 from bench.sessions.openvino import OpenVino
-from bench.sessions.protocol import Backend
+from bench.sessions.protocol import Session
 from bench.stats.steadiness import WarmUpRule
 from bench.stats.stopping import StopRule
 from cli.exclusive import exclusive_machine
@@ -55,7 +55,7 @@ def measure(model: str, folder: Path) -> None:
     """Time everything that runs a file of this model, and print a line for each."""
     files, inputs = write_files(model, folder), folder / "inputs.npy"
     np.save(inputs, drawn_images(1, load_config(model).input_size, SHAPES_SEED))
-    jobs: dict[str, Callable[[], Backend]] = {
+    jobs: dict[str, Callable[[], Session]] = {
         PLAIN: partial(OnnxRuntime, files["plain"], "fp32", 1),
         "FP32, ONNX Runtime": partial(OnnxRuntime, files["fp32"], "fp32", 1),
         **{f"{name.upper()}, OpenVINO": partial(OpenVino, files[name], name, 1) for name in ("fp32", "bf16", "int8")},

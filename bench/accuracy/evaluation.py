@@ -20,7 +20,7 @@ from bench.accuracy.tally import Tally, judge_sample
 from bench.datasets.protocol import Dataset, Sample
 from bench.sessions.exported import ExportFolder
 from bench.sessions.inference import require_mirrors, run_network
-from bench.sessions.protocol import Backend
+from bench.sessions.protocol import Session
 from export.common.errors import BadInput
 from export.common.files import whole_file
 from export.common.interface import edition_of
@@ -36,7 +36,7 @@ READERS = 2
 class Contender:
     """A model that is judged, and how it did so far."""
 
-    backend: Backend
+    backend: Session
     sha256: str | None
     """Of the artefact; None for the reference, which the weights' hash identifies."""
     is_reference: bool = False

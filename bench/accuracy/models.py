@@ -1,7 +1,7 @@
 """The models of one folder that are judged together: the reference first."""
 
 from bench.accuracy.evaluation import Contender
-from bench.sessions.exported import PYTORCH, ExportFolder, open_backend
+from bench.sessions.exported import PYTORCH, ExportFolder, load_session
 from export.common.errors import BadInput
 from export.common.interface import precision_of
 from export.parity.sessions import parity_runtimes
@@ -16,10 +16,10 @@ def open_contenders(exported: ExportFolder, editions: str | None, *, reference: 
     Raises:
         BadInput: an edition of which there is no file.
     """
-    asked = exported.editions if editions is None else exported.chosen(editions)
+    asked = exported.variants if editions is None else exported.select_variants(editions)
     contenders = []
     if reference:
-        contenders.append(Contender(open_backend(exported, PYTORCH, "fp32"), None, is_reference=True))
+        contenders.append(Contender(load_session(exported, PYTORCH, "fp32"), None, is_reference=True))
     for edition in asked:
         artifact = exported.onnx(edition)
         precision = precision_of(edition)

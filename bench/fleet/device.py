@@ -19,7 +19,7 @@ from bench.fleet.spec import Answer, DeviceFacts, JobSpec, Outcome, ResultFile, 
 from bench.machine.doctor import report
 from bench.machine.environment import environment_record, fingerprint
 from bench.machine.facts import facts
-from bench.machine.locks import held, in_use
+from bench.machine.locks import hold_lock, is_locked
 from export.common.files import sha256_file, write_text
 
 FOLDER_VARIABLE = "CONVNEXTPOSE_FLEET"
@@ -86,7 +86,7 @@ def run_job(spec: JobSpec, again: bool, fetch: Fetch, on_progress: Callable[[str
         return Answer(outcome=base.model_copy(update={"reason": OTHER_CODE}))
     folder = job_folder(spec.id, mine)
     result = folder / MADE
-    with held(folder / LOCK, lambda: on_progress("waiting: the same job runs already")):
+    with hold_lock(folder / LOCK, lambda: on_progress("waiting: the same job runs already")):
         if not again and (found := read_finished(result, spec.id)):
             return _answer(found.model_copy(update={"found": True, "bytes_sent": 0}), result)
         try:
@@ -150,4 +150,4 @@ def _answer(outcome: Outcome, result: Path) -> Answer:
 
 def _holds(folder: Path, job: str) -> bool:
     """Return whether the job's result is there, or is being made."""
-    return folder.is_dir() and (read_finished(folder / MADE, job) is not None or in_use(folder / LOCK))
+    return folder.is_dir() and (read_finished(folder / MADE, job) is not None or is_locked(folder / LOCK))

@@ -2,8 +2,8 @@
 
 from bench.fleet.spec import JobSpec
 from bench.sessions.exported import ENGINES, ExportFolder
-from bench.sessions.gpu_runtimes import answering_gpu
 from export.common.errors import BadInput
+from export.common.gpu import default_gpu
 from export.engine.choice import choose_runtime
 from export.engine.plan import RTX_TARGETS, TENSORRT_RTX, EnginePlan
 from export.pipeline.manifest import Artifact
@@ -23,7 +23,7 @@ def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple
     if not wanted:
         return exported, []
     choice = choose_runtime()
-    gpu, trouble = answering_gpu()
+    gpu, trouble = default_gpu()
     if gpu is None or choice.backend is None:
         return exported, [f"none built: {trouble or choice.reason}"]
     if choice.backend.name not in wanted:

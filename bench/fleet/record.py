@@ -17,7 +17,7 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
 from bench.fleet.spec import JobSpec, Outcome
-from bench.machine.locks import in_use
+from bench.machine.locks import is_locked
 from bench.results.record import Record
 from bench.results.result import RESULT, Result, read_result
 from export.common.errors import BadInput
@@ -104,7 +104,7 @@ def read_fleet(folder: Path) -> FleetRecord:
 
 def going_on(folder: Path) -> bool:
     """Return whether a client works at this run now."""
-    return in_use(folder / LOCK)
+    return is_locked(folder / LOCK)
 
 
 def read_finished(folder: Path, job: str) -> Outcome | None:

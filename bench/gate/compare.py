@@ -38,9 +38,9 @@ from bench.harness.timed_parity import ParityJudge
 from bench.machine.environment import read_sensors, share_with, steal_share
 from bench.sessions.exported import TORCH_FORMS, ExportFolder
 from bench.sessions.gpu_runtimes import is_gpu
+from bench.stats.quality import DRIFT, STEAL, THROTTLED
 from bench.stats.statistics import Ratio, drift, log_ratios
 from bench.stats.stopping import FIRST_LOOK, Stop
-from bench.stats.verdicts import DRIFT, STEAL, THROTTLED
 from export.common.errors import BadInput
 from export.common.progress import Progress, silent
 

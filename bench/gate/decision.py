@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bench.stats.quality import USABLE
 from bench.stats.statistics import CONFIDENCE, Ratio
 from bench.stats.stopping import FIRST_LOOK
-from bench.stats.verdicts import USABLE
 
 Outcome = Literal["PASS", "IMPROVED", "FAIL", "INCONCLUSIVE", "REFUSED"]
 

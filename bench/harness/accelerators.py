@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from bench.machine.locks import held, holder
+from bench.machine.locks import hold_lock, holder
 from export.common.errors import NotPossible
 
 CPU = "cpu"
@@ -35,7 +35,7 @@ def accelerators_held(runtimes: Sequence[str] | None, reference: str | None, wai
         for name in accelerators(runtimes, reference):
             path = locks / f"{name}.lock"
             try:
-                all_of_them.enter_context(held(path, partial(_tell, waiting, name, path)))
+                all_of_them.enter_context(hold_lock(path, partial(_tell, waiting, name, path)))
             except OSError as error:
                 raise _no_locks(path, error.strerror or str(error)) from error
         yield

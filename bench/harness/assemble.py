@@ -28,6 +28,7 @@ from bench.results.result import (
     ThroughputPoint,
     WarmUpRecord,
 )
+from bench.stats.quality import Evidence, Quality, assess, same_as_reference
 from bench.stats.statistics import (
     PERCENTILES,
     Ratio,
@@ -39,11 +40,10 @@ from bench.stats.statistics import (
     tukey_outliers,
 )
 from bench.stats.stopping import FIRST_LOOK
-from bench.stats.verdicts import Seen, Verdict, judge, same_as_reference
 from export.common.plain import finite_or_none
 
 
-def verdict_of(name: str, entry: Entry, session: Session, reference: str, control: Ratio | None) -> Verdict:
+def verdict_of(name: str, entry: Entry, session: Session, reference: str, control: Ratio | None) -> Quality:
     """The verdict of one entrant; the reference is judged by its control."""
     measured = session.measured
     faults = tuple(dict.fromkeys(entry.faults))
@@ -51,7 +51,7 @@ def verdict_of(name: str, entry: Entry, session: Session, reference: str, contro
         faults = ("not measured: the run was interrupted" if not session.complete else "not measured",)
     ratio = control if name == reference else measured.ratio(reference, name)
     medians = list(measured.round_medians_ms(name).values())
-    seen = Seen(
+    seen = Evidence(
         faults=faults,
         ratio=ratio,
         control=control,
@@ -64,7 +64,7 @@ def verdict_of(name: str, entry: Entry, session: Session, reference: str, contro
         power_capped=share_with(measured.sensors, "power_capped"),
         steady=entry.warm_up is None or entry.warm_up.state == "steady",
     )
-    return judge(seen)
+    return assess(seen)
 
 
 def _control_faults(session: Session, reference: str) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def latency_of(measured: Measured, name: str, boundary: str, deadlines_ms: Seque
     )
 
 
-def launches_of(session: Session, name: str, reference: str, verdict: Verdict) -> list[LaunchRecord] | None:
+def launches_of(session: Session, name: str, reference: str, verdict: Quality) -> list[LaunchRecord] | None:
     """One record for each launch that was held; None where only one was planned."""
     if session.launches == 1:
         return None
@@ -216,14 +216,14 @@ def _misses(samples: Any, deadline_ms: float) -> MissesRecord:
     return MissesRecord(deadline_ms=deadline_ms, missed=found.missed, rate=found.rate, low=found.low, high=found.high)
 
 
-def _no_pass(seen: Any, fault: str | None, verdict: Verdict) -> str | None:
+def _no_pass(seen: Any, fault: str | None, verdict: Quality) -> str | None:
     """Why a pass that every benchmark makes has brought nothing."""
     if seen:
         return None
     return fault or ("not measured" if verdict.timing else "not measured: the row is invalid")
 
 
-def _no_energy(entry: Entry, verdict: Verdict) -> str | None:
+def _no_energy(entry: Entry, verdict: Quality) -> str | None:
     if not verdict.timing:
         return "not measured: the row is invalid"
     return None if entry.energy else entry.energy_reason or "--energy measures it"

@@ -22,7 +22,7 @@ from bench.sessions.exported import (
     PYTORCH_CUDA,
     TORCH_FORMS,
     ExportFolder,
-    open_backend,
+    load_session,
 )
 from bench.sessions.gpu_runtimes import is_gpu, no_engine, no_gpu_runtime
 from export.common.errors import BadInput, NotPossible
@@ -66,7 +66,7 @@ class Candidate:
 
     def job(self, exported: ExportFolder, inputs: Path, *, nocopy: bool = False, graph: bool = True) -> Job:
         """What a worker is to run. On a GPU ``host_nocopy`` costs nothing to bind and is always measured."""
-        opened = partial(open_backend, exported, self.runtime, self.precision, self.threads, graph=graph)
+        opened = partial(load_session, exported, self.runtime, self.precision, self.threads, graph=graph)
         return Job(opened, inputs, MODULES[self.runtime], nocopy or is_gpu(self.runtime), is_gpu(self.runtime))
 
 

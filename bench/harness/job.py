@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.sessions.protocol import Backend
+from bench.sessions.protocol import Session
 from bench.stats.steadiness import State
 
 HOST_E2E, HOST_NOCOPY, DEVICE = "host_e2e", "host_nocopy", "device"
@@ -15,7 +15,7 @@ HOST_E2E, HOST_NOCOPY, DEVICE = "host_e2e", "host_nocopy", "device"
 Samples = dict[str, list[float]]
 """Boundary → latencies in ms."""
 
-Predict = Callable[[Backend, Callable[[str], None]], object]
+Predict = Callable[[Session, Callable[[str], None]], object]
 """(backend, who is told each stage's end) → joints in a photo; see ``bench.passes.image_to_joints``."""
 
 
@@ -23,7 +23,7 @@ Predict = Callable[[Backend, Callable[[str], None]], object]
 class Job:
     """A session for a worker to run; it is sent as a pickle."""
 
-    open: Callable[[], Backend]
+    open: Callable[[], Session]
     inputs: Path
     """A .npy of (N, S, S, 3) uint8 RGB, shown in turn, one at a time."""
     modules: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ import numpy as np
 from bench.harness.job import HOST_E2E, Samples
 from bench.harness.remote import WorkerLost
 from bench.stats.statistics import Ratio, Values, speed_up
-from bench.stats.stopping import Stop, StopRule, after_launches, is_look, iterations_per_visit, should_stop
+from bench.stats.stopping import Stop, StopRule, after_launches, is_look, iterations_per_block, should_stop
 from export.common.progress import Progress, silent
 
 
@@ -121,7 +121,7 @@ def run_rounds(
     """
     measured = before or Measured({name: [] for name in contenders})
     measured.stop = None
-    iterations = {name: iterations_per_visit(latencies_ms[name]) for name in contenders}
+    iterations = {name: iterations_per_block(latencies_ms[name]) for name in contenders}
     alive = list(contenders)
     order: list[str] = []
     shuffle = random.Random(plan.seed + plan.launch)

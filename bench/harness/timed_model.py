@@ -16,7 +16,7 @@ from bench.harness.job import DEVICE, HOST_E2E, HOST_NOCOPY, Job, Loaded, Sample
 from bench.machine.system import clock_mhz, memory_mib
 from bench.passes.layer_times import Profile, take_profile
 from bench.passes.timing import UNRECORDED_S, settle, time_runs
-from bench.sessions.protocol import Accountable, Backend, Bindable, Concurrent, Limited, Pinning, SelfTiming
+from bench.sessions.protocol import Accountable, Bindable, Concurrent, Limited, Pinning, SelfTiming, Session
 from bench.stats.steadiness import WarmUpRule, Window, state
 from export.model.pose import normalise
 
@@ -34,7 +34,7 @@ class TimedModel:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._backend: Backend
+        self._backend: Session
         self._inputs: list[Any] = []
         self._visits = 0
         self._bound: list[Callable[[], object]] = []

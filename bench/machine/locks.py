@@ -16,7 +16,7 @@ SHOWN = 100
 
 
 @contextmanager
-def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def hold_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock at ``path``; ``waiting`` is called if somebody else holds it. It ends with its process, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -45,7 +45,7 @@ def holder(path: Path) -> str:
     return f"process {pid}, {printable(command)[:SHOWN]}"
 
 
-def in_use(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether somebody holds the lock at ``path``."""
     try:
         with FileLock(path).acquire(timeout=0):

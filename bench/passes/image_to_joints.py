@@ -14,7 +14,7 @@ import numpy as np
 from bench.predict.prediction import Prediction, predict
 from bench.sessions.exported import ExportFolder
 from bench.sessions.inference import STAGES, Lap
-from bench.sessions.protocol import Backend
+from bench.sessions.protocol import Session
 from export.images.photo import Photo
 from export.model.pose import Box
 
@@ -29,7 +29,7 @@ class Predictor:
         self._exported = exported
         self._scene: tuple[Photo, Box] | None = None
 
-    def __call__(self, backend: Backend, lap: Lap) -> Prediction:
+    def __call__(self, backend: Session, lap: Lap) -> Prediction:
         """Once; the photo is drawn when it is first wanted."""
         if self._scene is None:
             self._scene = drawn_photo()

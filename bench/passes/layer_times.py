@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from bench.passes.timing import time_runs
-from bench.sessions.protocol import Backend, LayerTime, Profilable
+from bench.sessions.protocol import LayerTime, Profilable, Session
 from export.common.errors import NotPossible
 
 
@@ -21,7 +21,7 @@ class Profile:
     """Wall clock around each of the calls that the layers' times are means over."""
 
 
-def take_profile(backend: Backend, inputs: Sequence[Any], warm_up: int, runs: int) -> Profile:
+def take_profile(backend: Session, inputs: Sequence[Any], warm_up: int, runs: int) -> Profile:
     """Run the backend's profiler ``warm_up`` times unrecorded, then ``runs`` times.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.sessions.protocol import Backend, Concurrent
+from bench.sessions.protocol import Concurrent, Session
 
 BATCHES = (1, 2, 4, 8, 16)
 IN_FLIGHT = (1, 2, 4)
@@ -28,7 +28,7 @@ Run = Callable[[Any], Any]
 class ClosedLoop:
     """Measures points of the sweep: ``in_flight`` calls of ``batch`` images are kept going for so many seconds."""
 
-    def __init__(self, backend: Backend, inputs: Sequence[Any], seconds: float) -> None:
+    def __init__(self, backend: Session, inputs: Sequence[Any], seconds: float) -> None:
         self._backend, self._inputs, self._seconds = backend, inputs, seconds
         self._alone: dict[int, Any] = {}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.sessions.exported import ExportFolder
 from bench.sessions.inference import CROP, DECODE, Lap, no_lap, require_mirrors, run_network
-from bench.sessions.protocol import Backend
+from bench.sessions.protocol import Session
 from export.common.errors import CheckFailed
 from export.common.records import peek
 from export.images.photo import Photo
@@ -50,7 +50,7 @@ class Prediction:
 
 def predict(
     exported: ExportFolder,
-    backend: Backend,
+    backend: Session,
     photo: Photo,
     person_box: Sequence[float] | None = None,
     *,
@@ -100,13 +100,13 @@ def is_prediction(path: Path) -> bool:
 
 def prediction_record(
     exported: ExportFolder,
-    backend: Backend,
+    backend: Session,
     path: Path,
     photo: Photo,
     person_box: Sequence[float] | None,
     prediction: Prediction,
     *,
-    edition: str,
+    variant: str,
 ) -> dict[str, Any]:
     """What was predicted, from what and by what, as plain data."""
     height, width = photo.image.shape[:2]
@@ -116,7 +116,7 @@ def prediction_record(
         "model": exported.manifest.model,
         "weights": exported.manifest.weights.model_dump(include={"origin", "sha256"}),
         "precision": backend.precision,
-        "edition": edition,
+        "edition": variant,
         "runtime": backend.describe(),
         "photo": {"path": str(path), "width": width, "height": height},
         "person_box": None if person_box is None else list(person_box),

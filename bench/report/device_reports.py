@@ -15,8 +15,8 @@ from bench.report.sources import DEVICE_REPORT
 from bench.results import device_report
 from bench.results.device_report import DeviceReport
 from bench.results.result import Latency, NotRunRow, PercentileRecord, Row, SpeedUp
+from bench.stats.quality import PRECISE, USABLE
 from bench.stats.statistics import speed_up
-from bench.stats.verdicts import PRECISE, USABLE
 
 NO_CONTROL = "the bundle's verifier times no second reference, so no row is called stable"
 NOT_TIMED = "latency was left out (verify.py --seconds 0)"

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench.sessions.protocol import Backend
+from bench.sessions.protocol import Session
 from export.common.errors import BadInput, NotPossible
 from export.common.files import sha256_file
 from export.common.interface import PRECISIONS, edition_of, precision_of
@@ -70,70 +70,70 @@ class ExportFolder:
         return joint_set(self.manifest.architecture.joints)
 
     @property
-    def editions(self) -> tuple[str, ...]:
+    def variants(self) -> tuple[str, ...]:
         """The ONNX files in the folder: precisions, those that take pixels with ``-pixels`` behind."""
-        return tuple(map(_edition, self._onnx_files()))
+        return tuple(map(_variant, self._onnx_files()))
 
     @property
     def precisions(self) -> tuple[str, ...]:
         """Precisions of which there is an ONNX file that takes normalised images."""
-        return tuple(edition for edition in self.editions if precision_of(edition) == edition)
+        return tuple(variant for variant in self.variants if precision_of(variant) == variant)
 
-    def chosen(self, editions: str) -> tuple[str, ...]:
+    def select_variants(self, variants: str) -> tuple[str, ...]:
         """``"fp16, int8"`` → ``("fp16", "int8")``, each once, all of them in the folder.
 
         Raises:
             BadInput: one is not there, or none is named.
         """
-        asked = tuple(dict.fromkeys(part.strip() for part in editions.split(",") if part.strip()))
+        asked = tuple(dict.fromkeys(part.strip() for part in variants.split(",") if part.strip()))
         if not asked:
-            raise BadInput("unknown precision", editions or "nothing", f"choose of {', '.join(self.editions)}")
-        for edition in asked:
-            self.onnx(edition)
+            raise BadInput("unknown precision", variants or "nothing", f"choose of {', '.join(self.variants)}")
+        for variant in asked:
+            self.onnx(variant)
         return asked
 
-    def onnx(self, edition: str) -> Artifact:
-        """The ONNX file of this edition.
+    def onnx(self, variant: str) -> Artifact:
+        """The ONNX file of this variant.
 
         Raises:
             BadInput: there is none, there never can be, or it is not the one that the manifest speaks of.
         """
         for artifact in self._onnx_files():
-            if _edition(artifact) == edition:
+            if _variant(artifact) == variant:
                 self._require_unchanged(artifact)
                 return artifact
-        if precision_of(edition) not in PRECISIONS:
-            raise BadInput("unknown precision", edition, f"choose of {', '.join(self.editions or PRECISIONS)}")
-        there = ", ".join(self.editions) or "none"
-        do = f"make it: convnextpose export {self.manifest.model} --precision {precision_of(edition)}"
-        do += " --with-preprocess" * (edition != precision_of(edition))
-        raise BadInput(f"{self.path} holds no {edition} ONNX file", f"there: {there}", do)
+        if precision_of(variant) not in PRECISIONS:
+            raise BadInput("unknown precision", variant, f"choose of {', '.join(self.variants or PRECISIONS)}")
+        there = ", ".join(self.variants) or "none"
+        do = f"make it: convnextpose export {self.manifest.model} --precision {precision_of(variant)}"
+        do += " --with-preprocess" * (variant != precision_of(variant))
+        raise BadInput(f"{self.path} holds no {variant} ONNX file", f"there: {there}", do)
 
     def _onnx_files(self) -> list[Artifact]:
         return [artifact for artifact in self.manifest.artifacts if artifact.kind == "onnx"]
 
-    def listed_engine(self, edition: str, backend: EngineBackend) -> Artifact | None:
-        """The engine of this edition that the manifest speaks of, if it does."""
-        wanted = ("engine", backend.module, edition)
-        return next((a for a in self.manifest.artifacts if (a.kind, a.runtime, _edition(a)) == wanted), None)
+    def listed_engine(self, variant: str, backend: EngineBackend) -> Artifact | None:
+        """The engine of this variant that the manifest speaks of, if it does."""
+        wanted = ("engine", backend.module, variant)
+        return next((a for a in self.manifest.artifacts if (a.kind, a.runtime, _variant(a)) == wanted), None)
 
-    def engine(self, edition: str, backend: EngineBackend) -> Path:
-        """The engine of this edition: the manifest's, or one that the recipe's command has put in its place.
+    def engine(self, variant: str, backend: EngineBackend) -> Path:
+        """The engine of this variant: the manifest's, or one that the recipe's command has put in its place.
 
         Raises:
             BadInput: there is none, or it is not the manifest's, or it was built from another ONNX file.
         """
-        source = self.onnx(edition)
+        source = self.onnx(variant)
         name = f"engines/{Path(source.path).stem}{backend.suffix}"
-        if (listed := self.listed_engine(edition, backend)) is not None:
+        if (listed := self.listed_engine(variant, backend)) is not None:
             self._require_unchanged(listed)
             name = listed.path
         path = self.path / name
         if not path.is_file():
-            reasons = [missing.reason for missing in self.manifest.not_run if missing.precision == edition]
+            reasons = [missing.reason for missing in self.manifest.not_run if missing.precision == variant]
             seen = "; ".join([f"no {name}", *reasons])
             do = "build it on the machine that runs it: convnextpose export, or the commands of recipe.md"
-            raise BadInput(f"{self.path} holds no {edition} engine for {backend.product}", seen, do)
+            raise BadInput(f"{self.path} holds no {variant} engine for {backend.product}", seen, do)
         if read_engine_record(beside(path, ".json")).onnx_sha256 != source.sha256:
             seen, do = "the sha256 in its record is not that of the ONNX file", "build it again from this ONNX file"
             raise BadInput(f"{path} was built from another model", seen, do)
@@ -147,7 +147,7 @@ class ExportFolder:
             raise BadInput(f"{path} is not what the manifest says of it", seen, do)
 
 
-def _edition(artifact: Artifact) -> str:
+def _variant(artifact: Artifact) -> str:
     return edition_of(artifact.precision, takes_pixels=any(tensor.dtype == "uint8" for tensor in artifact.inputs))
 
 
@@ -163,38 +163,38 @@ def read_export(folder: Path) -> ExportFolder:
     return ExportFolder(folder, read_manifest(folder / WHOLE))
 
 
-def usual_runtime(edition: str) -> str:
-    """What runs an edition where nobody says otherwise: ONNX Runtime has no BF16 convolution on the CPU."""
-    return OPENVINO if precision_of(edition) == "bf16" else ONNX_RUNTIME
+def usual_runtime(variant: str) -> str:
+    """What runs an variant where nobody says otherwise: ONNX Runtime has no BF16 convolution on the CPU."""
+    return OPENVINO if precision_of(variant) == "bf16" else ONNX_RUNTIME
 
 
-def open_backend(
-    exported: ExportFolder, runtime: str, edition: str, threads: int | None = None, *, graph: bool = False
-) -> Backend:
-    """Load the model of this edition in this runtime; ``graph``: engines are launched as CUDA graphs.
+def load_session(
+    exported: ExportFolder, runtime: str, variant: str, threads: int | None = None, *, graph: bool = False
+) -> Session:
+    """Load the model of this variant in this runtime; ``graph``: engines are launched as CUDA graphs.
 
     Raises:
-        BadInput: an unknown runtime, or nothing of this edition to run in it.
+        BadInput: an unknown runtime, or nothing of this variant to run in it.
         NotPossible: the runtime is not installed, this machine cannot run it, or it cannot run this precision.
     """
     if runtime not in RUNTIMES:
         raise BadInput("unknown runtime", runtime, f"choose of {', '.join(RUNTIMES)}")
-    precision = precision_of(edition)
+    precision = precision_of(variant)
     try:
         module, name = SESSIONS[runtime]
         session: Any = getattr(import_module(f"bench.sessions.{module}"), name)
         if runtime in TORCH_FORMS:
-            if edition != "fp32":
-                raise BadInput("PyTorch runs the reference only", edition, "ask for fp32, or for another runtime")
+            if variant != "fp32":
+                raise BadInput("PyTorch runs the reference only", variant, "ask for fp32, or for another runtime")
             opened = session(exported.path / WEIGHTS, threads)
         elif runtime in ENGINES:
-            opened = session(exported.engine(edition, ENGINES[runtime]), ENGINES[runtime], graph=graph)
+            opened = session(exported.engine(variant, ENGINES[runtime]), ENGINES[runtime], graph=graph)
         else:
-            path = exported.path / exported.onnx(edition).path
+            path = exported.path / exported.onnx(variant).path
             more = (runtime,) if runtime in (ORT_CUDA, ORT_TENSORRT) else ()
             opened = session(path, precision, *more, threads=threads)
     except ImportError as error:
         do = "install it, or choose another with --runtime"
         raise NotPossible(f"{runtime} is not installed", str(error), do) from error
-    backend: Backend = opened
+    backend: Session = opened
     return backend

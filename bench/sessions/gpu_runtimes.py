@@ -13,7 +13,7 @@ from bench.machine.gpu_sensors import other_processes
 from bench.sessions.engine_file import require_gpu, require_version
 from bench.sessions.exported import ENGINES, GPU_RUNTIMES, ORT_CUDA, ORT_TENSORRT, ExportFolder
 from export.common.errors import BadInput, NotPossible
-from export.common.gpu import Gpu, gpus
+from export.common.gpu import default_gpu
 from export.engine.build import beside, read_engine_record
 from export.engine.plan import RTX_TARGETS, TENSORRT_RTX
 from export.pipeline.steps import version
@@ -26,18 +26,9 @@ PROVIDER_LIBRARIES = {
 }
 
 
-def answering_gpu() -> tuple[Gpu | None, str]:
-    """The GPU that programs get by default, or None and why there is none."""
-    try:
-        found = gpus()
-    except (OSError, RuntimeError) as error:
-        return None, str(error)
-    return (found[0], "") if found else (None, "the NVIDIA driver sees no GPU")
-
-
 def no_gpu_runtime(runtime: str) -> str | None:
     """Why this machine runs nothing in this runtime; None if, by all that can be known beforehand, it does."""
-    gpu, trouble = answering_gpu()
+    gpu, trouble = default_gpu()
     if gpu is None:
         return trouble
     if (trouble := no_package(runtime)) or (trouble := torch_trouble()):
@@ -86,7 +77,7 @@ def torch_trouble() -> str:
 
 def no_engine(exported: ExportFolder, runtime: str, precision: str) -> str | None:
     """Why no engine of this precision can be run here, and what makes one; None if there is one for this GPU."""
-    backend, (gpu, trouble) = ENGINES[runtime], answering_gpu()
+    backend, (gpu, trouble) = ENGINES[runtime], default_gpu()
     if gpu is None:
         return trouble
     try:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.sessions.exported import ExportFolder
-from bench.sessions.protocol import Backend
+from bench.sessions.protocol import Session
 from export.common.errors import BadInput
 from export.model.pose import Array, Volume, normalise
 
@@ -23,7 +23,7 @@ def no_lap(stage: str) -> None:
 
 
 def run_network(
-    backend: Backend,
+    backend: Session,
     crops: NDArray[np.uint8],
     volume: Volume,
     flip_pairs: Sequence[tuple[int, int]] | None = None,

@@ -71,7 +71,7 @@ class OnnxRuntimeGpu:
         self._how = _asynchronous()
 
     def run(self, images: NDArray[Any]) -> Joints:
-        """See ``Backend``."""
+        """See ``Session``."""
         return self._fitting(images).run(images, self._launch)
 
     def bind(self, images: NDArray[Any]) -> Callable[[], object]:
@@ -138,13 +138,13 @@ class OnnxRuntimeGpu:
         }
 
     def describe(self) -> str:
-        """See ``Backend``."""
+        """See ``Session``."""
         import onnxruntime
 
         return f"onnxruntime {onnxruntime.__version__}, {self._provider}, {device_name() or 'no NVIDIA GPU'}"
 
     def close(self) -> None:
-        """See ``Backend``."""
+        """See ``Session``."""
         self._binding = self._session = self._shape = None
 
 

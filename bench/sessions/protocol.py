@@ -12,7 +12,7 @@ Joints = NDArray[np.float32]
 """(N, J, 3) x, y, z in bins."""
 
 
-class Backend(Protocol):
+class Session(Protocol):
     """A model that is loaded and can be run."""
 
     precision: str
@@ -122,7 +122,7 @@ class Profiler(Protocol):
     """Whose clocks, in words."""
 
     def run(self, images: NDArray[Any]) -> object:
-        """One batch, as ``Backend.run`` has it."""
+        """One batch, as ``Session.run`` has it."""
 
     def start(self) -> None:
         """Forget the runs until now, which warmed it up; called once."""

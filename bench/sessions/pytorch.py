@@ -26,7 +26,7 @@ class PyTorchReference:
         self._network: Any = load_network(weights)
 
     def run(self, images: NDArray[Any]) -> Joints:
-        """See ``Backend``."""
+        """See ``Session``."""
         import torch
 
         with torch.inference_mode():
@@ -59,11 +59,11 @@ class PyTorchReference:
         return TorchProfiler(self._network, self.run)
 
     def describe(self) -> str:
-        """See ``Backend``."""
+        """See ``Session``."""
         import torch
 
         return f"PyTorch {torch.__version__}, CPU, threads: {self.threads}"
 
     def close(self) -> None:
-        """See ``Backend``."""
+        """See ``Session``."""
         self._network = None

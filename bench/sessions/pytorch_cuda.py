@@ -34,7 +34,7 @@ class TorchCuda(PyTorchReference):
         self._exchange: Exchange
 
     def run(self, images: NDArray[Any]) -> Joints:
-        """See ``Backend``."""
+        """See ``Session``."""
         return self._fitting(images).run(images, self._launch)
 
     def bind(self, images: NDArray[Any]) -> Callable[[], object]:
@@ -88,7 +88,7 @@ class TorchCuda(PyTorchReference):
         return TorchProfiler(self._network, self.run, self._cuda.wait)
 
     def describe(self) -> str:
-        """See ``Backend``."""
+        """See ``Session``."""
         import torch
 
         return f"PyTorch {torch.__version__}, eager FP32 without TF32, {device_name() or 'no NVIDIA GPU'}"

@@ -63,5 +63,5 @@ class TorchCudaGraph(TorchCuda):
         raise NotPossible(what, "it is launched as one, without Python", "profile pytorch-cuda, which has its kernels")
 
     def describe(self) -> str:
-        """See ``Backend``."""
+        """See ``Session``."""
         return f"{super().describe()}, CUDA graph"

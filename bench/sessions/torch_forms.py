@@ -22,7 +22,7 @@ class TorchChannelsLast(PyTorchReference):
         self._network = self._network.to(memory_format=torch.channels_last)
 
     def run(self, images: NDArray[Any]) -> Joints:
-        """See ``Backend``; turning the images counts."""
+        """See ``Session``; turning the images counts."""
         import torch
 
         with torch.inference_mode():

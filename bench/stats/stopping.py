@@ -14,7 +14,7 @@ FIRST_LOOK = 20
 GROWTH = 1.5
 
 MIN_ITERATIONS, MAX_ITERATIONS = 5, 200
-VISIT_MS = 150.0
+BLOCK_MS = 150.0
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def should_stop(
     return None
 
 
-def iterations_per_visit(latency_ms: float) -> int:
+def iterations_per_block(latency_ms: float) -> int:
     """About 150 ms a visit, but no fewer than 5 iterations and no more than 200."""
     if not latency_ms > 0:
         return MAX_ITERATIONS
-    return min(MAX_ITERATIONS, max(MIN_ITERATIONS, math.ceil(VISIT_MS / latency_ms)))
+    return min(MAX_ITERATIONS, max(MIN_ITERATIONS, math.ceil(BLOCK_MS / latency_ms)))

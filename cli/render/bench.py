@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from bench.results import cells as worded
 from bench.results.result import Latency, Result, Row
-from bench.stats.verdicts import OVERHEAD_NS, OVERHEAD_SHARE
+from bench.stats.quality import OVERHEAD_NS, OVERHEAD_SHARE
 from cli.console import out, table
 from cli.render import passes as render_passes
 from cli.render import profile as render_profile

@@ -11,7 +11,7 @@ import pytest
 import export.engine.build
 from bench.accuracy.models import open_contenders
 from bench.harness.timed_parity import ParityJudge
-from bench.sessions.exported import open_backend, read_export
+from bench.sessions.exported import load_session, read_export
 from bench.sessions.inference import run_network
 from export.common.errors import BadInput, NotPossible
 from export.common.files import sha256_file
@@ -115,10 +115,10 @@ def test_half_files_are_evaluated_by_what_judged_them(half_run: Run) -> None:
         *(("OpenVINO", "bf16"), (simulated, "bf16")),
     ]
     size = exported.volume.input_size
-    for backend in (*(contender.backend for contender in contenders), open_backend(exported, "openvino", "bf16")):
+    for backend in (*(contender.backend for contender in contenders), load_session(exported, "openvino", "bf16")):
         assert backend.run(np.zeros((2, 3, size, size), np.float32)).shape == (2, 18, 3)
     with pytest.raises(NotPossible, match="choose openvino"):
-        open_backend(exported, "onnxruntime", "bf16")
+        load_session(exported, "onnxruntime", "bf16")
     with np.load(exported.path / "parity/truth.npz") as known:
         timed = ParityJudge(exported)("fp16", known["truth"][:4])
     assert timed["status"] == EXPLAINED  # as timed, too
@@ -182,7 +182,7 @@ def test_pixel_editions_are_run_like_the_others(int8_run: Run) -> None:
     assert exported.editions == ("int8", "int8-pixels")
     assert exported.precisions == ("int8",)
     crops = parity_images(256).images[:2]
-    floats, pixels = (open_backend(exported, "onnxruntime", edition) for edition in exported.editions)
+    floats, pixels = (load_session(exported, "onnxruntime", edition) for edition in exported.editions)
     assert (floats.takes_pixels, pixels.takes_pixels) == (False, True)
     seen = [run_network(backend, crops, exported.volume) for backend in (floats, pixels)]
     apart = np.linalg.norm((seen[0] - seen[1]) * exported.volume.bin_mm, axis=2).mean()
@@ -199,9 +199,9 @@ def test_where_int8_sums_saturate_openvino_runs_none(
     monkeypatch.setattr(openvino, "saturates", lambda: planted)
     if planted:
         with pytest.raises(NotPossible, match="saturate"):
-            open_backend(exported, "openvino", "int8")
+            load_session(exported, "openvino", "int8")
     else:
-        assert open_backend(exported, "openvino", "int8").runtime == "openvino"
+        assert load_session(exported, "openvino", "int8").runtime == "openvino"
 
 
 def test_a_plan_can_be_given_back(int8_copy: Path) -> None:

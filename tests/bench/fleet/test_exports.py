@@ -13,9 +13,8 @@ from bench.fleet.engines import with_engines
 from bench.fleet.matrix import read_matrix
 from bench.fleet.plan import plan_fleet
 from bench.sessions.exported import read_export
-from bench.sessions.gpu_runtimes import answering_gpu
 from export.common.errors import BadInput
-from export.common.gpu import Gpu
+from export.common.gpu import Gpu, default_gpu
 from export.pipeline.manifest import Manifest
 from export.pipeline.steps import Folder
 from tests.support.fleet_narrator import Steps
@@ -57,7 +56,7 @@ def test_engines_are_built_on_the_device_and_once(
     """The real builder, for a GPU of which only the name is known here."""
     pytest.importorskip("tensorrt_rtx")
 
-    monkeypatch.setattr(engines, "answering_gpu", lambda: (Gpu("a GPU", "8.9", 8 << 30, 16), ""))
+    monkeypatch.setattr(engines, "default_gpu", lambda: (Gpu("a GPU", "8.9", 8 << 30, 16), ""))
     steps = Steps()
     exported = read_export(demo_export)
     only = [artifact for artifact in exported.manifest.artifacts if artifact.kind == "onnx"]
@@ -81,9 +80,9 @@ def test_a_device_without_a_gpu_builds_nothing_and_says_why(
     demo_export: Path, tmp_path: Path, sources: BlobCache
 ) -> None:
 
-    if answering_gpu()[0] is not None:
+    if default_gpu()[0] is not None:
         pytest.skip("there is a GPU here")
     exported = read_export(demo_export)
     spec = spec_of("A", sources, runtimes=("tensorrt", "tensorrt-rtx"))
     found, said = with_engines(Folder(tmp_path, Steps()), exported, spec)
-    assert (found, said) == (exported, [f"none built: {answering_gpu()[1]}"])
+    assert (found, said) == (exported, [f"none built: {default_gpu()[1]}"])

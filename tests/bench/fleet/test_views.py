@@ -126,6 +126,6 @@ def test_a_lock_of_another_user_is_in_use_while_it_is_held(tmp_path: Path, monke
     path = tmp_path / ".lock"
     monkeypatch.setattr(locks, "FileLock", Denied)
     with FileLock(path):
-        assert locks.in_use(path)
-    assert not locks.in_use(path)
-    assert not locks.in_use(tmp_path / "none")
+        assert locks.is_locked(path)
+    assert not locks.is_locked(path)
+    assert not locks.is_locked(tmp_path / "none")

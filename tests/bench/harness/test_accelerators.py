@@ -16,7 +16,7 @@ from bench.fleet import child, device
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import COMMAND as REAL
 from bench.harness.accelerators import accelerators, accelerators_held, machine_folder
-from bench.machine.locks import held
+from bench.machine.locks import hold_lock
 from cli.signals import INTERRUPTED
 from export.common.errors import NotPossible
 from tests.support.command_line import ROOT, assert_three_parts, convnextpose_here
@@ -25,8 +25,8 @@ from tests.support.fleet_plans import spec_of
 HOLD = """
 import sys
 from bench.harness.accelerators import machine_folder
-from bench.machine.locks import held
-with held(machine_folder() / "cpu.lock", print):
+from bench.machine.locks import hold_lock
+with hold_lock(machine_folder() / "cpu.lock", print):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -89,7 +89,7 @@ def test_a_benchmark_by_hand_waits_for_a_fleets_and_ctrl_c_ends_the_wait(export:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     lock = tmp_path / f"convnextpose-{os.getuid()}" / "cpu.lock"
     with (
-        held(lock, lambda: None),
+        hold_lock(lock, lambda: None),
         subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as run,
     ):
         assert run.stderr is not None
@@ -105,7 +105,7 @@ def test_a_benchmark_by_hand_waits_for_a_fleets_and_ctrl_c_ends_the_wait(export:
 def test_a_mistake_is_told_without_waiting(
     export: Path, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with held(machine_folder() / "cpu.lock", lambda: None):
+    with hold_lock(machine_folder() / "cpu.lock", lambda: None):
         for command in (("bench", export), ("compare", export, export)):
             done = convnextpose_here(monkeypatch, capsys, *command, "--runtime", "abacus", cwd=state.parent)
             assert_three_parts(done, 2)
@@ -121,7 +121,7 @@ def test_workers_with_state_folders_of_their_own_share_the_machines_locks(
     monkeypatch.setattr(child, "WAITING_DEADLINES", 2)
     for name in ("one", "two"):
         monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / name))
-        with held(machine_folder() / "cpu.lock", lambda: None):
+        with hold_lock(machine_folder() / "cpu.lock", lambda: None):
             outcome = device.run_job(spec, False, sources.read, heard.append).outcome
         assert outcome.reason.startswith("it did not begin within 2 s")
     said = "waiting for the accelerator: something else is measured on cpu"

@@ -35,7 +35,7 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gpu], None]:
     """A machine on which everything is installed and torch reaches this GPU."""
 
     def plug_in(gpu: Gpu) -> None:
-        monkeypatch.setattr(gpu_runtimes, "gpus", lambda: (gpu,))
+        monkeypatch.setattr(gpu_runtimes, "default_gpu", lambda: (gpu, ""))
         monkeypatch.setattr(gpu_runtimes, "torch_trouble", lambda: "")
         monkeypatch.setattr(gpu_runtimes, "no_package", lambda runtime: "")
         monkeypatch.setattr(gpu_runtimes, "version", lambda name: "absent")

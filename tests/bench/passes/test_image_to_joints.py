@@ -24,7 +24,7 @@ from bench.passes.image_to_joints import (
     measure_image_to_joints,
 )
 from bench.results.result import ImageToJoints
-from bench.sessions.exported import ExportFolder, open_backend, read_export
+from bench.sessions.exported import ExportFolder, load_session, read_export
 from bench.sessions.inference import STAGES, Lap
 from export.common.errors import CheckFailed
 from export.images.figures import EVALUATION_SEED, IMAGE_SIZE, draw_scene
@@ -94,7 +94,7 @@ def exported(demo_export: Path) -> ExportFolder:
 
 
 def test_joints_lie_on_the_person_in_the_photo(exported: ExportFolder) -> None:
-    backend = open_backend(exported, "onnxruntime", "fp32", 1)
+    backend = load_session(exported, "onnxruntime", "fp32", 1)
     stages: list[str] = []
     prediction: Any = Predictor(exported)(backend, stages.append)
     assert tuple(stages) == STAGES

@@ -22,7 +22,7 @@ from bench.sessions.onnx_runtime import OnnxRuntime
 from bench.sessions.openvino import OpenVino
 from bench.sessions.openvino_profile import averages_ms, recorded_means
 from bench.sessions.parts import DECODE, FINAL, OTHER, PARTS
-from bench.sessions.protocol import Backend, LayerTime, Profiler
+from bench.sessions.protocol import LayerTime, Profiler, Session
 from bench.sessions.pytorch import PyTorchReference
 from bench.sessions.pytorch_cuda import TorchCuda
 from bench.sessions.torch_forms import TorchChannelsLast, TorchCompiled
@@ -53,7 +53,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def profiled(backend: Backend, folder: Path, runs: int = 20) -> Profile:
+def profiled(backend: Session, folder: Path, runs: int = 20) -> Profile:
     """By the worker's own code, in this process."""
     np.save(folder / "inputs.npy", drawn_images(2, 256, 1))
     profile = TimedModel(Job(lambda: backend, folder / "inputs.npy")).profile(3, runs)
@@ -73,7 +73,7 @@ def recorded(profile: Profile, **changes: Any) -> ProfileRecord:
 )
 def test_real_layers_are_attributed(runtime: str, typed_files: dict[str, Path], weights: Path, tmp_path: Path) -> None:
     name, _, precision = runtime.partition(" ")
-    backend: Backend
+    backend: Session
     if name in ("onnxruntime", "openvino"):
         form = OnnxRuntime if name == "onnxruntime" else OpenVino
         backend = form(typed_files[precision], precision, 1)

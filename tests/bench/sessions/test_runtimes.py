@@ -11,7 +11,7 @@ import torch
 
 from bench.sessions.onnx_runtime import OnnxRuntime
 from bench.sessions.openvino import OpenVino
-from bench.sessions.protocol import Accountable, Backend, Bindable, Concurrent, SelfTiming
+from bench.sessions.protocol import Accountable, Bindable, Concurrent, SelfTiming, Session
 from bench.sessions.pytorch import PyTorchReference
 from bench.sessions.torch_forms import TorchChannelsLast
 from export.common.interface import FP32_CONVOLUTIONS
@@ -36,8 +36,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(tiny: Path) -> dict[str, Backend]:
-    backends: list[Backend] = [
+def opened(tiny: Path) -> dict[str, Session]:
+    backends: list[Session] = [
         PyTorchReference(tiny / "tiny.safetensors", 1),
         TorchChannelsLast(tiny / "tiny.safetensors", 1),
         OnnxRuntime(tiny / "tiny.onnx", "fp32", 1),
@@ -46,14 +46,14 @@ def opened(tiny: Path) -> dict[str, Backend]:
     return {backend.runtime: backend for backend in backends}
 
 
-def test_all_runtimes_see_the_same_joints(opened: dict[str, Backend]) -> None:
+def test_all_runtimes_see_the_same_joints(opened: dict[str, Session]) -> None:
     images = normalise(drawn_images(2, 256, 1))
     joints = {name: backend.run(images) for name, backend in opened.items()}
     for name, seen in joints.items():
         assert np.abs(seen - joints["pytorch"]).max() < 2e-3, name
 
 
-def test_results_are_not_overwritten_by_the_next_run(opened: dict[str, Backend]) -> None:
+def test_results_are_not_overwritten_by_the_next_run(opened: dict[str, Session]) -> None:
     first, second = (normalise(drawn_images(1, 256, seed)) for seed in (1, 2))
     for name, backend in opened.items():
         kept = backend.run(first)
@@ -62,7 +62,7 @@ def test_results_are_not_overwritten_by_the_next_run(opened: dict[str, Backend])
         assert (kept == copy).all(), name
 
 
-def test_facts_are_read_back_and_without_problems(opened: dict[str, Backend]) -> None:
+def test_facts_are_read_back_and_without_problems(opened: dict[str, Session]) -> None:
     for name, backend in opened.items():
         assert isinstance(backend, Accountable)
         facts = backend.facts()
@@ -80,7 +80,7 @@ def test_facts_are_read_back_and_without_problems(opened: dict[str, Backend]) ->
         }
 
 
-def test_bound_memory_and_own_clocks(opened: dict[str, Backend]) -> None:
+def test_bound_memory_and_own_clocks(opened: dict[str, Session]) -> None:
     images = normalise(drawn_images(1, 256, 1))
     for name in ("onnxruntime", "openvino"):
         backend = opened[name]
@@ -94,7 +94,7 @@ def test_bound_memory_and_own_clocks(opened: dict[str, Backend]) -> None:
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_calls_in_flight_see_what_calls_alone_see(opened: dict[str, Backend], name: str) -> None:
+def test_calls_in_flight_see_what_calls_alone_see(opened: dict[str, Session], name: str) -> None:
     backend, images = opened[name], [normalise(drawn_images(1, 256, seed)) for seed in range(3)]
     assert isinstance(backend, Concurrent)
     alone = [backend.run(given) for given in images]
@@ -106,7 +106,7 @@ def test_calls_in_flight_see_what_calls_alone_see(opened: dict[str, Backend], na
 
 
 def test_openvino_serves_calls_in_flight_with_a_model_of_its_own(
-    opened: dict[str, Backend], monkeypatch: pytest.MonkeyPatch
+    opened: dict[str, Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import openvino
 

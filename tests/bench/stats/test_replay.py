@@ -10,7 +10,7 @@ import pytest
 from bench.harness.job import HOST_E2E, Samples
 from bench.harness.rounds import Plan, run_rounds
 from bench.stats.statistics import Ratio, Values, speed_up
-from bench.stats.stopping import VISIT_MS, StopRule
+from bench.stats.stopping import BLOCK_MS, StopRule
 from export.common.files import PROJECT
 
 TRIALS, SEEDS = 400, range(5)
@@ -45,7 +45,7 @@ def trials(slowdown: float, rule: StopRule = PATIENT, seed: int = 0) -> list[Rat
         base, candidate = exchanged(rng)
         contenders = {"A": Recorded(base), "B": Recorded(candidate * (1 + slowdown))}
         plan = Plan("A", rule, index, max_rounds=TRACE.shape[1])
-        ratio = run_rounds(contenders, dict.fromkeys(contenders, VISIT_MS), plan, clock=lambda: 0.0).ratio("A", "B")
+        ratio = run_rounds(contenders, dict.fromkeys(contenders, BLOCK_MS), plan, clock=lambda: 0.0).ratio("A", "B")
         assert ratio is not None
         found.append(ratio)
     return found

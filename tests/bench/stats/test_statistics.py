@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from bench.stats import statistics, steadiness, stopping, verdicts
+from bench.stats import quality, statistics, steadiness, stopping
 from bench.stats.statistics import Ratio, Values, speed_up
 from bench.stats.steadiness import WarmUpRule, Window
 from bench.stats.stopping import StopRule
@@ -184,7 +184,7 @@ def test_the_budget_ends_it_at_any_round_and_says_so() -> None:
 
 @pytest.mark.parametrize(("latency_ms", "k"), [(100, 5), (30, 5), (15, 10), (2, 75), (0.1, 200), (0.0, 200)])
 def test_a_visit_takes_about_150_ms(latency_ms: float, k: int) -> None:
-    assert stopping.iterations_per_visit(latency_ms) == k
+    assert stopping.iterations_per_block(latency_ms) == k
 
 
 # Verdicts
@@ -224,8 +224,8 @@ def ratio(half_width: float, median: float = 2.0) -> Ratio:
     ],
 )
 def test_verdicts_and_their_reasons(changes: dict[str, object], name: str, reason: str) -> None:
-    seen = verdicts.Seen(**{"ratio": ratio(0.005), "control": QUIET, **changes})  # type: ignore[arg-type]
-    verdict = verdicts.judge(seen)
+    seen = quality.Evidence(**{"ratio": ratio(0.005), "control": QUIET, **changes})  # type: ignore[arg-type]
+    verdict = quality.assess(seen)
     assert verdict.name == name
     assert reason.replace(" %", "%") in " ".join(verdict.reasons)
     assert verdict.timing == (name != "invalid")
@@ -234,8 +234,8 @@ def test_verdicts_and_their_reasons(changes: dict[str, object], name: str, reaso
 
 def test_small_differences_are_called_the_same() -> None:
     control = ratio(0.01, 1.0)
-    assert verdicts.same_as_reference(ratio(0.005, 1.015), control)
-    assert not verdicts.same_as_reference(ratio(0.005, 1.025), control)
+    assert quality.same_as_reference(ratio(0.005, 1.015), control)
+    assert not quality.same_as_reference(ratio(0.005, 1.025), control)
 
 
 def test_equal_contenders_are_not_called_different() -> None:

@@ -15,7 +15,7 @@ from pose_runtime.runtime import openvino as device_openvino
 from pose_runtime.runtime import registry
 
 from bench.predict.prediction import predict
-from bench.sessions.exported import open_backend, read_export
+from bench.sessions.exported import load_session, read_export
 from export.images.figures import EVALUATION_SEED, Scene, draw_scene
 from export.images.photo import from_pixels
 from export.runtime.openvino import saturates
@@ -29,7 +29,7 @@ def scene() -> Scene:
 
 def test_joints_are_those_that_predict_sees(once_export: Path, once_bundle: Path, scene: Scene) -> None:
     exported = read_export(once_export)
-    backend = open_backend(exported, "onnxruntime", "fp32", 1)
+    backend = load_session(exported, "onnxruntime", "fp32", 1)
     expected = predict(exported, backend, from_pixels(scene.image, "scene"), scene.person_box)
     pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
     joints_px, joints_mm = pose(scene.image, [scene.person_box])

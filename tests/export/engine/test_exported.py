@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.sessions.exported import open_backend, read_export
+from bench.sessions.exported import load_session, read_export
 from export.common.errors import BadInput, NotPossible
 from export.common.files import sha256_file, write_image
 from export.engine.plan import TENSORRT
@@ -33,7 +33,7 @@ def folder(real: Path, tmp_path: Path) -> Path:
 @without_gpu
 def test_the_manifests_engine_is_opened(folder: Path) -> None:
     with pytest.raises(NotPossible, match="engines run on an NVIDIA GPU only"):
-        open_backend(read_export(folder), "tensorrt-rtx", "fp32")
+        load_session(read_export(folder), "tensorrt-rtx", "fp32")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_manifests_engine_is_opened(folder: Path) -> None:
 )
 def test_engines_that_are_not_there(folder: Path, runtime: str, precision: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        open_backend(read_export(folder), runtime, precision)
+        load_session(read_export(folder), runtime, precision)
 
 
 def test_why_there_is_no_engine_is_told(folder: Path) -> None:
@@ -54,13 +54,13 @@ def test_why_there_is_no_engine_is_told(folder: Path) -> None:
     why = NotRun(kind="engine", precision="fp32", status="not run", reason="planted reason")
     write_manifest(folder, read.model_copy(update={"not_run": [why]}))
     with pytest.raises(BadInput, match="planted reason"):
-        open_backend(read_export(folder), "tensorrt", "fp32")
+        load_session(read_export(folder), "tensorrt", "fp32")
 
 
 def test_an_engine_that_is_not_the_manifests(folder: Path) -> None:
     overwrite(folder / "engines/L-fp32.rtx.engine", 100, b"changed")
     with pytest.raises(BadInput, match="changed"):
-        open_backend(read_export(folder), "tensorrt-rtx", "fp32")
+        load_session(read_export(folder), "tensorrt-rtx", "fp32")
 
 
 def test_an_engine_built_by_the_recipe(folder: Path) -> None:
@@ -70,7 +70,7 @@ def test_an_engine_built_by_the_recipe(folder: Path) -> None:
     assert exported.engine("fp32", TENSORRT) == path
     write_engine(path, TENSORRT, onnx_sha256="0" * 64)
     with pytest.raises(BadInput, match="built from another model"):
-        open_backend(exported, "tensorrt", "fp32")
+        load_session(exported, "tensorrt", "fp32")
 
 
 @pytest.mark.parametrize(("runtime", "exit_code"), [("tensorrt", 2), ("tensorrt-rtx", 4)])

@@ -30,7 +30,7 @@ OVERHEAD_NS, OVERHEAD_SHARE = 1000.0, 0.005
 
 
 @dataclass(frozen=True)
-class Seen:
+class Evidence:
     """Everything that a verdict rests on."""
 
     faults: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Quality:
     """One of four words, and why."""
 
     name: Name
@@ -70,18 +70,18 @@ class Verdict:
         return self.name in ("stable", "noisy")
 
 
-def judge(seen: Seen) -> Verdict:
+def assess(seen: Evidence) -> Quality:
     """The verdict of one row. Comparisons are written so that NaN is unstable."""
     if seen.faults:
-        return Verdict("invalid", seen.faults)
+        return Quality("invalid", seen.faults)
     unstable = tuple(_unstable(seen))
     if unstable:
-        return Verdict("unstable", unstable)
+        return Quality("unstable", unstable)
     noisy = tuple(_noisy(seen))
     if noisy:
-        return Verdict("noisy", noisy)
+        return Quality("noisy", noisy)
     assert seen.ratio is not None
-    return Verdict("stable", (f"ratio within ±{seen.ratio.half_width:.1%}, A and A′ do not differ",))
+    return Quality("stable", (f"ratio within ±{seen.ratio.half_width:.1%}, A and A′ do not differ",))
 
 
 def same_as_reference(ratio: Ratio, control: Ratio) -> bool:
@@ -89,7 +89,7 @@ def same_as_reference(ratio: Ratio, control: Ratio) -> bool:
     return not abs(ratio.median - 1) >= 2 * control.reach
 
 
-def _unstable(seen: Seen) -> list[str]:
+def _unstable(seen: Evidence) -> list[str]:
     if seen.control_faults:
         return [f"the reference's second instance, {fault}" for fault in seen.control_faults]
     if seen.ratio is None or seen.control is None:
@@ -116,7 +116,7 @@ def _unstable(seen: Seen) -> list[str]:
     return reasons
 
 
-def _noisy(seen: Seen) -> list[str]:
+def _noisy(seen: Evidence) -> list[str]:
     assert seen.ratio is not None
     assert seen.control is not None
     reasons = []
