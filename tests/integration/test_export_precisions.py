@@ -179,10 +179,10 @@ def test_int8_and_its_pixel_edition_are_made_and_proven(int8_run: Run) -> None:
 
 def test_pixel_editions_are_run_like_the_others(int8_run: Run) -> None:
     exported = read_export(int8_run[0] / "build/tiny")
-    assert exported.editions == ("int8", "int8-pixels")
+    assert exported.variants == ("int8", "int8-pixels")
     assert exported.precisions == ("int8",)
     crops = parity_images(256).images[:2]
-    floats, pixels = (load_session(exported, "onnxruntime", edition) for edition in exported.editions)
+    floats, pixels = (load_session(exported, "onnxruntime", edition) for edition in exported.variants)
     assert (floats.takes_pixels, pixels.takes_pixels) == (False, True)
     seen = [run_network(backend, crops, exported.volume) for backend in (floats, pixels)]
     apart = np.linalg.norm((seen[0] - seen[1]) * exported.volume.bin_mm, axis=2).mean()
