@@ -55,7 +55,7 @@ def command(
     from bench.results.result import RESULT, place_for
     from bench.results.result_csv import result_csv
     from bench.sessions.exported import read_export
-    from cli.console import ConsoleNarrator
+    from cli.console import ConsoleObserver
     from cli.render import bench as render_bench
     from export.common.files import require_writable, write_text
     from export.pipeline.options import parse_numbers
@@ -79,12 +79,12 @@ def command(
         compared_with=reference,
         graph=cuda_graph,
     )
-    narrator = ConsoleNarrator()
+    observer = ConsoleObserver()
     alone = exclusive_machine(asked.runtimes, asked.compared_with)
     try:
-        result = benchmark(exported, asked, out, narrator.listener("bench"), alone)
+        result = benchmark(exported, asked, out, observer.listener("bench"), alone)
     finally:
-        narrator.stop()
+        observer.stop()
     place = place_for(out, complete=result.complete)
     if csv:
         write_text(place / "result.csv", result_csv(result))

@@ -41,7 +41,7 @@ def command(
     workspace_mib: WorkspaceMib = 1024,
 ) -> None:
     """Write a bundle that builds its engines on the device and proves itself there, without this project."""
-    from cli.console import ConsoleNarrator
+    from cli.console import ConsoleObserver
     from export.bundle.triton import write_triton
     from export.bundle.write import BundlePlan, write_bundle
     from export.common.errors import BadInput
@@ -63,12 +63,12 @@ def command(
             raise BadInput("a repository for Triton brings no engines", f"{seen}: servers build them", "leave it out")
         _show_triton(write_triton(model, place, chosen, plan))
         return
-    narrator = ConsoleNarrator()
+    observer = ConsoleObserver()
     asked = BundlePlan(chosen, with_engines is not False, images, form is Form.zip, plan)
     try:
-        written = write_bundle(model, place, asked, narrator.listener("bundle"))
+        written = write_bundle(model, place, asked, observer.listener("bundle"))
     finally:
-        narrator.stop()
+        observer.stop()
     _show_bundle(written)
 
 

@@ -40,7 +40,7 @@ def command(
     from bench.sessions.exported import read_export
     from bench.stats.stopping import StopRule
     from cli.bench import names
-    from cli.console import ConsoleNarrator
+    from cli.console import ConsoleObserver
     from cli.render import compare as render_compare
     from export.common.errors import BadInput
     from export.common.files import write_json
@@ -51,12 +51,12 @@ def command(
     if base.is_dir():
         wanted = Settings(threads or usable_cores(), StopRule(budget_s=budget), QUICK_MODE.warm_up)
         folders, runtimes = (read_export(base), read_export(candidate)), names(runtime) or ()
-        narrator, alone = ConsoleNarrator(), exclusive_machine(runtimes)
+        observer, alone = ConsoleObserver(), exclusive_machine(runtimes)
         try:
-            progress = narrator.listener("compare")
+            progress = observer.listener("compare")
             found = compare_folders(*folders, runtimes, names(precision), wanted, progress, alone)
         finally:
-            narrator.stop()
+            observer.stop()
     else:
         found = compare_results(read_result(base), read_result(candidate))
     record = found.as_json()

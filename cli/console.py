@@ -43,27 +43,27 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
-class ConsoleNarrator:
+class ConsoleObserver:
     """A line a step; on a terminal a spinner with the progress while it runs."""
 
     def __init__(self) -> None:
         self._status: Status | None = None
 
     def up_to_date(self, step: str) -> None:
-        """See ``export.common.progress.Narrator``."""
+        """See ``export.common.progress.StepObserver``."""
         err.print(f"  [dim]up to date[/]  {step}")
 
-    def begin(self, step: str, why: str) -> Progress:
-        """See ``export.common.progress.Narrator``."""
-        err.print(f"  [cyan]running[/]     {step} [dim]({escape(why)})[/]", soft_wrap=True)
+    def begin(self, step: str, reason: str) -> Progress:
+        """See ``export.common.progress.StepObserver``."""
+        err.print(f"  [cyan]running[/]     {step} [dim]({escape(reason)})[/]", soft_wrap=True)
         return self.listener(step)
 
     def listener(self, step: str) -> Progress:
         """Shows progress while stderr is a terminal; says nothing in a log file."""
         if not sys.stderr.isatty():
-            from export.common.progress import silent
+            from export.common.progress import no_progress
 
-            return silent
+            return no_progress
         self.stop()
         self._status = err.status(step)
         self._status.start()
@@ -75,16 +75,16 @@ class ConsoleNarrator:
         return progress
 
     def done(self, step: str, seconds: float) -> None:
-        """See ``export.common.progress.Narrator``."""
+        """See ``export.common.progress.StepObserver``."""
         self.stop()
         err.print(f"  [green]done[/]        {step} in {seconds:.1f} s")
 
-    def would_run(self, step: str, why: str) -> None:
-        """See ``export.common.progress.Narrator``."""
-        err.print(f"  [yellow]would run[/]   {step} [dim]({escape(why)})[/]", soft_wrap=True)
+    def would_run(self, step: str, reason: str) -> None:
+        """See ``export.common.progress.StepObserver``."""
+        err.print(f"  [yellow]would run[/]   {step} [dim]({escape(reason)})[/]", soft_wrap=True)
 
     def waiting(self, folder: str) -> None:
-        """See ``export.common.progress.Narrator``."""
+        """See ``export.common.progress.StepObserver``."""
         err.print(f"  [yellow]waiting[/]     another run works in {escape(folder)} (Ctrl-C gives up)", soft_wrap=True)
 
     def stop(self) -> None:

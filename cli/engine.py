@@ -37,7 +37,7 @@ def command(
     """Build it with what this machine has; its record and its log lie beside it."""
     from rich.markup import escape
 
-    from cli.console import ConsoleNarrator
+    from cli.console import ConsoleObserver
     from cli.console import out as stdout
     from export.engine.build import build_engine
     from export.engine.choice import choose_runtime
@@ -56,11 +56,11 @@ def command(
     plan = parse_plan(wanted, batches, targets, workspace_mib)
     backend = choose_runtime(plan.runtime).backend
     engine = out or onnx.with_suffix(backend.suffix if backend else ".engine")
-    narrator = ConsoleNarrator()
+    observer = ConsoleObserver()
     try:
-        record = build_engine(onnx, engine, plan, narrator.listener("engine"))
+        record = build_engine(onnx, engine, plan, observer.listener("engine"))
     finally:
-        narrator.stop()
+        observer.stop()
     for warning in record.warnings:
         stdout.print(f"warning: {escape(warning)}", soft_wrap=True)
     size, took = f"{record.size_bytes / 1e6:.1f} MB", f"{record.build_seconds:.1f} s"

@@ -33,7 +33,7 @@ def command(
     from bench.datasets.choice import open_dataset, report_name
     from bench.sessions.exported import read_export
     from bench.sessions.inference import no_mirrors
-    from cli.console import ConsoleNarrator
+    from cli.console import ConsoleObserver
     from cli.render import tables as render
     from export.common.files import require_writable, write_json
 
@@ -49,11 +49,11 @@ def command(
     stopped = run.state.is_file()
     run.resume(contenders)
     render.dataset_notes(images.notes, run.done, len(images), begun_anew=stopped and not run.done)
-    narrator = ConsoleNarrator()
+    observer = ConsoleObserver()
     try:
-        evaluate(exported, images, contenders, run, batch=batch, flip=mirrored, progress=narrator.listener(images.name))
+        evaluate(exported, images, contenders, run, batch=batch, flip=mirrored, progress=observer.listener(images.name))
     finally:
-        narrator.stop()
+        observer.stop()
     record = accuracy_record(exported, images, contenders, run, flip=mirrored)
     report = folder / f"{name}.json"
     write_json(report, record)

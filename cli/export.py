@@ -65,7 +65,7 @@ def command(
 ) -> None:
     """Checkpoint → verdict → ONNX → parity → engine → latency table, in OUT/MODEL."""
     from bench.harness.latency_table import latency_table
-    from cli.console import ConsoleNarrator
+    from cli.console import ConsoleObserver
     from cli.render import tables as render
     from export.engine.choice import choose_runtime, honoured
     from export.engine.plan import EnginePlan
@@ -100,18 +100,18 @@ def command(
         plans=parse_plans(plans or []),
         require=require,
     )
-    narrator = ConsoleNarrator()
+    observer = ConsoleObserver()
     render.weights_line(request, asked=checkpoint is not None)
     try:
-        export = run_export(request, out / config.name, narrator, only_ask=why)
-        narrator.stop()
+        export = run_export(request, out / config.name, observer, only_ask=why)
+        observer.stop()
         if (manifest := export.manifest) is not None:
             render.verdict(manifest.verdict, manifest.nearest_models, manifest.counts)
             render.contradicted_claims(manifest.claims)
             render.parity(manifest)
-        latency = latency_table(export, narrator)
+        latency = latency_table(export, observer)
     finally:
-        narrator.stop()
+        observer.stop()
     if manifest is None:
         return
     render.latency(latency, manifest)

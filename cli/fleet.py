@@ -49,17 +49,17 @@ def run(
     """Models × precisions × runtimes × devices: export what is missing, measure on every device, compare."""
     from bench.fleet.matrix import read_matrix
     from bench.fleet.plan import plan_fleet
-    from cli.console import ConsoleNarrator
+    from cli.console import ConsoleObserver
     from export.common.files import require_writable
 
     through = _scheduler(scheduler, insecure, (tls_ca, tls_cert, tls_key), wait)
     wanted = read_matrix(matrix)
     require_writable(wanted.out)
-    narrator = ConsoleNarrator()
+    observer = ConsoleObserver()
     try:
-        plan = plan_fleet(wanted, narrator)
+        plan = plan_fleet(wanted, observer)
     finally:
-        narrator.stop()
+        observer.stop()
     _carry_out(plan, through, again=again, as_json=as_json)
 
 

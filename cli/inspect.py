@@ -26,7 +26,7 @@ def command(
 
     from rich.markup import escape
 
-    from cli.console import ConsoleNarrator, out
+    from cli.console import ConsoleObserver, out
     from cli.render import tables as render
     from cli.render.images import image_statistics
     from export.checkpoint.evidence import Contradiction
@@ -36,9 +36,9 @@ def command(
     from export.pipeline.options import parse_overrides, require_agreement, require_images_agree
 
     overrides = parse_overrides(settings or [])
-    narrator = ConsoleNarrator()
+    observer = ConsoleObserver()
     try:
-        seen = inspect_checkpoint(checkpoint, model, overrides, images, narrator.listener("inspect"))
+        seen = inspect_checkpoint(checkpoint, model, overrides, images, observer.listener("inspect"))
     except Contradiction as contradiction:
         if as_json:
             print(json.dumps(contradiction.as_json(), indent=2))
@@ -46,7 +46,7 @@ def command(
             render.problems(contradiction.problems)
         raise
     finally:
-        narrator.stop()
+        observer.stop()
     from_images = seen.get("upsamplings_from_images")
     if as_json:
         print(json.dumps(seen, indent=2))

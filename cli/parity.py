@@ -20,7 +20,7 @@ def command(
     import json
 
     from bench.sessions.exported import read_export
-    from cli.console import ConsoleNarrator
+    from cli.console import ConsoleObserver
     from cli.render import tables as render
     from export.common.files import write_json
 
@@ -38,17 +38,17 @@ def command(
             else [p for p in exported.precisions if p != "fp32"]
         )
         reference = exported.path / exported.onnx("fp32").path
-        narrator = ConsoleNarrator()
+        observer = ConsoleObserver()
         try:
             for name in asked:
                 require_traceable(name)
                 candidate = exported.path / exported.onnx(name).path
-                narrator.listener(f"trace {name}")("running both graphs")
+                observer.listener(f"trace {name}")("running both graphs")
                 record = trace_record(reference, candidate, name, exported.path / TRUTH)
                 write_json(model / "parity" / f"trace-{name}.json", record)
                 records.append(record)
         finally:
-            narrator.stop()
+            observer.stop()
     if as_json:
         print(json.dumps({"parity": exported.manifest.parity, "traces": records}, indent=2))
     else:

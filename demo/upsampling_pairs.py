@@ -19,7 +19,7 @@ from export.checkpoint.loading import Checkpoint, read_checkpoint
 from export.checkpoint.upsampling.evidence import evidence_of, possible_candidates
 from export.checkpoint.upsampling.runs import Run, run_candidates
 from export.common.errors import BadInput
-from export.common.progress import silent
+from export.common.progress import no_progress
 from export.images.figures import CROP_SIZE, EVALUATION_SEED, draw_figures
 from export.model.architecture import HEAD_LAYERS, Architecture
 from export.model.joint_sets import HUMAN36M
@@ -57,7 +57,7 @@ def known_checkpoint(argument: str, figures: int) -> Known:
     checkpoint = read_checkpoint(Path(path))
     candidates = tuple(possible_candidates(_architecture(checkpoint)))
     images = np.stack([figure.image for figure in draw_figures(figures, EVALUATION_SEED)])
-    runs = run_candidates(candidates, checkpoint.tensors, images, silent)
+    runs = run_candidates(candidates, checkpoint.tensors, images, no_progress)
     networks = (build_network(candidate, checkpoint.tensors) for candidate in candidates)
     mpjpe_mm = tuple(held_out_accuracy(network, figures).mpjpe_mm for network in networks)
     return Known(Path(path).stem, int(count), candidates, tuple(runs), mpjpe_mm)

@@ -23,7 +23,7 @@ from bench.sessions.inference import require_mirrors, run_network
 from bench.sessions.protocol import Session
 from export.common.errors import BadInput
 from export.common.files import whole_file
-from export.common.interface import edition_of
+from export.common.interface import variant_of
 from export.common.progress import Progress
 from export.model.pose import Array
 
@@ -54,8 +54,8 @@ class Contender:
     @property
     def name(self) -> str:
         """Tells it from the others."""
-        edition = edition_of(self.backend.precision, takes_pixels=self.backend.takes_pixels)
-        return f"{self.runtime} {edition}"
+        variant = variant_of(self.backend.precision, takes_pixels=self.backend.takes_pixels)
+        return f"{self.runtime} {variant}"
 
 
 @dataclass

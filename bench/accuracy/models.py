@@ -7,22 +7,22 @@ from export.common.interface import precision_of
 from export.parity.sessions import parity_runtimes
 
 
-def open_contenders(exported: ExportFolder, editions: str | None, *, reference: bool) -> list[Contender]:
-    """Load the reference, and every ONNX file of these editions (separated by commas; None: all of them).
+def open_contenders(exported: ExportFolder, variants: str | None, *, reference: bool) -> list[Contender]:
+    """Load the reference, and every ONNX file of these variants (separated by commas; None: all of them).
 
     A file is run by everything that its parity is judged with: a runtime may compute in another type than the
     file's, and then only its simulation tells what the precision costs on a device that has it.
 
     Raises:
-        BadInput: an edition of which there is no file.
+        BadInput: a variant of which there is no file.
     """
-    asked = exported.variants if editions is None else exported.select_variants(editions)
+    asked = exported.variants if variants is None else exported.select_variants(variants)
     contenders = []
     if reference:
         contenders.append(Contender(load_session(exported, PYTORCH, "fp32"), None, is_reference=True))
-    for edition in asked:
-        artifact = exported.onnx(edition)
-        precision = precision_of(edition)
+    for variant in asked:
+        artifact = exported.onnx(variant)
+        precision = precision_of(variant)
         for runtime in parity_runtimes(precision)[0]:
             session = runtime.open(exported.path / artifact.path, precision)
             contenders.append(Contender(session, artifact.sha256, label=runtime.name))

@@ -9,7 +9,7 @@ from bench.fleet.blobs import BlobCache
 from bench.fleet.matrix import Matrix, ModelEntry
 from bench.sessions.exported import ExportFolder, read_export
 from export.common.errors import BadInput
-from export.common.progress import Narrator
+from export.common.progress import StepObserver
 from export.model.config import Name, load_config
 from export.pipeline.model_steps import TRUTH, WEIGHTS, plan_paths
 from export.pipeline.options import parse_overrides
@@ -21,7 +21,7 @@ FLEET, EXPORTS, BLOBS = "fleet", "exports", "blobs"
 """Within OUT; the latter two are shared by all runs."""
 
 
-def sent_files(matrix: Matrix, blobs: BlobCache, narrator: Narrator) -> dict[str, dict[str, str]]:
+def sent_files(matrix: Matrix, blobs: BlobCache, observer: StepObserver) -> dict[str, dict[str, str]]:
     """Export every model of the matrix that is not exported yet.
 
     Returns:
@@ -30,7 +30,7 @@ def sent_files(matrix: Matrix, blobs: BlobCache, narrator: Narrator) -> dict[str
     Args:
         matrix: models and precisions.
         blobs: receives all files that devices need.
-        narrator: is told of each step.
+        observer: is told of each step.
 
     Raises:
         BadInput: a model or a file is not there, or two models have one name.
@@ -38,7 +38,7 @@ def sent_files(matrix: Matrix, blobs: BlobCache, narrator: Narrator) -> dict[str
     """
     found: dict[str, dict[str, str]] = {}
     for entry in matrix.models:
-        exported = export_here(entry, matrix, narrator)
+        exported = export_here(entry, matrix, observer)
         name = _plain(entry.name or exported.manifest.model)
         if name in found:
             raise BadInput("two models have one name", name, "give one of them another `name` in the matrix")
@@ -58,7 +58,7 @@ def _plain(name: str) -> str:
         raise BadInput("no folder can be called like this model", name, "give it a `name` in the matrix") from error
 
 
-def export_here(entry: ModelEntry, matrix: Matrix, narrator: Narrator) -> ExportFolder:
+def export_here(entry: ModelEntry, matrix: Matrix, observer: StepObserver) -> ExportFolder:
     """Return the export of one model: a folder as it is; anything else in ``OUT/fleet/exports``, up to date."""
     place = Path(entry.model)
     if place.is_absolute() and place.is_dir():  # a declared model is never absolute
@@ -70,7 +70,7 @@ def export_here(entry: ModelEntry, matrix: Matrix, narrator: Narrator) -> Export
     overrides = parse_overrides([f"{field}={value}" for field, value in entry.set.items()])
     checkpoint = choose_checkpoint(config, entry.checkpoint)
     request = ExportRequest(config, checkpoint, overrides, matrix.precisions)
-    made = run_export(request, matrix.out / FLEET / EXPORTS / (entry.name or config.name), narrator)
+    made = run_export(request, matrix.out / FLEET / EXPORTS / (entry.name or config.name), observer)
     made.require_success()
     return read_export(made.folder)
 

@@ -17,34 +17,34 @@ from bench.fleet.spec import BenchOptions, JobSpec, code_on_disk, sha256_json
 from bench.harness.accelerators import accelerators_held
 from bench.harness.worker import die_with_parent
 from export.common.errors import BadInput, Failure
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 
 Say = Callable[..., None]
 
 
-class ProgressNarrator:
-    """A narrator whose lines go to the worker that holds this process."""
+class ProgressObserver:
+    """An observer whose lines go to the worker that holds this process."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
 
     def up_to_date(self, step: str) -> None:
-        """See ``export.common.progress.Narrator``."""
+        """See ``export.common.progress.StepObserver``."""
         self._say(text=f"{step} is up to date")
 
-    def begin(self, step: str, why: str) -> Progress:
-        """See ``export.common.progress.Narrator``."""
-        self._say(text=f"{step} ({why})")
-        return silent
+    def begin(self, step: str, reason: str) -> Progress:
+        """See ``export.common.progress.StepObserver``."""
+        self._say(text=f"{step} ({reason})")
+        return no_progress
 
     def done(self, step: str, seconds: float) -> None:
-        """See ``export.common.progress.Narrator``."""
+        """See ``export.common.progress.StepObserver``."""
 
-    def would_run(self, step: str, why: str) -> None:
-        """See ``export.common.progress.Narrator``."""
+    def would_run(self, step: str, reason: str) -> None:
+        """See ``export.common.progress.StepObserver``."""
 
     def waiting(self, folder: str) -> None:
-        """See ``export.common.progress.Narrator``."""
+        """See ``export.common.progress.StepObserver``."""
         self._say(text="waiting: another job uses the same export")
 
 
@@ -96,7 +96,7 @@ def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:
     from export.pipeline.steps import Folder
 
     blobs = BlobCache(state / "blobs")
-    place = Folder(state / "exports" / sha256_json(spec.files), ProgressNarrator(say))
+    place = Folder(state / "exports" / sha256_json(spec.files), ProgressObserver(say))
     with place.held():
         for name, digest in spec.files.items():
             blobs.place(digest, place.path / name)

@@ -11,7 +11,7 @@ from bench.fleet.matrix import Matrix
 from bench.fleet.record import FleetRecord
 from bench.fleet.spec import JobSpec, code_version
 from export.common.errors import BadInput
-from export.common.progress import Narrator
+from export.common.progress import StepObserver
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FleetPlan:
     """All files that devices need."""
 
 
-def plan_fleet(matrix: Matrix, narrator: Narrator) -> FleetPlan:
+def plan_fleet(matrix: Matrix, observer: StepObserver) -> FleetPlan:
     """Export what is missing, and expand the matrix; the run's folder is ``OUT/fleet/<run>``.
 
     Raises:
@@ -35,7 +35,7 @@ def plan_fleet(matrix: Matrix, narrator: Narrator) -> FleetPlan:
     """
     assert matrix.name is not None
     sources = BlobCache(matrix.out / FLEET / BLOBS)
-    specs = tuple(expand(matrix, sent_files(matrix, sources, narrator)))
+    specs = tuple(expand(matrix, sent_files(matrix, sources, observer)))
     return FleetPlan(matrix.name, matrix.out / FLEET / matrix.name, matrix.model_dump(mode="json"), specs, sources)
 
 

@@ -42,7 +42,7 @@ from bench.stats.quality import DRIFT, STEAL, THROTTLED
 from bench.stats.statistics import Ratio, drift, log_ratios
 from bench.stats.stopping import FIRST_LOOK, Stop
 from export.common.errors import BadInput
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 
 BASE, CONTROL, CANDIDATE = "baseline", "baseline#control", "candidate"
 
@@ -88,7 +88,7 @@ def compare_folders(
     runtimes: Sequence[str],
     precisions: Sequence[str] | None,
     settings: Settings,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     alone: AbstractContextManager[None] | None = None,
 ) -> Comparison:
     """Measure what both have, each cell in a session of its own: baseline, baseline again, candidate.
@@ -121,7 +121,11 @@ def _absent_cell(name: str, judged: Judged) -> Cell:
 
 
 def compare_pairs(
-    base: ExportFolder, candidate: ExportFolder, pairs: Sequence[Pair], settings: Settings, progress: Progress = silent
+    base: ExportFolder,
+    candidate: ExportFolder,
+    pairs: Sequence[Pair],
+    settings: Settings,
+    progress: Progress = no_progress,
 ) -> Comparison:
     """The same for cells that are named: baseline and candidate of each.
 

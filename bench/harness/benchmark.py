@@ -31,7 +31,7 @@ from bench.stats.steadiness import WarmUpRule
 from bench.stats.stopping import StopRule
 from export.common.files import sha256_file, whole_file
 from export.common.plain import finite_or_none
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 
 DEADLINES_MS = (33.3, 16.7)
 IMAGES = 8
@@ -109,7 +109,7 @@ def benchmark(
     exported: ExportFolder,
     asked: Asked,
     out: Path,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     alone: AbstractContextManager[None] | None = None,
 ) -> Result:
     """Measure and write ``result.json`` and ``samples.npz`` into ``out``; after Ctrl-C what there is by then.

@@ -15,7 +15,7 @@ from bench.machine.system import machine, usable_cores
 from bench.results.record import Record
 from bench.sessions.exported import ExportFolder, read_export, usual_runtime
 from export.common.files import write_json
-from export.common.progress import Narrator, Progress
+from export.common.progress import Progress, StepObserver
 from export.common.records import peek
 from export.pipeline.run import Export
 from export.pipeline.steps import RECORDS, Folder, Step
@@ -66,12 +66,12 @@ class LatencyTable(Record):
     rows: list[LatencyRow]
 
 
-def latency_table(export: Export, narrator: Narrator) -> LatencyTable | None:
+def latency_table(export: Export, observer: StepObserver) -> LatencyTable | None:
     """Time the reference and the first file that passed its parity, unless that is up to date.
 
     Args:
-        export: what ``run_export`` returned; of one that only asked, tell the narrator what would run.
-        narrator: is told about it.
+        export: what ``run_export`` returned; of one that only asked, tell the observer what would run.
+        observer: is told about it.
 
     Returns:
         The table; None if no file passed, or if it was not to be measured.
@@ -89,7 +89,7 @@ def latency_table(export: Export, narrator: Narrator) -> LatencyTable | None:
     inputs = {**steps.weights.outputs, **steps.onnx[precision].outputs}
     tools = ("torch", "onnxruntime-gpu", "onnxruntime", "openvino")
     step = Step("latency", (REPORT,), inputs, options, tools, code=("bench", "export"), in_manifest=False)
-    folder = Folder(export.folder, narrator, only_ask=export.manifest is None)
+    folder = Folder(export.folder, observer, only_ask=export.manifest is None)
     with folder.held():
         _forget_unknown(export)
         result = folder.perform(step, work).result

@@ -14,7 +14,7 @@ from bench.passes.peak import Peak
 from bench.results.profile_record import PeakRecord, profile_record
 from bench.results.result import Row
 from bench.sessions.exported import TORCH_FORMS
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.model.architecture import Architecture
 
 WARM_UP, RUNS = 10, 30
@@ -37,7 +37,7 @@ class Profiles:
 
 
 def take_profiles(
-    entrants: Sequence[Entrant], timed: Collection[str], settings: Settings, progress: Progress = silent
+    entrants: Sequence[Entrant], timed: Collection[str], settings: Settings, progress: Progress = no_progress
 ) -> Profiles:
     """Profile those of the entrants that were timed, one after the other; what fails is a reason and nothing more.
 

@@ -19,7 +19,7 @@ from bench.harness.job import HOST_E2E, Samples
 from bench.harness.remote import WorkerLost
 from bench.stats.statistics import Ratio, Values, speed_up
 from bench.stats.stopping import Stop, StopRule, after_launches, is_look, iterations_per_block, should_stop
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 
 
 class Contender(Protocol):
@@ -112,7 +112,7 @@ def run_rounds(
     clock: Callable[[], float],
     before: Measured | None = None,
     sensors: Callable[[], Mapping[str, Any]] = dict,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Measured:
     """Visit all contenders in rounds. A contender that is lost is left out from then on.
 

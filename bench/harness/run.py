@@ -15,7 +15,7 @@ from bench.harness.later_passes import PASSES, start_afresh
 from bench.harness.launch import Course, hold_launch
 from bench.harness.remote import Remote, end_all
 from bench.harness.rounds import Measured
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 
 
 @dataclass
@@ -42,7 +42,7 @@ def hold_session(
     settings: Settings,
     *,
     sensors: Callable[[], Mapping[str, Any]] = dict,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Session:
     """Measure all entrants side by side.
 

@@ -9,7 +9,7 @@ from typing import Any
 from bench.sessions.protocol import Session
 from export.common.errors import BadInput, NotPossible
 from export.common.files import sha256_file
-from export.common.interface import PRECISIONS, edition_of, precision_of
+from export.common.interface import PRECISIONS, precision_of, variant_of
 from export.engine.build import beside, read_engine_record
 from export.engine.plan import BACKENDS
 from export.engine.plan import Backend as EngineBackend
@@ -148,7 +148,7 @@ class ExportFolder:
 
 
 def _variant(artifact: Artifact) -> str:
-    return edition_of(artifact.precision, takes_pixels=any(tensor.dtype == "uint8" for tensor in artifact.inputs))
+    return variant_of(artifact.precision, takes_pixels=any(tensor.dtype == "uint8" for tensor in artifact.inputs))
 
 
 def read_export(folder: Path) -> ExportFolder:
@@ -164,7 +164,7 @@ def read_export(folder: Path) -> ExportFolder:
 
 
 def usual_runtime(variant: str) -> str:
-    """What runs an variant where nobody says otherwise: ONNX Runtime has no BF16 convolution on the CPU."""
+    """What runs a variant where nobody says otherwise: ONNX Runtime has no BF16 convolution on the CPU."""
     return OPENVINO if precision_of(variant) == "bf16" else ONNX_RUNTIME
 
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from cli.console import err, out, table
 from cli.render.images import known_images
-from export.common.interface import edition_of
+from export.common.interface import variant_of
 from export.common.plain import printable, show_list
 from export.pipeline.manifest import Counts, Manifest, Nearest, VerdictRow
 from export.pipeline.options import name_nearest
@@ -287,7 +287,7 @@ def accuracy(record: Mapping[str, Any], report: Path) -> None:
             interval += f" \\[{price['low']:+.3f}, {price['high']:+.3f}]"
         apart = "–" if drift["mean"] is None else f"{_number(drift['mean'])}, {_number(drift['max'])}"
         errors = (_shown(row[name]) for name in ("mpjpe_mm", "pa_mpjpe_mm", "error_px"))
-        shown.add_row(row["runtime"], _edition(row), *errors, interval, apart)
+        shown.add_row(row["runtime"], _variant(row), *errors, interval, apart)
     for claim in record["published"]:
         field, figure = next(item for item in claim.items() if item[0] != "source")
         cells = {"mpjpe_mm": "–", "pa_mpjpe_mm": "–"} | {field: figure}
@@ -343,14 +343,14 @@ def _found(answer: "Answer[Any]", text: str | None = None) -> str:
 def _by_part(title: str, parts: Sequence[str], rows: Sequence[Mapping[str, Any]], value: Any) -> None:
     if not parts:
         return
-    shown = table(f"MPJPE mm by {title}", *(f"{row['runtime']} {_edition(row)}" for row in rows))
+    shown = table(f"MPJPE mm by {title}", *(f"{row['runtime']} {_variant(row)}" for row in rows))
     for part in parts:
         shown.add_row(escape(part), *(_shown(value(row, part)) for row in rows))
     out.print(shown)
 
 
-def _edition(row: Mapping[str, Any]) -> str:
-    return edition_of(row["precision"], takes_pixels=row["takes_pixels"])
+def _variant(row: Mapping[str, Any]) -> str:
+    return variant_of(row["precision"], takes_pixels=row["takes_pixels"])
 
 
 def _of_joint(record: Mapping[str, Any], row: Mapping[str, Any], name: str) -> float | None:

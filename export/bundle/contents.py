@@ -72,7 +72,7 @@ def choose_contents(folder: Path, precisions: Sequence[str] | None = None, *, wi
     return Contents(folder, manifest, onnx, engines)
 
 
-def pixel_editions(contents: Contents) -> dict[str, Artifact]:
+def pixel_variants(contents: Contents) -> dict[str, Artifact]:
     """Precision → its graph that takes pixels, of those that are chosen, where the export has one that is proven.
 
     Raises:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from export.bundle.contents import Contents
 from export.common.errors import BadInput, Inconclusive
 from export.common.files import UNREADABLE_ARRAYS
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.images.image_set import DRAWN
 from export.model.pose import Volume
 from export.parity.judge import NEEDED_SIGNAL_MM, Budget, Limit, budget_for, distance, limits_of, signal
@@ -52,7 +52,7 @@ class Goldens:
         }
 
 
-def make_goldens(contents: Contents, images: Path | None, progress: Progress = silent) -> Goldens:
+def make_goldens(contents: Contents, images: Path | None, progress: Progress = no_progress) -> Goldens:
     """The first drawn figures that parity was judged on, or crops of the user's.
 
     Raises:

@@ -2,7 +2,7 @@
 
 ``cpu/`` is complete: ONNX Runtime's backend runs every file that it can run on a processor. ``gpu/`` has the same
 models for the TensorRT backend, whose plans have to be built on the server that runs them. In both, clients send
-pixels, so that none can normalise them wrongly. Where the export has a pixel edition of a precision, that one graph is
+pixels, so that none can normalise them wrongly. Where the export has a pixel variant of a precision, that one graph is
 the model: a quarter of the bytes goes to the GPU, one model is scheduled, and what was proven is what is served. Where
 it has none, the model is an ensemble of a small graph that normalises, on the processor, and the network.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from export.bundle.contents import Contents, choose_contents, pixel_editions
+from export.bundle.contents import Contents, choose_contents, pixel_variants
 from export.bundle.device_recipe import checked, choose, commands, find_trtexec
 from export.bundle.manifest import NOTICES, list_files
 from export.bundle.triton_config import Tensor, ensemble, served
@@ -54,7 +54,7 @@ class Served:
 
     name: str
     artifact: Artifact
-    """The file that is run: the pixel edition where there is one."""
+    """The file that is run: the pixel variant where there is one."""
     takes_pixels: bool
 
     @property
@@ -130,9 +130,9 @@ def preprocessing(size: int) -> bytes:
 
 
 def _models(contents: Contents) -> list[Served]:
-    editions = pixel_editions(contents)
+    variants = pixel_variants(contents)
     return [
-        Served(f"{contents.model}-{a.precision}", editions.get(a.precision, a), a.precision in editions)
+        Served(f"{contents.model}-{a.precision}", variants.get(a.precision, a), a.precision in variants)
         for a in contents.onnx
     ]
 
@@ -216,11 +216,11 @@ def _forms(contents: Contents, models: list[Served]) -> list[str]:
     """What each model that clients ask is made of."""
     lines = []
     if direct := [f"`{model.name}`" for model in models if model.takes_pixels]:
-        lines.append(f"- {', '.join(direct)}: the pixel edition, one graph that takes bytes and normalises by itself.")
+        lines.append(f"- {', '.join(direct)}: the pixel variant, one graph that takes bytes and normalises by itself.")
     if both := [f"`{model.name}`" for model in models if not model.takes_pixels]:
         lines += [
             f"- {', '.join(both)}: an ensemble of `{contents.model}-preprocess`, which normalises on the processor,",
             "  and the network of that name with `-network` behind it. An export made with `--with-preprocess` has",
-            "  pixel editions, which save this step and three quarters of the bytes that go to a GPU.",
+            "  pixel variants, which save this step and three quarters of the bytes that go to a GPU.",
         ]
     return lines

@@ -23,7 +23,7 @@ from export.bundle.manifest import GOLDEN, NAME, bundle_id, describe_bundle, man
 from export.bundle.readme import bundle_readme
 from export.common.errors import BadInput, CheckFailed, NotPossible
 from export.common.files import PARTIAL_PREFIX, require_writable, sha256_file, unwritable, write_text
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.common.records import peek
 from export.engine.build import beside
 from export.engine.plan import EnginePlan
@@ -61,7 +61,7 @@ class Bundle:
     """What the bundle's own verifier said of it here."""
 
 
-def write_bundle(export: Path, out: Path, plan: BundlePlan, progress: Progress = silent) -> Bundle:
+def write_bundle(export: Path, out: Path, plan: BundlePlan, progress: Progress = no_progress) -> Bundle:
     """Write ``out/<MODEL>-bundle``, its archive, and a file with the SHA-256 of both; an older bundle is replaced.
 
     Raises:

@@ -9,7 +9,7 @@ from export.checkpoint.claims import audit_by_file
 from export.checkpoint.evidence import floating_dtypes
 from export.checkpoint.loading import Checkpoint, read_checkpoint
 from export.checkpoint.verdict import judge, nearest_models
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.model.architecture import Architecture
 from export.model.config import declared_models, load_config
 
@@ -22,7 +22,7 @@ def inspect_checkpoint(
     model: str | None,
     overrides: Mapping[str, int],
     images: Path | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Return container, verdict, counts and audited claims; with images, their mismatch and upsampling count.
 

@@ -1,4 +1,4 @@
-"""Names of inputs, outputs, precisions and editions that all artifacts share."""
+"""Names of inputs, outputs, precisions and variants that all artifacts share."""
 
 from export.runtime.session import INPUT as INPUT
 from export.runtime.session import OUTPUT as OUTPUT
@@ -13,14 +13,14 @@ HALVES = ("fp16", "bf16")
 """Precisions of half the size, whose range and rounding are measured before anything is written."""
 
 PIXELS = "-pixels"
-"""What the name of an edition ends in that takes pixels and normalises them itself: ``fp32-pixels``."""
+"""What the name of a variant ends in that takes pixels and normalises them itself: ``fp32-pixels``."""
 
 
-def edition_of(precision: str, *, takes_pixels: bool) -> str:
+def variant_of(precision: str, *, takes_pixels: bool) -> str:
     """``("fp16", True)`` → ``"fp16-pixels"``: one precision with one kind of input, which is one ONNX file."""
     return precision + PIXELS * takes_pixels
 
 
-def precision_of(edition: str) -> str:
+def precision_of(variant: str) -> str:
     """``"fp16-pixels"`` → ``"fp16"``."""
-    return edition.removesuffix(PIXELS)
+    return variant.removesuffix(PIXELS)

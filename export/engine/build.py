@@ -22,7 +22,7 @@ from typing import Any
 from export.common.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
 from export.common.files import PROJECT, sha256_file, whole_file, write_json, write_text
 from export.common.gpu import Gpu
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.common.records import read_record
 from export.engine.choice import Choice, choose_runtime, honoured
 from export.engine.layers import EngineLayers
@@ -99,7 +99,7 @@ def build_engine(
     onnx_path: Path,
     engine_path: Path,
     plan: EnginePlan,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     *,
     kept_in: Path | None = None,
 ) -> EngineRecord:
@@ -129,7 +129,9 @@ def build_engine(
         if not log:
             raise
         write_text(failed_log, "\n".join(log) + "\n")
-        raise CheckFailed(failure.problem, failure.found, f"{failure.advice}; the builder's log: {failed_log}") from failure
+        raise CheckFailed(
+            failure.problem, failure.found, f"{failure.advice}; the builder's log: {failed_log}"
+        ) from failure
     write_text(beside(engine_path, ".log"), "\n".join(log) + "\n")
     write_json(beside(engine_path, ".json"), asdict(record))
     failed_log.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ In half precision the body is FP16 or BF16, both ends are FP32:
     image ─ pixels ─ cast │ backbone, head │ cast ─ decode ─ joints
           FP32            │  half          │      FP32
 
-In a pixel edition the image is bytes already, and only their cast is left before the stem.
+In a pixel variant the image is bytes already, and only their cast is left before the stem.
 
 Precision lies in the graph's types, not in switches of a builder. Norms are folded in FP64. A plan may keep segments
 of the body in FP32 (``export.plan.precision_plan``).

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.images.image_set import Images
 from export.model.network import ConvNeXtPose
 from export.model.pose import normalise
@@ -48,7 +48,7 @@ def segments(network: ConvNeXtPose) -> tuple[Segment, ...]:
 
 @torch.inference_mode()
 def segment_inputs(
-    network: ConvNeXtPose, images: Images, progress: Progress = silent
+    network: ConvNeXtPose, images: Images, progress: Progress = no_progress
 ) -> Iterator[tuple[Segment, Tensor]]:
     """Yield every segment with its input on all images: (N, C, H, W) in the type of the network.
 

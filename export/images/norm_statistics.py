@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from export.common.errors import BadInput
 from export.common.plain import finite_or_none
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.model.network import BATCH_NORM_EPS, ConvNeXtPose
 from export.model.pose import normalise
 
@@ -155,7 +155,9 @@ def judge_images(network: nn.Module, moments: Mapping[str, ChannelMoments]) -> I
 
 
 @torch.inference_mode()
-def measure_images(network: ConvNeXtPose, images: NDArray[np.uint8], progress: Progress = silent) -> ImageStatistics:
+def measure_images(
+    network: ConvNeXtPose, images: NDArray[np.uint8], progress: Progress = no_progress
+) -> ImageStatistics:
     """Run the network on at most ``ENOUGH_IMAGES`` of (N, S, S, 3) RGB pixels, evenly chosen, and compare."""
     chosen = images[np.linspace(0, len(images) - 1, min(len(images), ENOUGH_IMAGES)).astype(int)]
     with observe_norms(network) as moments:

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.model.network import ConvNeXtPose
 from export.model.pose import normalise
 
 
 @torch.inference_mode()
 def run_reference(
-    network: ConvNeXtPose, images: NDArray[np.uint8], batch: int, progress: Progress = silent
+    network: ConvNeXtPose, images: NDArray[np.uint8], batch: int, progress: Progress = no_progress
 ) -> NDArray[np.floating[Any]]:
     """(N, S, S, 3) RGB pixels → (N, joints, 3) in bins, in the precision that the network's weights have."""
     dtype = next(network.parameters()).dtype

@@ -111,17 +111,17 @@ def trace_record(reference: Path, candidate: Path, precision: str, truth: Path) 
     }
 
 
-def require_traceable(edition: str) -> None:
-    """See that an edition can be compared with FP32 input for input.
+def require_traceable(variant: str) -> None:
+    """See that a variant can be compared with FP32 input for input.
 
     Raises:
         BadInput: it takes pixels, is FP32 itself, or is unknown.
     """
-    if edition == "fp32":
-        raise BadInput("fp32 is what the others are traced beside", edition, f"choose of {', '.join(EXPECTED)}")
-    if edition not in EXPECTED:
+    if variant == "fp32":
+        raise BadInput("fp32 is what the others are traced beside", variant, f"choose of {', '.join(EXPECTED)}")
+    if variant not in EXPECTED:
         raise BadInput(
-            "only graphs that take normalised images are traced", edition, f"choose of {', '.join(EXPECTED)}"
+            "only graphs that take normalised images are traced", variant, f"choose of {', '.join(EXPECTED)}"
         )
 
 

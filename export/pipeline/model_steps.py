@@ -25,7 +25,7 @@ TRUTH = "parity/truth.npz"
 IMAGE_STATISTICS = "parity/image-statistics.json"
 """Mismatch of the parity images and the stored BatchNorm statistics, for each norm."""
 PARITY_REPORT = "parity/{}.json"
-"""By edition."""
+"""By variant."""
 CALIBRATION = "plan/calibration.npz"
 """The ``images`` from which weights are rounded and INT8 scales are taken, (N, S, S, 3) RGB."""
 PARITY_BATCHES = (1, 5)
@@ -255,9 +255,9 @@ def plan_step(
     return folder.perform(step, work)
 
 
-def onnx_step(folder: Folder, request: ExportRequest, weights: Made, edition: str, plan: Made | None) -> Made:
-    """Rewrite the network for deployment in this edition, and write it as ONNX."""
-    path, precision = request.onnx_path(edition), precision_of(edition)
+def onnx_step(folder: Folder, request: ExportRequest, weights: Made, variant: str, plan: Made | None) -> Made:
+    """Rewrite the network for deployment in this variant, and write it as ONNX."""
+    path, precision = request.onnx_path(variant), precision_of(variant)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         from export.common.interface import FP32_CONVOLUTIONS
@@ -268,7 +268,7 @@ def onnx_step(folder: Folder, request: ExportRequest, weights: Made, edition: st
         from export.plan.precision_plan import read_plan
         from export.plan.quantize import export_int8
 
-        network, takes_pixels = load_network(folder.path / WEIGHTS), edition != precision
+        network, takes_pixels = load_network(folder.path / WEIGHTS), variant != precision
         progress("tracing and writing the graph")
         metadata = consumer_metadata(network.architecture, precision=precision, **about_weights(request, weights))
         if plan is None:
@@ -287,19 +287,19 @@ def onnx_step(folder: Folder, request: ExportRequest, weights: Made, edition: st
     if plan is not None:
         record, planned, _ = plan_paths(precision)
         inputs |= _input(plan, record) | _input(plan, planned)
-    options = {"edition": edition, **about_weights(request, weights)}
+    options = {"edition": variant, **about_weights(request, weights)}
     tools = ("torch", "onnx", "onnxscript", "onnx-ir")
-    return folder.perform(Step(f"onnx-{edition}", (path,), inputs, options, tools), work)
+    return folder.perform(Step(f"onnx-{variant}", (path,), inputs, options, tools), work)
 
 
 def parity_step(
-    folder: Folder, request: ExportRequest, onnx: Made, truth: Made, plan: Made | None, edition: str
+    folder: Folder, request: ExportRequest, onnx: Made, truth: Made, plan: Made | None, variant: str
 ) -> Made:
     """Judge the ONNX file, run by everything that judges this precision at several batch sizes, against the truth.
 
     ``plan`` is the step that simulated the graph; None for FP32.
     """
-    path, report, precision = request.onnx_path(edition), PARITY_REPORT.format(edition), precision_of(edition)
+    path, report, precision = request.onnx_path(variant), PARITY_REPORT.format(variant), precision_of(variant)
     budget = budget_for(precision, trained=request.trained, require=request.require)
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
@@ -319,7 +319,7 @@ def parity_step(
         if plan is not None:
             with np.load(folder.path / plan_paths(precision)[2]) as known:
                 simulation = known["simulation"]
-        inputs, runs = images if edition != precision else normalise(images), []
+        inputs, runs = images if variant != precision else normalise(images), []
         judged: dict[tuple[str, int], Parity] = {}
         runtimes, cannot = parity_runtimes(precision)
         unknown = unknown_reason(truth.result["statistics"]) if request.trained else None
@@ -348,7 +348,7 @@ def parity_step(
             "schema_version": "2.0",
             "artifact": path,
             "precision": precision,
-            "edition": edition,
+            "edition": variant,
             "images": dict(truth.result),
             "runs": runs,
             "not_run": [{"runner": name, "reason": reason} for name, reason in cannot.items()],
@@ -368,19 +368,19 @@ def parity_step(
     inputs |= _input(plan, plan_paths(precision)[2]) if plan is not None else {}
     options = {"batches": list(PARITY_BATCHES), "budget": asdict(budget)}
     tools = ("onnxruntime-gpu", "onnxruntime", "openvino", "numpy")
-    return folder.perform(Step(f"parity-{edition}", (report,), inputs, options, tools), work)
+    return folder.perform(Step(f"parity-{variant}", (report,), inputs, options, tools), work)
 
 
-def engine_step(folder: Folder, request: ExportRequest, onnx: Made, edition: str, plan: Made | None) -> Made | NotBuilt:
-    """Build an engine of this edition with what this machine has."""
-    source, wanted, quantized = request.onnx_path(edition), request.engine_plan(edition), None
+def engine_step(folder: Folder, request: ExportRequest, onnx: Made, variant: str, plan: Made | None) -> Made | NotBuilt:
+    """Build an engine of this variant with what this machine has."""
+    source, wanted, quantized = request.onnx_path(variant), request.engine_plan(variant), None
     if plan is not None and wanted.precision == "int8" and plan.result:
         quantized = sum(conv["precision"] == "int8" for conv in plan.result["convs"])
-    return built_engine(folder, source, onnx.outputs[source], wanted, edition, quantized)
+    return built_engine(folder, source, onnx.outputs[source], wanted, variant, quantized)
 
 
 def built_engine(
-    folder: Folder, source: str, sha256: str, plan: EnginePlan, edition: str, quantized: int | None = None
+    folder: Folder, source: str, sha256: str, plan: EnginePlan, variant: str, quantized: int | None = None
 ) -> Made | NotBuilt:
     """Build an engine from the ONNX file ``source`` in ``folder``; where that is not possible, or fails, say so.
 
@@ -407,7 +407,7 @@ def built_engine(
     options = {"plan": asdict(plan), "gpu": gpu, "runtime": backend.module, "version": choice.version}
     outputs = tuple(name + suffix for name in names.values() for suffix in ("", ".log", ".json"))
     try:
-        return folder.perform(Step(f"engine-{edition}", outputs, {source: sha256}, options), work)
+        return folder.perform(Step(f"engine-{variant}", outputs, {source: sha256}, options), work)
     except NotPossible as failure:
         return NotBuilt("not run", str(failure))
     except Failure as failure:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from export.common.errors import BadInput
 from export.common.files import PROJECT, sha256_path
-from export.common.interface import PRECISIONS, edition_of, precision_of
+from export.common.interface import PRECISIONS, precision_of, variant_of
 from export.engine.plan import EnginePlan
 from export.model.config import ModelConfig
 from export.parity.judge import GRADES
@@ -87,22 +87,22 @@ class ExportRequest:
         return self.origin != "stand-in"
 
     @property
-    def editions(self) -> tuple[str, ...]:
-        """The ONNX files that are asked for: each precision, and its pixel edition where that is asked for."""
+    def variants(self) -> tuple[str, ...]:
+        """The ONNX files that are asked for: each precision, and its pixel variant where that is asked for."""
         inputs = (False, True) if self.with_preprocess else (False,)
-        return tuple(edition_of(p, takes_pixels=pixels) for p in self.precisions for pixels in inputs)
+        return tuple(variant_of(p, takes_pixels=pixels) for p in self.precisions for pixels in inputs)
 
-    def engine_plan(self, edition: str) -> EnginePlan:
-        """What is asked of an engine of this edition."""
-        return self.plan.in_precision(precision_of(edition))
+    def engine_plan(self, variant: str) -> EnginePlan:
+        """What is asked of an engine of this variant."""
+        return self.plan.in_precision(precision_of(variant))
 
     def ranges_path(self, precision: str) -> str:
         """Where the report on the values' ranges lies within the model's folder."""
         return f"parity/{precision}-ranges.json"
 
-    def onnx_path(self, edition: str) -> str:
+    def onnx_path(self, variant: str) -> str:
         """Where the ONNX file lies within the model's folder."""
-        return f"onnx/{self.config.name}-{edition}.onnx"
+        return f"onnx/{self.config.name}-{variant}.onnx"
 
 
 def choose_checkpoint(config: ModelConfig, named: Path | None) -> Path | None:

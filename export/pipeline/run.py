@@ -14,7 +14,7 @@ from typing import Any
 
 from export.common.errors import BadInput, CheckFailed
 from export.common.interface import HALVES, precision_of
-from export.common.progress import Narrator, SilentNarrator
+from export.common.progress import SilentObserver, StepObserver
 from export.graph.ranges import require_range
 from export.pipeline.manifest import Manifest, write_manifest
 from export.pipeline.model_steps import (
@@ -54,7 +54,7 @@ class Export:
 
 
 def run_export(
-    request: ExportRequest, path: Path, narrator: Narrator | None = None, *, only_ask: bool = False
+    request: ExportRequest, path: Path, observer: StepObserver | None = None, *, only_ask: bool = False
 ) -> Export:
     """Run every step that is not up to date, and write manifest and recipe.
 
@@ -63,14 +63,14 @@ def run_export(
     Args:
         request: what to export.
         path: the folder for this model's artifacts, as ``build/XS``.
-        narrator: is told about each step.
-        only_ask: tell the narrator what would run, and write nothing.
+        observer: is told about each step.
+        only_ask: tell the observer what would run, and write nothing.
 
     Raises:
         BadInput: the checkpoint, a plan or a folder of images cannot be used, or the folder cannot be written.
         CheckFailed: ``request.strict``, and the checkpoint is not the declared model.
     """
-    folder = Folder(path, narrator or SilentNarrator(), only_ask=only_ask)
+    folder = Folder(path, observer or SilentObserver(), only_ask=only_ask)
     with folder.held():
         steps = run_steps(folder, request)
         if only_ask:
@@ -92,14 +92,14 @@ def run_steps(folder: Folder, request: ExportRequest) -> StepResults:
         except BadInput as failure:
             if request.calibration is not None:
                 raise
-            results.refused = {e: failure for e in request.editions if precision_of(e) != "fp32"}
+            results.refused = {e: failure for e in request.variants if precision_of(e) != "fp32"}
     truth = truth_step(folder, request, weights)
-    for edition in request.editions:
+    for variant in request.variants:
         try:
-            if edition not in results.refused:
-                _export_edition(folder, request, truth, edition, results)
+            if variant not in results.refused:
+                _export_variant(folder, request, truth, variant, results)
         except CheckFailed as failure:
-            results.refused[edition] = failure
+            results.refused[variant] = failure
     return results
 
 
@@ -121,9 +121,9 @@ def require_plans(request: ExportRequest, weights: Made) -> None:
             give_back(read_plan(path, Architecture(**fields)), weights.outputs[WEIGHTS])
 
 
-def _export_edition(folder: Folder, request: ExportRequest, truth: Made, edition: str, results: StepResults) -> None:
-    """Add what is made of one edition to ``results``; no engine is built from a file that fails its parity."""
-    weights, precision, plan = results.weights, precision_of(edition), None
+def _export_variant(folder: Folder, request: ExportRequest, truth: Made, variant: str, results: StepResults) -> None:
+    """Add what is made of one variant to ``results``; no engine is built from a file that fails its parity."""
+    weights, precision, plan = results.weights, precision_of(variant), None
     if precision != "fp32":
         half = precision if precision in HALVES else "fp16"  # what is around int8
         results.ranges[half] = results.ranges.get(half) or ranges_step(folder, request, weights, half)
@@ -135,7 +135,7 @@ def _export_edition(folder: Folder, request: ExportRequest, truth: Made, edition
             results.plans[precision] = plan
         if plan.result:
             require_left(plan.result)
-    onnx = results.onnx[edition] = onnx_step(folder, request, weights, edition, plan)
-    results.parity[edition] = parity_step(folder, request, onnx, truth, plan, edition)
-    if results.passed(edition):
-        results.engine[edition] = engine_step(folder, request, onnx, edition, plan)
+    onnx = results.onnx[variant] = onnx_step(folder, request, weights, variant, plan)
+    results.parity[variant] = parity_step(folder, request, onnx, truth, plan, variant)
+    if results.passed(variant):
+        results.engine[variant] = engine_step(folder, request, onnx, variant, plan)

@@ -21,11 +21,11 @@ class StepResults:
     parity: dict[str, Made] = field(default_factory=dict)
     engine: dict[str, Made | NotBuilt] = field(default_factory=dict)
     refused: dict[str, Failure] = field(default_factory=dict)
-    """Editions without an ONNX file, and why."""
+    """Variants without an ONNX file, and why."""
 
-    def passed(self, edition: str) -> bool:
-        """Return whether this edition's ONNX file passed its parity, as far as that is known yet."""
-        return edition in self.parity and self.parity[edition].result.get("outcome", "pass") == "pass"
+    def passed(self, variant: str) -> bool:
+        """Return whether this variant's ONNX file passed its parity, as far as that is known yet."""
+        return variant in self.parity and self.parity[variant].result.get("outcome", "pass") == "pass"
 
     def require_success(self) -> None:
         """End with the exit code of the first precision that failed a check, or whose engine could not be built.
@@ -36,8 +36,8 @@ class StepResults:
         """
         for refusal in self.refused.values():
             raise refusal
-        for edition, made in self.parity.items():
-            if not self.passed(edition):
+        for variant, made in self.parity.items():
+            if not self.passed(variant):
                 require(made.result["outcome"], made.result["reason"], made.result["artifact"])
         for precision, engine in self.engine.items():
             if isinstance(engine, NotBuilt) and engine.failure is not None:

@@ -29,7 +29,7 @@ from export.common.files import (
     unwritable,
     write_json,
 )
-from export.common.progress import Narrator, Progress
+from export.common.progress import Progress, StepObserver
 
 RECORDS = ".steps"
 NOT_MADE_YET = "(not made yet)"
@@ -90,9 +90,9 @@ class NotBuilt:
 class Folder:
     """One model's output folder, with the records of the steps that filled it."""
 
-    def __init__(self, path: Path, narrator: Narrator, *, only_ask: bool = False) -> None:
+    def __init__(self, path: Path, observer: StepObserver, *, only_ask: bool = False) -> None:
         self.path = path
-        self.narrator = narrator
+        self.observer = observer
         self.only_ask = only_ask
 
     @contextmanager
@@ -111,7 +111,7 @@ class Folder:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                self.narrator.waiting(str(self.path))
+                self.observer.waiting(str(self.path))
                 lock.acquire()
         except OSError as error:
             raise unwritable(self.path, error) from error
@@ -134,12 +134,12 @@ class Folder:
         recorded = self._recorded(step.name)
         why = self._why(step, key, recorded)
         if not why:
-            self.narrator.up_to_date(step.name)
+            self.observer.up_to_date(step.name)
             return Made(recorded["outputs"], recorded["result"])
         if self.only_ask:
-            self.narrator.would_run(step.name, why)
+            self.observer.would_run(step.name, why)
             return Made(dict.fromkeys(step.outputs, NOT_MADE_YET), {})
-        progress = self.narrator.begin(step.name, why)
+        progress = self.observer.begin(step.name, why)
         started = time.monotonic()
         try:
             with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=self.path) as made:
@@ -150,7 +150,7 @@ class Folder:
                 raise unwritable(self.path, error) from error
             raise
         write_json(self._record(step.name), {"key": key, "outputs": outputs, "result": result})
-        self.narrator.done(step.name, time.monotonic() - started)
+        self.observer.done(step.name, time.monotonic() - started)
         return Made(outputs, result)
 
     def _move_into_place(self, step: Step, made: Path) -> dict[str, str]:

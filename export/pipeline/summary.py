@@ -28,9 +28,9 @@ def path_of_weights(request: ExportRequest) -> str | None:
     return str(request.checkpoint) if request.checkpoint else None
 
 
-def onnx_details(results: StepResults, edition: str) -> dict[str, Any]:
+def onnx_details(results: StepResults, variant: str) -> dict[str, Any]:
     """What is in an ONNX file, how that was proven, and how far it drifts on which images."""
-    onnx, parity, precision = results.onnx[edition].result, results.parity[edition].result, precision_of(edition)
+    onnx, parity, precision = results.onnx[variant].result, results.parity[variant].result, precision_of(variant)
     details = {name: onnx[name] for name in ONNX_DETAILS}
     details["proof"] = {"types": TYPES_WALKED, "weights": onnx["weights"]}
     if onnx["int8"] is not None:
@@ -90,29 +90,29 @@ def manifest_of(folder: Folder, request: ExportRequest, results: StepResults) ->
     weights = results.weights.result
     artifacts, not_run = [], []
     tools = {tool: version(tool) for tool in TOOLS if version(tool) != "absent"}
-    for edition, onnx in results.onnx.items():
-        path, parity = request.onnx_path(edition), results.parity[edition].result
+    for variant, onnx in results.onnx.items():
+        path, parity = request.onnx_path(variant), results.parity[variant].result
         artifacts.append(
             Artifact(
                 kind="onnx",
                 runtime="onnx",
-                precision=precision_of(edition),
+                precision=precision_of(variant),
                 path=path,
                 sha256=onnx.outputs[path],
                 size_bytes=(folder.path / path).stat().st_size,
                 inputs=onnx.result["inputs"],
                 outputs=onnx.result["outputs"],
                 status=f"parity {parity['status']}",
-                details=onnx_details(results, edition),
+                details=onnx_details(results, variant),
             )
         )
-    for edition, refusal in results.refused.items():
-        not_run.append(NotRun(kind="onnx", precision=edition, status="failed", reason=str(refusal)))
-    for edition, engine in results.engine.items():
+    for variant, refusal in results.refused.items():
+        not_run.append(NotRun(kind="onnx", precision=variant, status="failed", reason=str(refusal)))
+    for variant, engine in results.engine.items():
         if isinstance(engine, NotBuilt):
-            not_run.append(NotRun(kind="engine", precision=edition, status=engine.status, reason=engine.reason))
+            not_run.append(NotRun(kind="engine", precision=variant, status=engine.status, reason=engine.reason))
             continue
-        source = next(a for a in artifacts if a.path == request.onnx_path(edition))
+        source = next(a for a in artifacts if a.path == request.onnx_path(variant))
         artifacts.append(engine_artifact(source, engine))
         tools[engine.result["runtime"].replace("_", "-")] = engine.result["package_version"]  # which pip need not know
     return Manifest(

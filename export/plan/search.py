@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from export.common.errors import CheckFailed
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.graph.precision import BODY, half_graph
 from export.graph.segments import Segment, run_from, segment_inputs, segments
 from export.images.image_set import Images, ImageSet
@@ -81,7 +81,7 @@ def plan_of(reference: ConvNeXtPose, precision: str, calibration: ImageSet) -> P
 
 
 def prepare(
-    reference: ConvNeXtPose, plan: PrecisionPlan, images: Images, progress: Progress = silent
+    reference: ConvNeXtPose, plan: PrecisionPlan, images: Images, progress: Progress = no_progress
 ) -> tuple[PrecisionPlan, Candidates]:
     """Compute weights for a plan; where its INT8 inputs have no scales yet, choose them.
 
@@ -105,7 +105,7 @@ def search_plan(
     trained: bool,
     require: str | None = None,
     holds_elsewhere: Callable[[PrecisionPlan, PlannedWeights, Grade], bool] = lambda *_: True,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> tuple[PrecisionPlan, PlannedWeights]:
     """Find a plan whose simulated error on the calibration images is within the budget, and its weights.
 

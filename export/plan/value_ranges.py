@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.graph.precision import HALF, half_graph
 from export.graph.ranges import Ranges
 from export.model.network import ConvNeXtPose
@@ -19,7 +19,7 @@ def measure_ranges(
     precision: str,
     images: NDArray[np.uint8],
     batch: int,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Ranges:
     """Measure the values that the half graph would store, in FP32, on (N, S, S, 3) RGB pixels."""
     network = half_graph(reference, torch.float32)

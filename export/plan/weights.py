@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from export.common.errors import CheckFailed
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.graph.precision import BODY
 from export.graph.segments import BATCH, Segment, segment_inputs
 from export.images.image_set import Images
@@ -66,7 +66,7 @@ class Scaling:
 
 
 def half_weights(
-    network: ConvNeXtPose, precision: str, images: Images, progress: Progress = silent
+    network: ConvNeXtPose, precision: str, images: Images, progress: Progress = no_progress
 ) -> dict[str, Tensor]:
     """Round every weight of ``half_graph(reference, torch.float32)`` to half precision, with error feedback.
 
@@ -87,7 +87,7 @@ def half_weights(
 
 
 def int8_weights(
-    network: ConvNeXtPose, scales: Mapping[str, float], images: Images, progress: Progress = silent
+    network: ConvNeXtPose, scales: Mapping[str, float], images: Images, progress: Progress = no_progress
 ) -> tuple[dict[str, Int8Weights], dict[str, Tensor]]:
     """Round the weights of some convolutions to INT8 with error feedback, each for its rounded input.
 
@@ -142,7 +142,7 @@ def _int8_conv(conv: nn.Conv2d, moments: Tensor, input_scale: float) -> tuple[In
 
 
 def scale_inputs(
-    network: ConvNeXtPose, convs: tuple[PlannedConv, ...], images: Images, progress: Progress = silent
+    network: ConvNeXtPose, convs: tuple[PlannedConv, ...], images: Images, progress: Progress = no_progress
 ) -> tuple[PlannedConv, ...]:
     """Choose equalization and scale for the input of every INT8 convolution, and change ``network`` in place.
 

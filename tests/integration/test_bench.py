@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.results.result import SamplesFile, read_result, write_result
-from cli.console import ConsoleNarrator
+from cli.console import ConsoleObserver
 from export.common.files import sha256_file
 from export.common.progress import Progress
 from tests.support.bench_quick import children
@@ -135,7 +135,7 @@ def test_a_second_run_measures_again_and_replaces_the_result(measured: Path, tmp
 def test_ctrl_c_writes_what_was_measured_beside_the_whole_result(
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Run
 ) -> None:
-    def interrupted(narrator: ConsoleNarrator, step: str) -> Progress:
+    def interrupted(observer: ConsoleObserver, step: str) -> Progress:
         def progress(text: str, share: float | None = None) -> None:
             if text == "launch 1 of 3: round 3":
                 raise KeyboardInterrupt
@@ -144,7 +144,7 @@ def test_ctrl_c_writes_what_was_measured_beside_the_whole_result(
 
     folder = tmp_path / "XS-atto"
     shutil.copytree(measured, folder)
-    monkeypatch.setattr(ConsoleNarrator, "listener", interrupted)
+    monkeypatch.setattr(ConsoleObserver, "listener", interrupted)
     run = here("bench", folder, "--publish", "--threads", "1", "--runtime", "onnxruntime", "--budget", "20")
     assert run.returncode == 130
     assert "interrupted" in run.stdout

@@ -127,7 +127,7 @@ def test_half_files_are_evaluated_by_what_judged_them(half_run: Run) -> None:
             exported.onnx(never)
 
 
-# ── int8, and editions that take pixels ──────────────────────────────────────────────────────────────────────────────
+# ── int8, and variants that take pixels ──────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def int8_copy(int8_run: Run, tmp_path: Path) -> Path:
     return Path(shutil.copytree(int8_run[0], tmp_path / "int8"))
 
 
-def test_int8_and_its_pixel_edition_are_made_and_proven(int8_run: Run) -> None:
+def test_int8_and_its_pixel_variant_are_made_and_proven(int8_run: Run) -> None:
     place, run = int8_run
     assert run.returncode == 0, run.stderr
     assert_whole(place)
@@ -177,12 +177,12 @@ def test_int8_and_its_pixel_edition_are_made_and_proven(int8_run: Run) -> None:
     assert len(engines) == 2 * (version("tensorrt-rtx") != "absent")
 
 
-def test_pixel_editions_are_run_like_the_others(int8_run: Run) -> None:
+def test_pixel_variants_are_run_like_the_others(int8_run: Run) -> None:
     exported = read_export(int8_run[0] / "build/tiny")
     assert exported.variants == ("int8", "int8-pixels")
     assert exported.precisions == ("int8",)
     crops = parity_images(256).images[:2]
-    floats, pixels = (load_session(exported, "onnxruntime", edition) for edition in exported.variants)
+    floats, pixels = (load_session(exported, "onnxruntime", variant) for variant in exported.variants)
     assert (floats.takes_pixels, pixels.takes_pixels) == (False, True)
     seen = [run_network(backend, crops, exported.volume) for backend in (floats, pixels)]
     apart = np.linalg.norm((seen[0] - seen[1]) * exported.volume.bin_mm, axis=2).mean()

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from cli.console import ConsoleNarrator
+from cli.console import ConsoleObserver
 from export.common.files import PROJECT, sha256_file
 from export.model.config import load_config
 from export.model.weights_file import load_network
@@ -70,7 +70,7 @@ def test_strict_asks_for_a_checkpoint(tmp_path: Path) -> None:
 
 def test_the_weights_step_depends_on_checkpoint_and_head(tmp_path: Path) -> None:
     request = ExportRequest(load_config("M"), None, {})
-    folder = Folder(tmp_path / "M", ConsoleNarrator())
+    folder = Folder(tmp_path / "M", ConsoleObserver())
     with folder.held():
         made = weights_step(folder, request)
         assert load_network(folder.path / WEIGHTS).architecture == declared("M")

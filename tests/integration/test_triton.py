@@ -33,7 +33,7 @@ def repository(once_export: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def pixels_export(once_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FP32 and FP16 with pixel editions, of which that of FP16 is said not to be proven; most steps are done before."""
+    """FP32 and FP16 with pixel variants, of which that of FP16 is said not to be proven; most steps are done before."""
     place = Path(shutil.copytree(once_export.parents[1], tmp_path_factory.mktemp("pixels") / "once"))
     folder = export_once(place, "--with-preprocess", precisions="fp32,fp16")
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -118,7 +118,7 @@ def test_ensembles_lead_from_pixels_to_joints(repository: Path, schema: Any, sid
 
 
 @pytest.mark.parametrize("side", ["cpu", "gpu"])
-def test_a_proven_pixel_edition_is_served_as_it_is(pixels_repository: Path, schema: Any, side: str) -> None:
+def test_a_proven_pixel_variant_is_served_as_it_is(pixels_repository: Path, schema: Any, side: str) -> None:
     """Clients see no difference; what is not proven is not served, and its precision is an ensemble as ever."""
     found = configurations(schema, pixels_repository / side)
     assert found.keys() == {"once-fp32", "once-preprocess", "once-fp16", "once-fp16-network"}
@@ -128,11 +128,11 @@ def test_a_proven_pixel_edition_is_served_as_it_is(pixels_repository: Path, sche
         assert tensors(found[name].input) == {"image": (schema.TYPE_UINT8, (256, 256, 3))}
         assert tensors(found[name].output) == {"joints": (schema.TYPE_FP32, (18, 3))}
     said = (pixels_repository / "README.md").read_text()
-    assert "- `once-fp32`: the pixel edition" in said
+    assert "- `once-fp32`: the pixel variant" in said
     assert "- `once-fp16`: an ensemble of `once-preprocess`" in said
 
 
-def test_the_pixel_edition_computes_what_the_export_computes(pixels_repository: Path, pixels_export: Path) -> None:
+def test_the_pixel_variant_computes_what_the_export_computes(pixels_repository: Path, pixels_export: Path) -> None:
     path = pixels_repository / "cpu/once-fp32/1/model.onnx"
     assert sha256_file(path) == sha256_file(pixels_export / "onnx/once-fp32-pixels.onnx")
     with np.load(pixels_export / "parity/truth.npz") as known:
@@ -141,7 +141,7 @@ def test_the_pixel_edition_computes_what_the_export_computes(pixels_repository: 
     np.testing.assert_allclose(session.run(None, {"image": images})[0], truth, atol=2e-3)
 
 
-def test_a_pixel_edition_that_was_changed_is_refused(pixels_export: Path, tmp_path: Path) -> None:
+def test_a_pixel_variant_that_was_changed_is_refused(pixels_export: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(pixels_export, tmp_path / "once"))
     rewrite(folder / "onnx/once-fp32-pixels.onnx", flip_last)
     with pytest.raises(BadInput, match=r"once-fp32-pixels\.onnx"):

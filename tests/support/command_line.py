@@ -51,7 +51,7 @@ def in_process(*arguments: object, cwd: Path, latency: bool = False) -> subproce
         patch.setattr(sys, "argv", command)
         patch.setattr(sys, "excepthook", sys.excepthook)  # typer sets its own
         if not latency:
-            patch.setattr("bench.harness.latency_table.latency_table", lambda export, narrator: None)
+            patch.setattr("bench.harness.latency_table.latency_table", lambda export, observer: None)
         try:
             run()
         except SystemExit as end:

@@ -66,9 +66,9 @@ def skeleton(
         for name, (x, y), mm in known
     ]
     lines = [{"x": known[a][1][0], "y": known[a][1][1], "x2": known[b][1][0], "y2": known[b][1][1]} for a, b in bones]
-    edition = parity.get("edition") or parity["precision"]
-    alt_text = _words(edition, [(name, mm) for name, _, mm in known])
-    title = f"{edition}: {parity.get('status', parity['outcome'])}"
+    variant = parity.get("edition") or parity["precision"]
+    alt_text = _words(variant, [(name, mm) for name, _, mm in known])
+    title = f"{variant}: {parity.get('status', parity['outcome'])}"
     return Chart(f"joints-{index}", title, alt_text, _spec(values, lines, alt_text))
 
 
@@ -111,8 +111,8 @@ def _size(mm: float | None) -> float:
     return base.short(20 + 680 * min(1.0, share) ** 2)
 
 
-def _words(edition: str, joints: Sequence[tuple[str, float | None]]) -> str:
+def _words(variant: str, joints: Sequence[tuple[str, float | None]]) -> str:
     finite = sorted(((mm, name) for name, mm in joints if mm is not None), reverse=True)
     lost = [name for name, mm in joints if mm is None]
-    text = f"{edition}: largest errors {', '.join(f'{name} {mm:.2g} mm' for mm, name in finite[:3])}"
+    text = f"{variant}: largest errors {', '.join(f'{name} {mm:.2g} mm' for mm, name in finite[:3])}"
     return text + (f"; not finite: {', '.join(lost)}" if lost else "") + "."

@@ -23,7 +23,7 @@ from export.checkpoint.upsampling.centre import centres, missed_share, pooled_of
 from export.checkpoint.upsampling.motions import MIRRORED, TURNED
 from export.checkpoint.upsampling.runs import Run, run_candidates
 from export.checkpoint.verdict import MAX_VOLUME_ELEMENTS
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.model.architecture import HEAD_LAYERS, Architecture
 from export.model.joint_sets import joint_set
 
@@ -96,7 +96,7 @@ def upsampling_evidence(
     tensors: Mapping[str, Tensor],
     images: NDArray[np.uint8],
     counts: Sequence[int] = range(HEAD_LAYERS + 1),
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> UpsamplingEvidence:
     """Run the network with each of the counts on the crops, and on the crops turned and mirrored.
 

@@ -18,7 +18,7 @@ from bench.datasets.drawn import DrawnFigures
 from bench.datasets.protocol import Sample
 from bench.sessions.exported import ExportFolder, read_export
 from export.common.errors import BadInput, CheckFailed
-from export.common.progress import silent
+from export.common.progress import no_progress
 from export.images.figures import EVALUATION_SEED, draw_figures
 from export.model.joint_sets import MUCO
 from export.model.pose import Array
@@ -73,7 +73,7 @@ def run_on(
 ) -> dict[str, Any]:
     run = Run({"key": key}, state)
     run.resume(contenders)
-    evaluate(exported, dataset, contenders, run, batch=BATCH, flip=False, progress=silent)
+    evaluate(exported, dataset, contenders, run, batch=BATCH, flip=False, progress=no_progress)
     return accuracy_record(exported, dataset, contenders, run, flip=False)
 
 

@@ -17,7 +17,7 @@ from export.common.errors import BadInput
 from export.common.gpu import Gpu, default_gpu
 from export.pipeline.manifest import Manifest
 from export.pipeline.steps import Folder
-from tests.support.fleet_narrator import Steps
+from tests.support.fleet_observer import Steps
 from tests.support.fleet_plans import spec_of
 
 

@@ -28,7 +28,7 @@ def test_batches_of_all_sizes(world: World) -> None:
 
 @pytest.fixture
 def pixel_world(world: World) -> World:
-    """The input is bytes, channels last, as in a pixel edition."""
+    """The input is bytes, channels last, as in a pixel variant."""
     world.write(profile=Profile("image", (1, *PIXELS), (1, *PIXELS), (4, *PIXELS)))
     return world
 

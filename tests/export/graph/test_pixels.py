@@ -1,4 +1,4 @@
-"""Pixel editions: bytes in, the same joints out."""
+"""Pixel variants: bytes in, the same joints out."""
 
 import copy
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_fp32_joints_are_the_reference_s(files: dict[str, Path], reference: Conv
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_half_editions_differ_in_nothing_but_their_input(
+def test_half_variants_differ_in_nothing_but_their_input(
     files: dict[str, Path], typed_files: dict[str, Path], precision: str
 ) -> None:
     """Both read the same whole numbers, which half precision holds exactly; what comes before is FP32 in one."""

@@ -103,9 +103,9 @@ def test_not_a_number_is_a_departure(typed_files: dict[str, Path], truth: Path, 
 
 
 def test_what_cannot_be_traced_is_refused(typed_files: dict[str, Path], tmp_path: Path) -> None:
-    for edition in ("fp16-pixels", "fp8", ""):
+    for variant in ("fp16-pixels", "fp8", ""):
         with pytest.raises(BadInput, match="normalised images"):
-            require_traceable(edition)
+            require_traceable(variant)
     with pytest.raises(BadInput, match="traced beside"):
         require_traceable("fp32")
     with pytest.raises(BadInput, match="images of parity"):

@@ -11,27 +11,27 @@ import pytest
 
 from export.common.errors import BadInput
 from export.common.files import PARTIAL_PREFIX, sha256_path, whole_file, write_json
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 from export.pipeline.steps import NOT_MADE_YET, RECORDS, WHOLE, Folder, Step, Work
 
 
 @dataclass
 class Heard:
-    """A narrator that remembers."""
+    """An observer that remembers."""
 
     said: list[tuple[str, str, str]] = field(default_factory=list)
 
     def up_to_date(self, step: str) -> None:
         self.said.append((step, "up to date", ""))
 
-    def begin(self, step: str, why: str) -> Progress:
+    def begin(self, step: str, reason: str) -> Progress:
         self.said.append((step, "run", why))
-        return silent
+        return no_progress
 
     def done(self, step: str, seconds: float) -> None:
         assert seconds >= 0
 
-    def would_run(self, step: str, why: str) -> None:
+    def would_run(self, step: str, reason: str) -> None:
         self.said.append((step, "would run", why))
 
     def waiting(self, folder: str) -> None:
@@ -62,8 +62,8 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def last(folder: Folder) -> tuple[str, str, str]:
-    assert isinstance(folder.narrator, Heard)
-    return folder.narrator.said[-1]
+    assert isinstance(folder.observer, Heard)
+    return folder.observer.said[-1]
 
 
 def test_a_finished_step_is_not_repeated_and_remembers_its_result(folder: Folder) -> None:
@@ -153,8 +153,8 @@ def test_asking_changes_nothing_and_passes_the_doubt_on(folder: Folder) -> None:
         made = asking.perform(replace(STEP, inputs={"source": "bb"}), forbidden)
         after = replace(STEP, name="after", outputs=(), inputs={"out.txt": made.outputs["out.txt"]})
         asking.perform(after, forbidden)
-    assert isinstance(asking.narrator, Heard)
-    assert [verdict for _, verdict, _ in asking.narrator.said] == ["up to date", "would run", "would run"]
+    assert isinstance(asking.observer, Heard)
+    assert [verdict for _, verdict, _ in asking.observer.said] == ["up to date", "would run", "would run"]
     assert sha256_path(folder.path) == before
 
 

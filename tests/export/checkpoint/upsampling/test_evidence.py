@@ -24,7 +24,7 @@ from export.checkpoint.upsampling.motions import MIRRORED, TURNED
 from export.checkpoint.upsampling.runs import Run, run_candidates
 from export.checkpoint.upsampling.sharpness import entropy_share, mode_distance_mm
 from export.common.files import PROJECT
-from export.common.progress import silent
+from export.common.progress import no_progress
 from export.images.figures import EVALUATION_SEED, draw_figures
 from export.model.architecture import Architecture
 from export.model.config import load_config
@@ -78,7 +78,7 @@ Demo = tuple[list[Architecture], list[Run]]
 def demo() -> Demo:
     """The demo checkpoint, trained with two, on figures that it has not seen."""
     candidates = possible_candidates(load_config("XS-atto").architecture, (1, 2, 3))
-    return candidates, run_candidates(candidates, read_checkpoint(DEMO).tensors, figures(16), silent)
+    return candidates, run_candidates(candidates, read_checkpoint(DEMO).tensors, figures(16), no_progress)
 
 
 def test_a_doubling_too_many_stretches_the_poses_of_a_trained_network(demo: Demo) -> None:

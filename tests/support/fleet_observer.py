@@ -1,6 +1,6 @@
-"""A narrator that remembers."""
+"""An observer that remembers."""
 
-from export.common.progress import Progress, silent
+from export.common.progress import Progress, no_progress
 
 
 class Steps:
@@ -13,14 +13,14 @@ class Steps:
     def up_to_date(self, step: str) -> None:
         self.up_to_date_.append(step)
 
-    def begin(self, step: str, why: str) -> Progress:
+    def begin(self, step: str, reason: str) -> Progress:
         self.begun.append(step)
-        return silent
+        return no_progress
 
     def done(self, step: str, seconds: float) -> None:
         pass
 
-    def would_run(self, step: str, why: str) -> None:
+    def would_run(self, step: str, reason: str) -> None:
         pass
 
     def waiting(self, folder: str) -> None:
