@@ -9,7 +9,8 @@ from bench.sessions.exported import ExportFolder
 from export.common.errors import BadInput
 from export.common.files import UNREADABLE_ARRAYS
 from export.common.plain import finite_or_none
-from export.parity.judge import REQUIRED, budget_for, judge, status_of
+from export.parity.budgets import REQUIRED_GRADE, budget_for, status_of
+from export.parity.comparison import compare_joints
 from export.pipeline.model_steps import TRUTH, plan_paths
 
 KEPT = ("mean_mm", "p99_mm", "max_mm")
@@ -44,7 +45,7 @@ class ParityJudge:
         Without a budget, or without the joints of what stands beside a precision, nothing passes.
         """
         count = len(joints)
-        if precision not in REQUIRED:
+        if precision not in REQUIRED_GRADE:
             return {"outcome": "inconclusive", "reason": f"there is no budget for {precision}", "images": count}
         require = self._manifest.grade_required(precision)
         budget, simulation = budget_for(precision, trained=self._trained, require=require), None
@@ -55,7 +56,7 @@ class ParityJudge:
             except UNREADABLE_ARRAYS as error:
                 reason = f"what rounding alone costs is not known: {error}"
                 return {"outcome": "inconclusive", "reason": reason, "images": count}
-        found = judge(self._truth[:count], self._floor[:count], joints, self._volume, budget, simulation)
+        found = compare_joints(self._truth[:count], self._floor[:count], joints, self._volume, budget, simulation)
         distances = {name: getattr(found.candidate, name) for name in KEPT}
         said = {"outcome": found.outcome, "status": status_of(found.outcome, budget), "reason": found.reason}
         return {**said, "images": count, **finite_or_none(distances)}

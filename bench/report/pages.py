@@ -23,7 +23,7 @@ from bench.report.sections.export import architecture, exported_files, gate, joi
 from bench.report.sections.measured import chart_sections, devices
 from bench.report.views import Answer, Page, Section
 from export.common.errors import BadInput
-from export.parity.judge import PASSED
+from export.parity.budgets import PASS
 
 WEIGHTS = {
     "stand-in": "weights: stand-in — latency is meaningful, poses are not",
@@ -156,7 +156,7 @@ def _notices(measurement: Measurement) -> tuple[str, ...]:
         notices.append("the benchmark was interrupted: this is what was measured until then")
     parity = measurement.export.manifest.parity if measurement.export and not measurement.device else []
     wrong = [f"{entry.get('variant') or entry['precision']} ({entry['outcome']})" for entry in parity]
-    failed = [text for text, entry in zip(wrong, parity, strict=True) if entry["outcome"] != PASSED]
+    failed = [text for text, entry in zip(wrong, parity, strict=True) if entry["outcome"] != PASS]
     return (*notices, *([f"parity not passed: {', '.join(failed)}; do not ship them"] if failed else []))
 
 

@@ -13,7 +13,7 @@ from bench.report.rows import error_mm, headline, name_of, parity_status
 from bench.results import cells
 from bench.results.result import RatioRecord, Row
 from bench.sessions.exported import TORCH_FORMS
-from export.parity.judge import EXPLAINED, GRADES, PASSED, REQUIRED
+from export.parity.budgets import GRADES, PASS, REQUIRED_GRADE, WITHIN_ROUNDING
 
 SAME_ERROR_MM = 0.1
 """Mean export errors that differ by less are the same: it is the FP32 budget, which is below any use of a pose."""
@@ -61,7 +61,7 @@ def refusal(row: Row, measurement: Measurement) -> str | None:
     """Return why this row may not be recommended; None if it may."""
     if row.verdict in ("invalid", "unstable"):
         return f"{row.verdict}" + (f" ({row.reasons[0]})" if row.reasons else "")
-    if row.parity is None or row.parity["outcome"] != PASSED:
+    if row.parity is None or row.parity["outcome"] != PASS:
         return f"parity not passed ({row.parity['reason'] if row.parity else 'not judged'})"
     if headline(row) is None:
         return "not timed"
@@ -92,7 +92,7 @@ def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:
     losses = [loss.mean for loss in evaluated if loss is not None]
     if row.precision == "int8" and not losses:
         return "the accuracy loss of int8 is unknown (convnextpose evaluate measures it)"
-    limit = GRADES[REQUIRED[row.precision]].mean_mm if row.precision in REQUIRED else None
+    limit = GRADES[REQUIRED_GRADE[row.precision]].mean_mm if row.precision in REQUIRED_GRADE else None
     for loss in losses:
         if limit is not None and not loss <= limit:
             return f"the accuracy loss is {loss:+.2f} mm, allowed {limit:g}"
@@ -137,7 +137,7 @@ def _reason(row: Row, able: Sequence[Row], same: Sequence[Row], decided_by: str 
         others = ", ".join(name_of(other) for other in same if other is not row)
         first = f"{named} is as fast as {others}, and {decided_by}"
     gain = f", {cells.ratio(up.median, up.low, up.high)} times as fast as {reference}" if up else ""
-    unlimited = " No accuracy budget applies: the choice is by latency alone." * (parity_status(row) == EXPLAINED)
+    unlimited = " No accuracy budget applies: the choice is by latency alone." * (parity_status(row) == WITHIN_ROUNDING)
     return f"{first}: {latency.p50_ms:.2f} ms{gain}.{unlimited}"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from export.common.plain import printable
-from export.parity.judge import EXPLAINED, PASSED
+from export.parity.budgets import PASS, WITHIN_ROUNDING
 
 Tone = Literal["", "good", "warn", "bad", "dim"]
 """Never the only carrier of a meaning: the words beside it say the same."""
@@ -17,7 +17,7 @@ VERDICT_TONES: Mapping[str, Tone] = {"stable": "good", "noisy": "warn", "unstabl
 
 def parity_tone(status: str) -> Tone:
     """Return the tone of a parity status; without an error budget nothing is said to pass."""
-    return "good" if status == PASSED else "warn" if status == EXPLAINED else "bad"
+    return "good" if status == PASS else "warn" if status == WITHIN_ROUNDING else "bad"
 
 
 @dataclass(frozen=True)

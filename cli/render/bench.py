@@ -11,7 +11,7 @@ from bench.stats.quality import OVERHEAD_NS, OVERHEAD_SHARE
 from cli.console import out, table
 from cli.render import passes as render_passes
 from cli.render import profile as render_profile
-from export.parity.judge import EXPLAINED
+from export.parity.budgets import WITHIN_ROUNDING
 
 VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}
 HEADLINE = "host_e2e"
@@ -97,7 +97,7 @@ def _parity(row: Row) -> str:
     if row.parity is None:
         return "–"
     status, mean = row.parity.get("status", row.parity["outcome"]), row.parity.get("mean_mm")
-    style = {"pass": "green", EXPLAINED: "yellow"}.get(status, "red")
+    style = {"pass": "green", WITHIN_ROUNDING: "yellow"}.get(status, "red")
     return f"[{style}]{status}[/]" + (f" {mean:.3g}" if mean is not None else "")
 
 

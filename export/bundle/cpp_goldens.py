@@ -9,7 +9,8 @@ from export.bundle.contents import Contents
 from export.bundle.goldens import Goldens
 from export.model.joint_sets import joint_set
 from export.model.pose import CUBE_MM, MEAN, STD
-from export.parity.judge import Budget, Limit
+from export.parity.budgets import Budget
+from export.parity.comparison import Limit
 
 FOLDER = "golden"
 

@@ -19,7 +19,8 @@ from export.common.files import UNREADABLE_ARRAYS
 from export.common.progress import Progress, no_progress
 from export.images.image_set import DRAWN
 from export.model.pose import Volume
-from export.parity.judge import NEEDED_SIGNAL_MM, Budget, Limit, budget_for, distance, limits_of, signal
+from export.parity.budgets import Budget, budget_for
+from export.parity.comparison import NEEDED_SPREAD_MM, Limit, error_limits, joint_spread, summarize_errors
 from export.pipeline.model_steps import TRUTH, TRUTH_BATCH, WEIGHTS, plan_paths
 
 COUNT = 16
@@ -60,8 +61,8 @@ def make_goldens(contents: Contents, images: Path | None, progress: Progress = n
         Inconclusive: the network's joints hardly vary over them, so that anything would agree.
     """
     goldens = _of_export(contents) if images is None else _of_images(contents, images, progress)
-    seen = signal(goldens.truth, Volume.of(contents.manifest.architecture))
-    if not min(seen.over_images_mm, seen.over_joints_mm) >= NEEDED_SIGNAL_MM:
+    seen = joint_spread(goldens.truth, Volume.of(contents.manifest.architecture))
+    if not min(seen.over_images_mm, seen.over_joints_mm) >= NEEDED_SPREAD_MM:
         told = f"joints spread {seen.over_images_mm:.3g} mm over images, {seen.over_joints_mm:.3g} mm over joints"
         raise Inconclusive("these goldens would prove nothing", told, "name crops of different poses with --images")
     return goldens
@@ -75,8 +76,10 @@ def budgets_of(contents: Contents, goldens: Goldens) -> dict[str, tuple[Budget, 
     for artifact in contents.onnx:
         require = contents.manifest.grade_required(artifact.precision)
         budget = budget_for(artifact.precision, trained=contents.trained, require=require)
-        beside, floor = (distance(goldens.truth, goldens.references[of], volume) for of in (artifact.precision, "fp32"))
-        found[artifact.precision] = (budget, limits_of(budget, beside, floor, count))
+        beside, floor = (
+            summarize_errors(goldens.truth, goldens.references[of], volume) for of in (artifact.precision, "fp32")
+        )
+        found[artifact.precision] = (budget, error_limits(budget, beside, floor, count))
     return found
 
 

@@ -14,7 +14,7 @@ from export.engine.onnx_checks import planned_fp32
 from export.engine.plan import EnginePlan
 from export.model.joint_sets import joint_set
 from export.model.pose import BOX_MARGIN, CUBE_MM, MEAN, PIXEL_RANGE, STD
-from export.parity.judge import NEEDED_SIGNAL_MM
+from export.parity.comparison import NEEDED_SPREAD_MM
 from export.pipeline.manifest import ArchitectureRecord, Counts, VerdictRow
 from export.runtime import openvino
 from export.runtime.openvino import PROBE_CHANNELS, PROBE_VALUE
@@ -216,7 +216,7 @@ def describe_bundle(contents: Contents, goldens: Goldens, plan: EnginePlan, fold
             )
             for precision, (budget, limits) in budgets_of(contents, goldens).items()
         },
-        needed_signal_mm=NEEDED_SIGNAL_MM,
+        needed_signal_mm=NEEDED_SPREAD_MM,
         parity_at_home=[_at_home(manifest.parity, onnx.path) for onnx in contents.onnx],
         build={
             "batches": [plan.batch_min, plan.batch_opt, plan.batch_max],

@@ -6,7 +6,8 @@ from pathlib import Path
 from export.bundle.contents import Contents
 from export.bundle.goldens import Goldens
 from export.bundle.manifest import NOTICES
-from export.parity.judge import Budget, Limit
+from export.parity.budgets import Budget
+from export.parity.comparison import Limit
 
 Budgets = Mapping[str, tuple[Budget, Sequence[Limit]]]
 TEMPLATE = Path(__file__).parent / "templates/README.md"

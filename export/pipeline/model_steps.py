@@ -14,7 +14,7 @@ from export.common.interface import precision_of
 from export.common.progress import Progress
 from export.engine.choice import choose_runtime
 from export.engine.plan import BACKENDS, EnginePlan
-from export.parity.judge import budget_for, status_of
+from export.parity.budgets import budget_for, status_of
 from export.pipeline.options import require_agreement
 from export.pipeline.request import ExportRequest
 from export.pipeline.steps import Folder, Made, NotBuilt, Step
@@ -202,7 +202,8 @@ def plan_step(
         from export.model.pose import Volume
         from export.model.reference import run_reference
         from export.model.weights_file import load_network
-        from export.parity.judge import Grade, simulation_holds
+        from export.parity.budgets import Grade
+        from export.parity.comparison import simulation_is_within
         from export.plan.planned import PlannedWeights, save_planned, simulated
         from export.plan.precision_plan import PrecisionPlan, give_back, read_plan
         from export.plan.search import prepare, search_plan
@@ -222,7 +223,7 @@ def plan_step(
             return known_joints[plan.convs]
 
         def holds_elsewhere(plan: PrecisionPlan, chosen: PlannedWeights, grade: Grade) -> bool:
-            return simulation_holds(truth_joints, simulate(plan, chosen), volume, grade)
+            return simulation_is_within(truth_joints, simulate(plan, chosen), volume, grade)
 
         if given is not None:
             plan = give_back(read_plan(given, network.architecture), weights.outputs[WEIGHTS])
@@ -308,7 +309,7 @@ def parity_step(
         from export.graph.onnx_graph import read_metadata
         from export.images.norm_statistics import unknown_reason
         from export.model.pose import Volume, normalise
-        from export.parity.judge import Parity, judge, worst_of
+        from export.parity.comparison import Parity, compare_joints, worst_run
         from export.parity.sessions import computation, parity_runtimes, run_batches
 
         about = read_metadata(folder.path / path)
@@ -329,11 +330,11 @@ def parity_step(
             for batch in PARITY_BATCHES:
                 progress(f"{runtime.name}, batch {batch}", len(judged) / (len(runtimes) * len(PARITY_BATCHES)))
                 candidate = run_batches(session, inputs, batch)
-                by_batch[batch] = judge(truth_joints, floor, candidate, volume, budget, simulation)
+                by_batch[batch] = compare_joints(truth_joints, floor, candidate, volume, budget, simulation)
                 if unknown:
                     by_batch[batch] = replace(by_batch[batch], outcome="inconclusive", reason=unknown)
                 judged[runtime.name, batch] = by_batch[batch]
-            worst_batch, worst = worst_of(by_batch)
+            worst_batch, worst = worst_run(by_batch)
             runs.append(
                 {
                     "runner": runtime.name,
@@ -343,7 +344,7 @@ def parity_step(
                     "batches": {size: of.as_json() for size, of in by_batch.items()},
                 }
             )
-        (name, batch), worst = worst_of(judged)
+        (name, batch), worst = worst_run(judged)
         result = {
             "schema_version": "2.0",
             "artifact": path,

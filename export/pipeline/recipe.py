@@ -14,11 +14,11 @@ from export.common.errors import BadInput
 from export.common.files import write_text
 from export.common.interface import INPUT
 from export.engine.plan import AUTO, NONE, TENSORRT, EnginePlan
-from export.parity.judge import EXPLAINED, PASSED
+from export.parity.budgets import PASS, WITHIN_ROUNDING
 from export.pipeline.manifest import Artifact, Manifest
 
 SCHEMA_VERSION = "1.1"
-PROVEN = tuple(f"parity {status}" for status in (PASSED, EXPLAINED))
+PROVEN = tuple(f"parity {status}" for status in (PASS, WITHIN_ROUNDING))
 MAJORS = (10, 11)
 
 WARM_UP_MS, SECONDS, ITERATIONS = 1000, 10, 100

@@ -11,7 +11,7 @@ from export.common.files import PROJECT, sha256_path
 from export.common.interface import PRECISIONS, precision_of, variant_of
 from export.engine.plan import EnginePlan
 from export.model.config import ModelConfig
-from export.parity.judge import GRADES
+from export.parity.budgets import GRADES
 from export.synthetic.growth import Growth, plan_growth
 
 
@@ -40,7 +40,7 @@ class ExportRequest:
     plans: Mapping[str, Path] = field(default_factory=dict)
     """Precision → a plan of an earlier export, which is used as it is."""
     require: str | None = None
-    """The grade of error that every precision must reach; None: each its own (``export.parity.judge.REQUIRED``)."""
+    """The grade of error that every precision must reach; None: each its own (``export.parity.budgets.REQUIRED_GRADE``)."""
 
     def __post_init__(self) -> None:
         if self.strict and self.origin != "checkpoint":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from export.common.errors import BadInput, CheckFailed, Failure
-from export.parity.judge import require
+from export.parity.comparison import require_parity
 from export.pipeline.steps import Made, NotBuilt
 
 
@@ -31,14 +31,14 @@ class StepResults:
         """End with the exit code of the first precision that failed a check, or whose engine could not be built.
 
         Raises:
-            CheckFailed, Inconclusive: see ``export.parity.judge.require`` and ``export.graph.ranges.require_range``.
+            CheckFailed, Inconclusive: see ``export.parity.comparison.require_parity`` and ``export.graph.ranges.require_range``.
             BadInput: no builder could do with an engine what was asked for, as with too little workspace.
         """
         for refusal in self.refused.values():
             raise refusal
         for variant, made in self.parity.items():
             if not self.passed(variant):
-                require(made.result["outcome"], made.result["reason"], made.result["artifact"])
+                require_parity(made.result["outcome"], made.result["reason"], made.result["artifact"])
         for precision, engine in self.engine.items():
             if isinstance(engine, NotBuilt) and engine.failure is not None:
                 do = "the ONNX file is sound; mend the builder's trouble and run again"

@@ -26,7 +26,8 @@ from export.images.image_set import Images, ImageSet
 from export.model.network import ConvNeXtPose
 from export.model.pose import Volume
 from export.model.reference import run_reference
-from export.parity.judge import AIM, GRADES, REQUIRED, Grade, millimetres
+from export.parity.budgets import GRADES, REQUIRED_GRADE, TARGET_GRADE, Grade
+from export.parity.comparison import errors_mm
 from export.plan.placement import left_alone, place, segment_of
 from export.plan.plan_record import TOO_MANY
 from export.plan.planned import Int8Weights, PlannedWeights, quantize_conv, round_values, simulated
@@ -135,7 +136,7 @@ def search_plan(
         mean, p99 = search.error(plan)
         plan = replace(plan, mean_mm=mean, p99_mm=p99, search=("not searched: the weights were never trained",))
         return plan, candidates.weights(plan)
-    aims = [require] if require else list(dict.fromkeys((AIM[precision], REQUIRED[precision])))
+    aims = [require] if require else list(dict.fromkeys((TARGET_GRADE[precision], REQUIRED_GRADE[precision])))
     found = search.find(aims, lambda of, grade: holds_elsewhere(of, candidates.weights(of), grade))
     if found is None:
         reason = "kept out: no plan holds the error budget"
@@ -261,7 +262,7 @@ class _Search:
                 network = copy.deepcopy(exact)
                 change(network)
                 joints = run_from(network, index, x).numpy()
-                mm = millimetres(self._target[: len(few)], joints, self._volume)
+                mm = errors_mm(self._target[: len(few)], joints, self._volume)
                 found[unit] = float(np.sqrt((mm**2).mean()))
         return found
 
@@ -295,7 +296,7 @@ def error_mm(network: ConvNeXtPose, images: Images, target: Joints, volume: Volu
     Raises:
         CheckFailed: they are not finite; a search would take that for a precision that cannot be had.
     """
-    mm = millimetres(target, run_reference(network, images, 4), volume)
+    mm = errors_mm(target, run_reference(network, images, 4), volume)
     mean, p99 = float(mm.mean()), float(np.quantile(mm, 0.99, method="inverted_cdf"))
     if not (math.isfinite(mean) and math.isfinite(p99)):
         do = "look at the calibration images, and at the checkpoint: `convnextpose inspect`"

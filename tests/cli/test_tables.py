@@ -6,7 +6,7 @@ from bench.sessions.openvino import COMPUTES
 from export.common.interface import HALVES, PRECISIONS
 from export.graph import precision
 from export.graph import type_proof as typed
-from export.parity import judge, trace
+from export.parity import budgets, trace
 from export.parity import sessions as parity_sessions
 from export.runtime import engine_network
 
@@ -14,7 +14,7 @@ from export.runtime import engine_network
 @pytest.mark.parametrize(
     "table",
     [
-        *(judge.AIM, judge.REQUIRED, parity_sessions.PARITY_RUNTIMES),
+        *(budgets.TARGET_GRADE, budgets.REQUIRED_GRADE, parity_sessions.PARITY_RUNTIMES),
         *(typed.BODY, typed.OPSETS, typed.LARGEST_SHARE, engine_network.BODY_TYPE, COMPUTES),
     ],
 )

@@ -30,7 +30,7 @@ from bench.results.result import (
 from bench.sessions.parts import PARTS
 from export.common.files import sha256_file
 from export.model.joint_sets import HUMAN36M
-from export.parity.judge import REQUIRED
+from export.parity.budgets import REQUIRED_GRADE
 from export.pipeline.manifest import Artifact, Manifest, Tensor, write_manifest
 
 REFERENCE = reference(2)
@@ -80,7 +80,7 @@ def write_folder(
     **changes: Any,
 ) -> Path:
     """Write it; ``extras``: with throughput and profiles. ``changes`` are those of the result's fields."""
-    precisions = sorted({of.precision for of in planted} | {"fp32"}, key=list(REQUIRED).index)
+    precisions = sorted({of.precision for of in planted} | {"fp32"}, key=list(REQUIRED_GRADE).index)
     manifest = manifest_of(model, weights, precisions)
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder, manifest)
@@ -136,7 +136,7 @@ def artifact(model: str, precision: str) -> Artifact:
         runtime="onnx",
         precision=precision,
         path=f"onnx/{model}-{precision}.onnx",
-        sha256=str(list(REQUIRED).index(precision)) * 64,
+        sha256=str(list(REQUIRED_GRADE).index(precision)) * 64,
         size_bytes=SIZE_BYTES[precision],
         inputs=[tensor],
         outputs=[],

@@ -10,7 +10,7 @@ from bench.report.recommend import Choice
 from bench.report.rows import error_mm, headline, in_order, is_ranked
 from bench.report.views import Chart
 from bench.results.result import Row
-from export.parity.judge import PASSED
+from export.parity.budgets import PASS
 
 SMALLEST_MM = 1e-4
 """A logarithmic axis has no zero; smaller export errors are drawn here."""
@@ -37,7 +37,7 @@ def pareto(choices: Sequence[Choice]) -> Chart | None:
 
 
 def _is_shown(row: Row) -> bool:
-    passed = row.parity is not None and row.parity["outcome"] == PASSED
+    passed = row.parity is not None and row.parity["outcome"] == PASS
     return is_ranked(row) and headline(row) is not None and passed and error_mm(row) is not None
 
 

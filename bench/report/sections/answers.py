@@ -8,7 +8,7 @@ from bench.report.recommend import Choice
 from bench.report.rows import error_mm, headline, name_of, parity_status, percentile_of
 from bench.report.views import VERDICT_TONES, Answer, Tone
 from bench.results import cells
-from export.parity.judge import PASSED
+from export.parity.budgets import PASS
 
 MOST = 5
 """So many measurements, reasons or gaps are named in an answer; the tables have all."""
@@ -79,7 +79,7 @@ def _accurate(choice: Choice) -> Answer:
     if status is not None and mean is not None and largest is not None:
         error = f"mean {cells.millimetres(mean)} mm, max {cells.millimetres(largest)} mm"
         details.append(f"export error (distance from the reference model): {error}; parity {status}")
-    return Answer(ACCURATE, text, tuple(details), "warn" if status != PASSED else tone)  # type: ignore[arg-type]
+    return Answer(ACCURATE, text, tuple(details), "warn" if status != PASS else tone)  # type: ignore[arg-type]
 
 
 def _sure(choice: Choice) -> Answer:

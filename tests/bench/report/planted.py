@@ -6,7 +6,7 @@ from bench.report.measurement import Measurement
 from bench.report.records import Evaluation
 from bench.report.rows import HEADLINE, with_trusted_speed_ups
 from bench.results.result import Latency, MissesRecord, NotRunRow, PercentileRecord, RatioRecord, Row, SpeedUp
-from export.parity.judge import PASSED
+from export.parity.budgets import PASS
 
 DATASET = {"name": "Human3.6M", "samples": 2000}
 
@@ -24,7 +24,7 @@ def row(
     """A row whose file is known by its precision."""
     reference = runtime == "pytorch"
     ranked, up = verdict in ("stable", "noisy") and not reference, 20 / p50_ms
-    parity = {"outcome": PASSED, "status": PASSED, "reason": "fine", "images": 8}
+    parity = {"outcome": PASS, "status": PASS, "reason": "fine", "images": 8}
     fields = dict.fromkeys(name for name, field in Row.model_fields.items() if field.is_required()) | {
         "id": f"{runtime}/{precision}",
         "runtime": runtime,

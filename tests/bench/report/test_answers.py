@@ -12,7 +12,7 @@ from bench.report.model_files import read_model_files
 from bench.report.recommend import recommend
 from bench.report.sections.answers import answers
 from bench.report.views import Answer
-from export.parity.judge import EXPLAINED
+from export.parity.budgets import WITHIN_ROUNDING
 from tests.bench.report.planted import evaluation, measurement, row
 from tests.support.report_folder import USUAL, Planted, write_folder
 
@@ -39,7 +39,14 @@ def test_without_an_evaluation_the_accuracy_is_unknown_and_not_good() -> None:
 
 
 def test_random_weights_are_never_said_to_pass() -> None:
-    parity = {"outcome": "pass", "status": EXPLAINED, "reason": "", "mean_mm": 183.2, "max_mm": 300.0, "images": 8}
+    parity = {
+        "outcome": "pass",
+        "status": WITHIN_ROUNDING,
+        "reason": "",
+        "mean_mm": 183.2,
+        "max_mm": 300.0,
+        "images": 8,
+    }
     made = five(measurement(row("openvino", 5.0, parity=parity), weights="stand-in"))
     assert (made[0].tone, made[2].tone) == ("warn", "warn")
 

@@ -13,7 +13,7 @@ from bench.report.reports import Report, read_all
 from bench.report.sources import find_sources
 from bench.report.views import Section
 from export.common.errors import BadInput
-from export.parity.judge import EXPLAINED
+from export.parity.budgets import WITHIN_ROUNDING
 from tests.bench.report.planted import measurement, row
 from tests.support.report_folder import USUAL, Planted, write_folder
 
@@ -138,7 +138,7 @@ def test_a_failed_parity_is_the_first_thing_on_the_page(copy: Path) -> None:
 
 
 def test_a_row_without_an_error_budget_is_not_said_to_pass(tmp_path: Path) -> None:
-    planted = [replace(of, status=EXPLAINED, drift_mm=183.2) for of in USUAL[:4]]
+    planted = [replace(of, status=WITHIN_ROUNDING, drift_mm=183.2) for of in USUAL[:4]]
     table = section(write_folder(tmp_path / "S", planted, weights="stand-in"), "decision").tables[0]
     place = table.columns.index("parity")
     assert {line.cells[place].tone for line in table.lines if "pytorch" not in line.cells[0].text} == {"warn"}

@@ -6,7 +6,7 @@ import pytest
 
 from bench.report.recommend import SAME_ERROR_MM, Choice, recommend
 from bench.results.result import Row
-from export.parity.judge import EXPLAINED
+from export.parity.budgets import WITHIN_ROUNDING
 from tests.bench.report.planted import control, evaluation, measurement, row, speed_up
 
 SLOW, FAST = row("onnxruntime", 8.0), row("openvino", 5.0)
@@ -100,7 +100,14 @@ def test_a_reference_that_is_not_pytorch_may_be_what_is_shipped() -> None:
 
 
 def test_without_an_accuracy_budget_the_reason_says_so() -> None:
-    parity = {"outcome": "pass", "status": EXPLAINED, "reason": "", "mean_mm": 183.2, "max_mm": 300.0, "images": 8}
+    parity = {
+        "outcome": "pass",
+        "status": WITHIN_ROUNDING,
+        "reason": "",
+        "mean_mm": 183.2,
+        "max_mm": 300.0,
+        "images": 8,
+    }
     found = chosen(SLOW, row("openvino", 5.0, parity=parity), weights="stand-in")
     assert "No accuracy budget" in found.reason
     assert found.caveat is not None

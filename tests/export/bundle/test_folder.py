@@ -14,7 +14,8 @@ from export.bundle.goldens import make_goldens
 from export.bundle.write import BundlePlan, write_bundle
 from export.common.files import sha256_file
 from export.model.pose import Volume
-from export.parity.judge import budget_for, distance
+from export.parity.budgets import budget_for
+from export.parity.comparison import summarize_errors
 from export.pipeline.model_steps import TRUTH
 from tests.support.bundles import QUICK, manifest_of, rewrite, verify
 from tests.support.command_line import ROOT
@@ -80,7 +81,7 @@ def test_budgets_carry_their_reasons_and_the_limits_that_follow(once_bundle: Pat
         for statistic in ("max", "mean", "p99"):
             own = getattr(known.limits, f"{statistic}_mm")
             assert limits.get((statistic, known.reason)) == own
-        beside = distance(goldens.truth, goldens.references[precision], volume).mean_mm
+        beside = summarize_errors(goldens.truth, goldens.references[precision], volume).mean_mm
         factor = [value for (_, reason), value in limits.items() if "× the" in reason]
         assert factor == ([pytest.approx(1.5 * beside)] if beside > 0.01 and precision != "fp32" else [])
 

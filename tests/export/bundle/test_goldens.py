@@ -12,7 +12,7 @@ from pose_runtime.runtime.pose import Volume as DeviceVolume
 from pose_verify.goldens import Goldens, in_batches, judge
 
 from export.model.pose import CUBE_MM, Volume
-from export.parity.judge import NEEDED_SIGNAL_MM, distance
+from export.parity.comparison import NEEDED_SPREAD_MM, summarize_errors
 from tests.support.bundles import rehash, report_of, rewrite, verify
 
 
@@ -51,9 +51,9 @@ def goldens() -> Goldens:
 
 def test_distances_are_those_of_the_export(goldens: Goldens) -> None:
     bins = (goldens.truth + np.random.default_rng(4).normal(0, 0.01, goldens.truth.shape)).astype(np.float32)
-    ours = distance(goldens.truth, bins, Volume(32, 64, 256))
+    ours = summarize_errors(goldens.truth, bins, Volume(32, 64, 256))
     limit = [{"statistic": "max", "allowed_mm": 1e9, "reason": "none"}]
-    seen = judge(goldens, bins, limit, NEEDED_SIGNAL_MM)
+    seen = judge(goldens, bins, limit, NEEDED_SPREAD_MM)
     assert seen["outcome"] == "pass"
     found = [seen[f"{name}_mm"] for name in ("mean", "p99", "max")]
     np.testing.assert_allclose(found, [ours.mean_mm, ours.p99_mm, ours.max_mm], rtol=1e-12)
@@ -74,7 +74,7 @@ def test_a_judgement_that_can_fail(
     goldens: Goldens, change: Callable[[Any], Any], limits: list[tuple[str, float]], outcome: str
 ) -> None:
     bounds = [{"statistic": name, "allowed_mm": allowed, "reason": "test"} for name, allowed in limits]
-    seen = judge(goldens, change(goldens.truth), bounds, NEEDED_SIGNAL_MM)
+    seen = judge(goldens, change(goldens.truth), bounds, NEEDED_SPREAD_MM)
     assert seen["outcome"] == outcome
     json.dumps(seen, allow_nan=False)
 

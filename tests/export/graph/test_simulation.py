@@ -17,7 +17,8 @@ from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.network import ConvNeXtPose, build_network
 from export.model.pose import Volume, normalise
 from export.model.reference import run_reference
-from export.parity.judge import Distance, budget_for, distance, judge
+from export.parity.budgets import budget_for
+from export.parity.comparison import ErrorSummary, compare_joints, summarize_errors
 from export.parity.sessions import SimulatedSession, computation, parity_runtimes, run_batches
 from export.runtime.onnx_runtime import OnnxRuntimeSession
 from export.runtime.openvino import OpenVinoSession
@@ -50,7 +51,7 @@ def written(request: pytest.FixtureRequest, typed_files: dict[str, Path]) -> tup
 # ── rounding ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def near(seen: Distance, expected: Distance) -> bool:
+def near(seen: ErrorSummary, expected: ErrorSummary) -> bool:
     return 0.7 < seen.mean_mm / expected.mean_mm < 1.4
 
 
@@ -61,12 +62,12 @@ def test_rounding_simulated_is_what_half_arithmetic_does(
     precision, path = written
     with torch.inference_mode():
         real = in_precision(network(), precision)(torch.from_numpy(normalise(images))).numpy()
-    expected = distance(truth, real, VOLUME)
-    rounded = distance(truth, run_reference(rounded_to_nearest(network(), precision), images, 5), VOLUME)
-    simulated = distance(truth, run_batches(SimulatedSession(path, precision), normalise(images), 5), VOLUME)
+    expected = summarize_errors(truth, real, VOLUME)
+    rounded = summarize_errors(truth, run_reference(rounded_to_nearest(network(), precision), images, 5), VOLUME)
+    simulated = summarize_errors(truth, run_batches(SimulatedSession(path, precision), normalise(images), 5), VOLUME)
     assert near(rounded, expected), (rounded, expected)
     assert near(simulated, expected), (simulated, expected)
-    unrounded = distance(truth, run_reference(half_graph(network(), torch.float32), images, 5), VOLUME)
+    unrounded = summarize_errors(truth, run_reference(half_graph(network(), torch.float32), images, 5), VOLUME)
     assert unrounded.mean_mm < expected.mean_mm / 100
 
 
@@ -94,10 +95,10 @@ def test_a_half_file_may_not_be_farther_off_than_rounding_explains(
     floor = run_reference(network(), images, 5)
     budget = budget_for(precision, trained=False)
     joints = run_batches(SimulatedSession(path, precision), normalise(images), 5)
-    assert judge(truth, floor, joints, VOLUME, budget, simulation).outcome == "pass"
-    off = distance(truth, simulation, VOLUME).mean_mm
+    assert compare_joints(truth, floor, joints, VOLUME, budget, simulation).outcome == "pass"
+    off = summarize_errors(truth, simulation, VOLUME).mean_mm
     defective = joints + np.float32(2 * off / VOLUME.bin_mm[0])
-    assert judge(truth, floor, defective, VOLUME, budget, simulation).outcome == "fail"
+    assert compare_joints(truth, floor, defective, VOLUME, budget, simulation).outcome == "fail"
 
 
 # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -129,5 +130,7 @@ def test_onnx_runtime_and_openvino_agree_on_fp32(
 ) -> None:
     for opened in (OnnxRuntimeSession, OpenVinoSession):
         session = opened(typed_files["fp32"], "fp32")
-        assert distance(truth, run_batches(session, normalise(images), 5), VOLUME).max_mm < 0.1, session.describe()
+        assert summarize_errors(truth, run_batches(session, normalise(images), 5), VOLUME).max_mm < 0.1, (
+            session.describe()
+        )
         assert "float32" in computation(session)

@@ -17,7 +17,7 @@ from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, Doubling, SoftArgmax, build_network, check_sizes
 from export.model.pose import Volume
 from export.model.reference import run_reference
-from export.parity.judge import Signal, signal
+from export.parity.comparison import Spread, joint_spread
 from export.synthetic.random_weights import stand_in_weights
 from tests.support.checkpoints import TINY, State, alive_weights, declared, fresh_weights
 from tests.support.grid import architectures
@@ -174,9 +174,9 @@ def joints_of(architecture: Architecture, fresh: bool = False) -> Any:
     return run_reference(build_network(architecture, weights), IMAGES, batch=2)
 
 
-def signal_of(architecture: Architecture) -> Signal:
+def signal_of(architecture: Architecture) -> Spread:
     volume = Volume(architecture.heatmap_size, architecture.depth_dim, architecture.input_size)
-    return signal(joints_of(architecture), volume)
+    return joint_spread(joints_of(architecture), volume)
 
 
 LIVING = {

@@ -12,7 +12,7 @@ import pytest
 
 from export.common.errors import BadInput
 from export.engine.plan import EnginePlan
-from export.parity.judge import EXPLAINED
+from export.parity.budgets import WITHIN_ROUNDING
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
 from export.pipeline.recipe import Recipe, as_json, as_markdown, recipe_of, write_recipe
 from export.pipeline.steps import WHOLE
@@ -185,7 +185,7 @@ def test_a_fixed_batch() -> None:
 
 
 def test_only_proven_onnx_files_have_recipes() -> None:
-    failed, explained = artifact("int8", status="parity fail"), artifact("fp16", status=f"parity {EXPLAINED}")
+    failed, explained = artifact("int8", status="parity fail"), artifact("fp16", status=f"parity {WITHIN_ROUNDING}")
     made = recipe_of(manifest(artifact("fp32"), artifact("fp32", kind="engine"), failed, explained), PLAN)
     assert [model.precision for model in made.models] == ["fp32", "fp16"]
 

@@ -25,14 +25,14 @@ class Heard:
         self.said.append((step, "up to date", ""))
 
     def begin(self, step: str, reason: str) -> Progress:
-        self.said.append((step, "run", why))
+        self.said.append((step, "run", reason))
         return no_progress
 
     def done(self, step: str, seconds: float) -> None:
         assert seconds >= 0
 
     def would_run(self, step: str, reason: str) -> None:
-        self.said.append((step, "would run", why))
+        self.said.append((step, "would run", reason))
 
     def waiting(self, folder: str) -> None:
         self.said.append((folder, "waiting", ""))

@@ -16,7 +16,7 @@ from export.images.image_set import ImageSet
 from export.model.network import ConvNeXtPose
 from export.model.pose import Volume, normalise
 from export.model.reference import run_reference
-from export.parity.judge import millimetres
+from export.parity.comparison import errors_mm
 from export.parity.sessions import SimulatedSession, run_batches
 from export.plan import weights as plan_weights
 from export.plan.planned import PlannedWeights, planned_graph, simulated
@@ -62,7 +62,7 @@ def test_the_graph_computes_what_the_simulation_computes(
     truth = run_reference(network, images, 4)
     expected = run_reference(simulated(network, plan, weights), images, 4)
     found = run_batches(SimulatedSession(written, "int8"), normalise(images), 4)
-    apart, error = millimetres(expected, found, volume).mean(), millimetres(truth, found, volume).mean()
+    apart, error = errors_mm(expected, found, volume).mean(), errors_mm(truth, found, volume).mean()
     assert error > 0.5  # INT8 costs something here, or nothing would be tested
     assert apart < error
 
@@ -77,7 +77,7 @@ def test_a_wrong_scale_is_noticed(network: ConvNeXtPose, plan: PrecisionPlan, we
     volume = Volume.of(network.architecture)
     graphs = [simulated(network, of, weights) for of in (plan, replace(plan, convs=odd))]
     right, wrong = (run_reference(graph, images, 4) for graph in graphs)
-    assert millimetres(right, wrong, volume).mean() > 100
+    assert errors_mm(right, wrong, volume).mean() > 100
 
 
 def test_a_plan_for_another_graph_is_a_defect(plan: PrecisionPlan, weights: PlannedWeights, half: Path) -> None:
@@ -144,5 +144,5 @@ def test_onnx_runtime_computes_large_biases_rightly(
     export_int8(planned_graph(odd, plan, weights), path, {}, plan, weights.int8)
     sessions = (OnnxRuntimeSession(path, "int8"), SimulatedSession(path, "int8"))
     found = [run_batches(session, normalise(images), 4) for session in sessions]
-    apart = millimetres(found[0], found[1], Volume.of(odd.architecture)).mean()
+    apart = errors_mm(found[0], found[1], Volume.of(odd.architecture)).mean()
     assert (apart < 5) == same, apart

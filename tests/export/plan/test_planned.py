@@ -16,7 +16,7 @@ from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, build_network
 from export.model.pose import Volume, normalise
 from export.model.reference import run_reference
-from export.parity.judge import millimetres
+from export.parity.comparison import errors_mm
 from export.parity.sessions import SimulatedSession, run_batches
 from export.plan.placement import segment_of
 from export.plan.planned import PlannedWeights, load_planned, planned_graph, save_planned, simulated
@@ -55,7 +55,7 @@ def with_fp32(plan: PrecisionPlan, in_fp32: set[str]) -> PrecisionPlan:
 
 
 def mean_apart(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    return float(millimetres(a, b, Volume.of(network().architecture)).mean())
+    return float(errors_mm(a, b, Volume.of(network().architecture)).mean())
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from export.images.image_set import ImageSet
 from export.model.network import ConvNeXtPose
 from export.model.pose import Volume
 from export.model.reference import run_reference
-from export.parity.judge import millimetres
+from export.parity.comparison import errors_mm
 from export.plan.planned import fake_quantized, simulated
 from export.plan.precision_plan import PrecisionPlan
 from export.plan.scales import LARGEST, LARGEST_SCALE, SMALLEST_SCALE, stored_scale
@@ -103,7 +103,7 @@ def test_inputs_of_any_size_come_to_ordinary_size(network: ConvNeXtPose, calibra
     plan, candidates = prepare(odd, plan_of(odd, "int8", calibration), images)
     scales = [conv.input_scale for conv in plan.quantized]
     assert all(scale is not None and 0.3 * ORDINARY / LARGEST < scale < 1.8 * ORDINARY / LARGEST for scale in scales)
-    moved = millimetres(
+    moved = errors_mm(
         run_reference(network, images, 4), run_reference(candidates.exact, images, 4), Volume.of(odd.architecture)
     )
     assert moved.max() < 1
@@ -136,7 +136,7 @@ def test_dead_channels_are_rounded_to_numbers(network: ConvNeXtPose, calibration
         assert np.isfinite(of.dequantized).all()
     assert np.isfinite(run_reference(simulated(odd, plan, weights), images, 4)).all()
     rescaled = run_reference(candidates.exact, images, 4)
-    assert millimetres(run_reference(odd, images, 4), rescaled, Volume.of(odd.architecture)).max() < 1
+    assert errors_mm(run_reference(odd, images, 4), rescaled, Volume.of(odd.architecture)).max() < 1
     if precision == "int8":
         assert not weights.int8["backbone.stages.1.0.pwconv2"].values[2].any()
 

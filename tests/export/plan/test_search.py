@@ -16,7 +16,7 @@ from export.common.errors import CheckFailed
 from export.model.network import ConvNeXtPose
 from export.model.pose import Volume
 from export.model.reference import run_reference
-from export.parity.judge import GRADES, Grade
+from export.parity.budgets import GRADES, Grade
 from export.plan import search as plan_search
 from export.plan.placement import place, segment_of
 from export.plan.plan_record import TOO_MANY, require_left
