@@ -40,7 +40,7 @@ class ExportRequest:
     plans: Mapping[str, Path] = field(default_factory=dict)
     """Precision → a plan of an earlier export, which is used as it is."""
     require: str | None = None
-    """The grade of error that every precision must reach; None: each its own (``export.parity.budgets.REQUIRED_GRADE``)."""
+    """The grade of error that every precision must reach; None: that of ``export.parity.budgets.REQUIRED_GRADE``."""
 
     def __post_init__(self) -> None:
         if self.strict and self.origin != "checkpoint":

@@ -31,7 +31,7 @@ class StepResults:
         """End with the exit code of the first precision that failed a check, or whose engine could not be built.
 
         Raises:
-            CheckFailed, Inconclusive: see ``export.parity.comparison.require_parity`` and ``export.graph.ranges.require_range``.
+            CheckFailed, Inconclusive: see ``require_parity`` and ``export.graph.ranges.require_range``.
             BadInput: no builder could do with an engine what was asked for, as with too little workspace.
         """
         for refusal in self.refused.values():
