@@ -1,4 +1,4 @@
-"""The workflows of docs/ci.md: YAML that says what it should, and command lines that this version understands."""
+"""The workflows of docs/how-to/ci-gate.md: YAML that says what it should, and command lines that this version understands."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ import yaml
 from cli.main import app
 from tests.support.command_line import ROOT
 
-DOCUMENT = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs/how-to/ci-gate.md").read_text(encoding="utf-8")
 WORKFLOWS: list[dict[Any, Any]] = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.S)]
 VERBS = ("convnextpose", "make")
 
