@@ -18,7 +18,7 @@ comma := ,
 SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
 GIVEN = $(filter-out file,$(origin MODEL))
 
-.PHONY: help setup doctor export bench report all bundle demo test lint demo-checkpoint bench-gate bench-selftest clean
+.PHONY: help setup doctor export bench report all bundle demo test lint docs demo-checkpoint bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -67,6 +67,11 @@ lint: $(READY) ## Check style, spelling, types and the direction of imports
 	@$(BIN)/codespell
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+
+docs: $(READY) ## Build the documentation as a site: build/site
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@$(BIN)/mkdocs build --quiet --strict --site-dir build/site
+	@echo 'build/site/index.html'
 
 demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour or two; interrupt it when you like)
 	@$(BIN)/python -m demo.train --steps 2940 $(ARGS)

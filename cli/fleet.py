@@ -36,7 +36,7 @@ REFRESH_S = 1.0
 
 @app.command()
 def run(
-    matrix: Annotated[Path, typer.Argument(help="matrix.yaml; see docs/fleet.md.")],
+    matrix: Annotated[Path, typer.Argument(help="matrix.yaml; see docs/how-to/fleet.md.")],
     scheduler: Address = None,
     again: Annotated[bool, typer.Option("--again", help="Measure finished jobs once more.")] = False,
     insecure: Insecure = False,
@@ -135,7 +135,7 @@ def devices(
     else:
         render_fleet.devices(found)
     if silent:
-        do = "see that the machine runs, and that the same commit of this project is installed there (docs/fleet.md)"
+        do = "see that the machine runs, and that the same commit of this project is installed there (docs/how-to/fleet.md)"
         raise NotPossible(f"{len(silent)} workers do not answer as ours do", "; ".join(silent), do)
 
 

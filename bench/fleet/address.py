@@ -26,7 +26,7 @@ class Certificates:
         for name in ("ca", "cert", "key"):
             path = getattr(self, name)
             if path is not None and not path.is_file():
-                raise BadInput(f"--tls-{name} is no file", str(path), "see docs/fleet.md for how certificates are made")
+                raise BadInput(f"--tls-{name} is no file", str(path), "see docs/how-to/fleet.md for how certificates are made")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def require_safe(address: str, *, insecure: bool) -> str:
     if scheme not in ENCRYPTED + PLAIN or not (colon and host and port.isascii() and port.isdigit()):
         raise BadInput("this is no scheduler's address", address, "give one such as tls://scheduler.lan:8786")
     if scheme in PLAIN and not insecure and not is_loopback(host):
-        do = "use tls:// or an SSH tunnel (docs/fleet.md), or, in a network that is yours alone, --insecure"
+        do = "use tls:// or an SSH tunnel (docs/how-to/fleet.md), or, in a network that is yours alone, --insecure"
         raise BadInput("a plain connection to another machine is refused", address, do)
     return f"{scheme}://{place.rstrip('/')}"
 

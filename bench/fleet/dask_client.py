@@ -38,7 +38,7 @@ def connected(scheduler: Scheduler) -> Iterator[Any]:
         )
     except LOST as error:
         what = f"no scheduler answers at {scheduler.address}"
-        raise NotPossible(what, in_a_line(error), "see docs/fleet.md") from error
+        raise NotPossible(what, in_a_line(error), "see docs/how-to/fleet.md") from error
     try:
         yield client
     finally:
@@ -86,12 +86,12 @@ def _security(scheduler: Scheduler) -> Any:
     security: Any = Security(require_encryption=True, **options)  # type: ignore[no-untyped-call]
     needed = {"--tls-ca": security.tls_ca_file, "--tls-cert": security.tls_client_cert}
     if missing := [option for option, value in needed.items() if not value]:
-        do = "make them as docs/fleet.md shows; or name them in Dask's configuration"
+        do = "make them as docs/how-to/fleet.md shows; or name them in Dask's configuration"
         raise BadInput(f"{scheduler.address} needs certificates", f"not given: {', '.join(missing)}", do)
     try:
         security.get_connection_args("client")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        do = "see docs/fleet.md for how they are made"
+        do = "see docs/how-to/fleet.md for how they are made"
         raise BadInput("the certificates cannot be used", str(error), do) from error
     return security
 

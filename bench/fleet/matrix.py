@@ -109,7 +109,7 @@ def read_matrix(path: Path) -> Matrix:
     Raises:
         BadInput: unreadable, not YAML, or a key that is wrong, missing or unknown.
     """
-    do = "see docs/fleet.md for an example"
+    do = "see docs/how-to/fleet.md for an example"
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
         matrix = Matrix.model_validate(document)

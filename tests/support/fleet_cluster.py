@@ -14,7 +14,7 @@ import yaml
 from tests.support.command_line import ROOT
 
 PATIENCE_S = 60.0
-DOCS = ROOT / "docs/fleet.md"
+DOCS = ROOT / "docs/how-to/fleet.md"
 
 
 def until(happened: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
@@ -61,7 +61,7 @@ class Cluster:
         self.address = json.loads(said.read_text())["address"]
 
     def start_worker(self, name: str, resource: str, **environment: str) -> None:
-        """As docs/fleet.md starts one."""
+        """As docs/how-to/fleet.md starts one."""
         self.start(
             name,
             ("distributed.cli.dask_worker", self.address, "--no-nanny", "--nthreads", "1", "--memory-limit", "0"),
@@ -108,6 +108,6 @@ class Cluster:
 
 
 def tuned() -> dict[str, object]:
-    """The tuning of a worker that docs/fleet.md gives: tests run with what users are told to use."""
+    """The tuning of a worker that docs/how-to/fleet.md gives: tests run with what users are told to use."""
     block = DOCS.read_text(encoding="utf-8").split("```yaml\n# worker.yaml", 1)[1].split("```", 1)[0]
     return dict(yaml.safe_load(block))
