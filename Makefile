@@ -70,7 +70,7 @@ lint: $(READY) ## Check style, spelling, types and the direction of imports
 
 docs: $(READY) ## Build the documentation as a site: build/site
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
-	@$(BIN)/mkdocs build --quiet --strict --site-dir build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 	@echo 'build/site/index.html'
 
 demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour or two; interrupt it when you like)

@@ -135,7 +135,7 @@ def devices(
     else:
         render_fleet.devices(found)
     if silent:
-        do = "see that the machine runs, and that the same commit of this project is installed there (docs/how-to/fleet.md)"
+        do = "see that the machine runs, and that the same commit is installed there (docs/how-to/fleet.md)"
         raise NotPossible(f"{len(silent)} workers do not answer as ours do", "; ".join(silent), do)
 
 

@@ -26,7 +26,7 @@ class Certificates:
         for name in ("ca", "cert", "key"):
             path = getattr(self, name)
             if path is not None and not path.is_file():
-                raise BadInput(f"--tls-{name} is no file", str(path), "see docs/how-to/fleet.md for how certificates are made")
+                raise BadInput(f"--tls-{name} is no file", str(path), "see docs/how-to/fleet.md")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The workflows of docs/how-to/ci-gate.md: YAML that says what it should, and command lines that this version understands."""
+"""Workflows of docs/how-to/ci-gate.md: valid YAML with command lines that this version understands."""
 
 import re
 import subprocess

@@ -37,7 +37,7 @@ COMMANDS = sorted(
 
 
 def test_the_documentation_has_commands() -> None:
-    assert {words[1] for words in COMMANDS if words[0] == "convnextpose"} >= {"inspect", "evaluate", "predict", "bundle"}
+    assert {words[1] for words in COMMANDS if words[0] == "convnextpose"} >= {"inspect", "evaluate"}
     assert {words[1] for words in COMMANDS if words[0] == "make"} >= {"export", "bench", "report", "bundle", "test"}
 
 

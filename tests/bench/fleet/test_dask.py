@@ -193,7 +193,7 @@ def test_behind_tunnels_as_documented_nothing_listens_but_on_loopback(
 
 
 def test_certificates_as_the_documentation_makes_them_secure_the_way(tmp_path: Path) -> None:
-    """The commands of docs/how-to/fleet.md are run, with both units, and a client without a certificate gets nothing."""
+    """The commands of the fleet page run, with both units; a client without a certificate gets nothing."""
     commands = DOCS.read_text(encoding="utf-8").split("```sh\n# certificates", 1)[1].split("```", 1)[0]
     made = subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
