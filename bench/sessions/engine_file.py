@@ -1,6 +1,6 @@
-"""Whether an engine file can be run here: judged from the file, its record and this machine, before it is loaded.
+"""Checks of an engine file against its record and this machine, before it is loaded.
 
-TensorRT answers a file that it does not like with None and a line in its log, or, without a driver, with a crash.
+TensorRT answers an unsuitable file with None and a line in its log, or, without a driver, with a crash.
 """
 
 from pathlib import Path
@@ -16,10 +16,10 @@ REBUILD = "build the engine again: convnextpose export, or the commands of recip
 
 
 def check_engine(path: Path, backend: Backend) -> EngineRecord:
-    """The record of an engine, after comparing the file with it.
+    """Compare an engine with its record, and return the record.
 
     Raises:
-        BadInput: no engine, another runtime's, without a record, cut off, or changed since it was built.
+        BadInput: no engine, another runtime's, without a record, truncated, or changed since it was built.
     """
     try:
         with path.open("rb") as file:
@@ -28,29 +28,29 @@ def check_engine(path: Path, backend: Backend) -> EngineRecord:
     except OSError as error:
         raise BadInput(f"cannot read the engine {path}", error.strerror or str(error), REBUILD) from error
     magic = header[:4].decode("ascii", errors="replace")
-    made_by = next((other for other in BACKENDS.values() if other.magic == magic), None)
-    if made_by is None:
+    builder = next((other for other in BACKENDS.values() if other.magic == magic), None)
+    if builder is None:
         raise BadInput(f"{path} is no engine", f"it begins with {header[:4]!r}", REBUILD)
-    if made_by != backend:
-        do = f"run it with --runtime {made_by.name}, or build one for {backend.product}"
-        raise BadInput(f"{path} is an engine of {made_by.product}, not of {backend.product}", f"magic {magic}", do)
+    if builder != backend:
+        advice = f"run it with --runtime {builder.name}, or build one for {backend.product}"
+        raise BadInput(f"{path} is an engine of {builder.product}, not of {backend.product}", f"magic {magic}", advice)
     record = read_engine_record(beside(path, ".json"))
     version = ".".join(str(byte) for byte in header[24:HEADER_BYTES])
     if len(header) < HEADER_BYTES or size != record.size_bytes:
-        raise BadInput(f"{path} is cut off", f"{size} bytes in place of {record.size_bytes}", REBUILD)
+        raise BadInput(f"{path} is truncated", f"{size} bytes in place of {record.size_bytes}", REBUILD)
     if (record.runtime, record.plan_version) != (backend.module, version):
-        seen = f"{record.runtime} {record.plan_version} in the record, {backend.module} {version} in the file"
-        raise BadInput(f"{path} is not what its record says", seen, REBUILD)
+        found = f"{record.runtime} {record.plan_version} in the record, {backend.module} {version} in the file"
+        raise BadInput(f"{path} does not match its record", found, REBUILD)
     if sha256_file(path) != record.engine_sha256:
-        raise BadInput(f"{path} is not what its record says", "another sha256", REBUILD)
+        raise BadInput(f"{path} does not match its record", "another sha256", REBUILD)
     return record
 
 
 def require_version(path: Path, record: EngineRecord, backend: Backend, installed: str) -> None:
-    """See that the installed library is the one that built the engine, by its record and by the file's own header.
+    """Check that the installed library loads engines of the version in the record and in the file's header.
 
     Raises:
-        NotPossible: it is another: engines do not load in other releases, version compatible ones not in earlier ones.
+        NotPossible: it does not.
     """
     for version in (record.package_version, record.plan_version):
         reason = wrong_version(backend.library, version, installed, compatible=record.version_compatible)
@@ -59,14 +59,14 @@ def require_version(path: Path, record: EngineRecord, backend: Backend, installe
 
 
 def require_gpu(path: Path, record: EngineRecord, gpu: Gpu) -> None:
-    """See that the engine was built for this GPU.
+    """Check that the engine was built for this GPU.
 
     Raises:
         NotPossible: it was built for another.
     """
     reason = wrong_gpu(gpu, record.targets, record.gpu, hardware_compatible=record.hardware_compatible)
     if reason:
-        do = f"on this machine {REBUILD}"
+        advice = f"on this machine {REBUILD}"
         if record.targets:
-            do = f"build it with --targets {gpu.compute_capability}, or use TensorRT where TensorRT-RTX lacks this GPU"
-        raise NotPossible(f"{path} was not built for this GPU", reason, do)
+            advice = f"build it with --targets {gpu.compute_capability}, or use TensorRT if TensorRT-RTX lacks this GPU"
+        raise NotPossible(f"{path} was not built for this GPU", reason, advice)

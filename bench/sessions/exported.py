@@ -1,4 +1,7 @@
-"""A model's folder, as ``convnextpose export`` left it: what lies there, and how it is run."""
+"""The folder of an exported model: its files, and loading them in a runtime.
+
+A variant is a precision, with ``-pixels`` behind where the model takes uint8 pixels: one ONNX file each.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +14,7 @@ from export.common.errors import BadInput, NotPossible
 from export.common.files import sha256_file
 from export.common.interface import PRECISIONS, precision_of, variant_of
 from export.engine.build import beside, read_engine_record
-from export.engine.plan import BACKENDS
-from export.engine.plan import Backend as EngineBackend
+from export.engine.plan import BACKENDS, Backend
 from export.model.architecture import Architecture
 from export.model.joint_sets import JointSet, joint_set
 from export.model.pose import Volume
@@ -26,22 +28,22 @@ PYTORCH_CUDA, PYTORCH_CUDA_GRAPH = "pytorch-cuda", "pytorch-cuda-graph"
 ORT_CUDA, ORT_TENSORRT = "onnxruntime-cuda", "onnxruntime-tensorrt"
 TORCH_FORMS = (PYTORCH, CHANNELS_LAST, COMPILED, PYTORCH_CUDA, PYTORCH_CUDA_GRAPH)
 ENGINES = {backend.name: backend for backend in BACKENDS.values()}
-"""Runtimes of engines, as the command line calls them."""
+"""Runtimes of engines, by their names on the command line."""
 
 RUNTIMES = (ONNX_RUNTIME, OPENVINO, *TORCH_FORMS, ORT_CUDA, ORT_TENSORRT, *ENGINES)
 SESSIONS = {
     ONNX_RUNTIME: ("onnx_runtime", "OnnxRuntime"),
     OPENVINO: ("openvino", "OpenVino"),
     PYTORCH: ("pytorch", "PyTorchReference"),
-    CHANNELS_LAST: ("torch_forms", "TorchChannelsLast"),
-    COMPILED: ("torch_forms", "TorchCompiled"),
+    CHANNELS_LAST: ("pytorch", "TorchChannelsLast"),
+    COMPILED: ("pytorch", "TorchCompiled"),
     PYTORCH_CUDA: ("pytorch_cuda", "TorchCuda"),
-    PYTORCH_CUDA_GRAPH: ("pytorch_cuda_graph", "TorchCudaGraph"),
+    PYTORCH_CUDA_GRAPH: ("pytorch_cuda", "TorchCudaGraph"),
     ORT_CUDA: ("onnx_runtime_gpu", "OnnxRuntimeGpu"),
     ORT_TENSORRT: ("onnx_runtime_gpu", "OnnxRuntimeGpu"),
     **dict.fromkeys(ENGINES, ("tensorrt", "TensorRTEngine")),
 }
-"""Runtime → module of ``bench.sessions`` and session class; imported when it is opened."""
+"""Runtime → module of ``bench.sessions`` and session class; imported when a session is loaded."""
 GPU_RUNTIMES = (PYTORCH_CUDA, PYTORCH_CUDA_GRAPH, ORT_CUDA, ORT_TENSORRT, *ENGINES)
 
 
@@ -54,7 +56,7 @@ class ExportFolder:
 
     @cached_property
     def volume(self) -> Volume:
-        """What turns the model's bins into pixels and mm."""
+        """The volume that turns the model's bins into pixels and mm."""
         return Volume.of(self.manifest.architecture)
 
     @cached_property
@@ -66,59 +68,60 @@ class ExportFolder:
 
     @cached_property
     def joint_set(self) -> JointSet:
-        """What the model's joints are."""
+        """The names and bones of the model's joints."""
         return joint_set(self.manifest.architecture.joints)
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """The ONNX files in the folder: precisions, those that take pixels with ``-pixels`` behind."""
+        """Variants of the ONNX files in the folder."""
         return tuple(map(_variant, self._onnx_files()))
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Precisions of which there is an ONNX file that takes normalised images."""
+        """Precisions of the ONNX files that take normalised images."""
         return tuple(variant for variant in self.variants if precision_of(variant) == variant)
 
     def select_variants(self, variants: str) -> tuple[str, ...]:
-        """``"fp16, int8"`` → ``("fp16", "int8")``, each once, all of them in the folder.
+        """Split ``"fp16, int8"`` into ``("fp16", "int8")``, each once.
 
         Raises:
-            BadInput: one is not there, or none is named.
+            BadInput: one is not in the folder, or none is named.
         """
-        asked = tuple(dict.fromkeys(part.strip() for part in variants.split(",") if part.strip()))
-        if not asked:
+        names = tuple(dict.fromkeys(part.strip() for part in variants.split(",") if part.strip()))
+        if not names:
             raise BadInput("unknown precision", variants or "nothing", f"choose of {', '.join(self.variants)}")
-        for variant in asked:
-            self.onnx(variant)
-        return asked
+        for name in names:
+            self.onnx(name)
+        return names
 
     def onnx(self, variant: str) -> Artifact:
-        """The ONNX file of this variant.
+        """Return the ONNX file of this variant.
 
         Raises:
-            BadInput: there is none, there never can be, or it is not the one that the manifest speaks of.
+            BadInput: there is none, there never can be, or it is not the manifest's.
         """
         for artifact in self._onnx_files():
             if _variant(artifact) == variant:
                 self._require_unchanged(artifact)
                 return artifact
-        if precision_of(variant) not in PRECISIONS:
+        precision = precision_of(variant)
+        if precision not in PRECISIONS:
             raise BadInput("unknown precision", variant, f"choose of {', '.join(self.variants or PRECISIONS)}")
-        there = ", ".join(self.variants) or "none"
-        do = f"make it: convnextpose export {self.manifest.model} --precision {precision_of(variant)}"
-        do += " --with-preprocess" * (variant != precision_of(variant))
-        raise BadInput(f"{self.path} holds no {variant} ONNX file", f"there: {there}", do)
+        advice = f"create it: convnextpose export {self.manifest.model} --precision {precision}"
+        advice += " --with-preprocess" * (variant != precision)
+        found = f"it has {', '.join(self.variants) or 'none'}"
+        raise BadInput(f"{self.path} has no {variant} ONNX file", found, advice)
 
     def _onnx_files(self) -> list[Artifact]:
         return [artifact for artifact in self.manifest.artifacts if artifact.kind == "onnx"]
 
-    def listed_engine(self, variant: str, backend: EngineBackend) -> Artifact | None:
-        """The engine of this variant that the manifest speaks of, if it does."""
-        wanted = ("engine", backend.module, variant)
-        return next((a for a in self.manifest.artifacts if (a.kind, a.runtime, _variant(a)) == wanted), None)
+    def listed_engine(self, variant: str, backend: Backend) -> Artifact | None:
+        """Return the engine of this variant in the manifest, or None."""
+        key = ("engine", backend.module, variant)
+        return next((a for a in self.manifest.artifacts if (a.kind, a.runtime, _variant(a)) == key), None)
 
-    def engine(self, variant: str, backend: EngineBackend) -> Path:
-        """The engine of this variant: the manifest's, or one that the recipe's command has put in its place.
+    def engine(self, variant: str, backend: Backend) -> Path:
+        """Return the engine of this variant: the manifest's, or one that the recipe's command has built.
 
         Raises:
             BadInput: there is none, or it is not the manifest's, or it was built from another ONNX file.
@@ -131,20 +134,20 @@ class ExportFolder:
         path = self.path / name
         if not path.is_file():
             reasons = [missing.reason for missing in self.manifest.not_run if missing.precision == variant]
-            seen = "; ".join([f"no {name}", *reasons])
-            do = "build it on the machine that runs it: convnextpose export, or the commands of recipe.md"
-            raise BadInput(f"{self.path} holds no {variant} engine for {backend.product}", seen, do)
+            advice = "build it on the machine that runs it: convnextpose export, or the commands of recipe.md"
+            found = "; ".join([f"no {name}", *reasons])
+            raise BadInput(f"{self.path} has no {variant} engine for {backend.product}", found, advice)
         if read_engine_record(beside(path, ".json")).onnx_sha256 != source.sha256:
-            seen, do = "the sha256 in its record is not that of the ONNX file", "build it again from this ONNX file"
-            raise BadInput(f"{path} was built from another model", seen, do)
+            found, advice = "another sha256 of the ONNX file in its record", "build it again from this ONNX file"
+            raise BadInput(f"{path} was built from another model", found, advice)
         return path
 
     def _require_unchanged(self, artifact: Artifact) -> None:
         path = self.path / artifact.path
         if not path.is_file() or sha256_file(path) != artifact.sha256:
-            seen = "it was changed since" if path.is_file() else "it is gone"
-            do = f"make it again: convnextpose export {self.manifest.model}"
-            raise BadInput(f"{path} is not what the manifest says of it", seen, do)
+            found = "another sha256" if path.is_file() else "no such file"
+            advice = f"export again: convnextpose export {self.manifest.model}"
+            raise BadInput(f"{path} does not match the manifest", found, advice)
 
 
 def _variant(artifact: Artifact) -> str:
@@ -152,49 +155,48 @@ def _variant(artifact: Artifact) -> str:
 
 
 def read_export(folder: Path) -> ExportFolder:
-    """The model in ``folder``.
+    """Read the exported model in ``folder``.
 
     Raises:
-        BadInput: no export lies there.
+        BadInput: there is none.
     """
     if not folder.is_dir():
-        seen = "a file" if folder.exists() else "nothing there"
-        raise BadInput(f"{folder} is no exported model", seen, "name the folder that `make export` filled, as build/L")
+        found = "a file" if folder.exists() else "no such folder"
+        raise BadInput(f"{folder} is no exported model", found, "name the folder that `make export` filled, as build/L")
     return ExportFolder(folder, read_manifest(folder / WHOLE))
 
 
 def usual_runtime(variant: str) -> str:
-    """What runs a variant where nobody says otherwise: ONNX Runtime has no BF16 convolution on the CPU."""
+    """Return the default runtime of a variant: ONNX Runtime, except for BF16, which it cannot convolve on the CPU."""
     return OPENVINO if precision_of(variant) == "bf16" else ONNX_RUNTIME
 
 
 def load_session(
     exported: ExportFolder, runtime: str, variant: str, threads: int | None = None, *, graph: bool = False
 ) -> Session:
-    """Load the model of this variant in this runtime; ``graph``: engines are launched as CUDA graphs.
+    """Load the model of this variant in this runtime; with ``graph``, engines are launched as CUDA graphs.
 
     Raises:
         BadInput: an unknown runtime, or nothing of this variant to run in it.
-        NotPossible: the runtime is not installed, this machine cannot run it, or it cannot run this precision.
+        NotPossible: the runtime is not installed, or this machine or the runtime cannot run this precision.
     """
     if runtime not in RUNTIMES:
         raise BadInput("unknown runtime", runtime, f"choose of {', '.join(RUNTIMES)}")
-    precision = precision_of(variant)
+    if runtime in TORCH_FORMS and variant != "fp32":
+        raise BadInput("PyTorch runs the reference only", variant, "ask for fp32, or for another runtime")
     try:
         module, name = SESSIONS[runtime]
-        session: Any = getattr(import_module(f"bench.sessions.{module}"), name)
+        session_class: Any = getattr(import_module(f"bench.sessions.{module}"), name)
+        session: Session
         if runtime in TORCH_FORMS:
-            if variant != "fp32":
-                raise BadInput("PyTorch runs the reference only", variant, "ask for fp32, or for another runtime")
-            opened = session(exported.path / WEIGHTS, threads)
+            session = session_class(exported.path / WEIGHTS, threads)
         elif runtime in ENGINES:
-            opened = session(exported.engine(variant, ENGINES[runtime]), ENGINES[runtime], graph=graph)
+            session = session_class(exported.engine(variant, ENGINES[runtime]), ENGINES[runtime], graph=graph)
         else:
+            options = (runtime,) if runtime in (ORT_CUDA, ORT_TENSORRT) else ()
             path = exported.path / exported.onnx(variant).path
-            more = (runtime,) if runtime in (ORT_CUDA, ORT_TENSORRT) else ()
-            opened = session(path, precision, *more, threads=threads)
+            session = session_class(path, precision_of(variant), *options, threads=threads)
     except ImportError as error:
-        do = "install it, or choose another with --runtime"
-        raise NotPossible(f"{runtime} is not installed", str(error), do) from error
-    backend: Session = opened
-    return backend
+        advice = "install it, or choose another with --runtime"
+        raise NotPossible(f"{runtime} is not installed", str(error), advice) from error
+    return session

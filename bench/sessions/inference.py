@@ -1,4 +1,4 @@
-"""From crops to joints, whatever the backend's input is."""
+"""Joints of person crops, whatever a session's input format."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,44 +12,45 @@ from export.common.errors import BadInput
 from export.model.pose import Array, Volume, normalise
 
 CROP, NORMALISE, NETWORK, DECODE = STAGES = ("crop", "normalise", "network", "decode")
-"""From a photo to joints in its pixels."""
+"""Stages from a photo to joints in its pixels."""
 
 Lap = Callable[[str], None]
-"""Is told which stage has just ended."""
+"""Called with the name of each stage at its end."""
 
 
 def no_lap(stage: str) -> None:
-    """Nobody wants to know."""
+    """Ignore the end of a stage."""
 
 
 def run_network(
-    backend: Session,
+    session: Session,
     crops: NDArray[np.uint8],
     volume: Volume,
     flip_pairs: Sequence[tuple[int, int]] | None = None,
     inputs: dict[tuple[bool, bool], NDArray[Any]] | None = None,
     lap: Lap = no_lap,
 ) -> Array:
-    """(N, S, S, 3) RGB → (N, J, 3) bins.
+    """Run a session on (N, S, S, 3) RGB crops and return (N, J, 3) bins.
 
     Args:
-        backend: what runs the model.
-        crops: as ``export.model.pose.crop`` makes them.
-        volume: the model's.
-        flip_pairs: given, the mean with what is seen in the mirrored crops is taken, as the released evaluation does.
-        inputs: what was prepared of these crops already for another backend; added to.
-        lap: is told the end of ``normalise`` and of ``network``.
+        session: the model.
+        crops: crops of ``export.model.pose.crop``.
+        volume: the model's volume.
+        flip_pairs: joints to exchange; the result is then the mean with the mirrored crops' joints, as in the released
+            evaluation.
+        inputs: inputs that other sessions have prepared from these crops; added to.
+        lap: called at the end of ``normalise`` and of ``network``.
     """
     inputs = {} if inputs is None else inputs
 
     def run(mirrored: bool) -> Array:
-        key = backend.takes_pixels, mirrored
+        key = session.takes_pixels, mirrored
         if key not in inputs:
             pixels = np.ascontiguousarray(crops[:, :, ::-1] if mirrored else crops)
-            inputs[key] = pixels if backend.takes_pixels else normalise(pixels)
-            if not backend.takes_pixels:
+            inputs[key] = pixels if session.takes_pixels else normalise(pixels)
+            if not session.takes_pixels:
                 lap(NORMALISE)
-        joints = backend.run(inputs[key])
+        joints = session.run(inputs[key])
         lap(NETWORK)
         return joints.astype(np.float64)
 
@@ -60,7 +61,7 @@ def run_network(
 
 
 def no_mirrors(exported: ExportFolder) -> str | None:
-    """Why averaging over mirrored images makes no sense for this model; None if it does."""
+    """Return why averaging over mirrored images makes no sense for this model; None if it does."""
     if exported.manifest.weights.origin == "demo":
         return "the demo checkpoint's figures have a colour for each side"
     if not exported.joint_set.mirror_pairs:
@@ -69,7 +70,7 @@ def no_mirrors(exported: ExportFolder) -> str | None:
 
 
 def require_mirrors(exported: ExportFolder) -> None:
-    """See that averaging over mirrored images makes sense for this model.
+    """Check that averaging over mirrored images makes sense for this model.
 
     Raises:
         BadInput: it does not.

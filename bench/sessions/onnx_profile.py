@@ -1,4 +1,4 @@
-"""What each node takes in ONNX Runtime, from the profile that it writes."""
+"""The time of each node in ONNX Runtime, from the profile that it writes."""
 
 import json
 import tempfile
@@ -15,7 +15,7 @@ from export.runtime.session import Model, model_bytes
 NODE_SUFFIX = "_kernel_time"
 CAST_PREFIX = "InsertedPrecisionFreeCast_"
 SUFFIXES = ("_nchwc", "_bn", "_mul")
-"""What the optimiser puts behind the name of the tensor that a node made, to name what it replaces that node by."""
+"""Suffixes that the optimiser adds to a tensor's name, to name the node that now computes it."""
 
 
 class OnnxRuntimeProfiler:
@@ -32,7 +32,7 @@ class OnnxRuntimeProfiler:
         self._session: Any = open_session(model, options)
         self._input = self._session.get_inputs()[0].name
         graph = onnx.load_from_string(model_bytes(model)).graph
-        self._makers = {tensor: node.name for node in graph.node for tensor in node.output}
+        self._producers = {tensor: node.name for node in graph.node for tensor in node.output}
         self._unrecorded = self._runs = 0
 
     def run(self, images: NDArray[Any]) -> object:
@@ -48,16 +48,16 @@ class OnnxRuntimeProfiler:
         """See ``Profiler``."""
         with self._folder:
             events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
-        return read_events(events, self._unrecorded, self._makers)
+        return read_events(events, self._unrecorded, self._producers)
 
 
-def read_events(events: list[dict[str, Any]], unrecorded: int, makers: Mapping[str, str]) -> list[LayerTime]:
-    """Means over all runs but the first ``unrecorded``, in the order of execution.
+def read_events(events: list[dict[str, Any]], unrecorded: int, producers: Mapping[str, str]) -> list[LayerTime]:
+    """Return means over all runs but the first ``unrecorded``, in the order of execution.
 
     Args:
-        events: of the profile; ``dur`` and ``ts`` are whole microseconds.
-        unrecorded: runs that warmed up.
-        makers: tensor → the node of the file that makes it.
+        events: events of the profile; ``dur`` and ``ts`` are whole microseconds.
+        unrecorded: number of runs that warmed up.
+        producers: tensor → node of the file that computes it.
     """
     runs = sorted(event["ts"] for event in events if event["name"] == "model_run")[unrecorded:]
     nodes = [e for e in events if e["cat"] == "Node" and e["name"].endswith(NODE_SUFFIX) and e["ts"] >= runs[0]]
@@ -65,14 +65,14 @@ def read_events(events: list[dict[str, Any]], unrecorded: int, makers: Mapping[s
     for event in sorted(nodes, key=lambda event: float(event["ts"])):
         name = event["name"].removesuffix(NODE_SUFFIX)
         totals[name] = totals.get(name, 0) + event["dur"]
-    return [LayerTime(name, of / 1e3 / len(runs), origin(name, makers)) for name, of in totals.items()]
+    return [LayerTime(name, total / 1e3 / len(runs), origin(name, producers)) for name, total in totals.items()]
 
 
-def origin(name: str, makers: Mapping[str, str]) -> str:
-    """``conv2d_1_nchwc`` → the node that makes the tensor ``conv2d_1``; empty if the name is made of no tensor's."""
+def origin(name: str, producers: Mapping[str, str]) -> str:
+    """Return the node that computes the tensor in a name, ``conv2d_1`` in ``conv2d_1_nchwc``; empty without one."""
     tensor = name.removeprefix(CAST_PREFIX)
     for suffix in ("", *SUFFIXES):
         tensor = tensor.removesuffix(suffix)
-        if tensor in makers:
-            return makers[tensor]
+        if tensor in producers:
+            return producers[tensor]
     return ""

@@ -1,11 +1,11 @@
-"""Which part of the network a runtime's layer belongs to, by its name alone; and what each part has to compute.
+"""Parts of the network: the part of a runtime's layer, by its name alone, and the work of each part.
 
-Runtimes rename layers, fuse several into one and put layers of their own between them. Seen:
+Runtimes rename layers, fuse several into one and put layers of their own between them. Names that they give:
 
-* ONNX Runtime: ``decode/Softmax``, ``conv2d_1_nchwc``, ``ReorderOutput_token_230``, ``Max_101``; where a name is made
-  of a tensor's, ``bench.sessions.onnx_profile`` says which node the tensor comes from.
-* OpenVINO: ``backbone.stages.0.0.dwconv/Conv/WithoutBiases``; reorders are called by both of their neighbours.
-* TensorRT: names joined with ``+``; what its own compiler makes (``__myl_…``) tells its nodes to the inspector only.
+* ONNX Runtime: ``decode/Softmax``, ``conv2d_1_nchwc``, ``ReorderOutput_token_230``, ``Max_101``;
+  ``bench.sessions.onnx_profile`` finds the node behind a tensor's name.
+* OpenVINO: ``backbone.stages.0.0.dwconv/Conv/WithoutBiases``; reorders have both neighbours' names.
+* TensorRT: names joined with ``+``; only the inspector knows the nodes of its own compiler's layers (``__myl_…``).
 """
 
 import re
@@ -17,8 +17,8 @@ from export.model.architecture import Layer
 STAGES = tuple(f"stage {index}" for index in range(4))
 STEM, HEAD, FINAL, DECODE, OTHER = "stem", "head", "final layer", "decode", "other"
 PARTS = (STEM, *STAGES, HEAD, FINAL, DECODE, OTHER)
-"""In the order of the data. A stage has the downsampling before it, the last one the norm behind it; the head has all
-upsamplings, that of the logits too. ``other``: what belongs to no part, or to several."""
+"""In the order of the data. A stage includes the downsampling before it, the last one the norm behind it; the head
+includes all upsamplings, that of the logits too. ``other``: layers of no part, or of several."""
 
 _PATH = re.compile(
     r"backbone\.(?:downsample_layers|stages)\.(?P<stage>[0-3])(?!\d)|(?P<norm>backbone\.norm)"
@@ -32,26 +32,26 @@ _JOINT = re.compile(r"\s*(?:\+|,|\x1e)\s*")
 
 
 def part_of(name: str) -> str | None:
-    """The part that a layer of this name, or of these names, belongs to; None if nothing of the network is named.
+    """Return the part of a layer with this name; None if the name has nothing of the network.
 
-    Names may be joined by ``+`` or commas, as runtimes do with what they fuse. Where parts meet in one layer, it is
-    that of its convolution: what else is fused to one costs next to nothing. If that does not decide, it is ``other``.
+    Runtimes join the names of layers that they fuse by ``+`` or commas. A layer of several parts belongs to that of
+    its convolution, since other operators fused to one cost next to nothing; without a single one it is ``other``.
     """
-    found = [(piece, parts) for piece in _JOINT.split(name) if (parts := _parts_in(piece))]
-    everything = set().union(*(parts for _, parts in found))
-    if len(everything) > 1:
-        main = [parts for piece, parts in found if len(parts) == 1 and _CONVOLUTION.search(piece)]
-        if len({*map(frozenset, main)}) != 1:
+    pieces = [(piece, parts) for piece in _JOINT.split(name) if (parts := _parts_in(piece))]
+    candidates = set().union(*(parts for _, parts in pieces))
+    if len(candidates) > 1:
+        convolved = [parts for piece, parts in pieces if len(parts) == 1 and _CONVOLUTION.search(piece)]
+        candidates = set().union(*convolved)
+        if len(candidates) != 1:
             return OTHER
-        everything = main[0]
-    return everything.pop() if everything else None
+    return candidates.pop() if candidates else None
 
 
 def attribute(layers: Sequence[tuple[str, str]]) -> list[str]:
-    """The part of each of ``(name, origin)``, given in the order in which they ran.
+    """Return the part of each ``(name, origin)``, in the order of execution.
 
-    The name decides, then what it was made from. A layer of which neither says anything, such as a reorder, belongs to
-    the part that it stands in, if the nearest layers with a part before and behind it agree.
+    The name decides, then the origin. A layer without either, such as a reorder, belongs to the part around it, if the
+    nearest layers with a part before and behind it agree.
     """
     parts = [part_of(name) or part_of(origin) for name, origin in layers]
     before, behind = _carried(parts), _carried(parts[::-1])[::-1]
@@ -59,7 +59,7 @@ def attribute(layers: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def macs_of_parts(layers: Iterable[Layer]) -> dict[str, int]:
-    """Multiply-accumulates of each part for one image; their sum is that of the layers.
+    """Return the multiply-accumulates of each part for one image.
 
     Raises:
         ValueError: a layer belongs to no part.
@@ -74,7 +74,7 @@ def macs_of_parts(layers: Iterable[Layer]) -> dict[str, int]:
 
 
 def _parts_in(piece: str) -> set[str]:
-    if piece == OUTPUT:  # OpenVINO calls the last node by the output's name
+    if piece == OUTPUT:  # OpenVINO gives the last node the output's name
         return {DECODE}
     if _CASTS.search(piece):
         return {OTHER}
@@ -89,7 +89,7 @@ def _part(match: re.Match[str]) -> str:
 
 
 def _carried(parts: Sequence[str | None]) -> list[str | None]:
-    """For each place the last part of the network that was named until there."""
+    """Return for each layer the last known part up to it."""
     carried, last = [], None
     for part in parts:
         last = last if part in (None, OTHER) else part

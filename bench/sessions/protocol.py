@@ -1,4 +1,4 @@
-"""Protocols of sessions: what every one has, and what only a benchmark asks for."""
+"""The protocol of a session, and the optional ones that only a benchmark asks for."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,131 +13,132 @@ Joints = NDArray[np.float32]
 
 
 class Session(Protocol):
-    """A model that is loaded and can be run."""
+    """A model that is loaded in a runtime."""
 
     precision: str
     takes_pixels: bool
-    """Whether its input is (N, S, S, 3) uint8 RGB; otherwise (N, 3, S, S) float32, normalised."""
+    """True: the input is (N, S, S, 3) uint8 RGB; False: it is (N, 3, S, S) float32, normalised."""
 
     @property
     def runtime(self) -> str:
-        """As the command line calls it."""
+        """The runtime's name on the command line."""
 
     def run(self, images: NDArray[Any]) -> Joints:
-        """One batch."""
+        """Return the joints of one batch, in memory of their own."""
 
     def describe(self) -> str:
-        """Runtime, version and device, in words."""
+        """Return runtime, version and device."""
 
     def close(self) -> None:
-        """Give back what it holds; it cannot be run afterwards."""
+        """Release the model; it cannot be run afterwards."""
 
 
 @runtime_checkable
 class Accountable(Protocol):
-    """A backend that can prove what it does."""
+    """A session that reads back what it does."""
 
     def facts(self) -> dict[str, Any]:
-        """Plain data, read back from the runtime, not from what was asked of it.
+        """Return plain data, read back from the runtime, not copied from the request.
 
-        ``device``; ``precision_used`` with ``proof`` in words; ``executed``, if it can tell: how many ``nodes``, and
-        ``convolutions`` by precision; ``threads``; ``versions``; ``options``; and
-        ``problems``: why figures would not be those of what was asked for (another device, another precision, a
-        recompilation). Any problem makes the row invalid.
+        ``device``; ``precision_used`` and its ``proof`` in words; ``threads``; ``versions``; ``options``;
+        ``problems``: reasons why figures would not belong to the request (another device, another precision, a
+        recompilation), each of which makes the row invalid. Where the runtime tells, ``executed``: the number of
+        ``nodes``, and ``convolutions`` by precision.
         """
 
 
 @dataclass(frozen=True)
 class Executed:
-    """The graph that a runtime really executes: its nodes, and its convolutions by precision."""
+    """The graph that a runtime executes: its nodes, and its convolutions by precision."""
 
     nodes: int
     convolutions: Counter[str]
 
     def as_facts(self) -> dict[str, Any]:
-        """As ``bench.sessions.protocol.Accountable`` has it."""
+        """Return plain data for ``Accountable.facts``."""
         return {"nodes": self.nodes, "convolutions": dict(self.convolutions)}
 
-
-def in_words(counts: Counter[str]) -> str:
-    """``47 of 47 convolutions in fp32``."""
-    total = counts.total()
-    return ", ".join(f"{count} of {total} convolutions in {name}" for name, count in counts.most_common())
+    def __str__(self) -> str:
+        total = self.convolutions.total()
+        counts = self.convolutions.most_common()
+        return ", ".join(f"{count} of {total} convolutions in {precision}" for precision, count in counts)
 
 
 @runtime_checkable
 class SelfTiming(Protocol):
-    """A backend whose runtime times itself: the boundary ``device``."""
+    """A session whose runtime times itself: the boundary ``device``."""
 
     def device_ms(self) -> float:
-        """What the last run took by the runtime's own account."""
+        """Return the runtime's own time of the last run."""
 
 
 @runtime_checkable
 class Bindable(Protocol):
-    """A backend that can run on memory bound beforehand: the boundary ``host_nocopy``."""
+    """A session that runs on memory bound beforehand: the boundary ``host_nocopy``."""
 
     def bind(self, images: NDArray[Any]) -> Callable[[], object]:
-        """What runs on ``images`` as often as it is called, and leaves its result where it is."""
+        """Return a function that runs the model on ``images`` and leaves the joints where they are."""
 
 
 @runtime_checkable
 class Pinning(Protocol):
-    """A backend whose device fetches images by itself, if they lie where it can."""
+    """A session whose device fetches images by itself from pinned memory."""
 
     def pinned(self, images: NDArray[Any]) -> NDArray[Any]:
-        """A copy of the images in such memory."""
+        """Return a copy of the images in pinned memory."""
 
 
 @runtime_checkable
 class Limited(Protocol):
-    """A backend that takes so many images at a time and no more."""
+    """A session with a largest batch."""
 
-    largest_batch: int
+    @property
+    def largest_batch(self) -> int | None:
+        """Largest number of images in one call; None: any number."""
 
 
 @runtime_checkable
 class Concurrent(Protocol):
-    """A backend with which several calls can be in flight."""
+    """A session that several threads can call at once."""
 
     def for_callers(self, count: int) -> Callable[[NDArray[Any]], Joints]:
-        """``run``, for ``count`` threads that call it at once; what it takes is given back with it."""
+        """Return ``run`` for ``count`` threads."""
 
 
 @dataclass(frozen=True)
 class LayerTime:
-    """What one layer of a runtime took: the mean over runs."""
+    """The time of one layer of a runtime: the mean over runs."""
 
     name: str
-    """As the runtime calls it."""
+    """The runtime's name of the layer."""
     ms: float
     origin: str = ""
-    """Which nodes or modules of the network it was made from, where the runtime or its graph tells."""
+    """Nodes or modules of the network that the layer was made from, where the runtime or its graph tells."""
 
 
 class Profiler(Protocol):
-    """A model that tells what each of its layers takes. That slows it down: nothing else is timed on it."""
+    """A model that times its layers. That slows it down, so nothing else is timed on it."""
 
     source: str
-    """Whose clocks, in words."""
+    """Name of the clock."""
 
     def run(self, images: NDArray[Any]) -> object:
-        """One batch, as ``Session.run`` has it."""
+        """Run one batch."""
 
     def start(self) -> None:
         """Forget the runs until now, which warmed it up; called once."""
 
     def layers(self) -> list[LayerTime]:
-        """In the order in which they ran, means over the runs since ``start``; it cannot be run afterwards."""
+        """Return means over the runs since ``start``, in the order of execution; it cannot be run afterwards."""
 
 
 @runtime_checkable
 class Profilable(Protocol):
-    """A backend that can say where the time goes within the network."""
+    """A session that can time the layers of its network."""
 
     def profiler(self) -> Profiler:
-        """The same model, loaded again or changed so that it tells.
+        """Return the same model, loaded again or changed for profiling.
 
         Raises:
-            NotPossible: it does not tell.
+            NotPossible: the runtime cannot profile it.
         """

@@ -1,16 +1,17 @@
-"""The network as released, in PyTorch FP32 on the CPU: the reference that all else is compared with."""
+"""The released network in PyTorch FP32 on the CPU: the reference, and the forms in which PyTorch is faster."""
 
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from bench.machine.system import usable_cores
 from bench.sessions.protocol import Joints, Profiler
+from export.common.errors import NotPossible
+from export.runtime.session import usable_cores
 
 
 class PyTorchReference:
-    """Not rewritten, not converted."""
+    """The network as released: not rewritten, not converted."""
 
     runtime = "pytorch"
     precision = "fp32"
@@ -53,7 +54,7 @@ class PyTorchReference:
         }
 
     def profiler(self) -> Profiler:
-        """See ``Profilable``: the network itself, with clocks in it from now on."""
+        """See ``Profilable``: the network itself, from now on with clocks in it."""
         from bench.sessions.torch_profile import TorchProfiler
 
         return TorchProfiler(self._network, self.run)
@@ -67,3 +68,60 @@ class PyTorchReference:
     def close(self) -> None:
         """See ``Session``."""
         self._network = None
+
+
+class TorchChannelsLast(PyTorchReference):
+    """The network with channels innermost in weights and images, which oneDNN's convolutions prefer."""
+
+    runtime = "pytorch-channels-last"
+
+    def __init__(self, weights: Path, threads: int | None = None) -> None:
+        import torch
+
+        super().__init__(weights, threads)
+        self._network = self._network.to(memory_format=torch.channels_last)
+
+    def run(self, images: NDArray[Any]) -> Joints:
+        """See ``Session``; the conversion of the images counts."""
+        import torch
+
+        with torch.inference_mode():
+            converted = torch.from_numpy(images).to(memory_format=torch.channels_last)
+            joints: Joints = self._network(converted).numpy()
+        return joints
+
+    def facts(self) -> dict[str, Any]:
+        """See ``Accountable``."""
+        facts = super().facts()
+        return facts | {"options": facts["options"] | {"memory_format": "channels_last"}}
+
+
+class TorchCompiled(TorchChannelsLast):
+    """The network compiled by Inductor, channels innermost. The first run compiles for about a minute."""
+
+    runtime = "pytorch-compile"
+
+    def __init__(self, weights: Path, threads: int | None = None) -> None:
+        import torch
+
+        super().__init__(weights, threads)
+        self._network = torch.compile(self._network)
+
+    def profiler(self) -> Profiler:
+        """Refuse: a compiled network cannot be profiled by module.
+
+        Raises:
+            NotPossible: always.
+        """
+        found = "its kernels combine operators of several modules"
+        raise NotPossible("torch.compile cannot be profiled by module", found, "profile another runtime")
+
+    def facts(self) -> dict[str, Any]:
+        """See ``Accountable``; several compiled graphs mean a break, or a compilation while measuring."""
+        from torch._dynamo.utils import counters
+
+        facts = super().facts()
+        graphs = counters["stats"].get("unique_graphs", 0)
+        problems = facts["problems"] + ([] if graphs == 1 else [f"{graphs} compiled graphs, not one"])
+        options = facts["options"] | {"torch.compile": "inductor, default mode", "graphs": graphs}
+        return facts | {"options": options, "problems": problems}

@@ -1,8 +1,8 @@
-"""What each part takes in eager PyTorch, by clocks around its modules.
+"""The time of each part in eager PyTorch, by clocks around its modules.
 
 Eager PyTorch on a CPU returns when the work is done, so two readings of a clock around a module are its time. That
-costs about a microsecond a module; ``torch.profiler`` records every operator, which costs far more. A GPU has to be
-waited for before each reading, so that its parts no longer overlap with their own launching.
+costs about a microsecond a module; ``torch.profiler`` records every operator, which costs far more. On a GPU every
+reading waits for the stream, so that modules no longer overlap with their own launching.
 """
 
 import time
@@ -26,7 +26,7 @@ class TorchProfiler:
         self.run, self._wait = run, wait
         self._runs = 0
         self._totals_ns: dict[str, int] = {}
-        self._began: dict[str, int] = {}
+        self._starts_ns: dict[str, int] = {}
         network.register_forward_pre_hook(self._count)
         for name in outermost([name for name, _ in network.named_modules() if part_of(name) is not None]):
             module = network.get_submodule(name)
@@ -51,18 +51,18 @@ class TorchProfiler:
 
     def _begin(self, name: str) -> Callable[..., None]:
         def hook(*_: Any) -> None:
-            self._began[name] = self._now_ns()
+            self._starts_ns[name] = self._now_ns()
 
         return hook
 
     def _end(self, name: str) -> Callable[..., None]:
         def hook(*_: Any) -> None:
             ended = self._now_ns()
-            self._totals_ns[name] = self._totals_ns.get(name, 0) + ended - self._began[name]
+            self._totals_ns[name] = self._totals_ns.get(name, 0) + ended - self._starts_ns[name]
 
         return hook
 
 
 def outermost(names: list[str]) -> list[str]:
-    """Those that lie in no other of them: ``["a", "a.b", "c.d"]`` → ``["a", "c.d"]``."""
+    """Return the names inside no other of them: ``["a", "a.b", "c.d"]`` → ``["a", "c.d"]``."""
     return [name for name in names if not any(name.startswith(f"{other}.") for other in names)]

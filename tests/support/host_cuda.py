@@ -1,55 +1,53 @@
-"""The processor's memory in place of a GPU's, for backends that are tested without one."""
+"""The processor in place of a GPU, for sessions that are tested without one; the driver is ``standin/driver.c``."""
 
+import ctypes
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from bench.sessions.cuda import Cuda, Timer
+import numpy as np
+import pytest
+import torch
+
+from bench.sessions.pytorch_cuda import TorchGpu
+from export.runtime.gpu import Driver
+
+COPIES = ("cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2")
+NOTED = (*COPIES, "cuMemAllocHost_v2", "cuEventRecord", "cuStreamSynchronize")
 
 
-class HostTimer(Timer):
-    """Events of which each pair is 2.5 ms apart, if it was recorded in order."""
+def note_driver(patch: pytest.MonkeyPatch, calls: list[str]) -> None:
+    """Add the driver's copies, events and waits to ``calls``."""
+    call = Driver.call
 
-    def __init__(self, calls: list[str]) -> None:
-        self.calls = calls
+    def noted(driver: Driver, name: str, *arguments: Any) -> None:
+        if name in NOTED:
+            calls.append(name)
+        call(driver, name, *arguments)
 
-    def begin(self) -> None:
-        self.calls.append("begin")
-
-    def end(self) -> None:
-        self.calls.append("end")
-
-    def ms(self) -> float:
-        assert [call for call in self.calls if call in ("begin", "end")][-2:] == ["begin", "end"]
-        return 2.5
+    patch.setattr(Driver, "call", noted)
 
 
-class Host(Cuda):
-    """The processor's memory in place of the GPU's."""
+class HostTorch(TorchGpu):
+    """Torch on the processor, in the memory of the driver's stand-in."""
 
-    device, handle = "cpu", 77
+    device = "cpu"
 
     def __init__(self, calls: list[str] | None = None) -> None:
         self.calls = [] if calls is None else calls
 
-    def on_stream(self) -> AbstractContextManager[Any]:
+    def tensor(self, address: int, shape: tuple[int, ...]) -> Any:
+        memory = (ctypes.c_float * int(np.prod(shape))).from_address(address)
+        return torch.from_numpy(np.ctypeslib.as_array(memory).reshape(shape))
+
+    def on_stream(self, handle: int) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def pinned(self, shape: tuple[int, ...], *, pixels: bool = False) -> Any:
-        self.calls.append("pinned")
-        return self.empty(shape, pixels=pixels)
-
-    def timer(self) -> Timer:
-        return HostTimer(self.calls)
-
-    def wait(self) -> None:
-        self.calls.append("wait")
-
-    def capture(self, launch: Callable[[int], None]) -> Callable[[], None]:
+    def capture(self, handle: int, launch: Callable[[], object]) -> Callable[[], object]:
         self.calls.append("capture")
 
         def replay() -> None:
             self.calls.append("replay")
-            launch(self.handle)
+            launch()
 
         return replay

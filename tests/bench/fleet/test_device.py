@@ -80,7 +80,7 @@ def test_a_failing_job_says_what_and_what_to_do(
     monkeypatch.setattr(child, "COMMAND", REAL)
     outcome = outcome_of(spec_of("A", sources), sources, tmp_path / "run")
     assert outcome.state == "failed"
-    assert "onnx/A-fp32.onnx is not what the manifest says of it" in outcome.reason
+    assert "onnx/A-fp32.onnx does not match the manifest" in outcome.reason
     assert "Traceback" not in outcome.reason
 
 

@@ -42,7 +42,7 @@ def test_two_models_of_one_name_and_a_folder_that_is_not_whole_are_refused(demo_
     (tmp_path / "matrix.yaml").write_text(json.dumps(matrix))
     with pytest.raises(BadInput, match="two models have one name"):
         plan_fleet(read_matrix(tmp_path / "matrix.yaml"), Steps())
-    for precision, said in (("fp16", "holds no fp16"), ("fp32", "is not whole")):
+    for precision, said in (("fp16", "has no fp16"), ("fp32", "is not whole")):
         shutil.copytree(demo_export, tmp_path / precision, ignore=shutil.ignore_patterns("truth.npz"))
         more = {"models": [f"./{precision}"], "precisions": [precision]}
         (tmp_path / "matrix.yaml").write_text(json.dumps(matrix | more))

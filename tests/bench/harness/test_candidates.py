@@ -19,7 +19,7 @@ def test_a_missing_library_is_a_row_with_its_reason(demo_export: Path, monkeypat
 
 
 def test_a_precision_that_is_not_there_is_refused(demo_export: Path) -> None:
-    with pytest.raises(BadInput, match="holds no int4"):
+    with pytest.raises(BadInput, match="has no int4"):
         find_candidates(read_export(demo_export), ("onnxruntime",), ("int4",), 1)
 
 

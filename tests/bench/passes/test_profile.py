@@ -19,13 +19,11 @@ from bench.passes.layer_times import Profile, take_profile
 from bench.results.profile_record import PeakRecord, ProfileRecord, profile_record
 from bench.sessions.onnx_profile import origin, read_events
 from bench.sessions.onnx_runtime import OnnxRuntime
-from bench.sessions.openvino import OpenVino
-from bench.sessions.openvino_profile import averages_ms, recorded_means
+from bench.sessions.openvino import OpenVino, averages_ms, recorded_means
 from bench.sessions.parts import DECODE, FINAL, OTHER, PARTS
 from bench.sessions.protocol import LayerTime, Profiler, Session
-from bench.sessions.pytorch import PyTorchReference
+from bench.sessions.pytorch import PyTorchReference, TorchChannelsLast, TorchCompiled
 from bench.sessions.pytorch_cuda import TorchCuda
-from bench.sessions.torch_forms import TorchChannelsLast, TorchCompiled
 from export.common.errors import NotPossible
 from export.images.drawings import drawn_images
 from export.model.weights_file import save_weights
@@ -33,7 +31,7 @@ from tests.support.bench_quick import QUICK, children
 from tests.support.bench_results import STILL, row, session
 from tests.support.bench_subjects import Broken, Sleeper, write_inputs
 from tests.support.checkpoints import TINY, alive_weights
-from tests.support.host_cuda import Host
+from tests.support.host_cuda import HostTorch, note_driver
 
 CONVOLUTION = re.compile(r"[\w.]+/Conv(/WithoutBiases)?")
 PEAKS = [
@@ -105,16 +103,18 @@ def test_every_run_has_the_same_layers_each_once(typed_files: dict[str, Path], t
 
 
 def test_a_compiled_network_tells_nothing(weights: Path) -> None:
-    with pytest.raises(NotPossible, match=r"torch\.compile tells no time by module"):
+    with pytest.raises(NotPossible, match=r"torch\.compile cannot be profiled"):
         take_profile(TorchCompiled(weights, 1), [], 0, 0)
     with pytest.raises(NotPossible, match="sleeper does not tell"):
         take_profile(Sleeper(), [], 0, 0)
 
 
-def test_the_gpu_is_waited_for_around_each_part(weights: Path, tmp_path: Path) -> None:
-    host = Host()
-    profile = profiled(TorchCuda(weights, 1, cuda=host), tmp_path, runs=2)
-    assert host.calls.count("wait") >= 2 * 2 * len(profile.layers)
+@pytest.mark.usefixtures("driver")
+def test_the_gpu_is_waited_for_around_each_part(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    note_driver(monkeypatch, calls)
+    profile = profiled(TorchCuda(weights, 1, torch_gpu=HostTorch()), tmp_path, runs=2)
+    assert calls.count("cuStreamSynchronize") >= 2 * 2 * len(profile.layers)
     assert {layer.part for layer in recorded(profile).layers} >= {*PARTS} - {OTHER}
 
 

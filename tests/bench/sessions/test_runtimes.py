@@ -12,8 +12,7 @@ import torch
 from bench.sessions.onnx_runtime import OnnxRuntime
 from bench.sessions.openvino import OpenVino
 from bench.sessions.protocol import Accountable, Bindable, Concurrent, SelfTiming, Session
-from bench.sessions.pytorch import PyTorchReference
-from bench.sessions.torch_forms import TorchChannelsLast
+from bench.sessions.pytorch import PyTorchReference, TorchChannelsLast
 from export.common.interface import FP32_CONVOLUTIONS
 from export.graph.deploy import deploy
 from export.graph.onnx_graph import export_onnx

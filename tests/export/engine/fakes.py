@@ -13,15 +13,13 @@ from bench.sessions.tensorrt import TensorRTEngine
 from export.engine.build import EngineRecord, Profile
 from export.engine.plan import TENSORRT_RTX, Backend
 from export.runtime.exchange import Exchange
-from export.runtime.gpu import Driver
 from export.runtime.tensorrt_log import logger_of
 from tests.export.engine.files import JOINTS, SHAPE, VERSIONS, write_engine
 from tests.export.engine.gpu import ADA
+from tests.support.host_cuda import note_driver
 from tests.support.standin import fake_tensorrt
 
 PIXELS = (4, 4, 3)
-COPIES = ("cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2")
-NOTED = (*COPIES, "cuMemAllocHost_v2", "cuEventRecord", "cuStreamSynchronize")
 
 
 class World:
@@ -60,12 +58,7 @@ class World:
 
     def note_driver(self) -> None:
         """Note what is done by the driver too, and a graph as the launch that it recorded."""
-        call, calls = Driver.call, self.calls
-
-        def noted(driver: Driver, name: str, *arguments: Any) -> None:
-            if name in NOTED:
-                calls.append(name)
-            call(driver, name, *arguments)
+        calls = self.calls
 
         def capture(exchange: Exchange, launch: Any) -> Any:
             calls.append("capture")
@@ -76,7 +69,7 @@ class World:
 
             return replay
 
-        self._patch.setattr(Driver, "call", noted)
+        note_driver(self._patch, calls)
         self._patch.setattr(Exchange, "capture", capture)
 
 

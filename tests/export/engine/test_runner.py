@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from export.common.errors import BadInput, CheckFailed
 from export.engine.build import Profile
 from export.engine.plan import TENSORRT_RTX
-from tests.export.engine.fakes import COPIES, PIXELS, World, expected, images, opened, pixels
+from tests.export.engine.fakes import PIXELS, World, expected, images, opened, pixels
+from tests.support.host_cuda import COPIES
 
 
 def test_batches_of_all_sizes(world: World) -> None:

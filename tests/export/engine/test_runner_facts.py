@@ -8,7 +8,7 @@ import pytest
 
 from bench.sessions.parts import attribute
 from bench.sessions.protocol import LayerTime
-from bench.sessions.tensorrt_profile import read_origins
+from bench.sessions.tensorrt import read_origins
 from export.common.errors import CheckFailed
 from export.engine.plan import TENSORRT_RTX, EnginePlan
 from export.engine.worker import inspect

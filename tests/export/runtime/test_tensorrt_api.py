@@ -34,7 +34,7 @@ SPEAKING_TENSORRT = (
         "export/runtime/tensorrt.py",
         "export/runtime/engine_builder.py",
         "export/runtime/tensorrt_log.py",
-        "bench/sessions/tensorrt_profile.py",
+        "bench/sessions/tensorrt.py",
     ),
 )
 
