@@ -154,7 +154,8 @@ def provider_session(model: Path, provider: str, options: dict[str, str], thread
     _load_libraries(provider)
     settings = session_options(threads)
     settings.add_session_config_entry(RECORD_ASSIGNMENT, "1")
-    session, reason = None, ""
+    session: Any = None
+    reason = ""
     onnxruntime.set_default_logger_severity(4)  # the error below has all that it would write
     try:
         session = open_session(model, settings, [(provider, options)], enable_fallback=0)
