@@ -221,7 +221,7 @@ def test_a_driver_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(gpu, "MANAGEMENT", library)
     with pytest.raises(RuntimeError, match="cuInit: error 999"):
         gpu.gpus()
-    with pytest.raises(RuntimeError, match="nvmlInit: error 999"):
+    with pytest.raises(RuntimeError, match="error 999"):
         gpu.driver_version()
     monkeypatch.setattr(runtime_gpu, "DRIVER", str(tmp_path / "absent.so"))
     with pytest.raises(OSError, match="there is no NVIDIA driver"):
