@@ -96,19 +96,20 @@ class ModelConfig(_Strict):
 
     @model_validator(mode="after")
     def _check_map_size(self) -> "ModelConfig":
-        if self._upsamplings is None:
+        if self.upsampling_count is None:
             raise ValueError(f"no upsampling count makes a cube of depth_dim {self.depth_dim}; declare upsamplings")
         return self
 
     @property
-    def _upsamplings(self) -> int | None:
+    def upsampling_count(self) -> int | None:
+        """The declared number of upsamplings, or the one that makes the volume a cube; None if there is none."""
         return self.upsamplings if self.upsamplings is not None else cubic_upsamplings(self.depth_dim, self.input_size)
 
     @property
     def architecture(self) -> Architecture:
         """The network as declared."""
         values = {field.name: getattr(self, field.name) for field in fields(Architecture)}
-        return Architecture(**(values | {"upsamplings": self._upsamplings}))
+        return Architecture(**(values | {"upsamplings": self.upsampling_count}))
 
 
 def declared_models() -> list[str]:

@@ -70,5 +70,5 @@ def test_an_empty_folder_and_none_at_all_are_refused(tmp_path: Path) -> None:
         read_crops(tmp_path, 64, fewest=1, most=9)
     (tmp_path / "file").touch()
     for wrong in ("nowhere", "file"):
-        with pytest.raises(BadInput, match="cannot read the images' folder"):
+        with pytest.raises(BadInput, match="cannot read the folder"):
             read_crops(tmp_path / wrong, 64, fewest=1, most=9)
