@@ -1,6 +1,6 @@
 """Distributions of a trained network's weights by kind of layer.
 
-Measured on 2026-11-30 with ``python -m scripts.weight_statistics`` on an XS checkpoint of which 183 of 194 tensors are
+Measured on 2026-11-30 on an XS checkpoint in which 183 of 194 tensors are
 those of the released file (snapshot 68, weight decay 0.1); the stem convolution, its norm and the norm before the first
 downsampling had been fitted again. The file's weights cannot be recovered from these figures.
 """
