@@ -46,7 +46,7 @@ def grow_model(model: str) -> Candidate:
     config = load_config(model)
     growth = plan_growth(config, {})
     if growth is None:
-        raise BadInput("the model is not grown from a demo checkpoint", model, "name one whose YAML has grown_from")
+        raise BadInput("the model is not grown from a demo checkpoint", model, "name one with grown_from in its YAML")
     started = time.perf_counter()
     weights = grow_demo(growth, read_checkpoint(growth.checkpoint).tensors, config.architecture)
     seconds = time.perf_counter() - started

@@ -10,7 +10,7 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 """All precisions. Tables by precision have exactly these keys; a test compares them."""
 
 HALVES = ("fp16", "bf16")
-"""Precisions of half the size, whose range and rounding are measured before anything is written."""
+"""Precisions of half the size; their range and rounding are measured before anything is written."""
 
 PIXELS = "-pixels"
 """Suffix of a variant with the input format uint8: ``fp32-pixels``."""

@@ -85,7 +85,7 @@ def read_pixels(network: ConvNeXtPose) -> None:
     conv = stem[0]
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None
-    assert conv.padding == (0, 0), "the mean's contribution would not be constant at the border"
+    assert conv.padding == (0, 0), "the mean's contribution would not be constant at the edges"
     weight = conv.weight / _each_channel(STD, conv.weight)
     conv.bias = _fixed(conv.bias - (weight * _each_channel(MEAN, weight)).sum(dim=(1, 2, 3)))
     conv.weight = _fixed(weight)

@@ -21,7 +21,7 @@ class Crops:
 
     images: NDArray[np.uint8]
     """(N, S, S, 3) RGB."""
-    found: int
+    files: int
     """Number of image files in the folder."""
     unreadable: tuple[str, ...]
     """Names of the chosen files without a readable image."""

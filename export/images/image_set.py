@@ -92,8 +92,8 @@ def folder_set(folder: Path, size: int, fewest: int, most: int) -> ImageSet:
         counts = f"{len(crops.unreadable)} of {chosen}: {unreadable}"
         raise BadInput(f"too many files in {folder} cannot be read as images", counts, "repair or remove them")
     notes = [f"{len(crops.unreadable)} files cannot be read: {unreadable}"] if unreadable else []
-    if chosen < crops.found:
-        notes.append(f"{chosen} of {crops.found} images, chosen at equal intervals")
+    if chosen < crops.files:
+        notes.append(f"{chosen} of {crops.files} images, chosen at equal intervals")
     if crops.made_square:
         notes.append(f"{crops.made_square} images were not square and used as a person's box")
     if crops.subfolders:

@@ -44,8 +44,8 @@ PARITY_RUNTIMES: dict[str, tuple[ParityRuntime, ...]] = {
     "bf16": (ONNX_RUNTIME, OPENVINO, SIMULATION),
     "int8": (ONNX_RUNTIME, OPENVINO, SIMULATION),
 }
-"""Precision → runtimes for its files, if the machine supports them. OpenVINO computes INT8 convolutions in integers, ONNX
-Runtime rounds and computes them in FP32. Both compute FP16 in FP32, which only the simulation rounds."""
+"""Precision → runtimes for its files, if the machine supports them. OpenVINO computes INT8 convolutions in integers;
+ONNX Runtime rounds and computes them in FP32. Both compute FP16 in FP32; only the simulation rounds it."""
 
 
 def parity_runtimes(precision: str) -> tuple[tuple[ParityRuntime, ...], dict[str, str]]:
@@ -78,5 +78,5 @@ def computation(session: Session) -> str:
 
 def in_words(convolutions: Mapping[str, int]) -> str:
     """Format counts by type as ``21 convolutions in float32, 30 in uint8``; a runtime may turn a norm into one."""
-    (first, count), *rest = sorted(convolutions.items())
-    return ", ".join([f"{count} convolutions in {first}", *(f"{count} in {kind}" for kind, count in rest)])
+    counts = [f"{count} in {kind}" for kind, count in sorted(convolutions.items())]
+    return ", ".join(counts).replace(" in ", " convolutions in ", 1)
