@@ -54,8 +54,8 @@ def command(
         version_compatible=version_compatible,
     )
     plan = parse_plan(wanted, batches, targets, workspace_mib)
-    backend = choose_runtime(plan.runtime).backend
-    engine = out or onnx.with_suffix(backend.suffix if backend else ".engine")
+    product = choose_runtime(plan.runtime).product
+    engine = out or onnx.with_suffix(product.suffix if product else ".engine")
     observer = ConsoleObserver()
     try:
         record = build_engine(onnx, engine, plan, observer.listener("engine"))

@@ -67,7 +67,7 @@ def command(
     from bench.harness.latency_table import latency_table
     from cli.console import ConsoleObserver
     from cli.render import tables as render
-    from export.engine.choice import choose_runtime, honoured
+    from export.engine.choice import choose_runtime, complete_plan
     from export.engine.plan import EnginePlan
     from export.model.config import load_config
     from export.pipeline.options import parse_overrides, parse_plan, parse_plans
@@ -86,7 +86,7 @@ def command(
         version_compatible=version_compatible,
     )
     plan = parse_plan(wanted, batches, targets, workspace_mib)
-    honoured(plan, choose_runtime(plan.runtime))  # refused now, and not after minutes
+    complete_plan(plan, choose_runtime(plan.runtime))  # refuses a setting now, not after minutes
     request = ExportRequest(
         config,
         choose_checkpoint(config, checkpoint),

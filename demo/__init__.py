@@ -1,5 +1,1 @@
-"""Training of the demo checkpoint: a small network and drawn figures.
-
-In: drawn figures, a number of steps. Out: ``demo/XS-atto-demo.pth`` with its record, and tables of its accuracy.
-Imports: ``export`` and ``bench``; nothing imports this package.
-"""
+"""How the demo checkpoint is made: a small network, trained on drawn figures."""

@@ -1,4 +1,4 @@
-"""Training steps: the loss, the learning rate, and a state that can be saved."""
+"""One training step after another: the loss, the schedule, and a state that can be laid down and taken up."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from export.model.network import ConvNeXtPose
 
 @dataclass(frozen=True)
 class Plan:
-    """Hyperparameters of a training."""
+    """Everything that decides what comes out, but for the figures."""
 
     steps: int
     batch: int = 16
@@ -21,16 +21,17 @@ class Plan:
     """The learning rate between warm-up and cool-down."""
     warmup_steps: int = 200
     cooldown: float = 0.2
-    """Share of the steps in which the learning rate falls to zero."""
+    """Share of the steps in which the learning rate falls to nothing. Until then, nothing depends on ``steps``:
+    a training can be made longer or shorter while it runs."""
     weight_decay: float = 0.02
     average: float = 0.998
-    """Decay of the running average of the weights, per step."""
+    """Each step, the averaged weights keep this share of themselves."""
     marginal_weight: float = 0.2
-    """Weight of the marginals' cross-entropy, relative to the distance in bins."""
+    """Of the cross-entropy of the volume's marginals, beside the distance in bins."""
     marginal_spread_bins: float = 0.7
     seed: int = 0
     bfloat16: bool = True
-    """Whether convolutions run in bfloat16; weights, decode and loss are always float32."""
+    """Convolutions in bfloat16; the weights, the decode and the loss are float32 in any case."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Losses:
 
 
 def learning_rate(step: int, plan: Plan) -> float:
-    """Return the learning rate of a step, counted from 0: linear warm-up, constant, linear fall to zero."""
+    """Of step number ``step``, counted from 0: up along a line, level, and down along a line to nothing."""
     up = (step + 1) / plan.warmup_steps
     down = (plan.steps - step) / (plan.cooldown * plan.steps + 1)
     return plan.rate * min(up, 1.0, down)
@@ -64,7 +65,7 @@ class Trainer:
         )
 
     def take_step(self, batch: Batch) -> Losses:
-        """Take one optimizer step on a batch."""
+        """Adjust the weights once, to one batch."""
         images, bins = batch
         self.network.train()
         for group in self.optimizer.param_groups:
@@ -90,7 +91,7 @@ class Trainer:
                 self.averaged[name].lerp_(parameter, 1 - keep)
 
     def state(self) -> dict[str, Any]:
-        """Return everything that the next step depends on, as tensors and numbers."""
+        """Everything that the next step depends on, as plain tensors and numbers."""
         return {
             "step": self.step,
             "network": self.network.state_dict(),
@@ -98,8 +99,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a state that ``state`` returned."""
+    def take_up(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.averaged = state["averaged"]
@@ -107,29 +108,29 @@ class Trainer:
 
 
 def log_marginals(logits: Tensor, architecture: Architecture) -> tuple[Tensor, Tensor, Tensor]:
-    """Return log-probabilities along x (N, J, W), y (N, J, H) and z (N, J, D) of (N, J * D, H, W) logits."""
+    """(N, J * D, H, W) → logarithms of the probabilities along x (N, J, W), y (N, J, H) and z (N, J, D)."""
     joints, depth, edge = architecture.joints, architecture.depth_dim, architecture.heatmap_size
     volume = logits.reshape(-1, joints, depth * edge * edge).softmax(dim=2)
     volume = volume.reshape(-1, joints, depth, edge * edge)
     plane = volume.sum(dim=2).reshape(-1, joints, edge, edge)
-    smallest = 1e-9
+    floor = 1e-9
     return (
-        (plane.sum(dim=2) + smallest).log(),
-        (plane.sum(dim=3) + smallest).log(),
-        (volume.sum(dim=3) + smallest).log(),
+        (plane.sum(dim=2) + floor).log(),
+        (plane.sum(dim=3) + floor).log(),
+        (volume.sum(dim=3) + floor).log(),
     )
 
 
 def expectation(marginals: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Return (N, J, 3) expected bins, as the network's decode does."""
+    """(N, J, 3) bins: what the network's decode says."""
     axes = [(log_p.exp() * torch.arange(float(log_p.shape[2]))).sum(dim=2) for log_p in marginals]
     return torch.stack(axes, dim=2)
 
 
 def cross_entropy(marginals: tuple[Tensor, Tensor, Tensor], bins: Tensor, spread: float) -> Tensor:
-    """Return the mean cross-entropy with a Gaussian of ``spread`` bins around the true joint.
+    """Mean over axes, joints and images, against a bell of ``spread`` bins around the truth.
 
-    With a flat volume the distance alone has almost the same gradient for every bin.
+    The distance alone says little while the volume is still flat: every bin then pulls the same way.
     """
     total = torch.zeros(())
     for axis, log_p in enumerate(marginals):

@@ -159,19 +159,19 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 
 @pytest.fixture(scope="session")
 def driver_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the driver's stand-in lies, under the name of NVIDIA's."""
+    """Return the folder of the fake driver, which has the name of NVIDIA's."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
     folder = tmp_path_factory.mktemp("driver")
-    source, target = ROOT / "tests/support/standin/driver.c", folder / gpu.DRIVER
+    source, target = ROOT / "tests/support/fake_driver.c", folder / gpu.DRIVER
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", target, source], check=True)
     return folder
 
 
 @pytest.fixture
 def driver(driver_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
-    """That one, as this project and a bundle's runtime load it."""
+    """Return the fake driver, which this project and a bundle's runtime load."""
     from pose_runtime.runtime import gpu as device_gpu
 
     for module in (gpu, device_gpu):

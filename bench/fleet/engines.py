@@ -5,12 +5,13 @@ from bench.sessions.exported import ENGINES, ExportFolder
 from export.common.errors import BadInput
 from export.common.gpu import default_gpu
 from export.engine.choice import choose_runtime
-from export.engine.plan import RTX_TARGETS, TENSORRT_RTX, EnginePlan
+from export.engine.plan import RTX_TARGETS, EnginePlan
 from export.pipeline.manifest import Artifact
 from export.pipeline.model_steps import built_engine
 from export.pipeline.options import parse_plan
 from export.pipeline.steps import Folder, NotBuilt
 from export.pipeline.summary import engine_artifact
+from export.runtime.engine_file import TENSORRT_RTX
 
 
 def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple[ExportFolder, list[str]]:
@@ -24,13 +25,13 @@ def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple
         return exported, []
     choice = choose_runtime()
     gpu, trouble = default_gpu()
-    if gpu is None or choice.backend is None:
+    if gpu is None or choice.product is None:
         return exported, [f"none built: {trouble or choice.reason}"]
-    if choice.backend.name not in wanted:
-        return exported, [f"none built: this device builds for {choice.backend.name}, which is not asked for"]
-    if choice.backend == TENSORRT_RTX and gpu.compute_capability not in RTX_TARGETS:
+    if choice.product.option not in wanted:
+        return exported, [f"none built: this device builds for {choice.product.option}, which is not asked for"]
+    if choice.product == TENSORRT_RTX and gpu.compute_capability not in RTX_TARGETS:
         return exported, [f"none built: TensorRT-RTX knows no compute capability {gpu.compute_capability}"]
-    targets = gpu.compute_capability if choice.backend == TENSORRT_RTX else None
+    targets = gpu.compute_capability if choice.product == TENSORRT_RTX else None
     added, lines = list[Artifact](), list[str]()
     for source in exported.manifest.artifacts:
         if source.precision not in spec.precisions:

@@ -13,21 +13,21 @@ from bench.sessions.protocol import Session
 from export.common.errors import BadInput, NotPossible
 from export.common.files import sha256_file
 from export.common.interface import PRECISIONS, precision_of, variant_of
-from export.engine.build import beside, read_engine_record
-from export.engine.plan import BACKENDS, Backend
+from export.engine.record import beside, read_engine_record
 from export.model.architecture import Architecture
 from export.model.joint_sets import JointSet, joint_set
 from export.model.pose import Volume
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
 from export.pipeline.model_steps import WEIGHTS
 from export.pipeline.steps import WHOLE
+from export.runtime.engine_file import PRODUCTS, Product
 
 ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
 CHANNELS_LAST, COMPILED = "pytorch-channels-last", "pytorch-compile"
 PYTORCH_CUDA, PYTORCH_CUDA_GRAPH = "pytorch-cuda", "pytorch-cuda-graph"
 ORT_CUDA, ORT_TENSORRT = "onnxruntime-cuda", "onnxruntime-tensorrt"
 TORCH_FORMS = (PYTORCH, CHANNELS_LAST, COMPILED, PYTORCH_CUDA, PYTORCH_CUDA_GRAPH)
-ENGINES = {backend.name: backend for backend in BACKENDS.values()}
+ENGINES = {product.option: product for product in PRODUCTS.values()}
 """Runtimes of engines, by their names on the command line."""
 
 RUNTIMES = (ONNX_RUNTIME, OPENVINO, *TORCH_FORMS, ORT_CUDA, ORT_TENSORRT, *ENGINES)
@@ -115,20 +115,20 @@ class ExportFolder:
     def _onnx_files(self) -> list[Artifact]:
         return [artifact for artifact in self.manifest.artifacts if artifact.kind == "onnx"]
 
-    def listed_engine(self, variant: str, backend: Backend) -> Artifact | None:
+    def listed_engine(self, variant: str, product: Product) -> Artifact | None:
         """Return the engine of this variant in the manifest, or None."""
-        key = ("engine", backend.module, variant)
+        key = ("engine", product.module, variant)
         return next((a for a in self.manifest.artifacts if (a.kind, a.runtime, _variant(a)) == key), None)
 
-    def engine(self, variant: str, backend: Backend) -> Path:
+    def engine(self, variant: str, product: Product) -> Path:
         """Return the engine of this variant: the manifest's, or one that the recipe's command has built.
 
         Raises:
             BadInput: there is none, or it is not the manifest's, or it was built from another ONNX file.
         """
         source = self.onnx(variant)
-        name = f"engines/{Path(source.path).stem}{backend.suffix}"
-        if (listed := self.listed_engine(variant, backend)) is not None:
+        name = f"engines/{Path(source.path).stem}{product.suffix}"
+        if (listed := self.listed_engine(variant, product)) is not None:
             self._require_unchanged(listed)
             name = listed.path
         path = self.path / name
@@ -136,7 +136,7 @@ class ExportFolder:
             reasons = [missing.reason for missing in self.manifest.not_run if missing.precision == variant]
             advice = "build it on the machine that runs it: convnextpose export, or the commands of recipe.md"
             found = "; ".join([f"no {name}", *reasons])
-            raise BadInput(f"{self.path} has no {variant} engine for {backend.product}", found, advice)
+            raise BadInput(f"{self.path} has no {variant} engine for {product.name}", found, advice)
         if read_engine_record(beside(path, ".json")).onnx_sha256 != source.sha256:
             found, advice = "another sha256 of the ONNX file in its record", "build it again from this ONNX file"
             raise BadInput(f"{path} was built from another model", found, advice)

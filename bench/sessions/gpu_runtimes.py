@@ -17,9 +17,10 @@ from bench.sessions.exported import ENGINES, GPU_RUNTIMES, ExportFolder
 from bench.sessions.onnx_runtime_gpu import LIBRARIES, PROVIDERS
 from export.common.errors import BadInput, NotPossible
 from export.common.gpu import default_gpu
-from export.engine.build import beside, read_engine_record
-from export.engine.plan import RTX_TARGETS, TENSORRT_RTX
+from export.engine.plan import RTX_TARGETS
+from export.engine.record import beside, read_engine_record
 from export.pipeline.steps import version
+from export.runtime.engine_file import TENSORRT_RTX
 
 PROBE_S = 60
 TORCH_PROBE = "import torch; torch.zeros(1, device='cuda'); torch.cuda.synchronize()"
@@ -79,15 +80,15 @@ def torch_trouble() -> str:
 
 def no_engine(exported: ExportFolder, runtime: str, variant: str) -> str | None:
     """Return why no engine of this variant runs on this GPU, and what builds one; None if there is one."""
-    backend, (gpu, reason) = ENGINES[runtime], default_gpu()
+    product, (gpu, reason) = ENGINES[runtime], default_gpu()
     if gpu is None:
         return reason
     try:
-        path = exported.engine(variant, backend)
+        path = exported.engine(variant, product)
         record = read_engine_record(beside(path, ".json"))
         require_gpu(path, record, gpu)
         if (installed := version(runtime)) != "absent":  # JetPack's packages come without metadata
-            require_version(path, record, backend, installed)
+            require_version(path, record, product, installed)
     except (BadInput, NotPossible) as failure:
         return f"{failure.problem}: {failure.found}; {failure.advice}"
     return None

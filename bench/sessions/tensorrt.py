@@ -1,6 +1,5 @@
 """Engines of TensorRT and TensorRT-RTX, with the additions that a benchmark needs."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,12 @@ from numpy.typing import NDArray
 from bench.sessions.engine_file import REBUILD, check_engine, require_gpu, require_version
 from bench.sessions.gpu_boundaries import GpuBoundaries
 from bench.sessions.protocol import LayerTime, Profiler
-from export.engine.build import EngineRecord
-from export.engine.layers import inspect_engine, require_kept
-from export.engine.plan import TENSORRT_RTX, Backend
+from export.engine.layers import inspect_engine, require_precision
+from export.engine.record import EngineRecord
+from export.runtime.engine_file import TENSORRT_RTX, Product
 from export.runtime.exchange import BOUNDARIES
 from export.runtime.gpu import first_gpu
+from export.runtime.inspector import inspector_layers
 from export.runtime.registry import load_library
 from export.runtime.tensorrt import Engine, EngineSession
 from export.runtime.tensorrt_api import IProfiler, TensorRT
@@ -30,37 +30,37 @@ class TensorRTEngine(EngineSession, GpuBoundaries):
             another precision.
     """
 
-    def __init__(self, path: Path, backend: Backend, *, graph: bool = False) -> None:
-        self._path, self._backend, self._record = path, backend, check_engine(path, backend)
-        require_version(path, self._record, backend, str(load_library(backend.module).__version__))
+    def __init__(self, path: Path, product: Product, *, graph: bool = False) -> None:
+        self._path, self._record = path, check_engine(path, product)
+        require_version(path, self._record, product, str(load_library(product.module).__version__))
         gpu = first_gpu()
         require_gpu(path, self._record, gpu)
-        super().__init__(engine_of(path, self._record), backend.library, gpu, graph=graph)
+        super().__init__(engine_of(path, self._record), product, gpu, graph=graph)
         assert self._engine is not None
         counts = self._record.convolutions
         self.layers = inspect_engine(
             self._trt, self._engine, self.precision, tf32=self._record.tf32, convolutions=counts
         )
-        require_kept(path, self.layers)
+        require_precision(path, self.layers)
 
     @property
     def runtime(self) -> str:
         """The runtime's name on the command line."""
-        return self._backend.name
+        return self._product.option
 
     def facts(self) -> dict[str, Any]:
         """See ``Accountable``. Types come from the inspector; where it reports none, from the network that was built.
 
         The latter is a promise and no proof, so ``precision_used`` is None then.
         """
-        record, inspected = self._record, self.layers.told
+        record, inspected = self._record, self.layers.has_types
         kinds = self.layers.types if inspected else {"CONVOLUTION": record.layer_types.get("CONVOLUTION", {})}
         counts = "; ".join(f"{kind}: {_counted(types)}" for kind, types in kinds.items())
         source = "the engine's inspector"
         if not inspected:
             source = "the inspector reports no types; the strongly typed network had"
         options: dict[str, Any] = {"cuda_graph": self.graph, "tf32": record.tf32, "boundaries": BOUNDARIES}
-        if self._backend == TENSORRT_RTX:
+        if self._product == TENSORRT_RTX:
             options["dynamic_shapes_kernel_specialization_strategy"] = "EAGER"
             options["runtime_cache"] = "none: every start is cold, kernels are compiled when a shape is first run"
         engine = {"path": self._path.name, "sha256": record.engine_sha256, "size_bytes": record.size_bytes}
@@ -69,7 +69,7 @@ class TensorRTEngine(EngineSession, GpuBoundaries):
             "precision_used": self.precision if inspected else None,
             "proof": f"{source}: {counts}",
             "threads": None,
-            "versions": {self._backend.name: self.version},
+            "versions": {self._product.option: self.version},
             "options": options,
             "engine": engine | {"onnx_sha256": record.onnx_sha256, "profile": list(record.profile.max)},
             "problems": ["the engine was built with TF32"] if record.tf32 else [],
@@ -130,13 +130,9 @@ def read_origins(text: str) -> dict[str, str]:
 
     ``Metadata`` such as ``[ONNX Layer: a]\x1e[ONNX Layer: b]`` becomes ``a, b``.
     """
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return {}
-    layers = document.get("Layers", []) if isinstance(document, dict) else []
-    metadata = {str(layer.get("Name")): str(layer.get("Metadata", "")) for layer in layers if isinstance(layer, dict)}
-    return {name: ", ".join(_nodes(text)) for name, text in metadata.items() if text}
+    layers = [layer for layer in inspector_layers(text) if isinstance(layer, dict)]
+    metadata = {str(layer.get("Name")): str(layer.get("Metadata", "")) for layer in layers}
+    return {name: ", ".join(_nodes(nodes)) for name, nodes in metadata.items() if nodes}
 
 
 def engine_of(path: Path, record: EngineRecord) -> Engine:

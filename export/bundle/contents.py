@@ -7,11 +7,11 @@ from pathlib import Path
 from export.common.errors import BadInput, CheckFailed
 from export.common.files import sha256_file
 from export.common.interface import PRECISIONS
-from export.engine.build import EngineRecord, beside, read_engine_record
-from export.engine.plan import BACKENDS
+from export.engine.record import EngineRecord, beside, read_engine_record
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
 from export.pipeline.recipe import PROVEN
 from export.pipeline.steps import WHOLE
+from export.runtime.engine_file import PRODUCTS
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,6 @@ def _require_unchanged(folder: Path, artifacts: Sequence[Artifact], do: str) -> 
 
 def _engines(folder: Path, manifest: Manifest, onnx: Sequence[Artifact]) -> list[BundledEngine]:
     sources = {artifact.sha256 for artifact in onnx}
-    ahead = [a for a in manifest.artifacts if a.kind == "engine" and BACKENDS[a.runtime].takes_targets]
+    ahead = [a for a in manifest.artifacts if a.kind == "engine" and PRODUCTS[a.runtime].ahead_of_time]
     found = [BundledEngine(a, read_engine_record(beside(folder / a.path, ".json"))) for a in ahead]
     return [engine for engine in found if engine.record.onnx_sha256 in sources]

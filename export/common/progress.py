@@ -1,34 +1,53 @@
-"""Progress of long work, reported to callbacks."""
+"""How long work says where it is, without knowing who listens."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """A callback for the current activity and, where known, the share that is done (0 to 1)."""
+    """Called with what is being done and, where known, the share that is done (0 to 1)."""
 
     def __call__(self, text: str, share: float | None = None) -> None:
-        """Report the current activity."""
+        """Say what is being done."""
 
 
 def no_progress(text: str, share: float | None = None) -> None:
-    """Ignore the report."""
+    """A listener that says nothing."""
 
 
-class StepObserver:
-    """Observer of the steps of a run; this one ignores them."""
+class StepObserver(Protocol):
+    """Told about each step of a run."""
 
     def up_to_date(self, step: str) -> None:
-        """Report a step that need not run: it has a result from the same inputs."""
+        """The step's result lies there already, from the same inputs."""
 
     def begin(self, step: str, reason: str) -> Progress:
-        """Report that a step runs now, and return the callback for its progress."""
+        """The step runs now, for this reason; returns the listener for its progress."""
+
+    def done(self, step: str, seconds: float) -> None:
+        """The step has ended well."""
+
+    def would_run(self, step: str, reason: str) -> None:
+        """The step would run, if this were not only a question."""
+
+    def waiting(self, folder: str) -> None:
+        """Another run works in this folder; this one begins when that one ends."""
+
+
+class SilentObserver:
+    """An observer that says nothing."""
+
+    def up_to_date(self, step: str) -> None:
+        """See ``StepObserver``."""
+
+    def begin(self, step: str, reason: str) -> Progress:
+        """See ``StepObserver``."""
         return no_progress
 
     def done(self, step: str, seconds: float) -> None:
-        """Report a step that succeeded."""
+        """See ``StepObserver``."""
 
     def would_run(self, step: str, reason: str) -> None:
-        """Report a step that would run; the caller only asked."""
+        """See ``StepObserver``."""
 
     def waiting(self, folder: str) -> None:
-        """Report that another run holds the lock of this folder."""
+        """See ``StepObserver``."""

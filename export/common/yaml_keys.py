@@ -1,4 +1,4 @@
-"""YAML loader for declarations."""
+"""YAML as declarations are read."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UniqueKeys(_SafeLoader):  # type: ignore[misc]
-    """Safe loader that refuses a repeated key; YAML lets the later one replace the earlier one silently."""
+    """YAML lets a later key silently replace an earlier one; a declaration must not."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping, as ``yaml.constructor`` does.
+        """See ``yaml.constructor``.
 
         Raises:
             ConstructorError: a key stands twice.

@@ -1,5 +1,6 @@
-"""TensorRT and TensorRT-RTX engines: settings, the builder's child process, records, proof of precision.
+"""Build TensorRT and TensorRT-RTX engines, and prove that they keep the precision of their ONNX file.
 
-In: an ONNX file and an ``EnginePlan``. Out: an engine with its record and log.
-Imports: ``export.plan`` and below.
+In: an ONNX file and an ``EnginePlan``. Out: an engine with its record (``EngineRecord``) and the builder's log.
+A child process builds, so that a crash of NVIDIA's library ends that process only.
+May import: ``export.plan`` and the packages below it.
 """

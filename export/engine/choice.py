@@ -1,87 +1,108 @@
-"""Which runtime builds engines on this machine, and why that one."""
+"""Choice of the library that builds engines on this machine, with the reason."""
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 
 from export.common.errors import BadInput
 from export.common.gpu import Gpu, default_gpu, jetson
-from export.engine.plan import AUTO, BACKENDS, Backend, EnginePlan
+from export.engine.plan import AUTO, DEFAULT_RTX_TARGETS, RUNTIMES, EnginePlan
+from export.runtime.engine_file import PRODUCTS, Product
 
 IMPORT_SECONDS = 60
+
+IGNORED_SETTINGS = {
+    "tensorrt": {"targets": "it builds for this machine's GPU only"},
+    "tensorrt_rtx": {
+        "hardware_compatible": "it warns and goes on; name GPUs with --targets",
+        "version_compatible": "it has no runtime for other versions; build again for each",
+        "optimization_level": "it times no kernels; engines of levels 0, 3 and 5 were the same size, as soon as built",
+        "timing_cache": "it times no kernels",
+    },
+}
+"""Library → setting of a plan that it accepts and ignores → reason."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The runtime that this machine can build with, or None; ``reason`` says why."""
+    """The library that this machine can build with, or None."""
 
-    backend: Backend | None
+    product: Product | None
     reason: str
     version: str = ""
-    """What the library says of itself."""
+    """Version that the library reports."""
     gpu: Gpu | None = None
-    """The GPU that answers here, whether or not this runtime needs one."""
+    """This machine's GPU, whether or not the library needs one."""
     no_gpu: str = ""
     """Why there is none."""
 
     @property
     def tunes_on(self) -> Gpu | None:
         """The GPU that engines are tuned on; None: they are compiled ahead of time."""
-        tunes = self.backend is not None and not self.backend.takes_targets
+        tunes = self.product is not None and not self.product.ahead_of_time
         return self.gpu if tunes else None
 
 
-def choose_runtime(wanted: str = AUTO) -> Choice:
-    """TensorRT where it is installed and a GPU answers, else TensorRT-RTX where it is installed, else none.
+def choose_runtime(runtime: str = AUTO) -> Choice:
+    """Choose TensorRT where it is installed and a GPU answers, else TensorRT-RTX where it is installed, else none.
 
-    ``wanted`` is one of ``RUNTIMES``; only that one is looked at then.
+    Args:
+        runtime: one of ``RUNTIMES``; unless it is ``auto``, no other is considered.
     """
     gpu, no_gpu = default_gpu()
-    said = [] if wanted == AUTO else [f"{wanted} was asked for"]
-    for backend in BACKENDS.values():
-        if wanted not in (AUTO, backend.name):
+    reasons = [] if runtime == AUTO else [f"{runtime} was asked for"]
+    for product in PRODUCTS.values():
+        if runtime not in (AUTO, product.option):
             continue
-        if find_spec(backend.module) is None:
-            said.append(f"{backend.module} is not installed")
-        elif gpu is None and not backend.takes_targets:
-            said.append(f"{backend.module} is installed, but {no_gpu}")
+        if find_spec(product.module) is None:
+            reasons.append(f"{product.module} is not installed")
+        elif gpu is None and not product.ahead_of_time:
+            reasons.append(f"{product.module} is installed, but {no_gpu}")
         else:
-            version, trouble = library_version(backend.module)
+            version, trouble = library_version(product.module)
             if version:
-                here = f"{backend.module} is installed" + ("" if backend.takes_targets else f" and {gpu} answers")
-                return Choice(backend, "; ".join([*said, here]), version, gpu, no_gpu)
-            said.append(f"{backend.module} is installed, but does not load: {trouble}")
-    return Choice(None, "; ".join(said), gpu=gpu, no_gpu=no_gpu)
+                answer = "" if product.ahead_of_time else f" and {gpu} answers"
+                reasons.append(f"{product.module} is installed{answer}")
+                return Choice(product, "; ".join(reasons), version, gpu, no_gpu)
+            reasons.append(f"{product.module} is installed, but does not load: {trouble}")
+    return Choice(None, "; ".join(reasons), gpu=gpu, no_gpu=no_gpu)
 
 
 @cache
 def library_version(module: str) -> tuple[str, str]:
-    """The version that the library gives itself, or nothing and why it does not load.
+    """Return the version that the library reports, or an empty one and the reason why it does not load.
 
-    pip's records do not tell: JetPack's library has none, and one that is there may be another package's. The library
-    is asked in a child process, since it must not be loaded here.
+    A child process imports the library, since this process must not. pip's records would not do: JetPack's library has
+    none, and an existing record may belong to another package.
     """
     command = [sys.executable, "-c", f"import {module}; print({module}.__version__)"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False)
+        child = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return "", f"importing it takes more than {IMPORT_SECONDS} s"
-    if done.returncode != 0 or not done.stdout.strip():
-        return "", (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    return done.stdout.strip().splitlines()[-1], ""
+    if child.returncode != 0 or not child.stdout.strip():
+        return "", (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+    return child.stdout.strip().splitlines()[-1], ""
 
 
-def honoured(plan: EnginePlan, choice: Choice) -> EnginePlan:
-    """The plan with the runtime's default targets, if the runtime can honour it, and would not go on without a word.
+def complete_plan(plan: EnginePlan, choice: Choice) -> EnginePlan:
+    """Return the plan with the library's default targets.
 
     Raises:
-        BadInput: see ``EnginePlan.honoured_by``; or hardware compatible engines on a Jetson.
+        BadInput: the library would ignore a setting; or hardware compatible engines on a Jetson.
     """
-    if choice.backend is None:
+    product = choice.product
+    if product is None:
         return plan
     if plan.hardware_compatible and (board := jetson()) is not None:
-        do = "leave it out: the engine is for this board only"
-        raise BadInput("NVIDIA supports no hardware compatible engines on JetPack", board.model, do)
-    return plan.honoured_by(choice.backend)
+        advice = "leave it out: the engine is for this board only"
+        raise BadInput("NVIDIA supports no hardware compatible engines on JetPack", board.model, advice)
+    for name, reason in IGNORED_SETTINGS[product.module].items():
+        value = getattr(plan, name)
+        if value != getattr(EnginePlan, name):
+            problem = f"{product.name} would ignore --{name.replace('_', '-')}"
+            advice = f"leave it out, or choose another runtime: {', '.join(RUNTIMES[1:])}"
+            raise BadInput(problem, f"{value}: {reason}", advice)
+    return replace(plan, targets=plan.targets or DEFAULT_RTX_TARGETS) if product.ahead_of_time else plan

@@ -1,14 +1,9 @@
-"""In which types a built engine computes, by the account of its own inspector.
+"""Proof, from a built engine's inspector, that its layers compute in the types of the plan.
 
-The network that a builder is given is strongly typed, and that is proven before building. What the builder made of
-it can only be asked of the engine, which needs a GPU. An inspector that says nothing proves nothing and breaks no
-promise; one that names a type which the plan excludes breaks it.
-
-Fields as NVIDIA documents them: ``Layers`` with ``LayerType``, ``Inputs`` and ``Outputs``; a tensor's type stands in
-``Format/Datatype`` up to TensorRT 10, in ``DataType`` since 11. No GPU has run this yet.
+The builder gets a strongly typed network, which is proven before the build. The types of the engine itself can only be
+read on a GPU. An inspector without types proves nothing and is no failure; a type that the plan excludes is a failure.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,57 +12,66 @@ from typing import Any
 
 from export.common.errors import BadInput, CheckFailed, Inconclusive
 from export.runtime.engine_network import Convolutions
+from export.runtime.inspector import inspector_layers, tensor_type
 from export.runtime.tensorrt_api import ICudaEngine, TensorRT
 
-NAMES = (("bf16", ("bf16", "bfloat16")), ("fp16", ("fp16", "half")), ("fp8", ("fp8",)), ("int8", ("int8",)))
-"""What a type is called, by a layer or in the description of a format; looked for in this order, without case."""
-FP32 = ("fp32", "float")
+NAMES = {
+    "bf16": ("bf16", "bfloat16"),
+    "fp16": ("fp16", "half"),
+    "fp8": ("fp8",),
+    "int8": ("int8",),
+    "fp32": ("fp32", "float"),
+}
+"""Type → its names in the inspector's descriptions, in lower case; looked for in this order."""
 
-FOREIGN = {"fp32": {"bf16", "fp16", "fp8", "int8"}, "fp16": {"bf16", "fp8", "int8"}, "bf16": {"fp16", "fp8", "int8"}}
-"""Precision → types that no layer may touch. Beside int8, the rest of a network may be of any type."""
+EXCLUDED = {"fp32": {"bf16", "fp16", "fp8", "int8"}, "fp16": {"bf16", "fp8", "int8"}, "bf16": {"fp16", "fp8", "int8"}}
+"""Precision → types that no layer may use. Around int8, the rest of a network may have any type."""
 
 WEIGHTED = ("conv", "gemm")
-"""What the names of layers that hold the body's weights contain, in small letters."""
+"""Parts of the names of layers that hold the body's weights, in lower case."""
+
+SHOWN = 5
+"""Number of layers that a message names."""
 
 
 @dataclass(frozen=True)
 class EngineLayers:
-    """What the inspector told."""
+    """Layers of an engine, from its inspector."""
 
     layers: int
     types: dict[str, dict[str, int]]
-    """Kind of layer → types of its inputs and outputs, as ``fp16`` or ``fp32+int8`` → how many."""
+    """Kind of layer → types of its inputs and outputs, as ``fp16`` or ``fp32+int8`` → number of layers."""
     problems: tuple[str, ...]
-    """How the engine breaks the plan's promise."""
+    """Layers that break the plan's promise."""
 
     @property
-    def told(self) -> bool:
-        """Whether the inspector named any type: without one nothing is proven."""
+    def has_types(self) -> bool:
+        """True: the inspector gave types; False: nothing is proven."""
         return bool(self.types)
 
 
 def inspect_engine(
     trt: TensorRT, engine: ICudaEngine, precision: str, *, tf32: bool, convolutions: Convolutions
 ) -> EngineLayers:
-    """Ask a loaded engine what its layers compute in, and compare with what was asked for."""
+    """Compare the types of a loaded engine's layers with the plan."""
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     return read_layers(text, precision, tf32=tf32, convolutions=convolutions)
 
 
-def require_kept(path: Path, layers: EngineLayers) -> None:
-    """Refuse an engine that is known to compute in other types than was asked for.
+def require_precision(path: Path, layers: EngineLayers) -> None:
+    """Refuse an engine whose inspector names a layer of another type than planned.
 
     Raises:
         CheckFailed: the inspector named such a layer.
     """
     if layers.problems:
-        more = f"; and {len(layers.problems) - 5} more" if len(layers.problems) > 5 else ""
-        do = "do not ship it; build it again, with another version of the builder if it persists"
-        raise CheckFailed(f"{path} does not keep its precision", "; ".join(layers.problems[:5]) + more, do)
+        more = f"; and {len(layers.problems) - SHOWN} more" if len(layers.problems) > SHOWN else ""
+        advice = "do not ship it; build it again, with another version of the builder if it persists"
+        raise CheckFailed(f"{path} does not keep its precision", "; ".join(layers.problems[:SHOWN]) + more, advice)
 
 
 def prove_layers(path: Path, precision: str, *, tf32: bool, convolutions: Convolutions) -> EngineLayers:
-    """What ``trtexec --exportLayerInfo`` wrote of an engine, which keeps its precision.
+    """Return the layers of an engine from the file of ``trtexec --exportLayerInfo``, if they keep the precision.
 
     Raises:
         BadInput: the file cannot be read.
@@ -75,40 +79,41 @@ def prove_layers(path: Path, precision: str, *, tf32: bool, convolutions: Convol
         Inconclusive: the file names no types.
     """
     try:
-        layers = read_layers(path.read_text(encoding="utf-8"), precision, tf32=tf32, convolutions=convolutions)
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read {path}", str(error), "build the engine again, by recipe.md") from error
-    require_kept(path, layers)
-    if not layers.told:
-        do = "build the engine with --profilingVerbosity=detailed"
-        raise Inconclusive(f"{path} does not tell what its layers compute in", f"{layers.layers} layers, no types", do)
+    layers = read_layers(text, precision, tf32=tf32, convolutions=convolutions)
+    require_precision(path, layers)
+    if not layers.has_types:
+        advice = "build the engine with --profilingVerbosity=detailed"
+        raise Inconclusive(f"{path} does not give the types of layers", f"{layers.layers} layers, no types", advice)
     return layers
 
 
 def read_layers(text: str, precision: str, *, tf32: bool, convolutions: Convolutions) -> EngineLayers:
-    """The inspector's JSON, judged for an engine of a network with these ``convolutions`` in ``precision``.
+    """Compare the inspector's JSON with a plan.
 
-    An engine that was built without details lists names only; an inspector without an engine says nothing at all.
+    Args:
+        text: the JSON; of an engine that was built without details it lists names only.
+        precision: of the plan.
+        tf32: whether FP32 may be multiplied in TF32.
+        convolutions: of the network that the builder got.
     """
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = {}
-    layers = found.get("Layers", []) if isinstance(found, dict) else []
+    layers = inspector_layers(text)
     detailed = [layer for layer in layers if isinstance(layer, dict)]
-    counts: dict[str, Counter[str]] = {}
+    types: dict[str, Counter[str]] = {}
     for layer in detailed:
         if kinds := _types(layer):
-            counts.setdefault(str(layer.get("LayerType", "unknown")), Counter())["+".join(sorted(kinds))] += 1
-    types = {kind: dict(of) for kind, of in sorted(counts.items())}
-    return EngineLayers(len(layers), types, tuple(_problems(detailed, precision, convolutions, tf32=tf32)))
+            types.setdefault(str(layer.get("LayerType", "unknown")), Counter())["+".join(sorted(kinds))] += 1
+    counts = {kind: dict(counter) for kind, counter in sorted(types.items())}
+    return EngineLayers(len(layers), counts, tuple(_problems(detailed, precision, convolutions, tf32=tf32)))
 
 
 def _problems(layers: list[dict[str, Any]], precision: str, convolutions: Convolutions, *, tf32: bool) -> Iterator[str]:
     typed = [(layer, kinds) for layer in layers if (kinds := _types(layer))]
     for layer, kinds in typed:
-        if foreign := kinds & FOREIGN.get(precision, set()):
-            yield f"{layer.get('Name')} computes in {', '.join(sorted(foreign))}"
+        if excluded := kinds & EXCLUDED.get(precision, set()):
+            yield f"{layer.get('Name')} computes in {', '.join(sorted(excluded))}"
         if not tf32 and "tf32" in str(layer.get("TacticName", "")).lower():
             yield f"{layer.get('Name')} multiplies in TF32"
     if not typed or precision == "fp32":
@@ -119,20 +124,21 @@ def _problems(layers: list[dict[str, Any]], precision: str, convolutions: Convol
     if precision == "int8":
         yield from _unquantised([layer for layer, _ in weighted], convolutions)
         return
-    others = [str(layer.get("Name")) for layer, kinds in weighted if precision not in kinds]
-    if len(others) > convolutions.fp32:  # a builder may fuse layers, but splits none
+    names = [str(layer.get("Name")) for layer, kinds in weighted if precision not in kinds]
+    if len(names) > convolutions.fp32:  # a builder may fuse layers, but splits none
         planned = f"; its plan keeps {convolutions.fp32} in FP32" if convolutions.fp32 else ""
-        yield f"{', '.join(others[:5])} does not compute in {precision}{planned}"
+        yield f"{', '.join(names[:SHOWN])} does not compute in {precision}{planned}"
 
 
 def _unquantised(weighted: list[dict[str, Any]], convolutions: Convolutions) -> Iterator[str]:
-    """Convolutions of an int8 network that the builder has not put into int8; it may fuse layers, but splits none."""
-    others = [layer for layer in weighted if "int8" not in _types(layer, sides=("Inputs",))]
-    if weighted and len(others) == len(weighted):
+    """Yield a problem where the builder left more convolutions out of int8 than the network has there."""
+    names = [str(layer.get("Name")) for layer in weighted if "int8" not in _types(layer, sides=("Inputs",))]
+    planned = convolutions.total - convolutions.int8
+    if weighted and len(names) == len(weighted):
         yield f"no convolution takes int8; the network has {convolutions.int8}"
-    elif len(others) > (meant := convolutions.total - convolutions.int8):
-        names = ", ".join(str(layer.get("Name")) for layer in others[:5])
-        yield f"{len(others)} convolutions do not take int8, and the network has {meant} such; among them {names}"
+    elif len(names) > planned:  # a builder may fuse layers, but splits none
+        first = ", ".join(names[:SHOWN])
+        yield f"{len(names)} convolutions do not take int8, and the network has {planned} such; among them {first}"
 
 
 def _is_weighted(layer: Mapping[str, Any]) -> bool:
@@ -140,15 +146,11 @@ def _is_weighted(layer: Mapping[str, Any]) -> bool:
 
 
 def _types(layer: Mapping[str, Any], sides: tuple[str, ...] = ("Inputs", "Outputs")) -> set[str]:
-    """Types of a layer's floating and int8 inputs and outputs."""
+    """Return the types of a layer's floating and int8 inputs and outputs."""
     tensors = [tensor for side in sides for tensor in layer.get(side) or () if isinstance(tensor, dict)]
-    return {kind for tensor in tensors if (kind := _type(tensor)) is not None}
+    return {kind for tensor in tensors if (kind := _type(tensor_type(tensor).lower())) is not None}
 
 
-def _type(tensor: Mapping[str, Any]) -> str | None:
-    told = tensor.get("DataType") or tensor.get("Format/Datatype") or ""
-    words = str(told).lower()
-    for kind, names in (*NAMES, ("fp32", FP32)):
-        if any(name in words for name in names):
-            return kind
-    return None
+def _type(description: str) -> str | None:
+    """Return the type in a description; None where it has none."""
+    return next((kind for kind, names in NAMES.items() if any(name in description for name in names)), None)

@@ -8,14 +8,15 @@ from export.common.interface import FP32_CONVOLUTIONS, INPUT
 from export.engine.plan import EnginePlan
 
 
-def check_types(model: bytes, path: Path, plan: EnginePlan) -> str:
-    """The precision that the types in the ONNX file say; whether they keep it is ``check_layers``' to prove.
+def onnx_precision(model: bytes, path: Path, plan: EnginePlan) -> str:
+    """Return the precision that the types in an ONNX file declare.
 
-    Read from the file, since the parser narrows float64 to float32 without a word and then reports float32.
+    The file is read itself: TensorRT's parser silently narrows float64 to float32. ``check_types`` of
+    ``export.runtime.engine_network`` proves that the network keeps the precision.
 
     Raises:
         BadInput: the output is not float32, the input neither that nor pixels; the precision is not the plan's, or
-            weights lie in other files.
+            weights are in other files.
     """
     from onnx import ModelProto, TensorProto
 
@@ -24,11 +25,11 @@ def check_types(model: bytes, path: Path, plan: EnginePlan) -> str:
     for value in [*(value for value in graph.input if value.name not in weights), *graph.output]:
         pixels = (TensorProto.UINT8,) if value.name == INPUT else ()
         if (kind := value.type.tensor_type.elem_type) not in (TensorProto.FLOAT, *pixels):
-            seen = f"{value.name} is {TensorProto.DataType.Name(kind)}"
-            raise BadInput(f"{path} has an input or output that is not float32", seen, "cast inside the network")
+            found = f"{value.name} is {TensorProto.DataType.Name(kind)}"
+            raise BadInput(f"{path} has an input or output that is not float32", found, "cast inside the network")
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer):
-        do = "save it as one file; the hash that identifies the engine covers that file"
-        raise BadInput(f"{path} is not the whole model", "weights in other files", do)
+        advice = "save it as one file; the hash that identifies the engine covers that file"
+        raise BadInput(f"{path} is not the whole model", "weights in other files", advice)
     kinds = {tensor.data_type for tensor in graph.initializer}
     kinds |= {attribute.i for node in graph.node if node.op_type == "Cast" for attribute in node.attribute}
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
@@ -38,16 +39,16 @@ def check_types(model: bytes, path: Path, plan: EnginePlan) -> str:
     else:
         precision = "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
     if precision != plan.precision:
-        do = f"ask for {precision}, or export the model in {plan.precision}"
-        raise BadInput(f"{path} has another precision than the plan", f"{precision}, not {plan.precision}", do)
+        advice = f"ask for {precision}, or export the model in {plan.precision}"
+        raise BadInput(f"{path} has another precision than the plan", f"{precision}, not {plan.precision}", advice)
     return precision
 
 
 def planned_fp32(model: bytes) -> int:
-    """Return how many convolutions an ONNX file says that its plan keeps in FP32, in its metadata.
+    """Return the number of convolutions that a precision plan keeps in FP32, from an ONNX file's metadata.
 
     Raises:
-        BadInput: the metadata are no list of names.
+        BadInput: the metadata is no list of names.
     """
     from onnx import ModelProto
 
@@ -57,12 +58,12 @@ def planned_fp32(model: bytes) -> int:
     except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list):
-        raise BadInput(f"the file's metadata {FP32_CONVOLUTIONS} are no list", text[:80], "export the model again")
+        raise BadInput(f"the file's metadata {FP32_CONVOLUTIONS} is no list", text[:80], "export the model again")
     return len(names)
 
 
 def profile_shapes(shape: tuple[int, ...], plan: EnginePlan) -> list[tuple[int, ...]]:
-    """The input's smallest, usual and largest shape.
+    """Return the input's smallest, usual and largest shape.
 
     Raises:
         BadInput: something other than the batch is open, or a fixed batch is not the plan's.
@@ -71,6 +72,6 @@ def profile_shapes(shape: tuple[int, ...], plan: EnginePlan) -> list[tuple[int, 
     if not (len(shape) == 4 and all(size > 0 for size in shape[1:])):
         raise BadInput(f"{INPUT} must be open in the batch only", str(shape), "export with all other sizes fixed")
     if shape[0] != -1 and {shape[0]} != set(batches):
-        do = f"export with an open batch, or ask for {shape[0]} only"
-        raise BadInput(f"the batch of {INPUT} is fixed", f"{shape[0]}; asked for {batches} (min, opt, max)", do)
+        advice = f"export with an open batch, or ask for {shape[0]} only"
+        raise BadInput(f"the batch of {INPUT} is fixed", f"{shape[0]}; asked for {batches} (min, opt, max)", advice)
     return [(batch, *shape[1:]) for batch in batches]

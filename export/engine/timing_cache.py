@@ -1,7 +1,7 @@
-"""What TensorRT has learnt about kernels on a GPU, kept for the next build.
+"""Kernel timings that TensorRT measured on a GPU, kept for the next build.
 
-A builder times kernels on the GPU that it builds for, which takes most of a build. The cache is of one GPU and one
-version of TensorRT, so its name says both. TensorRT-RTX keeps none: there it does nothing but look for a GPU.
+A builder times kernels on its GPU, which takes most of a build. A cache belongs to one GPU and one version of TensorRT,
+so its file name has both. TensorRT-RTX times nothing.
 """
 
 import re
@@ -13,29 +13,32 @@ from export.runtime.tensorrt_api import IBuilderConfig
 
 
 def timing_cache_path(folder: Path, gpu: str, version: str) -> Path:
-    """``("timing", "Orin, 8.7, 8 multiprocessors", "10.3.0")`` → ``timing/Orin-8.7-8-multiprocessors-10.3.0.cache``."""
+    """Return ``timing/Orin-8.7-10.3.0.cache`` for ``("timing", "Orin, 8.7", "10.3.0")``."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{gpu} {version}").strip("-")
     return folder / f"{name}.cache"
 
 
 def use_timing_cache(config: IBuilderConfig, path: Path, errors: list[str]) -> None:
-    """Let the build begin with what earlier builds have learnt; an empty cache if there is none, or it is refused.
+    """Begin the build with the timings of earlier builds; with none where there is no file or the builder refuses it.
 
-    ``errors`` are what the builder's logger has heard. A refusal that an empty cache mends is none of the build's.
+    Args:
+        config: the builder's configuration.
+        path: file of the timings.
+        errors: the logger's errors; a refused file leaves none there.
 
     Raises:
-        CheckFailed: the builder does not take even an empty one.
+        CheckFailed: the builder does not take even an empty cache.
     """
-    known, before = path.read_bytes() if path.is_file() else b"", len(errors)
-    if config.set_timing_cache(config.create_timing_cache(known), False):
+    content, before = path.read_bytes() if path.is_file() else b"", len(errors)
+    if config.set_timing_cache(config.create_timing_cache(content), False):
         return
     if not config.set_timing_cache(config.create_timing_cache(b""), False):
-        seen = "; ".join([str(path), *errors[before:]])
-        raise CheckFailed("the builder takes no timing cache", seen, "remove it and build again")
+        found = "; ".join([str(path), *errors[before:]])
+        raise CheckFailed("the builder takes no timing cache", found, "remove it and build again")
     del errors[before:]
 
 
 def keep_timing_cache(config: IBuilderConfig, path: Path) -> None:
-    """Write what the builder knows now, whole."""
+    """Write the builder's timings, whole."""
     with whole_file(path) as partial:
         partial.write_bytes(config.get_timing_cache().serialize())

@@ -1,6 +1,7 @@
-"""Architecture of a ConvNeXtPose network as a value: layers, tensors, and exact counts of both.
+"""A ConvNeXtPose network as a value: its layers, its tensors, and exact counts of both.
 
-``layers`` yields the released definition in data order; shapes and counts are derived from it:
+``layers`` is the one description that everything else here is derived from. It says what the
+released definition says, in the order in which an image passes through:
 
     stem, then four stages with a downsampling before each but the first, a last norm,
     three head layers (the first ``upsamplings`` of them double the map), and a 1x1 convolution
@@ -21,7 +22,7 @@ BACKBONES = {
     "Atto": ((2, 2, 6, 2), (40, 80, 160, 320)),
     "Femto-L": ((3, 3, 9, 3), (48, 96, 192, 384)),
 }
-"""Name → (depths, dims) of the backbones that the sources mention."""
+"""Name → (depths, dims) of the backbones that the sources speak of."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Layer:
 
     @property
     def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Name → shape of the layer's tensors in a state dict."""
+        """Name → shape of what a state dict holds for this layer."""
         if self.kind == "conv":
             weight = (self.outputs, self.inputs // self.groups, self.kernel, self.kernel)
             return {f"{self.name}.weight": weight, f"{self.name}.bias": (self.outputs,)}
@@ -51,8 +52,9 @@ class Layer:
     def macs(self) -> int:
         """Multiply-accumulates for one image, as the published figures count them.
 
-        A convolution counts its products, a norm four per element and a bilinear upsampling eleven, as the profiler
-        ``thop`` does. Convolutions alone would give 4.26 G for L; this convention gives the published 4.30 G.
+        A convolution counts its products; a norm four for each element and a bilinear upsampling
+        eleven, as the profiler ``thop`` has it. With convolutions alone L would come to 4.26 G,
+        with this convention it comes to the published 4.30 G.
         """
         pixels = self.size * self.size
         if self.kind == "conv":
@@ -63,7 +65,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Complete description of a network: no field is optional."""
+    """Everything that is needed to build the network; nothing here can be None or guessed."""
 
     depths: tuple[int, ...]
     dims: tuple[int, ...]
@@ -76,24 +78,24 @@ class Architecture:
 
     @property
     def heatmap_size(self) -> int:
-        """Edge of the square map of logits, in bins."""
+        """Edge of the square map that the decode sees, in bins."""
         return (self.input_size // BACKBONE_STRIDE) << self.upsamplings
 
     @property
     def volume_channels(self) -> int:
-        """Output channels of the last convolution: joint j and depth bin d are channel j * depth_dim + d."""
+        """Output channels of the last convolution: joint j, depth bin d at channel j * depth_dim + d."""
         return self.joints * self.depth_dim
 
     @property
     def backbone(self) -> str:
-        """The backbone's name, or its numbers if it has none."""
+        """The backbone's name where it has one, otherwise its numbers."""
         for name, numbers in BACKBONES.items():
             if numbers == (self.depths, self.dims):
                 return name
         return f"depths {list(self.depths)}, dims {list(self.dims)}"
 
     def layers(self) -> Iterator[Layer]:
-        """Yield the layers in data order."""
+        """The layers in the order of the data."""
         size = self.input_size // STEM_STRIDE
         yield Layer("conv", "backbone.downsample_layers.0.0", 3, self.dims[0], size, kernel=4)
         yield Layer("norm", "backbone.downsample_layers.0.1", self.dims[0], self.dims[0], size)
@@ -146,12 +148,12 @@ class Architecture:
 
     @property
     def parameters(self) -> int:
-        """Number of trained values: weights and biases, not the norms' statistics."""
+        """How many numbers training adjusts: weights and biases, not the norms' statistics."""
         return sum(prod(shape) for name, shape in self.tensor_shapes().items() if name.endswith((".weight", ".bias")))
 
     @property
     def state_elements(self) -> int:
-        """Number of values in a state dict, including the norms' statistics and counters."""
+        """How many numbers a state dict holds, the norms' statistics and counters included."""
         return sum(prod(shape) for shape in self.tensor_shapes().values())
 
     @property
@@ -161,9 +163,11 @@ class Architecture:
 
 
 def cubic_upsamplings(depth_dim: int, input_size: int) -> int | None:
-    """Return the number of upsamplings that makes the volume a cube (map edge equal to ``depth_dim``), or None.
+    """How many upsamplings make the volume a cube (map edge equal to ``depth_dim``), or None.
 
-    The weights do not show this number. The rule reproduces every published GFLOPS figure.
+    The count leaves no trace in weights. This rule reproduces every published GFLOPS figure.
     """
-    edges = {(input_size // BACKBONE_STRIDE) << count: count for count in range(HEAD_LAYERS + 1)}
-    return edges.get(depth_dim)
+    for upsamplings in range(HEAD_LAYERS + 1):
+        if (input_size // BACKBONE_STRIDE) << upsamplings == depth_dim:
+            return upsamplings
+    return None

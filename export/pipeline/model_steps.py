@@ -13,11 +13,12 @@ from export.common.files import sha256_path, write_json
 from export.common.interface import precision_of
 from export.common.progress import Progress
 from export.engine.choice import choose_runtime
-from export.engine.plan import BACKENDS, EnginePlan
+from export.engine.plan import EnginePlan
 from export.parity.budgets import budget_for, status_of
 from export.pipeline.options import require_agreement
 from export.pipeline.request import ExportRequest
 from export.pipeline.steps import Folder, Made, NotBuilt, Step
+from export.runtime.engine_file import PRODUCTS
 
 WEIGHTS = "weights/weights.safetensors"
 TRUTH = "parity/truth.npz"
@@ -389,15 +390,16 @@ def built_engine(
     tries again.
     """
     choice = choose_runtime(plan.runtime)
-    backend = choice.backend
-    if backend is None:
+    product = choice.product
+    if product is None:
         return NotBuilt("not run", choice.reason)
-    names = {of.module: f"engines/{Path(source).stem}{of.suffix}" for of in BACKENDS.values()}
+    names = {library.module: f"engines/{Path(source).stem}{library.suffix}" for library in PRODUCTS.values()}
 
     def work(made: Path, progress: Progress) -> dict[str, Any]:
-        from export.engine.build import build_engine, require_planned
+        from export.engine.build import build_engine
+        from export.engine.record import require_planned
 
-        name = names[backend.module]
+        name = names[product.module]
         kept = (folder.path / name).parent  # the folder in the making is gone after this step
         record = build_engine(folder.path / source, made / name, plan, progress, kept_in=kept)
         if quantized is not None:
@@ -405,7 +407,7 @@ def built_engine(
         return {"path": name, **asdict(record)}
 
     gpu = choice.tunes_on.kind if choice.tunes_on else None
-    options = {"plan": asdict(plan), "gpu": gpu, "runtime": backend.module, "version": choice.version}
+    options = {"plan": asdict(plan), "gpu": gpu, "runtime": product.module, "version": choice.version}
     outputs = tuple(name + suffix for name in names.values() for suffix in ("", ".log", ".json"))
     try:
         return folder.perform(Step(f"engine-{variant}", outputs, {source: sha256}, options), work)

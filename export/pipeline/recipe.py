@@ -13,9 +13,10 @@ from pathlib import Path
 from export.common.errors import BadInput
 from export.common.files import write_text
 from export.common.interface import INPUT
-from export.engine.plan import AUTO, NONE, TENSORRT, EnginePlan
+from export.engine.plan import AUTO, NONE, EnginePlan
 from export.parity.budgets import PASS, WITHIN_ROUNDING
 from export.pipeline.manifest import Artifact, Manifest
+from export.runtime.engine_file import TENSORRT
 
 SCHEMA_VERSION = "1.1"
 PROVEN = tuple(f"parity {status}" for status in (PASS, WITHIN_ROUNDING))
@@ -197,7 +198,7 @@ def _model(artifact: Artifact, asked: EnginePlan) -> ModelRecipe:
 def _on_the_device(plan: EnginePlan, precision: str) -> EnginePlan:
     """The same build by TensorRT; a folder for timings on this machine says nothing to the device."""
     kept = NONE if plan.timing_cache == NONE else AUTO
-    return replace(plan, runtime=TENSORRT.name, targets=None, timing_cache=kept).in_precision(precision)
+    return replace(plan, runtime=TENSORRT.option, targets=None, timing_cache=kept).in_precision(precision)
 
 
 def _notes(artifact: Artifact, plan: EnginePlan) -> Iterator[str]:

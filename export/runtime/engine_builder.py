@@ -1,6 +1,6 @@
-"""An ONNX model → a serialised engine, by TensorRT 10 or 11 or by TensorRT-RTX.
+"""Building of an engine from an ONNX model, by TensorRT 10 or 11 or by TensorRT-RTX.
 
-Only calls that all of them have are used, and every switch is set: none is left to a default that differs.
+Only calls that all of them have are used, and every switch is set, since their defaults differ.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MEMORY_WORDS = ("workspace", "outofmemory", "out of memory")
 
 
 class BuilderSettings(NamedTuple):
-    """Settings of a builder; the precision lies in the ONNX model's types, and nothing here adds to it."""
+    """Settings of a builder. The precision is no setting: it lies in the ONNX model's types."""
 
     workspace_bytes: int
     optimization_level: int
@@ -38,11 +38,11 @@ class BuilderSettings(NamedTuple):
 
 
 class Build:
-    """One build: the parsed network and its configuration, and at last the engine.
+    """One build: the parsed network, its configuration, and the engine.
 
     Raises:
         BadInput: the library cannot read the model.
-        CheckFailed: a setting did not stick.
+        CheckFailed: the builder refused a setting.
         NotPossible: the library is too old.
     """
 
@@ -60,23 +60,23 @@ class Build:
         self._trt, self._errors, self._settings, self._name = trt, errors, settings, name
         self._title = f"{product.name} {trt.__version__}"
         self._builder: Builder = trt.Builder(logger)
-        # By name: its number is 1 on TensorRT 10, and on 11 the same bit means something else.
+        # By name: the number is 1 in TensorRT 10, and means something else in 11.
         flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         self.network: INetworkDefinition = self._builder.create_network(flags)
         self._parser = trt.OnnxParser(self.network, logger)
         if not self._parser.parse(model, name):
             # Copied to strings here: reading an error after its parser is gone is a segmentation fault.
-            bad = [describe(self._parser.get_error(index)) for index in range(self._parser.num_errors)]
-            do = "mend the nodes that the message names, or export the model again; or try a newer version"
-            if bad and all(NO_ONNX in error for error in bad):
-                do = "it is no ONNX model, or cut off: copy it or export it again"
-            raise BadInput(f"{self._title} cannot read {name}", "; ".join(bad) or "no reason given", do)
+            refusals = [describe(self._parser.get_error(index)) for index in range(self._parser.num_errors)]
+            advice = "correct the nodes that the message names, or export the model again; or try a newer version"
+            if refusals and all(NO_ONNX in refusal for refusal in refusals):
+                advice = "it is no ONNX model, or cut off: copy it or export it again"
+            raise BadInput(f"{self._title} cannot read {name}", "; ".join(refusals) or "no reason in the log", advice)
         self.config: IBuilderConfig = configure(trt, self._builder, settings)
         self.seconds = 0.0
 
     @property
     def tf32(self) -> bool:
-        """The state of the TF32 switch, read back from the builder."""
+        """State of the TF32 switch, read back from the builder."""
         return self.config.get_flag(self._trt.BuilderFlag.TF32)
 
     def run(self, shapes: Sequence[tuple[int, ...]]) -> IHostMemory:
@@ -95,33 +95,34 @@ class Build:
         self.seconds = time.perf_counter() - start
         if blob is not None and not self._errors:
             return blob
-        seen = relevant(self._errors)  # some refusals are logged as an error and still return an engine
-        if any(word in seen.lower() for word in MEMORY_WORDS):
-            what = f"{self._settings.workspace_bytes} bytes of workspace are too few for {self._name}"
-            raise BadInput(what, seen, "give more workspace, or a smaller largest batch")
-        raise CheckFailed(f"{self._title} built no sound engine from {self._name}", seen, "mend what the error names")
+        reasons = relevant(self._errors)  # some refusals are logged as an error and still return an engine
+        if any(word in reasons.lower() for word in MEMORY_WORDS):
+            problem = f"{self._settings.workspace_bytes} bytes of workspace are too few for {self._name}"
+            raise BadInput(problem, reasons, "give more workspace, or a smaller largest batch")
+        advice = "correct the model or setting that the error names"
+        raise CheckFailed(f"{self._title} built no sound engine from {self._name}", reasons, advice)
 
 
 def configure(trt: TensorRT, builder: Builder, settings: BuilderSettings) -> IBuilderConfig:
     """Return the builder's configuration, each setting read back.
 
     Raises:
-        CheckFailed: a setting did not stick.
+        CheckFailed: the builder refused a setting.
     """
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector tells names only
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # otherwise the inspector gives names only
     config.builder_optimization_level = settings.optimization_level
     level = config.builder_optimization_level
     require(level == settings.optimization_level, f"optimisation level {settings.optimization_level}", level)
-    # On by default: an engine from FP32 weights would then multiply in TF32.
+    # TF32 is on by default.
     (config.set_flag if settings.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
     tf32 = config.get_flag(trt.BuilderFlag.TF32)
     require(tf32 is settings.tf32, "TF32 on" if settings.tf32 else "TF32 off", tf32)
-    if settings.hardware_compatible:  # TensorRT-RTX warns where this is but read
+    if settings.hardware_compatible:  # even reading it makes TensorRT-RTX warn
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-        taken = config.hardware_compatibility_level
-        require(taken == trt.HardwareCompatibilityLevel.AMPERE_PLUS, "hardware compatibility", taken)
+        compatibility = config.hardware_compatibility_level
+        require(compatibility == trt.HardwareCompatibilityLevel.AMPERE_PLUS, "hardware compatibility", compatibility)
     if settings.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
         require(config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE), "version compatibility", False)
@@ -134,14 +135,15 @@ def configure(trt: TensorRT, builder: Builder, settings: BuilderSettings) -> IBu
     return config
 
 
-def require(good: bool, setting: str, seen: object, errors: Sequence[str] = ()) -> None:
-    """Check that the builder took a setting: it refuses one by returning False, and goes on without it.
+def require(accepted: bool, setting: str, value: object, errors: Sequence[str] = ()) -> None:
+    """Check that the builder accepted a setting: it refuses one by returning False, and goes on without it.
 
     Raises:
         CheckFailed: it did not.
     """
-    if good is not True:
-        raise CheckFailed(f"the builder did not take {setting}", f"{seen}; {relevant(list(errors))}", "ask for another")
+    if accepted is not True:
+        found = f"{value}; {relevant(list(errors))}"
+        raise CheckFailed(f"the builder did not take {setting}", found, "choose another value")
 
 
 def describe(error: ParserError) -> str:

@@ -1,6 +1,6 @@
-"""Checks of an engine before it is loaded: the library executes what it is given.
+"""Checks of an engine before it is loaded, since the library executes the engine's code.
 
-TensorRT answers a file that it does not like with None and a line in its log, or, without a driver, with a crash.
+TensorRT refuses a file with None and a line in its log, or, without a driver, with a crash.
 """
 
 from __future__ import annotations
@@ -14,37 +14,46 @@ from .session import version_numbers
 
 HEADER_BYTES = 28
 AMPERE = 8.0
-"""The compute capability from which on hardware compatible engines run."""
+"""Lowest compute capability that runs hardware compatible engines."""
 
 
 class Product(NamedTuple):
-    """One of the two libraries of engines."""
+    """A library that builds and runs engines."""
 
     module: str
     name: str
     magic: bytes
     """The first four bytes of its engines."""
     oldest: int
-    """The first major version whose networks keep the types of their ONNX file: strongly typed ones."""
+    """First major version with strongly typed networks, which keep the types of their ONNX file."""
+    suffix: str
+    """End of its engines' file names."""
+    ahead_of_time: bool
+    """True: it compiles for any GPU, without one; False: it tunes on this machine's GPU."""
+
+    @property
+    def option(self) -> str:
+        """Its name on the command line."""
+        return self.module.replace("_", "-")
 
 
-TENSORRT = Product("tensorrt", "TensorRT", b"ftrt", 10)
-TENSORRT_RTX = Product("tensorrt_rtx", "TensorRT-RTX", b"vtrt", 1)
+TENSORRT = Product("tensorrt", "TensorRT", b"ftrt", 10, ".trt.engine", False)
+TENSORRT_RTX = Product("tensorrt_rtx", "TensorRT-RTX", b"vtrt", 1, ".rtx.engine", True)
 PRODUCTS = {product.module: product for product in (TENSORRT, TENSORRT_RTX)}
 
 
 def require_recent(product: Product, version: str) -> None:
-    """Check that this version of the library can build and run these engines at all.
+    """Check that this version of the library has strongly typed networks.
 
     Raises:
         NotPossible: it is too old.
     """
     if version_numbers(version)[0] >= product.oldest:
         return
-    what = f"{product.name} {version} is too old for this model"
-    seen = f"strongly typed networks, which its precisions need, came with {product.oldest}"
-    do = "JetPack 6.1 and newer bring one; here run the processor: pip install onnxruntime (or openvino), and name it "
-    raise NotPossible(what, seen, do + "with --runtime")
+    problem = f"{product.name} {version} is too old for this model"
+    found = f"strongly typed networks, which its precisions need, came with {product.oldest}"
+    advice = "use JetPack 6.1 or newer; or run on the processor: pip install onnxruntime (or openvino), and name it "
+    raise NotPossible(problem, found, advice + "with --runtime")
 
 
 def wrong_version(product: Product, built_by: str, installed: str, *, compatible: bool) -> str:
@@ -52,8 +61,8 @@ def wrong_version(product: Product, built_by: str, installed: str, *, compatible
 
     Engines do not load in other releases, version compatible ones not in earlier ones.
     """
-    built, here = version_numbers(built_by), version_numbers(installed)
-    if built == here or (compatible and built < here):
+    built, present = version_numbers(built_by), version_numbers(installed)
+    if built == present or (compatible and built < present):
         return ""
     return f"built by {product.name} {built_by}, and {installed} is installed"
 
@@ -62,8 +71,8 @@ def wrong_gpu(gpu: Gpu, targets: Sequence[str], tuned_on: Gpu | None, *, hardwar
     """Return why an engine does not run on this GPU; empty if it does.
 
     Args:
-        gpu: of this machine.
-        targets: compute capabilities that it was compiled for ahead of time; empty: it was tuned on a GPU.
+        gpu: this machine's.
+        targets: compute capabilities that the engine was compiled for ahead of time; empty: it was tuned on a GPU.
         tuned_on: that GPU.
         hardware_compatible: whether it was built for all GPUs since Ampere.
     """
@@ -75,7 +84,7 @@ def wrong_gpu(gpu: Gpu, targets: Sequence[str], tuned_on: Gpu | None, *, hardwar
 
 
 def wrong_header(content: bytes, product: Product, version: str, *, compatible: bool) -> str:
-    """Return what is wrong with an engine's first bytes; empty if nothing is."""
+    """Return the defect of an engine's first bytes; empty if there is none."""
     if len(content) < HEADER_BYTES or content[:4] != product.magic:
         return f"no engine of {product.name}: it begins with {content[:4]!r}"
     written = list(content[24:27])

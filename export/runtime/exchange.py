@@ -1,7 +1,8 @@
-"""Transfer of images to the GPU and of joints back, the same for every session there.
+"""Transfer of images to the GPU and of joints back, for every session there.
 
-A run is: images up, joints poisoned with NaN so that nothing old is taken for a result, an event, the launch, an event,
-joints down, wait. The poisoning, a few bytes, belongs to ``host_e2e`` and not to ``device``.
+A run copies the images to the GPU, fills the joints with NaN so that no old result can be read, records an event,
+launches, records an event, copies the joints back and waits. The fill, a few bytes, counts in ``host_e2e`` but not in
+``device``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ BOUNDARIES = {
     "device": "CUDA events around the launch, on its stream",
     "wait": "cudaStreamSynchronize, which spins or blocks as the driver chooses",
 }
-"""Boundary → the part of a call that is timed, for a row's facts."""
+"""Boundary of a measurement → the part of a call that it times."""
 
 NON_BLOCKING, THREAD_LOCAL = 1, 1
 """``CU_STREAM_NON_BLOCKING``: TensorRT synchronises needlessly on the default stream.
@@ -33,7 +34,7 @@ NAN_BITS = 0xFFFFFFFF
 
 
 class Exchange:
-    """Memory for the largest batch on the GPU and, pinned, on the host; and one stream on which everything is done.
+    """Memory for the largest batch, on the GPU and pinned on the host, and one stream.
 
     Raises:
         CheckFailed: the driver refuses.
@@ -45,14 +46,14 @@ class Exchange:
         self._driver, self._joint_shape, self._kind = driver, joints, np.dtype(np.uint8 if pixels else np.float32)
         self._pinned: dict[int, ctypes.c_void_p] = {}
         self._owned: list[tuple[str, Any]] = []
-        """(function that gives it back, handle), in the order in which they were made."""
+        """(function that releases it, handle), in the order of creation."""
         device, self.context, self.stream = ctypes.c_int(0), Handle(), Handle()
         self._begin, self._end = Handle(), Handle()
         self._graph: tuple[ctypes.c_void_p, ctypes.c_void_p] | None = None
         try:
             driver.call("cuInit", 0)
             driver.call("cuDeviceGet", ctypes.byref(device), 0)
-            # The primary context is the one that TensorRT uses; nothing else on it is touched.
+            # TensorRT uses the primary context.
             driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(self.context), device)
             driver.call("cuCtxSetCurrent", self.context)
             driver.call("cuStreamCreate", ctypes.byref(self.stream), NON_BLOCKING)
@@ -80,7 +81,7 @@ class Exchange:
         return self.take(len(images))
 
     def put(self, images: NDArray[Any]) -> None:
-        """Copy images to the GPU, and NaN to where joints will be; from ``pinned`` memory the GPU fetches by itself."""
+        """Copy images to the GPU, directly from ``pinned`` memory, and fill the joints with NaN."""
         self._driver.call("cuCtxSetCurrent", self.context)
         source = self._pinned.get(images.ctypes.data)
         if source is None or not images.flags.c_contiguous:
@@ -91,7 +92,7 @@ class Exchange:
         self._driver.call("cuMemsetD32Async", self.joints, NAN_BITS, _count(self._joint_shape), self.stream)
 
     def take(self, count: int) -> NDArray[np.float32]:
-        """Return the first ``count`` images' joints, a copy, after everything on the stream is done."""
+        """Return a copy of the first ``count`` images' joints, after all work on the stream."""
         shape = (count, *self._joint_shape[1:])
         self._driver.call("cuMemcpyDtoHAsync_v2", self._host_joints, self.joints, 4 * _count(shape), self.stream)
         self.wait()
@@ -99,13 +100,13 @@ class Exchange:
         return joints
 
     def wait(self) -> None:
-        """Wait until everything on the stream is done."""
+        """Wait for all work on the stream."""
         self._driver.call("cuStreamSynchronize", self.stream)
 
     def resident(self, images: NDArray[Any], launch: Callable[[], object]) -> Callable[[], object]:
-        """Return a function that launches on images that are on the GPU already, and waits.
+        """Copy images to the GPU; return a function that launches on them and waits.
 
-        There is one place for images: of several that are bound the last stays there.
+        There is room for one batch: a later call replaces the images of an earlier one.
         """
         self.put(images)
         self.wait()
@@ -118,21 +119,21 @@ class Exchange:
         return run
 
     def pinned(self, images: NDArray[Any]) -> NDArray[Any]:
-        """Return the same images in memory that the GPU reads by itself; it lives as long as this object."""
-        place = self._allocate_host(images.nbytes)
-        copy = _view(place, images.dtype, images.shape)
+        """Return a copy of images in pinned memory, which lives as long as this object."""
+        address = self._allocate_host(images.nbytes)
+        copy = _view(address, images.dtype, images.shape)
         copy[...] = images
-        self._pinned[copy.ctypes.data] = place
+        self._pinned[copy.ctypes.data] = address
         return copy
 
     def device_ms(self) -> float:
-        """Return how long the last launch took on the GPU."""
-        taken = ctypes.c_float(0)
-        self._driver.call("cuEventElapsedTime", ctypes.byref(taken), self._begin, self._end)
-        return float(taken.value)
+        """Return the duration of the last launch on the GPU in ms."""
+        duration = ctypes.c_float(0)
+        self._driver.call("cuEventElapsedTime", ctypes.byref(duration), self._begin, self._end)
+        return float(duration.value)
 
     def capture(self, launch: Callable[[], object]) -> Callable[[], object]:
-        """Record what ``launch`` puts on the stream as a CUDA graph; return a function that launches all of it."""
+        """Record the work of ``launch`` as a CUDA graph; return a function that launches the graph."""
         graph, runnable = Handle(), Handle()
         self._driver.call("cuStreamBeginCapture_v2", self.stream, THREAD_LOCAL)
         try:
@@ -145,7 +146,7 @@ class Exchange:
         return lambda: self._driver.call("cuGraphLaunch", runnable, self.stream)
 
     def close(self) -> None:
-        """Give all memory back."""
+        """Release all memory."""
         self._forget_graph()
         self._pinned = {}
         while self._owned:

@@ -1,6 +1,6 @@
-"""NVIDIA's driver, called directly: no CUDA toolkit and no other package is needed.
+"""Calls of NVIDIA's driver, without the CUDA toolkit or another package.
 
-TensorRT must not be asked for a GPU: it crashes where no driver answers.
+TensorRT cannot be asked for a GPU: it crashes without a driver.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ NO_GPU = "the NVIDIA driver sees no GPU"
 MAJOR, MINOR, MULTIPROCESSORS = 75, 76, 16
 """``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR``, ``_MINOR`` and ``CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT``."""
 SAME_MEMORY = 0.1
-"""Share by which the memory of two modules of one size may differ: a Jetson's kernel sets some of it aside, how much
-depends on settings. Modules of one generation are made with 4, 8, 16, 32 or 64 GB."""
+"""Relative difference of memory between two modules of one size: a Jetson's kernel reserves some of it, depending on
+settings. Modules of one generation have 4, 8, 16, 32 or 64 GB."""
 
 Handle, Address, Size = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t
 
@@ -52,18 +52,18 @@ SIGNATURES = {
     "cuMemcpyDtoHAsync_v2": (Handle, Address, Size, Handle),
     "cuMemsetD32Async": (Address, ctypes.c_uint, Size, Handle),
 }
-"""Functions of NVIDIA's ``cuda.h``; every one returns a status. A driver of CUDA 11.4 or newer has them all."""
+"""Functions of NVIDIA's ``cuda.h`` and their types; each returns a status. Drivers since CUDA 11.4 have them all."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. The name alone does not identify it: Jetsons of several sizes may have the same, as "Orin"."""
+    """One GPU. The name alone does not identify it: Jetsons of several sizes may share one, such as "Orin"."""
 
     name: str
     compute_capability: str
     """Major and minor version, such as 8.7."""
     memory_bytes: int
-    """All of it; on a Jetson it is the processor's as well."""
+    """All of it; a Jetson shares it with the processor."""
     multiprocessors: int
 
     def __str__(self) -> str:
@@ -71,27 +71,25 @@ class Gpu:
 
     @property
     def in_full(self) -> str:
-        """Everything that tells it from other GPUs."""
+        """Name, compute capability, multiprocessors and memory."""
         size = f"{self.memory_bytes / 2**30:.1f} GiB"
         return f"{self.name} ({self.compute_capability}, {self.multiprocessors} multiprocessors, {size})"
 
     @property
     def kind(self) -> str:
-        """Text that all GPUs of one kind share, however much memory the kernel sets aside: up to the next power of
-        two."""
+        """Text that all GPUs of one kind share: memory is rounded up to a power of two, as the kernel reserves some."""
         memory = 1 << max(self.memory_bytes - 1, 0).bit_length()
         size = f"{memory >> 30} GiB" if memory >> 30 else f"{memory} bytes"
         return f"{self.name}, {self.compute_capability}, {self.multiprocessors} multiprocessors, at most {size}"
 
     def is_like(self, other: Gpu) -> bool:
-        """Return whether what was tuned on one is right for the other; only their clocks can differ then."""
-        same = [(of.name, of.compute_capability, of.multiprocessors) for of in (self, other)]
-        near = abs(self.memory_bytes - other.memory_bytes) <= SAME_MEMORY * other.memory_bytes
-        return same[0] == same[1] and near
+        """Return whether an engine tuned on one suits the other; at most their clocks differ then."""
+        first, second = ((gpu.name, gpu.compute_capability, gpu.multiprocessors) for gpu in (self, other))
+        return first == second and abs(self.memory_bytes - other.memory_bytes) <= SAME_MEMORY * other.memory_bytes
 
 
 class Driver:
-    """The driver's functions with their types, each checked.
+    """The driver's functions.
 
     Raises:
         OSError: there is no driver.
@@ -110,7 +108,7 @@ class Driver:
             RuntimeError: its status is not 0.
         """
         function = getattr(self._library, name)
-        if function.argtypes is None:  # before its first call
+        if function.argtypes is None:  # the first call
             function.argtypes, function.restype = SIGNATURES[name], ctypes.c_int
         status = function(*arguments)
         if status != 0:
@@ -131,12 +129,12 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def default_gpu() -> tuple[Gpu | None, str]:
-    """Return the GPU that programs get by default; without one, None and the reason."""
+    """Return the default GPU; without one, None and the reason."""
     try:
-        found = gpus()
+        devices = gpus()
     except (OSError, RuntimeError) as error:
         return None, str(error)
-    return (found[0], "") if found else (None, NO_GPU)
+    return (devices[0], "") if devices else (None, NO_GPU)
 
 
 def first_gpu() -> Gpu:
@@ -147,8 +145,8 @@ def first_gpu() -> Gpu:
     """
     gpu, trouble = default_gpu()
     if gpu is None:
-        do = "choose onnxruntime or openvino, or a machine with an NVIDIA GPU"
-        raise NotPossible("engines run on an NVIDIA GPU only", trouble, do)
+        advice = "choose onnxruntime or openvino, or a machine with an NVIDIA GPU"
+        raise NotPossible("engines run on an NVIDIA GPU only", trouble, advice)
     return gpu
 
 

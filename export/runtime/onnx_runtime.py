@@ -16,17 +16,17 @@ from .session import Images, Joints, Model, usable_cores, version_numbers
 CPU = ("CPUExecutionProvider",)
 NO_BF16 = "its CPU provider has no BF16 convolution"
 RIGHT_INT8 = (1, 30)
-"""The first version that computes these INT8 files rightly. Of 1.19 to 1.29 one release each was tried, on x86-64 with
-VNNI, and 1.30.0 and 1.31.0: 1.23 to 1.29 are off by 22.7 mm in the mean with a small trained network, 1.30.0 by 2.3."""
-WRONG_INT8 = "computes INT8 files wrongly, right since 1.30"
+"""First version that computes these INT8 files correctly. One release each of 1.19 to 1.31 was measured on x86-64 with
+VNNI: 1.23 to 1.29 have a mean error of 22.7 mm with a small trained network, 1.30.0 of 2.3 mm."""
+WRONG_INT8 = "computes INT8 files wrongly; 1.30 is correct"
 PIXELS = "tensor(uint8)"
-"""Type of an input that takes pixels."""
+"""ONNX Runtime's type of an input of pixels."""
 TYPE_NAMES = {"float": "float32"}
-"""ONNX Runtime's names of types that NumPy calls otherwise."""
+"""ONNX Runtime's names of types → NumPy's."""
 
 
 def int8_is_wrong(version: str) -> bool:
-    """Return whether this version of ONNX Runtime is older than the first that computes INT8 files rightly.
+    """Return whether this version of ONNX Runtime computes INT8 files wrongly.
 
     >>> int8_is_wrong("1.29.0"), int8_is_wrong("1.30.0rc1")
     (True, False)
@@ -38,11 +38,11 @@ def why_not(precision: str) -> str | None:
     """Return why the installed ONNX Runtime cannot run files of this precision on a processor; None if it can."""
     import onnxruntime
 
-    version = str(onnxruntime.__version__)  # of the module that runs; package metadata may be another's
+    version = str(onnxruntime.__version__)  # package metadata may belong to another package
     if precision == "bf16":
         return NO_BF16
     if precision == "int8" and int8_is_wrong(version):
-        return f"onnxruntime {version} {WRONG_INT8}; the poses before are off by centimetres"
+        return f"onnxruntime {version} {WRONG_INT8}; earlier versions are wrong by centimetres"
     return None
 
 
@@ -53,7 +53,7 @@ class OnnxRuntimeSession:
         model: the ONNX model.
         precision: of the model.
         threads: number of threads; by default as many as this process may use.
-        optimise: whether nodes may be fused and casts removed.
+        optimise: whether ONNX Runtime may fuse nodes and remove casts.
 
     Raises:
         NotPossible: BF16, or a version that is too old for the model or computes INT8 wrongly.
@@ -68,16 +68,16 @@ class OnnxRuntimeSession:
         version = onnxruntime.__version__
         reason = why_not(precision)
         if reason is not None:
-            do = "choose openvino or another precision, or install a newer onnxruntime"
-            raise NotPossible(f"ONNX Runtime {version} cannot run {precision} here", reason, do)
+            advice = "choose openvino or another precision, or install a newer onnxruntime"
+            raise NotPossible(f"ONNX Runtime {version} cannot run {precision} here", reason, advice)
         self.precision, self.threads, self._model = precision, threads or usable_cores(), model
         self._optimise = optimise
         try:
             self._session: Any = open_session(model, self._options())
         except Exception as error:  # its errors have no common class of their own
-            seen = str(error).strip().splitlines()[0]
-            do = "install a newer onnxruntime, or choose another precision"
-            raise NotPossible(f"ONNX Runtime {version} does not load the {precision} model", seen, do) from error
+            problem = f"ONNX Runtime {version} does not load the {precision} model"
+            advice = "install a newer onnxruntime, or choose another precision"
+            raise NotPossible(problem, str(error).strip().splitlines()[0], advice) from error
         (self._input,) = self._session.get_inputs()
         self.takes_pixels = self._input.type == PIXELS
 
@@ -93,11 +93,11 @@ class OnnxRuntimeSession:
         return f"onnxruntime {onnxruntime.__version__}, CPU, threads: {self.threads_used()}"
 
     def threads_used(self) -> int:
-        """Return the size of the pool that one operator is spread over; operators run one after another."""
+        """Return the number of threads of one operator; operators run one after another."""
         return int(self._session.get_session_options().intra_op_num_threads)
 
     def convolution_types(self) -> dict[str, int]:
-        """Count the types that convolutions give, from the profile of one run in a session of its own."""
+        """Count the types of convolutions' outputs, from the profile of one run in another session."""
         import numpy as np
 
         with tempfile.TemporaryDirectory() as folder:
@@ -121,9 +121,9 @@ class OnnxRuntimeSession:
 
 
 def session_options(threads: int | None = None, *, optimise: bool = True) -> Any:
-    """Return options for exactly ``threads`` threads, one operator at a time, and no spinning between runs.
+    """Return options: exactly ``threads`` threads, one operator at a time, no spinning between runs.
 
-    Without ``optimise`` a graph is run as it is written: no node is fused, no cast removed.
+    Without ``optimise`` no node is fused and no cast removed.
     """
     import onnxruntime
 
@@ -131,7 +131,7 @@ def session_options(threads: int | None = None, *, optimise: bool = True) -> Any
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Idle threads must not spin: what runs next would find the processor taken.
+    # Spinning idle threads would slow the next measurement.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -139,7 +139,7 @@ def session_options(threads: int | None = None, *, optimise: bool = True) -> Any
 
 
 def open_session(model: Model, options: Any, providers: Sequence[Any] = CPU, **more: Any) -> Any:
-    """Return a session of ONNX Runtime itself."""
+    """Open ONNX Runtime's own session."""
     import onnxruntime
 
     return onnxruntime.InferenceSession(model, options, providers=list(providers), **more)

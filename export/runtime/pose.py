@@ -1,8 +1,8 @@
-"""Pixels in, bins and millimetres out, as the released training and evaluation code has it.
+"""Conversions between pixels, bins and millimetres, as in the released training and evaluation code.
 
-There is no division by 255. The released code hands float pixels in 0..255 to a transform that only rescales integers,
-and then normalises with the usual ImageNet statistics; the networks were trained on that, and inputs reach about 1100.
-A consumer who divides gets wrong poses without any error.
+Pixels are not divided by 255. The released code passes float pixels in 0..255 to a transform that rescales integers
+only, and then normalises with the usual ImageNet statistics. Networks were trained on that; inputs reach about 1100.
+Dividing gives wrong poses without any error.
 
 Boxes are (x, y, width, height) in pixels of the image. Joints are (..., J, 3).
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     class Sized(Protocol):
-        """A network's input and volume."""
+        """Sizes of a network's input and volume."""
 
         @property
         def heatmap_size(self) -> int:
@@ -42,7 +42,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 PIXEL_RANGE = (0, 255)
 CUBE_MM = 2000.0
-"""Edge of the volume in which joints are found, centred on the root joint."""
+"""Edge of the volume that holds the joints, centred on the root joint."""
 
 BOX_MARGIN = 1.25
 """Edge of the crop over the longer edge of the person's box."""
@@ -52,7 +52,7 @@ Box = Tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Volume:
-    """The volume of a network: what turns its bins into pixels of the crop and into mm."""
+    """Volume of a network, to convert its bins into pixels of the crop and into mm."""
 
     heatmap_size: int
     """Edge of the map in bins."""
@@ -64,12 +64,12 @@ class Volume:
 
     @classmethod
     def of(cls, architecture: Sized) -> Volume:
-        """Return the volume of a network, from its architecture or from a record of it."""
+        """Return the volume of a network, from its architecture or a record of it."""
         return cls(architecture.heatmap_size, architecture.depth_dim, architecture.input_size)
 
     @property
     def bin_mm(self) -> NDArray[np.float64]:
-        """(3,) edge lengths of one bin along x, y, z in mm."""
+        """Edge lengths of one bin along x, y, z in mm, (3,)."""
         return self.cube_mm / np.array([self.heatmap_size, self.heatmap_size, self.depth_dim], np.float64)
 
     @property
@@ -95,13 +95,16 @@ class Volume:
         return np.concatenate([crop_pixels / self.bin_pixels, z[..., None]], axis=-1)
 
     def mirrored(self, bins: NDArray[Any], mirror_pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
-        """Turn (..., J, 3) joints of a mirrored crop into those of the crop: x → map − 1 − x, sides exchanged."""
+        """Turn (..., J, 3) joints of a mirrored crop into those of the crop.
+
+        x becomes map − 1 − x, and left and right change places.
+        """
         order = np.arange(bins.shape[-2])
         for left, right in mirror_pairs:
             order[left], order[right] = right, left
-        turned = np.asarray(bins, np.float64)[..., order, :].copy()
-        turned[..., 0] = self.heatmap_size - 1 - turned[..., 0]
-        return turned
+        joints = np.asarray(bins, np.float64)[..., order, :].copy()
+        joints[..., 0] = self.heatmap_size - 1 - joints[..., 0]
+        return joints
 
 
 def normalise(
@@ -112,10 +115,10 @@ def normalise(
 ) -> NDArray[np.float32]:
     """Turn (N, S, S, 3) RGB pixels in 0..255 into (N, 3, S, S) float32 network input.
 
-    ``out`` is written to where it is given: new memory costs a per cent of a small network's time.
+    New memory costs one per cent of a small network's time; ``out`` avoids it.
     """
     planes = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32) if out is None else out
-    for channel in range(3):  # six times as fast as all at once
+    for channel in range(3):  # six times as fast as all channels at once
         plane = planes[:, channel]
         np.subtract(crops[..., channel], np.float32(mean[channel]), out=plane, dtype=np.float32)
         plane /= np.float32(std[channel])
@@ -123,16 +126,16 @@ def normalise(
 
 
 def crop_box(box: Sequence[float], width: int, height: int, margin: float = BOX_MARGIN) -> Box:
-    """Return the person's box clipped to the image, made square and enlarged, as the released code does it.
+    """Return the person's box clipped to the image, made square and enlarged, as in the released code.
 
     Raises:
-        BadInput: no area of the box lies in the image.
+        BadInput: the box does not overlap the image.
     """
     x, y, w, h = (float(value) for value in box)
     left, top = max(0.0, x), max(0.0, y)
     right, bottom = min(width - 1.0, left + max(0.0, w - 1)), min(height - 1.0, top + max(0.0, h - 1))
-    beside = x + w <= 0 or y + h <= 0  # clipping alone would move such a box into the image
-    if beside or not (w > 0 and h > 0 and right > left and bottom > top):
+    outside = x + w <= 0 or y + h <= 0  # clipping alone would move such a box into the image
+    if outside or not (w > 0 and h > 0 and right > left and bottom > top):
         raise BadInput(
             "the person's box has no area inside the image",
             f"box x={x:g}, y={y:g}, width={w:g}, height={h:g}; image {width}×{height}",
@@ -142,16 +145,16 @@ def crop_box(box: Sequence[float], width: int, height: int, margin: float = BOX_
 
 
 def enlarged(box: Sequence[float], margin: float = BOX_MARGIN) -> Box:
-    """Return the box made square about its centre, and larger by ``margin``."""
+    """Return the box made square about its centre, ``margin`` times as large."""
     x, y, width, height = (float(value) for value in box)
     edge = max(width, height) * margin
     return x + (width - edge) / 2, y + (height - edge) / 2, edge, edge
 
 
 def crop(image: NDArray[np.uint8], box: Box, size: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Return (size, size, 3) of an (H, W, 3) image: the box warped bilinearly, black where it leaves the image.
+    """Warp the box of an (H, W, 3) image bilinearly to (size, size, 3); outside of the image it is black.
 
-    OpenCV does it where it is installed. ``out`` is written to where it is given.
+    OpenCV does it where it is installed. The result is written to ``out`` where that is given.
     """
     cv2 = opencv()
     if cv2 is None:
@@ -163,13 +166,13 @@ def crop(image: NDArray[np.uint8], box: Box, size: int, out: NDArray[np.uint8] |
     x, y, width, height = box
     scale_x, scale_y = size / width, size / height
     matrix = np.array([[scale_x, 0, -x * scale_x], [0, scale_y, -y * scale_y]])
-    made: Any = cv2.warpAffine(image, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR)
-    return np.asarray(made, np.uint8)
+    warped = cv2.warpAffine(image, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR)
+    return np.asarray(warped, np.uint8)
 
 
 @lru_cache(maxsize=None)
 def opencv() -> Any:
-    """Return OpenCV, or None where it is not installed; who does not crop does not load it."""
+    """Import and return OpenCV, or None where it is not installed."""
     try:
         import cv2
     except ImportError:
@@ -178,9 +181,9 @@ def opencv() -> Any:
 
 
 def crop_with_numpy(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
-    """Crop without OpenCV. The box is not turned, so rows and columns can be interpolated one after the other.
+    """Crop without OpenCV: interpolate rows, then columns.
 
-    OpenCV 5 was seen to differ by one grey level at a few pixels in a thousand, which are rounded the other way.
+    OpenCV 5 rounds a few pixels in a thousand the other way, by one grey level.
     """
     x, y, width, height = box
     rows, columns = _samples(y, height, image.shape[0], size), _samples(x, width, image.shape[1], size)
@@ -203,9 +206,9 @@ def crop_to_image(pixels: NDArray[Any], box: Any, size: int) -> NDArray[np.float
         box: four numbers, or (N, 4).
         size: edge of the crop.
     """
-    place = np.asarray(box, np.float64)
-    place = place.reshape(-1, 1, 4) if place.ndim == 2 else place
-    return np.asarray(pixels * (place[..., 2:] / size) + place[..., :2], np.float64)
+    boxes = np.asarray(box, np.float64)
+    boxes = boxes.reshape(-1, 1, 4) if boxes.ndim == 2 else boxes
+    return np.asarray(pixels * (boxes[..., 2:] / size) + boxes[..., :2], np.float64)
 
 
 def image_to_crop(pixels: NDArray[Any], box: Box, size: int) -> NDArray[np.float64]:
@@ -215,7 +218,7 @@ def image_to_crop(pixels: NDArray[Any], box: Box, size: int) -> NDArray[np.float
 
 
 class _Samples(NamedTuple):
-    """The two pixels of a line around each sample, and the weight of each; 0 outside of the image."""
+    """The two pixels of a line around each sample, and their weights; 0 outside of the image."""
 
     low: NDArray[np.int64]
     high: NDArray[np.int64]
@@ -224,9 +227,9 @@ class _Samples(NamedTuple):
 
 
 def _samples(start: float, length: float, limit: int, size: int) -> _Samples:
-    at = start + np.arange(size) * (length / size)
-    low = np.floor(at).astype(np.int64)
-    share = at - low
+    positions = start + np.arange(size) * (length / size)
+    low = np.floor(positions).astype(np.int64)
+    share = positions - low
     low_weight = np.where((low >= 0) & (low < limit), 1 - share, 0).astype(np.float32)
     high_weight = np.where((low + 1 >= 0) & (low + 1 < limit), share, 0).astype(np.float32)
     return _Samples(low.clip(0, limit - 1), (low + 1).clip(0, limit - 1), low_weight, high_weight)

@@ -1,4 +1,4 @@
-"""The runtimes: where the session class of each is, and what has to be installed for it."""
+"""The runtimes: the session class of each, and the package to install for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Runtime(NamedTuple):
 
 
 WITH_JETPACK = (
-    "on a Jetson apt install python3-libnvinfer, and a virtual environment made with --system-site-packages to see it; "
+    "on a Jetson apt install python3-libnvinfer, and create the virtual environment with --system-site-packages; "
     "elsewhere pip install {package}"
 )
 NO_JETSON = "pip install {package} (x86-64 with a GeForce or RTX GPU; there is none for Jetsons)"
@@ -49,15 +49,14 @@ def load_library(runtime: str) -> Any:
     Raises:
         NotPossible: it is not installed, or does not load.
     """
-    about = RUNTIMES[runtime]
+    package = RUNTIMES[runtime].package
     if not installed(runtime):
-        raise NotPossible(
-            f"{about.package} is not installed", "no such package", about.install.format(package=about.package)
-        )
+        advice = RUNTIMES[runtime].install.format(package=package)
+        raise NotPossible(f"{package} is not installed", "no such package", advice)
     try:
-        return importlib.import_module(about.package)
+        return importlib.import_module(package)
     except (ImportError, OSError) as error:
-        raise NotPossible(f"{about.package} does not load", str(error), f"install {about.package} again") from error
+        raise NotPossible(f"{package} does not load", str(error), f"install {package} again") from error
 
 
 def session_class(runtime: str) -> Any:
@@ -67,5 +66,5 @@ def session_class(runtime: str) -> Any:
         NotPossible: the library is not installed, or does not load.
     """
     load_library(runtime)
-    about = RUNTIMES[runtime]
-    return getattr(importlib.import_module(f".{about.module}", __package__), about.session)
+    entry = RUNTIMES[runtime]
+    return getattr(importlib.import_module(f".{entry.module}", __package__), entry.session)

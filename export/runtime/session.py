@@ -1,4 +1,4 @@
-"""The interface of every session, and what all of them share."""
+"""The interface that all sessions have, and names and helpers that they share."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Union
 INPUT = "image"
 """Name of an artifact's one input: float32 (batch, 3, S, S), normalised; or uint8 (batch, S, S, 3), RGB pixels."""
 OUTPUT = "joints"
-"""Name of its one output: float32 (batch, joints, 3): x, y, z in bins."""
+"""Name of an artifact's one output: float32 (batch, joints, 3): x, y, z in bins."""
 
 Model = Union[bytes, Path]
-"""An ONNX model: its bytes, where a caller has checked them, or its file."""
+"""An ONNX model: its bytes, or the path of its file."""
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Joints = NDArray[np.float32]
 
     class Session(Protocol):
-        """A model that is loaded in a runtime."""
+        """A model loaded in a runtime."""
 
         precision: str
         takes_pixels: bool
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
             """Largest number of images in one call; None: any number."""
 
         def run(self, images: Images) -> Joints:
-            """Return the joints of one batch, in memory of their own."""
+            """Return the joints of one batch, in new memory."""
 
         def describe(self) -> str:
             """Return runtime, version and device."""
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
             """Return the number of processor threads, read back from the runtime; None on a GPU."""
 
         def convolution_types(self) -> dict[str, int]:
-            """Return the types that convolutions compute in, read back from the runtime, and how many use each."""
+            """Count the convolutions by the type that they compute in, read back from the runtime."""
 
         def close(self) -> None:
-            """Release the model; it cannot be run afterwards."""
+            """Release the model; it cannot run afterwards."""
 
 else:
     Images = Joints = Session = Any

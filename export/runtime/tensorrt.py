@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +9,7 @@ from .engine_file import TENSORRT_RTX, Product, require_recent
 from .errors import BadInput, CheckFailed, NotPossible
 from .exchange import Exchange
 from .gpu import Driver, Gpu
+from .inspector import read_convolution_types
 from .registry import load_library
 from .session import INPUT, OUTPUT, Images, Joints
 from .tensorrt_log import logger_of, relevant
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Engine(NamedTuple):
-    """An engine that fits this machine, and what its record says of it."""
+    """An engine that fits this machine, with the facts of its record."""
 
     content: bytes
     file: str
@@ -30,7 +29,7 @@ class Engine(NamedTuple):
     """Smallest, usual and largest shape of the input."""
     version_compatible: bool
     rebuild: str
-    """Command or step that builds it again."""
+    """Command or step that builds it again, for messages."""
 
     @property
     def takes_pixels(self) -> bool:
@@ -45,12 +44,12 @@ class EngineSession:
         engine: the engine.
         product: its library.
         gpu: the GPU that it runs on.
-        graph: whether all kernels are launched as one CUDA graph. Small networks need it: launching their kernels one
-            by one takes longer than computing them.
+        graph: whether to launch all kernels as one CUDA graph. Kernels of small networks take longer to launch one by
+            one than to compute.
 
     Raises:
-        CheckFailed: the engine does not have the inputs, outputs and shapes that its record promises.
-        NotPossible: the library is not installed or too old, does not load the engine, or there is no room.
+        CheckFailed: the engine's inputs, outputs or shapes differ from its record.
+        NotPossible: the library is not installed or too old, does not load the engine, or memory is too small.
     """
 
     def __init__(self, engine: Engine, product: Product, gpu: Gpu, *, graph: bool = False) -> None:
@@ -64,8 +63,8 @@ class EngineSession:
         compatible = engine.version_compatible
         self._runtime, loaded = deserialize(trt, self._logger, engine.content, version_compatible=compatible)
         if loaded is None:
-            what = f"{product.name} {self.version} does not load {engine.file}"
-            raise NotPossible(what, relevant(self._errors), f"build it again: {engine.rebuild}")
+            problem = f"{product.name} {self.version} does not load {engine.file}"
+            raise NotPossible(problem, relevant(self._errors), f"build it again: {engine.rebuild}")
         self._engine: ICudaEngine | None = loaded
         check_interface(trt, loaded, engine)
         self._context: IExecutionContext | None = None
@@ -85,25 +84,25 @@ class EngineSession:
         return self._file.profile[2][0]
 
     def run(self, images: Images) -> Joints:
-        """Return the joints of one batch; what the engine does not write is NaN.
+        """Return the joints of one batch; joints that the engine does not write are NaN.
 
         Raises:
-            BadInput: images of another shape than the engine takes.
+            BadInput: the engine takes images of another shape or type.
             CheckFailed: the launch failed.
         """
         return self._fitting(images).run(images, self._launch)
 
     def describe(self) -> str:
-        """Return library, version and GPU, and how kernels are launched."""
+        """Return library, version, GPU, and whether a CUDA graph is used."""
         graph = "CUDA graph" if self.graph else "no CUDA graph"
         return f"{self._product.name} {self.version}, {self._gpu.in_full}, {graph}"
 
     def threads_used(self) -> None:
-        """Return None: it runs on the GPU."""
+        """Return None, since engines run on the GPU."""
         return
 
     def convolution_types(self) -> dict[str, int]:
-        """Count the types that convolutions give, by the engine's inspector; empty where it does not say."""
+        """Count the types of convolutions' outputs from the engine's inspector; empty where it gives none."""
         return read_convolution_types(self.inspected())
 
     def inspected(self) -> str:
@@ -119,7 +118,7 @@ class EngineSession:
         self._exchange = None
 
     def _open_context(self) -> None:
-        """Make an execution context, with memory for the largest batch."""
+        """Open an execution context with memory for the largest batch."""
         assert self._engine is not None
         self._context = self._new_context(self._engine)
         self._shape = self._replay = None
@@ -134,26 +133,26 @@ class EngineSession:
     def _new_context(self, engine: ICudaEngine) -> IExecutionContext:
         if self._product == TENSORRT_RTX:
             config = engine.create_runtime_config()
-            # By default other shapes run fallback kernels until better ones are compiled: no result to compare with.
+            # By default other shapes run slower fallback kernels until better ones are compiled.
             strategies = self._trt.DynamicShapesKernelSpecializationStrategy
             config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
-            if self.graph:  # this library compiles while it runs, so only it can say what may be captured
+            if self.graph:  # it compiles while it runs, so only the library itself can capture
                 config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
             context = engine.create_execution_context(config)
         else:
             context = engine.create_execution_context()
         if context is None:
-            do = "close what else uses the GPU, or build with a smaller largest batch"
-            raise NotPossible(f"no room to run {self._file.file}", relevant(self._errors), do)
+            advice = "close other programs on the GPU, or build with a smaller largest batch"
+            raise NotPossible(f"too little memory to run {self._file.file}", relevant(self._errors), advice)
         return context
 
     def _fitting(self, images: Images) -> Exchange:
-        """Return the memory, after the context has been given the shape of these images."""
+        """Check images, set their shape, and return the memory."""
         if self._context is None or self._exchange is None:
             raise ValueError("the engine is closed")
         self._check_images(images)
         if self._shape != images.shape:
-            self._shape = self._replay = None  # a graph is of one shape; one that is refused is not the context's
+            self._shape = self._replay = None  # a graph has one shape; a refused shape is not the context's
             self._set_shape(images.shape)
             self._shape = tuple(images.shape)
         return self._exchange
@@ -178,66 +177,48 @@ class EngineSession:
         self._require(self._context.set_input_shape(INPUT, tuple(shape)), f"the shape {tuple(shape)}")
         self._require(not self._context.infer_shapes(), f"the shape {tuple(shape)}")
 
-    def _require(self, good: bool, what: str) -> None:
-        if good is not True:
-            do = f"build it again: {self._file.rebuild}"
-            raise CheckFailed(f"{self._file.file} does not take {what}", relevant(self._errors), do)
+    def _require(self, accepted: bool, value: str) -> None:
+        if accepted is not True:
+            advice = f"build it again: {self._file.rebuild}"
+            raise CheckFailed(f"{self._file.file} does not take {value}", relevant(self._errors), advice)
 
     def _check_images(self, images: Images) -> None:
         low, _, high = self._file.profile
         kind = "uint8" if self.takes_pixels else "float32"
         if images.dtype != kind or images.ndim != 4 or images.shape[1:] != high[1:]:
-            seen, do = f"{images.shape} {images.dtype}", f"give (N, {', '.join(map(str, high[1:]))}) {kind}"
-            raise BadInput("these images do not fit the engine", seen, do)
+            advice = f"give (N, {', '.join(map(str, high[1:]))}) {kind}"
+            raise BadInput("these images do not fit the engine", f"{images.shape} {images.dtype}", advice)
         if not low[0] <= len(images) <= high[0]:
             batches = f"{low[0]},{low[0]},{max(len(images), 1)}"
-            do = f"run {low[0]} to {high[0]} images at a time, or {self._file.rebuild} --batches {batches}"
-            raise BadInput(f"a batch of {len(images)} is outside the engine's profile", f"{low[0]} to {high[0]}", do)
+            advice = f"run {low[0]} to {high[0]} images at a time, or {self._file.rebuild} --batches {batches}"
+            problem = f"a batch of {len(images)} is outside the engine's profile"
+            raise BadInput(problem, f"{low[0]} to {high[0]}", advice)
 
 
 def deserialize(
     trt: TensorRT, logger: ILogger, content: bytes, *, version_compatible: bool
 ) -> tuple[Runtime, ICudaEngine | None]:
-    """Load an engine; return the library's runtime, which must outlive the engine, and the engine, or None."""
+    """Load an engine; return the library's runtime, which must outlive the engine, and the engine or None."""
     runtime = trt.Runtime(logger)
     runtime.engine_host_code_allowed = version_compatible
     return runtime, runtime.deserialize_cuda_engine(content)
 
 
 def check_interface(trt: TensorRT, engine: ICudaEngine, file: Engine) -> None:
-    """Check that inputs, outputs, types and profile are those of the record.
+    """Check that inputs, outputs, types and profile agree with the record.
 
     Raises:
-        CheckFailed: they are not.
+        CheckFailed: they do not.
     """
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    found = {name: (engine.get_tensor_mode(name), engine.get_tensor_dtype(name)) for name in names}
+    tensors = {name: (engine.get_tensor_mode(name), engine.get_tensor_dtype(name)) for name in names}
     kind = trt.DataType.UINT8 if file.takes_pixels else trt.DataType.FLOAT
-    wanted = {INPUT: (trt.TensorIOMode.INPUT, kind), OUTPUT: (trt.TensorIOMode.OUTPUT, trt.DataType.FLOAT)}
-    if found != wanted:
-        seen = ", ".join(f"{name}: {mode.name} {dtype.name}" for name, (mode, dtype) in found.items())
-        raise CheckFailed(
-            f"{file.file} has other inputs or outputs than a pose network", seen, f"build it again: {file.rebuild}"
-        )
+    expected = {INPUT: (trt.TensorIOMode.INPUT, kind), OUTPUT: (trt.TensorIOMode.OUTPUT, trt.DataType.FLOAT)}
+    advice = f"build it again: {file.rebuild}"
+    if tensors != expected:
+        found = ", ".join(f"{name}: {mode.name} {dtype.name}" for name, (mode, dtype) in tensors.items())
+        raise CheckFailed(f"{file.file} has other inputs or outputs than a pose network", found, advice)
     shapes = tuple(tuple(shape) for shape in engine.get_tensor_profile_shape(INPUT, 0))
     if shapes != file.profile:
-        seen = f"{shapes}, not {file.profile}"
-        raise CheckFailed(
-            f"{file.file} takes other shapes than its record says", seen, f"build it again: {file.rebuild}"
-        )
-
-
-def read_convolution_types(text: str) -> dict[str, int]:
-    """Count the types of what convolutions give, from an inspector's JSON; empty where it says nothing of them.
-
-    A type stands in ``Format/Datatype`` up to TensorRT 10, in ``DataType`` since 11.
-    """
-    try:
-        layers = json.loads(text)["Layers"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    detailed = [layer for layer in layers if isinstance(layer, dict)]
-    convolutions = [layer for layer in detailed if "conv" in str(layer.get("LayerType")).lower()]
-    outputs = [output for layer in convolutions for output in layer.get("Outputs", ())]
-    kinds = [str(output.get("DataType") or output.get("Format/Datatype")) for output in outputs]
-    return Counter(kind for kind in kinds if kind != "None")
+        found = f"{shapes}, not {file.profile}"
+        raise CheckFailed(f"{file.file} takes other shapes than its record says", found, advice)

@@ -1,14 +1,14 @@
-"""All of TensorRT's Python API that this project uses, as types.
+"""The part of TensorRT's Python API that this project uses, as types.
 
-The builder's worker and the runner are written against these and never against ``Any``, so mypy refuses a call that
-is not declared here; ``test_tensorrt_api.py`` compares what is declared with the members that NVIDIA's bindings really
-have, from TensorRT 10.3 to 11 and TensorRT-RTX. Names and numbers of positional arguments are NVIDIA's.
+The code is written against these classes and never against ``Any``, so mypy refuses a call that is not declared here.
+``test_tensorrt_api.py`` compares the declarations with the members of NVIDIA's bindings, from TensorRT 10.3 to 11 and
+TensorRT-RTX. Calls are declared as ``Callable`` attributes, as NVIDIA documents them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Callable, Protocol, Type
+from typing import Callable, Protocol, Tuple, Type
 
 RTX_ONLY = (
     "ComputeCapability",
@@ -19,14 +19,15 @@ RTX_ONLY = (
     "ICudaEngine.create_runtime_config",
     "IRuntimeConfig",
 )
-"""Names that are used with TensorRT-RTX only. Some of it is in TensorRT 11 too, none of it in 10.3."""
+"""Names that are used with TensorRT-RTX only. TensorRT 11 has some of them, 10.3 none."""
+
+Shape = Tuple[int, ...]
 
 
 class Enumerator(Protocol):
-    """A value of an enumeration. Its number differs between versions, so only names are ever used."""
+    """A value of an enumeration. Its number differs between versions, so only names are used."""
 
-    @property
-    def name(self) -> str: ...
+    name: str
 
     def __int__(self) -> int: ...
 
@@ -37,15 +38,15 @@ class ILogger(Protocol):
     ERROR: Enumerator
     INFO: Enumerator
 
-    def log(self, severity: Enumerator, text: str, /) -> None: ...
+    log: Callable[[Enumerator, str], None]
 
 
 class IProgressMonitor(Protocol):
     """Base class of a listener to a build; a step that does not return True cancels the build."""
 
-    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int, /) -> None: ...
-    def step_complete(self, phase_name: str, step: int, /) -> bool: ...
-    def phase_finish(self, phase_name: str, /) -> None: ...
+    phase_start: Callable[[str, str | None, int], None]
+    step_complete: Callable[[str, int], bool]
+    phase_finish: Callable[[str], None]
 
 
 class ITensor(Protocol):
@@ -61,67 +62,61 @@ class ILayer(Protocol):
 
     type: Enumerator
 
-    @property
-    def num_inputs(self) -> int: ...
-    def get_input(self, index: int, /) -> ITensor | None: ...
-    @property
-    def num_outputs(self) -> int: ...
-    def get_output(self, index: int, /) -> ITensor: ...
+    num_inputs: int
+    get_input: Callable[[int], ITensor | None]
+    num_outputs: int
+    get_output: Callable[[int], ITensor]
 
 
 class INetworkDefinition(Protocol):
     """A network, which the parser fills."""
 
-    @property
-    def num_inputs(self) -> int: ...
-    @property
-    def num_outputs(self) -> int: ...
-    @property
-    def num_layers(self) -> int: ...
-    def get_layer(self, index: int, /) -> ILayer: ...
-    def get_input(self, index: int, /) -> ITensor: ...
-    def get_output(self, index: int, /) -> ITensor: ...
+    num_inputs: int
+    num_outputs: int
+    num_layers: int
+    get_layer: Callable[[int], ILayer]
+    get_input: Callable[[int], ITensor]
+    get_output: Callable[[int], ITensor]
 
 
 class ParserError(Protocol):
-    """Lives as long as its parser: reading it later is a segmentation fault."""
+    """An error of a parser; reading it after its parser is gone is a segmentation fault."""
 
-    def code(self) -> Enumerator: ...
-    def desc(self) -> str: ...
-    def node(self) -> int: ...
-    def node_name(self) -> str: ...
-    def node_operator(self) -> str: ...
+    code: Callable[[], Enumerator]
+    desc: Callable[[], str]
+    node: Callable[[], int]
+    node_name: Callable[[], str]
+    node_operator: Callable[[], str]
 
 
 class OnnxParser(Protocol):
-    """Returns False for a model that it cannot read, True for an empty file."""
+    """A parser of ONNX models; ``parse`` returns False for an unreadable model, True for an empty file."""
 
-    @property
-    def num_errors(self) -> int: ...
-    def parse(self, model: bytes, path: str, /) -> bool: ...
-    def get_error(self, index: int, /) -> ParserError: ...
+    num_errors: int
+    parse: Callable[[bytes, str], bool]
+    get_error: Callable[[int], ParserError]
 
 
 class IProfiler(Protocol):
-    """Base class of a listener to the times of layers; called for each layer after each run."""
+    """Base class of a listener that gets the time of each layer after each run."""
 
-    def report_layer_time(self, layer_name: str, ms: float, /) -> None: ...
+    report_layer_time: Callable[[str, float], None]
 
 
 class IOptimizationProfile(Protocol):
-    """The shapes that an engine takes."""
+    """Shapes that an engine takes: smallest, usual and largest."""
 
-    def set_shape(self, input: str, min: tuple[int, ...], opt: tuple[int, ...], max: tuple[int, ...], /) -> None: ...
+    set_shape: Callable[[str, Shape, Shape, Shape], None]
 
 
 class ITimingCache(Protocol):
     """Timings of kernels, kept for later builds."""
 
-    def serialize(self) -> IHostMemory: ...
+    serialize: Callable[[], IHostMemory]
 
 
 class IBuilderConfig(Protocol):
-    """Settings of a build; what is refused is refused by a returned False or -1 only."""
+    """Settings of a build; a refusal is only a returned False or -1."""
 
     builder_optimization_level: int
     profiling_verbosity: Enumerator
@@ -129,34 +124,32 @@ class IBuilderConfig(Protocol):
     progress_monitor: IProgressMonitor
     num_compute_capabilities: int
 
-    def set_memory_pool_limit(self, pool: Enumerator, pool_size: int, /) -> None: ...
-    def set_flag(self, flag: Enumerator, /) -> None: ...
-    def clear_flag(self, flag: Enumerator, /) -> None: ...
-    def get_flag(self, flag: Enumerator, /) -> bool: ...
-    def add_optimization_profile(self, profile: IOptimizationProfile, /) -> int: ...
-    def create_timing_cache(self, serialized_timing_cache: bytes, /) -> ITimingCache: ...
-    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool, /) -> bool: ...
-    def get_timing_cache(self) -> ITimingCache: ...
-    def set_compute_capability(self, compute_capability: Enumerator, index: int, /) -> bool: ...
+    set_memory_pool_limit: Callable[[Enumerator, int], None]
+    set_flag: Callable[[Enumerator], None]
+    clear_flag: Callable[[Enumerator], None]
+    get_flag: Callable[[Enumerator], bool]
+    add_optimization_profile: Callable[[IOptimizationProfile], int]
+    create_timing_cache: Callable[[bytes], ITimingCache]
+    set_timing_cache: Callable[[ITimingCache, bool], bool]
+    get_timing_cache: Callable[[], ITimingCache]
+    set_compute_capability: Callable[[Enumerator, int], bool]
 
 
 class IHostMemory(Protocol):
     """A serialised engine, readable as bytes."""
 
-    @property
-    def nbytes(self) -> int: ...
+    nbytes: int
+
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
 class Builder(Protocol):
-    """Makes engines from networks."""
+    """A builder of engines from networks."""
 
-    def create_network(self, flags: int, /) -> INetworkDefinition: ...
-    def create_builder_config(self) -> IBuilderConfig: ...
-    def create_optimization_profile(self) -> IOptimizationProfile: ...
-    def build_serialized_network(
-        self, network: INetworkDefinition, config: IBuilderConfig, /
-    ) -> IHostMemory | None: ...
+    create_network: Callable[[int], INetworkDefinition]
+    create_builder_config: Callable[[], IBuilderConfig]
+    create_optimization_profile: Callable[[], IOptimizationProfile]
+    build_serialized_network: Callable[[INetworkDefinition, IBuilderConfig], IHostMemory | None]
 
 
 class IRuntimeConfig(Protocol):
@@ -171,40 +164,41 @@ class IExecutionContext(Protocol):
 
     profiler: IProfiler
 
-    def set_input_shape(self, name: str, shape: tuple[int, ...], /) -> bool: ...
-    def get_tensor_shape(self, name: str, /) -> Sequence[int]: ...
-    def set_tensor_address(self, name: str, memory: int, /) -> bool: ...
-    def infer_shapes(self) -> list[str]: ...
-    def execute_async_v3(self, stream_handle: int, /) -> bool: ...
+    set_input_shape: Callable[[str, Shape], bool]
+    get_tensor_shape: Callable[[str], Sequence[int]]
+    set_tensor_address: Callable[[str, int], bool]
+    infer_shapes: Callable[[], list[str]]
+    execute_async_v3: Callable[[int], bool]
 
 
 class EngineInspector(Protocol):
-    """Tells what an engine's layers are, as far as it was built with details."""
+    """An inspector of an engine's layers, which have types only if the engine was built with details."""
 
-    def get_engine_information(self, format: Enumerator, /) -> str: ...
+    get_engine_information: Callable[[Enumerator], str]
 
 
 class ICudaEngine(Protocol):
     """A deserialised engine."""
 
-    @property
-    def num_io_tensors(self) -> int: ...
-    def get_tensor_name(self, index: int, /) -> str: ...
-    def get_tensor_mode(self, name: str, /) -> Enumerator: ...
-    def get_tensor_dtype(self, name: str, /) -> Enumerator: ...
-    def get_tensor_profile_shape(self, name: str, profile_index: int, /) -> Sequence[Sequence[int]]: ...
-    def create_engine_inspector(self) -> EngineInspector: ...
-    def create_runtime_config(self) -> IRuntimeConfig: ...
-    def create_execution_context(self, runtime_config: IRuntimeConfig = ..., /) -> IExecutionContext | None: ...
+    num_io_tensors: int
+    get_tensor_name: Callable[[int], str]
+    get_tensor_mode: Callable[[str], Enumerator]
+    get_tensor_dtype: Callable[[str], Enumerator]
+    get_tensor_profile_shape: Callable[[str, int], Sequence[Sequence[int]]]
+    create_engine_inspector: Callable[[], EngineInspector]
+    create_runtime_config: Callable[[], IRuntimeConfig]
+
+    def create_execution_context(self, runtime_config: IRuntimeConfig = ..., /) -> IExecutionContext | None:
+        """Return a context; None: there is too little memory."""
 
 
 class Runtime(Protocol):
-    """Reads engines. Without a driver that answers it crashes, or returns None."""
+    """A loader of engines; without a working driver it crashes or returns None."""
 
     engine_host_code_allowed: bool
     """Off by default; a version compatible engine holds code for the host and does not load without it."""
 
-    def deserialize_cuda_engine(self, serialized_engine: bytes, /) -> ICudaEngine | None: ...
+    deserialize_cuda_engine: Callable[[bytes], ICudaEngine | None]
 
 
 class BuilderFlag(Protocol):
@@ -215,9 +209,8 @@ class BuilderFlag(Protocol):
 
 
 class HardwareCompatibilityLevel(Protocol):
-    """Which GPUs beside the builder's own an engine runs on."""
+    """GPUs, beside the builder's own, that an engine runs on."""
 
-    NONE: Enumerator
     AMPERE_PLUS: Enumerator
 
 
@@ -258,7 +251,7 @@ class CudaGraphStrategy(Protocol):
 
 
 class DynamicShapesKernelSpecializationStrategy(Protocol):
-    """When TensorRT-RTX compiles kernels for the shapes that it meets."""
+    """Times at which TensorRT-RTX compiles kernels for new shapes."""
 
     EAGER: Enumerator
 

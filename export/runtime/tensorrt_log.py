@@ -1,4 +1,4 @@
-"""The log of TensorRT: without it, a refusal has no reason."""
+"""The log of TensorRT, which has the reasons of its refusals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOISE = "cudaError 35"
 
 
 def make_logger(trt: TensorRT, errors: list[str], listen: Callable[[str], object] = lambda text: None) -> ILogger:
-    """Return a logger that adds to ``errors``, and passes every line of at least INFO on."""
+    """Return a logger that adds errors to ``errors``, and calls ``listen`` for all lines of at least INFO."""
 
     class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -31,11 +31,11 @@ def make_logger(trt: TensorRT, errors: list[str], listen: Callable[[str], object
 
 @lru_cache(maxsize=None)
 def logger_of(trt: TensorRT) -> tuple[ILogger, list[str]]:
-    """Return the process's only logger of this library, which keeps the first it is given, and the errors it got."""
+    """Return this process's one logger of the library, which ignores a second, and the list of its errors."""
     errors: list[str] = []
     return make_logger(trt, errors), errors
 
 
 def relevant(errors: list[str]) -> str:
-    """Return the errors that say something, or all of them if none does."""
+    """Return the errors without noise, or all of them if there are no others."""
     return "; ".join([error for error in errors if NOISE not in error] or errors) or "no error in the log"

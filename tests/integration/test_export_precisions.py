@@ -23,10 +23,10 @@ from export.plan.calibration import drawn_calibration
 from export.plan.precision_plan import GIVEN
 from export.runtime import openvino
 from export.runtime.openvino import SATURATES, saturates
-from tests.export.engine.planted import plant
 from tests.support.checkpoints import alive_weights, spelled, write
 from tests.support.command_line import assert_three_parts, in_process
 from tests.support.photos import write_rgb
+from tests.support.planted_worker import plant
 from tests.support.tiny_export import Run, assert_whole, export_tiny, manifest, read_run, steps_said
 
 # ── half precisions ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -223,11 +223,11 @@ def test_an_engine_of_fewer_int8_convolutions_than_planned_is_none(
     engine = int8_copy / "build/tiny/engines/tiny-int8.rtx.engine"
     engine.unlink()
     code = """
-        inner = w.count_convolutions
+        inner = n.count_convolutions
         def count(layers):
             found = inner(layers)
-            return w.Convolutions(found.total, found.int8 - 1)
-        w.count_convolutions = count
+            return n.Convolutions(found.total, found.int8 - 1, found.fp32)
+        n.count_convolutions = count
     """
     monkeypatch.setattr(export.engine.build, "WORKER", plant(code))
     run = in_process("export", "tiny.yaml", "--precision", "int8", "--with-preprocess", cwd=int8_copy)

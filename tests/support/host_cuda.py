@@ -1,4 +1,4 @@
-"""The processor in place of a GPU, for sessions that are tested without one; the driver is ``standin/driver.c``."""
+"""The processor in place of a GPU, for sessions that are tested without one; the driver is ``fake_driver.c``."""
 
 import ctypes
 from collections.abc import Callable

@@ -11,12 +11,11 @@ from bench.sessions.exported import ENGINES, GPU_RUNTIMES, read_export
 from export.common.errors import BadInput, NotPossible
 from export.common.files import sha256_file
 from export.common.gpu import Gpu
-from export.engine.plan import TENSORRT, TENSORRT_RTX
 from export.pipeline.manifest import write_manifest
-from tests.export.engine.files import entry, write_engine
-from tests.export.engine.gpu import ADA, without_gpu
+from export.runtime.engine_file import TENSORRT, TENSORRT_RTX
 from tests.export.pipeline.test_recipe import manifest
 from tests.support.command_line import assert_three_parts, convnextpose
+from tests.support.engines import ADA, artifact_entry, without_gpu, write_engine
 
 HOPPER = Gpu("NVIDIA H100", "9.0", 80 << 30, 132)
 
@@ -26,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     """An export with one ONNX file and no engine."""
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx/L-fp32.onnx").write_bytes(b"content")
-    write_manifest(tmp_path, manifest(entry(tmp_path, "onnx", "onnx")))
+    write_manifest(tmp_path, manifest(artifact_entry(tmp_path, "onnx", "onnx")))
     return tmp_path
 
 
@@ -80,8 +79,8 @@ def test_with_a_gpu_its_rows_are_compared_with_pytorch_on_it(folder: Path, with_
 def test_an_engine_for_another_gpu(folder: Path, with_gpu: Callable[[Gpu], None]) -> None:
     with_gpu(Gpu("NVIDIA GeForce RTX 5090", "12.0", 32 << 30, 16))
     digest = sha256_file(folder / "onnx/L-fp32.onnx")
-    for backend in (TENSORRT, TENSORRT_RTX):
-        write_engine(folder / f"engines/L-fp32{backend.suffix}", backend, onnx_sha256=digest)
+    for product in (TENSORRT, TENSORRT_RTX):
+        write_engine(folder / f"engines/L-fp32{product.suffix}", product, onnx_sha256=digest)
     reasons = found(folder)[1]
     assert "this GPU is NVIDIA GeForce RTX 5090 (12.0); build it with --targets 12.0" in reasons["tensorrt-rtx"]
     assert f"tuned on {ADA.name}" in reasons["tensorrt"]

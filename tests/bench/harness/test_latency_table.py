@@ -10,7 +10,7 @@ import pytest
 from bench.harness.latency_table import latency_table, measure, table_of
 from bench.harness.run import Session
 from bench.sessions.exported import read_export
-from export.common.progress import StepObserver
+from export.common.progress import SilentObserver
 from export.pipeline.run import Export
 from export.pipeline.step_results import StepResults
 from export.pipeline.steps import Made
@@ -65,7 +65,7 @@ def test_a_busy_machine_is_measured_again_by_the_next_run(
     export = Export(folder, steps, read_export(folder).manifest)
     answers = [table_of(session(EQUAL | {B.id: NOISY}), A, B), table_of(session(EQUAL), A, B)]
     monkeypatch.setattr("bench.harness.latency_table.measure", lambda *_: answers.pop(0))
-    busy, quiet, kept = (latency_table(export, StepObserver()) for _ in range(3))
+    busy, quiet, kept = (latency_table(export, SilentObserver()) for _ in range(3))
     assert busy is not None
     assert busy.reason
     assert quiet is not None

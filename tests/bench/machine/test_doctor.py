@@ -20,7 +20,6 @@ from export.common.gpu import Gpu, Jetson
 from export.runtime import gpu as runtime_gpu
 from export.runtime.openvino import SATURATES
 from tests.support.command_line import ROOT
-from tests.support.stub_driver import stub_driver
 
 GIB = 1 << 30
 NO_DRIVER: Answer[Any] = Answer(None, "there is no NVIDIA driver")
@@ -206,22 +205,19 @@ def test_which_board(
     assert gpu.jetson() == found
 
 
+@pytest.mark.usefixtures("driver")
 def test_what_the_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library = stub_driver(tmp_path, 0, 2)
-    monkeypatch.setattr(runtime_gpu, "DRIVER", library)
-    monkeypatch.setattr(gpu, "MANAGEMENT", library)
-    assert gpu.default_gpu() == (Gpu("First", "8.6", 5_000_000_000, 46), "")
-    assert gpu.gpus() == (Gpu("First", "8.6", 5_000_000_000, 46), Gpu("Second", "8.6", 5_000_000_000, 46))
+    monkeypatch.setattr(gpu, "MANAGEMENT", runtime_gpu.DRIVER)
+    monkeypatch.setenv("STANDIN_GPUS", "2")
+    first, second = gpu.gpus()
+    assert (first.name, second.name) == ("Orin", "Orin 1")
+    assert gpu.default_gpu() == (first, "")
     assert gpu.driver_version() == "580.65.06"
-
-
-def test_a_driver_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library = stub_driver(tmp_path, 999, 0)
-    monkeypatch.setattr(runtime_gpu, "DRIVER", library)
-    monkeypatch.setattr(gpu, "MANAGEMENT", library)
+    monkeypatch.setenv("STANDIN_REFUSES", "cuInit")
     with pytest.raises(RuntimeError, match="cuInit: error 999"):
         gpu.gpus()
-    with pytest.raises(RuntimeError, match="error 999"):
+    monkeypatch.setenv("STANDIN_REFUSES", "nvmlInit_v2")
+    with pytest.raises(RuntimeError, match="nvmlInit: error 999"):
         gpu.driver_version()
     monkeypatch.setattr(runtime_gpu, "DRIVER", str(tmp_path / "absent.so"))
     with pytest.raises(OSError, match="there is no NVIDIA driver"):

@@ -33,8 +33,8 @@ from export.common.errors import BadInput, NotPossible
 from export.images.drawings import drawn_images
 from export.model.pose import normalise
 from export.runtime.gpu import Driver
-from tests.export.engine.gpu import has_gpu, without_gpu
 from tests.support.checkpoints import TINY
+from tests.support.engines import has_gpu, without_gpu
 from tests.support.host_cuda import COPIES, note_driver
 
 CPU = "CPUExecutionProvider"

@@ -15,8 +15,8 @@ from export.images.drawings import drawn_images
 from export.model.pose import normalise
 from export.model.weights_file import save_weights
 from export.runtime.gpu import Driver
-from tests.export.engine.gpu import has_gpu, without_gpu
 from tests.support.checkpoints import TINY, alive_weights
+from tests.support.engines import has_gpu, without_gpu
 from tests.support.host_cuda import HostTorch
 
 

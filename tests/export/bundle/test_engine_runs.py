@@ -21,7 +21,7 @@ from pose_runtime.runtime.tensorrt_log import logger_of
 
 from export.runtime.gpu import Driver
 from tests.export.bundle.engines import record
-from tests.support.standin import fake_tensorrt
+from tests.support import fake_tensorrt
 
 
 @pytest.fixture(params=["tensorrt", "tensorrt_rtx"])

@@ -16,8 +16,8 @@ from pose_runtime import engine_cache
 
 from bench.results.device_report import DeviceReport, read_device_report
 from tests.export.bundle.engines import ORIN
+from tests.support import fake_tensorrt
 from tests.support.bundles import PROBE_FREE, copied, flip_last
-from tests.support.standin import fake_tensorrt
 
 
 class Jetson:
@@ -97,7 +97,7 @@ def test_a_second_verification_builds_nothing_that_is_there(jetson: First) -> No
     [
         ({"STANDIN_GPU": "Thor"}, "this is Thor"),
         ({"STANDIN_LOADS_NOTHING": "1"}, "planted refusal"),
-        ({"STANDIN_HAS_NO_ROOM": "1"}, "no room to run"),
+        ({"STANDIN_HAS_NO_ROOM": "1"}, "too little memory to run"),
         ({"STANDIN_NO_GPU": "1"}, "the NVIDIA driver sees no GPU"),
     ],
 )

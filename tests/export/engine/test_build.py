@@ -1,4 +1,4 @@
-"""Engines are really built here, by TensorRT-RTX without a GPU; TensorRT itself cannot run in these tests."""
+"""Engines that TensorRT-RTX really builds, without a GPU; TensorRT itself needs one."""
 
 from pathlib import Path
 
@@ -8,19 +8,20 @@ from export.common import gpu as nvidia
 from export.common.errors import BadInput
 from export.common.files import sha256_file
 from export.engine import build as engine
-from export.engine.build import build_engine, read_engine_record
+from export.engine.build import build_engine
 from export.engine.plan import DEFAULT_RTX_TARGETS, EnginePlan
+from export.engine.record import Profile, read_engine_record
 from export.runtime.engine_network import Convolutions
-from tests.export.engine.planted import plant, setting
-from tests.support.small_networks import half_network
+from tests.support.planted_worker import plant, setting
+from tests.support.small_networks import HALF, half_network, int8_network, product_network
 
 
 @pytest.mark.usefixtures("rtx", "no_partial_left")
 def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")  # the worker is found from any folder
-    heard: list[tuple[str, float | None]] = []
+    shares: list[float] = []
     path = tmp_path / "new" / "tiny.rtx.engine"
-    record = build_engine(tiny, path, EnginePlan(), lambda text, share=None: heard.append((text, share)))
+    record = build_engine(tiny, path, EnginePlan(), lambda text, share=None: shares.append(share or 0.0))
 
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, path.name + ".json", path.name + ".log"]
     assert record.status == "built for SM 8.0, 8.6, 8.9, 12.0; not run"
@@ -31,7 +32,7 @@ def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatc
         assert record.not_run
         assert record.not_inspected == f"no GPU loads it here: {record.not_run}"
     assert record.targets == DEFAULT_RTX_TARGETS
-    assert record.profile == engine.Profile("image", (1, 3, 32, 32), (1, 3, 32, 32), (8, 3, 32, 32))
+    assert record.profile == Profile("image", (1, 3, 32, 32), (1, 3, 32, 32), (8, 3, 32, 32))
     assert record.size_bytes == path.stat().st_size
     assert record.plan_magic.encode() == path.read_bytes()[:4]
     assert record.package_version.startswith(".".join(record.plan_version.split(".")[:3]))
@@ -44,7 +45,6 @@ def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatc
     assert "INFO Engine generation completed" in (tmp_path / "new" / "tiny.rtx.engine.log").read_text()
     assert read_engine_record(tmp_path / "new" / "tiny.rtx.engine.json") == record
 
-    shares = [share for _, share in heard if share is not None]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
     assert len(shares) > 5
@@ -55,6 +55,7 @@ def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatc
 def test_tf32_is_recorded_as_the_builder_has_it(tiny: Path, tmp_path: Path, tf32: bool) -> None:
     record = build_engine(tiny, tmp_path / "e", EnginePlan(tf32=tf32, targets=("12.0",), batch_opt=4))
     assert record.tf32 is tf32
+    assert record.timing_cache is None  # compiled ahead of time, it times nothing
     assert record.status == "built for SM 12.0; not run"
     assert record.profile.opt == (4, 3, 32, 32)
 
@@ -71,6 +72,24 @@ def test_the_network_that_is_built_has_the_precision_s_types(
     assert record.layer_types["SOFTMAX"] == {"FLOAT": 1}
     assert record.layer_types["REDUCE"] == {"FLOAT": 7}
     assert record.layer_types.get("CAST", {}).get(kind, 0) == (precision != "fp32")
+
+
+@pytest.mark.usefixtures("rtx")
+@pytest.mark.parametrize(
+    ("content", "precision", "layers", "convolutions"),
+    [
+        (int8_network(), "int8", {}, Convolutions(1, 1)),
+        (product_network(conv=True, product=HALF), "fp16", {"MATRIX_MULTIPLY": {"HALF": 1}}, Convolutions(1, 0)),
+    ],
+)
+def test_int8_convolutions_and_products_are_counted(
+    tmp_path: Path, content: bytes, precision: str, layers: dict[str, dict[str, int]], convolutions: Convolutions
+) -> None:
+    path = tmp_path / "file.onnx"
+    path.write_bytes(content)
+    record = build_engine(path, tmp_path / "e", EnginePlan(precision=precision))
+    assert (record.precision, record.convolutions) == (precision, convolutions)
+    assert layers.items() <= record.layer_types.items()
 
 
 @pytest.mark.usefixtures("rtx")

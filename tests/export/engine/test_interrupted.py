@@ -1,4 +1,4 @@
-"""A build that is interrupted, or killed, leaves the old engine and no process."""
+"""Interrupted and killed builds, which leave the old engine and no process."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ from export.common.files import PROJECT
 from export.engine import build as engine
 from export.engine.build import build_engine
 from export.engine.plan import EnginePlan
-from tests.export.engine.planted import STALLING
+from tests.support.planted_worker import STALLING
 
 
 def workers_of(parent: psutil.Process) -> list[psutil.Process]:
-    """Its children that build an engine; other tests, and Python itself, may have left it others."""
-    return [child for child in parent.children() if "export.engine.worker" in " ".join(child.cmdline())]
+    """Return its children that build an engine; other tests and Python itself may have left others."""
+    return [child for child in parent.children() if STALLING[-1] in child.cmdline()]
 
 
 @pytest.mark.usefixtures("rtx", "no_partial_left")
@@ -91,12 +91,13 @@ def test_no_orphan(tiny: Path, tmp_path: Path, end: Callable[[psutil.Process], N
         import sys
         from pathlib import Path
         from export.engine import build as engine
+        from export.engine.plan import EnginePlan
         engine.WORKER = {STALLING!r}
-        def tell(text, share=None):
+        def listen(text, share=None):
             if share > 0.3:
                 print("in the middle", flush=True)
-        plan = engine.EnginePlan(runtime="tensorrt-rtx")
-        engine.build_engine(Path({str(tiny)!r}), Path({str(tmp_path / "e")!r}), plan, tell)
+        plan = EnginePlan(runtime="tensorrt-rtx")
+        engine.build_engine(Path({str(tiny)!r}), Path({str(tmp_path / "e")!r}), plan, listen)
     """
     run = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],

@@ -1,4 +1,4 @@
-"""What engines say of themselves, in the words that NVIDIA's inspector was seen to use."""
+"""Types of an engine's layers, in the words of NVIDIA's inspector."""
 
 import importlib
 import json
@@ -27,39 +27,39 @@ WORDS = {
 def read_layers(
     text: str, precision: str, *, tf32: bool = False, convolutions: Convolutions | None = None
 ) -> EngineLayers:
-    """Of a network of two convolutions, one of them in int8 where that is the precision."""
+    """Read layers of a network of two convolutions, one of them in int8 if that is the precision."""
     counts = convolutions or Convolutions(2, int(precision == "int8"))
     return judge_layers(text, precision, tf32=tf32, convolutions=counts)
 
 
-def layer(name: str, kind: str, *types: str, later: bool = False, tactic: str = "") -> dict[str, Any]:
-    """Of TensorRT 10, or of a ``later`` version; the last of the types is the output's."""
+def layer(name: str, layer_type: str, *types: str, later: bool = False, tactic: str = "") -> dict[str, Any]:
+    """Return a layer in the words of TensorRT 10, or of a ``later`` version; the last type is the output's."""
     field = "DataType" if later else "Format/Datatype"
-    tensors = [{"Name": "t", field: WORDS[of][later], **({"Format": "kLINEAR"} if later else {})} for of in types]
-    made = {"Name": name, "LayerType": kind, "Inputs": tensors[:-1], "Outputs": tensors[-1:]}
-    return made | ({"TacticName": tactic} if tactic else {})
+    tensors = [{"Name": "t", field: WORDS[kind][later], **({"Format": "kLINEAR"} if later else {})} for kind in types]
+    fields = {"Name": name, "LayerType": layer_type, "Inputs": tensors[:-1], "Outputs": tensors[-1:]}
+    return fields | ({"TacticName": tactic} if tactic else {})
 
 
-def told(*layers: Any) -> str:
+def document(*layers: Any) -> str:
     return json.dumps({"Layers": layers, "Bindings": ["image", "joints"]})
 
 
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_a_half_engine_keeps_its_promise(precision: str, later: bool) -> None:
-    layers = [
+    described = [
         layer("in", "Reformat", "fp32", precision, later=later),
         layer("stem", "CaskConvolution", precision, precision, later=later),
         layer("decode", "Softmax", precision, "fp32", later=later),
     ]
-    found = read_layers(told(*layers), precision, tf32=False)
-    assert (found.layers, found.problems, found.told) == (3, (), True)
-    assert found.types["CaskConvolution"] == {precision: 1}
-    assert found.types["Softmax"] == {"+".join(sorted((precision, "fp32"))): 1}
+    layers = read_layers(document(*described), precision)
+    assert (layers.layers, layers.problems, layers.has_types) == (3, (), True)
+    assert layers.types["CaskConvolution"] == {precision: 1}
+    assert layers.types["Softmax"] == {"+".join(sorted((precision, "fp32"))): 1}
 
 
 @pytest.mark.parametrize(
-    ("precision", "planted", "said"),
+    ("precision", "planted", "problem"),
     [
         ("fp32", layer("stem", "CaskConvolution", "fp16", "fp32"), "stem computes in fp16"),
         (
@@ -75,59 +75,59 @@ def test_a_half_engine_keeps_its_promise(precision: str, later: bool) -> None:
         ("int8", layer("stem", "CaskConvolution", "fp16", "int8"), "no convolution takes int8; the network has 1"),
     ],
 )
-def test_a_broken_promise_is_named(precision: str, planted: dict[str, Any], said: str) -> None:
+def test_a_broken_promise_is_named(precision: str, planted: dict[str, Any], problem: str) -> None:
     sound = [layer("other", "CaskConvolution", precision, precision)] if precision != "int8" else []
-    assert read_layers(told(*sound), precision, tf32=False).problems == ()
-    assert said in read_layers(told(*sound, planted), precision, tf32=False).problems
+    assert read_layers(document(*sound), precision).problems == ()
+    assert problem in read_layers(document(*sound, planted), precision).problems
 
 
 def test_an_fp32_engine_may_multiply_in_tf32_where_that_was_asked_for() -> None:
-    text = told(layer("stem", "CaskConvolution", "fp32", "fp32", tactic="sm80_xmma_tf32f32"))
+    text = document(layer("stem", "CaskConvolution", "fp32", "fp32", tactic="sm80_xmma_tf32f32"))
     assert read_layers(text, "fp32", tf32=True).problems == ()
 
 
 def test_int8_may_have_anything_around_it() -> None:
-    text = told(layer("stem", "CaskConvolution", "fp16", "fp16"), layer("in", "CaskConvolution", "int8", "fp16"))
-    assert read_layers(text, "int8", tf32=False).problems == ()
+    text = document(layer("stem", "CaskConvolution", "fp16", "fp16"), layer("in", "CaskConvolution", "int8", "fp16"))
+    assert read_layers(text, "int8").problems == ()
 
 
 def test_a_quantising_layer_alone_is_no_int8() -> None:
-    text = told(layer("q", "Quantize", "fp16", "int8"), layer("stem", "CaskConvolution", "fp16", "fp16"))
+    text = document(layer("q", "Quantize", "fp16", "int8"), layer("stem", "CaskConvolution", "fp16", "fp16"))
     assert read_layers(text, "int8").problems == ("no convolution takes int8; the network has 1",)
 
 
 def test_no_more_convolutions_stay_outside_int8_than_the_network_has_there() -> None:
-    """Layers may be fused, so that fewer in int8 are told of; more outside are a promise that is not kept."""
+    """A builder may fuse layers, so fewer may be in int8; more outside of int8 are a broken promise."""
     stem, dense, other = (
         layer(name, "conv", kind, "fp16") for name, kind in zip("sdo", ("fp16", "int8", "fp16"), strict=True)
     )
-    assert read_layers(told(stem, dense), "int8", convolutions=Convolutions(30, 29)).problems == ()
-    [problem] = read_layers(told(stem, dense, other), "int8", convolutions=Convolutions(3, 2)).problems
+    assert read_layers(document(stem, dense), "int8", convolutions=Convolutions(30, 29)).problems == ()
+    [problem] = read_layers(document(stem, dense, other), "int8", convolutions=Convolutions(3, 2)).problems
     assert problem == "2 convolutions do not take int8, and the network has 1 such; among them s, o"
 
 
 def test_what_trtexec_wrote_is_judged(tmp_path: Path) -> None:
     path, counts = tmp_path / "layers.json", Convolutions(1, 0)
-    path.write_text(told(layer("stem", "CaskConvolution", "fp16", "fp16")))
+    path.write_text(document(layer("stem", "CaskConvolution", "fp16", "fp16")))
     assert prove_layers(path, "fp16", tf32=False, convolutions=counts).types == {"CaskConvolution": {"fp16": 1}}
     with pytest.raises(CheckFailed, match="stem computes in fp16"):
         prove_layers(path, "fp32", tf32=False, convolutions=counts)
-    path.write_text(told("stem"))
+    path.write_text(document("stem"))
     with pytest.raises(Inconclusive, match="1 layers, no types"):
         prove_layers(path, "fp16", tf32=False, convolutions=counts)
     with pytest.raises(BadInput, match=r"absent\.json"):
         prove_layers(tmp_path / "absent.json", "fp16", tf32=False, convolutions=counts)
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", told("stem", "decode"), told({"Name": "stem"})])
-def test_an_inspector_that_tells_no_types_proves_nothing_and_breaks_nothing(text: str) -> None:
-    found = read_layers(text, "fp16", tf32=False)
-    assert (found.told, found.problems) == (False, ())
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", document("stem", "decode"), document({"Name": "stem"})])
+def test_an_inspector_without_types_proves_nothing(text: str) -> None:
+    layers = read_layers(text, "fp16")
+    assert (layers.has_types, layers.problems) == (False, ())
 
 
 @pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX:DeprecationWarning")
-def test_a_setting_that_the_builder_ignores_is_seen() -> None:
-    """On real bindings: TensorRT-RTX takes the level and keeps its own."""
+def test_a_setting_that_the_builder_ignores_is_refused() -> None:
+    """TensorRT-RTX accepts the level and keeps its own."""
     pytest.importorskip("tensorrt_rtx")
     trt: TensorRT = importlib.import_module("tensorrt_rtx")
     builder = trt.Builder(make_logger(trt, []))

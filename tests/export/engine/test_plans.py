@@ -1,4 +1,4 @@
-"""What an engine's plan may ask for, of which runtime."""
+"""Settings of an engine's plan that are refused before a build."""
 
 from pathlib import Path
 from typing import Any
@@ -8,19 +8,20 @@ import pytest
 from export.common.errors import BadInput
 from export.common.gpu import Gpu, Jetson
 from export.engine import build as engine
-from export.engine import choice as engine_runtime
+from export.engine import choice as choosing
 from export.engine.build import build_engine
-from export.engine.choice import Choice
-from export.engine.plan import TENSORRT, EnginePlan
+from export.engine.choice import Choice, complete_plan
+from export.engine.plan import EnginePlan
+from export.runtime.engine_file import TENSORRT
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"batch_min": 2}, "(2, 1, 8)"),
         ({"batch_min": 0}, "(0, 1, 8)"),
         ({"batch_max": float("nan")}, "nan"),
-        ({"targets": ("8.9", "9.0")}, "9.0 — choose of 7.5, 8.0, 8.6, 8.9, 12.0, 12.1"),
+        ({"targets": ("8.9", "9.0")}, "9.0 — choose from 7.5, 8.0, 8.6, 8.9, 12.0, 12.1"),
         ({"targets": ("8.9", "8.9")}, "each once"),
         ({"workspace_bytes": 0}, "workspace"),
         ({"runtime": "tensorrt_rtx"}, "auto, tensorrt, tensorrt-rtx"),
@@ -29,10 +30,10 @@ from export.engine.plan import TENSORRT, EnginePlan
         ({"timing_cache": ""}, "an empty name"),
     ],
 )
-def test_impossible_plans(fields: dict[str, Any], said: str) -> None:
+def test_impossible_plans(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput) as caught:
         EnginePlan(**fields)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.usefixtures("rtx")
@@ -45,26 +46,26 @@ def test_impossible_plans(fields: dict[str, Any], said: str) -> None:
         (EnginePlan(timing_cache="none"), "--timing-cache"),
     ],
 )
-def test_what_rtx_would_ignore_is_refused_before_building(
+def test_settings_that_rtx_ignores_are_refused_before_building(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: EnginePlan, option: str
 ) -> None:
     monkeypatch.setattr(engine, "_run_worker", lambda *_: pytest.fail("a builder was started"))
-    with pytest.raises(BadInput, match=f"TensorRT-RTX does not honour {option}"):
+    with pytest.raises(BadInput, match=f"TensorRT-RTX would ignore {option}"):
         build_engine(tiny, tmp_path / "e", plan)
 
 
 def test_hardware_compatible_engines_are_refused_on_a_jetson(monkeypatch: pytest.MonkeyPatch) -> None:
     choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Orin", "8.7", 1, 16))
-    monkeypatch.setattr(engine_runtime, "jetson", lambda: Jetson("NVIDIA Jetson AGX Orin", "36.4.0"))
-    assert engine_runtime.honoured(EnginePlan(version_compatible=True), choice).version_compatible
+    monkeypatch.setattr(choosing, "jetson", lambda: Jetson("NVIDIA Jetson AGX Orin", "36.4.0"))
+    assert complete_plan(EnginePlan(version_compatible=True), choice).version_compatible
     with pytest.raises(BadInput, match="on JetPack — NVIDIA Jetson AGX Orin"):
-        engine_runtime.honoured(EnginePlan(hardware_compatible=True), choice)
-    monkeypatch.setattr(engine_runtime, "jetson", lambda: None)
-    assert engine_runtime.honoured(EnginePlan(hardware_compatible=True), choice).hardware_compatible
+        complete_plan(EnginePlan(hardware_compatible=True), choice)
+    monkeypatch.setattr(choosing, "jetson", lambda: None)
+    assert complete_plan(EnginePlan(hardware_compatible=True), choice).hardware_compatible
 
 
 def test_tensorrt_takes_no_targets(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("Stub GPU", "8.6", 1, 16))
-    monkeypatch.setattr(engine, "choose_runtime", lambda wanted: choice)
+    monkeypatch.setattr(engine, "choose_runtime", lambda runtime: choice)
     with pytest.raises(BadInput, match="for this machine's GPU only"):
         build_engine(tiny, tmp_path / "e", EnginePlan(targets=("8.9",)))

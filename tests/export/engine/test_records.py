@@ -1,4 +1,4 @@
-"""Records, headers, logs and shares: read as they were written, and refused if they are others."""
+"""Records, headers and progress of a build."""
 
 import json
 from dataclasses import asdict, replace
@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from export.common.errors import BadInput, CheckFailed
-from export.engine.build import check_plan_file, read_engine_record, require_planned
-from export.engine.plan import TENSORRT, TENSORRT_RTX
+from export.engine.build import check_engine_file
+from export.engine.record import read_engine_record, require_planned
 from export.engine.worker import Phases
+from export.runtime.engine_file import TENSORRT, TENSORRT_RTX, Product
 from export.runtime.engine_network import Convolutions
-from tests.export.engine.records import RECORD
+from tests.support.engines import RECORD, write_engine
 
 
 def test_an_engine_of_another_int8_plan_is_refused() -> None:
@@ -29,7 +30,9 @@ def test_a_record_survives_json(tmp_path: Path) -> None:
     assert read_engine_record(path) == RECORD
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 1}, {"tf32": None}, {"size_bytes": "1"}, {"profile": {}}])
+@pytest.mark.parametrize(
+    "change", [{"schema_version": 1}, {"schema_version": 4, "gpu": "Orin"}, {"tf32": None}, {"size_bytes": "1"}]
+)
 def test_other_records_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "e.json"
     path.write_text(json.dumps({**asdict(RECORD), **change}))
@@ -37,30 +40,22 @@ def test_other_records_are_refused(tmp_path: Path, change: dict[str, Any]) -> No
         read_engine_record(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "not JSON"])
-def test_no_record(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "e.json"
-    path.write_text(text)
-    with pytest.raises(BadInput):
-        read_engine_record(path)
-    with pytest.raises(BadInput):
-        read_engine_record(tmp_path / "absent.json")
-
-
 def test_the_header_is_compared(tmp_path: Path) -> None:
-    good, path = b"vtrt" + bytes(20) + bytes([1, 7, 1, 116]) + bytes(10), tmp_path / "e"
-    path.write_bytes(good)
-    assert check_plan_file(path, TENSORRT_RTX, "1.7.1.116", len(good)) == "1.7.1.116"
-    for data, backend, version, size in [
-        (good, TENSORRT, "1.7.1.116", len(good)),
-        (good, TENSORRT_RTX, "1.6.1.116", len(good)),
-        (good, TENSORRT_RTX, "1.7.1.116", len(good) + 1),
-        (good[:27], TENSORRT_RTX, "1.7.1.116", 27),
-        (b"", TENSORRT_RTX, "1.7.1.116", 0),
-    ]:
+    path = tmp_path / "e"
+    record = write_engine(path, TENSORRT_RTX)
+    content = path.read_bytes()
+    assert check_engine_file(path, TENSORRT_RTX, record) == "1.7.1.116"
+    changes: list[tuple[bytes, Product, dict[str, Any]]] = [
+        (content, TENSORRT, {}),
+        (content, TENSORRT_RTX, {"package_version": "1.6.1.116"}),
+        (content, TENSORRT_RTX, {"size_bytes": len(content) + 1}),
+        (content[:27], TENSORRT_RTX, {"size_bytes": 27}),
+        (b"", TENSORRT_RTX, {"size_bytes": 0}),
+    ]
+    for data, product, change in changes:
         path.write_bytes(data)
         with pytest.raises(CheckFailed):
-            check_plan_file(path, backend, version, size)
+            check_engine_file(path, product, replace(record, **change))
 
 
 def test_nested_phases_make_one_rising_share() -> None:

@@ -1,4 +1,4 @@
-"""Models and paths that no engine is built from, each with what is said of it."""
+"""Models and paths that no engine is built from, on the real parser of TensorRT-RTX."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,14 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from export.common.errors import BadInput, CheckFailed, Failure
+from export.common.interface import FP32_CONVOLUTIONS
 from export.engine import build as engine
 from export.engine.build import build_engine
+from export.engine.onnx_checks import planned_fp32
 from export.engine.plan import EnginePlan
-from tests.export.engine.networks import HALF_INSIDE, network
-from tests.support.small_networks import FLOAT, HALF, cast, half_network
+from export.runtime.engine_network import Convolutions, check_layers
+from tests.support.engine_networks import HALF_INSIDE, network
+from tests.support.small_networks import FLOAT, HALF, cast, half_network, int8_network, model, product_network
 
 RELU_UNKNOWN = (
     helper.make_node("Foo", ["features"], ["x"], "first_bad"),
@@ -25,13 +28,15 @@ MIXED = (
 )
 
 DOUBLE = TensorProto.DOUBLE
+FP16, INT8 = {"precision": "fp16"}, {"precision": "int8"}
 
 
 @pytest.mark.usefixtures("rtx", "no_partial_left")
 @pytest.mark.parametrize(
-    ("model", "plan", "kind", "said"),
+    ("content", "plan", "kind", "messages"),
     [
         pytest.param(b"", {}, BadInput, ["empty"], id="empty file"),
+        pytest.param(b"\n", {}, BadInput, ["no ONNX model"], id="a line feed"),
         pytest.param(ModelProto(ir_version=8).SerializeToString(), {}, BadInput, ["holds no network"], id="no graph"),
         pytest.param(b"garbage" * 99, {}, BadInput, ["MODEL_DESERIALIZE_FAILED", "no ONNX model"], id="garbage"),
         pytest.param(network()[:500], {}, BadInput, ["MODEL_DESERIALIZE_FAILED", "cut off"], id="truncated"),
@@ -39,7 +44,7 @@ DOUBLE = TensorProto.DOUBLE
             network(*RELU_UNKNOWN),
             {},
             BadInput,
-            ["node 1 'first_bad' (Foo)", "node 2 'second_bad' (Bar)", "mend the nodes"],
+            ["node 1 'first_bad' (Foo)", "node 2 'second_bad' (Bar)", "correct the nodes"],
             id="unknown",
         ),
         pytest.param(network(name="input"), {}, BadInput, ["inputs input, outputs joints"], id="input's name"),
@@ -47,27 +52,38 @@ DOUBLE = TensorProto.DOUBLE
         pytest.param(network(kind=DOUBLE, out=DOUBLE), {}, BadInput, ["image is DOUBLE"], id="float64 input"),
         pytest.param(network(*MIXED), {}, BadInput, ["node 2 'add' (Add)", "Float and Half"], id="mixed types"),
         pytest.param(network(*HALF_INSIDE), {}, BadInput, ["fp16, not fp32"], id="another precision"),
+        pytest.param(half_network(), INT8, BadInput, ["fp16, not int8"], id="half in place of int8"),
+        pytest.param(half_network(conv=FLOAT), FP16, CheckFailed, ["CONVOLUTION", "1 FLOAT"], id="FP32 convolution"),
+        pytest.param(half_network(softmax=HALF), FP16, CheckFailed, ["SOFTMAX", "1 HALF"], id="half softmax"),
         pytest.param(
-            half_network(conv=FLOAT),
-            {"precision": "fp16"},
+            product_network(conv=True, product=FLOAT), FP16, CheckFailed, ["MATRIX_MULTIPLY", "1 FLOAT"], id="product"
+        ),
+        pytest.param(
+            product_network(conv=False, product=HALF), FP16, BadInput, ["no convolution"], id="only a product"
+        ),
+        pytest.param(
+            model([cast("image", "joints", FLOAT)], {}, opset=18, out=3), {}, BadInput, ["no conv"], id="only a cast"
+        ),
+        pytest.param(
+            int8_network(activation=False, weight=False, elsewhere=True),
+            INT8,
             CheckFailed,
-            ["CONVOLUTION", "1 FLOAT"],
-            id="FP32 convolution",
+            ["of 1 convolutions none has both"],
+            id="int8 elsewhere",
         ),
-        pytest.param(
-            half_network(softmax=HALF), {"precision": "fp16"}, CheckFailed, ["SOFTMAX", "1 HALF"], id="half softmax"
-        ),
+        pytest.param(int8_network(activation=False), INT8, CheckFailed, ["none has both"], id="int8 weights only"),
+        pytest.param(int8_network(around=FLOAT), INT8, CheckFailed, ["1 FLOAT", "FP16 around it"], id="FP32 around"),
         pytest.param(network(), {"workspace_bytes": 1024}, BadInput, ["1024 bytes of workspace"], id="workspace"),
     ],
 )
 def test_models_that_cannot_be_built(
-    tmp_path: Path, model: bytes, plan: dict[str, Any], kind: type[Failure], said: list[str]
+    tmp_path: Path, content: bytes, plan: dict[str, Any], kind: type[Failure], messages: list[str]
 ) -> None:
     source, path = tmp_path / "bad.onnx", tmp_path / "bad.engine"
-    source.write_bytes(model)
+    source.write_bytes(content)
     with pytest.raises(kind) as caught:
         build_engine(source, path, EnginePlan(**plan))
-    assert all(words in str(caught.value) for words in said), str(caught.value)
+    assert all(words in str(caught.value) for words in messages), str(caught.value)
     assert "cudaError" not in str(caught.value)
     assert caught.value.exit_code == (1 if kind is CheckFailed else 2)
     assert {file.name for file in tmp_path.iterdir()} <= {"bad.onnx", "bad.engine.failed.log"}
@@ -84,7 +100,7 @@ def test_weights_in_another_file_are_refused(tiny: Path, tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("rtx", "no_partial_left")
 def test_paths_that_cannot_be_used(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "WORKER", ("/nonexistent",))  # all of this is judged before a worker starts
+    monkeypatch.setattr(engine, "WORKER", ("/nonexistent",))  # no worker starts
     for source, path in [
         (tmp_path / "absent.onnx", tmp_path / "e"),
         (tiny, tiny),
@@ -94,3 +110,19 @@ def test_paths_that_cannot_be_used(tiny: Path, tmp_path: Path, monkeypatch: pyte
         with pytest.raises(BadInput):
             build_engine(source, path, EnginePlan())
     assert tiny.read_bytes() == network()
+
+
+def test_fp8_is_not_int8() -> None:
+    """TensorRT quantises to other types with the same layers."""
+    types = {"CONVOLUTION": {"HALF": 2}, "QUANTIZE": {"FP8": 1}, "DEQUANTIZE": {"HALF": 2}}
+    with pytest.raises(CheckFailed, match="1 FP8"):
+        check_layers(types, Convolutions(2, 1), "file.onnx", "int8")
+
+
+@pytest.mark.parametrize("text", ["no JSON", "7", '{"a": 1}', "[" * 100_000])
+def test_metadata_without_a_list_of_convolutions(text: str) -> None:
+    assert planned_fp32(ModelProto().SerializeToString()) == 0
+    model = ModelProto()
+    model.metadata_props.add(key=FP32_CONVOLUTIONS, value=text)
+    with pytest.raises(BadInput, match=FP32_CONVOLUTIONS):
+        planned_fp32(model.SerializeToString())

@@ -1,18 +1,17 @@
-"""The timing cache, on the real bindings of TensorRT-RTX, which have the same calls."""
+"""Kernel timings, on the bindings of TensorRT-RTX, which have the same calls as TensorRT."""
 
 import importlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from export.common.errors import CheckFailed
 from export.common.gpu import Gpu
-from export.common.progress import Progress
 from export.engine import build as engine
 from export.engine.choice import Choice
-from export.engine.plan import TENSORRT, EnginePlan
+from export.engine.plan import BuildJob, EnginePlan
 from export.engine.timing_cache import keep_timing_cache, timing_cache_path, use_timing_cache
+from export.runtime.engine_file import TENSORRT
 from export.runtime.tensorrt_api import IBuilderConfig, TensorRT
 from export.runtime.tensorrt_log import make_logger
 
@@ -83,35 +82,19 @@ def test_a_build_on_a_gpu_keeps_its_cache_where_the_next_finds_it(
     asked: str,
     folder: str | None,
 ) -> None:
-    """The folder that a step works in is gone when it ends, so the cache must lie elsewhere."""
-    jobs: list[dict[str, Any]] = []
+    """A step's own folder is removed after the step."""
+    jobs: list[BuildJob] = []
 
-    def worker(job: dict[str, Any], *_: object) -> None:
+    def worker(job: BuildJob, *_: object) -> None:
         jobs.append(job)
         raise CheckFailed("stopped here", "", "")
 
     choice = Choice(TENSORRT, "planted", "10.3.0", Gpu("a GPU", "8.7", 7 << 30, 16))
-    monkeypatch.setattr(engine, "choose_runtime", lambda wanted: choice)
+    monkeypatch.setattr(engine, "choose_runtime", lambda runtime: choice)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engine, "_run_worker", worker)
     plan, kept_in = EnginePlan(timing_cache=asked), None if kept is None else tmp_path / kept
     with pytest.raises(CheckFailed, match="stopped here"):
         engine.build_engine(typed_files["fp32"], tmp_path / "made/e", plan, kept_in=kept_in)
-    expected = folder and {"folder": str(tmp_path / folder), "gpu": "a GPU, 8.7, 16 multiprocessors, at most 8 GiB"}
-    assert jobs[0]["timing_cache"] == expected
-
-
-def test_what_is_built_ahead_of_time_times_nothing(
-    tmp_path: Path, typed_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[dict[str, Any]] = []
-    inner = engine._run_worker
-
-    def worker(job: dict[str, Any], progress: Progress, log: list[str]) -> Any:
-        seen.append(job)
-        return inner(job, progress, log)
-
-    monkeypatch.setattr(engine, "_run_worker", worker)
-    plan = EnginePlan(runtime="tensorrt-rtx", targets=("8.6",))
-    record = engine.build_engine(typed_files["fp32"], tmp_path / "e", plan)
-    assert (seen[0]["timing_cache"], record.timing_cache) == (None, None)
+    name = "a-GPU-8.7-16-multiprocessors-at-most-8-GiB-10.3.0.cache"
+    assert jobs[0].timing_cache == (tmp_path / folder / name if folder else None)

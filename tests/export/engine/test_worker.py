@@ -1,4 +1,4 @@
-"""What goes wrong in the builder's process, or is found out only there."""
+"""Defects of the builder process."""
 
 from pathlib import Path
 
@@ -9,20 +9,30 @@ from export.engine import build as engine
 from export.engine import plan as engine_plan
 from export.engine.build import build_engine
 from export.engine.plan import EnginePlan
-from tests.export.engine.planted import plant, setting
+from tests.support.planted_worker import plant, setting
 
 
 @pytest.mark.usefixtures("rtx", "no_partial_left")
 @pytest.mark.parametrize(
-    ("code", "kind", "said"),
+    ("code", "kind", "message"),
     [
         pytest.param("import ctypes; ctypes.string_at(0)", CheckFailed, "killed by SIGSEGV", id="crash"),
         pytest.param("os._exit(0)", CheckFailed, "exit status 0", id="no result"),
         pytest.param("w.main(); os._exit(3)", CheckFailed, "exit status 3", id="result, then failure"),
-        pytest.param("sys.modules['tensorrt_rtx'] = None", NotPossible, "does not load", id="library broken"),
         pytest.param(
-            "inner = w.build\n"
-            "w.build = lambda a, b, c, d, *rest, **more: inner(a, b, c, w.Path('/dev/full'), *rest, **more)",
+            """
+            def load(name): raise ImportError("planted")
+            importlib.import_module = load
+            """,
+            NotPossible,
+            "does not load",
+            id="library broken",
+        ),
+        pytest.param(
+            """
+            inner = w.build
+            w.build = lambda trt, job, send: inner(trt, dataclasses.replace(job, engine=Path("/dev/full")), send)
+            """,
             BadInput,
             "No space left",
             id="disk full",
@@ -50,14 +60,20 @@ from tests.export.engine.planted import plant, setting
             id="TF32 stays on",
         ),
         pytest.param(
-            "inner = w.profile_shapes\nw.profile_shapes = lambda *given: inner(*given)[::-1]",
+            "inner = w.profile_shapes\nw.profile_shapes = lambda *shapes: inner(*shapes)[::-1]",
             CheckFailed,
             "MIN<=OPT<=MAX",
             id="profile rejected",
         ),
         pytest.param(
-            "inner = w.build\ndef build(*given, **more):\n    result = inner(*given, **more)\n"
-            "    os.truncate(given[3], 100)\n    return result\nw.build = build",
+            """
+            inner = w.build
+            def build(trt, job, send):
+                result = inner(trt, job, send)
+                os.truncate(job.engine, 100)
+                return result
+            w.build = build
+            """,
             CheckFailed,
             "100 bytes in place of",
             id="file cut",
@@ -65,14 +81,14 @@ from tests.export.engine.planted import plant, setting
     ],
 )
 def test_defects_in_the_worker(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, kind: type[Failure], said: str
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, kind: type[Failure], message: str
 ) -> None:
     monkeypatch.setattr(engine, "WORKER", plant(code))
     with pytest.raises(kind) as caught:
         build_engine(tiny, tmp_path / "e", EnginePlan())
-    assert said in str(caught.value)
-    left = {file.name for file in tmp_path.iterdir()} - {"tiny.onnx"}
-    assert left == ({"e.failed.log"} if kind is CheckFailed and "e.failed.log" in str(caught.value) else set())
+    assert message in str(caught.value)
+    files = {file.name for file in tmp_path.iterdir()} - {"tiny.onnx"}
+    assert files == ({"e.failed.log"} if kind is CheckFailed and "e.failed.log" in str(caught.value) else set())
 
 
 @pytest.mark.usefixtures("rtx")

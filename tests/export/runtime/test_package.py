@@ -23,10 +23,10 @@ LOADS = {
     "core.compile_model(": {"export/runtime/openvino.py"},
     "Core()": {"export/runtime/openvino.py"},
     ".deserialize_cuda_engine(": {"export/runtime/tensorrt.py"},
-    "build_serialized_network(": {"export/runtime/engine_builder.py", "export/runtime/tensorrt_api.py"},
+    "build_serialized_network(": {"export/runtime/engine_builder.py"},
     "create_builder_config()": {"export/runtime/engine_builder.py"},
 }
-"""Call → the files in which it may stand."""
+"""Call → the files that may contain it."""
 
 
 @pytest.mark.parametrize("call", LOADS)

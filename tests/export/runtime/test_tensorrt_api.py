@@ -1,7 +1,7 @@
-"""Every member of TensorRT that our code calls exists, with that many arguments, in every version that we speak of.
+"""Every TensorRT member that the code calls exists, with that number of arguments, in every supported version.
 
-Two halves: mypy holds the code to what ``export.runtime.tensorrt_api`` declares, and the first tests hold the
-declarations to the members that the bindings have (``tests/support/tensorrt_members.py`` lists them).
+mypy holds the code to the declarations of ``export.runtime.tensorrt_api``. The first tests hold the declarations to the
+members of NVIDIA's bindings, which ``tests/support/tensorrt_members.py`` lists.
 """
 
 import ast
@@ -18,53 +18,44 @@ import pytest
 
 from export.runtime import tensorrt_api
 from export.runtime.tensorrt_api import RTX_ONLY
+from tests.support import fake_tensorrt
 from tests.support.command_line import ROOT
-from tests.support.standin import fake_tensorrt
 from tests.support.tensorrt_members import LIST, RTX, Members, api_classes, members_of, read_list
 
 VERSIONS = read_list()
-SPEAKING_TENSORRT = (
-    *(
-        "export/engine/worker.py",
-        "export/runtime/engine_network.py",
-        "export/engine/layers.py",
-        "export/engine/timing_cache.py",
-    ),
-    *(
-        "export/runtime/tensorrt.py",
-        "export/runtime/engine_builder.py",
-        "export/runtime/tensorrt_log.py",
-        "bench/sessions/tensorrt.py",
-    ),
+IMPORT = re.compile(r"from (?:export\.runtime|)\.tensorrt_api import")
+USERS = sorted(
+    file.relative_to(ROOT).as_posix()
+    for package in ("export", "bench", "cli")
+    for file in (ROOT / package).rglob("*.py")
+    if IMPORT.search(file.read_text(encoding="utf-8"))
 )
-
-
-SPEAKS = re.compile(r"from (?:export\.runtime|)\.tensorrt_api import")
+"""Files that call TensorRT."""
 ONLY_RTX = {"create_runtime_config", "set_compute_capability"}
 
 
 def declared(api: ModuleType = tensorrt_api) -> list[tuple[str, range | None]]:
     """``[("Builder.create_network", range(1, 2)), …]``: what is declared, and the numbers of arguments of a call."""
-    found: list[tuple[str, range | None]] = []
+    members: list[tuple[str, range | None]] = []
     for name in api_classes():
         cls = getattr(api, name)
-        found.append((name, None))
-        members = {**vars(cls), **dict.fromkeys(inspect.get_annotations(cls))}
-        for member, value in members.items():
-            if not member.startswith("_"):
-                found.append((f"{name}.{member}", arguments(value) if inspect.isfunction(value) else None))
-    for name, kind in typing.get_type_hints(api.TensorRT, vars(api)).items():
-        made = typing.get_args(kind)
-        if len(made) == 2 and isinstance(made[0], list):  # Callable[[…], class]
-            found.append((f"{name}.__init__", range(len(made[0]), len(made[0]) + 1)))
-    return found
+        members.append((name, None))
+        kinds = {**typing.get_type_hints(cls, vars(api)), **vars(cls)}
+        members += [(f"{name}.{member}", arguments(kind)) for member, kind in kinds.items() if member[0] != "_"]
+    hints = typing.get_type_hints(api.TensorRT, vars(api))
+    members += [(f"{name}.__init__", count) for name, kind in hints.items() if (count := arguments(kind)) is not None]
+    return members
 
 
-def arguments(function: Any) -> range:
-    """How many arguments a call may have, without ``self``."""
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    assert all(parameter.kind is parameter.POSITIONAL_ONLY for parameter in parameters), function
-    return range(sum(parameter.default is parameter.empty for parameter in parameters), len(parameters) + 1)
+def arguments(kind: Any) -> range | None:
+    """Return how many arguments a call may have, without ``self``; None: it is no call."""
+    if inspect.isfunction(kind):
+        parameters = list(inspect.signature(kind).parameters.values())[1:]
+        return range(sum(p.default is p.empty for p in parameters), len(parameters) + 1)
+    match typing.get_args(kind):
+        case [list(parameters), _]:  # Callable[[…], …]
+            return range(len(parameters), len(parameters) + 1)
+    return None
 
 
 def missing(members: Members, api: ModuleType = tensorrt_api, *, rtx: bool) -> list[str]:
@@ -111,7 +102,7 @@ def test_the_list_is_true_of_the_installed_rtx() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "gone_from", "said"),
+    ("before", "after", "gone_from", "message"),
     [
         ("    TF32: E", "    FP16: E", ["11.0", "11.4", RTX], "BuilderFlag.FP16 is gone"),
         (
@@ -121,41 +112,36 @@ def test_the_list_is_true_of_the_installed_rtx() -> None:
             "ITensor.dynamic_range is gone",
         ),
         (
-            "create_network(self, flags: int, /)",
-            "create_network(self, flags: int, batch: int, /)",
+            "create_network: Callable[[int]",
+            "create_network: Callable[[int, int]",
             [*VERSIONS],
             "Builder.create_network takes no 2 arguments",
         ),
         (
-            "def set_tensor_address(self, name: str, memory: int, /)",
-            "def set_tensor_address(self, name: str, /)",
+            "set_tensor_address: Callable[[str, int]",
+            "set_tensor_address: Callable[[str]",
             [*VERSIONS],
             "IExecutionContext.set_tensor_address takes no 1 arguments",
         ),
         ("[[ILogger], Builder]", "[[], Builder]", [*VERSIONS], "Builder.__init__ takes no 0 arguments"),
-        (
-            "    @property\n    def num_layers(self)",
-            "    def num_layers(self)",
-            [*VERSIONS],
-            "INetworkDefinition.num_layers is no call",
-        ),
-        ("def infer_shapes(self) -> list[str]: ...", "infer_shapes: int", [*VERSIONS], "infer_shapes is a call"),
+        ("num_layers: int", "num_layers: Callable[[], int]", [*VERSIONS], "INetworkDefinition.num_layers is no call"),
+        ("infer_shapes: Callable[[], list[str]]", "infer_shapes: int", [*VERSIONS], "infer_shapes is a call"),
         ('    "IRuntimeConfig",\n', "", ["10.3"], "IRuntimeConfig is gone"),
     ],
 )
-def test_a_wrong_declaration_is_seen(before: str, after: str, gone_from: list[str], said: str) -> None:
+def test_a_wrong_declaration_is_seen(before: str, after: str, gone_from: list[str], message: str) -> None:
     source = Path(tensorrt_api.__file__).read_text()
     assert source.count(before) == 1
     api = ModuleType("export.runtime.tensorrt_api")
     exec(compile(source.replace(before, after), "planted", "exec"), vars(api))
     only = vars(api)["RTX_ONLY"]
-    seen = []
+    versions = []
     for version, members in VERSIONS.items():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys.modules[__name__], "RTX_ONLY", only)
-            if any(said in line for line in missing(members, api, rtx=version == RTX)):
-                seen.append(version)
-    assert seen == gone_from
+            if any(message in line for line in missing(members, api, rtx=version == RTX)):
+                versions.append(version)
+    assert versions == gone_from
 
 
 def test_the_fake_has_only_members_that_exist() -> None:
@@ -176,20 +162,18 @@ def methods(cls: type) -> set[str]:
 # ── the code keeps to what is declared ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_all_that_speaks_tensorrt_is_looked_at() -> None:
-    files = [file for package in ("export", "bench", "cli") for file in (ROOT / package).rglob("*.py")]
-    speaking = {file.relative_to(ROOT).as_posix() for file in files if SPEAKS.search(file.read_text())}
-    assert speaking == set(SPEAKING_TENSORRT)
+def test_the_users_of_the_api_are_found() -> None:
+    assert {"export/engine/worker.py", "export/runtime/tensorrt.py", "export/runtime/engine_builder.py"} <= set(USERS)
 
 
-@pytest.mark.parametrize("path", SPEAKING_TENSORRT)
-def test_nothing_slips_past_the_type_checker(path: str) -> None:
-    """``Any`` would: no parameter, variable or result is declared so, and every module is loaded as ``TensorRT``."""
+@pytest.mark.parametrize("path", USERS)
+def test_no_user_declares_any(path: str) -> None:
+    """``Any`` would pass the type checker: no parameter, variable or result has it, nor a loaded module."""
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         kinds = [getattr(node, "annotation", None), getattr(node, "returns", None)]
         assert not any(isinstance(kind, ast.Name) and kind.id == "Any" for kind in kinds), ast.unparse(node)
         if isinstance(node, ast.Assign):
-            assert "import_module" not in ast.unparse(node.value), ast.unparse(node)
+            assert not re.search("import_module|load_library", ast.unparse(node.value)), ast.unparse(node)
 
 
 def test_the_type_checker_sees_calls_that_are_not_declared(tmp_path: Path) -> None:
@@ -210,6 +194,6 @@ def test_the_type_checker_sees_calls_that_are_not_declared(tmp_path: Path) -> No
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--no-error-summary"]
     place = [f"--cache-dir={tmp_path / 'cache'}", "--config-file=", str(path)]
     done = subprocess.run([*command, *place], cwd=ROOT, capture_output=True, text=True, check=False)
-    said = [line for line in done.stdout.splitlines() if ": error:" in line]
-    assert len(said) == len(planted), (done.stdout, done.stderr)
-    assert all(words in line for words, line in zip(planted.values(), said, strict=True)), said
+    errors = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert len(errors) == len(planted), (done.stdout, done.stderr)
+    assert all(words in line for words, line in zip(planted.values(), errors, strict=True)), errors

@@ -10,13 +10,7 @@ from typing import Any, NamedTuple
 from pose_runtime.engines import tuned_on
 from pose_runtime.runtime.engine_builder import Build, BuilderSettings
 from pose_runtime.runtime.engine_file import Product
-from pose_runtime.runtime.engine_network import (
-    check_interface,
-    check_layers,
-    count_convolutions,
-    count_types,
-    layers_of,
-)
+from pose_runtime.runtime.engine_network import check_interface, check_types
 from pose_runtime.runtime.gpu import Gpu
 from pose_runtime.runtime.tensorrt_log import logger_of
 
@@ -42,9 +36,8 @@ def build_engine(
     logger, errors = logger_of(trt)
     del errors[:]
     job = Build(trt, product, logger, errors, model, "the model", plan.settings)
-    shape, layers, precision = check_interface(job.network, "the model"), layers_of(job.network), entry["precision"]
-    in_fp32 = entry["fp32_convolutions"]
-    check_layers(count_types(layers), count_convolutions(layers), "the model", precision, in_fp32)
+    shape, precision = check_interface(job.network, "the model"), entry["precision"]
+    check_types(job.network, "the model", precision, entry["fp32_convolutions"])
     shapes = [(batch, *shape[1:]) for batch in plan.batches]
     blob = job.run(shapes)
     record = {

@@ -1,4 +1,4 @@
-"""Which engine of an exported folder is run, and why there may be none."""
+"""The engine of an exported folder, and reasons why there is none."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,12 +9,11 @@ import pytest
 from bench.sessions.exported import load_session, read_export
 from export.common.errors import BadInput, NotPossible
 from export.common.files import sha256_file, write_image
-from export.engine.plan import TENSORRT
 from export.pipeline.manifest import NotRun, write_manifest
-from tests.export.engine.files import entry, overwrite, write_engine
-from tests.export.engine.gpu import without_gpu
+from export.runtime.engine_file import TENSORRT
 from tests.export.pipeline.test_recipe import manifest
 from tests.support.command_line import assert_three_parts, in_process
+from tests.support.engines import artifact_entry, overwrite, without_gpu, write_engine
 
 
 @pytest.fixture
@@ -26,7 +25,9 @@ def folder(real: Path, tmp_path: Path) -> Path:
     ):
         (tmp_path / target).parent.mkdir(exist_ok=True)
         (tmp_path / target).write_bytes((real / name).read_bytes())
-    write_manifest(tmp_path, manifest(entry(tmp_path, "onnx", "onnx"), entry(tmp_path, "engine", "tensorrt_rtx")))
+    write_manifest(
+        tmp_path, manifest(artifact_entry(tmp_path, "onnx", "onnx"), artifact_entry(tmp_path, "engine", "tensorrt_rtx"))
+    )
     return tmp_path
 
 

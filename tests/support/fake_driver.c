@@ -1,4 +1,4 @@
-/* NVIDIA's driver on the processor's memory: the calls that the runtime package makes, with the types of cuda.h. */
+/* NVIDIA's driver on the processor's memory: the calls that this project makes, with the types of cuda.h and nvml.h. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,21 +17,25 @@ static int refuses(const char *name) {
     return refused && strcmp(refused, name) == 0 ? 999 : 0;
 }
 
+static size_t number(const char *variable, size_t usual) {
+    const char *value = getenv(variable);
+    return value ? (size_t)strtoull(value, NULL, 10) : usual;
+}
+static int gpus(void) { return getenv("STANDIN_NO_GPU") ? 0 : (int)number("STANDIN_GPUS", 1); }
+static CUresult known(int device) { return device >= 0 && device < gpus() ? 0 : 101; }
+
 CUresult cuInit(unsigned flags) { return flags == 0 ? refuses("cuInit") : 1; }
-CUresult cuDeviceGetCount(int *count) { *count = getenv("STANDIN_NO_GPU") ? 0 : 1; return 0; }
-CUresult cuDeviceGet(int *device, int index) { *device = 0; return index == 0 ? 0 : 101; }
+CUresult cuDeviceGetCount(int *count) { *count = gpus(); return 0; }
+CUresult cuDeviceGet(int *device, int index) { *device = index; return known(index); }
 CUresult cuDeviceGetName(char *name, int length, int device) {
     const char *gpu = getenv("STANDIN_GPU");
-    snprintf(name, (size_t)length, "%s", gpu ? gpu : "Orin");
-    return device;
-}
-static size_t number(const char *variable, size_t usual) {
-    const char *given = getenv(variable);
-    return given ? (size_t)strtoull(given, NULL, 10) : usual;
+    if (device) snprintf(name, (size_t)length, "%s %d", gpu ? gpu : "Orin", device);
+    else snprintf(name, (size_t)length, "%s", gpu ? gpu : "Orin");
+    return known(device);
 }
 CUresult cuDeviceTotalMem_v2(size_t *bytes, int device) {
     *bytes = number("STANDIN_MEMORY", (size_t)8 << 30);
-    return device;
+    return known(device);
 }
 CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
     const char *capability = getenv("STANDIN_CAPABILITY");
@@ -39,8 +43,11 @@ CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
     if (capability) sscanf(capability, "%d.%d", &major, &minor);
     *value = attribute == 75 ? major : attribute == 76 ? minor
              : attribute == 16 ? (int)number("STANDIN_MULTIPROCESSORS", 8) : -1;
-    return device;
+    return known(device);
 }
+int nvmlInit_v2(void) { return refuses("nvmlInit_v2"); }
+int nvmlShutdown(void) { return 0; }
+int nvmlSystemGetDriverVersion(char *text, unsigned size) { snprintf(text, size, "580.65.06"); return 0; }
 CUresult cuDevicePrimaryCtxRetain(void **context, int device) { *context = &allocated; return device; }
 CUresult cuCtxSetCurrent(void *context) { context_is_current = context == &allocated; return context_is_current ? 0 : 201; }
 CUresult cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)77; return flags == 1 ? 0 : 1; }

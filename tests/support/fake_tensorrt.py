@@ -1,9 +1,8 @@
-"""TensorRT made of Python: it builds, loads and runs engines, which are a header and the ONNX file that they came from.
+"""Fake TensorRT in Python. Its engines are a header, the profile and an ONNX file, which ONNX Runtime runs.
 
-It is the only fake, for this project and for bundles. It has only members that TensorRT has, which
-``tests/export/runtime/test_tensorrt_api.py`` compares, and runs networks with ONNX Runtime on the memory at the
-addresses that it is given. ``RTX`` turns it into TensorRT-RTX. Environment variables ``STANDIN_…``
-plant a defect each.
+It is the only fake, for this project and for bundles. It has only members that TensorRT has (see
+``tests/export/runtime/test_tensorrt_api.py``), and reads and writes the memory at the addresses that it gets. ``RTX``
+turns it into TensorRT-RTX. Each environment variable ``STANDIN_…`` plants a defect.
 """
 
 import ctypes
@@ -41,48 +40,42 @@ class Enumerator:
 
 
 class ILogger:
-    """What a logger is derived from."""
+    """Base class of a logger."""
 
     ERROR, INFO = Enumerator("ERROR", 1), Enumerator("INFO", 3)
 
     def log(self, severity: Any, text: str, /) -> None:
-        """Overridden."""
         raise AssertionError("a logger is derived from this one")
 
 
 class INetworkDefinition:
-    """What the parser fills."""
+    """A parsed ONNX file."""
 
     model: Any = None
     content = b""
 
     @property
     def num_inputs(self) -> int:
-        """Of the network."""
         return len(self.model.graph.input)
 
     @property
     def num_outputs(self) -> int:
-        """Of the network."""
         return len(self.model.graph.output)
 
     @property
     def num_layers(self) -> int:
-        """A layer a node."""
         return len(self.model.graph.node)
 
     def get_input(self, index: int, /) -> Any:
-        """One of them."""
         value = self.model.graph.input[index]
         shape = tuple(dim.dim_value or -1 for dim in value.type.tensor_type.shape.dim)
         return SimpleNamespace(name=value.name, shape=shape)
 
     def get_output(self, index: int, /) -> Any:
-        """One of them."""
         return SimpleNamespace(name=self.model.graph.output[index].name)
 
     def get_layer(self, index: int, /) -> Any:
-        """With its inputs, but for constants that are weights of a layer, and its output."""
+        """Return a layer; weights that are constants are no inputs."""
         node, graph = self.model.graph.node[index], self.model.graph
         types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
         constants = {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -102,23 +95,20 @@ class INetworkDefinition:
 
 
 class OnnxParser:
-    """Reads ONNX files."""
+    """A parser of ONNX files."""
 
     def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
         self.network = network
 
     @property
     def num_errors(self) -> int:
-        """None unless it was told to refuse."""
         return int("STANDIN_REFUSES_MODEL" in os.environ)
 
     def get_error(self, index: int, /) -> Any:
-        """What it says then."""
         node = {"node": lambda: -1, "node_name": str, "node_operator": str}
         return SimpleNamespace(desc=lambda: "planted refusal", code=lambda: Enumerator("INVALID_NODE"), **node)
 
     def parse(self, model: bytes, path: str, /) -> bool:
-        """Fill the network."""
         self.network.content = model
         self.network.model = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
         return self.num_errors == 0
@@ -136,60 +126,50 @@ class IBuilderConfig:
         self.profiles: list[Any] = []
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int, /) -> None:
-        """Taken."""
+        pass
 
     def set_flag(self, flag: Any, /) -> None:
-        """Taken."""
         self.flags.add(flag.name)
 
     def clear_flag(self, flag: Any, /) -> None:
-        """Taken, unless told not to."""
         if "STANDIN_KEEPS_TF32" not in os.environ:
             self.flags.discard(flag.name)
 
     def get_flag(self, flag: Any, /) -> bool:
-        """As it is."""
         return flag.name in self.flags
 
     def add_optimization_profile(self, profile: Any, /) -> int:
-        """Its index."""
         self.profiles.append(profile)
         return len(self.profiles) - 1
 
     def set_compute_capability(self, compute_capability: Any, index: int, /) -> bool:
-        """Taken."""
         return index < self.num_compute_capabilities
 
 
 class IOptimizationProfile:
-    """The shapes that an engine takes."""
+    """Shapes that an engine takes."""
 
     def set_shape(self, input: str, min: tuple[int, ...], opt: tuple[int, ...], max: tuple[int, ...], /) -> None:
-        """Kept."""
         self.shapes = (min, opt, max)
 
 
 class Builder:
-    """Makes engines. It has no kernel for BF16, so that one of the builds fails."""
+    """A builder without a BF16 kernel, so that one of the builds fails."""
 
     def __init__(self, logger: ILogger) -> None:
         self.logger = logger
 
     def create_network(self, flags: int, /) -> INetworkDefinition:
-        """A strongly typed one."""
         assert flags == 1 << int(NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         return INetworkDefinition()
 
     def create_builder_config(self) -> IBuilderConfig:
-        """With defaults."""
         return IBuilderConfig()
 
     def create_optimization_profile(self) -> IOptimizationProfile:
-        """An empty one."""
         return IOptimizationProfile()
 
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig, /) -> bytes | None:
-        """A header, the profile, and the model."""
         if "BF16" in {network.get_layer(index).get_output(0).dtype.name for index in range(network.num_layers)}:
             self.logger.log(ILogger.ERROR, "planted: no BF16 kernel")
             return None
@@ -202,28 +182,27 @@ class Builder:
 
 
 class IProfiler:
-    """What a listener to the times of layers is derived from."""
+    """Base class of a profiler."""
 
     def report_layer_time(self, layer_name: str, ms: float, /) -> None:
-        """Overridden."""
         raise AssertionError("a listener is derived from this one")
 
 
 class IRuntimeConfig:
-    """How TensorRT-RTX runs an engine."""
+    """Settings for running an engine with TensorRT-RTX."""
 
     cuda_graph_strategy: Any = None
     dynamic_shapes_kernel_specialization_strategy: Any = None
 
 
 class EngineInspector:
-    """Tells of an engine's layers."""
+    """An inspector of an engine's layers."""
 
     def get_engine_information(self, format: Any, /) -> str:
-        """One convolution in half, unless another text is planted."""
+        """Return one convolution in half, unless another text is planted."""
         assert format.name == "JSON"
-        told = '{"Layers": [{"LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": "Half"}]}]}'
-        return os.environ.get("STANDIN_INSPECTED", told)
+        default = '{"Layers": [{"LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": "Half"}]}]}'
+        return os.environ.get("STANDIN_INSPECTED", default)
 
 
 class IExecutionContext:
@@ -238,7 +217,6 @@ class IExecutionContext:
         self.addresses: dict[str, int] = {}
 
     def set_input_shape(self, name: str, shape: tuple[int, ...], /) -> bool:
-        """Within the profile."""
         low, _, high = self.engine.get_tensor_profile_shape(name, 0)
         self.shape = tuple(shape)
         CALLS.append(f"shape {shape[0]}")
@@ -246,21 +224,17 @@ class IExecutionContext:
         return shape[0] <= largest and all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
 
     def get_tensor_shape(self, name: str, /) -> tuple[int, ...]:
-        """Of the shape that was set."""
-        made = tuple(self.engine.session.get_outputs()[0].shape[1:])
-        return self.shape if name == "image" else (self.shape[0], *made)
+        joints = tuple(self.engine.session.get_outputs()[0].shape[1:])
+        return self.shape if name == "image" else (self.shape[0], *joints)
 
     def set_tensor_address(self, name: str, memory: int, /) -> bool:
-        """Kept."""
         self.addresses[name] = memory
         return isinstance(memory, int) and "STANDIN_REFUSES_ADDRESSES" not in os.environ
 
     def infer_shapes(self) -> list[str]:
-        """All known."""
         return []
 
     def execute_async_v3(self, stream_handle: int, /) -> bool:
-        """Read images and write joints at the addresses."""
         CALLS.append("launch")
         if "STANDIN_LAUNCHES_NOTHING" in os.environ:
             return True
@@ -292,43 +266,36 @@ class ICudaEngine:
     num_io_tensors = 2
 
     def get_tensor_name(self, index: int, /) -> str:
-        """Input, output."""
         return (os.environ.get("STANDIN_INPUT_NAME", "image"), "joints")[index]
 
     def get_tensor_mode(self, name: str, /) -> Any:
-        """Of the two."""
         return TensorIOMode.OUTPUT if name == "joints" else TensorIOMode.INPUT
 
     def get_tensor_dtype(self, name: str, /) -> Any:
-        """Of the network."""
         if name == "joints":
             return DataType.FLOAT
         kind = DataType.UINT8 if self.session.get_inputs()[0].type == "tensor(uint8)" else DataType.FLOAT
         return getattr(DataType, os.environ.get("STANDIN_INPUT_TYPE", kind.name))
 
     def get_tensor_profile_shape(self, name: str, profile_index: int, /) -> Any:
-        """As it was built."""
         return self.shapes
 
     def create_engine_inspector(self) -> EngineInspector:
-        """Of this engine."""
         return EngineInspector()
 
     def create_runtime_config(self) -> IRuntimeConfig:
-        """Of TensorRT-RTX only."""
         assert RTX
         CONFIGS.append(IRuntimeConfig())
         return CONFIGS[-1]
 
     def create_execution_context(self, config: Any = None, /) -> IExecutionContext | None:
-        """With a configuration where there is one."""
         assert (config is not None) == RTX
         assert config is None or config.dynamic_shapes_kernel_specialization_strategy == "eager"
         return None if "STANDIN_HAS_NO_ROOM" in os.environ else IExecutionContext(self)
 
 
 class Runtime:
-    """Reads engines."""
+    """A loader of engines."""
 
     engine_host_code_allowed = True
 
@@ -336,7 +303,6 @@ class Runtime:
         self.logger = logger
 
     def deserialize_cuda_engine(self, serialized_engine: bytes, /) -> ICudaEngine | None:
-        """The model behind the header and the shapes of the profile."""
         if "STANDIN_LOADS_NOTHING" in os.environ:
             self.logger.log(ILogger.ERROR, "planted refusal")
             return None
