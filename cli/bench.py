@@ -50,7 +50,7 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Parity, latency, speed-up over the PyTorch reference and a verdict for every backend, in MODEL/bench."""
-    from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Asked, benchmark
+    from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Options, benchmark
     from bench.machine.system import usable_cores
     from bench.results.result import RESULT, place_for
     from bench.results.result_csv import result_csv
@@ -64,7 +64,7 @@ def command(
     exported = read_export(model)
     out = model / "bench"
     require_writable(out)
-    asked = Asked(
+    options = Options(
         mode=PUBLISH_MODE if publish else QUICK_MODE,
         runtimes=names(runtime),
         precisions=names(precision),
@@ -76,13 +76,13 @@ def command(
         throughput=throughput,
         profile=profile,
         energy=energy,
-        compared_with=reference,
+        reference=reference,
         graph=cuda_graph,
     )
     observer = ConsoleObserver()
-    alone = exclusive_machine(asked.runtimes, asked.compared_with)
+    alone = exclusive_machine(options.runtimes, options.reference)
     try:
-        result = benchmark(exported, asked, out, observer.listener("bench"), alone)
+        result = benchmark(exported, options, out, observer.listener("bench"), alone)
     finally:
         observer.stop()
     place = place_for(out, complete=result.complete)

@@ -34,7 +34,7 @@ def command(
     from bench.gate.compare import compare_folders
     from bench.gate.stored import compare_results
     from bench.harness.benchmark import QUICK_MODE
-    from bench.harness.entries import Settings
+    from bench.harness.settings import Settings
     from bench.machine.system import usable_cores
     from bench.results.result import read_result
     from bench.sessions.exported import read_export

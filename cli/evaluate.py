@@ -28,7 +28,7 @@ def command(
     import json
 
     from bench.accuracy.evaluation import Run, evaluate, require_fitting
-    from bench.accuracy.models import open_contenders
+    from bench.accuracy.models import open_models
     from bench.accuracy.record import accuracy_record, require_finite, run_key
     from bench.datasets.choice import open_dataset, report_name
     from bench.sessions.exported import read_export
@@ -43,18 +43,18 @@ def command(
     require_fitting(exported, images, flip=mirrored)
     folder = model / "accuracy"
     require_writable(folder)
-    contenders = open_contenders(exported, precision, reference=reference)
+    models = open_models(exported, precision, reference=reference)
     name = report_name(dataset, protocol, mirrored)
-    run = Run(run_key(exported, images, contenders, mirrored), folder / f".{name}.npz")
+    run = Run(run_key(exported, images, models, mirrored), folder / f".{name}.npz")
     stopped = run.state.is_file()
-    run.resume(contenders)
+    run.resume(models)
     render.dataset_notes(images.notes, run.done, len(images), begun_anew=stopped and not run.done)
     observer = ConsoleObserver()
     try:
-        evaluate(exported, images, contenders, run, batch=batch, flip=mirrored, progress=observer.listener(images.name))
+        evaluate(exported, images, models, run, batch=batch, flip=mirrored, progress=observer.listener(images.name))
     finally:
         observer.stop()
-    record = accuracy_record(exported, images, contenders, run, flip=mirrored)
+    record = accuracy_record(exported, images, models, run, flip=mirrored)
     report = folder / f"{name}.json"
     write_json(report, record)
     run.forget()

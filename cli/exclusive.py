@@ -13,16 +13,16 @@ def exclusive_machine(runtimes: Sequence[str] | None = (), reference: str | None
         reference: the baseline, if the user names one.
 
     Raises:
-        NotPossible: the locks cannot be had; see ``bench.harness.accelerators.machine_folder``.
+        NotPossible: the locks cannot be had; see ``bench.harness.accelerators.lock_folder``.
     """
     from rich.markup import escape
 
-    from bench.harness.accelerators import accelerators_held
+    from bench.harness.accelerators import lock_accelerators
     from cli.console import err
 
     def waiting(name: str, holder: str) -> None:
         reason = f"another measurement runs on {name}" + (f": {escape(holder)}" if holder else "")
         err.print(f"  [yellow]waiting[/]     {reason} (Ctrl-C gives up)", soft_wrap=True)
 
-    with accelerators_held(runtimes, reference, waiting):
+    with lock_accelerators(runtimes, reference, waiting):
         yield

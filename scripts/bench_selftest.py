@@ -21,12 +21,12 @@ from bench.gate.compare import Cell, compare_pairs
 from bench.gate.decision import confidence_of_a_look
 from bench.harness.benchmark import IMAGES, QUICK_MODE
 from bench.harness.candidates import Candidate
-from bench.harness.entries import Settings
-from bench.harness.job import DEVICE, HOST_E2E, Job
-from bench.harness.remote import Remote
-from bench.harness.rounds import Contender, Plan, run_rounds
+from bench.harness.parity_check import ParityCheck
+from bench.harness.rounds import Plan, RunBlock, run_rounds
+from bench.harness.settings import Settings
 from bench.harness.timed_model import TimedModel, one_by_one
-from bench.harness.timed_parity import ParityJudge
+from bench.harness.worker_process import WorkerProcess
+from bench.harness.workload import DEVICE, HOST_E2E, Workload
 from bench.sessions.exported import ONNX_RUNTIME, OPENVINO, ExportFolder, load_session, read_export
 from bench.sessions.protocol import Accountable, Joints, Session
 from bench.stats.quality import OVERHEAD_NS
@@ -115,10 +115,12 @@ class SlowedCandidate(Candidate):
 
     share: float = 0.0
 
-    def job(self, exported: ExportFolder, inputs: Path, *, nocopy: bool = False, graph: bool = True) -> Job:
+    def workload(
+        self, exported: ExportFolder, name: str | None = None, *, nocopy: bool = False, graph: bool = True
+    ) -> Workload:
         """See ``Candidate``."""
-        job = super().job(exported, inputs, nocopy=nocopy, graph=graph)
-        return replace(job, open=partial(_open_slowed, job.open, self.share))
+        workload = super().workload(exported, name, nocopy=nocopy, graph=graph)
+        return replace(workload, open=partial(_open_slowed, workload.open, self.share))
 
 
 def check_delays() -> Iterator[Finding]:
@@ -127,14 +129,15 @@ def check_delays() -> Iterator[Finding]:
         inputs = Path(folder) / "inputs.npy"
         np.save(inputs, np.zeros((1, 8, 8, 3), np.uint8))
         for delay_ms in DELAYS_MS:
-            remote = Remote(Job(partial(BusyWait, delay_ms), inputs), {}, Path(folder) / "log")
+            workload = Workload("busy wait", partial(BusyWait, delay_ms))
+            worker = WorkerProcess(workload, inputs, {}, Path(folder))
             try:
-                remote.call("load", timeout_s=120)
-                visits = [remote.call("visit", 50, timeout_s=120)[HOST_E2E] for _ in range(5)]
-                added_ns = remote.call("overhead_ns", timeout_s=120)
+                worker.call("load", timeout_s=120)
+                medians_ms = [median(worker.call("run_block", 50, timeout_s=120)[HOST_E2E]) for _ in range(5)]
+                added_ns = worker.call("overhead_ns", timeout_s=120)
             finally:
-                remote.end()
-            yield judge_delay(delay_ms, median(map(median, visits)))
+                worker.end()
+            yield judge_delay(delay_ms, median(medians_ms))
     yield Finding("added to a call", f"{added_ns:.0f} ns", f"≤ {OVERHEAD_NS:g} ns", _outcome(added_ns <= OVERHEAD_NS))
 
 
@@ -178,22 +181,22 @@ def check_other_timers(exported: ExportFolder) -> Iterator[Finding]:
 
 
 def _with_benchmark_app(exported: ExportFolder) -> Iterator[Finding]:
-    backend, inputs, subject, latency_ms = _loaded(exported, OPENVINO)
-    for ratio in compare_timers(subject, BenchmarkApp(backend, inputs), (DEVICE,), latency_ms):
+    backend, inputs, model, latency_ms = _loaded(exported, OPENVINO)
+    for ratio in compare_timers(model.run_block, BenchmarkApp(backend, inputs).run_block, (DEVICE,), latency_ms):
         yield judge_agreement("benchmark_app, median", ratio)
 
 
 def _with_loadgen(exported: ExportFolder) -> Iterator[Finding]:
-    backend, inputs, subject, latency_ms = _loaded(exported, ONNX_RUNTIME)
+    backend, inputs, model, latency_ms = _loaded(exported, ONNX_RUNTIME)
     loadgen = LoadGen([partial(backend.run, images) for images in inputs])
-    ratios = compare_timers(OurPercentiles(subject), loadgen, (P50, P90), latency_ms)
+    ratios = compare_timers(OurPercentiles(model).run_block, loadgen.run_block, (P50, P90), latency_ms)
     for figure, ratio in zip((P50, P90), ratios, strict=True):
         yield judge_agreement(f"LoadGen, {figure}", ratio)
 
 
 def compare_timers(
-    ours: Contender,
-    theirs: Contender,
+    ours: RunBlock,
+    theirs: RunBlock,
     figures: Sequence[str],
     latency_ms: float,
     *,
@@ -203,17 +206,17 @@ def compare_timers(
 
     The interval's confidence is shared by all looks at all figures, as the gate's is.
     """
-    confidence, measured = confidence_of_a_look(len(figures)), None
+    confidence, rounds = confidence_of_a_look(len(figures)), None
     ratios: list[Ratio | None] = []
-    for rounds in ROUNDS:
-        plan = Plan(OURS, StopRule(half_width=0.0, budget_s=BUDGET_S), max_rounds=rounds)
-        contenders, latencies = {OURS: ours, THEIRS: theirs}, {OURS: latency_ms, THEIRS: latency_ms}
-        measured = run_rounds(contenders, latencies, plan, clock=clock, before=measured)
-        if measured.interrupted:
+    for max_rounds in ROUNDS:
+        plan = Plan(OURS, StopRule(half_width=0.0, budget_s=BUDGET_S), max_rounds=max_rounds)
+        runners, latencies = {OURS: ours, THEIRS: theirs}, {OURS: latency_ms, THEIRS: latency_ms}
+        rounds = run_rounds(runners, latencies, plan, clock=clock, earlier=rounds)
+        if rounds.interrupted:
             raise KeyboardInterrupt
-        ratios = [speed_up(*measured.paired_ms(THEIRS, OURS, figure), confidence) for figure in figures]
+        ratios = [speed_up(*rounds.paired_ms(THEIRS, OURS, figure), confidence) for figure in figures]
         decided = all(judge_agreement("", ratio).outcome != "inconclusive" for ratio in ratios)
-        if decided or measured.rounds < rounds:  # fewer: the time is up
+        if decided or rounds.completed < max_rounds:  # fewer: the time is up
             break
     return ratios
 
@@ -241,14 +244,14 @@ def exit_code(findings: Sequence[Finding]) -> int:
 def _loaded(exported: ExportFolder, runtime: str) -> tuple[Any, Sequence[Any], TimedModel, float]:
     """Return the backend, its inputs, this harness around it, warm, and about how long a run takes in ms."""
     backend: Session = load_session(exported, runtime, "fp32", THREADS)
-    images = ParityJudge(exported).images[:IMAGES]
+    images = ParityCheck(exported).images[:IMAGES]
     with tempfile.TemporaryDirectory(prefix="convnextpose-selftest-") as folder:
         path = Path(folder) / "inputs.npy"
         np.save(path, images)
-        subject = TimedModel(Job(lambda: backend, path))
-        subject.load()
-    latency_ms = subject.warm_up(QUICK_MODE.warm_up).latency_ms
-    return backend, one_by_one(images, takes_pixels=backend.takes_pixels), subject, latency_ms
+        model = TimedModel(Workload(runtime, lambda: backend), path)
+        model.load()
+    latency_ms = model.warm_up(QUICK_MODE.warm_up).latency_ms
+    return backend, one_by_one(images, takes_pixels=backend.takes_pixels), model, latency_ms
 
 
 def _open_slowed(open_inner: Callable[[], Session], share: float) -> Slowed:

@@ -1,4 +1,4 @@
-"""Timers of other projects as contenders of the rounds: OpenVINO's ``benchmark_app`` and MLPerf's LoadGen."""
+"""Timers of other projects in the rounds: OpenVINO's ``benchmark_app`` and MLPerf's LoadGen."""
 
 import json
 import tempfile
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness.job import DEVICE, HOST_E2E, Samples
 from bench.harness.timed_model import TimedModel
+from bench.harness.workload import DEVICE, HOST_E2E, Samples
 from bench.passes.timing import settle
 from bench.sessions.openvino import OpenVino
 
@@ -37,8 +37,8 @@ class BenchmarkApp:
         self._tensors = [openvino.Tensor(images, shared_memory=True) for images in inputs]
         self._queue = DataQueue({0: self._tensors}, [1] * len(inputs))
 
-    def visit(self, iterations: int) -> Samples:
-        """See ``bench.harness.rounds.Contender``; its times come sorted."""
+    def run_block(self, iterations: int) -> Samples:
+        """See ``bench.harness.rounds.RunBlock``; its times come sorted."""
         settle([self._unrecorded])
         self._app.niter = iterations
         times, _, _ = self._app.sync_inference(self._request, self._queue)
@@ -62,8 +62,8 @@ class LoadGen:
         self._loadgen: Any = mlperf_loadgen
         self._runs = runs
 
-    def visit(self, iterations: int) -> Samples:
-        """See ``bench.harness.rounds.Contender``; one block of ``QUERIES``, whatever ``iterations`` is.
+    def run_block(self, iterations: int) -> Samples:
+        """See ``bench.harness.rounds.RunBlock``; one block of ``QUERIES``, whatever ``iterations`` is.
 
         Raises:
             Exception: whatever a run raised, once LoadGen has ended: it must not pass through its C++.
@@ -126,11 +126,11 @@ def read_detail(text: str) -> Samples:
 class OurPercentiles:
     """Our own blocks of ``QUERIES`` iterations, as nearest-rank percentiles of ``host_e2e``."""
 
-    def __init__(self, subject: TimedModel) -> None:
-        self._subject = subject
+    def __init__(self, model: TimedModel) -> None:
+        self._model = model
 
-    def visit(self, iterations: int) -> Samples:
-        """See ``bench.harness.rounds.Contender``."""
-        samples = self._subject.visit(QUERIES)[HOST_E2E]
+    def run_block(self, iterations: int) -> Samples:
+        """See ``bench.harness.rounds.RunBlock``."""
+        samples = self._model.run_block(QUERIES)[HOST_E2E]
         p50, p90 = np.quantile(samples, (0.5, 0.9), method="inverted_cdf")
         return {P50: [float(p50)], P90: [float(p90)]}

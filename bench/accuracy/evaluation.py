@@ -33,7 +33,7 @@ READERS = 2
 
 
 @dataclass
-class Contender:
+class EvaluatedModel:
     """A model that is judged, and how it did so far."""
 
     backend: Session
@@ -68,7 +68,7 @@ class Run:
     done: int = 0
     seconds: float = 0.0
 
-    def resume(self, contenders: Sequence[Contender]) -> None:
+    def resume(self, models: Sequence[EvaluatedModel]) -> None:
         """Take up the sums of a run that was stopped, if they are of this key."""
         with suppress(OSError, EOFError, ValueError, KeyError, BadZipFile), np.load(self.state) as saved:
             header = json.loads(str(saved["header"]))
@@ -76,18 +76,18 @@ class Run:
                 return
             tallies = [
                 Tally({k.removeprefix(f"{c.name}/"): saved[k] for k in saved.files if k.startswith(f"{c.name}/")})
-                for c in contenders
+                for c in models
             ]
-            for contender, tally in zip(contenders, tallies, strict=True):
-                contender.tally, contender.seconds = tally, header["contender_seconds"][contender.name]
+            for model, tally in zip(models, tallies, strict=True):
+                model.tally, model.seconds = tally, header["contender_seconds"][model.name]
             self.done, self.seconds = header["done"], header["seconds"]
 
-    def save(self, contenders: Sequence[Contender]) -> None:
+    def save(self, models: Sequence[EvaluatedModel]) -> None:
         """Write the sums, whole."""
-        spent = {contender.name: contender.seconds for contender in contenders}
+        spent = {model.name: model.seconds for model in models}
         header = {"key": self.key, "done": self.done, "seconds": self.seconds, "contender_seconds": spent}
         arrays: dict[str, Any] = {"header": np.array(json.dumps(header))}
-        arrays |= {f"{c.name}/{name}": array for c in contenders for name, array in c.tally.arrays.items()}
+        arrays |= {f"{c.name}/{name}": array for c in models for name, array in c.tally.arrays.items()}
         with whole_file(self.state) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
 
@@ -118,14 +118,14 @@ def require_fitting(exported: ExportFolder, dataset: Dataset, *, flip: bool) -> 
 def evaluate(
     exported: ExportFolder,
     dataset: Dataset,
-    contenders: Sequence[Contender],
+    models: Sequence[EvaluatedModel],
     run: Run,
     *,
     batch: int,
     flip: bool,
     progress: Progress,
 ) -> None:
-    """Run every contender on every sample that ``run`` has not done; the sums are in the contenders.
+    """Run every model on every sample that ``run`` has not done; the sums are in the models.
 
     Raises:
         BadInput: an image cannot be read.
@@ -136,40 +136,40 @@ def evaluate(
         crops = np.stack([sample.crop for sample in samples])
         seen: dict[str, Array] = {}
         inputs: dict[tuple[bool, bool], Any] = {}
-        for contender in contenders:
+        for model in models:
             start = time.perf_counter()
-            seen[contender.name] = run_network(contender.backend, crops, exported.volume, pairs, inputs)
-            contender.seconds += time.perf_counter() - start
-        _judge(dataset, samples, contenders, seen, exported)
+            seen[model.name] = run_network(model.backend, crops, exported.volume, pairs, inputs)
+            model.seconds += time.perf_counter() - start
+        _judge(dataset, samples, models, seen, exported)
         run.done += len(samples)
         now = time.perf_counter()
         run.seconds = before + now - began
         if now - saved >= SAVE_EVERY_S:
-            run.save(contenders)
+            run.save(models)
             saved = now
         progress(f"{run.done} of {len(dataset)} samples", run.done / len(dataset))
-    run.save(contenders)
+    run.save(models)
 
 
 def _judge(
     dataset: Dataset,
     samples: Sequence[Sample],
-    contenders: Sequence[Contender],
+    models: Sequence[EvaluatedModel],
     seen: Mapping[str, Array],
     exported: ExportFolder,
 ) -> None:
-    reference = next((contender for contender in contenders if contender.is_reference), None)
+    reference = next((model for model in models if model.is_reference), None)
     for index, sample in enumerate(samples):
         errors: dict[str, float | None] = {}
-        for contender in contenders:
-            compared = None if reference is None or contender is reference else seen[reference.name][index]
-            bins = seen[contender.name][index]
-            errors[contender.name] = judge_sample(contender.tally, dataset, sample, exported.volume, bins, compared)
+        for model in models:
+            compared = None if reference is None or model is reference else seen[reference.name][index]
+            bins = seen[model.name][index]
+            errors[model.name] = judge_sample(model.tally, dataset, sample, exported.volume, bins, compared)
         floor = errors[reference.name] if reference else None
-        for contender in contenders:
-            own = errors[contender.name]
-            if contender is not reference and own is not None and floor is not None:
-                contender.tally.add_price(own - floor)
+        for model in models:
+            own = errors[model.name]
+            if model is not reference and own is not None and floor is not None:
+                model.tally.add_price(own - floor)
 
 
 def _batches(dataset: Dataset, first: int, size: int) -> Iterator[list[Sample]]:

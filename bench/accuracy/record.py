@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.accuracy.evaluation import Contender, Run
+from bench.accuracy.evaluation import EvaluatedModel, Run
 from bench.accuracy.tally import ALIGNED_MM, DRIFT_MM, ERROR_MM, ERROR_PX
 from bench.datasets.protocol import Dataset
 from bench.machine.system import machine
@@ -16,22 +16,22 @@ from export.pipeline.steps import sha256_code
 SCHEMA_VERSION = "1.0"
 
 
-def run_key(exported: ExportFolder, dataset: Dataset, contenders: Sequence[Contender], flip: bool) -> dict[str, Any]:
+def run_key(exported: ExportFolder, dataset: Dataset, models: Sequence[EvaluatedModel], flip: bool) -> dict[str, Any]:
     """Everything that an evaluation's result depends on."""
     return {
         "weights": exported.manifest.weights.sha256,
         "architecture": exported.manifest.architecture.model_dump(),
         "dataset": dataset.identity,
-        "contenders": [[c.name, c.sha256, c.backend.describe()] for c in contenders],
+        "contenders": [[c.name, c.sha256, c.backend.describe()] for c in models],
         "flip": flip,
         "code": {package: sha256_code(package) for package in ("export", "bench")},
     }
 
 
 def accuracy_record(
-    exported: ExportFolder, dataset: Dataset, contenders: Sequence[Contender], run: Run, *, flip: bool
+    exported: ExportFolder, dataset: Dataset, models: Sequence[EvaluatedModel], run: Run, *, flip: bool
 ) -> dict[str, Any]:
-    """Every contender's errors; what is not finite is null, and then ``finite`` is false."""
+    """Every model's errors; what is not finite is null, and then ``finite`` is false."""
     return {
         "schema_version": SCHEMA_VERSION,
         "model": exported.manifest.model,
@@ -41,7 +41,7 @@ def accuracy_record(
         "joint_names": list(dataset.joint_set.joints),
         "counted_joints": [dataset.joint_set.joints[j] for j in dataset.counted],
         "published": published(exported.manifest.model, dataset),
-        "contenders": [_row(contender) for contender in contenders],
+        "contenders": [_row(model) for model in models],
         "machine": machine(),
         "seconds": run.seconds,
         "samples_per_s": run.done / run.seconds if run.seconds else None,
@@ -69,16 +69,16 @@ def require_finite(record: dict[str, Any]) -> None:
         raise CheckFailed("a model computes no poses", seen, "do not ship it; `convnextpose predict` shows one image")
 
 
-def _row(contender: Contender) -> dict[str, Any]:
-    tally, price = contender.tally, contender.tally.price()
+def _row(model: EvaluatedModel) -> dict[str, Any]:
+    tally, price = model.tally, model.tally.price()
     row = {
-        "name": contender.name,
-        "runtime": contender.runtime,
-        "precision": contender.backend.precision,
-        "takes_pixels": contender.backend.takes_pixels,
-        "run_by": contender.backend.describe(),
-        "reference": contender.is_reference,
-        "sha256": contender.sha256,
+        "name": model.name,
+        "runtime": model.runtime,
+        "precision": model.backend.precision,
+        "takes_pixels": model.backend.takes_pixels,
+        "run_by": model.backend.describe(),
+        "reference": model.is_reference,
+        "sha256": model.sha256,
         "mpjpe_mm": tally.mean(ERROR_MM),
         "pa_mpjpe_mm": tally.mean(ALIGNED_MM),
         "error_px": tally.mean(ERROR_PX),
@@ -97,6 +97,6 @@ def _row(contender: Contender) -> dict[str, Any]:
             }
             for group in tally.groups(ERROR_PX)
         },
-        "seconds": contender.seconds,
+        "seconds": model.seconds,
     }
     return {**finite_or_none(row), "finite": all_finite(row)}

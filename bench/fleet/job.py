@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import MADE, SPEC
 from bench.fleet.spec import BenchOptions, JobSpec, code_on_disk, sha256_json
-from bench.harness.accelerators import accelerators_held
+from bench.harness.accelerators import lock_accelerators
 from bench.harness.worker import die_with_parent
 from export.common.errors import BadInput, Failure
 from export.common.progress import Progress, no_progress
@@ -62,7 +62,7 @@ def main(state: Path, folder: Path, channel: TextIO) -> int:
     shutil.rmtree(folder / MADE, ignore_errors=True)
     try:
         require_same_code(spec)
-        with accelerators_held(spec.runtimes, spec.bench.reference, waiting):
+        with lock_accelerators(spec.runtimes, spec.bench.reference, waiting):
             say(begun=True, text="preparing")
             engines = measure(state, folder / MADE, spec, say)
             require_same_code(spec)
@@ -117,11 +117,11 @@ def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:
 
 def benchmark_request(spec: JobSpec) -> Any:
     """Return the specification as ``bench.harness.benchmark`` takes it, on this machine."""
-    from bench.harness.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Asked
+    from bench.harness.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Options
     from bench.machine.system import usable_cores
 
     options: BenchOptions = spec.bench
-    return Asked(
+    return Options(
         mode=PUBLISH_MODE if options.mode == "publish" else QUICK_MODE,
         runtimes=spec.runtimes,
         precisions=spec.precisions,
@@ -133,7 +133,7 @@ def benchmark_request(spec: JobSpec) -> Any:
         throughput=options.throughput,
         profile=options.profile,
         energy=options.energy,
-        compared_with=options.reference,
+        reference=options.reference,
         graph=options.cuda_graph,
     )
 

@@ -1,19 +1,17 @@
-"""Baseline against candidate from two stored results, where nothing of the baseline is there any more to measure."""
+"""Comparison of two stored results, for a baseline that can no longer be measured."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.gate.compare import Cell, Comparison, executed
+from bench.gate.compare import Cell, Comparison, both, make_cell
 from bench.gate.decision import (
-    CellSeen,
-    Judged,
+    CellData,
     Tail,
     allowed_slowdown,
     confidence_of_a_cell,
     control_doubts,
-    judge_all,
-    judge_cell,
     slowdown_between_runs,
+    worst_outcome,
 )
 from bench.machine.environment import identity
 from bench.results.result import RatioRecord, Result, Row
@@ -21,108 +19,95 @@ from bench.stats.statistics import Ratio, at_confidence
 from bench.stats.stopping import FIRST_LOOK
 from export.common.errors import BadInput
 
+SIDES = ("the baseline", "the candidate")
+FIELDS = ("weights", "reference_id", "mode")
 PROTOCOL = ("threads", "cuda_graph", "launches", "images", "clock", "topology", "quiesce_method")
-"""What must be equal of how two results were taken; how long was measured need not."""
+"""Parts of the protocol that must be equal; the duration need not."""
 
 
-def compare_results(base: Result, candidate: Result) -> Comparison:
-    """From two stored results: each row's speed-up over its own run's reference.
+def compare_results(baseline: Result, candidate: Result) -> Comparison:
+    """Compare each row's speed-up over its own run's reference.
 
     Returns:
-        Refused, with the differences named, if they were not taken on one machine with the same software, in the same
-        way, against the same reference. Of a run that was interrupted nothing is decided about time.
+        A refusal with the differences, if the results come from different machines, software, protocols or references.
+        An interrupted run decides nothing about time.
 
     Raises:
-        BadInput: they are not of one model.
+        BadInput: they belong to different models.
     """
-    if base.model != candidate.model:
-        raise BadInput("the results are not of one model", f"{base.model}, {candidate.model}", "compare one model")
-    differing = differences(base.environment, candidate.environment)
-    if not differing and base.fingerprint != candidate.fingerprint:
+    if baseline.model != candidate.model:
+        raise BadInput("the results belong to different models", f"{baseline.model}, {candidate.model}", "compare one")
+    differing = differences(identity(baseline.environment), identity(candidate.environment))
+    if not differing and baseline.fingerprint != candidate.fingerprint:
         differing = ["the fingerprints differ"]
-    differing += taken_differently(base, candidate)
+    differing += differences(_protocol(baseline), _protocol(candidate))
     if differing:
         return Comparison("stored", "REFUSED", (), reasons=tuple(differing))
-    rows = [row for row in base.rows if not row.is_reference]
-    controls, doubts = [_ratio(of.control) for of in (base, candidate) if of.control], _doubts(base, candidate)
+    rows = [row for row in baseline.rows if not row.is_reference]
+    controls = [_ratio(result.control) for result in (baseline, candidate) if result.control]
     control = max(controls, key=lambda ratio: ratio.half_width, default=None)
+    doubts = [*_run_doubts(SIDES[0], baseline), *_run_doubts(SIDES[1], candidate)]
     cells = [_stored_cell(row, candidate.row(row.id), control, doubts, len(rows)) for row in rows]
-    return Comparison("stored", judge_all([Judged(c.outcome) for c in cells]), tuple(cells))
+    return Comparison("stored", worst_outcome(cell.outcome for cell in cells), tuple(cells))
 
 
-def taken_differently(base: Result, candidate: Result) -> list[str]:
-    """In what two results differ that must be equal, beside the machine: weights, reference, protocol."""
-    ours, theirs = (
-        {name: getattr(of, name) for name in ("weights", "reference_id", "mode")}
-        | {name: of.protocol.get(name) for name in PROTOCOL}
-        for of in (base, candidate)
-    )
-    return [f"{name}: {ours[name]} and {theirs[name]}" for name in ours if ours[name] != theirs[name]]
+def differences(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[str]:
+    """Return the keys whose values differ, with both values."""
+    return [f"{name}: {value} and {candidate[name]}" for name, value in baseline.items() if value != candidate[name]]
 
 
-def _doubts(base: Result, candidate: Result) -> list[str]:
-    """Why nothing of the two decides about time."""
-    doubts = []
-    for side, of in (("baseline", base), ("candidate", candidate)):
-        said = [] if of.complete else ["the run was interrupted"]
-        said += (
-            control_doubts(_ratio(of.control), "the reference")
-            if of.control
-            else ["its reference was not measured twice"]
-        )
-        doubts += [f"the {side}: {text}" for text in said]
-    return doubts
+def _protocol(result: Result) -> dict[str, Any]:
+    """Return what must be equal, beside the machine."""
+    return {name: getattr(result, name) for name in FIELDS} | {name: result.protocol.get(name) for name in PROTOCOL}
 
 
-def differences(base: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[str]:
-    """In what two environments differ, as far as the fingerprint goes."""
-    ours, theirs = identity(base), identity(candidate)
-    return [f"{name}: {ours[name]} and {theirs[name]}" for name in ours if ours[name] != theirs[name]]
+def _run_doubts(side: str, result: Result) -> list[str]:
+    """Return why a run decides nothing about time."""
+    doubts = [] if result.complete else ["the run was interrupted"]
+    if result.control is None:
+        doubts.append("its reference was not measured twice")
+    else:
+        doubts += control_doubts(_ratio(result.control), "the reference")
+    return [f"{side}: {doubt}" for doubt in doubts]
 
 
 def _stored_cell(
-    base: Row, candidate: Row | None, control: Ratio | None, run_doubts: Sequence[str], cells: int
+    baseline: Row, candidate: Row | None, control: Ratio | None, run_doubts: Sequence[str], cells: int
 ) -> Cell:
-    """``control``: the wider one of the two runs."""
-    allowed = allowed_slowdown("CPU" if base.facts.get("device", "CPU") == "CPU" else "GPU", control, stored=True)
+    """Decide one cell; ``control`` is the wider one of the two runs."""
+    allowed = allowed_slowdown("CPU" if baseline.facts.get("device", "CPU") == "CPU" else "GPU", control, stored=True)
     if candidate is None:
-        return Cell(base.id, "INCONCLUSIVE", ("the candidate's result has no such row",), None, allowed, control, 0)
-    doubts = [*run_doubts]
-    doubts += [
-        f"{name}: {row.speed_up.rounds} rounds, fewer than {FIRST_LOOK}"
-        for name, row in (("the baseline", base), ("the candidate", candidate))
-        if row.speed_up is not None and not row.speed_up.rounds >= FIRST_LOOK
-    ]
-    doubts += [
-        f"{name} is {row.verdict}: {'; '.join(row.reasons)}"
-        for name, row in (("the baseline", base), ("the candidate", candidate))
-        if row.speed_up is None and not (row is candidate and row.verdict == "invalid")
-    ]
+        reason = "the candidate's result has no such row"
+        return Cell(baseline.id, "INCONCLUSIVE", (reason,), None, allowed, control, 0)
+    doubts, is_invalid = list(run_doubts), candidate.verdict == "invalid"
+    for name, row in zip(SIDES, (baseline, candidate), strict=True):
+        if row.speed_up is not None and not row.speed_up.rounds >= FIRST_LOOK:
+            doubts.append(f"{name}: {row.speed_up.rounds} rounds, fewer than {FIRST_LOOK}")
+        if row.speed_up is None and not (row is candidate and is_invalid):
+            doubts.append(f"{name} is {row.verdict}: {'; '.join(row.reasons)}")
     slowdown = None
-    if base.speed_up is not None and candidate.speed_up is not None:
+    if baseline.speed_up is not None and candidate.speed_up is not None:
         confidence = confidence_of_a_cell(cells)
-        ratios = [at_confidence(_ratio(row.speed_up), confidence) for row in (base, candidate) if row.speed_up]
-        slowdown = slowdown_between_runs(*ratios)
-    sizes, memories = (base.artifact_bytes, candidate.artifact_bytes), (_peak(base), _peak(candidate))
-    seen = CellSeen(
+        slowdown = slowdown_between_runs(
+            at_confidence(_ratio(baseline.speed_up), confidence), at_confidence(_ratio(candidate.speed_up), confidence)
+        )
+    data = CellData(
         slowdown,
         allowed,
-        faults=tuple(candidate.reasons) if candidate.verdict == "invalid" else (),
+        faults=tuple(candidate.reasons) if is_invalid else (),
         doubts=tuple(doubts),
-        sizes=(sizes[0], sizes[1]) if sizes[0] is not None and sizes[1] is not None else None,
-        memories_mib=(memories[0], memories[1]) if memories[0] is not None and memories[1] is not None else None,
-        precision=base.precision,
-        executed=executed(base.facts, candidate.facts),
+        sizes=both(baseline.artifact_bytes, candidate.artifact_bytes),
+        memories_mib=both(_peak_mib(baseline), _peak_mib(candidate)),
+        precision=baseline.precision,
+        executed=both(baseline.facts.get("executed"), candidate.facts.get("executed")),
         tail=Tail(None, "p99 not judged: rounds of two runs are not paired"),
     )
-    judged = judge_cell(seen)
-    rounds = candidate.speed_up.rounds if candidate.speed_up else 0
-    return Cell(base.id, judged.outcome, judged.reasons, slowdown, allowed, control, rounds, notes=judged.notes)
+    return make_cell(baseline.id, data, control, candidate.speed_up.rounds if candidate.speed_up else 0)
 
 
 def _ratio(record: RatioRecord) -> Ratio:
     return Ratio(record.median, record.low, record.high, record.rounds)
 
 
-def _peak(row: Row) -> float | None:
+def _peak_mib(row: Row) -> float | None:
     return row.memory.peak_mib if row.memory else None

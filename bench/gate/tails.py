@@ -1,16 +1,17 @@
-"""Whether the tail got longer: two p99s, and an interval of their ratio from resampled rounds.
+"""Ratio of two p99s, with an interval from resampled rounds.
 
 Single samples are not independent (a slow second makes a hundred of them slow), so whole rounds are drawn, each with
-what both contenders did in it (bootstrap of paired rounds; Davison and Hinkley 1997, 3.8).
+the samples of both sides (bootstrap of paired rounds; Davison and Hinkley 1997, 3.8).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from bench.gate.decision import Slowdown, Tail
-from bench.harness.job import HOST_E2E
-from bench.harness.rounds import Measured
+from bench.harness.rounds import Rounds
 from bench.stats.statistics import Values, percentile_floor
 from bench.stats.stopping import FIRST_LOOK
 
@@ -18,29 +19,24 @@ QUANTILE = 0.99
 RESAMPLES = 1999
 
 
-def tail_between(measured: Measured, base: str, candidate: str, confidence: float) -> Tail:
-    """The ratio of p99s, candidate over baseline, if both have the samples and rounds that a p99 needs."""
-    ours, theirs = (rounds_of(measured, name) for name in (base, candidate))
-    common = sorted(ours.keys() & theirs.keys())
-    return tail_ratio([ours[r] for r in common], [theirs[r] for r in common], confidence)
+def tail_between(rounds: Rounds, baseline: str, candidate: str, confidence: float) -> Tail:
+    """Return the ratio of p99s, candidate over baseline, if there are enough samples and rounds."""
+    first, second = rounds.samples_by_round(baseline), rounds.samples_by_round(candidate)
+    common = sorted(first.keys() & second.keys())
+    return tail_ratio([first[index] for index in common], [second[index] for index in common], confidence)
 
 
-def rounds_of(measured: Measured, name: str) -> dict[int, Values]:
-    """Round → its samples in ms."""
-    return {v.round: np.asarray(v.samples_ms[HOST_E2E]) for v in measured.visits[name] if HOST_E2E in v.samples_ms}
-
-
-def tail_ratio(base_ms: list[Values], candidate_ms: list[Values], confidence: float) -> Tail:
-    """The same of samples in ms, one array a round."""
-    floor, rounds = percentile_floor(QUANTILE), len(base_ms)
-    samples = min(sum(map(len, base_ms)), sum(map(len, candidate_ms)))
+def tail_ratio(baseline_ms: Sequence[Values], candidate_ms: Sequence[Values], confidence: float) -> Tail:
+    """Return the ratio of p99s from samples in ms, one array a round."""
+    floor, rounds = percentile_floor(QUANTILE), len(baseline_ms)
+    samples = min(sum(map(len, baseline_ms)), sum(map(len, candidate_ms)))
     if samples < floor:
         return Tail(None, f"p99 not judged: {samples} samples, fewer than {floor}")
     if rounds < FIRST_LOOK:
         return Tail(None, f"p99 not judged: {rounds} rounds, fewer than {FIRST_LOOK}")
 
-    def ratio(drawn: NDArray[np.int_]) -> float:
-        return _p99(candidate_ms, drawn) / _p99(base_ms, drawn)
+    def ratio(indices: NDArray[np.int_]) -> float:
+        return _p99(candidate_ms, indices) / _p99(baseline_ms, indices)
 
     every = np.arange(rounds)
     interval = bootstrap(
@@ -55,6 +51,6 @@ def tail_ratio(base_ms: list[Values], candidate_ms: list[Values], confidence: fl
     return Tail(Slowdown(ratio(every), float(interval.low), float(interval.high)))
 
 
-def _p99(rounds_ms: list[Values], drawn: NDArray[np.int_]) -> float:
-    pooled = np.concatenate([rounds_ms[int(index)] for index in drawn])
+def _p99(rounds_ms: Sequence[Values], indices: NDArray[np.int_]) -> float:
+    pooled = np.concatenate([rounds_ms[int(index)] for index in indices])
     return float(np.quantile(pooled, QUANTILE, method="inverted_cdf"))

@@ -1,5 +1,4 @@
-"""What is measured on, and that nothing else is measured on it meanwhile: benchmarks of one machine and user wait for
-each other, whether a person started them or a fleet."""
+"""Locks on processor and GPU: benchmarks of one machine and user wait for each other, whoever started them."""
 
 import getpass
 import os
@@ -14,54 +13,55 @@ from export.common.errors import NotPossible
 
 CPU = "cpu"
 
-Waiting = Callable[[str, str], None]
-"""Is told what is not free, and who has it; that is empty if it cannot be known."""
+OnWait = Callable[[str, str], None]
+"""(name of the locked accelerator, its holder or ``""``), called before waiting for it."""
 
 
 @contextmanager
-def accelerators_held(runtimes: Sequence[str] | None, reference: str | None, waiting: Waiting) -> Iterator[None]:
-    """Nothing else of this user is measured meanwhile on what these are measured on.
+def lock_accelerators(runtimes: Sequence[str] | None, reference: str | None, on_wait: OnWait) -> Iterator[None]:
+    """Lock what these runtimes are measured on, against other benchmarks of this user.
 
     Args:
-        runtimes: those that are asked for; None: any that there is.
-        reference: what they are compared with, if it is asked for by name.
-        waiting: is called for what somebody else holds, before it is waited for.
+        runtimes: to measure; None: any.
+        reference: runtime that they are compared with, if it is named.
+        on_wait: called for each accelerator that another process holds.
 
     Raises:
-        NotPossible: the locks cannot be had; see ``machine_folder``.
+        NotPossible: the locks cannot be created; see ``lock_folder``.
     """
-    locks = machine_folder()
-    with ExitStack() as all_of_them:
+    folder = lock_folder()
+    with ExitStack() as stack:
         for name in accelerators(runtimes, reference):
-            path = locks / f"{name}.lock"
+            path = folder / f"{name}.lock"
             try:
-                all_of_them.enter_context(hold_lock(path, partial(_tell, waiting, name, path)))
+                stack.enter_context(hold_lock(path, partial(_report_wait, on_wait, name, path)))
             except OSError as error:
                 raise _no_locks(path, error.strerror or str(error)) from error
         yield
 
 
 def accelerators(runtimes: Sequence[str] | None, reference: str | None) -> list[str]:
-    """The processor, on which the host's part of every row runs, and the GPU where one answers and is asked for.
+    """Return the processor, which every row needs, and the GPU if one answers and a runtime needs it.
 
-    Always in the same order, so that no two benchmarks wait for each other.
+    The order is always the same, so that no two benchmarks wait for each other.
     """
     from bench.sessions.gpu_runtimes import is_gpu
     from export.common.gpu import first_bus_id
 
     names = [CPU]
     if runtimes is None or any(map(is_gpu, (*runtimes, reference))):
-        with suppress(OSError, RuntimeError):  # there is none, and the rows will say so
+        with suppress(OSError, RuntimeError):  # no GPU; the rows will say so
             names.append("gpu-" + "".join(c if c.isalnum() else "-" for c in first_bus_id()))
     return names
 
 
-def machine_folder() -> Path:
-    """Where the locks of this machine's accelerators lie: one place for all processes of one user, wherever they keep
-    their results. (Another user's cannot be shared: Linux lets nobody open a file of theirs in a folder for all.)
+def lock_folder() -> Path:
+    """Return the folder of this user's locks: one place for all processes, wherever they keep their results.
+
+    Another user's cannot be shared: Linux does not let you open a file of theirs in a folder for all.
 
     Raises:
-        NotPossible: the folder is somebody else's, is none, or cannot be made.
+        NotPossible: the folder belongs to another user, is no folder, or cannot be created.
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
     folder = Path(tempfile.gettempdir()) / f"convnextpose-{user}"
@@ -70,16 +70,16 @@ def machine_folder() -> Path:
         is_link, owner = folder.is_symlink(), folder.lstat().st_uid
     except OSError as error:
         raise _no_locks(folder, error.strerror or str(error)) from error
-    if is_link:  # whose owner is not that of the folder that it leads to
+    if is_link:  # its owner is not the owner of the folder that it leads to
         raise _no_locks(folder, "it is a link")
     if hasattr(os, "getuid") and owner != user:
         raise _no_locks(folder, "it belongs to another user")
     return folder
 
 
-def _no_locks(place: Path, seen: str) -> NotPossible:
-    return NotPossible(f"{place} is for our locks", seen, "remove it, or set TMPDIR to a folder of yours")
+def _no_locks(path: Path, reason: str) -> NotPossible:
+    return NotPossible(f"cannot lock this machine at {path}", reason, "remove it, or set TMPDIR to a folder of yours")
 
 
-def _tell(waiting: Waiting, name: str, path: Path) -> None:
-    waiting(name, holder(path))
+def _report_wait(on_wait: OnWait, name: str, path: Path) -> None:
+    on_wait(name, holder(path))

@@ -1,6 +1,5 @@
-"""``convnextpose bench`` as a function: an exported model, compared on this machine."""
+"""``convnextpose bench`` as a function: measure an exported model on this machine, write the result."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -11,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from bench.harness.assemble import ratio_record, row_of, sample_arrays
-from bench.harness.candidates import COMPILE_AT_START, PUBLISH, QUICK, Candidate, find_candidates, require_some
-from bench.harness.entries import CONTROL, Entrant, Settings
-from bench.harness.profiling import Profiles, take_profiles, with_profile
-from bench.harness.remote import QUIESCE_METHOD
-from bench.harness.run import Session, hold_session
-from bench.harness.timed_parity import ParityJudge
+from bench.harness.candidates import PUBLISH, QUICK, Candidate, find_candidates, require_some
+from bench.harness.measure import measure_workloads
+from bench.harness.measurements import Measurements
+from bench.harness.parity_check import ParityCheck
+from bench.harness.profiling import Profiles, add_profile, take_profiles
+from bench.harness.settings import Settings
+from bench.harness.worker_process import QUIESCE_METHOD
+from bench.harness.workload import CONTROL
 from bench.machine.energy_meters import NoMeter, find_meter
 from bench.machine.environment import environment_record, fingerprint, read_sensors
 from bench.machine.system import memory_mib
 from bench.passes.energy import EnergyPlan
-from bench.passes.image_to_joints import Predictor
 from bench.results.profile_record import NO_PROFILE
 from bench.results.result import SAMPLES, NotRunRow, Result, SamplesFile, place_for, write_result
 from bench.sessions.exported import ExportFolder
@@ -35,12 +35,12 @@ from export.common.progress import Progress, no_progress
 
 DEADLINES_MS = (33.3, 16.7)
 IMAGES = 8
-"""Distinct inputs, the first of those that parity is judged on."""
+"""Distinct inputs: the first of the parity images."""
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How thorough."""
+    """Thoroughness of a benchmark."""
 
     name: str
     runtimes: tuple[str, ...]
@@ -55,7 +55,7 @@ class Mode:
 
 
 GPU_ROW_S = 8.0
-"""What each row on the GPU adds to the time for rounds: 20 visits of 0.1 s to settle and 0.15 s at two boundaries."""
+"""Time for rounds that each row on the GPU adds: 20 blocks of 0.1 s to settle and 0.15 s at two boundaries."""
 
 QUICK_MODE = Mode(
     "quick",
@@ -69,7 +69,7 @@ QUICK_MODE = Mode(
     throughput_s=1.0,
     profile=False,
 )
-"""S with four backends in 90 s on two cores: 40 s of rounds, the rest is loading, warming up and passes."""
+"""S in four runtimes takes 90 s on two cores: 40 s of rounds; the rest is loading, warming up and passes."""
 PUBLISH_MODE = Mode(
     "publish",
     PUBLISH,
@@ -85,8 +85,8 @@ PUBLISH_MODE = Mode(
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a user may change."""
+class Options:
+    """Options of a user."""
 
     mode: Mode = QUICK_MODE
     runtimes: tuple[str, ...] | None = None
@@ -99,113 +99,91 @@ class Asked:
     throughput: bool = False
     profile: bool = False
     energy: bool = False
-    compared_with: str | None = None
-    """The reference; None: as ``bench.harness.candidates.choose_reference`` says."""
+    reference: str | None = None
+    """None: see ``bench.harness.candidates.choose_reference``."""
     graph: bool = True
-    """Whether engines are launched as CUDA graphs, as the recipe's trtexec does."""
+    """Launch engines as CUDA graphs, as the recipe's trtexec does."""
 
 
 def benchmark(
     exported: ExportFolder,
-    asked: Asked,
+    options: Options,
     out: Path,
     progress: Progress = no_progress,
-    alone: AbstractContextManager[None] | None = None,
+    machine_lock: AbstractContextManager[None] | None = None,
 ) -> Result:
     """Measure and write ``result.json`` and ``samples.npz`` into ``out``; after Ctrl-C what there is by then.
 
     Args:
-        exported: what is measured.
-        asked: how.
+        exported: the model to measure.
+        options: the user's.
         out: the folder for results.
-        progress: is told what goes on.
-        alone: is held while the machine is measured, and not for what is refused before that.
+        progress: called at each step.
+        machine_lock: held while the machine is measured, but not yet while the request is checked.
 
     Raises:
-        BadInput: nothing to compare, or the export lacks its truth.
-        NotPossible: nothing of what was asked for by name can be measured on this machine.
+        BadInput: nothing to compare, or the export lacks its ground truth.
+        NotPossible: none of the named runtimes can be measured on this machine.
     """
-    candidates, not_run = find_candidates(
-        exported, asked.runtimes or asked.mode.runtimes, asked.precisions, asked.threads, asked.compared_with
+    candidates, skipped = find_candidates(
+        exported, options.runtimes or options.mode.runtimes, options.precisions, options.threads, options.reference
     )
-    if asked.runtimes:
-        require_some(candidates, not_run, asked.runtimes)
-    judge = ParityJudge(exported)
-    images = judge.images[:IMAGES]
+    if options.runtimes:
+        require_some(candidates, skipped, options.runtimes)
+    parity = ParityCheck(exported)
+    images = parity.images[:IMAGES]
     out.mkdir(parents=True, exist_ok=True)
-    settings = _settings(asked, out, candidates)
-    with alone or nullcontext(), tempfile.TemporaryDirectory(prefix="convnextpose-bench-") as folder:
-        inputs = Path(folder) / "inputs.npy"
-        np.save(inputs, images)
-        entrants = entrants_of(exported, candidates, inputs, nocopy=asked.mode.nocopy, graph=asked.graph)
-        precisions = {entrant.name: entrant.precision for entrant in entrants}
-        session = hold_session(
-            entrants,
-            candidates[0].id,
+    settings = make_settings(options, out, candidates)
+    first, nocopy, profiles = candidates[0], options.mode.nocopy, None
+    workloads = [
+        *(candidate.workload(exported, nocopy=nocopy, graph=options.graph) for candidate in candidates),
+        first.workload(exported, first.id + CONTROL, nocopy=nocopy, graph=options.graph),
+    ]
+    with machine_lock or nullcontext():
+        measurements = measure_workloads(
+            workloads,
+            first.id,
             images,
-            lambda name, joints: judge(precisions[name], joints),
+            lambda workload, joints: parity(workload.precision, joints),
             settings,
             sensors=read_sensors,
             progress=progress,
         )
-        profiles = None
-        if asked.profile or asked.mode.profile:
-            timed = [candidate.id for candidate in candidates if _timed(session, candidate.id)]
+        if options.profile or options.mode.profile:
+            blocks, records = measurements.rounds.blocks, measurements.records
+            timed = [c.id for c in candidates if blocks[c.id] and not records[c.id].faults]
             profiles = Profiles(interrupted=True)
-            if session.complete:
-                profiles = take_profiles(entrants, timed, settings, progress)
-    return _write(exported, candidates, not_run, asked, settings, session, profiles, out)
+            if measurements.complete:
+                profiles = take_profiles(workloads, timed, images, settings, progress)
+    return _write(exported, candidates, skipped, options, settings, measurements, profiles, out)
 
 
-def _timed(session: Session, name: str) -> bool:
-    """Whether its figures stand."""
-    return not session.entries[name].faults and bool(session.measured.visits[name])
-
-
-def entrants_of(
-    exported: ExportFolder, candidates: Sequence[Candidate], inputs: Path, *, nocopy: bool, graph: bool = True
-) -> list[Entrant]:
-    """Each candidate, and the first, the reference, a second time."""
-    first = candidates[0]
-    named = [(candidate.id, candidate) for candidate in candidates] + [(first.id + CONTROL, first)]
-    return [
-        Entrant(
-            name,
-            replace(c.job(exported, inputs, nocopy=nocopy, graph=graph), predict=Predictor(exported)),
-            c.precision,
-            compiles=c.runtime in COMPILE_AT_START,
-            control=name.endswith(CONTROL),
-        )
-        for name, c in named
-    ]
-
-
-def _settings(asked: Asked, out: Path, candidates: Sequence[Candidate]) -> Settings:
-    on_gpu = sum(is_gpu(candidate.runtime) for candidate in candidates)
-    budget_s = asked.budget_s or asked.mode.rule.budget_s + GPU_ROW_S * on_gpu
-    rule = replace(asked.mode.rule, half_width=asked.half_width, budget_s=budget_s)
+def make_settings(options: Options, out: Path, candidates: Sequence[Candidate]) -> Settings:
+    """Return the settings of the harness for these options and candidates."""
+    mode, on_gpu = options.mode, sum(is_gpu(candidate.runtime) for candidate in candidates)
+    budget_s = options.budget_s or mode.rule.budget_s + GPU_ROW_S * on_gpu
     environment = {
         "TORCHINDUCTOR_CACHE_DIR": str((out / "cache/inductor").absolute()),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # its pool of processes would outlive its use
         TF32_VARIABLE: "0",
     }
     return Settings(
-        threads=asked.threads,
-        rule=rule,
-        warm_up=asked.mode.warm_up,
+        threads=options.threads,
+        rule=replace(mode.rule, half_width=options.half_width, budget_s=budget_s),
+        warm_up=mode.warm_up,
         parity_images=IMAGES,
-        seed=asked.seed,
-        launches=asked.mode.launches,
-        cold_starts=asked.mode.cold_starts,
-        image_s=asked.mode.image_s,
-        throughput_s=PUBLISH_MODE.throughput_s if asked.throughput else asked.mode.throughput_s,
-        energy=EnergyPlan() if asked.energy or (asked.mode is PUBLISH_MODE and _counts_energy(on_gpu > 0)) else None,
+        seed=options.seed,
+        launches=mode.launches,
+        cold_starts=mode.cold_starts,
+        image_s=mode.image_s,
+        throughput_s=PUBLISH_MODE.throughput_s if options.throughput else mode.throughput_s,
+        energy=EnergyPlan() if options.energy or (mode is PUBLISH_MODE and has_energy_meter(on_gpu > 0)) else None,
         environment=environment,
     )
 
 
-def _counts_energy(on_gpu: bool) -> bool:
-    """Whether some counter of energy can be read here."""
+def has_energy_meter(on_gpu: bool) -> bool:
+    """Return whether this machine has an energy meter that can be read."""
     for gpu in {False, on_gpu}:
         try:
             find_meter(gpu=gpu).close()
@@ -218,50 +196,54 @@ def _counts_energy(on_gpu: bool) -> bool:
 def _write(
     exported: ExportFolder,
     candidates: Sequence[Candidate],
-    not_run: Sequence[NotRunRow],
-    asked: Asked,
+    skipped: Sequence[NotRunRow],
+    options: Options,
     settings: Settings,
-    session: Session,
+    measurements: Measurements,
     profiles: Profiles | None,
     out: Path,
 ) -> Result:
-    first, measured = candidates[0].id, session.measured
-    control = measured.ratio(first, first + CONTROL)
-    ran = [of for of in candidates if session.entries[of.id].not_possible is None]
-    rows = [row_of(of, session.entries[of.id], session, first, control, asked.deadlines_ms) for of in ran]
-    rows = [with_profile(row, profiles, exported.architecture) for row in rows]
-    complete = session.complete and not (profiles and profiles.interrupted)
+    first, rounds, records = candidates[0].id, measurements.rounds, measurements.records
+    control = rounds.ratio(first, first + CONTROL)
+    rows, impossible = [], []
+    for candidate in candidates:
+        if (reason := records[candidate.id].not_possible) is not None:
+            impossible.append(NotRunRow(runtime=candidate.runtime, precision=candidate.precision, reason=reason))
+        else:
+            row = row_of(candidate, measurements, first, control, options.deadlines_ms)
+            rows.append(add_profile(row, profiles, exported.architecture))
+    complete = measurements.complete and not (profiles and profiles.interrupted)
     out = place_for(out, complete=complete)
-    record = environment_record()
-    overheads = [e.overhead_ns for e in session.entries.values() if e.overhead_ns is not None]
+    environment = environment_record()
+    overheads_ns = [record.overhead_ns for record in records.values() if record.overhead_ns is not None]
     result = Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=exported.manifest.model,
         weights=exported.manifest.weights.origin,
         complete=complete,
-        mode=asked.mode.name,
-        protocol=_protocol(asked, settings),
-        stop_reason=measured.stop.reason if measured.stop else None,
-        precision_reached=measured.stop is not None and measured.stop.reached,
-        rounds=measured.rounds,
-        environment=record,
-        fingerprint=fingerprint(record),
-        sensors=[dict(reading) for reading in measured.sensors],
+        mode=options.mode.name,
+        protocol=_protocol(options, settings),
+        stop_reason=rounds.stop.reason if rounds.stop else None,
+        precision_reached=rounds.stop is not None and rounds.stop.reached,
+        rounds=rounds.completed,
+        environment=environment,
+        fingerprint=fingerprint(environment),
+        sensors=[dict(reading) for reading in rounds.sensors],
         reference_id=first,
         control=ratio_record(control),
-        harness_overhead_ns=max(overheads, default=None),
+        harness_overhead_ns=max(overheads_ns, default=None),
         coordinator_peak_mib=finite_or_none(memory_mib()["peak"]),
         rows=rows,
-        not_run=[*_impossible(candidates, session), *not_run],
+        not_run=[*impossible, *skipped],
         peaks=profiles.peaks if profiles else [],
         peaks_reason=profiles.peaks_reason if profiles else NO_PROFILE,
-        samples=_write_samples(out, sample_arrays(measured, rows)),
+        samples=_write_samples(out, sample_arrays(rounds, rows)),
     )
     write_result(out, result)
     return result
 
 
-def _protocol(asked: Asked, settings: Settings) -> dict[str, Any]:
+def _protocol(options: Options, settings: Settings) -> dict[str, Any]:
     return {
         "topology": "one process for each backend; all but one stopped",
         "quiesce_method": QUIESCE_METHOD,
@@ -274,17 +256,8 @@ def _protocol(asked: Asked, settings: Settings) -> dict[str, Any]:
         "warm_up": asdict(settings.warm_up),
         "stop": asdict(settings.rule),
         "energy": asdict(settings.energy) if settings.energy else None,
-        "cuda_graph": asked.graph,
+        "cuda_graph": options.graph,
     }
-
-
-def _impossible(candidates: Sequence[Candidate], session: Session) -> list[NotRunRow]:
-    """Return the candidates that only their worker found to be impossible here."""
-    return [
-        NotRunRow(runtime=of.runtime, precision=of.precision, reason=reason)
-        for of in candidates
-        if (reason := session.entries[of.id].not_possible) is not None
-    ]
 
 
 def _write_samples(out: Path, arrays: Mapping[str, Any]) -> SamplesFile | None:

@@ -1,13 +1,13 @@
-"""What there is to compare on this machine, and why the rest is not compared."""
+"""Candidates that this machine can measure, and the reasons why it skips the others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 
-from bench.harness.job import Job
+from bench.harness.workload import Workload
 from bench.machine.system import cpu_has_bfloat16
+from bench.passes.image_to_joints import Predictor
 from bench.results.result import NotRunRow
 from bench.sessions.exported import (
     CHANNELS_LAST,
@@ -38,16 +38,16 @@ MODULES = (
     | dict.fromkeys((ORT_CUDA, ORT_TENSORRT), ("torch", "onnxruntime"))
     | {runtime: (backend.module,) for runtime, backend in ENGINES.items()}
 )
-"""Modules that a worker imports before it loads. Torch comes first: it brings ONNX Runtime's CUDA libraries."""
+"""Modules that a worker imports before loading. Torch comes first: it brings ONNX Runtime's CUDA libraries."""
 
-ASKED_FOR = "--publish or --runtime measures it"
+HOW_TO_MEASURE = "--publish or --runtime measures it"
 COMPILE_AT_START = (COMPILED, ORT_TENSORRT, "tensorrt-rtx")
-"""Loading, or the first run, takes minutes."""
+"""Runtimes in which loading, or the first run, takes minutes."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One backend × precision."""
+    """One runtime × precision to measure."""
 
     runtime: str
     precision: str
@@ -56,22 +56,36 @@ class Candidate:
 
     @property
     def id(self) -> str:
-        """As results call it."""
+        """Name in results."""
         return f"{self.runtime}/{self.precision}/b1/t{self.threads}"
 
     @property
     def device(self) -> str:
-        """CPU or GPU, as the gate's tolerances know it."""
+        """CPU or GPU, the keys of the gate's tolerances."""
         return "GPU" if is_gpu(self.runtime) else "CPU"
 
-    def job(self, exported: ExportFolder, inputs: Path, *, nocopy: bool = False, graph: bool = True) -> Job:
-        """What a worker is to run. On a GPU ``host_nocopy`` costs nothing to bind and is always measured."""
-        opened = partial(load_session, exported, self.runtime, self.precision, self.threads, graph=graph)
-        return Job(opened, inputs, MODULES[self.runtime], nocopy or is_gpu(self.runtime), is_gpu(self.runtime))
+    def workload(
+        self, exported: ExportFolder, name: str | None = None, *, nocopy: bool = False, graph: bool = True
+    ) -> Workload:
+        """Return the workload of this candidate, named as in results unless ``name`` is given.
+
+        On a GPU memory is bound at no cost, so that ``host_nocopy`` is always measured.
+        """
+        gpu = is_gpu(self.runtime)
+        return Workload(
+            name or self.id,
+            partial(load_session, exported, self.runtime, self.precision, self.threads, graph=graph),
+            self.precision,
+            modules=MODULES[self.runtime],
+            nocopy=nocopy or gpu,
+            gpu=gpu,
+            compiles=self.runtime in COMPILE_AT_START,
+            predict=Predictor(exported),
+        )
 
 
-def reference(threads: int, runtime: str = PYTORCH) -> Candidate:
-    """The network as released, which all others are compared with."""
+def reference_candidate(threads: int, runtime: str = PYTORCH) -> Candidate:
+    """Return the reference model as a candidate."""
     return Candidate(runtime, "fp32", threads, None)
 
 
@@ -80,74 +94,77 @@ def find_candidates(
     runtimes: Sequence[str],
     precisions: Sequence[str] | None,
     threads: int,
-    compared_with: str | None = None,
+    reference: str | None = None,
 ) -> tuple[list[Candidate], list[NotRunRow]]:
-    """Everything that these runtimes can run of this folder, the reference first; and what they cannot, with reasons.
+    """Find all that these runtimes can run of this folder.
 
-    The reference is PyTorch on the CPU, or, as soon as something on the GPU is measured, PyTorch on that GPU: what a
-    GPU alone is worth over a CPU says nothing of an engine. ``compared_with`` names another.
+    The reference is PyTorch on the CPU, or PyTorch on the GPU if something on the GPU is measured: the advantage of a
+    GPU over a CPU says nothing about an engine. ``reference`` names another.
+
+    Returns:
+        The candidates, the reference first; and the skipped rows with their reasons.
 
     Raises:
-        BadInput: an unknown runtime, or a precision that nothing here has.
-        NotPossible: the reference that was named cannot be run here.
+        BadInput: an unknown runtime, or a precision that the folder lacks.
+        NotPossible: the named reference cannot run here.
     """
     unknown = sorted(set(runtimes) - set(PUBLISH))
     if unknown:
-        raise BadInput("unknown runtime", ", ".join(unknown), f"choose of {', '.join(PUBLISH)}")
-    there = exported.precisions
-    wanted = tuple(precisions) if precisions is not None else there
-    missing = [p for p in wanted if p not in there]
+        raise BadInput("unknown runtime", ", ".join(unknown), f"choose from {', '.join(PUBLISH)}")
+    available = exported.precisions
+    selected = tuple(precisions) if precisions is not None else available
+    missing = [precision for precision in selected if precision not in available]
     if missing:
         do = f"export it: convnextpose export {exported.manifest.model} --precision {missing[0]}"
-        raise BadInput(f"{exported.path} holds no {', '.join(missing)}", f"precisions there: {', '.join(there)}", do)
-    found, not_run = [], []
+        raise BadInput(f"{exported.path} has no {', '.join(missing)}", f"it has {', '.join(available)}", do)
+    candidates, skipped = [], []
     for runtime in runtimes:
         if is_gpu(runtime) and (reason := no_gpu_runtime(runtime)):
-            not_run.append(NotRunRow(runtime=runtime, precision=None, reason=reason))
+            skipped.append(NotRunRow(runtime=runtime, precision=None, reason=reason))
             continue
-        for precision in _precisions(runtime, wanted, there):
+        for precision in ("fp32",) if runtime in TORCH_FORMS else selected:
             if reason := unavailable(exported, runtime, precision):
-                not_run.append(NotRunRow(runtime=runtime, precision=precision, reason=reason))
+                skipped.append(NotRunRow(runtime=runtime, precision=precision, reason=reason))
             else:
-                found.append(Candidate(runtime, precision, threads, _artifact(exported, runtime, precision)))
-    first = reference(threads, choose_reference(found, compared_with))
-    left_out = [r for r in PUBLISH if r not in (*runtimes, first.runtime, PYTORCH)]
-    not_run += [NotRunRow(runtime=r, precision=None, reason=_why_not(r)) for r in left_out]
-    return list({candidate.id: candidate for candidate in [first, *found]}.values()), not_run
+                candidates.append(Candidate(runtime, precision, threads, _artifact(exported, runtime, precision)))
+    first = reference_candidate(threads, choose_reference(candidates, reference))
+    not_requested = [runtime for runtime in PUBLISH if runtime not in (*runtimes, first.runtime, PYTORCH)]
+    skipped += [NotRunRow(runtime=r, precision=None, reason=_reason_if_not_requested(r)) for r in not_requested]
+    return list({candidate.id: candidate for candidate in [first, *candidates]}.values()), skipped
 
 
-def choose_reference(found: Sequence[Candidate], named: str | None) -> str:
-    """The runtime that all others are compared with.
+def choose_reference(candidates: Sequence[Candidate], name: str | None) -> str:
+    """Return the runtime that all others are compared with.
 
     Raises:
-        BadInput: the one that is named is none.
-        NotPossible: it cannot be run here.
+        BadInput: ``name`` is no reference.
+        NotPossible: it cannot run here.
     """
-    if named is None:
-        on_gpu = any(is_gpu(candidate.runtime) for candidate in found) and not no_gpu_runtime(PYTORCH_CUDA)
+    if name is None:
+        on_gpu = any(is_gpu(candidate.runtime) for candidate in candidates) and not no_gpu_runtime(PYTORCH_CUDA)
         return PYTORCH_CUDA if on_gpu else PYTORCH
-    if named not in REFERENCES:
-        raise BadInput("unknown reference", named, f"choose of {', '.join(REFERENCES)}")
-    if is_gpu(named) and (reason := no_gpu_runtime(named)):
-        raise NotPossible(f"{named} cannot be the reference here", reason, f"choose --reference {PYTORCH}")
-    return named
+    if name not in REFERENCES:
+        raise BadInput("unknown reference", name, f"choose from {', '.join(REFERENCES)}")
+    if is_gpu(name) and (reason := no_gpu_runtime(name)):
+        raise NotPossible(f"{name} cannot be the reference here", reason, f"choose --reference {PYTORCH}")
+    return name
 
 
-def require_some(found: Sequence[Candidate], not_run: Sequence[NotRunRow], runtimes: Sequence[str]) -> None:
-    """See that of the runtimes that a user has named at least one can be measured.
+def require_some(candidates: Sequence[Candidate], skipped: Sequence[NotRunRow], runtimes: Sequence[str]) -> None:
+    """Check that at least one of the runtimes that a user named can be measured.
 
     Raises:
         NotPossible: none can.
     """
-    if any(candidate.runtime in runtimes for candidate in found):
+    if any(candidate.runtime in runtimes for candidate in candidates):
         return
-    reasons = {f"{row.runtime} {row.precision or ''}".strip(): row.reason for row in not_run if row.runtime in runtimes}
-    seen = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    raise NotPossible("nothing that was asked for can be measured here", seen, "see `convnextpose doctor`")
+    reasons = {f"{row.runtime} {row.precision or ''}".strip(): row.reason for row in skipped if row.runtime in runtimes}
+    listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    raise NotPossible("this machine can measure none of the named runtimes", listed, "see `convnextpose doctor`")
 
 
 def unavailable(exported: ExportFolder, runtime: str, precision: str) -> str | None:
-    """Why this machine cannot run it; None if it can. That GPU runtimes can be run at all is known before."""
+    """Return why this machine cannot run it; None if it can. GPU runtimes as such are checked before."""
     for module in MODULES[runtime]:
         if find_spec(module) is None:
             return f"{module} is not installed"
@@ -158,20 +175,16 @@ def unavailable(exported: ExportFolder, runtime: str, precision: str) -> str | N
     return no_engine(exported, runtime, precision) if runtime in ENGINES else None
 
 
-def _precisions(runtime: str, wanted: Sequence[str], there: Sequence[str]) -> list[str]:
-    return ["fp32"] if runtime in TORCH_FORMS else [p for p in wanted if p in there]
-
-
 def _artifact(exported: ExportFolder, runtime: str, precision: str) -> Artifact | None:
-    """What is run. An engine that the recipe built is not in the manifest; the row's facts tell of it."""
+    """Return the file that runs. An engine that the recipe built is not in the manifest, but in the row's facts."""
     if runtime in TORCH_FORMS:
         return None
     return exported.listed_engine(precision, ENGINES[runtime]) if runtime in ENGINES else exported.onnx(precision)
 
 
-def _why_not(runtime: str) -> str:
+def _reason_if_not_requested(runtime: str) -> str:
     if is_gpu(runtime) and (reason := no_gpu_runtime(runtime)):
         return reason
     if runtime == COMPILED:
-        return f"compiling takes a minute; {ASKED_FOR}"
-    return f"left out; {ASKED_FOR}"
+        return f"compiling takes a minute; {HOW_TO_MEASURE}"
+    return f"left out; {HOW_TO_MEASURE}"

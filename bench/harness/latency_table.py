@@ -1,15 +1,12 @@
-"""The latency table at the end of an export: the PyTorch reference beside the exported file, on this machine's CPU.
+"""Latency table at the end of an export: the PyTorch reference beside the exported file, on this machine's CPU.
 
-It is the benchmark's quick form with two rows: a worker process for each, parity of the very session that is timed,
-warming up, rounds in random order. It has no control and so no verdict; a wide speed-up is said to be not known.
+It is a short benchmark with two rows: a worker process for each, parity of the session that is timed, warm-up, rounds
+in random order. It has no control and so no quality; a speed-up with a wide interval is not shown.
 """
 
-import tempfile
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from bench.machine.system import machine, usable_cores
 from bench.results.record import Record
@@ -22,26 +19,26 @@ from export.pipeline.steps import RECORDS, Folder, Step
 
 if TYPE_CHECKING:
     from bench.harness.candidates import Candidate
-    from bench.harness.run import Session
+    from bench.harness.measurements import Measurements
     from bench.stats.statistics import Ratio
 
 REPORT = "latency.json"
 TIMED = ("fp32", "fp16", "int8", "bf16")
-"""The first of these precisions that has passed its parity is timed."""
+"""The first of these precisions with a passed parity is timed."""
 IMAGES = 8
 BUDGET_S = 10.0
-"""For the rounds; L needs 9 s for six rounds on two busy cores, and six rounds are the fewest that have an interval."""
+"""For the rounds; L needs 9 s for six rounds on two busy cores, and an interval needs at least six rounds."""
 WIDEST = 1.5
-"""Largest ratio of the ends of a speed-up's interval; with a wider one the speed-up is not known."""
+"""Largest ratio of the ends of a speed-up's interval; with a wider one the speed-up is not shown."""
 
 
 class LatencyRow(Record):
-    """One of the two that were timed."""
+    """Row of one of the two sessions."""
 
     runtime: str
     precision: str
     precision_used: str | None
-    """In which the convolutions ran; null if the runtime does not tell."""
+    """Precision of the convolutions; null if the runtime does not report it."""
     threads: int
     latency_ms: float | None
     """Median of the round medians; null if the table has a reason."""
@@ -62,7 +59,7 @@ class LatencyTable(Record):
     protocol: str
     machine: dict[str, str | int]
     reason: str | None
-    """Why nothing is known, where the rows have no figures."""
+    """Reason why the rows have no figures."""
     rows: list[LatencyRow]
 
 
@@ -70,19 +67,20 @@ def latency_table(export: Export, observer: StepObserver) -> LatencyTable | None
     """Time the reference and the first file that passed its parity, unless that is up to date.
 
     Args:
-        export: what ``run_export`` returned; of one that only asked, tell the observer what would run.
-        observer: is told about it.
+        export: result of ``run_export``; after a dry run, only report what would run.
+        observer: receives the progress.
 
     Returns:
-        The table; None if no file passed, or if it was not to be measured.
+        The table; None if no file passed, or after a dry run.
     """
-    steps, precision = export.steps, next((one for one in TIMED if export.steps.passed(one)), None)
+    steps = export.steps
+    precision = next((precision for precision in TIMED if steps.passed(precision)), None)
     if precision is None:
         return None
 
-    def work(made: Path, progress: Progress) -> dict[str, Any]:
+    def work(folder: Path, progress: Progress) -> dict[str, Any]:
         plain = measure(read_export(export.folder), precision, progress).model_dump()
-        write_json(made / REPORT, plain)
+        write_json(folder / REPORT, plain)
         return plain
 
     options = {"budget_s": BUDGET_S, "machine": machine(), "precision": precision}
@@ -91,12 +89,12 @@ def latency_table(export: Export, observer: StepObserver) -> LatencyTable | None
     step = Step("latency", (REPORT,), inputs, options, tools, code=("bench", "export"), in_manifest=False)
     folder = Folder(export.folder, observer, only_ask=export.manifest is None)
     with folder.held():
-        _forget_unknown(export)
+        _remove_table_without_figures(export)
         result = folder.perform(step, work).result
     return LatencyTable.model_validate(result) if result else None
 
 
-def _forget_unknown(export: Export) -> None:
+def _remove_table_without_figures(export: Export) -> None:
     """Remove the record of a table without figures, so that it is measured again: the machine may be quiet now."""
     record = export.folder / RECORDS / "latency.json"
     result = peek(record, "result")
@@ -108,71 +106,67 @@ def measure(exported: ExportFolder, precision: str, progress: Progress) -> Laten
     """Measure the reference and the file of this precision side by side.
 
     Raises:
-        KeyboardInterrupt: the run was interrupted; its rounds are not worth keeping.
+        KeyboardInterrupt: the run was interrupted; its rounds are not kept.
     """
-    from bench.harness.candidates import Candidate, reference
-    from bench.harness.entries import Entrant, Settings
-    from bench.harness.run import hold_session
-    from bench.harness.timed_parity import ParityJudge
+    from bench.harness.candidates import Candidate, reference_candidate
+    from bench.harness.measure import measure_workloads
+    from bench.harness.parity_check import ParityCheck
+    from bench.harness.settings import Settings
     from bench.stats.steadiness import WarmUpRule
     from bench.stats.stopping import StopRule
 
-    threads, judge = usable_cores(), ParityJudge(exported)
-    first = reference(threads)
-    second = Candidate(usual_runtime(precision), precision, threads, exported.onnx(precision))
+    threads, parity = usable_cores(), ParityCheck(exported)
+    reference = reference_candidate(threads)
+    candidate = Candidate(usual_runtime(precision), precision, threads, exported.onnx(precision))
     rule = StopRule(half_width=0.1, budget_s=BUDGET_S, quantile=0.5, first_look=6)
     warm_up = WarmUpRule(minimum_s=0.3, cap_s=2.0, window_iterations=3, window_s=0.05)
-    precisions = {of.id: of.precision for of in (first, second)}
-    with tempfile.TemporaryDirectory(prefix="convnextpose-bench-") as place:
-        inputs = Path(place) / "inputs.npy"
-        np.save(inputs, judge.images[:IMAGES])
-        session = hold_session(
-            [Entrant(of.id, of.job(exported, inputs), of.precision) for of in (first, second)],
-            first.id,
-            judge.images[:IMAGES],
-            lambda name, joints: judge(precisions[name], joints),
-            Settings(threads, rule, warm_up, parity_images=IMAGES),
-            progress=progress,
-        )
-    if not session.complete:
+    measurements = measure_workloads(
+        [reference.workload(exported), candidate.workload(exported)],
+        reference.id,
+        parity.images[:IMAGES],
+        lambda workload, joints: parity(workload.precision, joints),
+        Settings(threads, rule, warm_up, parity_images=IMAGES),
+        progress=progress,
+    )
+    if not measurements.complete:
         raise KeyboardInterrupt
-    return table_of(session, first, second)
+    return table_of(measurements, reference, candidate)
 
 
-def table_of(session: "Session", first: "Candidate", second: "Candidate") -> LatencyTable:
-    """Return the table with the figures that the rounds of the reference and the file allow."""
-    measured = session.measured
-    ratio = measured.ratio(first.id, second.id)
-    reason = _unknown(session, ratio)
+def table_of(measurements: "Measurements", reference: "Candidate", candidate: "Candidate") -> LatencyTable:
+    """Return the table with the figures that the rounds allow."""
+    rounds = measurements.rounds
+    ratio = rounds.ratio(reference.id, candidate.id)
+    reason = _reason_for_no_figures(measurements, ratio)
     rows = []
-    for of in (first, second):
-        loaded, shown = session.entries[of.id].loaded, ratio if of is second and reason is None else None
-        medians = list(measured.round_medians_ms(of.id).values())
+    for side in (reference, candidate):
+        loaded, speed_up = measurements.records[side.id].loaded, None if side is reference or reason else ratio
         rows.append(
             LatencyRow(
-                runtime=of.runtime,
-                precision=of.precision,
+                runtime=side.runtime,
+                precision=side.precision,
                 precision_used=loaded.facts.get("precision_used") if loaded else None,
-                threads=of.threads,
-                latency_ms=median(medians) if reason is None else None,
-                speed_up=shown.median if shown else None,
-                speed_up_low=shown.low if shown else None,
-                speed_up_high=shown.high if shown else None,
-                samples_ms=[visit.samples_ms["host_e2e"] for visit in measured.visits[of.id]],
+                threads=side.threads,
+                latency_ms=None if reason else median(rounds.round_medians_ms(side.id).values()),
+                speed_up=speed_up.median if speed_up else None,
+                speed_up_low=speed_up.low if speed_up else None,
+                speed_up_high=speed_up.high if speed_up else None,
+                samples_ms=[block.samples_ms["host_e2e"] for block in rounds.blocks[side.id]],
             )
         )
-    how = f"{measured.rounds} rounds in random order, one process each, the other one stopped"
-    protocol = f"{how}; 95 % interval of the median round ratio"
+    order = f"{rounds.completed} rounds in random order, one process each, the other one stopped"
+    protocol = f"{order}; 95 % interval of the median round ratio"
     return LatencyTable(protocol=protocol, machine=machine(), reason=reason, rows=rows)
 
 
-def _unknown(session: "Session", ratio: "Ratio | None") -> str | None:
-    """Return why no figure is to be shown; None if they are."""
-    faults = [f"{n}: {fault}" for n, of in session.entries.items() for fault in (*of.faults, of.not_possible) if fault]
+def _reason_for_no_figures(measurements: "Measurements", ratio: "Ratio | None") -> str | None:
+    """Return why the table has no figures; None if it has."""
+    records = measurements.records.items()
+    faults = [f"{name}: {fault}" for name, r in records for fault in (*r.faults, r.not_possible) if fault]
     if faults:
         return "; ".join(faults)
     if ratio is None:
-        return f"{session.measured.rounds} rounds in {BUDGET_S:g} s are too few for an interval"
+        return f"{measurements.rounds.completed} rounds in {BUDGET_S:g} s are too few for an interval"
     if not ratio.high <= WIDEST * ratio.low:
         return f"the machine was too busy: the speed-up lies between {ratio.low:.2g} and {ratio.high:.2g}"
     return None

@@ -1,169 +1,171 @@
-"""One launch: workers are started afresh, judged, warmed up, timed in rounds, and asked once more what they are."""
+"""Launches: start all workers afresh, check their parity, warm them up, time them in rounds, read their facts again."""
 
-import os
 import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.harness.entries import Entrant, Entry, JudgeJoints, Settings, Timeouts, worker_environment
-from bench.harness.job import Samples, WarmUp
-from bench.harness.remote import Remote, WorkerLost
-from bench.harness.rounds import Measured, Plan, run_rounds
+from bench.harness.measurements import Measurements
+from bench.harness.rounds import Plan, RunBlock, run_rounds
+from bench.harness.settings import CheckParity, Settings, Timeouts
+from bench.harness.worker_process import WorkerLost, WorkerProcess, end_all
+from bench.harness.workload import Samples, WarmUp, Workload
 from export.common.progress import Progress
 
 
-@dataclass(frozen=True, eq=False)
-class Course:
-    """What all launches of a benchmark have in common."""
+class Launcher:
+    """The workers of a benchmark, launch after launch, and the measurements so far."""
 
-    entrants: Sequence[Entrant]
-    reference: str
-    inputs: NDArray[np.uint8]
-    judge: JudgeJoints
-    settings: Settings
-    sensors: Callable[[], Mapping[str, Any]]
-    progress: Progress
-    folder: Path
-    """For what workers write."""
+    def __init__(
+        self,
+        workloads: Sequence[Workload],
+        reference: str,
+        images: NDArray[np.uint8],
+        check_parity: CheckParity,
+        settings: Settings,
+        sensors: Callable[[], Mapping[str, Any]],
+        progress: Progress,
+        folder: Path,
+    ) -> None:
+        """Write the inputs into ``folder``; for the other arguments see ``measure_workloads``."""
+        self.workloads, self.settings, self._folder = workloads, settings, folder
+        self.measurements = Measurements.empty(workloads, settings.launches)
+        self.workers: dict[str, WorkerProcess] = {}
+        """Running workers by name."""
+        self._reference, self._check_parity, self._sensors = reference, check_parity, sensors
+        self._parity_images = min(len(images), settings.parity_images)
+        self._report_progress = progress
+        self._prefix = ""
+        """Prefix of messages and faults: which of several launches this is."""
+        self._inputs = folder / "inputs.npy"
+        np.save(self._inputs, images)
 
+    def progress(self, text: str, share: float | None = None) -> None:
+        """Report what is done now; see ``Progress``."""
+        self._report_progress(self._prefix + text, share)
 
-class _Visitor:
-    """A worker that runs while it is visited, and at no other time."""
+    def start_worker(self, workload: Workload) -> WorkerProcess:
+        """Return a fresh worker process, which has loaded nothing yet."""
+        return WorkerProcess(workload, self._inputs, self.settings.worker_environment, self._folder)
 
-    def __init__(self, remote: Remote, latency_ms: float, timeouts: Timeouts) -> None:
-        self._remote, self._latency_s, self._timeouts = remote, latency_ms / 1e3, timeouts
+    def run_launches(self) -> None:
+        """Run the planned launches, as long as there is something to compare; keep the last one's workers."""
+        count = self.settings.launches
+        for launch in range(count):
+            end_all(self.workers)  # those of the launch before
+            self.measurements.rounds.stop = None  # the end of one launch is not the end of the benchmark
+            self._prefix = f"launch {launch + 1} of {count}: " if count > 1 else ""
+            self._run_launch(launch)
+            usable = [name for name in self.workers if self.measurements.records[name].is_usable]
+            if self.measurements.rounds.interrupted or self._reference not in usable or len(usable) < 2:
+                break
+        self._prefix = ""
 
-    def visit(self, iterations: int) -> Samples:
-        """See ``bench.harness.rounds.Contender``."""
-        with self._remote.awake():
-            expected = 20 * self._latency_s * (iterations + 4)
-            taken: Samples = self._remote.call("visit", iterations, timeout_s=self._timeouts.answer_s + expected)
-        return taken
+    def _run_launch(self, launch: int) -> None:
+        """Start, check and time all workloads without a fault."""
+        records, rounds = self.measurements.records, self.measurements.rounds
+        for workload in self.workloads:
+            if records[workload.name].is_usable:
+                self.progress(f"loading {workload.name}")
+                self._start(workload, first=launch == 0)
+        latencies_ms: dict[str, float] = {}
+        for name in list(self.workers):
+            self.progress(f"warming up {name}")
+            self._warm_up(name, latencies_ms)
+        if self._reference in self.workers:
+            settings = self.settings
+            plan = Plan(
+                self._reference, settings.rule, settings.seed, launch, settings.launches, decide=settings.decide
+            )
+            runners: dict[str, RunBlock] = {
+                name: partial(_run_block, worker, latencies_ms[name], settings.timeouts)
+                for name, worker in self.workers.items()
+            }
+            run_rounds(
+                runners,
+                latencies_ms,
+                plan,
+                clock=time.monotonic,
+                earlier=rounds,
+                sensors=self._sensors,
+                progress=self.progress,
+            )
+        for name in self.workers.keys() & rounds.lost.keys():
+            self._add_fault(name, rounds.lost[name])
+            self.workers.pop(name).end()
+        for name in self.workers:
+            self._read_back(name)
 
+    def _add_fault(self, name: str, fault: str) -> None:
+        faults = self.measurements.records[name].faults
+        if self._prefix + fault not in faults:
+            faults.append(self._prefix + fault)
 
-def hold_launch(
-    course: Course,
-    launch: int,
-    entries: Mapping[str, Entry],
-    measured: Measured,
-    remotes: MutableMapping[str, Remote],
-) -> None:
-    """Start, judge and time all that has no fault until now.
-
-    Args:
-        course: what is compared, and how.
-        launch: which one this is, from 0.
-        entries: added to.
-        measured: what earlier launches have seen; added to.
-        remotes: empty; holds the workers of this launch from their first moment on, and in the end those that are left.
-    """
-    settings, progress = course.settings, course.progress
-    latencies_ms: dict[str, float] = {}
-    for entrant in course.entrants:
-        if not entries[entrant.name].faults and entries[entrant.name].not_possible is None:
-            progress(f"loading {entrant.name}")
-            _start(course, launch, entrant, entries[entrant.name], remotes)
-    for name in list(remotes):
-        progress(f"warming up {name}")
-        _warm_up(name, entries[name], remotes, settings, latencies_ms)
-    if course.reference in remotes:
-        visitors = {n: _Visitor(r, latencies_ms[n], settings.timeouts) for n, r in remotes.items()}
-        plan = Plan(course.reference, settings.rule, settings.seed, launch, settings.launches, decide=settings.decide)
-        run_rounds(
-            visitors,
-            latencies_ms,
-            plan,
-            clock=time.monotonic,
-            before=measured,
-            sensors=course.sensors,
-            progress=progress,
-        )
-    for name in remotes.keys() & measured.lost.keys():
-        entries[name].faults.append(measured.lost[name])
-        remotes.pop(name).end()
-    for name, remote in remotes.items():
-        _ask_again(entries[name], remote, settings)
-
-
-def worker_log(folder: Path) -> Path:
-    """Where one worker writes."""
-    return folder / f"{os.urandom(4).hex()}.log"
-
-
-def load_limit_s(entrant: Entrant, settings: Settings) -> float:
-    """How long loading may take."""
-    return settings.timeouts.compile_s if entrant.compiles else settings.timeouts.load_s
-
-
-def _start(course: Course, launch: int, entrant: Entrant, entry: Entry, remotes: MutableMapping[str, Remote]) -> None:
-    """Start the worker, have it load and judge it; a worker that may not be timed is ended."""
-    settings = course.settings
-    remote = Remote(entrant.job, worker_environment(settings), worker_log(course.folder))
-    remotes[entrant.name] = remote
-    try:
-        loaded = remote.call("load", timeout_s=load_limit_s(entrant, settings))
-        if entry.loaded is None:
-            entry.loaded = loaded
+    def _start(self, workload: Workload, *, first: bool) -> None:
+        """Start the worker, load the model, check its parity; end the worker if it may not be timed."""
+        name, settings = workload.name, self.settings
+        record = self.measurements.records[name]
+        worker = self.workers[name] = self.start_worker(workload)
+        try:
+            loaded = worker.call("load", timeout_s=settings.load_timeout_s(workload))
+            if record.loaded is None:
+                record.loaded = loaded
+            else:
+                record.cold.append(loaded)
+            for problem in loaded.facts.get("problems", []):
+                self._add_fault(name, problem)
+            expected_s = 20 * self._parity_images * loaded.first_ms / 1e3
+            joints = worker.call("joints", self._parity_images, timeout_s=settings.timeouts.answer_s + expected_s)
+            record.parity = self._check_parity(workload, joints)
+            if record.parity["outcome"] != "pass":
+                self._add_fault(name, f"parity {record.parity['outcome']}: {record.parity['reason']}")
+            record.overhead_ns = worker.call("overhead_ns", timeout_s=settings.timeouts.answer_s)
+        except WorkerLost as loss:
+            if loss.possible or not first:
+                self._add_fault(name, str(loss))
+            else:
+                record.not_possible = str(loss)
+        if record.is_usable:
+            worker.pause()
         else:
-            entry.cold.append(loaded)
-        entry.faults += loaded.facts.get("problems", [])
-        count = min(len(course.inputs), settings.parity_images)
-        expected = 20 * count * loaded.first_ms / 1e3
-        joints = remote.call("joints", count, timeout_s=settings.timeouts.answer_s + expected)
-        entry.parity = course.judge(entrant.name, joints)
-        if entry.parity["outcome"] != "pass":
-            entry.faults.append(f"parity {entry.parity['outcome']}: {entry.parity['reason']}")
-        entry.overhead_ns = remote.call("overhead_ns", timeout_s=settings.timeouts.answer_s)
-    except WorkerLost as loss:
-        if loss.possible or launch > 0:
-            entry.faults.append(str(loss))
-        else:
-            entry.not_possible = str(loss)
-    if entry.faults or entry.not_possible:
-        remotes.pop(entrant.name).end()
-    else:
-        remote.quiet()
+            self.workers.pop(name).end()
+
+    def _warm_up(self, name: str, latencies_ms: dict[str, float]) -> None:
+        rule, record = self.settings.warm_up, self.measurements.records[name]
+        timeout_s = self.settings.timeouts.answer_s + 10 * rule.cap_s
+        try:
+            with self.workers[name].running():
+                warm_up: WarmUp = self.workers[name].call("warm_up", rule, timeout_s=timeout_s)
+        except WorkerLost as loss:
+            self._add_fault(name, f"while warming up: {loss}")
+            self.workers.pop(name).end()
+            return
+        latencies_ms[name] = warm_up.latency_ms
+        record.warm_up = max(filter(None, (record.warm_up, warm_up)), key=lambda w: (w.state != "steady", w.seconds))
+
+    def _read_back(self, name: str) -> None:
+        """Read facts and memory again: the session may have recompiled, or fallen back, while it was timed."""
+        worker, record, timeouts = self.workers[name], self.measurements.records[name], self.settings.timeouts
+        try:
+            with worker.running():
+                facts = worker.call("facts", timeout_s=timeouts.load_s)
+                memory: Mapping[str, float] = worker.call("memory", timeout_s=timeouts.answer_s)
+        except WorkerLost as loss:
+            self._add_fault(name, f"after measuring: {loss}")
+            return
+        for problem in facts.get("problems", []):
+            self._add_fault(name, problem)
+        if not record.memory_mib or memory["peak"] > record.memory_mib["peak"]:
+            record.memory_mib = memory
 
 
-def _warm_up(
-    name: str,
-    entry: Entry,
-    remotes: MutableMapping[str, Remote],
-    settings: Settings,
-    latencies_ms: MutableMapping[str, float],
-) -> None:
-    rule = settings.warm_up
-    try:
-        with remotes[name].awake():
-            limit_s = settings.timeouts.answer_s + 10 * rule.cap_s
-            warm_up: WarmUp = remotes[name].call("warm_up", rule, timeout_s=limit_s)
-    except WorkerLost as loss:
-        entry.faults.append(f"while warming up: {loss}")
-        remotes.pop(name).end()
-        return
-    latencies_ms[name] = warm_up.latency_ms
-    if entry.warm_up is None or _worse(warm_up) > _worse(entry.warm_up):
-        entry.warm_up = warm_up
-
-
-def _worse(warm_up: WarmUp) -> tuple[bool, float]:
-    return warm_up.state != "steady", warm_up.seconds
-
-
-def _ask_again(entry: Entry, remote: Remote, settings: Settings) -> None:
-    """What it is now: it may have recompiled, or fallen back, while it was timed."""
-    try:
-        with remote.awake():
-            facts = remote.call("facts", timeout_s=settings.timeouts.load_s)
-            entry.faults += [problem for problem in facts.get("problems", []) if problem not in entry.faults]
-            memory: Mapping[str, float] = remote.call("memory", timeout_s=settings.timeouts.answer_s)
-    except WorkerLost as loss:
-        entry.faults.append(f"after measuring: {loss}")
-        return
-    if not entry.memory_mib or memory["peak"] > entry.memory_mib["peak"]:
-        entry.memory_mib = memory
+def _run_block(worker: WorkerProcess, latency_ms: float, timeouts: Timeouts, iterations: int) -> Samples:
+    """Run one block in a worker that is paused before and after."""
+    expected_s = 20 * latency_ms / 1e3 * (iterations + 4)
+    with worker.running():
+        samples: Samples = worker.call("run_block", iterations, timeout_s=timeouts.answer_s + expected_s)
+    return samples

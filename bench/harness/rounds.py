@@ -1,41 +1,32 @@
-"""Who is timed when: rounds in which every contender takes its turn, until enough is known.
+"""Rounds, in which every workload runs one block, until the stop rule has enough.
 
-The machine is never the same for two seconds. So all contenders are visited in each round, in random order, every
-second round in the reverse of the one before, and only what was measured in the same round is compared. Clocks,
-sensors and contenders come from outside, so that every rule here can be tested without waiting.
+The machine is never the same for two seconds. So each round runs one block of every workload, in random order, every
+second round in the reverse of the one before, and only blocks of the same round are compared. Clocks, sensors and
+blocks come from outside, so that every rule here can be tested without waiting.
 """
 
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from statistics import median
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from bench.harness.job import HOST_E2E, Samples
-from bench.harness.remote import WorkerLost
+from bench.harness.worker_process import WorkerLost
+from bench.harness.workload import HOST_E2E, Samples
 from bench.stats.statistics import Ratio, Values, speed_up
 from bench.stats.stopping import Stop, StopRule, after_launches, is_look, iterations_per_block, should_stop
 from export.common.progress import Progress, no_progress
 
-
-class Contender(Protocol):
-    """What is visited."""
-
-    def visit(self, iterations: int) -> Samples:
-        """Latencies in ms at each boundary.
-
-        Raises:
-            WorkerLost: there will be no more from this one.
-        """
+RunBlock = Callable[[int], Samples]
+"""Number of iterations → latencies in ms at each boundary. Raises ``WorkerLost`` if no more blocks can follow."""
 
 
 @dataclass(frozen=True)
-class Visit:
-    """What one contender did in one round; ``position`` is its place in the round's order."""
+class Block:
+    """Samples of one workload in one round; ``position`` is its place in the round's order."""
 
     round: int
     position: int
@@ -45,125 +36,142 @@ class Visit:
 
 
 @dataclass
-class Measured:
-    """Everything that was seen."""
+class Rounds:
+    """Blocks of all rounds so far, with the sensors read between them."""
 
-    visits: dict[str, list[Visit]]
-    rounds: int = 0
-    """Complete ones."""
+    blocks: dict[str, list[Block]]
+    """Workload's name → its blocks."""
+    completed: int = 0
     elapsed_s: float = 0.0
-    """What they took."""
     lost: dict[str, str] = field(default_factory=dict)
+    """Workload's name → reason why its worker was lost."""
     sensors: list[Mapping[str, Any]] = field(default_factory=list)
     """One reading before each launch's first round, and one after each round."""
     stop: Stop | None = None
     interrupted: bool = False
 
-    def round_medians_ms(self, name: str, boundary: str = HOST_E2E) -> dict[int, float]:
-        """Round → median of the round's samples."""
-        return {v.round: median(v.samples_ms[boundary]) for v in self.visits[name] if boundary in v.samples_ms}
+    def of_launch(self, launch: int) -> "Rounds":
+        """Return the blocks of this launch alone."""
+        return Rounds({name: [b for b in blocks if b.launch == launch] for name, blocks in self.blocks.items()})
 
-    def of_launch(self, launch: int) -> "Measured":
-        """What was seen in this launch alone."""
-        return Measured({name: [v for v in visits if v.launch == launch] for name, visits in self.visits.items()})
+    def samples_by_round(self, name: str, boundary: str = HOST_E2E) -> dict[int, Values]:
+        """Return the samples in ms of each round in which the boundary was measured."""
+        blocks = [block for block in self.blocks[name] if boundary in block.samples_ms]
+        return {block.round: np.asarray(block.samples_ms[boundary], np.float64) for block in blocks}
+
+    def round_medians_ms(self, name: str, boundary: str = HOST_E2E) -> dict[int, float]:
+        """Return the median of each round's samples."""
+        return {b.round: median(b.samples_ms[boundary]) for b in self.blocks[name] if boundary in b.samples_ms}
 
     def samples_ms(self, name: str, boundary: str = HOST_E2E) -> Values:
-        """All samples in the order in which they were taken."""
-        taken = [v.samples_ms[boundary] for v in self.visits[name] if boundary in v.samples_ms]
-        return np.concatenate(taken) if taken else np.empty(0)
+        """Return all samples in the order in which they were taken."""
+        return np.concatenate([np.empty(0), *self.samples_by_round(name, boundary).values()])
 
-    def paired_ms(self, base: str, name: str, boundary: str = HOST_E2E) -> tuple[Values, Values]:
-        """Round medians of both, of the rounds in which both were measured."""
-        ours, theirs = self.round_medians_ms(base, boundary), self.round_medians_ms(name, boundary)
-        common = sorted(ours.keys() & theirs.keys())
-        return np.asarray([ours[r] for r in common]), np.asarray([theirs[r] for r in common])
+    def paired_ms(self, baseline: str, candidate: str, boundary: str = HOST_E2E) -> tuple[Values, Values]:
+        """Return the round medians of two workloads, of the rounds in which both were measured."""
+        sides = [self.round_medians_ms(name, boundary) for name in (baseline, candidate)]
+        common = sorted(sides[0].keys() & sides[1].keys())
+        first, second = (np.asarray([medians[index] for index in common]) for medians in sides)
+        return first, second
 
-    def ratio(self, base: str, name: str, confidence: float = 0.95) -> Ratio | None:
-        """How many times faster ``name`` is than ``base``; None for too few rounds in common."""
-        return speed_up(*self.paired_ms(base, name), confidence)
+    def ratio(self, baseline: str, candidate: str, confidence: float = 0.95) -> Ratio | None:
+        """Return how many times faster the candidate is; None for too few common rounds."""
+        return speed_up(*self.paired_ms(baseline, candidate), confidence)
 
 
 NOTHING_LEFT = "there is nothing left to compare"
 
-Decide = Callable[[Measured, Sequence[str], float], Stop | None]
-"""(what was seen, who is still there, seconds since the first round) → whether to stop."""
+Decide = Callable[[Rounds, Sequence[str], float], Stop | None]
+"""(rounds so far, names of the workloads still running, seconds since the first round) → whether to stop."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which contender all others are compared with, and when it is enough."""
+    """Reference of the comparison, and the rule that ends the rounds."""
 
     reference: str
     rule: StopRule
     seed: int = 0
     launch: int = 0
-    """Which of the launches this is, from 0."""
+    """Number of this launch, from 0."""
     launches: int = 1
     max_rounds: int = 10_000
     decide: Decide | None = None
-    """Decides in place of the rule when it is enough."""
+    """Stop decision that replaces the rule."""
 
 
 def run_rounds(
-    contenders: Mapping[str, Contender],
+    runners: Mapping[str, RunBlock],
     latencies_ms: Mapping[str, float],
     plan: Plan,
     *,
     clock: Callable[[], float],
-    before: Measured | None = None,
+    earlier: Rounds | None = None,
     sensors: Callable[[], Mapping[str, Any]] = dict,
     progress: Progress = no_progress,
-) -> Measured:
-    """Visit all contenders in rounds. A contender that is lost is left out from then on.
+) -> Rounds:
+    """Run blocks of all workloads in rounds; leave out a workload whose worker was lost.
 
-    Without the reference nothing can be compared, so that losing it ends the rounds. Ctrl-C ends them too; what was
-    measured is returned: ``before``, what earlier launches have seen, with what this one adds.
+    Losing the reference ends the rounds, since nothing can be compared without it. Ctrl-C ends them too.
+
+    Args:
+        runners: workload's name → function that runs one block.
+        latencies_ms: workload's name → approximate latency, for the number of iterations.
+        plan: the comparison and its stop rule.
+        clock: seconds, monotonic.
+        earlier: rounds of earlier launches; this launch's are added to them.
+        sensors: read between rounds.
+        progress: called before each block.
+
+    Returns:
+        All rounds so far.
     """
-    measured = before or Measured({name: [] for name in contenders})
-    measured.stop = None
-    iterations = {name: iterations_per_block(latencies_ms[name]) for name in contenders}
-    alive = list(contenders)
-    order: list[str] = []
+    rounds = earlier or Rounds({name: [] for name in runners})
+    rounds.stop = None
+    alive, order = list(runners), list[str]()
     shuffle = random.Random(plan.seed + plan.launch)
-    first, spent_s, started = measured.rounds, measured.elapsed_s, clock()
+    first, spent_s, started = rounds.completed, rounds.elapsed_s, clock()
     try:
-        measured.sensors.append(sensors())
-        while measured.stop is None and measured.rounds < plan.max_rounds:
-            if (measured.rounds - first) % 2:
+        rounds.sensors.append(sensors())
+        while rounds.stop is None and rounds.completed < plan.max_rounds:
+            if (rounds.completed - first) % 2:
                 order = [name for name in reversed(order) if name in alive]
             else:
                 order = shuffle.sample(alive, len(alive))
             for position, name in enumerate(order):
-                spent = min(1.0, (spent_s + clock() - started) / plan.rule.budget_s)
-                progress(f"round {measured.rounds + 1}", spent)
+                share = min(1.0, (spent_s + clock() - started) / plan.rule.budget_s)
+                progress(f"round {rounds.completed + 1}", share)
                 try:
-                    samples = contenders[name].visit(iterations[name])
+                    samples = runners[name](iterations_per_block(latencies_ms[name]))
                 except WorkerLost as loss:
-                    measured.lost[name] = f"round {measured.rounds + 1}: {loss}"
+                    rounds.lost[name] = f"round {rounds.completed + 1}: {loss}"
                     alive.remove(name)
                     continue
-                measured.visits[name].append(Visit(measured.rounds, position, samples, plan.launch))
-            measured.rounds += 1
-            measured.sensors.append(sensors())
-            measured.elapsed_s = spent_s + clock() - started
-            if plan.reference in measured.lost or len(alive) < 2:
-                measured.stop = Stop(NOTHING_LEFT, reached=False)
-            else:
-                decide = plan.decide or partial(_look, plan, measured.rounds - first)
-                measured.stop = decide(measured, alive, measured.elapsed_s)
+                rounds.blocks[name].append(Block(rounds.completed, position, samples, plan.launch))
+            rounds.completed += 1
+            rounds.sensors.append(sensors())
+            rounds.elapsed_s = spent_s + clock() - started
+            rounds.stop = _decide(plan, rounds, alive, rounds.completed - first)
     except KeyboardInterrupt:
-        measured.interrupted = True
-    return measured
+        rounds.interrupted = True
+    return rounds
 
 
-def _look(plan: Plan, of_this_launch: int, measured: Measured, alive: Sequence[str], elapsed_s: float) -> Stop | None:
-    """Whether all launches until now have done their part, and this one at least a launch's share of the first look."""
+def _decide(plan: Plan, rounds: Rounds, alive: Sequence[str], rounds_of_launch: int) -> Stop | None:
+    if plan.reference in rounds.lost or len(alive) < 2:
+        return Stop(NOTHING_LEFT, reached=False)
+    if plan.decide is not None:
+        return plan.decide(rounds, alive, rounds.elapsed_s)
+    return _apply_rule(plan, rounds, alive, rounds_of_launch)
+
+
+def _apply_rule(plan: Plan, rounds: Rounds, alive: Sequence[str], rounds_of_launch: int) -> Stop | None:
+    """Stop when all launches so far have done their part, and this one its share of the first look."""
     rule = after_launches(plan.rule, plan.launch + 1, plan.launches)
-    enough = of_this_launch >= math.ceil(plan.rule.first_look / plan.launches)
-    if not (enough and is_look(measured.rounds, rule.first_look)) and not elapsed_s >= rule.budget_s:
+    enough = rounds_of_launch >= math.ceil(plan.rule.first_look / plan.launches)
+    if not (enough and is_look(rounds.completed, rule.first_look)) and not rounds.elapsed_s >= rule.budget_s:
         return None
-    others = [name for name in alive if name != plan.reference]
-    ratios = [measured.ratio(plan.reference, name) for name in others]
+    ratios = [rounds.ratio(plan.reference, name) for name in alive if name != plan.reference]
     widths = [ratio.half_width if ratio is not None else None for ratio in ratios]
-    counts = [measured.samples_ms(name).size for name in alive]
-    return should_stop(rule, measured.rounds, elapsed_s, widths, counts)
+    counts = [rounds.samples_ms(name).size for name in alive]
+    return should_stop(rule, rounds.completed, rounds.elapsed_s, widths, counts)

@@ -1,4 +1,4 @@
-"""A model that is timed, with its inputs, inside a worker process: what the coordinator can ask of it."""
+"""The timed session of a worker process with its inputs; its methods are the calls that the coordinator makes."""
 
 import importlib
 import json
@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.harness.job import DEVICE, HOST_E2E, HOST_NOCOPY, Job, Loaded, Samples, WarmUp
+from bench.harness.workload import DEVICE, HOST_E2E, HOST_NOCOPY, Loaded, Samples, WarmUp, Workload
 from bench.machine.system import clock_mhz, memory_mib
 from bench.passes.layer_times import Profile, take_profile
 from bench.passes.timing import UNRECORDED_S, settle, time_runs
@@ -32,11 +33,12 @@ class NotFinite(Exception):
 class TimedModel:
     """A backend with its inputs."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, workload: Workload, inputs: Path) -> None:
+        """Keep the workload and the path of its inputs, a .npy of (N, S, S, 3) uint8 RGB."""
+        self._workload, self._inputs_file = workload, inputs
         self._backend: Session
         self._inputs: list[Any] = []
-        self._visits = 0
+        self._blocks = 0
         self._bound: list[Callable[[], object]] = []
 
     def load(self) -> Loaded:
@@ -46,7 +48,7 @@ class TimedModel:
         imported = time.perf_counter()
         memory = {"after_import": memory_mib()["now"]}
         loading = time.perf_counter()
-        self._backend = self._job.open()
+        self._backend = self._workload.open()
         loaded = time.perf_counter()
         memory["peak_after_load"] = memory_mib()["peak"]
         self._prepare()
@@ -55,7 +57,7 @@ class TimedModel:
         boundaries = [HOST_E2E]
         if isinstance(self._backend, SelfTiming):
             boundaries.append(DEVICE)
-        if self._job.nocopy and isinstance(self._backend, Bindable):
+        if self._workload.nocopy and isinstance(self._backend, Bindable):
             self._bound = [self._backend.bind(images) for images in self._inputs]
             boundaries.append(HOST_NOCOPY)
         return Loaded(
@@ -80,7 +82,7 @@ class TimedModel:
         """Run until ``bench.stats.steadiness`` says that it is steady, or that it never will be."""
         windows: list[Window] = []
         clock = clock_mhz
-        if self._job.gpu:
+        if self._workload.gpu:
             from bench.machine.gpu_sensors import sm_clock_mhz as clock
 
             rule = replace(rule, minimum_s=max(rule.minimum_s, GPU_WARM_UP_S))
@@ -100,15 +102,15 @@ class TimedModel:
                 medians = tuple(window.median_ms for window in windows)
                 return WarmUp(now, elapsed, medians[-1], medians)
 
-    def visit(self, iterations: int) -> Samples:
+    def run_block(self, iterations: int) -> Samples:
         """Return ``iterations`` latencies at each boundary, after some that are not recorded.
 
         Raises:
-            NotFinite: the output of one more run is not a number; each visit looks at another image.
+            NotFinite: the output of one more run is not a number; each block checks another image.
         """
         samples: Samples = {}
         runs = self._runs()
-        settle(runs, seconds=GPU_UNRECORDED_S if self._job.gpu else UNRECORDED_S)
+        settle(runs, seconds=GPU_UNRECORDED_S if self._workload.gpu else UNRECORDED_S)
         if isinstance(self._backend, SelfTiming):
             own: list[float] = []
             ask = self._backend.device_ms
@@ -118,8 +120,8 @@ class TimedModel:
             samples[HOST_E2E] = time_runs(runs, iterations)
         if self._bound:
             samples[HOST_NOCOPY] = time_runs(self._bound, iterations)
-        checked(self._backend.run(self._inputs[self._visits % len(self._inputs)]))
-        self._visits += 1
+        checked(self._backend.run(self._inputs[self._blocks % len(self._inputs)]))
+        self._blocks += 1
         return samples
 
     def facts(self) -> Mapping[str, Any]:
@@ -152,8 +154,8 @@ class TimedModel:
         """Take the pass of ``bench.passes.image_to_joints``, for about so long."""
         from bench.passes.image_to_joints import measure_image_to_joints
 
-        assert self._job.predict is not None
-        return measure_image_to_joints(partial(self._job.predict, self._backend), seconds)
+        assert self._workload.predict is not None
+        return measure_image_to_joints(partial(self._workload.predict, self._backend), seconds)
 
     def throughput(self, seconds: float) -> list[Mapping[str, float]]:
         """Return the points of ``bench.passes.throughput.sweep``, each measured for ``seconds``."""
@@ -166,7 +168,7 @@ class TimedModel:
     def profile(self, warm_up: int, runs: int) -> Profile:
         """Take a profile (``bench.passes.layer_times``), in place of ``load``, in a worker that does nothing else."""
         self._import()
-        self._backend = self._job.open()
+        self._backend = self._workload.open()
         self._prepare()
         return take_profile(self._backend, self._inputs, warm_up, runs)
 
@@ -177,11 +179,11 @@ class TimedModel:
         return measure_peaks(threads)
 
     def _import(self) -> None:
-        for module in self._job.modules:
+        for module in self._workload.modules:
             importlib.import_module(module)
 
     def _prepare(self) -> None:
-        self._inputs = one_by_one(np.load(self._job.inputs), takes_pixels=self._backend.takes_pixels)
+        self._inputs = one_by_one(np.load(self._inputs_file), takes_pixels=self._backend.takes_pixels)
         if isinstance(self._backend, Pinning):
             self._inputs = [self._backend.pinned(images) for images in self._inputs]
 

@@ -1,4 +1,4 @@
-"""The process in which one backend is timed: it does nothing until the coordinator asks it.
+"""Main function of a worker process, in which one session is timed: it answers the coordinator's calls.
 
 The coordinator sets thread counts in the environment before the process starts, since libraries read them when loaded.
 """
@@ -12,17 +12,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench.harness.job import Job
 from bench.harness.timed_model import NotFinite, TimedModel
+from bench.harness.workload import Workload
 from export.common.errors import NotPossible
 
 INTERRUPTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""What asks the whole run to end, and is the coordinator's alone to deal with."""
+"""Signals that end the whole run; only the coordinator handles them."""
 PR_SET_PDEATHSIG = 1
 
 
-def serve(connection: Connection, job: Job, log: Path, coordinator: int) -> None:
-    """Answer requests ``(number, method, arguments)`` until there are no more; the process is started with it."""
+def serve(connection: Connection, workload: Workload, inputs: Path, log: Path, coordinator: int) -> None:
+    """Answer requests ``(number, method, arguments)`` until the pipe is closed; this is the process's main function."""
     for number in INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)
     leave_group()
@@ -30,7 +30,7 @@ def serve(connection: Connection, job: Job, log: Path, coordinator: int) -> None
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    model = TimedModel(job)
+    model = TimedModel(workload, inputs)
     while True:
         try:
             number, method, arguments = connection.recv()
@@ -40,7 +40,7 @@ def serve(connection: Connection, job: Job, log: Path, coordinator: int) -> None
 
 
 def _answer(model: TimedModel, method: str, arguments: Sequence[Any]) -> tuple[str, Any]:
-    """Return ``ok`` with what the method returns, or in a word and a line why there is nothing."""
+    """Return ``ok`` and the method's result, or the kind of failure and its reason."""
     try:
         return "ok", getattr(model, method)(*arguments)
     except NotPossible as failure:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.fleet.exports import EXPORTS
 from bench.fleet.record import FleetRecord, JobRecord, one_machine, read_finished
-from bench.harness.candidates import ASKED_FOR
+from bench.harness.candidates import HOW_TO_MEASURE
 from bench.report.measurement import Measurement, measurement_of
 from bench.report.model_files import read_evaluations, read_model_files
 from bench.report.records import Evaluation
@@ -73,7 +73,9 @@ def _measurement(folder: Path, record: FleetRecord, job: JobRecord) -> Measureme
         raise BadInput(f"{place} holds no benchmark", "the job is recorded as done", do)
     found = measurement_of(files, resume)
     evaluated = (*found.evaluations, *_evaluations(folder, record, files.manifest.weights.sha256))
-    not_run = [row.model_copy(update={"reason": row.reason.replace(ASKED_FOR, IN_THE_MATRIX)}) for row in found.not_run]
+    not_run = [
+        row.model_copy(update={"reason": row.reason.replace(HOW_TO_MEASURE, IN_THE_MATRIX)}) for row in found.not_run
+    ]
     return replace(
         found,
         model=job.spec.model,

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bench.harness.run import Session
+from bench.harness.measurements import Measurements
 from bench.results.result_csv import result_csv
 from cli.render import bench as render_bench
 from cli.render import passes as render_passes
-from tests.support.bench_results import STILL, A, B, result, session
+from tests.support.bench_results import CANDIDATE, REFERENCE, STEADY, measurements, result
 
 
-def shown(of: Session, monkeypatch: pytest.MonkeyPatch, **changes: object) -> str:
+def shown(of: Measurements, monkeypatch: pytest.MonkeyPatch, **changes: object) -> str:
     text = io.StringIO()
     for module in (render_bench, render_passes):
         monkeypatch.setattr(module, "out", Console(file=text, width=220, highlight=False))
@@ -28,7 +28,7 @@ def line(text: str, start: str) -> str:
 
 
 def test_the_table_names_boundary_samples_floors_and_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(session(STILL), monkeypatch)
+    text = shown(measurements(STEADY), monkeypatch)
     assert "2.00 [2.00, 2.00]" in line(text, "onnxruntime")
     assert "n/a (150 < 662)" in line(text, "onnxruntime")
     assert "150" in line(text, "host_e2e  onnxruntime")
@@ -41,10 +41,10 @@ def test_the_table_names_boundary_samples_floors_and_reasons(monkeypatch: pytest
 
 def test_the_table_of_an_unstable_and_of_an_invalid_row(monkeypatch: pytest.MonkeyPatch) -> None:
     wild = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
-    unstable = line(shown(session(STILL | {B.id: wild}), monkeypatch), "onnxruntime")
+    unstable = line(shown(measurements(STEADY | {CANDIDATE.id: wild}), monkeypatch), "onnxruntime")
     assert " to " in unstable
     assert "[" not in unstable  # no interval, so no speed-up
-    text = shown(session(STILL, faults=["parity fail: 7 mm"]), monkeypatch)
+    text = shown(measurements(STEADY, faults=["parity fail: 7 mm"]), monkeypatch)
     assert "10.00" not in text
     assert "invalid onnxruntime/fp32/b1/t2: parity fail: 7 mm" in text
 
@@ -71,34 +71,34 @@ POINTS = [
 
 def test_an_unstable_row_has_no_best_throughput(monkeypatch: pytest.MonkeyPatch) -> None:
     wild = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
-    of = session(STILL | {B.id: wild}, image_to_joints=IMAGE, throughput=POINTS)
+    of = measurements(STEADY | {CANDIDATE.id: wild}, image_to_joints=IMAGE, throughput=POINTS)
     assert "120.0" not in line(shown(of, monkeypatch), "onnxruntime  ")
     told = list(csv.DictReader(io.StringIO(result_csv(result(of)))))[1]
     assert (told["image_to_joints_p50_ms"], told["best_images_per_s"]) == ("", "")
 
 
 def test_what_the_harness_itself_takes_is_said_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(session(STILL), monkeypatch, harness_overhead_ns=100.0, coordinator_peak_mib=130.0)
+    text = shown(measurements(STEADY), monkeypatch, harness_overhead_ns=100.0, coordinator_peak_mib=130.0)
     assert "the timing loop adds 100 ns to an iteration, 0.00100% of the fastest median" in text
     assert "the process that times the workers took 130 MiB" in text
     assert "too much" not in text
-    quick = session({name: [value / 1e4 for value in of] for name, of in STILL.items()})  # 0.001 ms
+    quick = measurements({name: [value / 1e4 for value in of] for name, of in STEADY.items()})  # 0.001 ms
     assert "too much: the timing loop" in shown(quick, monkeypatch, harness_overhead_ns=100.0)
-    assert "too much: the timing loop" in shown(session(STILL), monkeypatch, harness_overhead_ns=1001.0)
+    assert "too much: the timing loop" in shown(measurements(STEADY), monkeypatch, harness_overhead_ns=1001.0)
 
 
 def test_the_csv_has_a_line_a_row_and_boundary_and_hides_what_the_table_hides() -> None:
-    lines = list(csv.DictReader(io.StringIO(result_csv(result(session(STILL))))))
+    lines = list(csv.DictReader(io.StringIO(result_csv(result(measurements(STEADY))))))
     assert [(line["id"], line["speed_up"] and round(float(line["speed_up"]), 6), line["p50_ms"]) for line in lines] == [
-        (A.id, "", "20.0"),
-        (B.id, 2.0, "10.0"),
+        (REFERENCE.id, "", "20.0"),
+        (CANDIDATE.id, 2.0, "10.0"),
     ]
-    of = session(STILL, energy=ENERGY, image_to_joints=IMAGE, throughput=POINTS)
+    of = measurements(STEADY, energy=ENERGY, image_to_joints=IMAGE, throughput=POINTS)
     full = list(csv.DictReader(io.StringIO(result_csv(result(of)))))[1]
     assert (full["energy_gross_j"], full["image_to_joints_p50_ms"]) == ("2.0", "10.5")
     assert (full["best_images_per_s"], full["best_batch"], full["best_in_flight"]) == ("120.0", "2", "1")
     wild = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
-    hidden = list(csv.DictReader(io.StringIO(result_csv(result(session(STILL | {B.id: wild}))))))[1]
+    hidden = list(csv.DictReader(io.StringIO(result_csv(result(measurements(STEADY | {CANDIDATE.id: wild}))))))[1]
     assert (hidden["verdict"], hidden["speed_up"], hidden["p50_ms"]) == ("unstable", "", "")
-    gone = list(csv.DictReader(io.StringIO(result_csv(result(session(STILL, faults=["crashed"]))))))[1]
+    gone = list(csv.DictReader(io.StringIO(result_csv(result(measurements(STEADY, faults=["crashed"]))))))[1]
     assert (gone["boundary"], gone["p50_ms"], gone["reasons"]) == ("", "", "crashed")

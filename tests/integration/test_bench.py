@@ -14,8 +14,8 @@ from bench.results.result import SamplesFile, read_result, write_result
 from cli.console import ConsoleObserver
 from export.common.files import sha256_file
 from export.common.progress import Progress
-from tests.support.bench_quick import children
-from tests.support.bench_results import STILL, B, result, row, session
+from tests.support.bench_quick import worker_processes
+from tests.support.bench_results import CANDIDATE, STEADY, measurements, result, row
 from tests.support.command_line import assert_three_parts, convnextpose, convnextpose_here
 
 RESULT_KEYS = {
@@ -155,7 +155,7 @@ def test_ctrl_c_writes_what_was_measured_beside_the_whole_result(
         assert of.latency["host_e2e"].rounds == 2
         assert of.launches is not None
         assert [launch.speed_up for launch in of.launches] == [None]  # two rounds make no interval, so no speed-up
-    assert children() == []
+    assert worker_processes() == []
 
 
 def with_moved(measured: Path, place: Path, names: tuple[str, ...]) -> Path:
@@ -227,11 +227,11 @@ def stored(folder: Path, candidate_ms: float = 10.0, **changes: object) -> Path:
     host = {"cpu": "x", "usable_cores": 2, "machine": "x86_64", "governor": None}
     software = {"python": "3.11", "libraries": {"torch": "2.13.0"}}
     environment = {"host": host, "gpus": [], "software": software}
-    of = session({**STILL, B.id: [candidate_ms] * 30})
+    of = measurements({**STEADY, CANDIDATE.id: [candidate_ms] * 30})
     return write_result(folder, result(of, **{"environment": environment, **changes}))
 
 
-FEW_ROUNDS = {"rows": [row(session({name: of[:5] for name, of in STILL.items()}))]}
+FEW_ROUNDS = {"rows": [row(measurements({name: of[:5] for name, of in STEADY.items()}))]}
 
 
 @pytest.mark.parametrize(

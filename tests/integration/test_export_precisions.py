@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import export.engine.build
-from bench.accuracy.models import open_contenders
-from bench.harness.timed_parity import ParityJudge
+from bench.accuracy.models import open_models
+from bench.harness.parity_check import ParityCheck
 from bench.sessions.exported import load_session, read_export
 from bench.sessions.inference import run_network
 from export.common.errors import BadInput, NotPossible
@@ -108,19 +108,19 @@ def test_a_precision_that_is_refused_keeps_no_other_from_being_made(place: Path)
 
 def test_half_files_are_evaluated_by_what_judged_them(half_run: Run) -> None:
     exported = read_export(half_run[0] / "build/tiny")
-    contenders = open_contenders(exported, None, reference=False)
+    models = open_models(exported, None, reference=False)
     simulated = "rounding, simulated"
-    assert [(c.runtime, c.backend.precision) for c in contenders] == [
+    assert [(c.runtime, c.backend.precision) for c in models] == [
         *(("ONNX Runtime", "fp16"), (simulated, "fp16")),
         *(("OpenVINO", "bf16"), (simulated, "bf16")),
     ]
     size = exported.volume.input_size
-    for backend in (*(contender.backend for contender in contenders), load_session(exported, "openvino", "bf16")):
+    for backend in (*(model.backend for model in models), load_session(exported, "openvino", "bf16")):
         assert backend.run(np.zeros((2, 3, size, size), np.float32)).shape == (2, 18, 3)
     with pytest.raises(NotPossible, match="choose openvino"):
         load_session(exported, "onnxruntime", "bf16")
     with np.load(exported.path / "parity/truth.npz") as known:
-        timed = ParityJudge(exported)("fp16", known["truth"][:4])
+        timed = ParityCheck(exported)("fp16", known["truth"][:4])
     assert timed["status"] == WITHIN_ROUNDING  # as timed, too
     for never in ("int4", "fp8-pixels"):  # no export makes it, and none is recommended
         with pytest.raises(BadInput, match="unknown precision"):
@@ -187,7 +187,7 @@ def test_pixel_variants_are_run_like_the_others(int8_run: Run) -> None:
     seen = [run_network(backend, crops, exported.volume) for backend in (floats, pixels)]
     apart = np.linalg.norm((seen[0] - seen[1]) * exported.volume.bin_mm, axis=2).mean()
     assert apart < 100  # stand-in weights: roundings move joints from peak to peak, but not everywhere at once
-    for backend in open_contenders(exported, "int8-pixels", reference=False):
+    for backend in open_models(exported, "int8-pixels", reference=False):
         assert run_network(backend.backend, crops, exported.volume).shape == (2, 18, 3)
 
 

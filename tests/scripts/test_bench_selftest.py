@@ -10,7 +10,7 @@ import pytest
 
 from bench.gate.compare import Cell
 from bench.gate.decision import Outcome, Slowdown
-from bench.harness.job import DEVICE, Samples
+from bench.harness.workload import DEVICE, Samples
 from bench.sessions.openvino import OpenVino
 from bench.stats.statistics import Ratio
 from scripts.bench_selftest import (
@@ -24,7 +24,7 @@ from scripts.bench_selftest import (
     judge_gate,
 )
 from scripts.other_timers import P50, P90, QUERIES, BenchmarkApp, LoadGen, read_detail
-from tests.support.bench_subjects import FakeClock, Recompiling, Sleeper
+from tests.support.bench_sessions import FakeClock, Recompiling, Sleeper
 
 IMAGE = np.full((1, 8, 8, 3), 7, np.uint8)
 
@@ -82,7 +82,7 @@ class FakeTimer:
         self.clock, self.factor, self.noise = clock, factor, noise
         self.rng = np.random.default_rng(seed)
 
-    def visit(self, iterations: int) -> Samples:
+    def __call__(self, iterations: int) -> Samples:
         self.clock.now += 0.1
         true_ms = 10 * (1 + 0.3 * np.sin(self.clock.now / 7))
         return {"a": [true_ms * self.factor * self.rng.lognormal(0, self.noise)] * iterations}
@@ -110,7 +110,7 @@ def test_exit_codes() -> None:
 def test_benchmark_app_times_our_compiled_model(typed_files: dict[str, Path]) -> None:
     backend = OpenVino(typed_files["fp32"], "fp32", 1)
     shape = [dim.get_length() if dim.is_static else 1 for dim in backend.compiled.input(0).partial_shape]
-    times = BenchmarkApp(backend, [np.full(shape, value, np.float32) for value in (0.0, 1.0)]).visit(7)[DEVICE]
+    times = BenchmarkApp(backend, [np.full(shape, value, np.float32) for value in (0.0, 1.0)]).run_block(7)[DEVICE]
     assert len(times) == 7
     assert times[0] > 0
 
@@ -122,7 +122,7 @@ def loadgen(run: Any) -> LoadGen:
 
 def test_loadgen_times_every_query() -> None:
     sleeper = Sleeper(0.002)
-    samples = loadgen(partial(sleeper.run, IMAGE)).visit(5)
+    samples = loadgen(partial(sleeper.run, IMAGE)).run_block(5)
     assert sleeper.runs >= QUERIES
     assert 2 <= samples[P50][0] <= samples[P90][0]
 
@@ -138,7 +138,7 @@ def test_what_a_run_raises_in_loadgen_is_raised(error: BaseException) -> None:
             raise error
 
     with pytest.raises(type(error)):
-        loadgen(run).visit(5)
+        loadgen(run).run_block(5)
 
 
 def test_an_incomplete_log_of_loadgen_is_refused() -> None:

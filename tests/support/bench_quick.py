@@ -1,4 +1,4 @@
-"""A benchmark that is as short as one can be, and what it leaves behind."""
+"""A benchmark that is as short as possible, its parity check, and its workers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from bench.harness.entries import Settings, Timeouts
+from bench.harness.settings import Settings, Timeouts
+from bench.harness.workload import Workload
 from bench.stats.steadiness import WarmUpRule
 from bench.stats.stopping import StopRule
 
@@ -19,12 +20,12 @@ QUICK = Settings(
 """As few rounds as have an interval, however wide: a busy machine is no failure."""
 
 
-def judged(name: str, joints: Any) -> Mapping[str, Any]:
+def check_parity(workload: Workload, joints: Any) -> Mapping[str, Any]:
     good = np.ptp(joints, axis=0).min() > 0 and float(joints[0, 0, 0]) < 300
-    return {"outcome": "pass" if good else "fail", "reason": "as told"}
+    return {"outcome": "pass" if good else "fail", "reason": "planted"}
 
 
-def children() -> list[psutil.Process]:
+def worker_processes() -> list[psutil.Process]:
     """Workers of this process that still exist; other tests, and Python itself, may have left it other children."""
-    found = psutil.Process().children(recursive=True)
-    return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]

@@ -16,7 +16,7 @@ from bench.fleet.blobs import BlobCache
 from bench.fleet.client import run_fleet
 from bench.fleet.record import DeviceRecord, FleetRecord, read_fleet, write_fleet
 from bench.fleet.spec import JobSpec
-from bench.harness.candidates import ASKED_FOR
+from bench.harness.candidates import HOW_TO_MEASURE
 from bench.machine.environment import fingerprint
 from bench.results.result import NotRunRow
 from tests.support.fleet_plans import ORIN, X86, nothing, plan_of, spec_of
@@ -25,7 +25,7 @@ from tests.support.report_folder import Planted, write_folder
 COMMAND = (sys.executable, "-m", "tests.support.fleet_measured")
 NO_GPU = "there is no NVIDIA driver"
 NO_OPENVINO = "openvino is not installed"
-NOT_ASKED = ("pytorch-compile", f"left out; {ASKED_FOR}")
+NOT_ASKED = ("pytorch-compile", f"left out; {HOW_TO_MEASURE}")
 FAILED = "out of memory while the engine was built"
 ORIN_GPU = {"name": "Orin", "driver": "540.4.0", "power_limit_w": None}
 

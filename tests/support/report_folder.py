@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from bench.harness.assemble import ratio_record, row_of, sample_arrays
-from bench.harness.candidates import Candidate, reference
-from bench.harness.entries import Entry
-from bench.harness.job import HOST_E2E, Loaded, WarmUp
+from bench.harness.candidates import Candidate, reference_candidate
 from bench.harness.latency_table import LatencyRow, LatencyTable
-from bench.harness.rounds import Measured, Visit
-from bench.harness.run import Session
+from bench.harness.measurements import Measurements, WorkloadRecord
+from bench.harness.rounds import Block, Rounds
+from bench.harness.workload import HOST_E2E, Loaded, WarmUp
 from bench.machine.environment import fingerprint
 from bench.results.profile_record import LayerRecord, PartRecord, PeakRecord, ProfileRecord
 from bench.results.result import (
@@ -33,7 +32,7 @@ from export.model.joint_sets import HUMAN36M
 from export.parity.budgets import REQUIRED_GRADE
 from export.pipeline.manifest import Artifact, Manifest, Tensor, write_manifest
 
-REFERENCE = reference(2)
+REFERENCE = reference_candidate(2)
 CONTROL = REFERENCE.id + "#control"
 ROUNDS = 24
 MEMORY = {"after_import": 50.0, "peak_after_load": 80.0, "peak_after_first": 90.0}
@@ -239,27 +238,27 @@ def write_bench(
     files = {of.precision: of for of in manifest.artifacts}
     candidates = [Candidate(of.runtime, of.precision, 2, files[of.precision]) for of in planted]
     machine_state = rng.lognormal(0, 0.02, rounds)
-    visits, entries = {}, {}
+    blocks, records = {}, {}
     for name, of in [
         (REFERENCE.id, Planted("pytorch", "fp32", reference_ms)),
         (CONTROL, Planted("pytorch", "fp32", reference_ms)),
         *((candidate.id, of) for candidate, of in zip(candidates, planted, strict=True)),
     ]:
         medians = of.latency_ms * machine_state * rng.lognormal(0, of.noise, rounds)
-        visits[name] = [
-            Visit(index, 0, {HOST_E2E: [float(v) for v in median * rng.lognormal(0, 0.03, 30)]})
+        blocks[name] = [
+            Block(index, 0, {HOST_E2E: [float(v) for v in median * rng.lognormal(0, 0.03, 30)]})
             for index, median in enumerate(medians)
         ]
-        entries[name] = entry(of)
+        records[name] = record_of(of)
     ticks = [{"steal_ticks": index // 9, "total_ticks": 400 * index} for index in range(rounds + 1)]
     sensors: list[Mapping[str, Any]] = [
         {**of, "load_1min": 1 + index / 9, "cpu_pressure_10s": 3.0, "cpu_clock_mhz": None, "gpus": []}
         for index, of in enumerate(ticks)
     ]
-    session = Session(entries, Measured(visits, rounds=rounds, sensors=sensors))
-    control = session.measured.ratio(REFERENCE.id, CONTROL)
-    rows = [row_of(of, entries[of.id], session, REFERENCE.id, control, (33.3, 16.7)) for of in (REFERENCE, *candidates)]
-    arrays = sample_arrays(session.measured, rows)
+    measurements = Measurements(records, Rounds(blocks, completed=rounds, sensors=sensors))
+    control = measurements.rounds.ratio(REFERENCE.id, CONTROL)
+    rows = [row_of(of, measurements, REFERENCE.id, control, (33.3, 16.7)) for of in (REFERENCE, *candidates)]
+    arrays = sample_arrays(measurements.rounds, rows)
     folder.mkdir(exist_ok=True)
     np.savez_compressed(folder / SAMPLES, **arrays)  # type: ignore[arg-type]
     if extras:
@@ -292,7 +291,7 @@ def write_bench(
     write_result(folder, Result(**{**fields, **changes}))
 
 
-def entry(of: Planted) -> Entry:
+def record_of(of: Planted) -> WorkloadRecord:
     """What its worker said."""
     facts = {"problems": [], "precision_used": of.computes or of.precision}
     loaded = Loaded(1, 0.5, 20, "described", facts, MEMORY, (HOST_E2E,))
@@ -303,7 +302,7 @@ def entry(of: Planted) -> Entry:
         "reason": f"mean distance {mean} mm",
         "images": 8,
     }
-    return Entry(
+    return WorkloadRecord(
         loaded=loaded,
         warm_up=WarmUp("steady", 1, 10, (10, 10, 10)),
         faults=list(of.faults),

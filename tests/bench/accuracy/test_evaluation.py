@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import bench.accuracy.evaluation
-from bench.accuracy.evaluation import Contender, Run, evaluate, require_fitting
+from bench.accuracy.evaluation import EvaluatedModel, Run, evaluate, require_fitting
 from bench.accuracy.record import accuracy_record, published, require_finite, run_key
 from bench.accuracy.tally import Tally
 from bench.datasets.drawn import DrawnFigures
@@ -61,20 +61,20 @@ def exported(demo_export: Path) -> ExportFolder:
     return read_export(demo_export)
 
 
-def pair(error_bins: Array | None = None, first: int = 0) -> list[Contender]:
+def pair(error_bins: Array | None = None, first: int = 0) -> list[EvaluatedModel]:
     return [
-        Contender(Oracle("sure", first=first), None, is_reference=True),
-        Contender(Oracle("unsure", error_bins, first=first), None),
+        EvaluatedModel(Oracle("sure", first=first), None, is_reference=True),
+        EvaluatedModel(Oracle("unsure", error_bins, first=first), None),
     ]
 
 
 def run_on(
-    exported: ExportFolder, dataset: Any, contenders: list[Contender], state: Path, key: str = "key"
+    exported: ExportFolder, dataset: Any, models: list[EvaluatedModel], state: Path, key: str = "key"
 ) -> dict[str, Any]:
     run = Run({"key": key}, state)
-    run.resume(contenders)
-    evaluate(exported, dataset, contenders, run, batch=BATCH, flip=False, progress=no_progress)
-    return accuracy_record(exported, dataset, contenders, run, flip=False)
+    run.resume(models)
+    evaluate(exported, dataset, models, run, batch=BATCH, flip=False, progress=no_progress)
+    return accuracy_record(exported, dataset, models, run, flip=False)
 
 
 def figures_of(record: dict[str, Any]) -> Any:
@@ -184,8 +184,8 @@ class Counting(DrawnFigures):
 
 def test_samples_stream(exported: ExportFolder, tmp_path: Path) -> None:
     """No more than the batch in use and the next are read ahead, and batches are as large as was asked."""
-    dataset, contenders = Counting(COUNT, 256), pair()
-    oracle = contenders[0].backend
+    dataset, models = Counting(COUNT, 256), pair()
+    oracle = models[0].backend
     assert isinstance(oracle, Oracle)
     ahead = []
     run = Run({}, tmp_path / "s.npz")
@@ -193,10 +193,10 @@ def test_samples_stream(exported: ExportFolder, tmp_path: Path) -> None:
     def progress(text: str, share: float | None = None) -> None:
         ahead.append(dataset.asked - oracle.next)
 
-    evaluate(exported, dataset, contenders, run, batch=BATCH, flip=False, progress=progress)
+    evaluate(exported, dataset, models, run, batch=BATCH, flip=False, progress=progress)
     assert max(ahead) <= BATCH
     assert oracle.largest == BATCH
-    sizes = {array.size for contender in contenders for array in contender.tally.arrays.values()}
+    sizes = {array.size for model in models for array in model.tally.arrays.values()}
     assert max(sizes) <= 2 * 18
 
 
@@ -254,8 +254,8 @@ def test_published_figures_stand_beside_where_the_dataset_matches() -> None:
 
 def test_a_key_holds_what_a_result_depends_on(exported: ExportFolder) -> None:
     def key(count: int = COUNT, sha256: str = "a", flip: bool = False) -> dict[str, Any]:
-        contenders = [Contender(Oracle("sure"), sha256)]
-        return run_key(exported, DrawnFigures(count, 256), contenders, flip)
+        models = [EvaluatedModel(Oracle("sure"), sha256)]
+        return run_key(exported, DrawnFigures(count, 256), models, flip)
 
     assert key() == key()
     assert len({json.dumps(k) for k in (key(), key(count=13), key(sha256="b"), key(flip=True))}) == 4

@@ -19,7 +19,7 @@ from bench.fleet.child import COMMAND as REAL
 from bench.fleet.child import ChildFailed, run_child
 from bench.fleet.client import run_fleet
 from bench.fleet.spec import JobSpec, Outcome, code_on_disk, code_version
-from bench.harness.accelerators import machine_folder
+from bench.harness.accelerators import lock_folder
 from bench.machine.locks import hold_lock
 from export.pipeline import steps
 from tests.support.command_line import ROOT
@@ -108,7 +108,7 @@ def test_a_job_ends_with_the_worker_that_holds_it(state: Path, sources: BlobCach
         "str(os.getpid())], stdout=subprocess.DEVNULL)\n"
         "print(job.pid, flush=True); time.sleep(600)"
     )
-    with hold_lock(machine_folder() / "cpu.lock", lambda: None):  # it waits for us
+    with hold_lock(lock_folder() / "cpu.lock", lambda: None):  # it waits for us
         with subprocess.Popen([sys.executable, "-c", holder], cwd=ROOT, stdout=subprocess.PIPE) as parent:
             assert parent.stdout is not None
             pid = int(parent.stdout.readline())

@@ -1,21 +1,19 @@
-"""The regression gate: what fails, what passes, and what cannot be said."""
+"""Decisions of the gate on one cell: faults, sizes, executed nodes, time, tail and starts."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.gate import decision as gate
-from bench.gate.compare import BASE, CANDIDATE, CONTROL, decide_on_cell
-from bench.gate.decision import CellSeen, Judged, Slowdown
-from bench.gate.stored import compare_results
-from bench.harness.rounds import Plan, run_rounds
-from bench.results.result import Row
+from bench.gate.decision import CellData, Outcome, Slowdown, decide_cell, worst_outcome
+from bench.gate.tails import tail_ratio
 from bench.stats.statistics import Ratio
-from bench.stats.stopping import StopRule
-from export.common.errors import BadInput
-from tests.support.bench_results import STILL, B, result, row, session
-from tests.support.bench_subjects import FakeClock, Scripted
+from tests.bench.gate.planted import executed, samples
+
+FINE = Slowdown(1.0, 0.99, 1.01)
 
 
 @pytest.mark.parametrize(
@@ -31,38 +29,35 @@ from tests.support.bench_subjects import FakeClock, Scripted
     ],
 )
 def test_time_alone(low: float, high: float, outcome: str) -> None:
-    assert gate.judge_time(Slowdown(1.0, low, high), 0.03) == outcome
-
-
-FINE = Slowdown(1.0, 0.99, 1.01)
+    assert gate.decide_time(Slowdown(1.0, low, high), 0.03) == outcome
 
 
 @pytest.mark.parametrize(
-    ("seen", "outcome", "reason"),
+    ("data", "outcome", "reason"),
     [
-        (CellSeen(FINE, 0.03), "PASS", "times the baseline's"),
-        (CellSeen(FINE, 0.03, faults=("parity fail",), doubts=("noise",)), "FAIL", "parity fail"),
-        (CellSeen(FINE, 0.03, doubts=("noise",)), "INCONCLUSIVE", "noise"),
-        (CellSeen(None, 0.03), "INCONCLUSIVE", "too few rounds"),
-        (CellSeen(FINE, 0.03, sizes=(1000, 1021)), "FAIL", "the file grew by 2.1%"),
-        (CellSeen(FINE, 0.03, sizes=(1000, 1020)), "PASS", "times"),
-        (CellSeen(FINE, 0.03, memories_mib=(100, 106)), "FAIL", "peak memory grew by 6.0%"),
-        (CellSeen(FINE, 0.03, memories_mib=(100, math.nan)), "FAIL", "peak memory"),
+        (CellData(FINE, 0.03), "PASS", "times the baseline's"),
+        (CellData(FINE, 0.03, faults=("parity fail",), doubts=("noise",)), "FAIL", "parity fail"),
+        (CellData(FINE, 0.03, doubts=("noise",)), "INCONCLUSIVE", "noise"),
+        (CellData(None, 0.03), "INCONCLUSIVE", "too few rounds"),
+        (CellData(FINE, 0.03, sizes=(1000, 1021)), "FAIL", "the file grew by 2.1%"),
+        (CellData(FINE, 0.03, sizes=(1000, 1020)), "PASS", "times"),
+        (CellData(FINE, 0.03, memories_mib=(100, 106)), "FAIL", "peak memory grew by 6.0%"),
+        (CellData(FINE, 0.03, memories_mib=(100, math.nan)), "FAIL", "peak memory"),
     ],
 )
-def test_a_cell(seen: CellSeen, outcome: str, reason: str) -> None:
-    judged = gate.judge_cell(seen)
-    assert judged.outcome == outcome
-    assert reason in judged.reasons[0]
+def test_a_cell(data: CellData, outcome: str, reason: str) -> None:
+    decision = decide_cell(data)
+    assert decision.outcome == outcome
+    assert reason in decision.reasons[0]
 
 
-def test_the_worst_cell_decides_and_nothing_decides_nothing() -> None:
-    cells = [Judged(outcome) for outcome in ("IMPROVED", "PASS", "INCONCLUSIVE", "FAIL")]
-    assert [gate.judge_all(cells[: n + 1]) for n in range(4)] == ["IMPROVED", "PASS", "INCONCLUSIVE", "FAIL"]
-    assert gate.judge_all([]) == "INCONCLUSIVE"
+def test_the_worst_cell_decides() -> None:
+    outcomes: list[Outcome] = ["IMPROVED", "PASS", "INCONCLUSIVE", "REFUSED", "FAIL"]
+    assert [worst_outcome(outcomes[: n + 1]) for n in range(5)] == outcomes
+    assert worst_outcome([]) == "INCONCLUSIVE"
 
 
-def test_noise_widens_what_is_allowed_a_little_and_then_forbids_to_judge() -> None:
+def test_noise_widens_the_allowance_a_little_and_then_forbids_a_decision() -> None:
     def control(half_width: float) -> Ratio:
         return Ratio(1.0, math.exp(-half_width), math.exp(half_width), 20)
 
@@ -75,7 +70,7 @@ def test_noise_widens_what_is_allowed_a_little_and_then_forbids_to_judge() -> No
     assert gate.control_doubts(Ratio(math.nan, math.nan, math.nan, 20))
 
 
-def test_cells_share_the_confidence() -> None:
+def test_cells_and_looks_share_the_confidence() -> None:
     assert gate.confidence_of_a_cell(1) == pytest.approx(0.95)
     assert gate.confidence_of_a_cell(5) == pytest.approx(0.99)
     assert gate.confidence_of_a_look(1) == pytest.approx(1 - 0.05 / 4)
@@ -87,135 +82,74 @@ def test_the_gate_looks_after_doublings() -> None:
     assert gate.last_look() == 160
 
 
-def rounds(slower: float, noise: float, seed: int = 0) -> tuple[int, str]:
-    """Rounds of scripted latencies under the gate's rule, and the outcome."""
-    rng, clock = np.random.default_rng(seed), FakeClock()
-    shared = rng.lognormal(0, 0.2, 200)
-    own = {n: shared * rng.lognormal(0, noise, 200) for n in (BASE, CONTROL, CANDIDATE)}
-    own[CANDIDATE] *= slower
-    contenders = {name: Scripted(clock, 10 * of) for name, of in own.items()}
-    plan = Plan(BASE, StopRule(), decide=decide_on_cell(1, 1e9, "CPU"), max_rounds=200)
-    measured = run_rounds(contenders, dict.fromkeys(contenders, 10.0), plan, clock=clock)
-    ratio, control = (measured.ratio(BASE, name) for name in (CANDIDATE, CONTROL))
-    assert ratio is not None
-    seen = CellSeen(gate.slowdown_of(ratio), gate.allowed_slowdown("CPU", control))
-    return measured.rounds, gate.judge_cell(seen).outcome
+# ── the tail ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_planted_slowdown_fails_and_an_identical_pair_passes() -> None:
-    assert rounds(1.06, 0.01) == (20, "FAIL")
-    assert rounds(1.0, 0.01) == (20, "PASS")
-    assert rounds(0.9, 0.01) == (20, "IMPROVED")
+def with_tail(candidate: list[Any], baseline: list[Any] | None = None) -> CellData:
+    return CellData(FINE, 0.03, tail=tail_ratio(baseline or samples(30, 40), candidate, 0.95))
 
 
-def test_what_is_not_decided_is_measured_longer_and_may_stay_undecided() -> None:
-    assert rounds(1.0, 0.06)[0] in (40, 80, 160)
-    assert rounds(1.03, 0.02) == (160, "INCONCLUSIVE")
-
-
-# Stored results
-
-
-def stored(candidate_ms: float, **changes: object) -> object:
-    host = {"cpu": "x", "usable_cores": 2, "machine": "x86_64", "governor": None}
-    software = {"python": "3.11", "libraries": {"torch": "2.13.0"}}
-    environment = {"host": host, "gpus": [], "software": software}
-    of = session({**STILL, B.id: [candidate_ms] * 30})
-    return result(of, **{"environment": environment, **changes})
-
-
-def test_stored_results_are_compared_by_their_own_references() -> None:
-    base = stored(10.0)
-    assert compare_results(base, stored(10.1)).outcome == "PASS"  # type: ignore[arg-type]
-    assert compare_results(base, stored(10.7)).outcome == "FAIL"  # type: ignore[arg-type]
-    assert compare_results(base, stored(9.0)).outcome == "IMPROVED"  # type: ignore[arg-type]
-
-
-def test_widths_of_two_runs_add_up() -> None:
-    found = gate.slowdown_between_runs(Ratio(2, 1.9, 2.1, 20), Ratio(2, 1.9, 2.1, 20))
-    assert math.log(found.high / found.low) == pytest.approx(2 * math.log(2.1 / 1.9))
-
-
-def test_an_invalid_candidate_fails_and_an_unstable_or_missing_one_is_inconclusive() -> None:
-    base = stored(10.0)
-    broken = result(session(STILL, faults=["parity fail: 7 mm"]), environment=base.environment)  # type: ignore[attr-defined]
-    (cell,) = compare_results(base, broken).cells  # type: ignore[arg-type]
-    assert (cell.outcome, cell.reasons) == ("FAIL", ("parity fail: 7 mm",))
-    short = session({name: of[:5] for name, of in STILL.items()})
-    unstable = stored(10.0, rows=[row(short)])
-    assert compare_results(base, unstable).outcome == "INCONCLUSIVE"  # type: ignore[arg-type]
-    assert compare_results(base, stored(10.0, rows=[])).outcome == "INCONCLUSIVE"  # type: ignore[arg-type]
-
-
-def test_other_machines_and_other_models_are_refused_with_the_difference() -> None:
-    base, other = stored(10.0), stored(10.0, fingerprint="sha256:1")
-    other.environment["software"] = {"python": "3.12", "libraries": {"torch": "2.13.0"}}  # type: ignore[attr-defined]
-    found = compare_results(base, other)  # type: ignore[arg-type]
-    assert (found.outcome, found.reasons) == ("REFUSED", ("python: 3.11 and 3.12",))
-    with pytest.raises(BadInput, match="not of one model"):
-        compare_results(base, stored(10.0, model="L"))  # type: ignore[arg-type]
+def test_a_longer_tail_fails_though_the_median_is_the_same() -> None:
+    longer = with_tail(samples(30, 40, late=2.0, seed=1))
+    decision = decide_cell(longer)
+    assert decision.outcome == "FAIL"
+    (reason,) = decision.reasons
+    assert "times the baseline's p99; above 1.100" in reason
+    assert len(decide_cell(replace(longer, slowdown=Slowdown(1.1, 1.08, 1.12))).reasons) == 2
 
 
 @pytest.mark.parametrize(
-    ("changes", "difference"),
-    [
-        ({"reference_id": "pytorch-cuda/fp32/b1/t2"}, "reference_id: pytorch/fp32/b1/t2 and pytorch-cuda/fp32/b1/t2"),
-        ({"weights": "checkpoint"}, "weights: demo and checkpoint"),
-        ({"mode": "publish"}, "mode: quick and publish"),
-        ({"protocol": {"threads": 1}}, "threads: 2 and 1"),
-        ({"protocol": {"threads": 2, "cuda_graph": False}}, "cuda_graph: None and False"),
-    ],
+    ("late", "note"), [(1.5, "p99; allowed 1.100"), (1.65, "not known to be below 1.100")], ids=["equal", "unclear"]
 )
-def test_results_that_were_taken_differently_are_refused(changes: dict[str, object], difference: str) -> None:
-    found = compare_results(stored(10.0), stored(10.0, **changes))  # type: ignore[arg-type]
-    assert (found.outcome, found.reasons) == ("REFUSED", (difference,))
+def test_an_equal_or_unclear_tail_is_a_note(late: float, note: str) -> None:
+    decision = decide_cell(with_tail(samples(30, 40, late=late, seed=1)))
+    assert (decision.outcome, len(decision.notes)) == ("PASS", 1)
+    assert note in decision.notes[0]
 
 
-def test_a_difference_is_one_though_the_fingerprints_agree() -> None:
-    base, other = stored(10.0), stored(10.0)
-    other.environment["host"] = base.environment["host"] | {"cpu": "y"}  # type: ignore[attr-defined]
-    assert compare_results(base, other).reasons == ("cpu: x and y",)  # type: ignore[arg-type]
-    forged = stored(10.0, fingerprint="sha256:1")
-    assert compare_results(base, forged).reasons == ("the fingerprints differ",)  # type: ignore[arg-type]
-
-
-def control(half_width: float) -> dict[str, object]:
-    return {"median": 1.0, "low": math.exp(-half_width), "high": math.exp(half_width), "rounds": 30}
-
-
-@pytest.mark.parametrize("side", ["baseline", "candidate"])
 @pytest.mark.parametrize(
-    ("changes", "doubt"),
+    ("rounds", "each", "reason"),
+    [(20, 33, "p99 not judged: 660 samples, fewer than 662"), (19, 40, "p99 not judged: 19 rounds, fewer than 20")],
+)
+def test_below_the_floors_a_tail_is_not_judged(rounds: int, each: int, reason: str) -> None:
+    decision = decide_cell(with_tail(samples(rounds, each, late=9.0), samples(rounds, each)))
+    assert (decision.outcome, decision.notes) == ("PASS", (reason,))
+
+
+def test_rounds_are_resampled_and_not_samples() -> None:
+    """One slow round holds all late samples: as single samples they would be many, as a round they are one."""
+    burst = [np.full(40, 10.0) for _ in range(30)]
+    burst[7] = np.full(40, 20.0)
+    tail = tail_ratio([np.full(40, 10.0)] * 30, burst, 0.95)
+    assert tail.slowdown is not None
+    assert (tail.slowdown.median, tail.slowdown.low) == (2.0, 1.0)
+
+
+# ── executed graphs and starts ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("precision", "baseline", "candidate", "reason"),
     [
-        ({"complete": False}, "the run was interrupted"),
-        ({"control": None}, "its reference was not measured twice"),
-        ({"control": control(0.07)}, "two instances of the reference are known to be equal to ±7.0% only"),
-        ({"rows": [row(session({name: of[:19] for name, of in STILL.items()}))]}, "19 rounds, fewer than 20"),
+        ("fp32", executed(116), executed(117), "117 nodes are executed, the baseline's are 116"),
+        ("int8", executed(int8=40, fp32=7), executed(int8=39, fp32=8), "8 convolutions are not in int8"),
+        ("int8", executed(int8=47), executed(fp32=47), "47 convolutions are not in int8, the baseline's are 0"),
+        ("fp32", executed(116), executed(115), None),
+        ("fp16", executed(fp32=47), executed(fp32=47), None),  # fell back already
+        ("int8", executed(int8=39, fp32=8), executed(int8=40, fp32=7), None),
     ],
 )
-def test_stored_results_that_do_not_suffice_decide_nothing(side: str, changes: dict[str, object], doubt: str) -> None:
-    sides = [stored(10.0, **(changes if name == side else {})) for name in ("baseline", "candidate")]
-    found = compare_results(*sides)  # type: ignore[arg-type]
-    assert found.outcome == "INCONCLUSIVE"
-    assert doubt in "; ".join(found.cells[0].reasons)
-    assert side in "; ".join(found.cells[0].reasons)
+def test_more_nodes_and_fallbacks_fail_at_once(
+    precision: str, baseline: Any, candidate: Any, reason: str | None
+) -> None:
+    data = CellData(FINE, 0.03, precision=precision, executed=(baseline, candidate), doubts=("noise",))
+    decision = decide_cell(data)
+    assert decision.outcome == ("FAIL" if reason else "INCONCLUSIVE")
+    assert reason is None or reason in decision.reasons[0]
 
 
-def test_the_wider_control_of_two_runs_is_the_least_that_is_allowed() -> None:
-    (cell,) = compare_results(stored(10.0), stored(10.0, control=control(0.07))).cells  # type: ignore[arg-type]
-    assert cell.allowed == pytest.approx(0.07)
-    (calm,) = compare_results(stored(10.0), stored(10.0)).cells  # type: ignore[arg-type]
-    assert calm.allowed == 0.06
-
-
-def test_stored_cells_share_the_confidence() -> None:
-    seen = row(session(STILL))
-    up = {"median": 2.0, "low": 1.96, "high": 2.04, "rounds": 30, "same": False}
-    known = Row.model_validate(seen.model_dump() | {"speed_up": up})
-    rows = [known, *(known.model_copy(update={"id": f"other {n}"}) for n in range(4))]
-    (alone,) = compare_results(stored(10.0, rows=rows[:1]), stored(10.0, rows=rows[:1])).cells  # type: ignore[arg-type]
-    first = compare_results(stored(10.0, rows=rows), stored(10.0, rows=rows)).cells[0]  # type: ignore[arg-type]
-    assert alone.slowdown is not None
-    assert first.slowdown is not None
-    assert alone.slowdown.high == pytest.approx(2.04 / 1.96)
-    assert math.log(first.slowdown.high) == pytest.approx(math.log(2.04 / 1.96) * 2.5758 / 1.9600, rel=1e-4)
+def test_slower_starts_warn_only() -> None:
+    starts_ms = {"loading": (100.0, 126.0), "the cold start": (400.0, 490.0)}
+    decision = decide_cell(CellData(FINE, 0.03, starts_ms=starts_ms))
+    assert decision.outcome == "PASS"
+    assert decision.notes == ("loading took 26% longer (100 ms, 126 ms): a warning only",)

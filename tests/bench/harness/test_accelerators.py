@@ -1,4 +1,4 @@
-"""One accelerator is measured by one benchmark at a time, whoever asks."""
+"""Locks: one benchmark at a time measures an accelerator, whoever started it."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ import pytest
 from bench.fleet import child, device
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import COMMAND as REAL
-from bench.harness.accelerators import accelerators, accelerators_held, machine_folder
+from bench.harness.accelerators import accelerators, lock_accelerators, lock_folder
 from bench.machine.locks import hold_lock
 from cli.signals import INTERRUPTED
 from export.common.errors import NotPossible
@@ -24,17 +24,17 @@ from tests.support.fleet_plans import spec_of
 
 HOLD = """
 import sys
-from bench.harness.accelerators import machine_folder
+from bench.harness.accelerators import lock_folder
 from bench.machine.locks import hold_lock
-with hold_lock(machine_folder() / "cpu.lock", print):
+with hold_lock(lock_folder() / "cpu.lock", print):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 @contextmanager
-def another_measures() -> Iterator["subprocess.Popen[bytes]"]:
-    """In a process of its own, on this machine's processor, until its standard input is closed."""
+def another_benchmark() -> Iterator["subprocess.Popen[bytes]"]:
+    """Hold this machine's processor in another process, until its standard input is closed."""
     command = [sys.executable, "-c", HOLD]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
@@ -45,37 +45,37 @@ def another_measures() -> Iterator["subprocess.Popen[bytes]"]:
             other.kill()
 
 
-def test_one_accelerator_is_measured_by_one_benchmark_at_a_time(state: Path) -> None:
-    said = list[tuple[str, str]]()
+def test_one_benchmark_at_a_time_measures_an_accelerator(state: Path) -> None:
+    waits = list[tuple[str, str]]()
 
-    with another_measures() as other:
+    with another_benchmark() as other:
 
-        def waiting(name: str, holder: str) -> None:
-            said.append((name, holder))
+        def on_wait(name: str, holder: str) -> None:
+            waits.append((name, holder))
             assert other.stdin is not None
             other.stdin.close()
 
-        with accelerators_held(("onnxruntime",), None, waiting):
-            assert other.wait() == 0  # it had let go
-    ((name, holder),) = said
+        with lock_accelerators(("onnxruntime",), None, on_wait):
+            assert other.wait() == 0  # it has released the lock
+    ((name, holder),) = waits
     assert name == "cpu"
     if sys.platform == "linux":
         assert holder.startswith(f"process {other.pid}, {Path(sys.executable).name} -c ")
-    with accelerators_held((), None, waiting):
-        assert len(said) == 1  # nobody is waited for
+    with lock_accelerators((), None, on_wait):
+        assert len(waits) == 1
 
 
-def test_the_gpu_is_held_where_one_answers_and_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gpu_is_locked_if_one_answers_and_a_runtime_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("export.common.gpu.first_bus_id", lambda: "00000000:01:00.0")
     gpu = ["cpu", "gpu-00000000-01-00-0"]
     assert accelerators(("onnxruntime", "openvino"), None) == ["cpu"]
     assert accelerators(("onnxruntime",), "pytorch-cuda") == accelerators(("tensorrt",), None) == gpu
     assert accelerators(None, None) == gpu
 
-    def none() -> str:
+    def no_driver() -> str:
         raise OSError("no driver")
 
-    monkeypatch.setattr("export.common.gpu.first_bus_id", none)
+    monkeypatch.setattr("export.common.gpu.first_bus_id", no_driver)
     assert accelerators(None, None) == ["cpu"]
 
 
@@ -93,39 +93,39 @@ def test_a_benchmark_by_hand_waits_for_a_fleets_and_ctrl_c_ends_the_wait(export:
         subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as run,
     ):
         assert run.stderr is not None
-        said = next(line for line in run.stderr if "waiting" in line)
+        line = next(line for line in run.stderr if "waiting" in line)
         run.send_signal(signal.SIGINT)
         assert run.wait(timeout=60) == INTERRUPTED
-    assert "something else is measured on cpu" in said
+    assert "something else is measured on cpu" in line
     if sys.platform == "linux":
-        assert f"process {os.getpid()}, " in said
+        assert f"process {os.getpid()}, " in line
     assert not list((export / "bench").iterdir())
 
 
-def test_a_mistake_is_told_without_waiting(
+def test_a_mistake_is_reported_without_waiting(
     export: Path, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with hold_lock(machine_folder() / "cpu.lock", lambda: None):
+    with hold_lock(lock_folder() / "cpu.lock", lambda: None):
         for command in (("bench", export), ("compare", export, export)):
             done = convnextpose_here(monkeypatch, capsys, *command, "--runtime", "abacus", cwd=state.parent)
             assert_three_parts(done, 2)
             assert "waiting" not in done.stderr
 
 
-def test_workers_with_state_folders_of_their_own_share_the_machines_locks(
+def test_workers_with_different_state_folders_share_the_locks(
     state: Path, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real process waits for whoever measures on this machine, wherever that keeps its results."""
+    """The real process waits for any benchmark on this machine, wherever that keeps its results."""
     monkeypatch.setattr(child, "COMMAND", REAL)
-    spec, heard = spec_of("A", sources, deadline_s=1), list[str]()
+    spec, messages = spec_of("A", sources, deadline_s=1), list[str]()
     monkeypatch.setattr(child, "WAITING_DEADLINES", 2)
     for name in ("one", "two"):
         monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / name))
-        with hold_lock(machine_folder() / "cpu.lock", lambda: None):
-            outcome = device.run_job(spec, False, sources.read, heard.append).outcome
+        with hold_lock(lock_folder() / "cpu.lock", lambda: None):
+            outcome = device.run_job(spec, False, sources.read, messages.append).outcome
         assert outcome.reason.startswith("it did not begin within 2 s")
     said = "waiting for the accelerator: something else is measured on cpu"
-    waited = [text for text in heard if text.startswith(said)]
+    waited = [text for text in messages if text.startswith(said)]
     assert len(waited) == 2
     if sys.platform == "linux":
         assert waited[0] == f"{said}, by process {os.getpid()}"
@@ -145,19 +145,19 @@ def a_lock_that_is_a_folder(place: Path) -> None:
 
 
 @pytest.mark.parametrize("planted", [a_file, a_link, a_lock_that_is_a_folder])
-def test_locks_that_cannot_be_had_are_told(
+def test_unusable_locks_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: Callable[[Path], None]
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     planted(tmp_path / f"convnextpose-{os.getuid()}")
-    with pytest.raises(NotPossible, match="is for our locks"), accelerators_held((), None, lambda *_: None):
+    with pytest.raises(NotPossible, match="cannot lock this machine"), lock_accelerators((), None, lambda *_: None):
         pass
 
 
-def test_a_folder_of_locks_that_is_another_users_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_users_folder_of_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not hasattr(os, "getuid"):
-        pytest.skip("this system has no numbers of users")
+        pytest.skip("this system has no user ids")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(os, "getuid", lambda: 4711)
     with pytest.raises(NotPossible, match="convnextpose-4711"):
-        machine_folder()
+        lock_folder()

@@ -1,4 +1,4 @@
-"""Which GPU rows a machine gets, and what it is told of the others."""
+"""GPU candidates of a machine, and the reasons why it skips the others."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,20 +43,20 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gpu], None]:
     return plug_in
 
 
-def found(
-    folder: Path, runtimes: tuple[str, ...] = QUICK, named: str | None = None
+def find(
+    folder: Path, runtimes: tuple[str, ...] = QUICK, reference: str | None = None
 ) -> tuple[list[str], dict[str, str]]:
-    candidates, not_run = find_candidates(read_export(folder), runtimes, None, 1, named)
-    return [f"{c.runtime} {c.precision}" for c in candidates], {row.runtime: row.reason for row in not_run}
+    candidates, skipped = find_candidates(read_export(folder), runtimes, None, 1, reference)
+    return [f"{c.runtime} {c.precision}" for c in candidates], {row.runtime: row.reason for row in skipped}
 
 
 @without_gpu
 def test_without_a_driver_every_gpu_runtime_says_so(folder: Path) -> None:
-    candidates, reasons = found(folder)
+    candidates, reasons = find(folder)
     assert not any(name.split()[0] in GPU_RUNTIMES for name in candidates)
     assert candidates[0] == "pytorch fp32"
     assert all("NVIDIA driver" in reasons[runtime] for runtime in GPU_RUNTIMES)
-    left_out = found(folder, ("onnxruntime",))[1]
+    left_out = find(folder, ("onnxruntime",))[1]
     assert all("NVIDIA driver" in left_out[runtime] for runtime in GPU_RUNTIMES)
 
 
@@ -65,15 +65,15 @@ def test_with_a_gpu_its_rows_are_compared_with_pytorch_on_it(folder: Path, with_
     write_engine(
         folder / "engines/L-fp32.rtx.engine", TENSORRT_RTX, onnx_sha256=sha256_file(folder / "onnx/L-fp32.onnx")
     )
-    candidates, reasons = found(folder)
+    candidates, reasons = find(folder)
     assert candidates[0] == "pytorch-cuda fp32"
     expected = {"pytorch", "pytorch-cuda-graph", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt-rtx"}
     assert {f"{runtime} fp32" for runtime in expected} < set(candidates)
     assert "no engines/L-fp32.trt.engine" in reasons["tensorrt"]
     assert "convnextpose export, or the commands of recipe.md" in reasons["tensorrt"]
-    assert found(folder, named="pytorch")[0][0] == "pytorch fp32"
-    assert found(folder, ("onnxruntime-cuda",))[0] == ["pytorch-cuda fp32", "onnxruntime-cuda fp32"]
-    assert found(folder, ("onnxruntime",))[0] == ["pytorch fp32", "onnxruntime fp32"]
+    assert find(folder, reference="pytorch")[0][0] == "pytorch fp32"
+    assert find(folder, ("onnxruntime-cuda",))[0] == ["pytorch-cuda fp32", "onnxruntime-cuda fp32"]
+    assert find(folder, ("onnxruntime",))[0] == ["pytorch fp32", "onnxruntime fp32"]
 
 
 def test_an_engine_for_another_gpu(folder: Path, with_gpu: Callable[[Gpu], None]) -> None:
@@ -81,7 +81,7 @@ def test_an_engine_for_another_gpu(folder: Path, with_gpu: Callable[[Gpu], None]
     digest = sha256_file(folder / "onnx/L-fp32.onnx")
     for product in (TENSORRT, TENSORRT_RTX):
         write_engine(folder / f"engines/L-fp32{product.suffix}", product, onnx_sha256=digest)
-    reasons = found(folder)[1]
+    reasons = find(folder)[1]
     assert "this GPU is NVIDIA GeForce RTX 5090 (12.0); build it with --targets 12.0" in reasons["tensorrt-rtx"]
     assert f"tuned on {ADA.name}" in reasons["tensorrt"]
 
@@ -94,12 +94,12 @@ def test_an_engine_of_another_release(
     write_engine(
         folder / "engines/L-fp32.rtx.engine", TENSORRT_RTX, onnx_sha256=sha256_file(folder / "onnx/L-fp32.onnx")
     )
-    assert "1.6.0.1 is installed" in found(folder)[1]["tensorrt-rtx"]
+    assert "1.6.0.1 is installed" in find(folder)[1]["tensorrt-rtx"]
 
 
 def test_a_gpu_that_rtx_does_not_know(folder: Path, with_gpu: Callable[[Gpu], None]) -> None:
     with_gpu(HOPPER)
-    candidates, reasons = found(folder)
+    candidates, reasons = find(folder)
     assert "does not run on compute capability 9.0 (NVIDIA H100)" in reasons["tensorrt-rtx"]
     assert "onnxruntime-cuda fp32" in candidates
 
@@ -109,7 +109,7 @@ def test_a_gpu_that_others_use_is_not_measured(
 ) -> None:
     with_gpu(ADA)
     monkeypatch.setattr(gpu_runtimes, "other_processes", lambda: 2)
-    assert found(folder)[1]["onnxruntime-cuda"].startswith("2 other processes compute on the GPU")
+    assert find(folder)[1]["onnxruntime-cuda"].startswith("2 other processes compute on the GPU")
 
 
 @without_gpu
@@ -140,18 +140,18 @@ def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 @without_gpu
-def test_a_reference_that_cannot_be(folder: Path) -> None:
-    with pytest.raises(BadInput, match=r"unknown reference — onnxruntime — choose of pytorch, pytorch-cuda"):
-        found(folder, named="onnxruntime")
+def test_an_impossible_reference_is_refused(folder: Path) -> None:
+    with pytest.raises(BadInput, match=r"unknown reference — onnxruntime — choose from pytorch, pytorch-cuda"):
+        find(folder, reference="onnxruntime")
     with pytest.raises(NotPossible, match=r"pytorch-cuda cannot be the reference here — .*driver"):
-        found(folder, named="pytorch-cuda")
+        find(folder, reference="pytorch-cuda")
 
 
 @without_gpu
 @pytest.mark.parametrize(
     "runtime", ["tensorrt", "tensorrt-rtx", "onnxruntime-cuda,onnxruntime-tensorrt", "pytorch-cuda,pytorch-cuda-graph"]
 )
-def test_asking_for_a_gpu_where_there_is_none_is_no_traceback(folder: Path, runtime: str) -> None:
+def test_a_gpu_runtime_without_a_gpu_is_no_traceback(folder: Path, runtime: str) -> None:
     run = convnextpose("bench", folder, "--runtime", runtime, cwd=folder)
     assert_three_parts(run, 4)
     for name in runtime.split(","):

@@ -3,44 +3,52 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from bench.harness.job import Job
 from bench.harness.timed_model import TimedModel
+from bench.harness.workload import Workload
 from bench.stats.steadiness import WarmUpRule
-from tests.support.bench_subjects import Sleeper, write_inputs
+from tests.support.bench_sessions import IMAGES, Sleeper, write_inputs
 
 
-def test_a_gpus_worker_warms_up_longer_and_by_the_gpus_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float] = []
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_gpus_worker_warms_up_longer_and_by_the_gpus_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool
+) -> None:
+    readings: list[float] = []
 
     def sm_clock_mhz() -> float:
-        asked.append(2520.0)
-        return asked[-1]
+        readings.append(2520.0)
+        return readings[-1]
 
     monkeypatch.setattr("bench.harness.timed_model.GPU_WARM_UP_S", 0.2)
     monkeypatch.setattr("bench.harness.timed_model.GPU_UNRECORDED_S", 0.15)
     monkeypatch.setattr("bench.machine.gpu_sensors.sm_clock_mhz", sm_clock_mhz)
     rule = WarmUpRule(minimum_s=0.01, cap_s=0.3, window_s=0.02, spread=10, clock_spread=1)
-    for gpu in (False, True):
-        subject = TimedModel(Job(Sleeper, write_inputs(tmp_path), gpu=gpu))
-        subject.load()
-        assert subject.warm_up(rule).seconds >= 0.2 * gpu
-        assert bool(asked) == gpu
-        runs = subject._backend.runs  # type: ignore[attr-defined]
-        subject.visit(5)
-        assert subject._backend.runs - runs > 5  # type: ignore[attr-defined]
+    session = Sleeper()
+    model = TimedModel(Workload("A", lambda: session, gpu=gpu), write_inputs(tmp_path))
+    model.load()
+    assert model.warm_up(rule).seconds >= 0.2 * gpu
+    assert bool(readings) == gpu
+    runs = session.runs
+    model.run_block(5)
+    assert session.runs - runs > 5
 
 
 class Pinned(Sleeper):
-    """Wants its images where it says."""
+    """A session with its own memory for images."""
 
-    def pinned(self, given: Any) -> Any:
-        return given.copy() + 1
+    images: list[Any]
+
+    def pinned(self, images: Any) -> Any:
+        return images.copy() + 1
+
+    def run(self, images: Any) -> Any:
+        self.images = images
+        return super().run(images)
 
 
-def test_images_are_laid_where_the_device_fetches_them(tmp_path: Path) -> None:
-    subject = TimedModel(Job(Pinned, write_inputs(tmp_path)))
-    subject.load()
-    assert (subject._inputs[0] == np.load(write_inputs(tmp_path))[:1] + 1).all()
+def test_images_are_copied_to_the_memory_of_the_session(tmp_path: Path) -> None:
+    session = Pinned()
+    TimedModel(Workload("A", lambda: session), write_inputs(tmp_path)).load()
+    assert (session.images == IMAGES[:1] + 1).all()

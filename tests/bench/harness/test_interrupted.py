@@ -1,4 +1,4 @@
-"""A benchmark that is asked to end, or killed: what it has is kept, and no process is left behind."""
+"""Interrupted and killed benchmarks keep their measurements and leave no process behind."""
 
 import os
 import signal
@@ -12,10 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from bench.harness.job import Job
-from bench.harness.remote import Remote, _interrupts_to, end_all
 from bench.harness.worker import INTERRUPTS
-from tests.support.bench_subjects import Sleeper, write_inputs
+from bench.harness.worker_process import WorkerProcess, _interrupts_handled_by, end_all
 from tests.support.command_line import ROOT
 
 COORDINATOR = """
@@ -24,25 +22,21 @@ import sys
 def main():
     from dataclasses import replace
     from functools import partial
-    from pathlib import Path
-    import numpy as np
-    from bench.harness.entries import Entrant
-    from bench.harness.run import hold_session
+    from bench.harness.measure import measure_workloads
+    from bench.harness.workload import Workload
     from bench.stats.stopping import StopRule
-    from bench.harness.job import Job
     from cli.signals import exit_code, install_handlers
-    from tests.support.bench_subjects import Sleeper, write_inputs
-    from tests.support.bench_quick import QUICK, judged
+    from tests.support.bench_quick import QUICK, check_parity
+    from tests.support.bench_sessions import IMAGES, Sleeper
 
     install_handlers()
-    inputs = write_inputs(Path(sys.argv[1]))
     settings = replace(QUICK, rule=StopRule(budget_s=600, half_width=0.0))
-    entrants = [Entrant(n, Job(partial(Sleeper, 0.001), inputs), "fp32") for n in "ABC"]
+    workloads = [Workload(name, partial(Sleeper, 0.001)) for name in "ABC"]
     def progress(text, share=None):
         print(text, flush=True)
-    session = hold_session(entrants, "A", np.load(inputs), judged, settings, progress=progress)
-    print("rounds", session.measured.rounds, "complete", session.complete, flush=True)
-    print("memory of", [n for n, e in session.entries.items() if e.memory_mib.get("peak")], flush=True)
+    measurements = measure_workloads(workloads, "A", IMAGES, check_parity, settings, progress=progress)
+    print("complete", measurements.complete, flush=True)
+    print("memory of", [n for n, r in measurements.records.items() if r.memory_mib.get("peak")], flush=True)
     print("exit code", exit_code(), flush=True)
 
 if __name__ == "__main__":  # workers import this file too
@@ -52,12 +46,12 @@ if __name__ == "__main__":  # workers import this file too
 
 @contextmanager
 def started(folder: Path, *before: str) -> Iterator[subprocess.Popen[str]]:
-    """The coordinator, by the command ``before`` if there is one, in a session of its own, in its eighth round."""
+    """Start the coordinator, by the command ``before`` if there is one, and wait for its eighth round."""
     script = folder / "coordinate.py"
     script.write_text(COORDINATOR)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}  # a killed run cannot tidy up
     with subprocess.Popen(
-        [*before, sys.executable, str(script), str(folder)],
+        [*before, sys.executable, str(script)],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -66,15 +60,15 @@ def started(folder: Path, *before: str) -> Iterator[subprocess.Popen[str]]:
         start_new_session=True,
     ) as run:
         assert run.stdout is not None
-        said = ""
-        while not said.startswith("round 8"):
-            said = run.stdout.readline()
-            assert said, "it ended before that"
+        line = ""
+        while not line.startswith("round 8"):
+            line = run.stdout.readline()
+            assert line, "it ended before that"
         yield run
 
 
-def left_of(workers: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run after a while; who adopts them need not have noticed that they have ended."""
+def running(workers: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Return those that still run after a while; an adopting process may leave them as zombies."""
     alive = psutil.wait_procs(workers, timeout=20)[1]
     return [worker for worker in alive if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
 
@@ -94,7 +88,7 @@ def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: sig
         assert "memory of ['A', 'B', 'C']" in rest
         assert f"exit code {128 + number}" in rest
         assert "Traceback" not in rest
-    assert left_of(workers) == []
+    assert running(workers) == []
 
 
 LEAVING = """
@@ -122,7 +116,7 @@ def test_a_run_goes_on_when_the_shell_that_started_it_leaves(tmp_path: Path) -> 
 
 
 class Interrupting:
-    """The pipe of a worker; Ctrl-C comes while the first answer is waited for."""
+    """The pipe of a worker; Ctrl-C comes during the first wait for an answer."""
 
     def __init__(self, pipe: Any) -> None:
         self.pipe, self.interrupts = pipe, 1
@@ -137,29 +131,25 @@ class Interrupting:
         return getattr(self.pipe, name)
 
 
-def test_the_answer_to_an_interrupted_call_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
-    remote = Remote(Job(Sleeper, write_inputs(tmp_path)), {}, tmp_path / "log")
-    try:
-        remote.call("load", timeout_s=60)
-        remote._pipe = Interrupting(remote._pipe)  # type: ignore[assignment]
-        with pytest.raises(KeyboardInterrupt):
-            remote.call("visit", 5, timeout_s=60)
-        assert set(remote.call("memory", timeout_s=60)) == {"now", "peak"}
-    finally:
-        remote.end()
+def test_the_answer_to_an_interrupted_call_is_not_taken_for_the_next_one(worker: WorkerProcess) -> None:
+    worker.call("load", timeout_s=60)
+    worker._pipe = Interrupting(worker._pipe)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        worker.call("run_block", 5, timeout_s=60)
+    assert set(worker.call("memory", timeout_s=60)) == {"now", "peak"}
 
 
 ENDED_WITHIN_ANSWER = """
 import signal, sys
 from pathlib import Path
-from bench.harness.remote import Remote
-from bench.harness.job import Job
-from tests.support.bench_subjects import Sleeper, write_inputs
+from bench.harness.worker_process import WorkerProcess
+from bench.harness.workload import Workload
+from tests.support.bench_sessions import Sleeper, write_inputs
 
 def main():
     folder = Path(sys.argv[1])
-    remote = Remote(Job(Sleeper, write_inputs(folder)), {}, folder / "log")
-    pipe, read = remote._pipe, remote._pipe._recv
+    worker = WorkerProcess(Workload("A", Sleeper), write_inputs(folder), {}, folder)
+    pipe, read = worker._pipe, worker._pipe._recv
 
     def interrupted(size):
         piece = read(size)
@@ -167,24 +157,24 @@ def main():
         return piece
 
     try:
-        remote.call("load", timeout_s=60)
+        worker.call("load", timeout_s=60)
         pipe._recv = interrupted
         try:
-            remote.call("visit", 5, timeout_s=60)
+            worker.call("run_block", 5, timeout_s=60)
         except KeyboardInterrupt:
             print("interrupted", flush=True)
         pipe._recv = read
-        print(sorted(remote.call("memory", timeout_s=60)), flush=True)
+        print(sorted(worker.call("memory", timeout_s=60)), flush=True)
     finally:
-        remote.end()
+        worker.end()
 
 if __name__ == "__main__":  # the worker imports this file too
     main()
 """
 
 
-def test_an_end_in_the_middle_of_an_answer_comes_after_it(tmp_path: Path) -> None:
-    """An answer is read in two pieces: its length, and then itself. (Real signals: in a process of its own.)"""
+def test_an_interrupt_in_the_middle_of_an_answer_is_raised_after_it(tmp_path: Path) -> None:
+    """An answer is read in two pieces, its length and its content. Real signals need a process of their own."""
     script = tmp_path / "ended.py"
     script.write_text(ENDED_WITHIN_ANSWER)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -193,29 +183,25 @@ def test_an_end_in_the_middle_of_an_answer_comes_after_it(tmp_path: Path) -> Non
     assert run.stdout.splitlines() == ["interrupted", "['now', 'peak']"], run.stderr
 
 
-def test_an_end_while_a_worker_is_being_stopped_does_not_leave_it_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_ctrl_c_while_a_worker_is_paused_does_not_leave_it_stopped(
+    worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remote = Remote(Job(Sleeper, write_inputs(tmp_path)), {}, tmp_path / "log")
-    stop = remote._signal
+    send = worker._signal
 
     def interrupted(number: int) -> None:
-        stop(number)
+        send(number)
         raise KeyboardInterrupt
 
-    try:
-        remote.call("load", timeout_s=60)
-        monkeypatch.setattr(remote, "_signal", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            remote.quiet()
-        monkeypatch.undo()
-        with remote.awake():
-            assert set(remote.call("memory", timeout_s=60)) == {"now", "peak"}
-    finally:
-        remote.end()
+    worker.call("load", timeout_s=60)
+    monkeypatch.setattr(worker, "_signal", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        worker.pause()
+    monkeypatch.undo()
+    with worker.running():
+        assert set(worker.call("memory", timeout_s=60)) == {"now", "peak"}
 
 
-def test_an_impatient_ctrl_c_does_not_keep_workers_from_being_ended() -> None:
+def test_a_second_ctrl_c_does_not_keep_workers_from_being_ended() -> None:
     ended: list[int] = []
 
     class Worker:
@@ -229,8 +215,7 @@ def test_an_impatient_ctrl_c_does_not_keep_workers_from_being_ended() -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_all_handlers_are_put_back_though_an_end_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that has been put back is heard only when all are."""
+def test_all_handlers_are_restored_before_an_interrupt_is_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {number: signal.getsignal(number) for number in INTERRUPTS}
     sent: list[int] = []
 
@@ -247,7 +232,7 @@ def test_all_handlers_are_put_back_though_an_end_comes_meanwhile(monkeypatch: py
         return former
 
     def within() -> None:
-        with _interrupts_to(signal.SIG_IGN):
+        with _interrupts_handled_by(signal.SIG_IGN):
             monkeypatch.setattr(signal, "signal", setting)
 
     try:

@@ -1,4 +1,4 @@
-"""The latency table of an export: it shows what its rounds allow, and says when that is nothing."""
+"""Latency table of an export: figures that its rounds allow, or the reason why there are none."""
 
 import shutil
 from pathlib import Path
@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from bench.harness.latency_table import latency_table, measure, table_of
-from bench.harness.run import Session
+from bench.harness.measurements import Measurements
 from bench.sessions.exported import read_export
 from export.common.progress import SilentObserver
 from export.pipeline.run import Export
 from export.pipeline.step_results import StepResults
 from export.pipeline.steps import Made
-from tests.support.bench_quick import children
-from tests.support.bench_results import A, B, session
+from tests.support.bench_quick import worker_processes
+from tests.support.bench_results import CANDIDATE, REFERENCE, measurements
 
-EQUAL = {A.id: [20.0] * 8, B.id: [10.0] * 8}
+EQUAL = {REFERENCE.id: [20.0] * 8, CANDIDATE.id: [10.0] * 8}
 NOISY = list(10 * np.random.default_rng(0).lognormal(0, 0.5, 8))
 
 
 def test_a_quiet_machine_has_both_latencies_and_a_speed_up() -> None:
-    table = table_of(session(EQUAL), A, B)
+    table = table_of(measurements(EQUAL), REFERENCE, CANDIDATE)
     assert table.reason is None
     assert [row.latency_ms for row in table.rows] == [20, 10]
     assert table.rows[0].speed_up is None
@@ -30,16 +30,16 @@ def test_a_quiet_machine_has_both_latencies_and_a_speed_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("of", "reason"),
+    ("measured", "reason"),
     [
-        (session(EQUAL | {B.id: NOISY}), "too busy"),
-        (session({name: taken[:5] for name, taken in EQUAL.items()}), "too few"),
-        (session(EQUAL | {B.id: []}, faults=["parity fail: 7 mm"]), "parity fail: 7 mm"),
-        (session(EQUAL | {B.id: []}, not_possible="no module"), "no module"),
+        (measurements(EQUAL | {CANDIDATE.id: NOISY}), "too busy"),
+        (measurements({name: values[:5] for name, values in EQUAL.items()}), "too few"),
+        (measurements(EQUAL | {CANDIDATE.id: []}, faults=["parity fail: 7 mm"]), "parity fail: 7 mm"),
+        (measurements(EQUAL | {CANDIDATE.id: []}, not_possible="no module"), "no module"),
     ],
 )
-def test_what_is_not_known_has_a_reason_and_no_figure(of: Session, reason: str) -> None:
-    table = table_of(of, A, B)
+def test_without_figures_there_is_a_reason(measured: Measurements, reason: str) -> None:
+    table = table_of(measured, REFERENCE, CANDIDATE)
     assert reason in str(table.reason)
     for row in table.rows:
         assert (row.latency_ms, row.speed_up, row.speed_up_low, row.speed_up_high) == (None,) * 4
@@ -52,7 +52,7 @@ def test_an_interrupt_is_no_result(demo_export: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         measure(read_export(demo_export), "fp32", interrupted)
-    assert children() == []
+    assert worker_processes() == []
 
 
 def test_a_busy_machine_is_measured_again_by_the_next_run(
@@ -63,7 +63,10 @@ def test_a_busy_machine_is_measured_again_by_the_next_run(
     steps = StepResults(Made({"weights": "a"}, {}), onnx={"fp32": Made({"onnx": "b"}, {})})
     steps.parity["fp32"] = Made({}, {"outcome": "pass"})
     export = Export(folder, steps, read_export(folder).manifest)
-    answers = [table_of(session(EQUAL | {B.id: NOISY}), A, B), table_of(session(EQUAL), A, B)]
+    answers = [
+        table_of(measurements(EQUAL | {CANDIDATE.id: NOISY}), REFERENCE, CANDIDATE),
+        table_of(measurements(EQUAL), REFERENCE, CANDIDATE),
+    ]
     monkeypatch.setattr("bench.harness.latency_table.measure", lambda *_: answers.pop(0))
     busy, quiet, kept = (latency_table(export, SilentObserver()) for _ in range(3))
     assert busy is not None

@@ -1,63 +1,61 @@
-"""What may be said of a row: all that its samples allow, and nothing that they do not."""
+"""Rows of a result: they have all figures that their samples allow, and no others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
 from bench.harness.assemble import sample_arrays
 from bench.harness.candidates import Candidate
-from bench.harness.job import HOST_E2E, WarmUp
-from bench.harness.run import Session
+from bench.harness.measurements import Measurements
+from bench.harness.rounds import Block
+from bench.harness.workload import HOST_E2E, WarmUp
 from tests.cli.test_bench_table import ENERGY
-from tests.support.bench_results import CONTROL, QUIET, STILL, A, B, row, session
+from tests.support.bench_results import CANDIDATE, CONTROL, QUIET, REFERENCE, STEADY, measurements, row
+
+WILD = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
 
 
 def test_a_stable_row_has_all_figures_that_its_samples_allow() -> None:
-    seen = row(session(STILL))
-    latency = seen.latency[HOST_E2E]
-    assert seen.verdict == "stable"
-    assert seen.speed_up is not None
-    assert seen.speed_up.median == pytest.approx(2)
-    assert not seen.speed_up.same
+    stable = row(measurements(STEADY))
+    latency = stable.latency[HOST_E2E]
+    assert stable.verdict == "stable"
+    assert stable.speed_up is not None
+    assert stable.speed_up.median == pytest.approx(2)
+    assert not stable.speed_up.same
     assert (latency.p50_ms, latency.samples, latency.rounds) == (10, 150, 30)
-    assert {p.quantile: p.value_ms for p in latency.percentiles} == {
-        0.5: 10,
-        0.9: 10,
-        0.95: 10,
-        0.99: None,
-        0.999: None,
-    }
-    assert (latency.deadlines[0].missed, row(session(STILL), A).latency[HOST_E2E].deadlines[0].missed) == (0, 150)
+    percentiles = {p.quantile: p.value_ms for p in latency.percentiles}
+    assert percentiles == {0.5: 10, 0.9: 10, 0.95: 10, 0.99: None, 0.999: None}
+    assert latency.deadlines[0].missed == 0
+    assert row(measurements(STEADY), REFERENCE).latency[HOST_E2E].deadlines[0].missed == 150
 
 
-def test_the_reference_has_no_speed_up_and_its_controls_verdict() -> None:
-    seen = row(session(STILL), A)
-    assert (seen.is_reference, seen.speed_up, seen.verdict) == (True, None, "stable")
-    biased = row(session(STILL | {CONTROL: [18.0] * 30}), A)
-    assert biased.verdict == "unstable"
+def test_the_reference_has_no_speed_up_and_the_quality_of_its_control() -> None:
+    stable = row(measurements(STEADY), REFERENCE)
+    assert (stable.is_reference, stable.speed_up, stable.verdict) == (True, None, "stable")
+    assert row(measurements(STEADY | {CONTROL: [18.0] * 30}), REFERENCE).verdict == "unstable"
 
 
-def test_what_two_instances_of_the_reference_differ_by_hides_what_is_not_twice_as_large() -> None:
-    lucky = STILL | {CONTROL: [19.4] * 30}
-    near, far = row(session(lucky | {B.id: [19.0] * 30})), row(session(lucky))
+def test_a_biased_control_hides_differences_below_twice_its_own() -> None:
+    biased = STEADY | {CONTROL: [19.4] * 30}
+    near, far = row(measurements(biased | {CANDIDATE.id: [19.0] * 30})), row(measurements(biased))
     assert (near.verdict, far.verdict) == ("noisy", "noisy")
-    assert "no difference below 6% is told" in near.reasons[0]
+    assert "6%" in near.reasons[0]
     assert near.speed_up is not None
     assert far.speed_up is not None
     assert (near.speed_up.same, far.speed_up.same) == (True, False)
 
 
-def with_control(latencies_ms: Sequence[float], **entry: object) -> Session:
-    """A session with a defect in the reference's second instance."""
-    of = session(STILL | {CONTROL: latencies_ms})
-    for name, value in entry.items():
-        setattr(of.entries[CONTROL], name, value)
-    return of
+def with_control(latencies_ms: Sequence[float], **record: object) -> Measurements:
+    """Return measurements with a defect in the control."""
+    measured = measurements(STEADY | {CONTROL: latencies_ms})
+    for name, value in record.items():
+        setattr(measured.records[CONTROL], name, value)
+    return measured
 
 
 @pytest.mark.parametrize(
-    ("of", "reason"),
+    ("measured", "reason"),
     [
         (with_control([20.0] * 6, faults=["round 7: the worker was lost"]), "round 7: the worker was lost"),
         (with_control([], faults=["killed by SIGKILL"]), "killed by SIGKILL"),
@@ -66,63 +64,97 @@ def with_control(latencies_ms: Sequence[float], **entry: object) -> Session:
         (with_control([18.6, 21.4] * 15), "are equal is known to"),
     ],
 )
-@pytest.mark.parametrize("candidate", [A, B])
-def test_without_a_control_that_is_to_be_believed_nothing_is_told(
-    of: Session, reason: str, candidate: Candidate
+@pytest.mark.parametrize("candidate", [REFERENCE, CANDIDATE])
+def test_without_a_sound_control_every_row_is_unstable(
+    measured: Measurements, reason: str, candidate: Candidate
 ) -> None:
-    seen = row(of, candidate)
-    assert seen.verdict == "unstable"
-    assert any(reason in said for said in seen.reasons)
-    assert seen.speed_up is None
+    unstable = row(measured, candidate)
+    assert unstable.verdict == "unstable"
+    assert any(reason in text for text in unstable.reasons)
+    assert unstable.speed_up is None
 
 
-def test_late_calls_are_counted_where_there_are_rounds_enough() -> None:
-    few = row(session({name: of[:10] for name, of in STILL.items()}))
+def test_deadlines_need_enough_rounds() -> None:
+    few = row(measurements({name: rounds[:10] for name, rounds in STEADY.items()}))
     assert (few.verdict, few.latency[HOST_E2E].deadlines) == ("stable", [])
 
 
 def test_an_unstable_row_has_no_speed_up_and_no_tail() -> None:
-    wild = 10 * np.random.default_rng(0).lognormal(0, 0.3, 30)
-    seen = row(session(STILL | {B.id: list(wild)}))
-    assert seen.verdict == "unstable"
-    assert seen.speed_up is None
-    tails = [p.value_ms for p in seen.latency[HOST_E2E].percentiles if p.quantile > 0.5]
+    unstable = row(measurements(STEADY | {CANDIDATE.id: WILD}))
+    assert unstable.verdict == "unstable"
+    assert unstable.speed_up is None
+    tails = [p.value_ms for p in unstable.latency[HOST_E2E].percentiles if p.quantile > 0.5]
     assert tails == [None] * 4
 
 
 @pytest.mark.parametrize("fault", ["parity fail: 7 mm", "round 3: the worker was lost"])
 def test_an_invalid_row_has_no_timing_at_all(fault: str) -> None:
-    of = session(STILL, faults=[fault])
-    seen = row(of)
-    assert (seen.verdict, seen.reasons) == ("invalid", [fault])
-    assert (seen.latency, seen.speed_up, seen.warm_up, seen.cold_start) == ({}, None, None, None)
-    assert not any(key.startswith(B.id) for key in sample_arrays(of.measured, [seen]))
+    measured = measurements(STEADY, faults=[fault], energy=ENERGY)
+    invalid = row(measured)
+    assert (invalid.verdict, invalid.reasons) == ("invalid", [fault])
+    assert (invalid.latency, invalid.speed_up, invalid.warm_up, invalid.cold_start) == ({}, None, None, None)
+    assert (invalid.energy, invalid.energy_reason) == (None, "not measured: the row is invalid")
+    assert not any(key.startswith(CANDIDATE.id) for key in sample_arrays(measured.rounds, [invalid]))
 
 
-def test_what_was_never_measured_is_invalid_and_not_an_error() -> None:
-    assert row(session(STILL | {B.id: []})).reasons == ["not measured"]
+def test_a_row_without_a_round_is_invalid() -> None:
+    assert row(measurements(STEADY | {CANDIDATE.id: []})).reasons == ["not measured"]
 
 
-def test_without_six_rounds_there_is_no_speed_up() -> None:
-    seen = row(session({name: of[:5] for name, of in STILL.items()}))
-    assert (seen.verdict, seen.speed_up) == ("unstable", None)
+def test_fewer_than_six_rounds_have_no_speed_up() -> None:
+    few = row(measurements({name: rounds[:5] for name, rounds in STEADY.items()}))
+    assert (few.verdict, few.speed_up) == ("unstable", None)
 
 
-def test_a_restless_warm_up_and_stolen_time_are_said() -> None:
-    restless = row(session(STILL, warm_up=WarmUp("not_steady", 30, 10)))
-    assert "warming up" in restless.reasons[0]
-    of = session(STILL)
-    of.measured.sensors = [QUIET, QUIET | {"total_ticks": 1000, "steal_ticks": 20}]
-    assert "stolen" in row(of).reasons[0]
+def test_an_unsteady_warm_up_and_stolen_time_are_reasons() -> None:
+    assert "warming up" in row(measurements(STEADY, warm_up=WarmUp("not_steady", 30, 10))).reasons[0]
+    measured = measurements(STEADY)
+    measured.rounds.sensors = [QUIET, QUIET | {"total_ticks": 1000, "steal_ticks": 20}]
+    assert "stolen" in row(measured).reasons[0]
 
 
-def test_samples_keep_their_round() -> None:
-    of = session(STILL)
-    arrays = sample_arrays(of.measured, [row(of)])
-    assert len(arrays[f"{B.id}|host_e2e|samples_ms"]) == 150
-    assert list(arrays[f"{B.id}|host_e2e|round"][:6]) == [0, 0, 0, 0, 0, 1]
+# ── launches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_is_invalid_has_no_energy_either() -> None:
-    seen = row(session(STILL, energy=ENERGY, faults=["crashed"]))
-    assert (seen.energy, seen.energy_reason) == (None, "not measured: the row is invalid")
+def in_three_launches(latencies_ms: Mapping[str, Sequence[float]], faults: Sequence[str] = ()) -> Measurements:
+    """Return measurements with ten rounds in each launch."""
+    measured = measurements(latencies_ms, faults=list(faults))
+    for name, blocks in measured.rounds.blocks.items():
+        measured.rounds.blocks[name] = [Block(b.round, b.position, b.samples_ms, b.round // 10) for b in blocks]
+    measured.launches = 3
+    return measured
+
+
+def test_each_launch_has_its_median_and_its_speed_up() -> None:
+    medians_ms = [10.0, 10.1, 9.9]
+    stable = row(in_three_launches(STEADY | {CANDIDATE.id: np.repeat(medians_ms, 10).tolist()}))
+    assert stable.launches is not None
+    assert [launch.p50_ms for launch in stable.launches] == medians_ms
+    assert [launch.speed_up for launch in stable.launches] == [pytest.approx(20 / p50_ms) for p50_ms in medians_ms]
+    assert stable.speed_up is not None
+    assert stable.speed_up.median == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("latencies_ms", "candidate"), [(STEADY, REFERENCE), (STEADY | {CANDIDATE.id: WILD}, CANDIDATE)]
+)
+def test_reference_and_unstable_rows_have_no_speed_up_in_any_launch(
+    latencies_ms: Mapping[str, Sequence[float]], candidate: Candidate
+) -> None:
+    launches = row(in_three_launches(latencies_ms), candidate).launches
+    assert launches is not None
+    assert [launch.speed_up for launch in launches] == [None] * 3
+
+
+def test_invalid_rows_and_single_launches_have_no_launches() -> None:
+    assert row(in_three_launches(STEADY, faults=["launch 2 of 3: crashed"])).launches is None
+    assert row(measurements(STEADY)).launches is None
+
+
+def test_samples_keep_their_round_and_launch() -> None:
+    measured = in_three_launches(STEADY)
+    arrays = sample_arrays(measured.rounds, [row(measured)])
+    key = f"{CANDIDATE.id}|{HOST_E2E}|"
+    assert len(arrays[key + "samples_ms"]) == 150
+    assert (arrays[key + "round"] == np.repeat(range(30), 5)).all()
+    assert (arrays[key + "launch"] == np.repeat(range(3), 50)).all()

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Asked, _counts_energy, _settings
-from bench.harness.entries import Entrant
-from bench.harness.job import Job
-from bench.harness.run import Session, hold_session
+from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Options, has_energy_meter, make_settings
+from bench.harness.measure import measure_workloads
+from bench.harness.measurements import WorkloadRecord
+from bench.harness.workload import Workload
 from bench.machine import energy_meters, gpu_sensors
 from bench.machine.energy_meters import Ina3221Meter, NoMeter, NvmlMeter, RaplMeter, find_meter
 from bench.passes.energy import EnergyPlan, measure_energy
 from bench.results.result import Energy
-from tests.support.bench_quick import QUICK, judged
-from tests.support.bench_subjects import FakeClock, Sleeper, write_inputs
+from tests.support.bench_quick import QUICK, check_parity
+from tests.support.bench_sessions import IMAGES, FakeClock, Sleeper
 from tests.support.fake_nvml import FakeNvml
 
 
@@ -190,40 +190,39 @@ class WallClockMeter:
         pass
 
 
-def held(folder: Path, find: object) -> Session:
-    inputs = write_inputs(folder)
-    entrants = [Entrant(name, Job(Sleeper, inputs), "fp32") for name in "AB"]
-    plan = EnergyPlan(busy_s=0.2, idle_s=0.05)
-    settings = replace(QUICK, energy=plan, find_meter=find)  # type: ignore[arg-type]
-    return hold_session(entrants, "A", np.load(inputs), judged, settings)
+def measure(find: object) -> WorkloadRecord:
+    """Return the record of a workload that was measured with this meter."""
+    settings = replace(QUICK, energy=EnergyPlan(busy_s=0.2, idle_s=0.05), find_meter=find)  # type: ignore[arg-type]
+    workloads = [Workload(name, Sleeper) for name in "AB"]
+    return measure_workloads(workloads, "A", IMAGES, check_parity, settings).records["B"]
 
 
-def test_the_pass_runs_in_the_worker_that_was_timed(tmp_path: Path) -> None:
-    entry = held(tmp_path, lambda gpu: WallClockMeter()).entries["B"]
-    assert entry.energy is not None
-    assert entry.energy["inferences"] > 10
-    assert entry.energy["power_w"] == pytest.approx(10, rel=0.5)  # counter and clock are read one after the other
-    assert entry.energy["seconds"] >= 0.2
-    assert entry.faults == []
+def test_the_pass_runs_in_the_worker_that_was_timed() -> None:
+    record = measure(lambda gpu: WallClockMeter())
+    assert record.energy is not None
+    assert record.energy["inferences"] > 10
+    assert record.energy["power_w"] == pytest.approx(10, rel=0.5)  # counter and clock are read one after the other
+    assert record.energy["seconds"] >= 0.2
+    assert record.faults == []
 
 
 def no_meter(gpu: bool) -> WallClockMeter:
     raise NoMeter("planted: no counter")
 
 
-def test_without_a_counter_there_is_a_reason_and_no_fault(tmp_path: Path) -> None:
-    entry = held(tmp_path, no_meter).entries["B"]
-    assert (entry.energy, entry.energy_reason, entry.faults) == (None, "planted: no counter", [])
+def test_without_a_counter_there_is_a_reason_and_no_fault() -> None:
+    record = measure(no_meter)
+    assert (record.energy, record.energy_reason, record.faults) == (None, "planted: no counter", [])
 
 
 def test_publish_measures_energy_only_where_something_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def planned(asked: Asked) -> bool:
-        return _settings(asked, tmp_path, []).energy is not None
+    def planned(options: Options) -> bool:
+        return make_settings(options, tmp_path, []).energy is not None
 
     monkeypatch.setattr("bench.harness.benchmark.find_meter", lambda gpu: no_meter(gpu))
-    assert not _counts_energy(True)
-    assert not planned(Asked(PUBLISH_MODE))
-    assert planned(Asked(QUICK_MODE, energy=True))  # then each row says why there is none
+    assert not has_energy_meter(True)
+    assert not planned(Options(PUBLISH_MODE))
+    assert planned(Options(QUICK_MODE, energy=True))  # then each row says why there is none
     monkeypatch.setattr("bench.harness.benchmark.find_meter", lambda gpu: WallClockMeter())
-    assert planned(Asked(PUBLISH_MODE))
-    assert not planned(Asked(QUICK_MODE))
+    assert planned(Options(PUBLISH_MODE))
+    assert not planned(Options(QUICK_MODE))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.harness.entries import Entrant
-from bench.harness.job import Job
-from bench.harness.run import Session, hold_session
+from bench.harness.measure import measure_workloads
+from bench.harness.measurements import Measurements
+from bench.harness.workload import Workload
 from bench.passes.image_to_joints import (
     FEWEST,
     HEIGHT,
@@ -29,8 +29,8 @@ from bench.sessions.inference import STAGES, Lap
 from export.common.errors import CheckFailed
 from export.images.figures import EVALUATION_SEED, IMAGE_SIZE, draw_scene
 from tests.integration.test_predict import NEAR_PX
-from tests.support.bench_quick import QUICK, judged
-from tests.support.bench_subjects import Sleeper, write_inputs
+from tests.support.bench_quick import QUICK, check_parity
+from tests.support.bench_sessions import IMAGES, Sleeper
 from tests.support.command_line import ROOT
 
 
@@ -120,40 +120,40 @@ def refuse(backend: Any, lap: Lap) -> None:
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    inputs = write_inputs(tmp_path_factory.mktemp("image"))
-    jobs = {"A": Job(Sleeper, inputs, predict=predict_nothing), "B": Job(Sleeper, inputs, predict=refuse)}
-    entrants = [Entrant(name, job, "fp32") for name, job in jobs.items()]
-    entrants.append(Entrant("A#control", jobs["A"], "fp32", control=True))
+def measurements() -> Measurements:
+    workloads = [
+        Workload("A", Sleeper, predict=predict_nothing),
+        Workload("B", Sleeper, predict=refuse),
+        Workload("A#control", Sleeper, predict=predict_nothing),
+    ]
     settings = replace(QUICK, image_s=0.05, throughput_s=0.02)
-    return hold_session(entrants, "A", np.load(inputs), judged, settings)
+    return measure_workloads(workloads, "A", IMAGES, check_parity, settings)
 
 
-def test_the_pass_is_made_in_the_worker_that_was_timed(held: Session) -> None:
-    assert held.entries["A"].image_to_joints is not None
-    seen = ImageToJoints.model_validate(held.entries["A"].image_to_joints)
-    assert seen.samples >= FEWEST
-    assert seen.normalise_p50_ms is None
-    assert held.complete
+def test_the_pass_runs_in_the_worker_that_was_timed(measurements: Measurements) -> None:
+    record = ImageToJoints.model_validate(measurements.records["A"].image_to_joints)
+    assert record.samples >= FEWEST
+    assert record.normalise_p50_ms is None
+    assert measurements.complete
 
 
-def test_a_failing_pass_is_a_reason_and_spoils_nothing(held: Session) -> None:
-    entry = held.entries["B"]
-    assert entry.image_to_joints is None
-    assert entry.image_fault is not None
-    assert "computes no pose" in entry.image_fault
-    assert entry.faults == []
-    assert entry.throughput
-    assert held.measured.visits["B"]
+def test_a_failed_pass_leaves_a_reason_and_no_fault(measurements: Measurements) -> None:
+    record = measurements.records["B"]
+    assert record.image_to_joints is None
+    assert record.image_fault is not None
+    assert "computes no pose" in record.image_fault
+    assert record.faults == []
+    assert record.throughput
+    assert measurements.rounds.blocks["B"]
 
 
-def test_the_control_takes_part_in_rounds_only(held: Session) -> None:
-    entry = held.entries["A#control"]
-    assert held.measured.visits["A#control"]
-    assert (entry.image_to_joints, entry.throughput) == (None, None)
+def test_the_control_takes_part_in_rounds_only(measurements: Measurements) -> None:
+    record = measurements.records["A#control"]
+    assert measurements.rounds.blocks["A#control"]
+    assert (record.image_to_joints, record.throughput) == (None, None)
 
 
 def test_it_travels_to_a_worker_without_what_the_timed_one_does_not_need() -> None:
-    """Unpickling a job must not import OpenCV: the worker's memory is compared with others'."""
+    """Unpickling a workload must not import OpenCV: the worker's memory is compared with others'."""
     code = "import sys; import bench.passes.image_to_joints; assert not {'cv2', 'torch', 'scipy'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)

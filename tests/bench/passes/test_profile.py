@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.harness.entries import Entrant
-from bench.harness.job import Job
-from bench.harness.profiling import RUNS, Profiles, take_profiles, with_profile
+from bench.harness.profiling import RUNS, Profiles, add_profile, take_profiles
 from bench.harness.timed_model import TimedModel
+from bench.harness.workload import Workload
 from bench.passes import peak
 from bench.passes.layer_times import Profile, take_profile
 from bench.results.profile_record import PeakRecord, ProfileRecord, profile_record
@@ -27,9 +26,9 @@ from bench.sessions.pytorch_cuda import TorchCuda
 from export.common.errors import NotPossible
 from export.images.drawings import drawn_images
 from export.model.weights_file import save_weights
-from tests.support.bench_quick import QUICK, children
-from tests.support.bench_results import STILL, row, session
-from tests.support.bench_subjects import Broken, Sleeper, write_inputs
+from tests.support.bench_quick import QUICK, worker_processes
+from tests.support.bench_results import STEADY, measurements, row
+from tests.support.bench_sessions import IMAGES, Broken, Sleeper
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.host_cuda import HostTorch, note_driver
 
@@ -54,7 +53,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def profiled(backend: Session, folder: Path, runs: int = 20) -> Profile:
     """By the worker's own code, in this process."""
     np.save(folder / "inputs.npy", drawn_images(2, 256, 1))
-    profile = TimedModel(Job(lambda: backend, folder / "inputs.npy")).profile(3, runs)
+    profile = TimedModel(Workload("A", lambda: backend), folder / "inputs.npy").profile(3, runs)
     assert len(profile.calls_ms) == runs
     return profile
 
@@ -219,16 +218,16 @@ def test_layers_that_take_no_time_at_all() -> None:
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
 def test_the_graph_that_ran_is_the_one_that_is_counted(runtime: str) -> None:
-    timed = row(session(STILL)).model_copy(update={"runtime": runtime})
+    timed = row(measurements(STEADY)).model_copy(update={"runtime": runtime})
     three = replace(TINY, upsamplings=3)
     seen = Profiles({timed.id: planted(LayerTime("head.final_layer/Conv", 2.0))}, peaks=PEAKS)
-    made = with_profile(timed, seen, three)
+    made = add_profile(timed, seen, three)
     assert made.profile is not None
     final = next(part for part in made.profile.parts if part.part == FINAL)
     assert final.macs == 16 * 18 * 32 * (64 if runtime == "pytorch" else 32) ** 2
     assert final.peak_share is not None
     elsewhere = timed.model_copy(update={"facts": {"device": "a GPU"}})
-    made = with_profile(elsewhere, seen, three)
+    made = add_profile(elsewhere, seen, three)
     assert made.profile is not None
     assert made.profile.peak_precision is None  # the peak is the processor's
 
@@ -258,15 +257,13 @@ class Telling(Sleeper):
         return [LayerTime("head.final_layer", 1.0), LayerTime("decode", 0.5)][: self.count]
 
 
-def entrants(folder: Path, **backends: Any) -> list[Entrant]:
-    inputs = write_inputs(folder)
-    return [Entrant(name, Job(made, inputs), "fp32") for name, made in backends.items()]
+def workloads(**sessions: Any) -> list[Workload]:
+    return [Workload(name, open_session) for name, open_session in sessions.items()]
 
 
-def test_what_fails_in_the_pass_is_a_reason_and_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_in_the_pass_is_a_reason_and_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.harness.profiling.PEAK_S", 0.0)
-    given = entrants(
-        tmp_path,
+    given = workloads(
         good=Telling,
         untimed=Telling,
         mute=partial(Telling, 0),
@@ -274,18 +271,18 @@ def test_what_fails_in_the_pass_is_a_reason_and_nothing_more(tmp_path: Path, mon
         crashes=partial(Telling, 2, "crash"),
         raises=partial(Telling, 2, "raise"),
     )
-    seen = take_profiles(given, {entrant.name for entrant in given} - {"untimed"}, QUICK)
-    assert children() == []
-    assert seen.taken.keys() == {"good"}
-    assert len(seen.taken["good"].calls_ms) == RUNS >= 20
-    assert seen.missing["mute"] == "a sleeper's word reported no layer"
-    assert seen.missing["tells_nothing"] == "there is no profile: sleeper does not tell what its layers take"
-    assert "SIGABRT" in seen.missing["crashes"]
-    assert seen.missing["raises"] == "RuntimeError: no kernel for this"
+    seen = take_profiles(given, {workload.name for workload in given} - {"untimed"}, IMAGES, QUICK)
+    assert worker_processes() == []
+    assert seen.profiles.keys() == {"good"}
+    assert len(seen.profiles["good"].calls_ms) == RUNS >= 20
+    assert seen.reasons["mute"] == "a sleeper's word reported no layer"
+    assert seen.reasons["tells_nothing"] == "there is no profile: sleeper does not tell what its layers take"
+    assert "SIGABRT" in seen.reasons["crashes"]
+    assert seen.reasons["raises"] == "RuntimeError: no kernel for this"
     assert seen.peaks_reason is not None
     assert "no answer to peaks" in seen.peaks_reason  # and yet there are profiles
-    timed = row(session(STILL))
-    lost = with_profile(timed, replace(seen, missing={timed.id: seen.missing["crashes"]}), TINY)
+    timed = row(measurements(STEADY))
+    lost = add_profile(timed, replace(seen, reasons={timed.id: seen.reasons["crashes"]}), TINY)
     assert lost.profile is None
     assert lost.profile_reason is not None
     assert "SIGABRT" in lost.profile_reason
@@ -294,27 +291,27 @@ def test_what_fails_in_the_pass_is_a_reason_and_nothing_more(tmp_path: Path, mon
 
 
 def test_an_invalid_row_has_no_profile() -> None:
-    invalid = row(session(STILL, faults=["parity fail: 7 mm"]))
+    invalid = row(measurements(STEADY, faults=["parity fail: 7 mm"]))
     seen = Profiles({invalid.id: planted(LayerTime("decode", 1.0))})
-    assert with_profile(invalid, seen, TINY).profile is None
-    assert "invalid" in str(with_profile(invalid, Profiles(), TINY).profile_reason)
-    assert with_profile(invalid, Profiles(interrupted=True), TINY).profile_reason == "interrupted"
-    assert with_profile(invalid, None, TINY) == invalid
-    assert take_profiles([], (), QUICK).peaks_reason == "no row was profiled"
+    assert add_profile(invalid, seen, TINY).profile is None
+    assert "invalid" in str(add_profile(invalid, Profiles(), TINY).profile_reason)
+    assert add_profile(invalid, Profiles(interrupted=True), TINY).profile_reason == "interrupted"
+    assert add_profile(invalid, None, TINY) == invalid
+    assert take_profiles([], (), IMAGES, QUICK).peaks_reason == "no row was profiled"
 
 
-def test_ctrl_c_keeps_the_profiles_until_then(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_profiles_until_then() -> None:
     def progress(text: str, share: float | None = None) -> None:
         if text == "profiling B":
             raise KeyboardInterrupt
 
-    given = entrants(tmp_path, A=Telling, B=Telling, C=Telling)
-    seen = take_profiles(given, {"A", "B", "C"}, QUICK, progress)
+    given = workloads(A=Telling, B=Telling, C=Telling)
+    seen = take_profiles(given, {"A", "B", "C"}, IMAGES, QUICK, progress)
     assert seen.interrupted
-    assert (list(seen.taken), seen.peaks) == (["A"], [])
-    assert seen.missing == {"B": "interrupted", "C": "interrupted"}
+    assert (list(seen.profiles), seen.peaks) == (["A"], [])
+    assert seen.reasons == {"B": "interrupted", "C": "interrupted"}
     assert seen.peaks_reason == "interrupted"
-    assert children() == []
+    assert worker_processes() == []
 
 
 def test_peaks_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.passes.throughput import ClosedLoop, sweep
-from tests.support.bench_subjects import Sleeper
+from tests.support.bench_sessions import Sleeper
 
 IMAGES = [np.full((1, 8, 8, 3), value, np.uint8) for value in (10, 20, 30)]
 

@@ -8,11 +8,11 @@ import pytest
 from bench.machine.environment import fingerprint, share_with, steal_share
 from bench.machine.gpu_sensors import held_back
 from bench.results.result import INTERRUPTED, JSON_SCHEMA, json_schema, place_for, read_result, write_result
-from tests.support.bench_results import STILL, result, session
+from tests.support.bench_results import STEADY, measurements, result
 
 
 def test_an_interrupted_result_never_replaces_a_whole_one(tmp_path: Path) -> None:
-    whole, stopped = result(session(STILL)), result(session(STILL), complete=False)
+    whole, stopped = result(measurements(STEADY)), result(measurements(STEADY), complete=False)
     assert place_for(tmp_path, complete=False) == tmp_path
     write_result(place_for(tmp_path, complete=False), stopped)
     assert place_for(tmp_path, complete=False) == tmp_path
@@ -22,13 +22,13 @@ def test_an_interrupted_result_never_replaces_a_whole_one(tmp_path: Path) -> Non
 
 
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
-    made = result(session(STILL))
+    made = result(measurements(STEADY))
     assert read_result(write_result(tmp_path, made)) == made
 
 
 def test_nan_is_never_written() -> None:
     with pytest.raises(ValueError, match="finite"):
-        result(session(STILL), harness_overhead_ns=math.nan)
+        result(measurements(STEADY), harness_overhead_ns=math.nan)
 
 
 def test_the_checked_in_schema_is_current() -> None:

@@ -7,8 +7,8 @@ slower by a known factor, and the harness's own rounds, stop rule and interval j
 import numpy as np
 import pytest
 
-from bench.harness.job import HOST_E2E, Samples
 from bench.harness.rounds import Plan, run_rounds
+from bench.harness.workload import HOST_E2E, Samples
 from bench.stats.statistics import Ratio, Values, speed_up
 from bench.stats.stopping import BLOCK_MS, StopRule
 from export.common.files import PROJECT
@@ -24,12 +24,12 @@ with np.load(PROJECT / "tests/data/null_trace.npz") as _trace:
 
 
 class Recorded:
-    """A contender whose round medians were recorded."""
+    """A workload with recorded round medians."""
 
     def __init__(self, medians_ms: Values) -> None:
         self.medians_ms = iter(medians_ms)
 
-    def visit(self, iterations: int) -> Samples:
+    def __call__(self, iterations: int) -> Samples:
         return {HOST_E2E: [float(next(self.medians_ms))] * iterations}
 
 
@@ -43,9 +43,9 @@ def trials(slowdown: float, rule: StopRule = PATIENT, seed: int = 0) -> list[Rat
     rng, found = np.random.default_rng(seed), []
     for index in range(TRIALS):
         base, candidate = exchanged(rng)
-        contenders = {"A": Recorded(base), "B": Recorded(candidate * (1 + slowdown))}
+        runners = {"A": Recorded(base), "B": Recorded(candidate * (1 + slowdown))}
         plan = Plan("A", rule, index, max_rounds=TRACE.shape[1])
-        ratio = run_rounds(contenders, dict.fromkeys(contenders, BLOCK_MS), plan, clock=lambda: 0.0).ratio("A", "B")
+        ratio = run_rounds(runners, dict.fromkeys(runners, BLOCK_MS), plan, clock=lambda: 0.0).ratio("A", "B")
         assert ratio is not None
         found.append(ratio)
     return found

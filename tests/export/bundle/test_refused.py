@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.harness.timed_parity import ParityJudge
+from bench.harness.parity_check import ParityCheck
 from bench.sessions.exported import read_export
 from export.bundle.contents import choose_contents
 from export.bundle.goldens import budgets_of, make_goldens
@@ -114,10 +114,10 @@ def test_the_grade_that_the_export_asked_for_goes_with_it(exported: Path) -> Non
         return json.dumps(manifest).encode()
 
     far = np.load(exported / TRUTH)["truth"] + 0.1  # bins: neither near nor usable
-    usable = ParityJudge(read_export(exported))("int8", far)
+    usable = ParityCheck(read_export(exported))("int8", far)
     rewrite(exported / "manifest.json", ask)
     contents = choose_contents(exported)
     assert budgets_of(contents, make_goldens(contents, None))["int8"][0].grade == "near"
-    near = ParityJudge(read_export(exported))("int8", far)
+    near = ParityCheck(read_export(exported))("int8", far)
     allowed = [judged["reason"].partition("allowed ")[2] for judged in (usable, near)]
     assert allowed == ["5 mm", "1 mm"]

@@ -1,4 +1,4 @@
-"""Parity of the very session that is timed: its joints against the truth that the export left."""
+"""Parity check of the session that is timed: its joints against the ground truth that the export stored."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,36 +13,38 @@ from export.parity.budgets import REQUIRED_GRADE, budget_for, status_of
 from export.parity.comparison import compare_joints
 from export.pipeline.model_steps import TRUTH, plan_paths
 
-KEPT = ("mean_mm", "p99_mm", "max_mm")
+STATISTICS = ("mean_mm", "p99_mm", "max_mm")
 
 
-class ParityJudge:
-    """Judges joints of the first parity images."""
+class ParityCheck:
+    """Parity check of joints on an export's first parity images."""
 
     def __init__(self, exported: ExportFolder) -> None:
-        """Read the truth.
+        """Read the ground truth.
 
         Raises:
-            BadInput: the export's truth is missing or damaged.
+            BadInput: the export's ground truth is missing or damaged.
         """
         path = exported.path / TRUTH
         try:
             with np.load(path) as joints:
                 self._truth, self._floor = joints["truth"], joints["reference"]
                 self.images = joints["images"]
-                """(N, S, S, 3) RGB: what the truth is of."""
+                """(N, S, S, 3) RGB."""
         except UNREADABLE_ARRAYS as error:
-            do = f"make it again: convnextpose export {exported.manifest.model}"
-            raise BadInput(f"cannot read the truth at {path}", str(error), do) from error
+            do = f"export again: convnextpose export {exported.manifest.model}"
+            raise BadInput(f"cannot read the ground truth at {path}", str(error), do) from error
         self._volume = exported.volume
         self._manifest = exported.manifest
         self._trained = exported.manifest.weights.origin != "stand-in"
         self._folder = exported.path
 
     def __call__(self, precision: str, joints: Any) -> Mapping[str, Any]:
-        """(n, J, 3) joints of the first n images, in bins → plain data: outcome, reason, distances.
+        """Compare (n, J, 3) joints of the first n images, in bins, with the ground truth.
 
-        Without a budget, or without the joints of what stands beside a precision, nothing passes.
+        Returns:
+            Outcome, status, reason and errors as plain data. A precision without a budget, or without the joints of
+            its simulation, never passes.
         """
         count = len(joints)
         if precision not in REQUIRED_GRADE:
@@ -51,12 +53,16 @@ class ParityJudge:
         budget, simulation = budget_for(precision, trained=self._trained, require=require), None
         if precision != "fp32":
             try:
-                with np.load(self._folder / plan_paths(precision)[2]) as known:
-                    simulation = known["simulation"][:count]
+                with np.load(self._folder / plan_paths(precision)[2]) as arrays:
+                    simulation = arrays["simulation"][:count]
             except UNREADABLE_ARRAYS as error:
-                reason = f"what rounding alone costs is not known: {error}"
+                reason = f"cannot read the error of rounding alone: {error}"
                 return {"outcome": "inconclusive", "reason": reason, "images": count}
-        found = compare_joints(self._truth[:count], self._floor[:count], joints, self._volume, budget, simulation)
-        distances = {name: getattr(found.candidate, name) for name in KEPT}
-        said = {"outcome": found.outcome, "status": status_of(found.outcome, budget), "reason": found.reason}
-        return {**said, "images": count, **finite_or_none(distances)}
+        parity = compare_joints(self._truth[:count], self._floor[:count], joints, self._volume, budget, simulation)
+        return {
+            "outcome": parity.outcome,
+            "status": status_of(parity.outcome, budget),
+            "reason": parity.reason,
+            "images": count,
+            **finite_or_none({name: getattr(parity.candidate, name) for name in STATISTICS}),
+        }

@@ -1,4 +1,4 @@
-"""Backends for tests of the harness: small, quick, and broken in every way in which runtimes break."""
+"""Sessions for tests of the harness: small, quick, and broken in every way in which runtimes break."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness.job import HOST_E2E, Samples
-from bench.harness.remote import WorkerLost
+from bench.harness.worker_process import WorkerLost
+from bench.harness.workload import HOST_E2E, Samples
 from bench.sessions.protocol import Joints
 from export.common.errors import NotPossible
 
 
 class Sleeper:
-    """Takes a known time; its joints depend on the image."""
+    """A session that takes a known time; its joints depend on the image."""
 
     runtime, precision, takes_pixels = "sleeper", "fp32", True
 
@@ -38,34 +38,34 @@ class Sleeper:
 
 
 class Broken(Sleeper):
-    """Breaks at its n-th run."""
+    """A session that breaks at its n-th run."""
 
-    def __init__(self, how: str, at: int) -> None:
+    def __init__(self, defect: str, at: int) -> None:
         super().__init__()
-        self.how, self.at = how, at
+        self.defect, self.at = defect, at
 
     def run(self, images: Any) -> Joints:
         joints = super().run(images)
         if self.runs < self.at:
             return joints
-        if self.how == "crash":
+        if self.defect == "crash":
             os.write(2, b"a last word\n")
             os.abort()
-        if self.how == "killed":
+        if self.defect == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.how == "exit":
+        if self.defect == "exit":
             os._exit(7)
-        if self.how == "hang":
+        if self.defect == "hang":
             time.sleep(600)
-        if self.how == "raise":
+        if self.defect == "raise":
             raise RuntimeError("no kernel for this\nand a long story")
-        if self.how == "memory":
+        if self.defect == "memory":
             bytearray(1 << 62)  # Python itself refuses
-        return np.full_like(joints, np.nan) if self.how == "nan" else joints + 1
+        return np.full_like(joints, np.nan) if self.defect == "nan" else joints + 1
 
 
 class Recompiling(Sleeper):
-    """Says after measuring that it has recompiled."""
+    """A session that reports a recompilation after measuring."""
 
     def facts(self) -> dict[str, Any]:
         return {"problems": ["2 compiled graphs, not one"] if self.runs > 40 else []}
@@ -76,7 +76,7 @@ def missing() -> Sleeper:
 
 
 class FakeClock:
-    """Time that passes only when it is told to."""
+    """A clock that passes only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -86,22 +86,25 @@ class FakeClock:
 
 
 class Scripted:
-    """A contender whose latencies are scripted, one a round; it moves the clock, and may be lost."""
+    """Blocks with scripted latencies, one a round; they move the clock, and the worker may be lost."""
 
     def __init__(self, clock: FakeClock, latencies_ms: Any, *, lost_in: int | None = None) -> None:
-        self.clock, self.latencies_ms, self.lost_in, self.visits = clock, latencies_ms, lost_in, 0
+        self.clock, self.latencies_ms, self.lost_in, self.blocks = clock, latencies_ms, lost_in, 0
 
-    def visit(self, iterations: int) -> Samples:
-        if self.visits == self.lost_in:
+    def __call__(self, iterations: int) -> Samples:
+        if self.blocks == self.lost_in:
             raise WorkerLost("gone")
-        latency = float(self.latencies_ms[self.visits % len(self.latencies_ms)])
-        self.visits += 1
-        self.clock.now += iterations * latency / 1e3
-        return {HOST_E2E: [latency] * iterations}
+        latency_ms = float(self.latencies_ms[self.blocks % len(self.latencies_ms)])
+        self.blocks += 1
+        self.clock.now += iterations * latency_ms / 1e3
+        return {HOST_E2E: [latency_ms] * iterations}
 
 
-def write_inputs(folder: Path, count: int = 4) -> Path:
-    """(count, 8, 8, 3) pixels, all images different."""
+IMAGES = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+"""(4, 8, 8, 3) pixels, all images different."""
+
+
+def write_inputs(folder: Path) -> Path:
     path = folder / "inputs.npy"
-    np.save(path, np.arange(count * 8 * 8 * 3, dtype=np.uint8).reshape(count, 8, 8, 3))
+    np.save(path, IMAGES)
     return path

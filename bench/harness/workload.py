@@ -1,8 +1,7 @@
-"""Messages between a coordinator and a worker process."""
+"""Workload of one worker process, and the messages that the worker sends back."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from bench.sessions.protocol import Session
@@ -12,27 +11,38 @@ HOST_E2E, HOST_NOCOPY, DEVICE = "host_e2e", "host_nocopy", "device"
 """``host_e2e``: wall clock around the call, NumPy to NumPy. ``host_nocopy``: the same on memory bound beforehand.
 ``device``: by the runtime's own clock."""
 
+CONTROL = "#control"
+"""Suffix of the control's name: A′, a second instance of the reference."""
+
 Samples = dict[str, list[float]]
 """Boundary → latencies in ms."""
 
 Predict = Callable[[Session, Callable[[str], None]], object]
-"""(backend, who is told each stage's end) → joints in a photo; see ``bench.passes.image_to_joints``."""
+"""(session, callback at the end of each stage) → joints in a photo; see ``bench.passes.image_to_joints``."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """A session for a worker to run; it is sent as a pickle."""
+class Workload:
+    """A session to load in a worker process; sent as a pickle."""
 
+    name: str
     open: Callable[[], Session]
-    inputs: Path
-    """A .npy of (N, S, S, 3) uint8 RGB, shown in turn, one at a time."""
+    precision: str = "fp32"
     modules: tuple[str, ...] = ()
     """Modules to import before loading, so that importing and loading are timed apart."""
     nocopy: bool = False
+    """True: also time calls on memory that is bound beforehand."""
     gpu: bool = False
-    """True if it computes on a GPU; it is then warmed up longer, by the GPU's clock."""
+    """True: warm up longer, by the GPU's clock."""
+    compiles: bool = False
+    """True: loading or the first run may take minutes."""
     predict: Predict | None = None
-    """From a photo to joints in its pixels, where that is wanted."""
+    """Function from a photo to joints in its pixels."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is the second instance of the reference, which takes part in the rounds only."""
+        return self.name.endswith(CONTROL)
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,9 @@ class Loaded:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """The course of the warm-up."""
+    """State and duration of a warm-up, with the median of each of its windows."""
 
     state: State
     seconds: float
     latency_ms: float
-    windows_ms: tuple[float, ...] = field(default=())
+    windows_ms: tuple[float, ...] = ()
