@@ -108,8 +108,8 @@ def compare_folders(
     if not pairs and LOST_PRECISION not in missing.values():
         for side in sides:
             require_some(*side, runtimes)
-        found = f"{', '.join(runtimes)}; precisions of the baseline: {', '.join(baseline.precisions)}"
-        raise BadInput("the gate compares nothing of this", found, "name a runtime that runs exported files")
+        request = f"{', '.join(runtimes)}; precisions of the baseline: {', '.join(baseline.precisions)}"
+        raise BadInput("the gate compares nothing of this", request, "name a runtime that runs exported files")
     with machine_lock or nullcontext():
         comparison = compare_pairs(baseline, candidate, pairs, settings, progress)
     cells = list(comparison.cells)
@@ -156,8 +156,8 @@ def _require_same_task(baseline: ExportFolder, candidate: ExportFolder) -> None:
         (side.manifest.architecture.input_size, side.manifest.architecture.joints) for side in (baseline, candidate)
     ]
     if tasks[0] != tasks[1]:
-        found = ", and ".join(f"input {input_size} with {joints} joints" for input_size, joints in tasks)
-        raise BadInput("baseline and candidate do different work", found, "compare exports of one model")
+        inputs = ", and ".join(f"input {input_size} with {joints} joints" for input_size, joints in tasks)
+        raise BadInput("baseline and candidate do different work", inputs, "compare exports of one model")
 
 
 def measure_pair(

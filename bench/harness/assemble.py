@@ -143,12 +143,12 @@ def latency_of(rounds: Rounds, name: str, boundary: str, deadlines_ms: Sequence[
     tails = tails and len(medians_ms) >= FIRST_LOOK
     records = []
     for quantile in PERCENTILES:
-        value, shown = percentile(samples_ms, quantile), tails or quantile == 0.5
+        value, is_allowed = percentile(samples_ms, quantile), tails or quantile == 0.5
         records.append(
             PercentileRecord(
                 quantile=quantile,
-                value_ms=value.value if shown else None,
-                upper_ms=value.upper if shown else None,
+                value_ms=value.value if is_allowed else None,
+                upper_ms=value.upper if is_allowed else None,
                 floor=value.floor,
             )
         )
