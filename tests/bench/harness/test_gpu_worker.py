@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.harness.timed_model import TimedModel
@@ -51,4 +52,4 @@ class Pinned(Sleeper):
 def test_images_are_copied_to_the_memory_of_the_session(tmp_path: Path) -> None:
     session = Pinned()
     TimedModel(Workload("A", lambda: session), write_inputs(tmp_path)).load()
-    assert (session.images == IMAGES[:1] + 1).all()
+    np.testing.assert_array_equal(session.images, IMAGES[:1] + 1)
