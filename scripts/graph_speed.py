@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.harness.job import Job
 from bench.harness.rounds import Plan, run_rounds
 from bench.harness.timed_model import TimedModel
+from bench.harness.workload import Workload
 from bench.machine.system import machine
 from bench.sessions.onnx_runtime import OnnxRuntime
 from bench.sessions.openvino import OpenVino
@@ -55,19 +55,20 @@ def measure(model: str, folder: Path) -> None:
     """Time everything that runs a file of this model, and print a line for each."""
     files, inputs = write_files(model, folder), folder / "inputs.npy"
     np.save(inputs, drawn_images(1, load_config(model).input_size, SHAPES_SEED))
-    jobs: dict[str, Callable[[], Session]] = {
+    sessions: dict[str, Callable[[], Session]] = {
         PLAIN: partial(OnnxRuntime, files["plain"], "fp32", 1),
         "FP32, ONNX Runtime": partial(OnnxRuntime, files["fp32"], "fp32", 1),
         **{f"{name.upper()}, OpenVINO": partial(OpenVino, files[name], name, 1) for name in ("fp32", "bf16", "int8")},
     }
-    subjects = {name: TimedModel(Job(job, inputs)) for name, job in jobs.items()}
-    for subject in subjects.values():
-        subject.load()
-    latencies_ms = {name: of.warm_up(WarmUpRule(cap_s=6)).latency_ms for name, of in subjects.items()}
-    measured = run_rounds(subjects, latencies_ms, Plan(PLAIN, RULE), clock=time.monotonic)
-    for name in subjects:
-        median_ms = np.median(list(measured.round_medians_ms(name).values()))
-        ratio = measured.ratio(PLAIN, name)
+    models = {name: TimedModel(Workload(name, open_session), inputs) for name, open_session in sessions.items()}
+    for timed in models.values():
+        timed.load()
+    latencies_ms = {name: timed.warm_up(WarmUpRule(cap_s=6)).latency_ms for name, timed in models.items()}
+    runners = {name: timed.run_block for name, timed in models.items()}
+    rounds = run_rounds(runners, latencies_ms, Plan(PLAIN, RULE), clock=time.monotonic)
+    for name in models:
+        median_ms = np.median(list(rounds.round_medians_ms(name).values()))
+        ratio = rounds.ratio(PLAIN, name)
         shown = f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio else "not known"
         print(f"{model:<8} {name:<32} {median_ms:8.2f} ms  {shown}", flush=True)
 
