@@ -21,7 +21,7 @@ err = Console(highlight=False, width=None if sys.stderr.isatty() else LOG_WIDTH,
 
 def show_failure(failure: Failure) -> None:
     """Three parts, a line each."""
-    parts = {"[bold red]error:[/]": failure.problem, "found:": failure.found, "try:  ": failure.advice}
+    parts = {"[bold red]error:[/]": failure.problem, "found:": failure.detail, "try:  ": failure.advice}
     for label, text in parts.items():
         err.print(f"{label} {escape(printable(text))}", soft_wrap=True)
 

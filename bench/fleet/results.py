@@ -76,7 +76,7 @@ def _require_whole(new: Path, spec: JobSpec) -> None:
         result = read_result(path)
         require_of_export(result, manifest, path)
     except BadInput as failure:
-        raise BadResult(f"its result cannot be read: {failure.found}") from failure
+        raise BadResult(f"its result cannot be read: {failure.detail}") from failure
     if not result.complete:
         raise BadResult("its result is not complete")
 

@@ -44,7 +44,7 @@ def _answer(model: TimedModel, method: str, arguments: Sequence[Any]) -> tuple[s
     try:
         return "ok", getattr(model, method)(*arguments)
     except NotPossible as failure:
-        return "not possible", f"{failure.problem}: {failure.found}"
+        return "not possible", f"{failure.problem}: {failure.detail}"
     except MemoryError:
         return "failed", "out of memory"
     except NotFinite as failure:

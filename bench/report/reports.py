@@ -109,7 +109,7 @@ def _read_models(found: Found, out: Path | None, gate: Path | None, refused: lis
             read.append((measurement_of(files, commands.bench(folder)), files, on_devices))
     if not read:
         return None
-    missing = tuple(printable(f"not on this page: {failure.problem} ({failure.found})") for failure in refused)
+    missing = tuple(printable(f"not on this page: {failure.problem} ({failure.detail})") for failure in refused)
     with _collect(refused):
         place = out or (found.models[0] if alone else found.models[0].parent) / PLACE
         page, choices = model_page(*read[0]) if alone else models_page([measurement for measurement, _, _ in read])

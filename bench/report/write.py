@@ -62,7 +62,7 @@ def as_json(reports: Reports) -> dict[str, Any]:
             for report in reports.devices
         ],
         "refused": [
-            {"what": failure.problem, "seen": failure.found, "do": failure.advice} for failure in reports.refused
+            {"what": failure.problem, "seen": failure.detail, "do": failure.advice} for failure in reports.refused
         ],
     }
 

@@ -57,7 +57,7 @@ class ExportFolder:
     @cached_property
     def volume(self) -> Volume:
         """The volume that turns the model's bins into pixels and mm."""
-        return Volume.of(self.manifest.architecture)
+        return Volume.from_architecture(self.manifest.architecture)
 
     @cached_property
     def architecture(self) -> Architecture:

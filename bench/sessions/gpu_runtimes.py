@@ -90,7 +90,7 @@ def no_engine(exported: ExportFolder, runtime: str, variant: str) -> str | None:
         if (installed := version(runtime)) != "absent":  # JetPack's packages come without metadata
             require_version(path, record, product, installed)
     except (BadInput, NotPossible) as failure:
-        return f"{failure.problem}: {failure.found}; {failure.advice}"
+        return f"{failure.problem}: {failure.detail}; {failure.advice}"
     return None
 
 

@@ -61,7 +61,7 @@ def make_goldens(contents: Contents, images: Path | None, progress: Progress = n
         Inconclusive: the network's joints hardly vary over them, so that anything would agree.
     """
     goldens = _of_export(contents) if images is None else _of_images(contents, images, progress)
-    seen = joint_spread(goldens.truth, Volume.of(contents.manifest.architecture))
+    seen = joint_spread(goldens.truth, Volume.from_architecture(contents.manifest.architecture))
     if not min(seen.over_images_mm, seen.over_joints_mm) >= NEEDED_SPREAD_MM:
         told = f"joints spread {seen.over_images_mm:.3g} mm over images, {seen.over_joints_mm:.3g} mm over joints"
         raise Inconclusive("these goldens would prove nothing", told, "name crops of different poses with --images")
@@ -70,7 +70,7 @@ def make_goldens(contents: Contents, images: Path | None, progress: Progress = n
 
 def budgets_of(contents: Contents, goldens: Goldens) -> dict[str, tuple[Budget, tuple[Limit, ...]]]:
     """Precision → its budget, and the limits that follow from it on these goldens."""
-    volume = Volume.of(contents.manifest.architecture)
+    volume = Volume.from_architecture(contents.manifest.architecture)
     count = goldens.truth.shape[0] * goldens.truth.shape[1]
     found = {}
     for artifact in contents.onnx:

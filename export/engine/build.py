@@ -89,7 +89,7 @@ def build_engine(
             raise
         write_text(failed_log, "\n".join(log) + "\n")
         advice = f"{failure.advice}; the builder's log: {failed_log}"
-        raise CheckFailed(failure.problem, failure.found, advice) from failure
+        raise CheckFailed(failure.problem, failure.detail, advice) from failure
     write_text(beside(engine_path, ".log"), "\n".join(log) + "\n")
     write_json(beside(engine_path, ".json"), asdict(record))
     failed_log.unlink(missing_ok=True)
@@ -179,11 +179,11 @@ def bytes_in_log(log: Iterable[str], label: str) -> int | None:
 
 def _check_paths(onnx_path: Path, engine_path: Path) -> None:
     if not (onnx_path.is_file() and onnx_path.stat().st_size > 0):
-        found = "empty" if onnx_path.is_file() else "no such file"
-        raise BadInput(f"no ONNX model in {onnx_path}", found, "export the model first")
+        detail = "empty" if onnx_path.is_file() else "no such file"
+        raise BadInput(f"no ONNX model in {onnx_path}", detail, "export the model first")
     if engine_path.is_dir() or engine_path.resolve() == onnx_path.resolve():
-        found = "a folder" if engine_path.is_dir() else "the ONNX model itself"
-        raise BadInput(f"cannot write the engine to {engine_path}", found, "choose another path for the engine")
+        detail = "a folder" if engine_path.is_dir() else "the ONNX model itself"
+        raise BadInput(f"cannot write the engine to {engine_path}", detail, "choose another path for the engine")
 
 
 def _run_worker(job: BuildJob, progress: Progress, log: list[str]) -> BuildResult:
@@ -203,8 +203,8 @@ def _run_worker(job: BuildJob, progress: Progress, log: list[str]) -> BuildResul
                         log.append(text)
                     case {"progress": str(text), "share": share}:
                         progress(text, share)
-                    case {"failure": [problem, found, advice], "exit_code": code}:
-                        failure = FAILURES[code](problem, found, advice)
+                    case {"failure": [problem, detail, advice], "exit_code": code}:
+                        failure = FAILURES[code](problem, detail, advice)
                     case {"result": dict(fields)}:
                         result = TypeAdapter(BuildResult).validate_python(fields)
             status = child.wait()

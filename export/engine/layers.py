@@ -30,7 +30,7 @@ EXCLUDED = {"fp32": {"bf16", "fp16", "fp8", "int8"}, "fp16": {"bf16", "fp8", "in
 WEIGHTED = ("conv", "gemm")
 """Parts of the names of layers that hold the body's weights, in lower case."""
 
-SHOWN = 5
+MOST_NAMED = 5
 """Number of layers that a message names."""
 
 
@@ -65,9 +65,9 @@ def require_precision(path: Path, layers: EngineLayers) -> None:
         CheckFailed: the inspector named such a layer.
     """
     if layers.problems:
-        more = f"; and {len(layers.problems) - SHOWN} more" if len(layers.problems) > SHOWN else ""
+        more = f"; and {len(layers.problems) - MOST_NAMED} more" if len(layers.problems) > MOST_NAMED else ""
         advice = "do not ship it; build it again, with another version of the builder if it persists"
-        raise CheckFailed(f"{path} does not keep its precision", "; ".join(layers.problems[:SHOWN]) + more, advice)
+        raise CheckFailed(f"{path} does not keep its precision", "; ".join(layers.problems[:MOST_NAMED]) + more, advice)
 
 
 def prove_layers(path: Path, precision: str, *, tf32: bool, convolutions: Convolutions) -> EngineLayers:
@@ -127,7 +127,7 @@ def _problems(layers: list[dict[str, Any]], precision: str, convolutions: Convol
     names = [str(layer.get("Name")) for layer, kinds in weighted if precision not in kinds]
     if len(names) > convolutions.fp32:  # a builder may fuse layers, but splits none
         planned = f"; its plan keeps {convolutions.fp32} in FP32" if convolutions.fp32 else ""
-        yield f"{', '.join(names[:SHOWN])} does not compute in {precision}{planned}"
+        yield f"{', '.join(names[:MOST_NAMED])} does not compute in {precision}{planned}"
 
 
 def _unquantised(weighted: list[dict[str, Any]], convolutions: Convolutions) -> Iterator[str]:
@@ -137,7 +137,7 @@ def _unquantised(weighted: list[dict[str, Any]], convolutions: Convolutions) -> 
     if weighted and len(names) == len(weighted):
         yield f"no convolution takes int8; the network has {convolutions.int8}"
     elif len(names) > planned:  # a builder may fuse layers, but splits none
-        first = ", ".join(names[:SHOWN])
+        first = ", ".join(names[:MOST_NAMED])
         yield f"{len(names)} convolutions do not take int8, and the network has {planned} such; among them {first}"
 
 

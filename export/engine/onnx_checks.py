@@ -25,8 +25,8 @@ def onnx_precision(model: bytes, path: Path, plan: EnginePlan) -> str:
     for value in [*(value for value in graph.input if value.name not in weights), *graph.output]:
         pixels = (TensorProto.UINT8,) if value.name == INPUT else ()
         if (kind := value.type.tensor_type.elem_type) not in (TensorProto.FLOAT, *pixels):
-            found = f"{value.name} is {TensorProto.DataType.Name(kind)}"
-            raise BadInput(f"{path} has an input or output that is not float32", found, "cast inside the network")
+            detail = f"{value.name} is {TensorProto.DataType.Name(kind)}"
+            raise BadInput(f"{path} has an input or output that is not float32", detail, "cast inside the network")
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer):
         advice = "save it as one file; the hash that identifies the engine covers that file"
         raise BadInput(f"{path} is not the whole model", "weights in other files", advice)

@@ -122,6 +122,6 @@ def _check_targets(targets: tuple[str, ...], precision: str) -> None:
     _require(once, "targets must be named, each once", targets, "leave targets out for the default")
 
 
-def _require(condition: bool, problem: str, found: object, advice: str) -> None:
+def _require(condition: bool, problem: str, detail: object, advice: str) -> None:
     if not condition:
-        raise BadInput(problem, str(found), advice)
+        raise BadInput(problem, str(detail), advice)

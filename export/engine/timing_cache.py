@@ -33,8 +33,8 @@ def use_timing_cache(config: IBuilderConfig, path: Path, errors: list[str]) -> N
     if config.set_timing_cache(config.create_timing_cache(content), False):
         return
     if not config.set_timing_cache(config.create_timing_cache(b""), False):
-        found = "; ".join([str(path), *errors[before:]])
-        raise CheckFailed("the builder takes no timing cache", found, "remove it and build again")
+        detail = "; ".join([str(path), *errors[before:]])
+        raise CheckFailed("the builder takes no timing cache", detail, "remove it and build again")
     del errors[before:]
 
 

@@ -166,7 +166,7 @@ def main() -> None:
         trt: TensorRT = load_library(job.product)
         send({"result": asdict(build(trt, job, send))})
     except Failure as failure:
-        send({"failure": [failure.problem, failure.found, failure.advice], "exit_code": failure.exit_code})
+        send({"failure": [failure.problem, failure.detail, failure.advice], "exit_code": failure.exit_code})
     except OSError as error:
         advice = "make room on the disk, or check the folder's permissions"
         send({"failure": ["cannot read the model or write the engine", str(error), advice], "exit_code": 2})

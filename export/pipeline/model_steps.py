@@ -214,7 +214,7 @@ def plan_step(
             judged_on, truth_joints = known["images"], known["truth"]
         with np.load(folder.path / CALIBRATION) as known:
             images = ImageSet(known["images"], calibration.result["source"], tuple(calibration.result["notes"]))
-        volume, known_joints = Volume.of(network.architecture), {}
+        volume, known_joints = Volume.from_architecture(network.architecture), {}
 
         def simulate(plan: PrecisionPlan, chosen: PlannedWeights) -> Any:
             """Return the plan's joints on the images of parity."""

@@ -162,7 +162,7 @@ class _Search:
         self.lines: list[str] = []
         self._reference, self._plan, self._candidates = reference, plan, candidates
         self._images, self._progress = images, progress
-        self._volume = Volume.of(reference.architecture)
+        self._volume = Volume.from_architecture(reference.architecture)
         self._target = run_reference(candidates.exact, images, 4)
         self._ranked: list[tuple[str, float]] | None = None
         self._known: dict[frozenset[str], tuple[float, float]] = {}

@@ -242,7 +242,7 @@ def output_importance(network: ConvNeXtPose, images: Images) -> dict[str, Tensor
         CheckFailed: it is not finite.
     """
     generator = torch.Generator().manual_seed(SEED)
-    bin_mm = torch.tensor(np.asarray(Volume.of(network.architecture).bin_mm), dtype=torch.float32)
+    bin_mm = torch.tensor(np.asarray(Volume.from_architecture(network.architecture).bin_mm), dtype=torch.float32)
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str, value: Tensor) -> None:

@@ -142,8 +142,8 @@ def require(accepted: bool, setting: str, value: object, errors: Sequence[str] =
         CheckFailed: it did not.
     """
     if accepted is not True:
-        found = f"{value}; {relevant(list(errors))}"
-        raise CheckFailed(f"the builder did not take {setting}", found, "choose another value")
+        detail = f"{value}; {relevant(list(errors))}"
+        raise CheckFailed(f"the builder did not take {setting}", detail, "choose another value")
 
 
 def describe(error: ParserError) -> str:

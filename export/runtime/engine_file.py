@@ -51,9 +51,9 @@ def require_recent(product: Product, version: str) -> None:
     if version_numbers(version)[0] >= product.oldest:
         return
     problem = f"{product.name} {version} is too old for this model"
-    found = f"strongly typed networks, which its precisions need, came with {product.oldest}"
+    detail = f"strongly typed networks, which its precisions need, came with {product.oldest}"
     advice = "use JetPack 6.1 or newer; or run on the processor: pip install onnxruntime (or openvino), and name it "
-    raise NotPossible(problem, found, advice + "with --runtime")
+    raise NotPossible(problem, detail, advice + "with --runtime")
 
 
 def wrong_version(product: Product, built_by: str, installed: str, *, compatible: bool) -> str:

@@ -46,8 +46,8 @@ def check_interface(network: INetworkDefinition, name: str) -> tuple[int, ...]:
     outputs = [network.get_output(index) for index in range(network.num_outputs)]
     names = ([tensor.name for tensor in inputs], [tensor.name for tensor in outputs])
     if names != ([INPUT], [OUTPUT]):
-        found = f"inputs {', '.join(names[0]) or 'none'}, outputs {', '.join(names[1]) or 'none'}"
-        raise BadInput(f"{name} is not a pose network", found, f"name its one input {INPUT}, its one output {OUTPUT}")
+        detail = f"inputs {', '.join(names[0]) or 'none'}, outputs {', '.join(names[1]) or 'none'}"
+        raise BadInput(f"{name} is not a pose network", detail, f"name its one input {INPUT}, its one output {OUTPUT}")
     return tuple(inputs[0].shape)
 
 
@@ -129,9 +129,9 @@ def check_layers(
             types = ", ".join(f"{count} {other}" for other, count in layer_types[layer].items())
             raise CheckFailed(f"{name} says {precision} and has {layer} layers that are not {kind}", types, advice)
     if precision != "fp32" and convolutions.fp32 != planned_fp32:
-        found = f"{convolutions.fp32} of {convolutions.total} convolutions in FP32, planned: {planned_fp32}"
-        raise CheckFailed(f"{name} differs from its precision plan", found, "export the model again")
+        detail = f"{convolutions.fp32} of {convolutions.total} convolutions in FP32, planned: {planned_fp32}"
+        raise CheckFailed(f"{name} differs from its precision plan", detail, "export the model again")
     if precision == "int8" and convolutions.int8 == 0:
-        found = f"of {convolutions.total} convolutions none has both its input and its weights in int8"
+        detail = f"of {convolutions.total} convolutions none has both its input and its weights in int8"
         advice = "put quantise and dequantise nodes on both inputs of the convolutions, or ask for fp16"
-        raise CheckFailed(f"{name} says int8 and convolves in another type", found, advice)
+        raise CheckFailed(f"{name} says int8 and convolves in another type", detail, advice)

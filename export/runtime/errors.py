@@ -6,16 +6,16 @@ class Failure(Exception):
 
     exit_code = 1
 
-    def __init__(self, problem: str, found: str, advice: str) -> None:
-        super().__init__(problem, found, advice)
-        self.problem, self.found, self.advice = problem, found, advice
+    def __init__(self, problem: str, detail: str, advice: str) -> None:
+        super().__init__(problem, detail, advice)
+        self.problem, self.detail, self.advice = problem, detail, advice
 
     def __str__(self) -> str:
-        return f"{self.problem} — {self.found} — {self.advice}"
+        return f"{self.problem} — {self.detail} — {self.advice}"
 
     def report(self) -> str:
         """Return the three parts, one per line."""
-        return f"error: {self.problem}\nfound: {self.found}\ntry:   {self.advice}"
+        return f"error: {self.problem}\nfound: {self.detail}\ntry:   {self.advice}"
 
 
 class CheckFailed(Failure):

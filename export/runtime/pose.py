@@ -63,7 +63,7 @@ class Volume:
     cube_mm: float = CUBE_MM
 
     @classmethod
-    def of(cls, architecture: Sized) -> Volume:
+    def from_architecture(cls, architecture: Sized) -> Volume:
         """Return the volume of a network, from its architecture or a record of it."""
         return cls(architecture.heatmap_size, architecture.depth_dim, architecture.input_size)
 

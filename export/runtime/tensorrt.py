@@ -216,9 +216,9 @@ def check_interface(trt: TensorRT, engine: ICudaEngine, file: Engine) -> None:
     expected = {INPUT: (trt.TensorIOMode.INPUT, kind), OUTPUT: (trt.TensorIOMode.OUTPUT, trt.DataType.FLOAT)}
     advice = f"build it again: {file.rebuild}"
     if tensors != expected:
-        found = ", ".join(f"{name}: {mode.name} {dtype.name}" for name, (mode, dtype) in tensors.items())
-        raise CheckFailed(f"{file.file} has other inputs or outputs than a pose network", found, advice)
+        detail = ", ".join(f"{name}: {mode.name} {dtype.name}" for name, (mode, dtype) in tensors.items())
+        raise CheckFailed(f"{file.file} has other inputs or outputs than a pose network", detail, advice)
     shapes = tuple(tuple(shape) for shape in engine.get_tensor_profile_shape(INPUT, 0))
     if shapes != file.profile:
-        found = f"{shapes}, not {file.profile}"
-        raise CheckFailed(f"{file.file} takes other shapes than its record says", found, advice)
+        detail = f"{shapes}, not {file.profile}"
+        raise CheckFailed(f"{file.file} takes other shapes than its record says", detail, advice)

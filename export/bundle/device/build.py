@@ -127,7 +127,7 @@ def plan_of(asked: Any, bundle: Any) -> Tuple[Any, Any]:
             gpu = first_gpu()
         except NotPossible as reason:
             do = "name GPUs with --targets" if rtx else reason.advice
-            raise NotPossible(f"{asked.runtime} has no GPU to build for", reason.found, do) from reason
+            raise NotPossible(f"{asked.runtime} has no GPU to build for", reason.detail, do) from reason
         targets = (gpu.compute_capability,) if rtx else ()
     settings = BuilderSettings(
         workspace_bytes=workspace,

@@ -38,13 +38,13 @@ COPY_AGAIN = "copy the bundle again, or ask for a new one; never run one that wa
 class Refusal(Exception):
     """The bundle is not what its manifest says; three parts, as everywhere."""
 
-    def __init__(self, problem: str, found: str, advice: str = COPY_AGAIN, exit_code: int = 1) -> None:
-        super().__init__(problem, found, advice)
-        self.problem, self.found, self.advice, self.exit_code = problem, found, advice, exit_code
+    def __init__(self, problem: str, detail: str, advice: str = COPY_AGAIN, exit_code: int = 1) -> None:
+        super().__init__(problem, detail, advice)
+        self.problem, self.detail, self.advice, self.exit_code = problem, detail, advice, exit_code
 
     def report(self) -> str:
         """The parts, a line each."""
-        return f"error: {self.problem}\nfound: {self.found}\ntry:   {self.advice}"
+        return f"error: {self.problem}\nfound: {self.detail}\ntry:   {self.advice}"
 
 
 def main(arguments: Optional[List[str]] = None) -> int:

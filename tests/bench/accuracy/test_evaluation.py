@@ -209,7 +209,7 @@ def test_not_a_number_fails_and_stays_one(exported: ExportFolder, tmp_path: Path
     json.dumps(record, allow_nan=False)
     with pytest.raises(CheckFailed) as failed:
         require_finite(record)
-    assert "unsure" in failed.value.found
+    assert "unsure" in failed.value.detail
 
 
 def test_other_joints_and_senseless_mirroring_are_refused(exported: ExportFolder) -> None:

@@ -126,7 +126,7 @@ def _replace(latency: dict[str, Any], rounds: list[list[float]]) -> None:
 def test_a_report_that_contradicts_itself_is_refused(copy: Path, change: Change, seen: str) -> None:
     with pytest.raises(BadInput) as refused:
         read_reports([rewrite(copy, change)])
-    assert seen in refused.value.found
+    assert seen in refused.value.detail
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_an_engine_that_was_built_here_is_found_and_one_that_was_laid_there_is_n
     source = bundle.onnx("fp16")["sha256"]
     with pytest.raises(pose_runtime.NotPossible) as caught:
         find_engine(bundle, TENSORRT, "fp16", version, ORIN)
-    assert "none in the bundle, none was built here" in caught.value.found
+    assert "none in the bundle, none was built here" in caught.value.detail
     assert caught.value.advice == "build one: python3 build.py --runtime tensorrt --precision fp16"
     cached.mkdir(mode=0o700)
     (cached / f"{'0' * 64}.engine").write_bytes(HEADER)  # without a record

@@ -73,7 +73,7 @@ def test_goldens_are_the_first_that_parity_was_judged_on(once_bundle: Path, once
 def test_budgets_carry_their_reasons_and_the_limits_that_follow(once_bundle: Path, once_export: Path) -> None:
     contents = choose_contents(once_export)
     goldens = make_goldens(contents, None)
-    volume = Volume.of(contents.manifest.architecture)
+    volume = Volume.from_architecture(contents.manifest.architecture)
     for precision, budget in manifest_of(once_bundle).budgets.items():
         known = budget_for(precision, trained=True)
         assert budget.reason == known.reason

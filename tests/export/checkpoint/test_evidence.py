@@ -79,7 +79,7 @@ def test_any_lost_tensor_is_noticed(architecture: Architecture, data: st.DataObj
     try:
         problems = [problem.where for problem in read_evidence(in_memory(state)).problems]
     except BadInput as failure:  # without it nothing else could be judged
-        problems = [failure.found]
+        problems = [failure.detail]
     assert any(lost in where for where in problems), (lost, problems)
     assert len(problems) == 1 or lost.startswith(tuple(deepest)) is False, problems
 
@@ -165,7 +165,7 @@ def test_the_error_shows_the_first_problems_and_counts_the_others(tmp_path: Path
     assert count > 8
     with pytest.raises(BadInput, match=rf"and {count - 8} more") as caught:
         judge(load_config("L"), checkpoint)
-    assert caught.value.found.count(", expected ") == 8
+    assert caught.value.detail.count(", expected ") == 8
 
 
 def test_an_absurd_block_number_costs_nothing() -> None:

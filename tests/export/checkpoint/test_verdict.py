@@ -224,9 +224,9 @@ def test_strict(files: dict[str, Checkpoint]) -> None:
     with pytest.raises(CheckFailed) as caught:
         require_agreement("XS", judged(files, "XS", "Atto").as_json())
     assert "not the declared XS" in caught.value.problem
-    assert "dims: declared [48, 96, 192, 384], used [40, 80, 160, 320]" in caught.value.found
-    assert "depths: declared [3, 3, 9, 3], used [2, 2, 6, 2]" in caught.value.found
-    assert "depth_dim" not in caught.value.found
+    assert "dims: declared [48, 96, 192, 384], used [40, 80, 160, 320]" in caught.value.detail
+    assert "depths: declared [3, 3, 9, 3], used [2, 2, 6, 2]" in caught.value.detail
+    assert "depth_dim" not in caught.value.detail
     assert "nearest: XS-atto (identical)" in caught.value.advice
     assert caught.value.exit_code == 1
 

@@ -99,7 +99,7 @@ def test_wrong_declarations(tmp_path: Path, changes: dict[str, Any], said: list[
     path = own_config(tmp_path / "mine.yaml", **changes)
     with pytest.raises(BadInput) as caught:
         load_config(str(path))
-    assert all(part in caught.value.found for part in said), caught.value.found
+    assert all(part in caught.value.detail for part in said), caught.value.detail
     assert str(path) in caught.value.problem
     assert "configs/L.yaml" in caught.value.advice
 
@@ -165,8 +165,8 @@ def test_unreadable_files(tmp_path: Path, make: Callable[[Path], Any]) -> None:
 def test_unknown_models(asked: str, suggested: str | None) -> None:
     with pytest.raises(BadInput) as caught:
         load_config(asked)
-    assert repr(asked) in caught.value.found
-    assert "XS-atto, XS, S, M, L" in caught.value.found
+    assert repr(asked) in caught.value.detail
+    assert "XS-atto, XS, S, M, L" in caught.value.detail
     if suggested is not None:
         assert f"did you mean {suggested}?" in caught.value.advice
     assert ".yaml" in caught.value.advice

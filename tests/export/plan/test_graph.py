@@ -58,7 +58,7 @@ def test_the_graph_computes_what_the_simulation_computes(
 ) -> None:
     """Up to values that lie between two steps, which float arithmetic rounds either way."""
     images = calibration.images[:8]
-    volume = Volume.of(network.architecture)
+    volume = Volume.from_architecture(network.architecture)
     truth = run_reference(network, images, 4)
     expected = run_reference(simulated(network, plan, weights), images, 4)
     found = run_batches(SimulatedSession(written, "int8"), normalise(images), 4)
@@ -74,7 +74,7 @@ def test_a_wrong_scale_is_noticed(network: ConvNeXtPose, plan: PrecisionPlan, we
         replace(c, input_scale=c.input_scale * 40) if c.name == last and c.input_scale else c for c in plan.convs
     )
     images = tiny_calibration().images[:4]
-    volume = Volume.of(network.architecture)
+    volume = Volume.from_architecture(network.architecture)
     graphs = [simulated(network, of, weights) for of in (plan, replace(plan, convs=odd))]
     right, wrong = (run_reference(graph, images, 4) for graph in graphs)
     assert errors_mm(right, wrong, volume).mean() > 100
@@ -144,5 +144,5 @@ def test_onnx_runtime_computes_large_biases_rightly(
     export_int8(planned_graph(odd, plan, weights), path, {}, plan, weights.int8)
     sessions = (OnnxRuntimeSession(path, "int8"), SimulatedSession(path, "int8"))
     found = [run_batches(session, normalise(images), 4) for session in sessions]
-    apart = errors_mm(found[0], found[1], Volume.of(odd.architecture)).mean()
+    apart = errors_mm(found[0], found[1], Volume.from_architecture(odd.architecture)).mean()
     assert (apart < 5) == same, apart

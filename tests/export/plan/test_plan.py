@@ -137,7 +137,7 @@ def test_half_a_block_in_fp32_is_refused(tmp_path: Path, part: str) -> None:
     half = tiny_plan("fp16").keeping([f"{BLOCK}.{part}"], "fp32", "a test")
     with pytest.raises(BadInput, match="part of a block") as caught:
         read_plan(written(half, tmp_path / "plan.json"), TINY)
-    assert all(f"{BLOCK}.{other}" in caught.value.found for other in {"dwconv", "pwconv1", "pwconv2"} - {part})
+    assert all(f"{BLOCK}.{other}" in caught.value.detail for other in {"dwconv", "pwconv1", "pwconv2"} - {part})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "\xff"])

@@ -55,7 +55,7 @@ def with_fp32(plan: PrecisionPlan, in_fp32: set[str]) -> PrecisionPlan:
 
 
 def mean_apart(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    return float(errors_mm(a, b, Volume.of(network().architecture)).mean())
+    return float(errors_mm(a, b, Volume.from_architecture(network().architecture)).mean())
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,9 @@ def test_inputs_of_any_size_come_to_ordinary_size(network: ConvNeXtPose, calibra
     scales = [conv.input_scale for conv in plan.quantized]
     assert all(scale is not None and 0.3 * ORDINARY / LARGEST < scale < 1.8 * ORDINARY / LARGEST for scale in scales)
     moved = errors_mm(
-        run_reference(network, images, 4), run_reference(candidates.exact, images, 4), Volume.of(odd.architecture)
+        run_reference(network, images, 4),
+        run_reference(candidates.exact, images, 4),
+        Volume.from_architecture(odd.architecture),
     )
     assert moved.max() < 1
 
@@ -136,7 +138,7 @@ def test_dead_channels_are_rounded_to_numbers(network: ConvNeXtPose, calibration
         assert np.isfinite(of.dequantized).all()
     assert np.isfinite(run_reference(simulated(odd, plan, weights), images, 4)).all()
     rescaled = run_reference(candidates.exact, images, 4)
-    assert errors_mm(run_reference(odd, images, 4), rescaled, Volume.of(odd.architecture)).max() < 1
+    assert errors_mm(run_reference(odd, images, 4), rescaled, Volume.from_architecture(odd.architecture)).max() < 1
     if precision == "int8":
         assert not weights.int8["backbone.stages.1.0.pwconv2"].values[2].any()
 

@@ -56,7 +56,9 @@ def test_a_generous_budget_leaves_everything_in_the_lower_precision(
     assert all(conv.error_alone_mm is None for conv in plan.convs)
     images = to_calibrate(FEW).images
     target = run_reference(network, images, 4)
-    mean, p99 = error_mm(simulated(network, plan, weights), images, target, Volume.of(network.architecture))
+    mean, p99 = error_mm(
+        simulated(network, plan, weights), images, target, Volume.from_architecture(network.architecture)
+    )
     assert plan.mean_mm == pytest.approx(mean, rel=0.02)
     assert plan.p99_mm == pytest.approx(p99, rel=0.02)
     assert f"mean {plan.mean_mm:.3f}, p99 {plan.p99_mm:.2f} mm" in plan.search[0]
@@ -112,7 +114,9 @@ def test_the_unit_that_costs_most_is_kept_out_alone(
     assert plan.search_seconds is not None
     # It holds on other images too.
     target = run_reference(network, to_judge(FEW), 4)
-    mean, p99 = error_mm(simulated(network, plan, weights), to_judge(FEW), target, Volume.of(network.architecture))
+    mean, p99 = error_mm(
+        simulated(network, plan, weights), to_judge(FEW), target, Volume.from_architecture(network.architecture)
+    )
     assert budget.holds(mean, p99, None)
 
 

@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_refused_by_name(
         json.dumps(whole, allow_nan=False)
     with pytest.raises(CheckFailed) as caught:
         require_range(report, "fp16", "fp16")
-    assert caught.value.found.startswith(f"{first}: ")
+    assert caught.value.detail.startswith(f"{first}: ")
     assert "bf16" in caught.value.advice
     with pytest.raises(CheckFailed, match="int8 cannot be had"):
         require_range(report, "int8", "fp16")

@@ -64,7 +64,7 @@ def test_every_blocked_global_is_named(place: Path, marker: Path, pack: str, pro
     with pytest.raises(BadInput) as caught:
         read_checkpoint(path)
     for name in names:
-        assert re.search(payloads[name][1], caught.value.found), (name, caught.value.found)
+        assert re.search(payloads[name][1], caught.value.detail), (name, caught.value.detail)
 
 
 def by_hand(marker: Path) -> dict[str, bytes]:

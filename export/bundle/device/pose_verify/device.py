@@ -24,7 +24,7 @@ def describe_device() -> dict[str, Any]:
         gpu: dict[str, Any] | None = asdict(first_gpu())
         no_gpu = None
     except NotPossible as reason:
-        gpu, no_gpu = None, reason.found
+        gpu, no_gpu = None, reason.detail
     release = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _text(TEGRA) or "")
     return {
         "system": platform.system(),
