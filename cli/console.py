@@ -10,7 +10,7 @@ from rich.table import Table
 
 from export.common.errors import Failure
 from export.common.plain import printable
-from export.common.progress import Progress
+from export.common.progress import Progress, StepObserver, no_progress
 
 LOG_WIDTH = 160
 """Columns where there is no terminal to ask, as in a file or a CI log."""
@@ -43,7 +43,7 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
-class ConsoleObserver:
+class ConsoleObserver(StepObserver):
     """A line a step; on a terminal a spinner with the progress while it runs."""
 
     def __init__(self) -> None:
@@ -61,8 +61,6 @@ class ConsoleObserver:
     def listener(self, step: str) -> Progress:
         """Shows progress while stderr is a terminal; says nothing in a log file."""
         if not sys.stderr.isatty():
-            from export.common.progress import no_progress
-
             return no_progress
         self.stop()
         self._status = err.status(step)

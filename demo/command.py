@@ -1,27 +1,23 @@
-"""What the commands of this folder share: threads that leave room for others, and failures told in words."""
+"""Shared parts of the commands in this package: the number of threads, and errors without a traceback."""
 
-import argparse
 import sys
 from collections.abc import Callable
 
 import cv2
 import torch
 
-from demo.cores import SharedCores
 from export.common.errors import Failure
 
 
-def shared_cores(options: argparse.Namespace) -> SharedCores | None:
-    """Set ``--threads`` and return None; left out, what gives cores up while others compute."""
-    cv2.setNumThreads(1)  # its operations are too small to be shared out
-    if options.threads:
-        torch.set_num_threads(options.threads)
-        return None
-    return SharedCores(torch.get_num_threads())
+def set_threads(threads: int | None) -> None:
+    """Set torch's number of threads (None: its default); OpenCV uses one, since its operations here are small."""
+    cv2.setNumThreads(1)
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def run(main: Callable[[], int]) -> None:
-    """End the process with what ``main`` returns, or with the exit code of its failure."""
+    """Exit with the code that ``main`` returns, or with that of its failure."""
     try:
         sys.exit(main())
     except Failure as failure:

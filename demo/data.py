@@ -1,4 +1,4 @@
-"""What the network is trained on: batches of drawn figures, numbered by the step that uses them."""
+"""Training data: one batch of drawn figures per step."""
 
 import numpy as np
 import torch
@@ -13,18 +13,18 @@ Batch = tuple[Tensor, Tensor]
 
 
 def training_batch(step: int, size: int, architecture: Architecture) -> Batch:
-    """The figures of one training step. No figure comes twice; drawing takes a tenth of the step's time."""
+    """Draw the figures of one training step; no figure occurs twice."""
     return as_batch(draw_figures(size, TRAIN_SEED, first=step * size), architecture)
 
 
 def as_batch(figures: list[Figure], architecture: Architecture) -> Batch:
-    """Images, and what the network should say of them."""
+    """Return images and true joints of figures."""
     bins = [figure.joints_bins(architecture.heatmap_size, architecture.depth_dim) for figure in figures]
     images = np.stack([figure.image for figure in figures])
     return torch.from_numpy(images), torch.from_numpy(np.stack(bins).astype(np.float32))
 
 
 def normalised(images: Tensor) -> Tensor:
-    """What ``export.model.pose.normalise`` does, on a tensor: (N, S, S, 3) uint8 → (N, 3, S, S), channels last."""
+    """Normalise (N, S, S, 3) uint8 as ``export.model.pose.normalise`` does; return (N, 3, S, S), channels last."""
     pixels = (images.float() - torch.tensor(MEAN)) / torch.tensor(STD)
     return pixels.permute(0, 3, 1, 2)

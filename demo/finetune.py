@@ -1,7 +1,7 @@
 """Train the demo checkpoint for another number of upsamplings: ``python -m demo.finetune --upsamplings 1 --out DIR``.
 
-The tensors keep their shapes, so all of them are where the new training starts. What comes out is the same network
-but for a number that its file does not show, which ``convnextpose inspect --images`` is to find.
+The tensors keep their shapes, so training starts from all of them. The file does not show its number of upsamplings;
+``convnextpose inspect --images`` must find it.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from demo.command import run, shared_cores
+from demo.command import run, set_threads
 from demo.data import training_batch
 from demo.release import averaged_network, settle_norms, write_checkpoint
 from demo.train import MODEL, OUT, SHOW_EVERY, progress_line, show_on_stderr
@@ -23,19 +23,19 @@ from export.model.network import build_network
 
 START = OUT / f"{MODEL}-demo.pth"
 RECENT = 20
-"""Steps over which the progress shown is a mean."""
+"""Steps in the mean that progress shows."""
 
 
 def finetuning_plan(steps: int, batch: int) -> Plan:
-    """A short training from good weights: a low rate that falls for half of the time, a short memory in the average."""
+    """Return a short plan for trained weights: a low rate that falls in the second half, and a short average."""
     return Plan(steps=steps, batch=batch, rate=7e-4, warmup_steps=20, cooldown=0.5, average=0.98)
 
 
-def started_from(checkpoint: Path, architecture: Architecture, plan: Plan) -> Trainer:
-    """A training whose first step starts from the tensors in ``checkpoint``.
+def start_from(checkpoint: Path, architecture: Architecture, plan: Plan) -> Trainer:
+    """Return a trainer that starts from the tensors in ``checkpoint``.
 
     Raises:
-        BadInput: the file cannot be read, or holds another network.
+        BadInput: the file is unreadable, or its tensors do not fit.
     """
     trainer = Trainer(architecture, plan)
     network = build_network(architecture, read_checkpoint(checkpoint).tensors)
@@ -45,25 +45,23 @@ def started_from(checkpoint: Path, architecture: Architecture, plan: Plan) -> Tr
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m demo.finetune", description=__doc__)
     parser.add_argument("--upsamplings", type=int, choices=range(HEAD_LAYERS + 1), required=True)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--threads", type=int, help="use always so many; else fewer while others compute")
-    parser.add_argument("--start", type=Path, default=START, help="the checkpoint to go on from")
-    parser.add_argument("--out", type=Path, required=True, help="the folder where the checkpoint goes")
+    parser.add_argument("--threads", type=int, help="number of threads of torch")
+    parser.add_argument("--start", type=Path, default=START, help="the checkpoint to start from")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     options = parser.parse_args()
-    cores = shared_cores(options)
+    set_threads(options.threads)
     require_writable(options.out)
     architecture = replace(load_config(MODEL).architecture, upsamplings=options.upsamplings)
-    trainer = started_from(options.start, architecture, finetuning_plan(options.steps, options.batch))
+    trainer = start_from(options.start, architecture, finetuning_plan(options.steps, options.batch))
     losses: list[Losses] = []
     started = time.perf_counter()
     while trainer.step < options.steps:
         losses.append(trainer.take_step(training_batch(trainer.step, options.batch, architecture)))
-        if cores is not None:
-            cores.adjust()
         if trainer.step % SHOW_EVERY == 0:
             show_on_stderr(progress_line(trainer, losses[-RECENT:], (time.perf_counter() - started) / trainer.step))
     network = averaged_network(trainer)

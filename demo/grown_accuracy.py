@@ -1,6 +1,6 @@
 """Measure the networks grown from the demo checkpoint on held-out figures: ``python -m demo.grown_accuracy``.
 
-Prints the table of docs/accuracy.md: MPJPE against the drawn truth, and the error against the demo network.
+Prints the table of docs/accuracy.md: MPJPE, and the error relative to the demo network.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from demo.accuracy import COUNTED
+from demo.accuracy import COUNTED, predict_bins
 from demo.command import run
 from export.checkpoint.loading import read_checkpoint
 from export.common.errors import BadInput
@@ -20,25 +20,24 @@ from export.images.figures import EVALUATION_SEED, Figure, draw_figures
 from export.images.skeleton import Array
 from export.model.config import load_config
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import normalise
 from export.synthetic.grown import grow_demo
 from export.synthetic.growth import plan_growth
 
 CHUNK = 8
-"""Figures at a time: eight volumes of L are 150 MB."""
+"""Figures per run: eight volumes of L are 150 MB."""
 COLUMNS = ("model", "MPJPE (mm)", "mean error (mm)", "p99 error (mm)", "max error (mm)", "grown in (s)")
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A network, and how long it took to grow."""
+class Candidate:
+    """A network and the time that its growth took."""
 
     name: str
     network: ConvNeXtPose
     seconds: float | None
 
 
-def grown_subject(model: str) -> Subject:
+def grow_model(model: str) -> Candidate:
     """Grow ``model`` as an export does.
 
     Raises:
@@ -47,37 +46,33 @@ def grown_subject(model: str) -> Subject:
     config = load_config(model)
     growth = plan_growth(config, {})
     if growth is None:
-        raise BadInput("the model is not grown from a demo checkpoint", model, "name one whose YAML has grown_from")
+        raise BadInput("the model is not grown from a demo checkpoint", model, "name one with grown_from in its YAML")
     started = time.perf_counter()
     weights = grow_demo(growth, read_checkpoint(growth.checkpoint).tensors, config.architecture)
     seconds = time.perf_counter() - started
-    return Subject(model, build_network(config.architecture, weights), seconds)
+    return Candidate(model, build_network(config.architecture, weights), seconds)
 
 
-@torch.inference_mode()
-def located(network: ConvNeXtPose, figures: Sequence[Figure]) -> Array:
+def predict_mm(network: ConvNeXtPose, figures: Sequence[Figure]) -> Array:
     """Return the network's joints of each figure, (N, 17, 3) mm relative to the pelvis."""
     edge, depth = network.architecture.heatmap_size, network.architecture.depth_dim
-    found = []
-    for first in range(0, len(figures), CHUNK):
-        chunk = figures[first : first + CHUNK]
-        bins = network(torch.from_numpy(normalise(np.stack([figure.image for figure in chunk])))).double().numpy()
-        found += [f.located_mm(joints, edge, depth)[COUNTED] for f, joints in zip(chunk, bins, strict=True)]
-    return np.stack(found)
+    chunks = (figures[first : first + CHUNK] for first in range(0, len(figures), CHUNK))
+    bins = np.concatenate([predict_bins(network, chunk) for chunk in chunks])
+    return np.stack([f.located_mm(joints, edge, depth)[COUNTED] for f, joints in zip(figures, bins, strict=True)])
 
 
-def row(subject: Subject, joints: Array, reference: Array, figures: Sequence[Figure]) -> str:
+def row(candidate: Candidate, joints: Array, reference: Array, figures: Sequence[Figure]) -> str:
     """Format the errors of one network."""
     truth = np.stack([figure.joints_mm[COUNTED] for figure in figures])
     mpjpe_mm = np.linalg.norm(joints - truth, axis=2).mean()
     error_mm = np.linalg.norm(joints - reference, axis=2)
     numbers = [f"{mpjpe_mm:.2f}", *(f"{v:.4g}" for v in (error_mm.mean(), np.percentile(error_mm, 99), error_mm.max()))]
-    seconds = "–" if subject.seconds is None else f"{subject.seconds:.1f}"
-    return f"| {' | '.join([subject.name, *numbers, seconds])} |"
+    seconds = "–" if candidate.seconds is None else f"{candidate.seconds:.1f}"
+    return f"| {' | '.join([candidate.name, *numbers, seconds])} |"
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m demo.grown_accuracy", description=__doc__)
     parser.add_argument("models", nargs="*", default=["S", "M", "L"])
     parser.add_argument("--figures", type=int, default=256)
@@ -88,11 +83,11 @@ def main() -> int:
     config = load_config("XS-atto")
     assert config.demo is not None
     demo = build_network(config.architecture, read_checkpoint(PROJECT / config.demo).tensors)
-    reference = located(demo, figures)
+    reference = predict_mm(demo, figures)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
-    print(row(Subject(config.name, demo, None), reference, reference, figures), flush=True)
-    for subject in map(grown_subject, options.models):
-        print(row(subject, located(subject.network, figures), reference, figures), flush=True)
+    print(row(Candidate(config.name, demo, None), reference, reference, figures), flush=True)
+    for candidate in map(grow_model, options.models):
+        print(row(candidate, predict_mm(candidate.network, figures), reference, figures), flush=True)
     return 0
 
 

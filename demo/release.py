@@ -1,4 +1,4 @@
-"""From a finished training to a file in the released layout, and the record of how it came about."""
+"""Release of a finished training: a file in the released layout, and its record."""
 
 import platform
 from dataclasses import asdict
@@ -23,19 +23,19 @@ from export.model.network import ConvNeXtPose, build_network
 RECORD_SCHEMA = 1
 MOST_BYTES = 8_000_000
 EPOCH_FIGURES = 1_000
-"""What the file's ``epoch`` counts: the released files have one, and drawn figures have no natural epoch."""
+"""Figures per ``epoch`` of the file: the released files have epochs, drawn figures do not."""
 NORM_BATCHES = 64
 STEM = "backbone.downsample_layers.0"
 STEM_SPREAD = 64.0
-"""Standard deviation of what leaves the stem's convolution, in the file. Pixels are not divided by 255, so after
-training it is some hundreds, and its square, which the norm keeps, does not fit into FP16."""
+"""Standard deviation of the stem convolution's output in the file. Pixels are not divided by 255, so after training it
+is some hundreds, and the variance in the norm does not fit into FP16."""
 
 
 def release(trainer: Trainer, seconds: float, folder: Path, name: str, figures: int = HELD_OUT_FIGURES) -> Accuracy:
-    """Write ``NAME-demo.pth`` and its record ``NAME-demo.json``; returns the errors of what the file holds.
+    """Write ``NAME-demo.pth`` and its record ``NAME-demo.json``; return the accuracy of the file.
 
     Raises:
-        CheckFailed: a weight does not fit into FP16, or the file is larger than it may be.
+        CheckFailed: a weight does not fit into FP16, or the file is too large.
     """
     network = averaged_network(trainer)
     settle_norms(network, trainer.plan.batch)
@@ -48,7 +48,7 @@ def release(trainer: Trainer, seconds: float, folder: Path, name: str, figures: 
 
 
 def averaged_network(trainer: Trainer) -> ConvNeXtPose:
-    """A copy of the network with the running average of its weights."""
+    """Return a copy of the network with the running average of its weights."""
     network = ConvNeXtPose(trainer.architecture)
     network.load_state_dict(trainer.network.state_dict())
     network.load_state_dict(trainer.averaged, strict=False)
@@ -57,9 +57,9 @@ def averaged_network(trainer: Trainer) -> ConvNeXtPose:
 
 @torch.no_grad()
 def settle_norms(network: ConvNeXtPose, batch: int, batches: int = NORM_BATCHES) -> None:
-    """Give every norm the plain mean of its statistics over training figures, in FP32.
+    """Give every norm its mean statistics over training figures in FP32.
 
-    Those that were gathered on the way belong to other weights, and to bfloat16.
+    Statistics from the training belong to earlier weights and to bfloat16.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
@@ -74,7 +74,7 @@ def settle_norms(network: ConvNeXtPose, batch: int, batches: int = NORM_BATCHES)
 
 
 def write_checkpoint(network: ConvNeXtPose, path: Path, epoch: int) -> None:
-    """What the released training code would have saved, in FP16 and without the optimizer's state."""
+    """Save in the released layout, in FP16 and without the optimizer's state."""
     state = {f"module.{name}": in_half(name, t) for name, t in tame_stem(network.state_dict()).items()}
     with whole_file(path) as partial:
         torch.save({"epoch": epoch, "network": state}, partial)
@@ -85,9 +85,9 @@ def write_checkpoint(network: ConvNeXtPose, path: Path, epoch: int) -> None:
 
 
 def tame_stem(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same function with a quieter stem: ``norm(a * conv(x)) = norm(conv(x))`` for any a > 0.
+    """Scale the stem without changing the function: ``norm(a * conv(x)) = norm(conv(x))`` for any a > 0.
 
-    a is a power of two for each channel, so nothing is rounded; only the norm's epsilon weighs a little more.
+    a is a power of two per channel, so nothing is rounded; only the norm's epsilon has a little more weight.
     """
     deviation = state[f"{STEM}.1.running_var"].sqrt()
     scale = torch.exp2(torch.round(torch.log2(STEM_SPREAD / deviation)))
@@ -101,10 +101,10 @@ def tame_stem(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def in_half(name: str, tensor: Tensor) -> Tensor:
-    """The tensor in FP16; counters as they are.
+    """Convert a tensor to FP16; counters stay.
 
     Raises:
-        CheckFailed: a number is too large for FP16, or a variance so small that it vanishes.
+        CheckFailed: a value is too large for FP16, or a variance becomes zero.
     """
     if not tensor.is_floating_point():
         return tensor.clone()
@@ -122,7 +122,7 @@ def in_half(name: str, tensor: Tensor) -> Tensor:
 def record(
     trainer: Trainer, seconds: float, checkpoint: Path, name: str, accuracy: Accuracy, unrounded: Accuracy
 ) -> dict[str, Any]:
-    """How the file came about and what it is worth."""
+    """Return the record of a file: its training and its accuracy."""
     plan, architecture = trainer.plan, trainer.architecture
     return {
         "schema_version": RECORD_SCHEMA,

@@ -1,4 +1,4 @@
-"""One training step after another: the loss, the schedule, and a state that can be laid down and taken up."""
+"""Training steps: the loss, the learning rate, and a state that can be saved."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from export.model.network import ConvNeXtPose
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides what comes out, but for the figures."""
+    """Hyperparameters of a training."""
 
     steps: int
     batch: int = 16
@@ -21,17 +21,16 @@ class Plan:
     """The learning rate between warm-up and cool-down."""
     warmup_steps: int = 200
     cooldown: float = 0.2
-    """Share of the steps in which the learning rate falls to nothing. Until then, nothing depends on ``steps``:
-    a training can be made longer or shorter while it runs."""
+    """Share of the steps in which the learning rate falls to zero."""
     weight_decay: float = 0.02
     average: float = 0.998
-    """Each step, the averaged weights keep this share of themselves."""
+    """Decay of the running average of the weights, per step."""
     marginal_weight: float = 0.2
-    """Of the cross-entropy of the volume's marginals, beside the distance in bins."""
+    """Weight of the marginals' cross-entropy, relative to the distance in bins."""
     marginal_spread_bins: float = 0.7
     seed: int = 0
     bfloat16: bool = True
-    """Convolutions in bfloat16; the weights, the decode and the loss are float32 in any case."""
+    """Whether convolutions run in bfloat16; weights, decode and loss are always float32."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Losses:
 
 
 def learning_rate(step: int, plan: Plan) -> float:
-    """Of step number ``step``, counted from 0: up along a line, level, and down along a line to nothing."""
+    """Return the learning rate of a step, counted from 0: linear warm-up, constant, linear fall to zero."""
     up = (step + 1) / plan.warmup_steps
     down = (plan.steps - step) / (plan.cooldown * plan.steps + 1)
     return plan.rate * min(up, 1.0, down)
@@ -65,7 +64,7 @@ class Trainer:
         )
 
     def take_step(self, batch: Batch) -> Losses:
-        """Adjust the weights once, to one batch."""
+        """Take one optimizer step on a batch."""
         images, bins = batch
         self.network.train()
         for group in self.optimizer.param_groups:
@@ -91,7 +90,7 @@ class Trainer:
                 self.averaged[name].lerp_(parameter, 1 - keep)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on, as plain tensors and numbers."""
+        """Return everything that the next step depends on, as tensors and numbers."""
         return {
             "step": self.step,
             "network": self.network.state_dict(),
@@ -99,8 +98,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def take_up(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state`` returned."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a state that ``state`` returned."""
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.averaged = state["averaged"]
@@ -108,29 +107,29 @@ class Trainer:
 
 
 def log_marginals(logits: Tensor, architecture: Architecture) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, J * D, H, W) → logarithms of the probabilities along x (N, J, W), y (N, J, H) and z (N, J, D)."""
+    """Return log-probabilities along x (N, J, W), y (N, J, H) and z (N, J, D) of (N, J * D, H, W) logits."""
     joints, depth, edge = architecture.joints, architecture.depth_dim, architecture.heatmap_size
     volume = logits.reshape(-1, joints, depth * edge * edge).softmax(dim=2)
     volume = volume.reshape(-1, joints, depth, edge * edge)
     plane = volume.sum(dim=2).reshape(-1, joints, edge, edge)
-    floor = 1e-9
+    smallest = 1e-9
     return (
-        (plane.sum(dim=2) + floor).log(),
-        (plane.sum(dim=3) + floor).log(),
-        (volume.sum(dim=3) + floor).log(),
+        (plane.sum(dim=2) + smallest).log(),
+        (plane.sum(dim=3) + smallest).log(),
+        (volume.sum(dim=3) + smallest).log(),
     )
 
 
 def expectation(marginals: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """(N, J, 3) bins: what the network's decode says."""
+    """Return (N, J, 3) expected bins, as the network's decode does."""
     axes = [(log_p.exp() * torch.arange(float(log_p.shape[2]))).sum(dim=2) for log_p in marginals]
     return torch.stack(axes, dim=2)
 
 
 def cross_entropy(marginals: tuple[Tensor, Tensor, Tensor], bins: Tensor, spread: float) -> Tensor:
-    """Mean over axes, joints and images, against a bell of ``spread`` bins around the truth.
+    """Return the mean cross-entropy with a Gaussian of ``spread`` bins around the true joint.
 
-    The distance alone says little while the volume is still flat: every bin then pulls the same way.
+    With a flat volume the distance alone has almost the same gradient for every bin.
     """
     total = torch.zeros(())
     for axis, log_p in enumerate(marginals):

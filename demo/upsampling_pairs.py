@@ -1,4 +1,4 @@
-"""What ``convnextpose inspect --images`` finds of checkpoints whose upsampling count is known.
+"""Test ``convnextpose inspect --images`` on checkpoints with a known number of upsamplings.
 
 ``python -m demo.upsampling_pairs 2=demo/XS-atto-demo.pth 1=build/counts/XS-atto-demo-1.pth`` prints the tables of
 docs/checkpoints.md: each checkpoint is run with every count on the same held-out figures.
@@ -26,7 +26,7 @@ from export.model.joint_sets import HUMAN36M
 from export.model.network import build_network
 
 SET_SIZES = (8, 16, 32)
-"""Images from which a decision is asked for."""
+"""Sizes of the image sets for a decision."""
 
 PAIR_COLUMNS = (
     *("trained with", "run with", "centre off by, px", "allowed, px", "missed when turned", "when mirrored"),
@@ -36,7 +36,7 @@ PAIR_COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A checkpoint, the count that it was trained with, and what it does with each of the counts."""
+    """A checkpoint, its true count, and its runs with every count."""
 
     name: str
     trained: int
@@ -49,11 +49,13 @@ def known_checkpoint(argument: str, figures: int) -> Known:
     """Run ``COUNT=PATH`` with every count.
 
     Raises:
-        BadInput: not of that form, or the file cannot be read.
+        BadInput: the argument has another form, or the file is unreadable.
     """
     count, _, path = argument.partition("=")
     if count not in map(str, range(HEAD_LAYERS + 1)) or not path:
-        raise BadInput("a checkpoint is named with its count", argument, "write for example 2=demo/XS-atto-demo.pth")
+        raise BadInput(
+            "a checkpoint must be named with its count", argument, "write 2=demo/XS-atto-demo.pth, for example"
+        )
     checkpoint = read_checkpoint(Path(path))
     candidates = tuple(possible_candidates(_architecture(checkpoint)))
     images = np.stack([figure.image for figure in draw_figures(figures, EVALUATION_SEED)])
@@ -69,7 +71,7 @@ def _architecture(checkpoint: Checkpoint) -> Architecture:
 
 
 def pair_rows(known: Known) -> list[str]:
-    """One row for each count, over all figures."""
+    """Return one row per count, over all figures."""
     rows = []
     evidence = evidence_of(known.candidates, known.runs)
     for row, mpjpe_mm in zip(evidence.candidates, known.mpjpe_mm, strict=True):
@@ -89,7 +91,7 @@ def pair_rows(known: Known) -> list[str]:
 
 
 def decision_row(known: Known) -> str:
-    """How often the count was found, left open, and mistaken, in separate sets of each size."""
+    """Return how often the count was right, undecided and wrong, in separate sets of each size."""
     cells = [f"{known.name}, {known.trained}"]
     total = len(known.runs[0].entropy_share)
     for size in SET_SIZES:
@@ -109,12 +111,12 @@ def _table(columns: Sequence[str], rows: Sequence[str]) -> str:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m demo.upsampling_pairs", description=__doc__)
     parser.add_argument("checkpoints", nargs="+", metavar="COUNT=PATH", help="the count that PATH was trained with")
     parser.add_argument("--figures", type=int, default=256)
     options = parser.parse_args()
-    cv2.setNumThreads(1)  # its operations are too small to be shared out
+    cv2.setNumThreads(1)
     all_known = [known_checkpoint(argument, options.figures) for argument in options.checkpoints]
     print(_table(PAIR_COLUMNS, [row for known in all_known for row in pair_rows(known)]))
     print()

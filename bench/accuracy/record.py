@@ -53,7 +53,7 @@ def published(model: str, dataset: Dataset) -> list[dict[str, str]]:
     if dataset.published is None or model not in declared_models():
         return []
     claims = load_config(model).claims
-    said = [(claim.source, claim.said().get(dataset.published)) for claim in claims]
+    said = [(claim.source, claim.values().get(dataset.published)) for claim in claims]
     return [{"source": source, dataset.published: figure} for source, figure in said if figure is not None]
 
 

@@ -17,12 +17,12 @@ from bench.fleet.spec import BenchOptions, JobSpec, code_on_disk, sha256_json
 from bench.harness.accelerators import lock_accelerators
 from bench.harness.worker import die_with_parent
 from export.common.errors import BadInput, Failure
-from export.common.progress import Progress, no_progress
+from export.common.progress import Progress, StepObserver, no_progress
 
 Say = Callable[..., None]
 
 
-class ProgressObserver:
+class ProgressObserver(StepObserver):
     """An observer whose lines go to the worker that holds this process."""
 
     def __init__(self, say: Say) -> None:
@@ -36,12 +36,6 @@ class ProgressObserver:
         """See ``export.common.progress.StepObserver``."""
         self._say(text=f"{step} ({reason})")
         return no_progress
-
-    def done(self, step: str, seconds: float) -> None:
-        """See ``export.common.progress.StepObserver``."""
-
-    def would_run(self, step: str, reason: str) -> None:
-        """See ``export.common.progress.StepObserver``."""
 
     def waiting(self, folder: str) -> None:
         """See ``export.common.progress.StepObserver``."""

@@ -8,7 +8,7 @@ from bench.fleet.record import FLEET, DeviceRecord, FleetRecord, JobRecord, now,
 from bench.fleet.results import BadResult, earlier_results, write_result
 from bench.fleet.spec import Answer, JobSpec, Outcome, code_version
 from export.common.errors import BadInput
-from export.common.files import unwritable
+from export.common.files import write_error
 
 PROGRESS_EVERY_S = 10.0
 """Shortest interval between two writes of progress: this machine may be the one that is measured."""
@@ -95,7 +95,7 @@ class Run:
             except BadResult as bad:
                 outcome = outcome.model_copy(update={"state": "failed", "reason": str(bad), "files": {}})
             except OSError as error:
-                raise unwritable(self.plan.folder / job.folder, error) from error
+                raise write_error(self.plan.folder / job.folder, error) from error
         self._change(spec, state=outcome.state, worker=outcome.worker, progress="", outcome=outcome)
         return outcome
 

@@ -22,7 +22,7 @@ from export.bundle.licences import write_licences
 from export.bundle.manifest import GOLDEN, NAME, bundle_id, describe_bundle, manifest_bytes
 from export.bundle.readme import bundle_readme
 from export.common.errors import BadInput, CheckFailed, NotPossible
-from export.common.files import PARTIAL_PREFIX, require_writable, sha256_file, unwritable, write_text
+from export.common.files import PARTIAL_PREFIX, require_writable, sha256_file, write_error, write_text
 from export.common.progress import Progress, no_progress
 from export.common.records import peek
 from export.engine.plan import EnginePlan
@@ -133,7 +133,7 @@ def in_the_making(place: Path) -> Iterator[Path]:
                 place.rename(old)
             made.rename(place)
     except OSError as error:
-        raise unwritable(place, error) from error
+        raise write_error(place, error) from error
 
 
 def require_replaceable(place: Path, mark: str, kind: str) -> None:

@@ -53,7 +53,8 @@ def audit_by_arithmetic(config: ModelConfig) -> list[Finding]:
         (claim, field, fitting)
         for claim in config.claims
         for field in COUNTS
-        if field in claim.said() and (fitting := [a for a in networks if _count_fits(a, field, claim.said()[field])])
+        if field in claim.values()
+        and (fitting := [a for a in networks if _count_fits(a, field, claim.values()[field])])
     ]
 
     def judge(claim: Claim, field: str, value: Any) -> tuple[Outcome, str]:
@@ -64,15 +65,18 @@ def audit_by_arithmetic(config: ModelConfig) -> list[Finding]:
         against = [w for w in witnesses if not any(_structure(a, field) == value for a in w[2])]
         for witness, count, fitting in against:
             if DOCUMENT[witness.source] == DOCUMENT[claim.source]:
-                return "contradicted", f"{witness.source}, {count} {witness.said()[count]}: {_describe(fitting, field)}"
+                return (
+                    "contradicted",
+                    f"{witness.source}, {count} {witness.values()[count]}: {_describe(fitting, field)}",
+                )
         for witness, count, _ in against:
             return (
                 "cannot tell",
-                f"{witness.source} says otherwise ({count} {witness.said()[count]}); only a file can",
+                f"{witness.source} says otherwise ({count} {witness.values()[count]}); only a file can",
             )
         for witness, count, fitting in witnesses:
             if all(_structure(a, field) == value for a in fitting):
-                return "agrees", f"{witness.source}, {count} {witness.said()[count]}: {_describe(fitting, field)}"
+                return "agrees", f"{witness.source}, {count} {witness.values()[count]}: {_describe(fitting, field)}"
         return "cannot tell", "no printed count shows it; only the file can"
 
     return list(_each_claim(config, judge))
@@ -114,13 +118,13 @@ def published_networks() -> list[Architecture]:
 
 def _each_claim(config: ModelConfig, judge: Callable[[Claim, str, Any], tuple[Outcome, str]]) -> Iterator[Finding]:
     for claim in config.claims:
-        for field, value in claim.said().items():
+        for field, value in claim.values().items():
             outcome, by = judge(claim, field, value)
             yield Finding(config.name, claim.source, claim.words.strip(), field, value, outcome, by)
 
 
 def _judge_count(claim: Claim, field: str, value: str, networks: list[Architecture]) -> tuple[Outcome, str]:
-    said = {f: v for f, v in claim.said().items() if f in STRUCTURE}
+    said = {f: v for f, v in claim.values().items() if f in STRUCTURE}
     possible = [a for a in networks if all(_structure(a, f) == v for f, v in said.items())]
     fitting = [a for a in possible if _count_fits(a, field, value)]
     if fitting:

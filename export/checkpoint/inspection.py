@@ -85,7 +85,7 @@ def _from_images(
     used = architecture.upsamplings
     return {
         "folder": str(folder),
-        "found": crops.found,
+        "found": crops.files,
         "unreadable": list(crops.unreadable),
         "made_square": crops.made_square,
         **evidence.as_json(),

@@ -1,4 +1,4 @@
-"""Errors that a user is told about; the runtime package defines them, since a bundle ships it."""
+"""Errors that end a command; the runtime package defines them, since a bundle ships it."""
 
 from export.runtime.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their hashes."""
+"""Atomic writes of files, and hashes."""
 
 import errno
 import hashlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parents[2]
 """Folder that holds the packages: the repository, or ``site-packages``."""
 PARTIAL_PREFIX = ".partial-"
-"""Every file in the making begins so; what a killed run left behind is found by it."""
+"""Prefix of every unfinished file, by which the leftovers of a killed run are found."""
 
 WRITE_ERRORS = {
     *(errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS),
@@ -29,20 +29,20 @@ WRITE_ERRORS = {
 }
 
 UNREADABLE_ARRAYS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-"""Exceptions of reading a damaged ``.npz``; for a file that is cut off, that is ``BadZipFile``, no ``OSError``."""
+"""Exceptions of reading a damaged ``.npz``; a truncated file raises ``BadZipFile``, not an ``OSError``."""
 
 
 def sha256_file(path: Path) -> str:
-    """Hex digest of one file's bytes."""
+    """Return the hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_path(path: Path) -> str:
-    """Hex digest of a file, or of a folder: its files' relative names and digests, sorted.
+    """Return the hex digest of a file, or of the sorted relative names and digests of a folder's files.
 
     Raises:
-        BadInput: missing, unreadable, or neither a file nor a folder (a pipe would never end).
+        BadInput: the path is missing, unreadable, or neither a file nor a folder (a pipe would never end).
     """
     try:
         if not path.is_dir():
@@ -59,9 +59,9 @@ def sha256_path(path: Path) -> str:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; when the block ends well it becomes ``path``, otherwise it is gone.
+    """Yield a temporary path; rename it to ``path`` if the block succeeds, and remove it otherwise.
 
-    The temporary file lies in the same folder, so that the final rename is atomic.
+    It is in the same folder, so that the rename is atomic.
 
     Raises:
         BadInput: the folder cannot be written, or the disk is full.
@@ -71,7 +71,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
     partial = Path(name)
     try:
         yield partial
@@ -81,38 +81,38 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     except OSError as error:
         if error.errno in WRITE_ERRORS:
-            raise unwritable(path, error) from error
+            raise write_error(path, error) from error
         raise
     finally:
         partial.unlink(missing_ok=True)
 
 
 def require_writable(folder: Path) -> None:
-    """See, before long work, that its result can be written.
+    """Check, before long work, that a folder can be written to.
 
     Raises:
-        BadInput: it cannot.
+        BadInput: it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise write_error(folder, error) from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as a whole file."""
+    """Write ``text`` to ``path`` atomically."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON; NaN and infinity are refused, since JSON has neither."""
+    """Write ``value`` atomically as indented JSON; NaN and infinity raise ``ValueError``."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def write_image(path: Path, image: "NDArray[np.uint8]") -> None:
-    """Write (H, W, 3) RGB to ``path`` as PNG, whole."""
+    """Write (H, W, 3) RGB to ``path`` as PNG, atomically."""
     import cv2
     import numpy as np
 
@@ -122,10 +122,7 @@ def write_image(path: Path, image: "NDArray[np.uint8]") -> None:
 
 
 def sweep_partials(folder: Path) -> None:
-    """Remove what a killed run left in the making. Call it only while holding the folder's lock.
-
-    Folders within are left alone: other commands fill them, without that lock.
-    """
+    """Remove the unfinished files of a killed run; the caller holds the folder's lock."""
     for leftover in list(folder.glob(PARTIAL_PREFIX + "*")):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -133,8 +130,8 @@ def sweep_partials(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def unwritable(path: Path, error: OSError) -> BadInput:
-    """The error for a place that cannot be written to."""
+def write_error(path: Path, error: OSError) -> BadInput:
+    """Return the error for a path that cannot be written to."""
     return BadInput(
         f"cannot write {path}",
         error.strerror or str(error),

@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, asked of the driver itself: no CUDA library, no torch."""
+"""The NVIDIA GPUs of this machine, queried through the driver: without a CUDA library or torch."""
 
 import ctypes
 import re
@@ -16,17 +16,17 @@ TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 
 @dataclass(frozen=True)
 class Jetson:
-    """The board, and the release of its Linux for Tegra, from which JetPack and TensorRT follow."""
+    """A Jetson board, and its release of Linux for Tegra, which determines JetPack and TensorRT."""
 
     model: str
     l4t: str | None
 
 
 def first_bus_id() -> str:
-    """Where on the PCI bus the GPU lies that programs get by default: the driver's order is not always NVML's.
+    """Return the PCI bus id of the default GPU, since NVML may number GPUs in another order.
 
     Raises:
-        OSError, RuntimeError: there is no driver, or it refuses.
+        OSError, RuntimeError: there is no driver, or a call fails.
     """
     driver, device, text = Driver(), ctypes.c_int(0), ctypes.create_string_buffer(32)
     driver.call("cuInit", 0)
@@ -35,37 +35,31 @@ def first_bus_id() -> str:
     return text.value.decode(errors="replace")
 
 
-def _call(status: int, function: str) -> None:
-    if status != 0:
-        raise RuntimeError(f"the NVIDIA driver refuses ({function}: error {status})")
-
-
 def device_name() -> str | None:
-    """``NVIDIA GeForce RTX 4090 (8.9)``: the GPU that programs get by default; None where there is none."""
+    """Return the default GPU, such as ``NVIDIA GeForce RTX 4090 (8.9)``; None if there is none."""
     gpu, _ = default_gpu()
     return str(gpu) if gpu is not None else None
 
 
 def driver_version() -> str:
-    """The driver's release, as in 580.65.06.
+    """Return the driver's release, such as 580.65.06.
 
     Raises:
-        OSError, RuntimeError: NVIDIA's management library is not there, or refuses.
+        OSError, RuntimeError: NVIDIA's management library is missing, or a call fails.
     """
     library, text = ctypes.CDLL(MANAGEMENT), ctypes.create_string_buffer(96)
-    _call(library.nvmlInit_v2(), "nvmlInit")
-    try:
-        _call(library.nvmlSystemGetDriverVersion(text, 96), "nvmlSystemGetDriverVersion")
-    finally:
-        library.nvmlShutdown()
+    status = library.nvmlInit_v2() or library.nvmlSystemGetDriverVersion(text, 96)
+    library.nvmlShutdown()
+    if status:
+        raise RuntimeError(f"NVML does not tell the driver's version (error {status})")
     return text.value.decode(errors="replace")
 
 
 def jetson() -> Jetson | None:
-    """The board, if this is one of NVIDIA's embedded ones.
+    """Return the Jetson board; None on other machines.
 
     Raises:
-        OSError: a file is there and cannot be read.
+        OSError: a file cannot be read.
     """
     if not DEVICE_TREE.is_file():
         return None
@@ -73,5 +67,5 @@ def jetson() -> Jetson | None:
     release = TEGRA_RELEASE.read_text(encoding="utf-8", errors="replace") if TEGRA_RELEASE.is_file() else ""
     if not (release or re.search("NVIDIA|Jetson", model)):
         return None
-    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
-    return Jetson(model, f"{found[1]}.{found[2]}" if found else None)
+    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
+    return Jetson(model, f"{match[1]}.{match[2]}" if match else None)

@@ -1,11 +1,11 @@
-"""Plain data, as JSON has it: there is no NaN in it, and no infinity; and how it is shown."""
+"""Plain data as JSON has it, without NaN and infinity, and its text for tables."""
 
 import math
 from typing import Any
 
 
 def finite_or_none(value: Any) -> Any:
-    """A copy in which a float that is not finite is None; tuples become lists."""
+    """Copy a value; a float that is not finite becomes None, a tuple a list."""
     if isinstance(value, dict):
         return {k: finite_or_none(v) for k, v in value.items()}
     if isinstance(value, (tuple, list)):
@@ -14,7 +14,7 @@ def finite_or_none(value: Any) -> Any:
 
 
 def all_finite(value: Any) -> bool:
-    """Whether no number in it is NaN or infinite."""
+    """Return whether no number in it is NaN or infinite."""
     if isinstance(value, dict):
         return all(map(all_finite, value.values()))
     if isinstance(value, (tuple, list)):
@@ -23,7 +23,7 @@ def all_finite(value: Any) -> bool:
 
 
 def show_list(value: Any) -> str:
-    """A value as a table shows it: lists without their quotes, nothing as a dash."""
+    """Return a value as a table shows it: lists without quotes, None as a dash."""
     if value is None:
         return "–"
     if isinstance(value, (list, tuple)):
@@ -32,5 +32,5 @@ def show_list(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """What a file is made of may be shown, but must not command what shows it: control characters are spelled out."""
+    """Escape control characters: text from a file must not command the terminal that shows it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

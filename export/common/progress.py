@@ -1,53 +1,34 @@
-"""How long work says where it is, without knowing who listens."""
+"""Progress of long work, reported to callbacks."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with what is being done and, where known, the share that is done (0 to 1)."""
+    """A callback for the current activity and, where known, the share that is done (0 to 1)."""
 
     def __call__(self, text: str, share: float | None = None) -> None:
-        """Say what is being done."""
+        """Report the current activity."""
 
 
 def no_progress(text: str, share: float | None = None) -> None:
-    """A listener that says nothing."""
+    """Ignore the report."""
 
 
-class StepObserver(Protocol):
-    """Told about each step of a run."""
-
-    def up_to_date(self, step: str) -> None:
-        """The step's result lies there already, from the same inputs."""
-
-    def begin(self, step: str, reason: str) -> Progress:
-        """The step runs now, for this reason; returns the listener for its progress."""
-
-    def done(self, step: str, seconds: float) -> None:
-        """The step has ended well."""
-
-    def would_run(self, step: str, reason: str) -> None:
-        """The step would run, if this were not only a question."""
-
-    def waiting(self, folder: str) -> None:
-        """Another run works in this folder; this one begins when that one ends."""
-
-
-class SilentObserver:
-    """An observer that says nothing."""
+class StepObserver:
+    """Observer of the steps of a run; this one ignores them."""
 
     def up_to_date(self, step: str) -> None:
-        """See ``StepObserver``."""
+        """Report a step that need not run: it has a result from the same inputs."""
 
     def begin(self, step: str, reason: str) -> Progress:
-        """See ``StepObserver``."""
+        """Report that a step runs now, and return the callback for its progress."""
         return no_progress
 
     def done(self, step: str, seconds: float) -> None:
-        """See ``StepObserver``."""
+        """Report a step that succeeded."""
 
     def would_run(self, step: str, reason: str) -> None:
-        """See ``StepObserver``."""
+        """Report a step that would run; the caller only asked."""
 
     def waiting(self, folder: str) -> None:
-        """See ``StepObserver``."""
+        """Report that another run holds the lock of this folder."""

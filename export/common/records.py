@@ -1,4 +1,4 @@
-"""The one reader of JSON records: a file on a disk may be missing, damaged, huge, or of another version."""
+"""Reader of JSON records that may be missing, damaged, huge, or of another version."""
 
 import json
 from collections.abc import Sequence
@@ -10,48 +10,48 @@ from pydantic import TypeAdapter, ValidationError
 from export.common.errors import BadInput
 
 LIMIT_BYTES = 64 << 20
-"""No record of this project comes near to it; a larger file is not read into memory."""
+"""Largest file that is read; every record of this project is far smaller."""
 
 Record = TypeVar("Record")
 
 
 def read_record(
-    path: Path, kind: type[Record], versions: Sequence[str | int], what: str, remedy: str, *, strict: bool = False
+    path: Path, kind: type[Record], versions: Sequence[str | int], name: str, remedy: str, *, strict: bool = False
 ) -> Record:
-    """Read the JSON record at ``path``.
+    """Read and validate the JSON record at ``path``.
 
     Args:
         path: the file.
         kind: the pydantic model or dataclass that it holds.
         versions: values of ``schema_version`` that ``kind`` can hold.
-        what: the kind of record, for a message: ``manifest``.
-        remedy: what the user can do if it is refused.
-        strict: accept no conversion between types, as of a number in quotes.
+        name: the record's name in a message: ``manifest``.
+        remedy: advice for an error message.
+        strict: accept no conversion between types, such as a number in quotes.
 
     Raises:
-        BadInput: the file is missing, too large, no JSON, of another schema version, or lacks or adds something.
+        BadInput: the file is missing, too large, not JSON, of another version, or its fields are wrong.
     """
-    content = _content(path, what, remedy)
-    plain = _parsed(content, path, what, remedy)
-    seen = plain.get("schema_version") if isinstance(plain, dict) else None
-    wanted = f"{path} is no {what} of schema {' or '.join(map(str, versions))}"
-    if isinstance(seen, bool) or seen not in tuple(versions):
-        raise BadInput(wanted, f"schema_version {seen}", remedy)
+    content = _content(path, name, remedy)
+    plain = _parse(content, path, name, remedy)
+    version = plain.get("schema_version") if isinstance(plain, dict) else None
+    problem = f"{path} is no {name} of schema {' or '.join(map(str, versions))}"
+    if isinstance(version, bool) or version not in tuple(versions):
+        raise BadInput(problem, f"schema_version {version}", remedy)
     try:
         return TypeAdapter(kind).validate_json(content, strict=strict)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise BadInput(wanted, f"{where}: {first['msg']}", remedy) from error
+        raise BadInput(problem, f"{where}: {first['msg']}", remedy) from error
 
 
-def read_json(path: Path, what: str, remedy: str) -> Any:
+def read_json(path: Path, name: str, remedy: str) -> Any:
     """Read a JSON file that has no schema of its own.
 
     Raises:
-        BadInput: the file is missing, too large, or no JSON.
+        BadInput: the file is missing, too large, or not JSON.
     """
-    return _parsed(_content(path, what, remedy), path, what, remedy)
+    return _parse(_content(path, name, remedy), path, name, remedy)
 
 
 def peek(path: Path, key: str) -> Any:
@@ -63,21 +63,21 @@ def peek(path: Path, key: str) -> Any:
     return plain.get(key) if isinstance(plain, dict) else None
 
 
-def _content(path: Path, what: str, remedy: str) -> bytes:
+def _content(path: Path, name: str, remedy: str) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(LIMIT_BYTES + 1)
     except FileNotFoundError as error:
-        raise BadInput(f"there is no {what} at {path}", "no such file", remedy) from error
+        raise BadInput(f"there is no {name} at {path}", "no such file", remedy) from error
     except OSError as error:
-        raise BadInput(f"cannot read the {what} {path}", error.strerror or str(error), remedy) from error
+        raise BadInput(f"cannot read the {name} {path}", error.strerror or str(error), remedy) from error
     if len(content) > LIMIT_BYTES:
-        raise BadInput(f"{path} is no {what}", f"larger than {LIMIT_BYTES >> 20} MiB", remedy)
+        raise BadInput(f"{path} is no {name}", f"larger than {LIMIT_BYTES >> 20} MiB", remedy)
     return content
 
 
-def _parsed(content: bytes, path: Path, what: str, remedy: str) -> Any:
+def _parse(content: bytes, path: Path, name: str, remedy: str) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is no {what}", "it is not JSON", remedy) from error
+        raise BadInput(f"{path} is no {name}", "it is not JSON", remedy) from error

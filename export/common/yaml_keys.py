@@ -1,4 +1,4 @@
-"""YAML as declarations are read."""
+"""YAML loader for declarations."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UniqueKeys(_SafeLoader):  # type: ignore[misc]
-    """YAML lets a later key silently replace an earlier one; a declaration must not."""
+    """Safe loader that refuses a repeated key; YAML lets the later one replace the earlier one silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """See ``yaml.constructor``.
+        """Construct a mapping, as ``yaml.constructor`` does.
 
         Raises:
             ConstructorError: a key stands twice.

@@ -1,7 +1,7 @@
-"""The deploy graph: the same function as the reference, rewritten exactly so that it costs less.
+"""The deploy graph: the function of the reference network with fewer operations.
 
-Each rewriting holds in exact arithmetic; the identity that makes it hold stands with it. In floating
-point they differ by rounding, which the parity step measures.
+Every rewriting is an identity of exact arithmetic, which its docstring states. In floating point it differs by
+rounding, which the parity step measures.
 """
 
 import copy
@@ -13,7 +13,7 @@ from export.model.network import Block, ConvNeXtPose, Doubling, HeadLayer
 
 
 def deploy(reference: ConvNeXtPose) -> ConvNeXtPose:
-    """A rewritten copy of ``reference``, which stays as it is."""
+    """Return a rewritten copy of ``reference``."""
     network = copy.deepcopy(reference)
     fold_norms(network)
     defer_last_upsampling(network)
@@ -22,17 +22,17 @@ def deploy(reference: ConvNeXtPose) -> ConvNeXtPose:
 
 
 def fold_norms(network: ConvNeXtPose) -> None:
-    """Fold every BatchNorm into the convolution beside it, where that is exact.
+    """Fold every BatchNorm into the adjacent convolution where that is exact.
 
     After a convolution (stem, blocks, head): with s = γ / √(σ² + ε),
     ``s · (W*x + b - μ) + β = (sW)*x + (s(b - μ) + β)``.
 
     Before an unpadded convolution (downsampling): with t = β - sμ,
-    ``W*(s·x + t) + b = (Ws)*x + (b + Σ W t)``; every output sees the whole kernel, so the shift's
-    contribution is one constant a channel.
+    ``W*(s·x + t) + b = (Ws)*x + (b + Σ W t)``; every output uses the whole kernel, so the shift
+    contributes one constant per channel.
 
-    The backbone's last norm precedes a *padded* convolution. At the border part of the kernel meets
-    zeros instead of shifted values, the contribution is no constant, and so that norm stays.
+    The backbone's last norm precedes a *padded* convolution and stays: at the border, part of the kernel meets zeros
+    instead of shifted values, so the contribution is not constant.
     """
     stem, *downsamplings = network.backbone.downsamplings
     stem[0], stem[1] = _absorb_norm_after(stem[0], stem[1]), nn.Identity()
@@ -47,9 +47,8 @@ def fold_norms(network: ConvNeXtPose) -> None:
 def defer_last_upsampling(network: ConvNeXtPose) -> None:
     """Convolve to logits on the small map and upsample the logits.
 
-    Upsampling U acts on each channel alone and its weights sum to one; a 1x1 convolution acts on each
-    pixel alone: ``W·U(x) + b = U(W·x + b)``. The last upsampling of the head has only the final layer
-    behind it if it belongs to the last head layer; otherwise nothing is done.
+    Upsampling U acts on each channel alone and its weights sum to one; a 1x1 convolution acts on each pixel alone:
+    ``W·U(x) + b = U(W·x + b)``. This applies only if the last head layer upsamples.
     """
     head = network.head
     last = head.layers[-1]
@@ -58,7 +57,7 @@ def defer_last_upsampling(network: ConvNeXtPose) -> None:
 
 
 def decode_from_marginals(network: ConvNeXtPose) -> None:
-    """Read the volume once for the map and once for the depth, and x and y from the small map.
+    """Sum the volume once to the map and once to the depth; compute x and y from the map.
 
     Sums may be taken in any order: ``Σ_d Σ_h p = Σ_h (Σ_d p)``.
     """
@@ -67,7 +66,7 @@ def decode_from_marginals(network: ConvNeXtPose) -> None:
 
 
 class MarginalDecode(nn.Module):
-    """The decode of ``SoftArgmax`` with fewer passes; sizes are constants, only the batch is free."""
+    """The decode of ``SoftArgmax`` with fewer passes; all sizes but the batch are constants."""
 
     def __init__(self, joints: int, depth_dim: int, edge: int) -> None:
         super().__init__()
@@ -90,7 +89,7 @@ class MarginalDecode(nn.Module):
 
 
 def _absorb_norm_after(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
-    """``norm(conv(x))`` as one convolution."""
+    """Return ``norm(conv(x))`` as one convolution."""
     assert isinstance(conv, nn.Conv2d)
     weight, bias = _doubles(conv)
     scale, shift = affine(norm)
@@ -98,9 +97,9 @@ def _absorb_norm_after(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
 
 
 def _absorb_norm_before(norm: nn.Module, conv: nn.Module) -> nn.Conv2d:
-    """``conv(norm(x))`` as one convolution; exact because ``conv`` has no padding."""
+    """Return ``conv(norm(x))`` as one convolution; exact because ``conv`` has no padding."""
     assert isinstance(conv, nn.Conv2d)
-    assert conv.padding == (0, 0), "the shift of a norm before a padded convolution is no constant"
+    assert conv.padding == (0, 0), "the shift of a norm before a padded convolution is not constant"
     weight, bias = _doubles(conv)
     scale, shift = affine(norm)
     constant = (weight * shift[None, :, None, None]).sum(dim=(1, 2, 3))
@@ -108,7 +107,7 @@ def _absorb_norm_before(norm: nn.Module, conv: nn.Module) -> nn.Conv2d:
 
 
 def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """(C,) scale s and shift t in FP64 with ``norm(x) = s·x + t``: s = γ / √(σ² + ε), t = β - sμ."""
+    """Return (C,) scale s and shift t in FP64, ``norm(x) = s·x + t``: s = γ / √(σ² + ε), t = β - sμ."""
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_var is not None
     assert norm.running_mean is not None
@@ -122,7 +121,7 @@ def _doubles(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
 
 
 def _with_weights(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    """A copy of ``conv`` with these weights, rounded once, to the type that it has."""
+    """Copy ``conv`` with these weights, rounded once to its type."""
     changed = copy.deepcopy(conv)
     changed.weight = nn.Parameter(weight.to(conv.weight.dtype), requires_grad=False)
     changed.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False)

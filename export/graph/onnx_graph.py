@@ -1,4 +1,4 @@
-"""The deploy graph as a typed ONNX file that says what a consumer must know to use it."""
+"""Writing and checking of the deploy graph as a typed ONNX file with metadata for its consumers."""
 
 import json
 import logging
@@ -16,10 +16,9 @@ import torch
 from google.protobuf.message import DecodeError
 from onnx_ir.passes import common as passes
 
-from export.common.errors import CheckFailed
 from export.common.interface import INPUT, OUTPUT
 from export.graph.precision import reads_bytes
-from export.graph.type_proof import OPSETS, Int8Proof, TypeProof, prove_types
+from export.graph.type_proof import OPSETS, Int8Proof, TypeProof, file_defect, prove_types
 from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.joint_sets import joint_set
@@ -29,14 +28,13 @@ from export.model.pose import CUBE_MM, MEAN, PIXEL_RANGE, STD, normalise
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
 
-
 METADATA_SCHEMA = "1.0"
 WEIGHTS_COMPARED = "bit for bit: those of the planned network, in the file's types"
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output; a free dimension goes by its name."""
+    """An input or output; a free dimension is a name."""
 
     name: str
     dtype: str
@@ -45,7 +43,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class OnnxRecord:
-    """What was written."""
+    """Description of an exported file."""
 
     opset: int
     ir_version: int
@@ -55,9 +53,9 @@ class OnnxRecord:
     outputs: tuple[TensorSpec, ...]
     types: TypeProof
     weights: str
-    """How the weights in it were compared with the network's."""
+    """How the file's weights were compared with the network's."""
     int8: Int8Proof | None = None
-    """How its quantised convolutions were; only an int8 file has any."""
+    """The proof of its quantized convolutions; only for INT8."""
 
 
 def export_onnx(
@@ -67,34 +65,34 @@ def export_onnx(
     precision: str = "fp32",
     in_fp32: Collection[str] = (),
 ) -> OnnxRecord:
-    """Write the graph ``network``, which has this precision already, to ``path`` and check the file.
+    """Write ``network``, which is already in this precision, as an ONNX file and check the file.
 
     Args:
-        network: in any of its forms.
-        path: of the file.
-        metadata: ``consumer_metadata``.
-        precision: of the file.
+        network: any form of the network.
+        path: the file to write.
+        metadata: the file's metadata, from ``consumer_metadata``.
+        precision: precision of the file.
         in_fp32: names of the convolutions that its plan keeps in FP32.
 
     Raises:
-        CheckFailed: the file is not what was meant (``check_onnx`` says what it checks).
+        CheckFailed: the file fails ``check_onnx``.
     """
     write_onnx(network, path, metadata, OPSETS[precision])
     return check_onnx(path, network, precision, in_fp32)
 
 
 def write_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], opset: int = OPSETS["fp32"]) -> None:
-    """Trace any form of the network and write it. Torch's exporter may still fold norms that it finds."""
+    """Trace any form of the network and write it as ONNX. Torch's exporter may fold remaining norms."""
     program = _trace(network, opset)
     model = program.model
     _name_nodes_by_module(model)
-    for tidy in (
+    for clean in (
         passes.ClearMetadataAndDocStringPass(),  # stack traces with this machine's paths
         passes.DeduplicateInitializersPass(size_limit=2**63 - 1),  # layers may share their weights
         passes.RemoveUnusedNodesPass(),
         passes.TopologicalSortPass(),
     ):
-        tidy(model)
+        clean(model)
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
     proto = onnx_ir.to_proto(model)
@@ -104,10 +102,10 @@ def write_onnx(network: ConvNeXtPose, path: Path, metadata: Mapping[str, str], o
 
 
 def check_onnx(path: Path, network: ConvNeXtPose, precision: str = "fp32", in_fp32: Collection[str] = ()) -> OnnxRecord:
-    """See that the file is valid, has the agreed interface and types, and holds this network's weights, each once.
+    """Check that a file is valid, has the agreed interface and types, and contains this network's weights once each.
 
     Raises:
-        CheckFailed: one of these does not hold; the message names the tensor.
+        CheckFailed: a check fails; the message names the tensor.
     """
     model = load_checked(path)
     architecture = network.architecture
@@ -116,18 +114,15 @@ def check_onnx(path: Path, network: ConvNeXtPose, precision: str = "fp32", in_fp
     image = TensorSpec(INPUT, "float32", ("batch", 3, edge, edge))
     if reads_bytes(network):
         image = TensorSpec(INPUT, "uint8", ("batch", edge, edge, 3))
-    agreed = (
-        (image,),
-        (TensorSpec(OUTPUT, "float32", ("batch", architecture.joints, 3)),),
-    )
-    if (inputs, outputs) != agreed:
-        raise _broken("its interface is not the agreed one", f"{inputs} → {outputs}")
+    joints = TensorSpec(OUTPUT, "float32", ("batch", architecture.joints, 3))
+    if (inputs, outputs) != ((image,), (joints,)):
+        raise file_defect("its interface is not the agreed one", f"{inputs} → {outputs}")
     arrays = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
     _check_weights(arrays, network)
     contents = Counter((a.dtype.str, a.shape, a.tobytes()) for a in arrays.values())
-    twice = [name for name, a in arrays.items() if contents[a.dtype.str, a.shape, a.tobytes()] > 1]
-    if twice:
-        raise _broken("initializers stand in it twice", ", ".join(twice))
+    repeated = [name for name, a in arrays.items() if contents[a.dtype.str, a.shape, a.tobytes()] > 1]
+    if repeated:
+        raise file_defect("it contains initializers twice", ", ".join(repeated))
     return OnnxRecord(
         opset=next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
         ir_version=model.ir_version,
@@ -141,21 +136,21 @@ def check_onnx(path: Path, network: ConvNeXtPose, precision: str = "fp32", in_fp
 
 
 def load_checked(path: Path) -> onnx.ModelProto:
-    """The file, which ONNX's own checker takes.
+    """Load a file and run ONNX's checker on it.
 
     Raises:
-        CheckFailed: the checker refuses it.
+        CheckFailed: the checker refuses the file.
     """
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model, full_check=True)
     except (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        raise _broken("the checker refuses it", str(error).strip().splitlines()[0]) from error
+        raise file_defect("the checker refuses it", str(error).strip().splitlines()[0]) from error
     return model
 
 
 def consumer_metadata(architecture: Architecture, **about: str) -> dict[str, str]:
-    """What turns the file's outputs into poses, as JSON texts under plain names; ``about`` is added."""
+    """Return the metadata that turn outputs into poses, as JSON texts by name; ``about`` is added."""
     joints = joint_set(architecture.joints)
     values: dict[str, Any] = {
         "schema_version": METADATA_SCHEMA,
@@ -177,12 +172,12 @@ def consumer_metadata(architecture: Architecture, **about: str) -> dict[str, str
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What ``consumer_metadata`` wrote, decoded."""
+    """Return a file's metadata, decoded from JSON."""
     texts = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
-    return {key: _decoded(text) for key, text in texts.items()}
+    return {key: _decode(text) for key, text in texts.items()}
 
 
-def _decoded(text: str) -> Any:
+def _decode(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
@@ -190,7 +185,7 @@ def _decoded(text: str) -> Any:
 
 
 def _trace(network: ConvNeXtPose, opset: int) -> "ONNXProgram":
-    """Torch's dynamo exporter with a free batch; its notices about what is not installed are dropped."""
+    """Trace with torch's dynamo exporter and a free batch; suppress its notices about missing packages."""
     pixels = drawn_images(2, network.architecture.input_size, SHAPES_SEED)
     image = torch.from_numpy(pixels if reads_bytes(network) else normalise(pixels))
     log = logging.getLogger("torch.onnx")
@@ -216,7 +211,7 @@ def _trace(network: ConvNeXtPose, opset: int) -> "ONNXProgram":
 
 
 def _name_nodes_by_module(model: onnx_ir.Model) -> None:
-    """``backbone.stages.0.0.dwconv/Conv`` says more in a profile than ``node_conv2d_1``."""
+    """Rename nodes after their modules for profiles: ``backbone.stages.0.0.dwconv/Conv``, not ``node_conv2d_1``."""
     used: Counter[str] = Counter()
     for node in model.graph:
         scopes = json.loads(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]").replace("'", '"'))
@@ -227,19 +222,18 @@ def _name_nodes_by_module(model: onnx_ir.Model) -> None:
 
 
 def _check_weights(arrays: Mapping[str, np.ndarray[Any, Any]], network: ConvNeXtPose) -> None:
-    """Every weight of the network stands in the file under its name, bit for bit and in its type."""
+    """Check that the file contains every weight of the network by its name, bit for bit and in its type."""
     weights = {name: _as_numpy(weight) for name, weight in network.named_parameters()}
     for name, array in arrays.items():
         if name in weights and not _equal(array, weights[name]):
-            raise _broken("a weight is not the network's", name)
-    stored = [name for name in weights if name in arrays]
-    missing = [name for name, weight in weights.items() if name not in arrays and not _may_be_absent(weight, arrays)]
-    if missing or not stored:
-        raise _broken("weights are missing in it", ", ".join(missing[:4]) or "all of them")
+            raise file_defect("a weight differs from the network's", name)
+    missing = [name for name, weight in weights.items() if name not in arrays and not _is_optional(weight, arrays)]
+    if missing or not weights.keys() & arrays.keys():
+        raise file_defect("weights are missing in it", ", ".join(missing[:4]) or "all of them")
 
 
-def _may_be_absent(weight: np.ndarray[Any, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
-    """Equal tensors are stored once, under one of their names; a bias of zeros is left out of its convolution."""
+def _is_optional(weight: np.ndarray[Any, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
+    """Return whether a weight may be missing: a bias of zeros, or a tensor equal to another."""
     return not weight.any() or any(_equal(a, weight) for a in arrays.values())
 
 
@@ -248,7 +242,7 @@ def _equal(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
 
 
 def _as_numpy(weight: torch.Tensor) -> np.ndarray[Any, Any]:
-    """NumPy knows bfloat16 through ml_dtypes, as ONNX does."""
+    """Convert a tensor; bfloat16 becomes ml_dtypes' type, as in ONNX."""
     if weight.dtype == torch.bfloat16:
         return weight.view(torch.uint16).numpy().view(onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16))
     return weight.numpy()
@@ -263,7 +257,3 @@ def _specs(values: Any) -> tuple[TensorSpec, ...]:
         )
         for value in values
     )
-
-
-def _broken(what: str, seen: str) -> CheckFailed:
-    return CheckFailed(f"the exported ONNX file is wrong: {what}", seen, "this is a defect of the exporter; report it")

@@ -1,13 +1,13 @@
-"""The deploy graph in another precision, or with another input.
+"""The deploy graph in another precision, or with the input format uint8.
 
 In half precision the body is FP16 or BF16, both ends are FP32:
 
     image ─ pixels ─ cast │ backbone, head │ cast ─ decode ─ joints
           FP32            │  half          │      FP32
 
-In a pixel variant the image is bytes already, and only their cast is left before the stem.
+In a pixel variant the image is uint8, and only a cast precedes the stem.
 
-Precision lies in the graph's types, not in switches of a builder. Norms are folded in FP64. A plan may keep segments
+The graph's types determine its precision, not a builder's switches. Norms are folded in FP64. A plan may keep segments
 of the body in FP32 (``export.plan.precision_plan``).
 """
 
@@ -24,16 +24,16 @@ from export.model.pose import MEAN, STD
 
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 BODY = HALF | {"int8": torch.float16}
-"""The type of what is not FP32: an int8 graph has FP16 around its quantised convolutions."""
+"""Type of the body: an INT8 graph has FP16 around its quantized convolutions."""
 
 
 def in_precision(
     reference: ConvNeXtPose, precision: str, *, takes_pixels: bool = False, in_fp32: Collection[str] = ()
 ) -> ConvNeXtPose:
-    """Return the graph that is exported in this precision, weights rounded to nearest; INT8 still without its INT8.
+    """Return the graph to export in this precision, with weights rounded to nearest; INT8 is not quantized yet.
 
     Args:
-        reference: the released network; it stays as it is.
+        reference: the reference network.
         precision: fp32, fp16, bf16 or int8.
         takes_pixels: whether its input is (N, S, S, 3) uint8.
         in_fp32: names of the segments that a plan keeps in FP32.
@@ -51,18 +51,18 @@ def in_precision(
 def half_graph(
     reference: ConvNeXtPose, dtype: torch.dtype, *, takes_pixels: bool = False, in_fp32: Collection[str] = ()
 ) -> ConvNeXtPose:
-    """Return a rewritten copy whose body has this type; with ``torch.float32`` every value of the half graph, exact."""
+    """Return a rewritten copy with a body of this type; ``torch.float32`` gives the half graph without rounding."""
     network = deploy(copy.deepcopy(reference).double())
     read_pixels(network)
     spell_out_last_norm(network)
     chain = segments(network)
-    before = first = torch.float32 if chain[0].name in in_fp32 else dtype
+    previous = first = torch.float32 if chain[0].name in in_fp32 else dtype
     for segment in chain:
         own = torch.float32 if segment.name in in_fp32 else dtype
         segment.module.to(own)
-        if own != before:
+        if own != previous:
             segment.module.register_forward_pre_hook(lambda _module, inputs, own=own: inputs[0].to(own))
-        before = own
+        previous = own
     if takes_pixels:
         network.entry = Bytes(first)
     elif first != torch.float32:
@@ -72,12 +72,12 @@ def half_graph(
 
 
 def reads_bytes(network: ConvNeXtPose) -> bool:
-    """Whether the network's input is (N, S, S, 3) uint8."""
+    """Return whether the network's input is (N, S, S, 3) uint8."""
     return isinstance(network.entry, Bytes)
 
 
 def read_pixels(network: ConvNeXtPose) -> None:
-    """Let the stem read pixels: FP16 and BF16 hold every whole number from 0 to 255, but not their normalised values.
+    """Make the stem read pixels: FP16 and BF16 hold every integer from 0 to 255, but not the normalised values.
 
     With x = (p - μ) / σ: ``W*x + b = (W/σ)*p + (b - Σ W·μ/σ)``; exact because the stem has no padding.
     """
@@ -85,7 +85,7 @@ def read_pixels(network: ConvNeXtPose) -> None:
     conv = stem[0]
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None
-    assert conv.padding == (0, 0), "the mean's contribution would be no constant at the border"
+    assert conv.padding == (0, 0), "the mean's contribution would not be constant at the edges"
     weight = conv.weight / _each_channel(STD, conv.weight)
     conv.bias = _fixed(conv.bias - (weight * _each_channel(MEAN, weight)).sum(dim=(1, 2, 3)))
     conv.weight = _fixed(weight)
@@ -93,13 +93,13 @@ def read_pixels(network: ConvNeXtPose) -> None:
 
 
 def spell_out_last_norm(network: ConvNeXtPose) -> None:
-    """Write the norm that could not be folded as ``x·s + t``: its variances need not fit into FP16."""
+    """Replace the norm that cannot be folded by ``x·s + t``, since its variances may not fit into FP16."""
     scale, shift = affine(network.backbone.norm)
     network.backbone.norm = nn.Sequential(Scale(scale[:, None, None]), Shift(shift[:, None, None]))
 
 
 class Pixels(nn.Module):
-    """Undoes the normalisation, in the type of the image."""
+    """Inverse of the normalisation, in the type of the image."""
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, S, S) normalised → (N, 3, S, S) pixels in 0..255."""
@@ -107,7 +107,7 @@ class Pixels(nn.Module):
 
 
 class Bytes(nn.Module):
-    """Pixels as cameras and decoders give them. The cast comes first: TensorRT lets bytes do nothing else."""
+    """Input of uint8 pixels. The cast comes first: TensorRT allows nothing else on uint8."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Bytes(nn.Module):
 
 
 class Cast(nn.Module):
-    """Where the graph changes its type."""
+    """A change of type."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class Cast(nn.Module):
 
 
 class Scale(nn.Module):
-    """One factor a channel."""
+    """One factor per channel."""
 
     def __init__(self, scale: Tensor) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class Scale(nn.Module):
 
 
 class Shift(nn.Module):
-    """One summand a channel."""
+    """One summand per channel."""
 
     def __init__(self, shift: Tensor) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class Shift(nn.Module):
 
 
 def _each_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
-    """(3, 1, 1) constants of the same type."""
+    """Return (3, 1, 1) constants of the same type."""
     return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
 
 

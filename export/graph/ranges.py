@@ -1,4 +1,4 @@
-"""How large a network's values become, and whether a precision can hold them."""
+"""Largest values of a network, and whether a precision can represent them."""
 
 import math
 from collections.abc import Mapping
@@ -10,15 +10,12 @@ from export.common.plain import finite_or_none
 
 SCHEMA_VERSION = "2.0"
 REPORTED = 8
-"""How many of the largest a summary names."""
+"""Number of the largest values in a summary."""
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """The largest absolute value of each layer's output over all images, and of each weight; NaN is kept as NaN.
-
-    Layers stand in the order of the data.
-    """
+    """Largest absolute values of each layer's output over all images, and of each weight, in data order; NaN stays."""
 
     limit: float
     """The largest finite value of the type."""
@@ -28,7 +25,7 @@ class Ranges:
 
     @property
     def overflowing(self) -> dict[str, float]:
-        """What the type cannot hold, in the order of the data."""
+        """Values that the type cannot represent, in data order."""
         return {
             name: value
             for values in (self.activations, self.weights)
@@ -37,7 +34,7 @@ class Ranges:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """Every layer, with the largest value that it gives and the largest of its weights; null is not finite."""
+        """Return every layer with its largest output and weight; a number that is not finite is null."""
         layers: dict[str, dict[str, float]] = {name: {"activation": value} for name, value in self.activations.items()}
         for name, value in self.weights.items():
             layer = layers.setdefault(name.rpartition(".")[0], {})
@@ -46,7 +43,7 @@ class Ranges:
         return dict(finite_or_none({**self._about(), "layers": rows}))
 
     def summary(self) -> dict[str, Any]:
-        """The largest few, largest first, as plain data; what is not finite comes first and is null."""
+        """Return the largest few in descending order; a number that is not finite comes first and is null."""
         few = {"activations": _largest(self.activations), "weights": _largest(self.weights)}
         return dict(finite_or_none({**self._about(), **few}))
 
@@ -55,26 +52,28 @@ class Ranges:
 
 
 def require_range(ranges: Mapping[str, Any], precision: str, body: str) -> None:
-    """Refuse a precision in which a value does not fit.
+    """Refuse a precision that cannot represent a value.
 
     Args:
-        ranges: as ``Ranges.summary`` gives them.
-        precision: what was asked for.
-        body: the half precision that its body has, which the ranges are of: around int8 it is FP16.
+        ranges: ``Ranges.summary`` for the body's type.
+        precision: the requested precision.
+        body: the half precision of its body, FP16 for INT8.
 
     Raises:
-        CheckFailed: naming the first layers, in the order of the data.
+        CheckFailed: values overflow; the message names the first layers in data order.
     """
     overflowing = ranges.get("overflowing", {})
     if overflowing:
-        shown = [f"{name}: " + ("not finite" if v is None else f"{v:.6g}") for name, v in overflowing.items()]
-        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-        seen = f"{', '.join(shown[:3])}{more}; the largest {body} is {ranges['limit']:.6g}"
-        do = "ask for bf16, which has the range of fp32" if body == "fp16" else "the network itself is not sound"
-        what = f"{body} cannot hold this network's values"
+        values = [f"{name}: " + ("not finite" if v is None else f"{v:.6g}") for name, v in overflowing.items()]
+        more = f" and {len(values) - 3} more" if len(values) > 3 else ""
+        text = f"{', '.join(values[:3])}{more}; the largest {body} is {ranges['limit']:.6g}"
+        do = "use --precision bf16, which has the range of fp32" if body == "fp16" else "check the checkpoint's weights"
+        problem = f"{body} cannot represent this network's values"
         if precision != body:
-            what = f"{precision} cannot be had: {body}, which its graph has around the int8, cannot hold the values"
-        raise CheckFailed(what, seen, do)
+            problem = (
+                f"{precision} is not possible: {body}, the type of the rest of its graph, cannot represent its values"
+            )
+        raise CheckFailed(problem, text, do)
 
 
 def _largest(values: Mapping[str, float]) -> dict[str, float]:
@@ -83,5 +82,5 @@ def _largest(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _size(value: float) -> float:
-    """NaN is the largest."""
+    """Return the key for sorting, in which NaN is the largest."""
     return math.inf if math.isnan(value) else value

@@ -1,9 +1,9 @@
-"""A network as a chain of segments, so that it can be run from the middle on cached activations.
+"""A network as a chain of segments, which can be run from the middle on cached activations.
 
     entry → stem → blocks → downsampling → … → last norm → head layers → final layer → logits' upsampling → decode
 
-A segment has one input and one output; a block keeps its residual sum inside. It is the unit in which a half graph
-is kept in FP32.
+A segment has one input and one output; a block includes its residual sum. Segments are the units that a plan keeps in
+FP32.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,13 +30,13 @@ class Segment:
 
     @property
     def convs(self) -> dict[str, nn.Conv2d]:
-        """Its convolutions by their names in the network, in the order of the data."""
-        found = ((name, module) for name, module in self.module.named_modules(prefix=self.name))
-        return {name: module for name, module in found if isinstance(module, nn.Conv2d)}
+        """Its convolutions by their names in the network, in data order."""
+        modules = self.module.named_modules(prefix=self.name)
+        return {name: module for name, module in modules if isinstance(module, nn.Conv2d)}
 
 
 def segments(network: ConvNeXtPose) -> tuple[Segment, ...]:
-    """Split a network, in any of its forms, into its segments in the order of the data."""
+    """Split any form of a network into its segments, in data order."""
     backbone, head = network.backbone, network.head
     modules: list[nn.Module] = []
     for downsampling, stage in zip(backbone.downsamplings, backbone.stages, strict=True):
@@ -55,7 +55,7 @@ def segment_inputs(
     Args:
         network: any form of the network that takes normalised images.
         images: (N, S, S, 3) RGB pixels.
-        progress: told after each segment.
+        progress: called before each segment.
     """
     chain = segments(network)
     dtype = next(network.parameters()).dtype
@@ -69,10 +69,10 @@ def segment_inputs(
 @torch.inference_mode()
 def run_from(network: ConvNeXtPose, index: int, x: Tensor) -> Tensor:
     """Run the network from segment ``index`` on its input ``x``; returns (N, J, 3) joints in bins."""
-    rest = [segment.module for segment in segments(network)[index:]]
+    modules = [segment.module for segment in segments(network)[index:]]
 
     def run(part: Tensor) -> Tensor:
-        for module in rest:
+        for module in modules:
             part = module(part)
         joints: Tensor = network.decode(network.head.logit_upsample(part))
         return joints
@@ -81,5 +81,5 @@ def run_from(network: ConvNeXtPose, index: int, x: Tensor) -> Tensor:
 
 
 def in_batches(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply ``function`` to a few images at a time; large batches do not fit into a processor's caches."""
+    """Apply ``function`` to ``BATCH`` images at a time, which fit into a processor's caches."""
     return torch.cat([function(part) for part in torch.split(x, BATCH)])

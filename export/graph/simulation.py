@@ -1,8 +1,8 @@
-"""A typed ONNX file computed in FP32, with every half value rounded: what the file's types say, on any CPU.
+"""Simulation of a half-precision ONNX file in FP32, on any CPU: every half value is rounded to its type.
 
-Runtimes without half arithmetic silently compute in FP32: ONNX Runtime on x86-64 drops every rounding
-between the layers of an FP16 file, and half of what FP16 costs is not seen. A GPU multiplies half
-numbers exactly, sums in FP32 and rounds what it stores. So does this.
+Runtimes without half arithmetic silently compute in FP32. ONNX Runtime on x86-64 drops every rounding between the
+layers of an FP16 file, and so hides half of its accuracy loss. A GPU multiplies half numbers exactly, sums in FP32 and
+rounds the values that it stores. The simulation does the same.
 """
 
 import onnx
@@ -14,7 +14,7 @@ HALF_TYPES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph in FP32, in which every value that was half is rounded to its type as soon as it is computed."""
+    """Return the graph in FP32 with every half value rounded to its type as soon as it is computed."""
     types = value_types(model)
     rounded = onnx.ModelProto()
     rounded.CopyFrom(model)

@@ -1,4 +1,4 @@
-"""Proof, from the file alone, that a graph has the types that its precision means."""
+"""Proof, from the file alone, that a graph has the types of its precision."""
 
 import math
 from collections import Counter
@@ -13,90 +13,90 @@ from export.common.errors import CheckFailed
 
 FLOAT = TensorProto.FLOAT
 BODY = {"fp32": FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "int8": TensorProto.FLOAT16}
-"""The type of the body, in int8 of what is not quantised; the decode is FP32 in every precision."""
+"""Type of the body, for INT8 of its part that is not quantized; the decode is FP32 in every precision."""
 OPSETS = {"fp32": 18, "fp16": 18, "bf16": 22, "int8": 19}
-"""Every operator that is used stands in opset 18, which TensorRT 10.3 (JetPack 6) reads as well; quantisation with
-scales of float16 stands in opset 19, a convolution of bfloat16 in opset 22 only."""
+"""Opset 18 has every operator, and TensorRT 10.3 (JetPack 6) reads it. Opset 19 adds quantization with float16 scales,
+opset 22 convolutions of bfloat16."""
 BYTES = {FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.INT8: 1}
 LARGEST_SHARE = {"fp32": 1.0, "fp16": 0.55, "bf16": 0.55, "int8": 0.55}
-"""Of the bytes that the same numbers take in FP32, without what is FP32 in every precision: constants of both ends, and
-factors of upsamplings. With all that the placement allows in int8 it is 0.26 to 0.28; how much of that its plan has
-left is the plan's to tell."""
+"""Largest share of the weights' FP32 size, without the constants that are FP32 in every precision: those of both ends
+and the factors of upsamplings. INT8 has 0.26 to 0.28 where its plan keeps nothing in FP16."""
 ENDS = ("entry", "decode")
-"""Modules, and so beginnings of nodes' names, before and after the body."""
+"""Modules before and after the body, with which their nodes' names begin."""
 WHOLE_NUMBERS = (TensorProto.INT64, TensorProto.INT8)
 
 
 @dataclass(frozen=True)
 class TypeProof:
-    """What the walk over all values has found."""
+    """Types in a graph."""
 
     operators: dict[str, dict[str, int]]
-    """Operator → type of what it gives → how many."""
+    """Operator → output type → count."""
     casts: dict[str, int]
     initializer_share: float
-    """Of the bytes that the same numbers take in FP32."""
+    """Size of the weights, as a share of their size in FP32."""
 
 
 @dataclass(frozen=True)
 class Int8Proof:
-    """Result of comparing an INT8 file with the FP16 file and the plan that it was made from."""
+    """Result of comparing an INT8 file with its FP16 file and its plan."""
 
     compared: str
     convolutions_int8: int
-    """Input and weights are dequantised from int8, through the plan's scales."""
+    """Convolutions with input and weights dequantized from int8 by the plan's scales."""
     convolutions_fp16: int
 
 
 def prove_types(model: onnx.ModelProto, precision: str, in_fp32: Collection[str] = ()) -> TypeProof:
     """Check that convolutions have the planned types, softmax and sums are FP32, and types change only where planned.
 
-    The casts are counted: none is left for another part of the body in FP32, or for a part of the decode in half.
-    Bytes are cast at once, and nothing else is done to them. INT8 has no casts of its own: only what quantizes and
-    dequantizes may touch it.
+    The number of casts is exact, so no other part of the body can be FP32 and no part of the decode half. A cast is the
+    only operation on uint8, quantization and dequantization the only ones on int8.
 
     Args:
-        model: named by module (``export.graph.onnx_graph``).
-        precision: of the file.
+        model: a model with nodes named by module (``export.graph.onnx_graph``).
+        precision: precision of the file.
         in_fp32: names of the convolutions that its plan keeps in FP32.
 
     Raises:
-        CheckFailed: one of these does not hold; the message names the node. Or it takes too many bytes.
+        CheckFailed: a check fails, and the message names the node; or the weights are too large.
     """
     types = value_types(model)
     body = BODY[precision]
     operators: dict[str, Counter[str]] = {}
     casts: Counter[str] = Counter()
     for node in model.graph.node:
-        given = [types[name] for name in node.output if name]
-        floats = [kind for name in (*node.input, *node.output) if name and (kind := types[name]) not in WHOLE_NUMBERS]
-        where, seen = f"{node.name or node.output[0]} ({node.op_type})", ", ".join(map(_name, floats))
-        for kind in given:
+        outputs = [types[name] for name in node.output if name]
+        kinds = [types[name] for name in (*node.input, *node.output) if name]
+        floats = [kind for kind in kinds if kind not in WHOLE_NUMBERS]
+        where, names = f"{node.name or node.output[0]} ({node.op_type})", ", ".join(map(_name, floats))
+        for kind in outputs:
             operators.setdefault(node.op_type, Counter())[_name(kind)] += 1
         if node.op_type == "Cast":
-            casts[f"{_name(types[node.input[0]])} → {_name(given[0])}"] += 1
+            casts[f"{_name(types[node.input[0]])} → {_name(outputs[0])}"] += 1
         elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            _require(precision == "int8", f"{where} is in a graph that is not quantised", seen)
-        elif TensorProto.INT8 in (types[name] for name in (*node.input, *node.output) if name):
-            _require(False, f"{where} computes with int8 itself", seen)
+            _require(precision == "int8", f"{where} is in a graph that is not quantized", names)
+        elif TensorProto.INT8 in kinds:
+            raise file_defect(f"{where} computes with int8 itself", names)
         elif node.op_type == "Conv":
-            own = _conv_type(node, body, in_fp32)
-            _require(all(kind == own for kind in floats), f"{where} is not {_name(own)} throughout", seen)
+            planned = _conv_type(node, body, in_fp32)
+            _require(all(kind == planned for kind in floats), f"{where} is not {_name(planned)} throughout", names)
         elif must_be_fp32(node.op_type):
-            _require(all(kind == FLOAT for kind in floats), f"{where} is not float32", seen)
-        known = (FLOAT, body, TensorProto.UINT8) if node.op_type == "Cast" else (FLOAT, body)
-        _require(all(kind in known for kind in floats), f"{where} has a type of another precision", seen)
+            _require(all(kind == FLOAT for kind in floats), f"{where} is not float32", names)
+        allowed = (FLOAT, body, TensorProto.UINT8) if node.op_type == "Cast" else (FLOAT, body)
+        _require(all(kind in allowed for kind in floats), f"{where} has a type of another precision", names)
     _require("Conv" in operators and "Softmax" in operators, "it has no convolution or no softmax", list(operators))
-    _require(precision != "int8" or "QuantizeLinear" in operators, "it quantises nothing", list(operators))
-    planned = planned_casts(model, body, in_fp32)
-    _require(casts == planned, "it changes its type elsewhere than planned", f"{dict(casts)}, planned {dict(planned)}")
+    _require(precision != "int8" or "QuantizeLinear" in operators, "it quantizes nothing", list(operators))
+    planned_counts = planned_casts(model, body, in_fp32)
+    counts_text = f"{dict(casts)}, planned {dict(planned_counts)}"
+    _require(casts == planned_counts, "its type changes differ from the plan", counts_text)
     share, most = _initializer_share(model, in_fp32), LARGEST_SHARE[precision]
-    _require(share <= most, f"its weights take more than {most} of what they take in FP32", share)
+    _require(share <= most, f"its weights take more than {most} of their size in FP32", share)
     return TypeProof({kind: dict(counts) for kind, counts in sorted(operators.items())}, dict(casts), share)
 
 
 def planned_casts(model: onnx.ModelProto, body: int, in_fp32: Collection[str]) -> Counter[str]:
-    """Count the changes of type along the chain of convolutions; the backbone's last norm is in half precision."""
+    """Count the type changes along the chain of convolutions; the backbone's last norm is in half precision."""
     convs = [node for node in model.graph.node if node.op_type == "Conv"]
     kinds = [_conv_type(node, body, in_fp32) for node in convs]
     head = next((index for index, node in enumerate(convs) if node.name.startswith("head.")), len(convs))
@@ -109,15 +109,15 @@ def _conv_type(node: onnx.NodeProto, body: int, in_fp32: Collection[str]) -> int
 
 
 def must_be_fp32(operator: str) -> bool:
-    """A softmax over 262,144 bins, and sums of its tiny terms, are nothing for half precision."""
+    """Return whether an operator needs FP32, such as a softmax over 262,144 bins and sums of its tiny terms."""
     return operator in ("Softmax", "LogSoftmax", "CumSum") or operator.startswith("Reduce")
 
 
 def value_types(model: onnx.ModelProto) -> dict[str, int]:
-    """Every value's element type, as ONNX infers it.
+    """Return the element type of every value, inferred by ONNX.
 
     Raises:
-        CheckFailed: the type of a value is not known.
+        CheckFailed: the type of a value is unknown.
     """
     graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     values = (*graph.input, *graph.value_info, *graph.output)
@@ -126,27 +126,32 @@ def value_types(model: onnx.ModelProto) -> dict[str, int]:
     for node in graph.node:
         for name in (*node.input, *node.output):
             known = not name or types.get(name, TensorProto.UNDEFINED) != TensorProto.UNDEFINED
-            _require(known, f"the type of {name} is not known", node.op_type)
+            _require(known, f"the type of {name} is unknown", node.op_type)
     return types
 
 
 def _initializer_share(model: onnx.ModelProto, in_fp32: Collection[str]) -> float:
-    """Of the bytes in FP32, without what is meant to be there."""
-    meant = {f"{name}.{part}" for name in in_fp32 for part in ("weight", "bias")}
+    """Return the weights' share of their FP32 size, without the planned FP32 constants."""
+    planned = {f"{name}.{part}" for name in in_fp32 for part in ("weight", "bias")}
     for node in model.graph.node:
         if node.name.startswith(ENDS) or node.op_type == "Resize":
-            meant.update(node.input)
-    stored = {i.name: i for i in model.graph.initializer if i.data_type in BYTES and i.name not in meant}.values()
+            planned.update(node.input)
+    stored = {i.name: i for i in model.graph.initializer if i.data_type in BYTES and i.name not in planned}.values()
     count = sum(math.prod(i.dims) for i in stored)
     return sum(BYTES[i.data_type] * math.prod(i.dims) for i in stored) / (4 * count) if count else math.nan
 
 
 def _name(kind: int) -> str:
-    """As NumPy calls it."""
+    """Return NumPy's name of a type."""
     return str(onnx.helper.tensor_dtype_to_np_dtype(kind))
 
 
-def _require(good: bool, what: str, seen: object) -> None:
-    if not good:
-        do = "this is a defect of the exporter; report it"
-        raise CheckFailed(f"the exported ONNX file is wrong: {what}", str(seen), do)
+def _require(condition: bool, problem: str, value: object) -> None:
+    if not condition:
+        raise file_defect(problem, str(value))
+
+
+def file_defect(problem: str, value: str) -> CheckFailed:
+    """Return the error for an exported file that fails a check."""
+    do = "this is a defect of the exporter; report it"
+    return CheckFailed(f"the exported ONNX file is wrong: {problem}", value, do)

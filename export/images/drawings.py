@@ -1,7 +1,6 @@
-"""Images that differ from one another, drawn from a seed, to compare networks on.
+"""Drawings of random shapes, without people, on which networks are compared.
 
-They show no people. What parity needs is that the joints move from image to image, and that it can
-check by itself; noise alone would not do, since a deep network averages it away.
+The comparison needs joints that move from image to image. A deep network averages noise away, so noise is not enough.
 """
 
 import numpy as np
@@ -9,13 +8,13 @@ from numpy.typing import NDArray
 
 SHAPES_SEED = 20_251_019
 LIVENESS_SEED = 7
-"""Other images than those of parity, for giving stand-in weights their statistics."""
+"""Seed of the figures that fit the norms of random weights, apart from those of parity."""
 
 
 def drawn_images(count: int, size: int, seed: int) -> NDArray[np.uint8]:
-    """(count, size, size, 3) RGB: coloured shapes at random places over a shaded, grainy ground.
+    """Draw (count, size, size, 3) RGB: coloured shapes on a shaded, grainy background.
 
-    The same seed gives the same first images whatever the count.
+    An image depends on the seed and its index alone.
     """
     return np.stack([_draw(np.random.default_rng((seed, index)), size) for index in range(count)])
 

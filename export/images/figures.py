@@ -1,11 +1,11 @@
-"""Drawn figures: people of sticks and discs whose joints are known to the last digit.
+"""Drawn figures: people of sticks and discs with exactly known joints.
 
-They stand in for photographs where none may be shipped: to train the demo checkpoint, to calibrate, to
-evaluate. Every joint has a colour of its own, warm on the person's right, cool on the left; what is nearer
-is brighter and larger. A figure depends on its seed and index alone.
+They replace photographs, which cannot be shipped, for training the demo checkpoint, calibration and evaluation. Every
+joint has its own colour, warm on the person's right, cool on the left; nearer parts are brighter and larger. A figure
+depends on its seed and index alone.
 
-Colours say which side a limb belongs to, so a mirrored image shows a figure that cannot exist: averaging
-over mirrored images, as is done with photographs, makes sense for no network that was trained on these.
+The colours tell left from right, so a mirrored image shows an impossible figure: flip averaging is meaningless for a
+network that was trained on figures.
 """
 
 from dataclasses import dataclass
@@ -18,30 +18,30 @@ from export.images.skeleton import Array, random_joints
 from export.model.pose import Box, Camera, Volume, enlarged, image_to_crop, locate
 
 TRAIN_SEED = 1_906
-"""Figures that the demo checkpoint has seen; the seeds below are for figures that it has not."""
+"""Training figures of the demo checkpoint; the other seeds are for other figures."""
 EVALUATION_SEED = 2_023
 """Figures on which accuracy is measured."""
 CALIBRATION_SEED = 2_025
-"""Figures from which the ranges of quantised networks are taken."""
+"""Figures for the scales of quantized networks."""
 PARITY_SEED = 1_019
-"""Figures on which exported networks are compared with the truth."""
+"""Figures on which artifacts are compared with the ground truth."""
 GROWTH_SEED = 2_016
-"""Figures that networks grown from the demo checkpoint are fitted to."""
+"""Figures for fitting networks that are grown from the demo checkpoint."""
 
 CROP_SIZE = 256
 IMAGE_SIZE = 1000
 FIGURE_MARGIN_MM = 60.0
-"""From a joint to the figure's outline; the person's box goes around the outline."""
+"""Distance from a joint to the figure's outline, which the person's box surrounds."""
 FOCAL_PX = (1050.0, 1250.0)
 PRINCIPAL_PX = (480.0, 520.0)
-"""Both coordinates; Human3.6M's cameras are like that."""
+"""Range of both coordinates, as for Human3.6M's cameras."""
 ROOT_DEPTH_MM = (2600.0, 5200.0)
 ROOT_OFFSET_MM = 250.0
 
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """One drawn figure, cut out as the released code cuts people out, and everything that is true of it."""
+    """A drawn figure, cropped as in the released code, with its ground truth."""
 
     image: NDArray[np.uint8]
     """(256, 256, 3) RGB crop."""
@@ -50,11 +50,11 @@ class Figure:
     joints_px: Array
     """(18, 2) x, y in pixels of the crop."""
     root_mm: Array
-    """(3,) the pelvis in the camera's coordinates."""
+    """(3,) of the pelvis in the camera's coordinates."""
     camera: Camera
-    """That took the image from which the crop was cut."""
+    """Camera of the image that the crop is from."""
     box: Box
-    """x, y, width, height of the crop in that image: square, already enlarged."""
+    """x, y, width, height of the crop in that image: square and already enlarged."""
 
     @property
     def root_depth_mm(self) -> float:
@@ -62,27 +62,24 @@ class Figure:
         return float(self.root_mm[2])
 
     def joints_bins(self, heatmap_size: int, depth_dim: int) -> Array:
-        """(18, 3) x, y, z in bins: what a network with this volume should say of the image."""
+        """Return (18, 3) x, y, z in bins: the correct output of a network with this volume."""
         return Volume(heatmap_size, depth_dim, CROP_SIZE).to_bins(self.joints_px, self.joints_mm[:, 2])
 
     def located_mm(self, bins: Array, heatmap_size: int, depth_dim: int) -> Array:
-        """(18, 3) mm relative to the pelvis: where a network's joints (18, 3) in bins lie.
+        """Return (18, 3) mm relative to the pelvis for a network's joints (18, 3) in bins.
 
-        The crop's place, the camera and the pelvis' depth are taken from the figure, as the released
-        evaluation takes them from its annotations.
+        Crop box, camera and pelvis depth are the figure's own, as in the released evaluation.
         """
-        volume = Volume(heatmap_size, depth_dim, CROP_SIZE)
-        joints = locate(bins, volume, self.box, self.camera, self.root_depth_mm)
-        relative: Array = joints - joints[0]
-        return relative
+        joints = locate(bins, Volume(heatmap_size, depth_dim, CROP_SIZE), self.box, self.camera, self.root_depth_mm)
+        return np.asarray(joints - joints[0])
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The figure of the same seed and index as a camera would take it, before it is cut out."""
+    """The uncropped camera image of the figure with the same seed and index."""
 
     image: NDArray[np.uint8]
-    """(1000, 1000, 3) RGB; limbs may reach over its edge."""
+    """(1000, 1000, 3) RGB; limbs may extend beyond its edge."""
     person_box: Box
     """x, y, width, height of the figure's outline in pixels, neither clipped nor enlarged."""
     joints_px: Array
@@ -93,8 +90,8 @@ class Scene:
 
 
 @dataclass(frozen=True, eq=False)
-class _Subject:
-    """A body before a camera."""
+class _Person:
+    """A body in front of a camera."""
 
     joints_mm: Array
     root_mm: Array
@@ -106,53 +103,45 @@ class _Subject:
 
     @property
     def px_per_mm(self) -> Array:
-        """(18,) how large a millimetre is at each joint, in the camera's image."""
-        scale: Array = self.camera.fx / (self.joints_mm + self.root_mm)[:, 2]
-        return scale
+        """(18,) pixels per millimetre at each joint."""
+        return np.asarray(self.camera.fx / (self.joints_mm + self.root_mm)[:, 2])
 
 
 def draw_figures(count: int, seed: int, first: int = 0) -> list[Figure]:
-    """``count`` figures from number ``first`` on; a figure does not depend on how many are drawn."""
+    """Draw ``count`` figures from index ``first`` on."""
     return [draw_figure(seed, index) for index in range(first, first + count)]
 
 
 def draw_figure(seed: int, index: int) -> Figure:
-    """Figure number ``index`` of those that belong to ``seed``."""
+    """Draw the figure with this seed and index."""
     rng = np.random.default_rng((seed, index))
-    subject = _random_subject(rng)
-    box = enlarged(outline_box(subject.image_px, FIGURE_MARGIN_MM * subject.px_per_mm))
+    person = _random_person(rng)
+    box = enlarged(outline_box(person.image_px, FIGURE_MARGIN_MM * person.px_per_mm))
     scale = CROP_SIZE / box[2]
-    joints_px = image_to_crop(subject.image_px, box, CROP_SIZE)
-    image = paint(rng, CROP_SIZE, joints_px, subject.joints_mm[:, 2], subject.px_per_mm * scale)
-    return Figure(
-        image=image,
-        joints_mm=subject.joints_mm,
-        joints_px=joints_px,
-        root_mm=subject.root_mm,
-        camera=subject.camera,
-        box=box,
-    )
+    joints_px = image_to_crop(person.image_px, box, CROP_SIZE)
+    image = paint(rng, CROP_SIZE, joints_px, person.joints_mm[:, 2], person.px_per_mm * scale)
+    return Figure(image, person.joints_mm, joints_px, person.root_mm, person.camera, box)
 
 
 def draw_scene(seed: int, index: int) -> Scene:
-    """What the camera saw of ``draw_figure(seed, index)``, on another ground."""
+    """Draw the camera's image of ``draw_figure(seed, index)``, on another background."""
     rng = np.random.default_rng((seed, index))
-    subject = _random_subject(rng)
-    image = paint(rng, IMAGE_SIZE, subject.image_px, subject.joints_mm[:, 2], subject.px_per_mm)
-    person_box = outline_box(subject.image_px, FIGURE_MARGIN_MM * subject.px_per_mm)
-    return Scene(image, person_box, subject.image_px, subject.joints_mm + subject.root_mm, subject.camera)
+    person = _random_person(rng)
+    image = paint(rng, IMAGE_SIZE, person.image_px, person.joints_mm[:, 2], person.px_per_mm)
+    person_box = outline_box(person.image_px, FIGURE_MARGIN_MM * person.px_per_mm)
+    return Scene(image, person_box, person.image_px, person.joints_mm + person.root_mm, person.camera)
 
 
-def _random_subject(rng: np.random.Generator) -> _Subject:
+def _random_person(rng: np.random.Generator) -> _Person:
     joints_mm = random_joints(rng)
     depth = np.exp(rng.uniform(*np.log(ROOT_DEPTH_MM)))
     root_mm = np.array([*rng.uniform(-ROOT_OFFSET_MM, ROOT_OFFSET_MM, 2), depth])
     focal = rng.uniform(*FOCAL_PX)
-    return _Subject(joints_mm, root_mm, Camera(focal, focal, *rng.uniform(*PRINCIPAL_PX, 2)))
+    return _Person(joints_mm, root_mm, Camera(focal, focal, *rng.uniform(*PRINCIPAL_PX, 2)))
 
 
 def outline_box(image_px: Array, margins_px: Array) -> Box:
-    """x, y, width, height: the box around discs of these radii."""
+    """Return x, y, width, height of the box around discs of these radii."""
     low = (image_px - margins_px[:, None]).min(axis=0)
     high = (image_px + margins_px[:, None]).max(axis=0)
     x, y, width, height = (float(value) for value in (*low, *(high - low)))

@@ -1,4 +1,4 @@
-"""Crops of people from a folder of image files."""
+"""Reader of a folder of crops."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,66 +12,65 @@ from export.model.pose import crop, enlarged
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
-NOTHING = np.empty((0, 0, 3), np.uint8)
+EMPTY_IMAGE = np.empty((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """What was read of a folder."""
+    """Crops from a folder."""
 
     images: NDArray[np.uint8]
     """(N, S, S, 3) RGB."""
-    found: int
-    """How many image files lie in the folder."""
+    files: int
+    """Number of image files in the folder."""
     unreadable: tuple[str, ...]
-    """Names of chosen files that hold no image."""
+    """Names of the chosen files without a readable image."""
     made_square: int
-    """How many of the images were not square."""
+    """Number of images that were not square."""
     subfolders: int
-    """How many folders lie in it, which are not looked into."""
+    """Number of its subfolders, which are not searched."""
 
 
 def read_crops(folder: Path, size: int, fewest: int, most: int) -> Crops:
-    """The folder's image files, in the order of their names, each as one person's crop of ``size`` pixels.
+    """Read a folder's image files, sorted by name, as crops of ``size`` pixels.
 
-    A square image is taken as a crop already and only resized. Of any other the whole is taken as the person's box,
-    which is made square and enlarged as every person's box is. Of more than ``most`` files as many are
-    chosen, evenly over their order.
+    A square image is a crop already and is only resized. Any other image is one person's box, which is made square and
+    enlarged. Of more than ``most`` files, ``most`` are chosen at equal intervals.
 
     Raises:
-        BadInput: no folder, or fewer than ``fewest`` of the chosen files hold an image.
+        BadInput: the folder does not exist, or fewer than ``fewest`` of the chosen files are readable.
     """
-    files, subfolders = _image_files(folder)
+    files, subfolders = _list_images(folder)
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)]
     images, unreadable, made_square = [], [], 0
     for file in chosen:
         try:
             image = read_photo(file).image
         except BadInput:
-            image = NOTHING
+            image = EMPTY_IMAGE
         if min(image.shape[:2]) < 2:
             unreadable.append(file.name)
             continue
         images.append(_as_crop(image, size))
         made_square += image.shape[0] != image.shape[1]
     if len(images) < fewest:
-        seen = f"{len(images)} readable of {len(files)} files with the suffixes {', '.join(SUFFIXES)}"
+        counts = f"{len(images)} readable of {len(files)} files with the suffixes {', '.join(SUFFIXES)}"
         if unreadable:
-            seen += f"; no image in {', '.join(unreadable)}"
+            counts += f"; not readable: {', '.join(unreadable)}"
         if subfolders:
-            seen += f"; {subfolders} subfolders, which are not looked into"
-        raise BadInput(f"too few images in {folder}", seen, f"give a folder with {fewest} crops of people at least")
+            counts += f"; {subfolders} subfolders were not searched"
+        raise BadInput(f"too few images in {folder}", counts, f"name a folder with at least {fewest} crops of people")
     return Crops(np.stack(images), len(files), tuple(unreadable), made_square, subfolders)
 
 
-def _image_files(folder: Path) -> tuple[list[Path], int]:
-    """The image files in the order of their names, and how many folders lie beside them."""
+def _list_images(folder: Path) -> tuple[list[Path], int]:
+    """Return the image files sorted by name, and the number of subfolders."""
     try:
-        found = sorted(folder.iterdir())
-        return [p for p in found if p.suffix.lower() in SUFFIXES and p.is_file()], sum(p.is_dir() for p in found)
+        paths = sorted(folder.iterdir())
+        return [p for p in paths if p.suffix.lower() in SUFFIXES and p.is_file()], sum(p.is_dir() for p in paths)
     except OSError as error:
         do = "name a folder with crops of people"
-        raise BadInput(f"cannot read the images' folder {folder}", error.strerror or str(error), do) from error
+        raise BadInput(f"cannot read the folder {folder}", error.strerror or str(error), do) from error
 
 
 def _as_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Comparison of images with the BatchNorm statistics that a network stores of its training images.
+"""Comparison of images with a network's BatchNorm statistics, which describe its training images.
 
 A trained network's running means and variances describe the inputs of its norms on the images of its training.
 Images of another kind give other means and variances. The comparison needs no annotation and no training data.
@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 
 SCHEMA_VERSION = "1.0"
 DEAD_VARIANCE = 1e-12
-"""Variance below which a channel is dead. A norm with an epsilon of 1e-5 turns it into at most 0.0004 standard
-deviations. A channel that is dead both in training and on the images at hand is not compared."""
+"""Variance below which a channel is dead: with an epsilon of 1e-5 its output varies by at most 0.0004 standard
+deviations. A channel that is dead both in training and on these images is not compared."""
 ENOUGH_IMAGES = 64
 """Images for which ``LIMITS`` hold, and the most that ``measure_images`` runs."""
 BATCH = 4
@@ -35,13 +35,13 @@ BATCH = 4
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest mismatch of images that a network knows."""
+    """Largest mismatch of images of a known kind."""
 
     mean_shift: float
     log_variance_ratio: float
 
     def for_count(self, images: int) -> "Limits":
-        """Return the limits for this many images, which widen as the sampling error of few images does."""
+        """Return the limits for this number of images; they widen with the sampling error of few images."""
         factor = math.sqrt(ENOUGH_IMAGES / min(max(images, 1), ENOUGH_IMAGES))
         return Limits(self.mean_shift * factor, self.log_variance_ratio * factor)
 
@@ -49,11 +49,11 @@ class Limits:
 LIMITS = Limits(mean_shift=0.06, log_variance_ratio=0.1)
 """The only thresholds of the comparison, fitted on planted mismatches (docs/precision.md has tables).
 
-Of random sets of 64 images that a network knows, 99 in 100 stayed below 0.03 and 0.052. Drawn figures reached 0.041
-and 0.078 for a network trained on photographs; photographs 0.216 and 0.466 for a network trained on drawn figures.
-Simulated INT8 errors beyond the limits were at least twice those on known images, but for images of less than half
-the resolution, of half the contrast, in grey or inverted. The comparison has blind spots: photographs upside down, at
-0.059, count as known. Channels in the wrong order (BGR) lie near the limit: 0.077 for one network, 0.053 for the other.
+Of random sets of 64 images of a known kind, 99 in 100 stayed below 0.03 and 0.052. Drawn figures reached 0.041 and
+0.078 for a network trained on photographs; photographs 0.216 and 0.466 for a network trained on drawn figures.
+Simulated INT8 errors beyond the limits were at least twice those on known images, except for images of less than half
+the resolution, half the contrast, in grey or inverted. The comparison has blind spots: photographs upside down (0.059)
+count as known, and channels in the wrong order (BGR) are near the limit: 0.077 for one network, 0.053 for another.
 """
 
 
@@ -145,7 +145,7 @@ def observe_norms(network: nn.Module) -> Iterator[dict[str, ChannelMoments]]:
 
 def judge_images(network: nn.Module, moments: Mapping[str, ChannelMoments]) -> ImageStatistics:
     """Compare recorded moments with the statistics that the network stores."""
-    stored, observed, images = {}, {}, max((of.images for of in moments.values()), default=0)
+    stored, observed, images = {}, {}, max((moment.images for moment in moments.values()), default=0)
     for name, norm in _norms(network).items():
         if norm.running_mean is None or norm.running_var is None:
             return _not_available(f"{name} does not track running statistics", images)
@@ -174,16 +174,16 @@ def compare_statistics(
 
     Args:
         stored: the network's running statistics.
-        observed: the statistics of the same norms on the images at hand.
-        images: count of these images.
+        observed: statistics of the same norms on these images.
+        images: number of images.
     """
     limits = LIMITS.for_count(images)
-    if unusable := _why_unusable(stored, limits):
-        return _not_available(unusable, images)
+    if reason := _defect(stored, limits):
+        return _not_available(reason, images)
     shifts, ratios, rows = [], [], []
-    for name, of in stored.items():
-        shift, ratio = _mismatch(of, observed[name])
-        rows.append(NormMismatch(name, len(of.mean), len(shift), _median(shift), _median(ratio)))
+    for name, norm in stored.items():
+        shift, ratio = _mismatch(norm, observed[name])
+        rows.append(NormMismatch(name, len(norm.mean), len(shift), _median(shift), _median(ratio)))
         shifts.append(shift)
         ratios.append(ratio)
     shift_median, ratio_median = _median(np.concatenate(shifts)), _median(np.concatenate(ratios))
@@ -192,18 +192,20 @@ def compare_statistics(
 
 
 def require_known(statistics: ImageStatistics, source: str) -> None:
-    """Check that a network knows calibration images.
+    """Check that calibration images match the network's statistics.
 
     Raises:
-        BadInput: the images do not match the stored statistics.
+        BadInput: they do not match.
     """
     if statistics.verdict == "unknown":
-        do = "pass --calibration DIR with crops of what the network was trained on"
-        raise BadInput("the network does not know the calibration images", f"{source}: {statistics.reason}", do)
+        do = "pass --calibration DIR with crops like the network's training images"
+        raise BadInput(
+            "the calibration images do not match the network's training images", f"{source}: {statistics.reason}", do
+        )
 
 
 def unknown_reason(summary: Mapping[str, Any]) -> str | None:
-    """Return why a recorded summary's images are unknown to the network; None where they are not."""
+    """Return why a summary's images are unknown to the network; None if they are not."""
     return str(summary["reason"]) if summary["verdict"] == "unknown" else None
 
 
@@ -215,23 +217,23 @@ def _not_available(reason: str, images: int) -> ImageStatistics:
     return ImageStatistics("not available", reason, None, None, images, LIMITS.for_count(images))
 
 
-def _why_unusable(stored: Mapping[str, ChannelStatistics], limits: Limits) -> str:
-    """Return why stored statistics cannot tell images apart; empty where they can."""
+def _defect(stored: Mapping[str, ChannelStatistics], limits: Limits) -> str:
+    """Return why stored statistics cannot distinguish images; empty if they can."""
     if not stored:
         return "the network has no BatchNorm"
-    for name, of in stored.items():
-        if not (np.isfinite(of.mean).all() and np.isfinite(of.variance).all() and (of.variance >= 0).all()):
+    for name, norm in stored.items():
+        if not (np.isfinite(norm.mean).all() and np.isfinite(norm.variance).all() and (norm.variance >= 0).all()):
             return f"the running statistics of {name} are not finite, or a variance is negative"
-    if all((of.mean == 0).all() and (of.variance == 1).all() for of in stored.values()):
+    if all((norm.mean == 0).all() and (norm.variance == 1).all() for norm in stored.values()):
         return "every norm has its initial statistics (mean 0, variance 1)"
-    variances = np.concatenate([of.variance for of in stored.values()])
+    variances = np.concatenate([norm.variance for norm in stored.values()])
     alive = variances[variances > DEAD_VARIANCE]
     if not len(alive):
         return "every running variance is zero"
     flat = float(np.median(np.log1p(alive / BATCH_NORM_EPS)))
     if not flat > limits.log_variance_ratio:
         return (
-            f"images without any content would show a median log variance ratio of {flat:.3g}, "
+            f"images without any content have a median log variance ratio of {flat:.3g}, "
             f"within the limit of {limits.log_variance_ratio:.3g}"
         )
     return ""
@@ -247,15 +249,15 @@ def _mismatch(stored: ChannelStatistics, observed: ChannelStatistics) -> tuple[A
 
 
 def _median(values: Array) -> float:
-    """Return the median; NaN where a value is NaN or none is left."""
+    """Return the median; NaN if a value is NaN or there are no values."""
     return float(np.median(values)) if len(values) else math.nan
 
 
 def _decide(mean_shift: float, log_variance_ratio: float, limits: Limits) -> tuple[Verdict, str]:
-    seen = (
+    figures = (
         f"median mean shift {mean_shift:.3g} (allowed {limits.mean_shift:.3g}), "
         f"median log variance ratio {log_variance_ratio:.3g} (allowed {limits.log_variance_ratio:.3g})"
     )
     if mean_shift <= limits.mean_shift and log_variance_ratio <= limits.log_variance_ratio:
-        return "known", f"the images match the network's BatchNorm statistics: {seen}"
-    return "unknown", f"the images do not match the network's BatchNorm statistics: {seen}"
+        return "known", f"the images match the network's BatchNorm statistics: {figures}"
+    return "unknown", f"the images do not match the network's BatchNorm statistics: {figures}"

@@ -1,7 +1,7 @@
-"""How a figure is painted: ground, limbs and joints from back to front, light and grain.
+"""Painter of figures: background, limbs and joints from back to front, light and grain.
 
-Brightness says depth: a colour is multiplied by a factor that falls steadily from the front of the volume to its
-back. Light and grain vary little enough to leave that readable.
+Brightness encodes depth: a colour is multiplied by a factor that falls from the front of the volume to its back. Light
+and grain vary too little to hide it.
 """
 
 import colorsys
@@ -29,22 +29,22 @@ LIMB_RADIUS_MM = 27.0
 OUTLINE = 1.22
 """Radius of the dark ring around a joint's disc, as a multiple of the disc's."""
 LIMB_PALENESS = 0.35
-"""How far a limb's colour is moved from its joint's towards white, so that the joint stands out."""
+"""Share of white in a limb's colour, so that its joint stands out."""
 SEGMENTS = 3
-"""Pieces of a limb, each of one brightness and painted at its own depth."""
+"""Pieces of a limb, each with its own brightness and depth."""
 BRIGHTNESS_AT_ROOT, BRIGHTNESS_PER_MM = 0.62, -0.42e-3
 BRIGHTNESS_LIMITS = (0.18, 1.0)
 DISC_LIFT_MM = 40.0
-"""A joint's disc is painted as if it were this much nearer, so that it lies on its own limbs."""
+"""Shift of a joint's disc towards the camera, which puts it in front of its limbs."""
 LIGHT, TINT, GRAIN = 0.03, 0.02, 3.0
 SHIFT = 4
-"""Fractional bits of the coordinates that OpenCV is given."""
+"""Fractional bits of OpenCV's coordinates."""
 
 
 def joint_colours() -> Array:
-    """(18, 3) RGB in 0..255 of each joint's disc at full brightness."""
-    of_hue = {name: colorsys.hsv_to_rgb(hue / 360, 1.0, 1.0) for name, hue in HUES.items()}
-    return 255 * np.array([(of_hue | PALE)[name] for name in HUMAN36M.joints])
+    """Return (18, 3) RGB in 0..255 of each joint's disc at full brightness."""
+    colours = {name: colorsys.hsv_to_rgb(hue / 360, 1.0, 1.0) for name, hue in HUES.items()} | PALE
+    return 255 * np.array([colours[name] for name in HUMAN36M.joints])
 
 
 JOINT_COLOURS = joint_colours()
@@ -53,28 +53,27 @@ JOINT_RADII_MM = np.array([JOINT_RADIUS_MM.get(name, USUAL_JOINT_RADIUS_MM) for 
 
 
 def brightness(depth_mm: Array) -> Array:
-    """Factor on a colour at this depth behind the pelvis (negative: in front of it)."""
-    factor: Array = np.clip(BRIGHTNESS_AT_ROOT + BRIGHTNESS_PER_MM * depth_mm, *BRIGHTNESS_LIMITS)
-    return factor
+    """Return the factor of a colour at this depth behind the pelvis (negative: in front of it)."""
+    return np.clip(BRIGHTNESS_AT_ROOT + BRIGHTNESS_PER_MM * depth_mm, *BRIGHTNESS_LIMITS)
 
 
 def paint(rng: np.random.Generator, size: int, joints_px: Array, depth_mm: Array, px_per_mm: Array) -> Image:
-    """(size, size, 3) RGB.
+    """Paint (size, size, 3) RGB.
 
     Args:
-        rng: what ground, light and grain are drawn from.
+        rng: random generator for background, light and grain.
         size: edge of the image in pixels.
         joints_px: (18, 2) x, y.
         depth_mm: (18,) behind the pelvis.
-        px_per_mm: (18,) how large a millimetre is at each joint.
+        px_per_mm: (18,) pixels per millimetre at each joint.
     """
-    canvas = _ground(rng, size)
+    canvas = _background(rng, size)
     _paint_figure(canvas, joints_px, depth_mm, px_per_mm)
     return _lit(rng, canvas)
 
 
 def _paint_figure(canvas: Image, joints_px: Array, depth_mm: Array, px_per_mm: Array) -> None:
-    """Limbs in pieces and joints as discs, the farthest first."""
+    """Paint limbs in pieces and joints as discs, the farthest first."""
     start, end = np.array(HUMAN36M.bones).T
     share = np.arange(SEGMENTS + 1)[:, None] / SEGMENTS
 
@@ -119,8 +118,8 @@ def _fixed(points: Array) -> NDArray[np.int32]:
     return np.rint(points * (1 << SHIFT)).astype(np.int32)
 
 
-def _ground(rng: np.random.Generator, size: int) -> Image:
-    """A cloudy ground with shapes on it, duller than any figure."""
+def _background(rng: np.random.Generator, size: int) -> Image:
+    """Paint a cloudy background with shapes, duller than any figure."""
     cells = int(rng.integers(2, 12))
     grey = rng.uniform(20, 120) + rng.uniform(5, 45) * rng.standard_normal((cells, cells, 1))
     cloud = np.clip(grey + 12 * rng.standard_normal((cells, cells, 3)), 0, 170).astype(np.uint8)
@@ -140,7 +139,7 @@ def _ground(rng: np.random.Generator, size: int) -> Image:
 
 
 def _lit(rng: np.random.Generator, canvas: Image) -> Image:
-    """Light that falls off to one side, a tint, and grain."""
+    """Add light that falls off to one side, a tint, and grain."""
     size = len(canvas)
     slope = rng.uniform(-LIGHT, LIGHT, 2).astype(np.float32)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)

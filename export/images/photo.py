@@ -1,6 +1,6 @@
-"""An image file as the network's pixels: RGB, 8 bits, upright.
+"""Reader of image files as RGB with 8 bits, upright.
 
-What files hold otherwise is turned into that, and said; what cannot be meant that way is refused.
+Other kinds of pixels are converted with a note; pixels that are not finite are refused.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from export.common.errors import BadInput
 
 DARK = 2
-"""An 8-bit image without a brighter pixel than this was divided by something: sensors are noisier than that."""
+"""An 8-bit image without a brighter pixel was scaled before: sensors are noisier than that."""
 
 DARK_SHARE = 1 / 8
-"""The same for 16 bits: a sensor's 12 bits, not shifted up, reach a sixteenth."""
+"""The same for 16 bits, as a share: a sensor's 12 bits that were not shifted up reach a sixteenth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,20 +24,20 @@ class Photo:
     """An image ready to be cropped."""
 
     image: NDArray[np.uint8]
-    """(H, W, 3) RGB, 0..255, as a person would see it."""
+    """(H, W, 3) RGB, 0..255, upright."""
     notes: tuple[str, ...]
-    """What was done to the file's pixels, and why."""
+    """Conversions of the file's pixels."""
     warning: str | None
-    """Why they may not be what they seem."""
+    """Sign of pixels that were already scaled."""
 
 
 def read_photo(path: Path) -> Photo:
-    """Read any image that OpenCV reads; EXIF rotation is honoured, but for images with transparency.
+    """Read any image that OpenCV reads, and rotate it as its EXIF says unless it has transparency.
 
-    Grey becomes RGB, transparency black (as everything outside of an image is), 16 bits become 8.
+    Grey becomes RGB, transparency black (like everything outside of an image), 16 bits become 8.
 
     Raises:
-        BadInput: missing, no image, or pixels that are not finite.
+        BadInput: the file is missing or not an image, or its pixels are not finite.
     """
     import cv2
 
@@ -46,12 +46,12 @@ def read_photo(path: Path) -> Photo:
         encoded = np.fromfile(path, np.uint8)
     except OSError as error:
         raise BadInput(f"cannot read {path}", error.strerror or str(error), "name an image file") from error
-    pixels = _decoded(encoded, cv2.IMREAD_UNCHANGED)
+    pixels = _decode(encoded, cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        seen = f"{encoded.size} bytes that OpenCV cannot decode"
-        raise BadInput(f"{path} is not an image", seen, "give a JPEG, PNG, TIFF, BMP or WebP file")
-    if pixels.ndim == 2 or pixels.shape[2] != 4:  # only this way of reading honours EXIF rotation
-        pixels = _decoded(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        size = f"{encoded.size} bytes that OpenCV cannot decode"
+        raise BadInput(f"{path} is not an image", size, "name a JPEG, PNG, TIFF, BMP or WebP file")
+    if pixels.ndim == 2 or pixels.shape[2] != 4:  # only this flag applies EXIF rotation
+        pixels = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         return from_pixels(pixels[..., ::-1], str(path))
     photo = from_pixels(pixels[..., 2::-1], str(path))
     most = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1.0
@@ -61,13 +61,13 @@ def read_photo(path: Path) -> Photo:
 
 
 def from_pixels(pixels: NDArray[Any], name: str) -> Photo:
-    """(H, W, 3) RGB of any type → a photo, with a warning where the values look scaled already.
+    """Convert (H, W, 3) RGB of any type to a photo, with a warning if the values look already scaled.
 
     Raises:
-        BadInput: values that are not finite.
+        BadInput: a value is not finite.
     """
     if not np.isfinite(pixels).all():
-        raise BadInput(f"{name} has pixels that are not finite", "NaN or infinity", "give pixels from 0 to 255")
+        raise BadInput(f"{name} has pixels that are not finite", "NaN or infinity", "use pixels from 0 to 255")
     low, high = float(pixels.min()), float(pixels.max())
     notes: tuple[str, ...] = ()
     if pixels.dtype == np.uint16 and high > 255:
@@ -75,18 +75,18 @@ def from_pixels(pixels: NDArray[Any], name: str) -> Photo:
         if high <= np.iinfo(np.uint16).max * DARK_SHARE:
             warning = f"16-bit pixels reach only {high:.0f} of 65535: dark, or 10 or 12 bits that were not shifted up"
             return Photo(pixels.astype(np.uint8), notes, warning)
-    return Photo(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), notes, _suspicion(low, high))
+    return Photo(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), notes, _scale_warning(low, high))
 
 
-def _suspicion(low: float, high: float) -> str | None:
+def _scale_warning(low: float, high: float) -> str | None:
     if low < 0:
-        return f"pixels from {low:.3g} to {high:.3g} look normalised already; the network wants 0 to 255, undivided"
+        return f"pixels from {low:.3g} to {high:.3g} look already normalised; the network needs 0 to 255, undivided"
     if 0 < high <= DARK:
-        return f"pixels up to {high:.3g} look divided by 255 already; the network wants 0 to 255, undivided"
+        return f"pixels up to {high:.3g} look already divided by 255; the network needs 0 to 255, undivided"
     return None
 
 
-def _decoded(encoded: NDArray[np.uint8], flags: int) -> Any:
+def _decode(encoded: NDArray[np.uint8], flags: int) -> Any:
     import cv2
 
     try:

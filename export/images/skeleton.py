@@ -1,7 +1,7 @@
-"""Random bodies in random postures: the joints of Human3.6M in millimetres.
+"""Random bodies in random postures: Human3.6M joints in millimetres.
 
-Angles are in degrees. The body's own frame is x to the person's left, y up, z forward; the camera's is x to
-the right of the image, y down, z away from the camera.
+Angles are in degrees. In the body's frame x points to the person's left, y up, z forward; in the camera's x points
+right, y down, z away from the camera.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from export.model.joint_sets import HUMAN36M
 Array = NDArray[np.float64]
 
 REACH_MM = 940.0
-"""No joint lies farther from the pelvis along any axis of the camera; the volume ends at 1000 mm."""
+"""Largest distance of a joint from the pelvis along an axis of the camera; the volume ends at 1000 mm."""
 
 FACING_CAMERA: Array = np.diag([1.0, -1.0, -1.0])
-"""From the frame of a body that faces the camera to the camera's frame."""
+"""Rotation from the frame of a body that faces the camera to the camera's frame."""
 
 LENGTHS_MM = {
     "hip": 132.0,
@@ -32,20 +32,20 @@ LENGTHS_MM = {
     "upper arm": 279.0,
     "forearm": 252.0,
 }
-"""Bones of a body of middle size, near the means of Human3.6M's subjects."""
+"""Bones of an average body, near the means of Human3.6M's subjects."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """What an angle may be, and what it is most often."""
+    """Triangular distribution of an angle in degrees."""
 
     low: float
-    usual: float
+    mode: float
     high: float
 
     def draw(self, rng: np.random.Generator) -> float:
-        """One angle, in degrees."""
-        return float(rng.triangular(self.low, self.usual, self.high))
+        """Draw one angle."""
+        return float(rng.triangular(self.low, self.mode, self.high))
 
 
 LEAN, SWAY = Range(-18, 4, 30), Range(-14, 0, 14)
@@ -59,7 +59,7 @@ KNEE = Range(0, 20, 115)
 
 
 def random_joints(rng: np.random.Generator) -> Array:
-    """(18, 3) mm: joints relative to the pelvis in the camera's axes, for a random body, posture and heading."""
+    """Draw a body, posture and heading; return (18, 3) mm relative to the pelvis in the camera's axes."""
     lengths = {bone: mm * rng.uniform(0.94, 1.06) for bone, mm in LENGTHS_MM.items()}
     size = rng.uniform(0.88, 1.08)
     while True:
@@ -70,7 +70,7 @@ def random_joints(rng: np.random.Generator) -> Array:
 
 
 def _posture(rng: np.random.Generator, lengths: dict[str, float]) -> Array:
-    """(18, 3) in the body's frame: forward kinematics from the pelvis outward."""
+    """Return (18, 3) in the body's frame, by forward kinematics from the pelvis outward."""
     at: dict[str, Array] = {"Pelvis": np.zeros(3)}
     for side, outward in (("R", -1.0), ("L", 1.0)):
         thigh = _turn(
@@ -101,7 +101,7 @@ def _posture(rng: np.random.Generator, lengths: dict[str, float]) -> Array:
 
 
 def _turn(about_y: float, about_x: float, about_z: float, *, swing: bool = False) -> Array:
-    """A rotation of the body's frame: heading first, then lean, then sway.
+    """Return a rotation of the body's frame: heading first, then lean, then sway.
 
     With ``swing`` the limb is first twisted about its own axis, then lifted forward, then moved outward.
     """

@@ -1,7 +1,6 @@
-"""A ConvNeXtPose network as a value: its layers, its tensors, and exact counts of both.
+"""Architecture of a ConvNeXtPose network as a value: layers, tensors, and exact counts of both.
 
-``layers`` is the one description that everything else here is derived from. It says what the
-released definition says, in the order in which an image passes through:
+``layers`` yields the released definition in data order; shapes and counts are derived from it:
 
     stem, then four stages with a downsampling before each but the first, a last norm,
     three head layers (the first ``upsamplings`` of them double the map), and a 1x1 convolution
@@ -22,7 +21,7 @@ BACKBONES = {
     "Atto": ((2, 2, 6, 2), (40, 80, 160, 320)),
     "Femto-L": ((3, 3, 9, 3), (48, 96, 192, 384)),
 }
-"""Name → (depths, dims) of the backbones that the sources speak of."""
+"""Name → (depths, dims) of the backbones that the sources mention."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Layer:
 
     @property
     def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Name → shape of what a state dict holds for this layer."""
+        """Name → shape of the layer's tensors in a state dict."""
         if self.kind == "conv":
             weight = (self.outputs, self.inputs // self.groups, self.kernel, self.kernel)
             return {f"{self.name}.weight": weight, f"{self.name}.bias": (self.outputs,)}
@@ -52,9 +51,8 @@ class Layer:
     def macs(self) -> int:
         """Multiply-accumulates for one image, as the published figures count them.
 
-        A convolution counts its products; a norm four for each element and a bilinear upsampling
-        eleven, as the profiler ``thop`` has it. With convolutions alone L would come to 4.26 G,
-        with this convention it comes to the published 4.30 G.
+        A convolution counts its products, a norm four per element and a bilinear upsampling eleven, as the profiler
+        ``thop`` does. Convolutions alone would give 4.26 G for L; this convention gives the published 4.30 G.
         """
         pixels = self.size * self.size
         if self.kind == "conv":
@@ -65,7 +63,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that is needed to build the network; nothing here can be None or guessed."""
+    """Complete description of a network: no field is optional."""
 
     depths: tuple[int, ...]
     dims: tuple[int, ...]
@@ -78,24 +76,24 @@ class Architecture:
 
     @property
     def heatmap_size(self) -> int:
-        """Edge of the square map that the decode sees, in bins."""
+        """Edge of the square map of logits, in bins."""
         return (self.input_size // BACKBONE_STRIDE) << self.upsamplings
 
     @property
     def volume_channels(self) -> int:
-        """Output channels of the last convolution: joint j, depth bin d at channel j * depth_dim + d."""
+        """Output channels of the last convolution: joint j and depth bin d are channel j * depth_dim + d."""
         return self.joints * self.depth_dim
 
     @property
     def backbone(self) -> str:
-        """The backbone's name where it has one, otherwise its numbers."""
+        """The backbone's name, or its numbers if it has none."""
         for name, numbers in BACKBONES.items():
             if numbers == (self.depths, self.dims):
                 return name
         return f"depths {list(self.depths)}, dims {list(self.dims)}"
 
     def layers(self) -> Iterator[Layer]:
-        """The layers in the order of the data."""
+        """Yield the layers in data order."""
         size = self.input_size // STEM_STRIDE
         yield Layer("conv", "backbone.downsample_layers.0.0", 3, self.dims[0], size, kernel=4)
         yield Layer("norm", "backbone.downsample_layers.0.1", self.dims[0], self.dims[0], size)
@@ -148,12 +146,12 @@ class Architecture:
 
     @property
     def parameters(self) -> int:
-        """How many numbers training adjusts: weights and biases, not the norms' statistics."""
+        """Number of trained values: weights and biases, not the norms' statistics."""
         return sum(prod(shape) for name, shape in self.tensor_shapes().items() if name.endswith((".weight", ".bias")))
 
     @property
     def state_elements(self) -> int:
-        """How many numbers a state dict holds, the norms' statistics and counters included."""
+        """Number of values in a state dict, including the norms' statistics and counters."""
         return sum(prod(shape) for shape in self.tensor_shapes().values())
 
     @property
@@ -163,11 +161,9 @@ class Architecture:
 
 
 def cubic_upsamplings(depth_dim: int, input_size: int) -> int | None:
-    """How many upsamplings make the volume a cube (map edge equal to ``depth_dim``), or None.
+    """Return the number of upsamplings that makes the volume a cube (map edge equal to ``depth_dim``), or None.
 
-    The count leaves no trace in weights. This rule reproduces every published GFLOPS figure.
+    The weights do not show this number. The rule reproduces every published GFLOPS figure.
     """
-    for upsamplings in range(HEAD_LAYERS + 1):
-        if (input_size // BACKBONE_STRIDE) << upsamplings == depth_dim:
-            return upsamplings
-    return None
+    edges = {(input_size // BACKBONE_STRIDE) << count: count for count in range(HEAD_LAYERS + 1)}
+    return edges.get(depth_dim)

@@ -1,9 +1,10 @@
-"""Declared models: what a configuration says a network is, and what each source claims of it.
+"""Declared models: the architecture in a configuration, and the claims of each source.
 
-A declaration is only the starting point; where a checkpoint is at hand its weights decide.
+A declaration is only the starting point; the weights of a checkpoint overrule it.
 """
 
 import difflib
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,7 +34,7 @@ def _multiple_of_64(size: int) -> int:
 
 InputSize = Annotated[int, Field(ge=64, le=1024), AfterValidator(_multiple_of_64)]
 Figure = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?M?$")]
-"""A number as it was printed, such as 7.45M: its digits say how exactly it was meant."""
+"""A number as it was printed, such as 7.45M: its digits tell its precision."""
 
 
 class _Strict(BaseModel):
@@ -41,11 +42,11 @@ class _Strict(BaseModel):
 
 
 class Claim(_Strict):
-    """What one source says of one model. Never used to build, only to be checked."""
+    """Claims of one source about one model: never used to build, only checked."""
 
     source: Literal["note's text", "note's table", "repository's documentation", "paper"]
     words: str
-    """Word for word, or where to find it."""
+    """The source's words, or where to find them."""
     backbone: str | None = None
     depths: Stages | None = None
     dims: Stages | None = None
@@ -57,8 +58,8 @@ class Claim(_Strict):
     mpjpe_mm: Figure | None = None
     pa_mpjpe_mm: Figure | None = None
 
-    def said(self) -> dict[str, Any]:
-        """Field → claimed value, only for what the source speaks of."""
+    def values(self) -> dict[str, Any]:
+        """Return field → claimed value for the fields that the source mentions."""
         return {name: value for name, value in self if name not in ("source", "words") and value is not None}
 
 
@@ -74,62 +75,55 @@ class ModelConfig(_Strict):
     joints: Count
     depth_dim: Count
     upsamplings: Upsamplings | None = None
-    """Left out, the volume is a cube."""
+    """None: the number that makes the volume a cube."""
     input_size: InputSize = 256
     files: tuple[str, ...] = ()
     """Names under which the released checkpoint is found in ``weights/``, most likely first."""
     demo: str | None = None
-    """A checkpoint of this project's own, within its repository: used where there is no other."""
+    """Path of this project's demo checkpoint in its repository, used if there is no other."""
     demo_head: str | None = None
-    """Head tensors (safetensors) that replace those of ``demo`` where one more upsampling is wanted."""
+    """Head tensors (safetensors) that replace those of ``demo`` for one more upsampling."""
     grown_from: str | None = None
     """A declared model with a ``demo``; without a checkpoint, this model is grown from it (``export.synthetic``)."""
     claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")
-    def _backbone_is_what_it_is_called(self) -> "ModelConfig":
+    def _check_backbone(self) -> "ModelConfig":
         known = BACKBONES.get(self.backbone)
         if known is not None and known != (self.depths, self.dims):
             raise ValueError(f"backbone {self.backbone} has depths {known[0]} and dims {known[1]}")
         return self
 
     @model_validator(mode="after")
-    def _map_size_is_known(self) -> "ModelConfig":
-        if self.upsamplings is None and cubic_upsamplings(self.depth_dim, self.input_size) is None:
+    def _check_map_size(self) -> "ModelConfig":
+        if self.upsampling_count is None:
             raise ValueError(f"no upsampling count makes a cube of depth_dim {self.depth_dim}; declare upsamplings")
         return self
 
     @property
+    def upsampling_count(self) -> int | None:
+        """The declared number of upsamplings, or the one that makes the volume a cube; None if there is none."""
+        return self.upsamplings if self.upsamplings is not None else cubic_upsamplings(self.depth_dim, self.input_size)
+
+    @property
     def architecture(self) -> Architecture:
         """The network as declared."""
-        upsamplings = self.upsamplings
-        if upsamplings is None:
-            upsamplings = cubic_upsamplings(self.depth_dim, self.input_size)
-        assert upsamplings is not None
-        return Architecture(
-            depths=self.depths,
-            dims=self.dims,
-            head_channels=self.head_channels,
-            head_kernels=self.head_kernels,
-            joints=self.joints,
-            depth_dim=self.depth_dim,
-            upsamplings=upsamplings,
-            input_size=self.input_size,
-        )
+        values = {field.name: getattr(self, field.name) for field in fields(Architecture)}
+        return Architecture(**(values | {"upsamplings": self.upsampling_count}))
 
 
 def declared_models() -> list[str]:
-    """Names of the models that this project declares, smallest first."""
+    """Return the names of the models that this project declares, smallest first."""
     names = {path.stem for path in CONFIG_FOLDER.glob("*.yaml")}
     order = ["XS-atto", "XS", "S", "M", "L"]
     return [n for n in order if n in names] + sorted(names - set(order))
 
 
 def load_config(model: str) -> ModelConfig:
-    """The declared model of that name, or the user's own configuration at that path.
+    """Load a declared model by its name, or a user's configuration by its path.
 
     Raises:
-        BadInput: no such model or file, not YAML, or a field that is wrong, missing or unknown.
+        BadInput: the model or file does not exist, is not YAML, or a field is wrong, missing or unknown.
     """
     path = Path(model)
     if path.suffix not in (".yaml", ".yml"):
@@ -140,15 +134,15 @@ def load_config(model: str) -> ModelConfig:
         document = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
         return ModelConfig.model_validate(document)
     except ValidationError as error:
-        seen = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'model'}: {e['msg']} (seen: {e['input']!r:.60})"
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'model'}: {e['msg']} (found: {e['input']!r:.60})"
             for e in error.errors(include_url=False)
         )
-        raise BadInput(f"{path} is not a model configuration", seen, "compare it with configs/L.yaml") from error
+        raise BadInput(f"{path} is not a model configuration", problems, "compare it with configs/L.yaml") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read the configuration {path}", str(error), "name a readable YAML file") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or a number that is none
-        raise BadInput(f"{path} is not valid YAML", " ".join(str(error).split()), "mend the line named") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an invalid date or number
+        raise BadInput(f"{path} is not valid YAML", " ".join(str(error).split()), "correct that line") from error
 
 
 def _unknown_model(model: str) -> BadInput:

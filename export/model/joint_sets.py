@@ -1,4 +1,4 @@
-"""The joints that a ConvNeXtPose network can speak of.
+"""Joint sets of ConvNeXtPose networks: names, bones, mirror pairs.
 
 Source: the joint lists of the released training code (Human3.6M with an added thorax, and MuCo).
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class JointSet:
-    """Names in the order of the network's output, the bones between them, and left-right pairs."""
+    """Joint names in output order, the bones between them, and left-right pairs."""
 
     name: str
     joints: tuple[str, ...]
@@ -47,7 +47,7 @@ JOINT_SETS = (HUMAN36M, MUCO)
 
 
 def joint_set(count: int) -> JointSet:
-    """The known set of ``count`` joints, or unnamed joints without bones where there is none."""
+    """Return the known set of ``count`` joints; if there is none, unnamed joints without bones."""
     for known in JOINT_SETS:
         if len(known.joints) == count:
             return known

@@ -1,6 +1,6 @@
-"""The reference network: the released definition, under the released names.
+"""The reference network: the released definition under the released names, not optimized.
 
-Everything that is exported is compared with this. It is not rewritten, not folded, not sped up.
+Every artifact is compared with it.
 """
 
 from collections.abc import Mapping
@@ -49,12 +49,12 @@ class Backbone(nn.Module):
 
     @property
     def downsamplings(self) -> list[nn.Sequential]:
-        """The stem (convolution, norm), then the three downsamplings (norm, convolution)."""
+        """The stem (convolution, norm) and the three downsamplings (norm, convolution)."""
         return [module for module in self.downsample_layers if isinstance(module, nn.Sequential)]
 
     @property
     def blocks(self) -> list[Block]:
-        """The blocks of all stages in the order of the data."""
+        """The blocks of all stages in data order."""
         return [module for module in self.stages.modules() if isinstance(module, Block)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class HeadLayer(nn.Module):
 
 
 class Doubling(nn.Module):
-    """Bilinear upsampling by two whose corner pixels stay where they are."""
+    """Bilinear upsampling by two with aligned corners."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C, 2H, 2W)."""
@@ -102,11 +102,11 @@ class Head(nn.Module):
             inputs = outputs
         self.final_layer = nn.Conv2d(inputs, architecture.volume_channels, 1)
         self.logit_upsample: nn.Module = nn.Identity()
-        """Where the deploy graph puts the last upsampling; the released network has nothing here."""
+        """The last upsampling in the deploy graph; the released network has nothing here."""
 
     @property
     def layers(self) -> list[HeadLayer]:
-        """The head layers in the order of the data."""
+        """The head layers in data order."""
         return [module for module in self.children() if isinstance(module, HeadLayer)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class Head(nn.Module):
 
 
 class SoftArgmax(nn.Module):
-    """The released decode: expected position of a softmax over the whole volume, one axis after the other."""
+    """The released decode: expected position under a softmax over the whole volume, axis by axis."""
 
     def __init__(self, joints: int, depth_dim: int) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class ConvNeXtPose(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.entry: nn.Module = nn.Identity()
-        """Where a graph in half precision begins; the released network has nothing here."""
+        """Beginning of a graph in half precision; the released network has nothing here."""
         self.backbone = Backbone(architecture.depths, architecture.dims)
         self.head = Head(architecture.dims[-1], architecture)
         self.decode: nn.Module = SoftArgmax(architecture.joints, architecture.depth_dim)
@@ -154,13 +154,12 @@ class ConvNeXtPose(nn.Module):
 
 
 def build_network(architecture: Architecture, weights: Mapping[str, Tensor]) -> ConvNeXtPose:
-    """The reference network in evaluation mode, FP32, with exactly these weights.
+    """Build the reference network in FP32 and evaluation mode with exactly these weights, and run it once.
 
-    Batch counters, which inference does not use, may be missing. The network is run once, so that a
-    batch or a map of the wrong size is found here and not on a device.
+    Batch counters, which inference does not use, may be missing.
 
     Raises:
-        BadInput: a tensor is missing, superfluous or of another shape.
+        BadInput: a tensor is missing, superfluous or of another shape, or an output has the wrong shape.
     """
     with torch.device("meta"):
         network = ConvNeXtPose(architecture)
@@ -175,7 +174,7 @@ def build_network(architecture: Architecture, weights: Mapping[str, Tensor]) -> 
         raise BadInput(
             "the weights do not fit the architecture",
             " ".join(str(error).split())[:400],
-            "let `convnextpose inspect` say what the file holds",
+            "list the file's tensors with `convnextpose inspect`",
         ) from error
     network.requires_grad_(False).eval()
     check_sizes(network, architecture)
@@ -184,21 +183,22 @@ def build_network(architecture: Architecture, weights: Mapping[str, Tensor]) -> 
 
 @torch.inference_mode()
 def check_sizes(network: ConvNeXtPose, architecture: Architecture, batch: int = 2) -> None:
-    """See that a batch stays a batch, and that the map has the size that the architecture says.
+    """Check the shapes of logits and joints for a batch of images.
 
     Raises:
-        BadInput: the network does something else than its architecture declares.
+        BadInput: a shape is not that of the architecture.
     """
     image = torch.zeros(batch, 3, architecture.input_size, architecture.input_size)
     logits = network.head(network.backbone(image))
     edge = architecture.heatmap_size
-    seen: tuple[int, ...] = tuple(logits.shape)
-    expected: tuple[int, ...] = (batch, architecture.volume_channels, edge, edge)
-    if seen == expected:
-        seen, expected = tuple(network.decode(logits).shape), (batch, architecture.joints, 3)
-    if seen != expected:
+    _require_shape("logits", logits, (batch, architecture.volume_channels, edge, edge))
+    _require_shape("joints", network.decode(logits), (batch, architecture.joints, 3))
+
+
+def _require_shape(name: str, output: Tensor, shape: tuple[int, ...]) -> None:
+    if output.shape != shape:
         raise BadInput(
-            "the network does not do what its architecture says",
-            f"{'joints' if len(seen) == 3 else 'logits'} of shape {seen}",
-            f"expected {expected}; mend the architecture before anything is exported",
+            "the network does not match its architecture",
+            f"{name} of shape {tuple(output.shape)}",
+            f"expected {shape}; correct the architecture before you export it",
         )

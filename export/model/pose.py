@@ -1,4 +1,4 @@
-"""Pixels, bins and millimetres, which the runtime package ships to devices, and the camera, which stays here."""
+"""Pose arithmetic: pixels, bins and millimetres (from the runtime package), and the camera."""
 
 from dataclasses import dataclass
 

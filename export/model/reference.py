@@ -1,4 +1,4 @@
-"""Running the reference network on images."""
+"""Runs of the reference network on images."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from export.model.pose import normalise
 def run_reference(
     network: ConvNeXtPose, images: NDArray[np.uint8], batch: int, progress: Progress = no_progress
 ) -> NDArray[np.floating[Any]]:
-    """(N, S, S, 3) RGB pixels → (N, joints, 3) in bins, in the precision that the network's weights have."""
+    """Run (N, S, S, 3) RGB pixels through the network in the type of its weights; return (N, joints, 3) in bins."""
     dtype = next(network.parameters()).dtype
     joints = []
     for start in range(0, len(images), batch):

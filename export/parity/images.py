@@ -1,8 +1,8 @@
-"""The images that parity is judged on: never those of training, calibration or evaluation.
+"""Images for parity, apart from those of training, calibration and evaluation.
 
-They should be of the kind that the network was trained on. Where a network sees nothing that it knows its volumes
-have many peaks of nearly the same height, and the least rounding moves joints from one to another: the demo
-checkpoint's int8 drifts by 2 mm on its figures and by 9 cm on shapes without a figure.
+They should be like the training images. On unknown images a network's volumes have many peaks of nearly the same
+height, and rounding moves joints from one to another: the INT8 error of the demo checkpoint is 2 mm on its figures and
+9 cm on shapes without a figure.
 """
 
 from pathlib import Path
@@ -16,27 +16,27 @@ MOST_IMAGES = 256
 
 
 def parity_images(size: int, folder: Path | None = None) -> ImageSet:
-    """Crops of people from ``folder``; without one 64 drawn figures.
+    """Return crops of people from ``folder``; without a folder, 64 drawn figures.
 
     Raises:
-        BadInput: fewer than 64 distinct images in the folder, or it cannot be read.
+        BadInput: the folder has fewer than 64 distinct images, or is unreadable.
     """
     if folder is None:
         return drawn_set(size, COUNT, PARITY_SEED)
-    found = folder_set(folder, size, COUNT, MOST_IMAGES)
-    if (distinct := found.distinct) < COUNT:
+    images = folder_set(folder, size, COUNT, MOST_IMAGES)
+    if images.distinct < COUNT:
         do = "name a folder with more crops of people, or leave --images out to use drawn figures"
-        raise BadInput(f"parity needs {COUNT} distinct images", f"{distinct} in {folder}", do)
-    return found
+        raise BadInput(f"parity needs {COUNT} distinct images", f"{images.distinct} in {folder}", do)
+    return images
 
 
 def require_disjoint(parity: ImageSet, calibration: ImagesRecord) -> None:
-    """See that parity is not judged on what the scales were taken from, now or by the export that made a plan.
+    """Check that no image of parity is a calibration image, of this export or of the one that made the plan.
 
     Raises:
-        BadInput: images stand in both.
+        BadInput: the sets share images.
     """
-    both = set(parity.record.images) & set(calibration.images)
-    if both:
-        seen = f"{len(both)} images stand in {parity.source} and in {calibration.source}"
-        raise BadInput("int8 cannot be judged on its own calibration images", seen, "give two folders without overlap")
+    shared = set(parity.record.images) & set(calibration.images)
+    if shared:
+        text = f"{len(shared)} images are both in {parity.source} and in {calibration.source}"
+        raise BadInput("parity of int8 cannot use its calibration images", text, "name two folders without overlap")

@@ -1,7 +1,7 @@
-"""Sessions in which parity judges a file, and which read back what they computed in.
+"""Sessions for parity, which report the types that they compute in.
 
-A runtime may compute in another type than the file's without saying so. So a half file is judged twice: by a runtime as
-its users have it, and by its own types, simulated.
+A runtime may silently compute in other types than the file's. So a half-precision file runs twice: in the users'
+runtime, and with its own types simulated.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from export.runtime.session import Images, Joints, Session
 
 
 class SimulatedSession(OnnxRuntimeSession):
-    """ONNX Runtime in FP32, with every half value rounded to its type: see ``with_rounding``."""
+    """A session of ONNX Runtime in FP32 with every half value rounded to its type (``with_rounding``)."""
 
     def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
         model = with_rounding(onnx.load(path)).SerializeToString()
@@ -27,7 +27,7 @@ class SimulatedSession(OnnxRuntimeSession):
 
 
 class ParityRuntime(NamedTuple):
-    """A runtime, or the simulation, as a judge of files."""
+    """A runtime, or the simulation, that parity runs files in."""
 
     name: str
     open: Callable[[Path, str], Session]
@@ -44,21 +44,21 @@ PARITY_RUNTIMES: dict[str, tuple[ParityRuntime, ...]] = {
     "bf16": (ONNX_RUNTIME, OPENVINO, SIMULATION),
     "int8": (ONNX_RUNTIME, OPENVINO, SIMULATION),
 }
-"""Precision → what judges its files, where it can. OpenVINO convolves in integers where the file says so, ONNX Runtime
-rounds and convolves in FP32; what is FP16 around, both do in FP32, and only the simulation rounds."""
+"""Precision → runtimes for its files, if the machine supports them. OpenVINO computes INT8 convolutions in integers;
+ONNX Runtime rounds and computes them in FP32. Both compute FP16 in FP32; only the simulation rounds it."""
 
 
 def parity_runtimes(precision: str) -> tuple[tuple[ParityRuntime, ...], dict[str, str]]:
-    """Return what judges files of this precision on this machine, and by name what cannot, and why.
+    """Return the runtimes for this precision on this machine, and the skipped ones by name with a reason.
 
-    A processor whose integer sums saturate says nothing of a file: it is judged by what computes as the file says.
+    OpenVINO is skipped on a processor with saturating integer sums, since it does not compute the file's function.
     """
-    cannot = {}
+    skipped = {}
     if reason := why_not(precision):
-        cannot[ONNX_RUNTIME.name] = reason
+        skipped[ONNX_RUNTIME.name] = reason
     if precision == "int8" and saturates():
-        cannot[OPENVINO.name] = SATURATES
-    return tuple(runtime for runtime in PARITY_RUNTIMES[precision] if runtime.name not in cannot), cannot
+        skipped[OPENVINO.name] = SATURATES
+    return tuple(runtime for runtime in PARITY_RUNTIMES[precision] if runtime.name not in skipped), skipped
 
 
 def run_batches(session: Session, images: Images, batch: int) -> Joints:
@@ -67,7 +67,7 @@ def run_batches(session: Session, images: Images, batch: int) -> Joints:
 
 
 def computation(session: Session) -> str:
-    """Return runtime, version and device, and the types that the session computes in."""
+    """Describe runtime, version, device, and the types that the session computes in."""
     if isinstance(session, SimulatedSession):
         return f"{session.describe()}; computes in float32 and rounds every value to the file's type"
     text = f"{session.describe()}; {in_words(session.convolution_types())}"
@@ -77,6 +77,6 @@ def computation(session: Session) -> str:
 
 
 def in_words(convolutions: Mapping[str, int]) -> str:
-    """Return ``21 convolutions in float32, 30 in uint8``: as run, where a runtime may have made one of a norm."""
-    (first, count), *others = sorted(convolutions.items())
-    return ", ".join([f"{count} convolutions in {first}", *(f"{count} in {kind}" for kind, count in others)])
+    """Format counts by type as ``21 convolutions in float32, 30 in uint8``; a runtime may turn a norm into one."""
+    counts = [f"{count} in {kind}" for kind, count in sorted(convolutions.items())]
+    return ", ".join(counts).replace(" in ", " convolutions in ", 1)

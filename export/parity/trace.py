@@ -1,7 +1,7 @@
-"""Where a precision leaves the reference: every convolution's output in two graphs, side by side.
+"""Layer trace: the output of every convolution in two graphs, which shows where an error begins.
 
-Nodes are called after their modules, and rewritings for a precision keep what a convolution's output means, so
-that equal names are equal quantities.
+Nodes have the names of their modules, and the rewritings for a precision keep the meaning of a convolution's output, so
+equal names are equal quantities.
 """
 
 import math
@@ -20,13 +20,14 @@ from export.common.files import UNREADABLE_ARRAYS
 from export.common.interface import INPUT
 from export.common.plain import finite_or_none
 from export.graph.simulation import with_rounding
+from export.model.pose import normalise
 from export.parity.sessions import in_words
 from export.runtime.onnx_runtime import open_session, session_options
 from export.runtime.openvino import FILE_TYPES, compile_for_cpu, layer_types
 
 Values = dict[str, NDArray[np.float32]]
 Run = Callable[[bytes, NDArray[Any]], tuple[Values, str]]
-"""(a model, its input) → every output by name; and what computed them, in which types."""
+"""(model, input) → the traced outputs by layer, and the runtime with the types that it computes in."""
 
 SCHEMA_VERSION = "1.1"
 IMAGES = 4
@@ -34,17 +35,17 @@ TRACED = "Conv"
 SUFFIX = ".traced"
 
 EXPECTED = {"fp16": 0.005, "bf16": 0.03, "int8": 0.1}
-"""Relative error at which a layer has departed. Rounding adds up over layers; the demo checkpoint's reached 0.0007,
-0.006 and 0.026. Weights that were never trained go farther: their BF16 ends at 0.04 (docs/precision.md)."""
+"""Largest relative error of a layer that rounding explains. Rounding adds up over layers; the demo checkpoint reached
+0.0007, 0.006 and 0.026. Random weights reach 0.04 in BF16 (docs/precision.md)."""
 
 
 @dataclass(frozen=True)
-class LayerDrift:
-    """One convolution's output in both graphs."""
+class LayerError:
+    """Error of one convolution's output."""
 
     layer: str
     relative_error: float
-    """Root mean square of the difference, by that of the reference."""
+    """Root mean square of the difference, relative to that of the reference."""
     largest_error: float
     largest_value: float
     """Of the reference."""
@@ -52,53 +53,51 @@ class LayerDrift:
 
 @dataclass(frozen=True)
 class Jump:
-    """A convolution, its relative error, and that of the convolution before it in the order of the data."""
+    """A rise of the relative error from the previous convolution, in data order, to this one."""
 
     layer: str
     before: float
     after: float
 
 
-def trace(reference: Path, candidate: Path, images: NDArray[np.float32], run: Run) -> tuple[list[LayerDrift], str]:
-    """Compare every convolution that both files have, in the order of the reference's data.
+def trace(reference: Path, candidate: Path, images: NDArray[np.float32], run: Run) -> tuple[list[LayerError], str]:
+    """Compare every convolution that both files have, in the reference's data order.
 
     Args:
         reference: the FP32 ONNX file, which ONNX Runtime runs.
-        candidate: another precision of it.
-        images: (N, 3, S, S) normalised.
-        run: what runs the candidate.
+        candidate: the same model in another precision.
+        images: (N, 3, S, S) normalised pixels.
+        run: runs the candidate.
 
     Returns:
-        The layers, and what ran the candidate.
+        The layers, and the candidate's runtime.
 
     Raises:
         BadInput: the files have no convolution in common.
     """
     expected, _ = run_onnxruntime(with_taps(reference), images)
-    seen, runtime = run(with_taps(candidate), images)
-    common = [name for name in expected if name in seen]
+    outputs, runtime = run(with_taps(candidate), images)
+    common = [name for name in expected if name in outputs]
     if not common:
-        do = "take two files of one export"
+        do = "use two files of one export"
         raise BadInput("the two graphs have no convolution in common", f"{reference.name}, {candidate.name}", do)
-    return [_compare(name, expected[name], seen[name]) for name in common], runtime
+    return [_compare(name, expected[name], outputs[name]) for name in common], runtime
 
 
 def trace_record(reference: Path, candidate: Path, precision: str, truth: Path) -> dict[str, Any]:
-    """The comparison as plain data, on a few of the images that parity was judged on.
+    """Compare two files on a few images of parity; return plain data.
 
     Raises:
-        BadInput: a precision that cannot be traced, or the export's truth is gone.
+        BadInput: the precision cannot be traced, or the export's images are missing.
     """
-    from export.model.pose import normalise
-
     require_traceable(precision)
     try:
-        with np.load(truth) as judged_on:
-            images = normalise(judged_on["images"][:IMAGES])
+        with np.load(truth) as arrays:
+            images = normalise(arrays["images"][:IMAGES])
     except UNREADABLE_ARRAYS as error:
         raise BadInput(f"cannot read the images of parity in {truth}", str(error), "export the model again") from error
-    drifts, runtime = trace(reference, candidate, images, TRACED_BY[precision])
-    departed, jump = first_departure(drifts, precision), largest_jump(drifts)
+    layers, runtime = trace(reference, candidate, images, TRACED_BY[precision])
+    departed, jump = first_departure(layers, precision), largest_jump(layers)
     return {
         "schema_version": SCHEMA_VERSION,
         "precision": precision,
@@ -107,39 +106,36 @@ def trace_record(reference: Path, candidate: Path, precision: str, truth: Path) 
         "expected_relative_error": EXPECTED[precision],
         "first_departure": departed and departed.layer,
         "largest_jump": finite_or_none(asdict(jump)),
-        "layers": finite_or_none([asdict(drift) for drift in drifts]),
+        "layers": finite_or_none([asdict(layer) for layer in layers]),
     }
 
 
 def require_traceable(variant: str) -> None:
-    """See that a variant can be compared with FP32 input for input.
+    """Check that a variant can be compared with FP32.
 
     Raises:
-        BadInput: it takes pixels, is FP32 itself, or is unknown.
+        BadInput: the variant is FP32 itself, has the input format uint8, or is unknown.
     """
-    if variant == "fp32":
-        raise BadInput("fp32 is what the others are traced beside", variant, f"choose of {', '.join(EXPECTED)}")
     if variant not in EXPECTED:
-        raise BadInput(
-            "only graphs that take normalised images are traced", variant, f"choose of {', '.join(EXPECTED)}"
-        )
+        problem = "a trace compares fp32 with a precision that has the same float32 input"
+        raise BadInput(problem, variant or "nothing", f"choose {', '.join(EXPECTED)}")
 
 
-def first_departure(drifts: Sequence[LayerDrift], precision: str) -> LayerDrift | None:
-    """The first layer that is farther from the reference than rounding explains; None if there is none."""
+def first_departure(layers: Sequence[LayerError], precision: str) -> LayerError | None:
+    """Return the first layer with a larger error than rounding explains; None if there is none."""
     limit = EXPECTED[precision]
-    return next((drift for drift in drifts if not drift.relative_error <= limit), None)
+    return next((layer for layer in layers if not layer.relative_error <= limit), None)
 
 
-def largest_jump(drifts: Sequence[LayerDrift]) -> Jump:
-    """Where the relative error rises most from one convolution to the next: where it comes from, not where it ends."""
-    before = [0.0, *(drift.relative_error for drift in drifts)]
-    jumps = [Jump(drift.layer, came, drift.relative_error) for drift, came in zip(drifts, before, strict=False)]
+def largest_jump(layers: Sequence[LayerError]) -> Jump:
+    """Return the largest rise of the relative error from one convolution to the next: its source."""
+    errors = [0.0, *(layer.relative_error for layer in layers)]
+    jumps = [Jump(layer.layer, before, layer.relative_error) for layer, before in zip(layers, errors, strict=False)]
     return max(jumps, key=lambda jump: math.inf if math.isnan(jump.after) else jump.after - jump.before)
 
 
 def with_taps(path: Path) -> bytes:
-    """The model with every convolution's output as a float32 output of the graph, named by its layer."""
+    """Return a model with every convolution's output as a float32 output, named by its layer."""
     model = onnx.load(path)
     graph = model.graph
     taps = []
@@ -153,20 +149,20 @@ def with_taps(path: Path) -> bytes:
 
 
 def run_onnxruntime(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
-    """By ONNX Runtime on the CPU, as the graph is written: without optimisation, which would fuse what is traced."""
+    """Run in ONNX Runtime on the CPU without optimization, which would fuse the traced layers."""
     session = open_session(model, session_options(optimise=False))
     names = [output.name for output in session.get_outputs() if output.name.endswith(SUFFIX)]
-    return _named(dict(zip(names, session.run(names, {INPUT: images}), strict=True))), "ONNX Runtime"
+    return _by_layer(dict(zip(names, session.run(names, {INPUT: images}), strict=True))), "ONNX Runtime"
 
 
 def run_rounded(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
-    """By ONNX Runtime with every half value rounded to its type, which it would not do by itself."""
+    """Run in ONNX Runtime with every half value rounded to its type."""
     values, runtime = run_onnxruntime(with_rounding(onnx.load_from_string(model)).SerializeToString(), images)
     return values, f"{runtime}, rounding simulated"
 
 
 def run_bf16(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
-    """By OpenVINO on the CPU where that really convolves in bfloat16, and else with its rounding simulated."""
+    """Run in OpenVINO if it convolves in bfloat16 on this CPU, otherwise with rounding simulated."""
     compiled = compile_for_cpu(model, FILE_TYPES)
     types = layer_types(compiled, "Convolution")
     if types.keys() != {"bfloat16"}:
@@ -174,23 +170,23 @@ def run_bf16(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
         return values, f"{runtime} (OpenVINO here: {in_words(types)})"
     request = compiled.create_infer_request()
     request.infer({INPUT: images})
-    named = ((name, port) for port in compiled.outputs for name in port.names if name.endswith(SUFFIX))
-    values = _named({name: request.get_tensor(port).data.copy() for name, port in named})
+    ports = ((name, port) for port in compiled.outputs for name in port.names if name.endswith(SUFFIX))
+    values = _by_layer({name: request.get_tensor(port).data.copy() for name, port in ports})
     return values, f"OpenVINO, {in_words(types)}"
 
 
 TRACED_BY: dict[str, Run] = {"fp16": run_rounded, "bf16": run_bf16, "int8": run_rounded}
-"""Precision → what runs its file. ONNX Runtime alone has no BF16 convolution, and rounds no FP16 value."""
+"""Precision → runner of its file. ONNX Runtime itself has no BF16 convolution and does not round FP16 values."""
 
 
-def _named(values: Mapping[str, NDArray[Any]]) -> Values:
+def _by_layer(values: Mapping[str, NDArray[Any]]) -> Values:
     return {name.removesuffix(SUFFIX): value.astype(np.float32) for name, value in values.items()}
 
 
-def _compare(layer: str, expected: NDArray[np.float32], seen: NDArray[np.float32]) -> LayerDrift:
-    difference = seen.astype(np.float64) - expected
+def _compare(layer: str, expected: NDArray[np.float32], output: NDArray[np.float32]) -> LayerError:
+    difference = output.astype(np.float64) - expected
     size = float(np.sqrt(np.square(expected, dtype=np.float64).mean()))
-    return LayerDrift(
+    return LayerError(
         layer=layer,
         relative_error=float(np.sqrt((difference**2).mean())) / size if size else float(np.abs(difference).max()),
         largest_error=float(np.abs(difference).max()),

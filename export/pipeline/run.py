@@ -14,7 +14,7 @@ from typing import Any
 
 from export.common.errors import BadInput, CheckFailed
 from export.common.interface import HALVES, precision_of
-from export.common.progress import SilentObserver, StepObserver
+from export.common.progress import StepObserver
 from export.graph.ranges import require_range
 from export.pipeline.manifest import Manifest, write_manifest
 from export.pipeline.model_steps import (
@@ -70,7 +70,7 @@ def run_export(
         BadInput: the checkpoint, a plan or a folder of images cannot be used, or the folder cannot be written.
         CheckFailed: ``request.strict``, and the checkpoint is not the declared model.
     """
-    folder = Folder(path, observer or SilentObserver(), only_ask=only_ask)
+    folder = Folder(path, observer or StepObserver(), only_ask=only_ask)
     with folder.held():
         steps = run_steps(folder, request)
         if only_ask:

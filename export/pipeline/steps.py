@@ -26,7 +26,7 @@ from export.common.files import (
     WRITE_ERRORS,
     sha256_file,
     sweep_partials,
-    unwritable,
+    write_error,
     write_json,
 )
 from export.common.progress import Progress, StepObserver
@@ -114,7 +114,7 @@ class Folder:
                 self.observer.waiting(str(self.path))
                 lock.acquire()
         except OSError as error:
-            raise unwritable(self.path, error) from error
+            raise write_error(self.path, error) from error
         try:
             self._sweep()
             yield
@@ -147,7 +147,7 @@ class Folder:
                 outputs = self._move_into_place(step, Path(made))
         except OSError as error:
             if error.errno in WRITE_ERRORS:
-                raise unwritable(self.path, error) from error
+                raise write_error(self.path, error) from error
             raise
         write_json(self._record(step.name), {"key": key, "outputs": outputs, "result": result})
         self.observer.done(step.name, time.monotonic() - started)

@@ -1,8 +1,8 @@
-"""Grow a network: add channels, blocks and depth bins and keep its function.
+"""Growth of a network: added channels, blocks and depth bins that keep its function.
 
-Channels are copied, and the weights that read them are shared out among the copies (Net2Net: Chen, Goodfellow and
-Shlens, ICLR 2016, arXiv:1511.05641). Copies get different gains and uneven shares, so that no two channels hold the
-same numbers (LEMON: Wang et al., ICLR 2024, arXiv:2310.07999): rounding and quantization then treat them as
+Channels are copied, and the weights that read them are divided among the copies (Net2Net: Chen, Goodfellow and
+Shlens, ICLR 2016, arXiv:1511.05641). Copies get different gains and uneven shares, so that no two channels have the
+same values (LEMON: Wang et al., ICLR 2024, arXiv:2310.07999): rounding and quantization then treat them as
 independent channels.
 
 A channel t of the grown network holds ``gain[t] * x[index[t]]``, where x is the map of the source network. Every
@@ -27,9 +27,9 @@ from export.synthetic.growth import Growth, growth_obstacle
 
 SEED = 0
 FIGURES = 32
-"""Figures for the statistics of added norms: they come within 3 % of the median variance over other figures."""
+"""Figures for the statistics of added norms, which are within 3 % of the median variance over other figures."""
 GAIN_OCTAVES = 0.5
-"""Gains lie between 2 ** -0.5 and 2 ** 0.5: different, and all of ordinary size."""
+"""Gains are between 2 ** -0.5 and 2 ** 0.5: different, and of ordinary size."""
 SMALLEST_SHARE = 0.25
 """Smallest share of a copy before the shares are scaled to sum to one; the largest is 1."""
 
@@ -47,10 +47,10 @@ class Copies:
 def grow(
     weights: Mapping[str, Tensor], source: Architecture, target: Architecture, images: Tensor, seed: int = SEED
 ) -> dict[str, Tensor]:
-    """Return a state dict of ``target`` that computes what ``weights`` compute in ``source``.
+    """Return a state dict of ``target`` with the function of ``weights`` in ``source``.
 
-    Exact but for the volume: added depth bins are interpolated, and an added upsampling stretches the map, since
-    its corner pixels stay in place (a joint at fraction u of the map stays there: 31 u becomes 63 u, not 62 u).
+    Exact except for the volume: added depth bins are interpolated, and an added upsampling stretches the map, since its
+    corners are aligned (a joint at fraction u of the map stays there: 31 u becomes 63 u, not 62 u).
 
     Args:
         weights: state dict of ``source``; the result has its floating-point type.
@@ -108,7 +108,7 @@ def interpolate_depth(state: Mapping[str, Tensor], source: Architecture, depth_d
 
 
 def kept_blocks(before: int, after: int) -> list[int]:
-    """Return the places of the source's blocks in a stage of ``after`` blocks: the added ones lie between them.
+    """Return the places of the source's blocks in a stage of ``after`` blocks; added blocks are between them.
 
     >>> kept_blocks(2, 3), kept_blocks(6, 9)
     ([0, 1], [0, 1, 3, 4, 6, 7])
@@ -120,15 +120,15 @@ def kept_blocks(before: int, after: int) -> list[int]:
 def fit_norms(state: dict[str, Tensor], target: Architecture, models: Mapping[str, str], images: Tensor) -> None:
     """Set the running statistics of added norms to those of their inputs, in place.
 
-    An added block adds zero whatever its norm does, so one run of the backbone suffices. Few images are a small
-    sample: their statistics are scaled by what is known of the block before, whose filters are the same but for a
-    gain (its norm's statistics, and their sample on these images). Rounding to bfloat16 gives the same numbers on
-    machines whose convolutions round differently, but for rare ties.
+    An added block adds zero for every setting of its norm, so one run of the backbone suffices. Few images are a small
+    sample, so their statistics are corrected by the previous block, which has the same filters up to a gain: by the
+    ratio of its norm's statistics to its sample on these images. Rounding to bfloat16 gives the same values on machines
+    with other convolution kernels, except for rare ties.
 
     Args:
         state: state dict of ``target``, float64.
         target: the grown network.
-        models: added norm to the norm of the block before it, in the order of the data.
+        models: added norm → norm of the previous block, in data order.
         images: (N, 3, S, S) normalized pixels.
     """
     prefix = "backbone."
@@ -161,7 +161,7 @@ class _Growth:
         self.generator = generator
         self.grown: dict[str, Tensor] = {}
         self.added_norms: dict[str, str] = {}
-        """Norm of an added block to the norm of the block before it."""
+        """Norm of an added block → norm of the previous block."""
 
     # ── parts of the network ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -186,7 +186,7 @@ class _Growth:
         return normed
 
     def head(self, x: Copies, target: Architecture) -> None:
-        """Add the head. Bilinear upsampling treats every channel alike, so copies pass through it."""
+        """Add the head. Bilinear upsampling acts on each channel alike, so copies pass through it."""
         for k, after in enumerate(target.head_channels, start=1):
             name = f"head.deconv_layers_{k}"
             filtered = self.regain(x)
@@ -199,11 +199,11 @@ class _Growth:
         self.convolution("head.final_layer", x, Copies(torch.arange(logits), torch.ones(logits, dtype=torch.float64)))
 
     def stage(self, name: str, stream: Copies, before: int, after: int) -> None:
-        """Add the blocks of a stage, the source's and those that add zero."""
-        kept = {place: j for j, place in enumerate(kept_blocks(before, after))}
+        """Add a stage's blocks: the source's, and blocks that add zero."""
+        blocks = {place: j for j, place in enumerate(kept_blocks(before, after))}
         for place in range(after):
-            if place in kept:
-                self.block(f"{name}.{kept[place]}", f"{name}.{place}", stream)
+            if place in blocks:
+                self.block(f"{name}.{blocks[place]}", f"{name}.{place}", stream)
             else:
                 self.zero_block(f"{name}.{place - 1}", f"{name}.{place}")
 
@@ -217,10 +217,10 @@ class _Growth:
         self.convolution(f"{old}.pwconv2", hidden, stream, f"{new}.pwconv2")
 
     def zero_block(self, model: str, new: str) -> None:
-        """Add a block that adds exactly zero, with features of ordinary size, made from those of block ``model``.
+        """Add a block that adds exactly zero, with features of ordinary size from block ``model``.
 
         Hidden units come in pairs h and g h, since ReLU(g a) = g ReLU(a) for g > 0. Their outgoing weights are c and
-        -c / g, so their contributions c h - (c / g) g h cancel. What the bias adds is taken from that of ``model``.
+        -c / g, so their contributions c h - (c / g) g h cancel. The bias is subtracted from that of ``model``.
         """
         grown = self.grown
         width = len(grown[f"{model}.dwconv.bias"])
@@ -267,9 +267,9 @@ class _Growth:
         self.grown[f"{new or old}.bias"] = bias[inputs.index] * outputs.gain
 
     def norm(self, old: str, inputs: Copies, outputs: Copies, new: str = "") -> None:
-        """Add a norm whose statistics are those of the copies: mean' = g mean, var' = g² var.
+        """Add a norm with the statistics of the copies: mean' = g mean, var' = g² var.
 
-        Its weight makes up for the epsilon: weight' / sqrt(g² var + eps) * g = weight / sqrt(var + eps).
+        Its weight corrects for the epsilon: weight' / sqrt(g² var + eps) * g = weight / sqrt(var + eps).
         """
         old_norm = {part: self.source[f"{old}.{part}"][inputs.index] for part in ("weight", "bias")}
         mean, variance = (self.source[f"{old}.{part}"][inputs.index] for part in ("running_mean", "running_var"))
@@ -291,7 +291,7 @@ class _Growth:
     # ── random numbers ───────────────────────────────────────────────────────────────────────────────────────────
 
     def copies(self, before: int, after: int) -> Copies:
-        """Draw ``after`` channels that hold each of the ``before`` channels once or more, in random order."""
+        """Draw ``after`` copies that include each of the ``before`` channels, in random order."""
         rounds = [torch.randperm(before, generator=self.generator) for _ in range(-(-after // before))]
         index = torch.cat([torch.arange(before), torch.cat(rounds)])[:after]
         return Copies(index[torch.randperm(after, generator=self.generator)], self.gains(after))

@@ -1,18 +1,15 @@
-"""Decide, without loading torch, whether a model is grown from a demo checkpoint, and from which.
-
-``export/synthetic/grown.py`` does the work.
-"""
+"""Choice of the demo checkpoint that a model is grown from, without loading torch (``grown`` does the work)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.common.files import PROJECT
-from export.model.architecture import Architecture, cubic_upsamplings
+from export.model.architecture import Architecture
 from export.model.config import ModelConfig, load_config
 
 MINIMA = ("depths", "dims", "head_channels", "depth_dim", "upsamplings")
-"""Fields that may grow."""
+"""Fields that may become larger."""
 FIXED = ("head_kernels", "joints", "input_size")
 """Fields that must stay the same."""
 
@@ -47,40 +44,28 @@ class Growth:
     """A demo checkpoint that a model without a checkpoint is grown from."""
 
     model: str
-    """The declared model that the checkpoint belongs to."""
+    """The declared model of the checkpoint."""
     path: str
-    """The checkpoint within the project's repository."""
+    """The checkpoint's path in the project's repository."""
     checkpoint: Path
     head: Path | None
-    """Head tensors that replace the checkpoint's: trained for one more upsampling."""
+    """Head tensors that replace the checkpoint's, trained for one more upsampling."""
     source: Architecture
-    """The network that checkpoint and head make."""
+    """Architecture of checkpoint and head together."""
 
 
 def plan_growth(config: ModelConfig, overrides: Mapping[str, int]) -> Growth | None:
-    """Return what this model is grown from; None if nothing is declared, the file is missing or it cannot be grown."""
+    """Return the source of a grown model; None if none is declared, its file is missing, or it cannot be grown."""
     if config.grown_from is None:
         return None
     model = load_config(config.grown_from)
     project, source = PROJECT, model.architecture
     if model.demo is None or not (project / model.demo).is_file():
         return None
-    target, head = _target(config, overrides), None
-    if target is None or growth_obstacle(source, target) is not None:
+    declared, head = config.model_copy(update=dict(overrides)), None
+    if declared.upsampling_count is None or growth_obstacle(source, declared.architecture) is not None:
         return None
-    if model.demo_head and target.upsamplings == source.upsamplings + 1 and (project / model.demo_head).is_file():
-        head, source = project / model.demo_head, replace(source, upsamplings=target.upsamplings)
+    count = declared.upsampling_count
+    if model.demo_head and count == source.upsamplings + 1 and (project / model.demo_head).is_file():
+        head, source = project / model.demo_head, replace(source, upsamplings=count)
     return Growth(model.name, model.demo, project / model.demo, head, source)
-
-
-def _target(config: ModelConfig, overrides: Mapping[str, int]) -> Architecture | None:
-    """Return the architecture that the verdict decides on without a checkpoint; None if it refuses."""
-    depth_dim = overrides.get("depth_dim", config.depth_dim)
-    upsamplings = overrides.get("upsamplings", config.upsamplings)
-    if upsamplings is None:
-        upsamplings = cubic_upsamplings(depth_dim, config.input_size)
-    if upsamplings is None:
-        return None
-    joints, input_size = (overrides.get(field, getattr(config, field)) for field in ("joints", "input_size"))
-    declared = config.architecture
-    return replace(declared, joints=joints, depth_dim=depth_dim, upsamplings=upsamplings, input_size=input_size)

@@ -1,12 +1,12 @@
-"""Stand-in weights: random, with the statistics of released ones.
+"""Stand-in weights: random weights with the statistics of released ones.
 
-Freshly initialised weights give every image the same joints, to a ten-thousandth of a bin, and any defect agrees with
-that. So weights are drawn from the distributions of a released network (``weight_statistics``), norms get the
-statistics of their inputs on drawn figures, and the last layer is scaled until joints spread over the volume and move
-with the image.
+Freshly initialised weights give every image the same joints up to 1e-4 bins, so a comparison finds no defect. These
+weights are drawn from the distributions of a released network (``weight_statistics``). Norms get the statistics of
+their inputs on drawn figures, and the last layer is scaled so that joints spread over the volume and move with the
+image.
 
-The distributions bring a released network's numeric regime with them: norms whose variances lie below their epsilon,
-filters of the stem that sum to nearly zero, and hidden units whose weights are subnormal in FP16 or smaller.
+The numeric regime is that of a released network: norm variances below epsilon, stem filters that sum to nearly zero,
+and hidden units with weights that are subnormal in FP16 or smaller.
 """
 
 import math
@@ -25,26 +25,26 @@ from export.synthetic.weight_statistics import ConvStatistics, LogNormal, NormSt
 
 SEED = 0
 LIVENESS_IMAGES = 16
-"""Drawn figures that the norms are fitted to: enough for ``norm_statistics`` to call other figures known."""
+"""Drawn figures for fitting the norms: enough for ``norm_statistics`` to know other figures."""
 CHUNK = 8
-"""Images that go through a layer at a time."""
+"""Images per run of a layer."""
 SMALLEST_SUM_RATIO = 1.02
-"""Of sum|w| / |sum w|, which is 1 where all weights of a filter have one sign."""
+"""Lower limit of sum|w| / |sum w|, which is 1 if all weights of a filter have one sign."""
 SHIFT_STEPS = 200
 SMALLEST_VARIANCE = 1e-20
-"""Of a channel, where convolutions are scaled."""
+"""Lower limit of a channel's variance when convolutions are scaled."""
 LOGIT_SPREAD = 6.0
-"""Standard deviation of a joint's logits over its volume: peaks stand out of the sum over 32³ or 64³
-bins, yet several bins share the weight, as in a trained network."""
+"""Standard deviation of a joint's logits over its volume: peaks stand out from the sum over 32³ or 64³ bins, and
+several bins share the weight, as in a trained network."""
 BIAS_SPREAD = 3.0
-"""The same for the depth that a joint prefers by itself, whatever the image."""
+"""Range of the bias that gives each joint a preferred depth."""
 
 
 def stand_in_weights(architecture: Architecture, seed: int = SEED) -> dict[str, Tensor]:
-    """Return a state dict of this architecture: deterministic from the seed, alive on images.
+    """Return a state dict of this architecture, deterministic from the seed.
 
-    Statistics are rounded to bfloat16, so that machines whose convolutions round differently
-    arrive at the same numbers (but for the rare value that lies between two).
+    Statistics are rounded to bfloat16, which gives the same values on machines with other convolution kernels, except
+    for rare ties.
     """
     draw = Draw(torch.Generator().manual_seed(seed))
     network = ConvNeXtPose(architecture).requires_grad_(False).eval()
@@ -59,41 +59,43 @@ def stand_in_weights(architecture: Architecture, seed: int = SEED) -> dict[str, 
 
 
 class Draw:
-    """Random layers of given statistics."""
+    """Generator of layers with random weights of given statistics."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
 
-    def magnitudes(self, count: int, of: LogNormal) -> Tensor:
-        """Return (count,) positive numbers."""
-        logs = of.location + of.spread * torch.randn(count, generator=self.generator)
-        return logs.clamp_max(of.most).exp()
+    def magnitudes(self, count: int, distribution: LogNormal) -> Tensor:
+        """Draw (count,) positive values."""
+        logs = distribution.location + distribution.spread * torch.randn(count, generator=self.generator)
+        return logs.clamp_max(distribution.most).exp()
 
-    def signed(self, count: int, of: LogNormal, negative: float = 0.5) -> Tensor:
-        """Return (count,) numbers of which this share is negative."""
-        signs = torch.where(torch.rand(count, generator=self.generator) < negative, -1.0, 1.0)
-        return signs * self.magnitudes(count, of)
+    def signed(self, count: int, distribution: LogNormal, negative: float = 0.5) -> Tensor:
+        """Draw (count,) values; ``negative`` is the share of negative ones."""
+        return self._signs(count, negative) * self.magnitudes(count, distribution)
 
-    def conv(self, conv: nn.Module, of: ConvStatistics) -> None:
+    def _signs(self, count: int, negative: float = 0.5) -> Tensor:
+        return torch.where(torch.rand(count, generator=self.generator) < negative, -1.0, 1.0)
+
+    def conv(self, conv: nn.Module, statistics: ConvStatistics) -> None:
         """Draw filters and biases."""
         assert isinstance(conv, nn.Conv2d)
         assert conv.bias is not None
         rows = torch.randn(conv.out_channels, conv.weight[0].numel(), generator=self.generator)
-        if of.sum_ratio is not None:
-            rows = self._with_sums(rows, of.sum_ratio)
+        if statistics.sum_ratio is not None:
+            rows = self._with_sums(rows, statistics.sum_ratio)
         rms = rows.square().mean(dim=1).sqrt()
-        rows = rows * (self.magnitudes(len(rows), of.filter_rms) / rms)[:, None]
+        rows = rows * (self.magnitudes(len(rows), statistics.filter_rms) / rms)[:, None]
         conv.weight.copy_(rows.reshape(conv.weight.shape))
-        conv.bias.copy_(self.signed(conv.out_channels, of.bias))
+        conv.bias.copy_(self.signed(conv.out_channels, statistics.bias))
 
-    def norm(self, norm: nn.Module, of: NormStatistics) -> None:
+    def norm(self, norm: nn.Module, statistics: NormStatistics) -> None:
         """Draw gains and biases."""
         assert isinstance(norm, nn.BatchNorm2d)
-        norm.weight.copy_(self.signed(norm.num_features, of.gain, of.negative_gains))
-        norm.bias.copy_(self.signed(norm.num_features, of.bias))
+        norm.weight.copy_(self.signed(norm.num_features, statistics.gain, statistics.negative_gains))
+        norm.bias.copy_(self.signed(norm.num_features, statistics.bias))
 
     def dead_units(self, block: Block) -> None:
-        """Scale the weights of some hidden units down to those of dead ones."""
+        """Scale the weights of some hidden units down, as in dead units."""
         hidden = block.pwconv1.out_channels
         dead = torch.randperm(hidden, generator=self.generator)[: round(released.DEAD_HIDDEN_UNITS * hidden)]
         rms = self.magnitudes(len(dead), released.DEAD_HIDDEN_RMS)
@@ -105,12 +107,12 @@ class Draw:
 
     def _with_sums(self, rows: Tensor, ratio: LogNormal) -> Tensor:
         """Shift each row until sum|w| / |sum w| is the drawn ratio."""
-        wanted = self.magnitudes(len(rows), ratio).clamp_min(SMALLEST_SUM_RATIO)
-        signs = torch.where(torch.rand(len(rows), generator=self.generator) < 0.5, -1.0, 1.0)
+        target = self.magnitudes(len(rows), ratio).clamp_min(SMALLEST_SUM_RATIO)
+        signs = self._signs(len(rows))
         centred = rows - rows.mean(dim=1, keepdim=True)
         shift = torch.zeros(len(rows), 1)
-        for _ in range(SHIFT_STEPS):  # a contraction: its factor is at most 1 / wanted
-            shift = ((centred + shift).abs().mean(dim=1) / wanted * signs)[:, None]
+        for _ in range(SHIFT_STEPS):  # a contraction: its factor is at most 1 / target
+            shift = ((centred + shift).abs().mean(dim=1) / target * signs)[:, None]
         return centred + shift
 
 
@@ -143,7 +145,7 @@ def _draw_head(network: ConvNeXtPose, draw: Draw) -> None:
 
 
 def _fit_norms(network: ConvNeXtPose, chunks: list[Tensor]) -> Tensor:
-    """Give every norm the statistics of its input, in the order of the data; return the first chunk's features."""
+    """Give every norm the statistics of its input, in data order; return the first chunk's features."""
     x = chunks
     for downsampling, stage in zip(network.backbone.downsamplings, network.backbone.stages, strict=True):
         for module in downsampling:
@@ -152,20 +154,20 @@ def _fit_norms(network: ConvNeXtPose, chunks: list[Tensor]) -> Tensor:
             x = [module(chunk) for chunk in x]
         for block in stage.children():
             assert isinstance(block, Block)
-            _fit_behind(block.dwconv, block.norm, x, released.BLOCK_NORM.variance)
+            _fit_after(block.dwconv, block.norm, x, released.BLOCK_NORM.variance)
             x = [block(chunk) for chunk in x]
     _fit_norm(network.backbone.norm, x)
     x = [network.backbone.norm(chunk) for chunk in x]
     for layer, statistics in zip(network.head.layers, released.HEAD_NORMS, strict=True):
-        _fit_behind(layer.dwconv, layer.norm, x, statistics.variance)
+        _fit_after(layer.dwconv, layer.norm, x, statistics.variance)
         x = [layer(chunk) for chunk in (x if layer is not network.head.layers[-1] else x[:1])]
     return x[0]
 
 
-def _fit_behind(dwconv: nn.Module, norm: nn.Module, chunks: list[Tensor], variance: LogNormal) -> None:
-    """Scale a convolution so that its median variance is the wanted one, and fit the norm behind it.
+def _fit_after(dwconv: nn.Module, norm: nn.Module, chunks: list[Tensor], variance: LogNormal) -> None:
+    """Scale a convolution to the median of ``variance``, and fit the norm after it.
 
-    The factor is a power of two, so that scaling is exact: wide and narrow networks have one numeric regime.
+    The factor is a power of two, so scaling is exact, and wide and narrow networks have the same numeric regime.
     """
     assert isinstance(dwconv, nn.Conv2d)
     assert dwconv.bias is not None
@@ -173,8 +175,8 @@ def _fit_behind(dwconv: nn.Module, norm: nn.Module, chunks: list[Tensor], varian
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    found = float(norm.running_var.clamp_min(SMALLEST_VARIANCE).log().median())
-    factor = 2.0 ** round((variance.location - found) / (2 * math.log(2)))
+    median = float(norm.running_var.clamp_min(SMALLEST_VARIANCE).log().median())
+    factor = 2.0 ** round((variance.location - median) / (2 * math.log(2)))
     for tensor, power in ((dwconv.weight, 1), (dwconv.bias, 1), (norm.running_mean, 1), (norm.running_var, 2)):
         tensor.mul_(factor**power)
 
@@ -186,13 +188,13 @@ def _fit_norm(norm: nn.Module, chunks: list[Tensor]) -> None:
     moments = ChannelMoments()
     for chunk in chunks:
         moments.add(chunk)
-    found = moments.statistics()
-    norm.running_mean.copy_(_rounded(torch.from_numpy(found.mean)))
-    norm.running_var.copy_(_rounded(torch.from_numpy(found.variance)))
+    statistics = moments.statistics()
+    norm.running_mean.copy_(_rounded(torch.from_numpy(statistics.mean)))
+    norm.running_var.copy_(_rounded(torch.from_numpy(statistics.variance)))
 
 
 def _scale_final_layer(network: ConvNeXtPose, features: Tensor, generator: torch.Generator) -> None:
-    """Give each joint's logits the wanted spread, and each joint a depth that it prefers."""
+    """Scale each joint's logits to ``LOGIT_SPREAD``, and give each joint a preferred depth."""
     final, architecture = network.head.final_layer, network.architecture
     assert final.bias is not None
     final.bias.zero_()

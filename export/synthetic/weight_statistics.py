@@ -1,8 +1,8 @@
-"""Distributions of a trained network's weights, by kind of layer, as figures.
+"""Distributions of a trained network's weights by kind of layer.
 
-Measured on 2026-11-30 with ``python -m scripts.weight_statistics`` on an XS checkpoint of which 183 of 194 tensors are
+Measured on 2026-11-30 on an XS checkpoint in which 183 of 194 tensors are
 those of the released file (snapshot 68, weight decay 0.1); the stem convolution, its norm and the norm before the first
-downsampling had been fitted again. The figures are no weights: nothing of the file can be recovered from them.
+downsampling had been fitted again. The file's weights cannot be recovered from these figures.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class ConvStatistics:
     """Root mean square of one filter's weights."""
     bias: LogNormal
     sum_ratio: LogNormal | None = None
-    """sum|w| / |sum w| of one filter, where it is not that of independent weights."""
+    """sum|w| / |sum w| of one filter, if it is not that of independent weights."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class NormStatistics:
 
 STEM = ConvStatistics(
     LogNormal(-3.55, 0.0, -3.55),
-    LogNormal(-6.33, 1.14, -4.10),  # the file's stem has no bias of its own: that of its norm
+    LogNormal(-6.33, 1.14, -4.10),  # the bias of its norm, since the file's stem has none
     LogNormal(4.44, 0.98, 8.41),
 )
 STEM_NORM = NormStatistics(
@@ -58,10 +58,10 @@ BLOCK_NORM = NormStatistics(
     LogNormal(-2.25, 0.27, -1.67), 0.05, LogNormal(-5.85, 1.60, -2.57), LogNormal(-13.44, 0.77, -11.70)
 )
 BLOCK_PWCONV1 = ConvStatistics(LogNormal(-3.83, 0.08, -3.58), LogNormal(-5.12, 1.0, -3.91))
-"""Filters of live hidden units; the biases' spread, which dead units widen to 4.89, is that of the depthwise ones."""
+"""Filters of live hidden units. The biases' spread, which dead units widen to 4.89, is that of the depthwise biases."""
 BLOCK_PWCONV2 = ConvStatistics(LogNormal(-3.84, 0.28, -3.34), LogNormal(-7.49, 1.13, -5.22))
 DEAD_HIDDEN_UNITS = 0.238
-"""Share of the blocks' hidden units of which weight decay has left next to nothing."""
+"""Share of the blocks' hidden units that weight decay reduced to almost nothing."""
 DEAD_HIDDEN_RMS = LogNormal(-21.8, 16.4, -6.6)
 """Of a dead unit's row in ``pwconv1`` and of its column in ``pwconv2``."""
 FINAL_NORM = NormStatistics(
@@ -83,7 +83,7 @@ HEAD_PWCONVS = (
     ConvStatistics(LogNormal(-2.21, 0.18, -1.95), LogNormal(-2.27, 0.54, -1.49)),
 )
 FINAL_LAYER = ConvStatistics(LogNormal(-2.52, 0.24, -2.12), LogNormal(-4.06, 1.08, -2.01))
-"""Stand-in weights scale this layer further, until joints spread over the volume."""
+"""``random_weights`` scales this layer further, until joints spread over the volume."""
 BELOW_EPSILON = 0.682
 """Share of all running variances below the norms' epsilon of 1e-5; 0.99 of those within blocks."""
 SUBNORMAL_WEIGHTS = 0.168

@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from demo import accuracy
 from demo.accuracy import held_out_accuracy
 from demo.data import normalised, training_batch
 from demo.release import averaged_network, in_half, release, settle_norms, tame_stem, write_checkpoint
-from demo.train import Stop, load_state, same_until, save_state, train
+from demo.train import Stop, load_state, save_state, train
 from demo.training import Plan, Trainer, expectation, learning_rate, log_marginals
 from export.checkpoint.loading import read_checkpoint
 from export.common.errors import BadInput, CheckFailed
@@ -97,7 +98,7 @@ def test_the_first_interrupt_is_patient_and_the_second_is_not() -> None:
     stop = Stop()
     stop.listen()
     signal.raise_signal(signal.SIGINT)
-    assert stop.asked
+    assert stop.requested
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
@@ -107,11 +108,8 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
     trainer = Trainer(SMALL, PLAN)
     trainer.step = 2
     save_state(trainer, state, 1.0)
-    for plan in (Plan(steps=4, batch=3, warmup_steps=2), Plan(steps=2, batch=2, warmup_steps=2)):
-        with pytest.raises(BadInput, match="another training"):
-            load_state(Trainer(SMALL, plan), state)
-    longer = Trainer(SMALL, Plan(steps=9, batch=2, warmup_steps=2))
-    assert load_state(longer, state) == 1.0
+    with pytest.raises(BadInput, match="another training"):
+        load_state(Trainer(SMALL, replace(PLAN, batch=3)), state)
     assert load_state(trainer, tmp_path / "none.pt") == 0.0
 
 
@@ -125,8 +123,6 @@ def test_the_learning_rate_rises_stays_and_falls(steps: int) -> None:
     assert 0 < rates[-1] < 0.01 * plan.rate
     falling = rates.index(plan.rate)
     assert all(a >= b for a, b in zip(rates[falling:], rates[falling + 1 :], strict=False))
-    assert same_until(round(steps * (1 - plan.cooldown)) - 1, plan, Plan(steps=2 * steps))
-    assert not same_until(steps, plan, Plan(steps=2 * steps))
 
 
 def test_training_and_release_use_the_same_pixels() -> None:
@@ -193,7 +189,7 @@ def test_accuracy_measures_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None
             bins[:, 17] += thorax
             return bins
 
-        monkeypatch.setattr(accuracy, "_predict", predict)
+        monkeypatch.setattr(accuracy, "predict_bins", predict)
         return held_out_accuracy(network, 40)
 
     exact = truth_but_for(0, 0)

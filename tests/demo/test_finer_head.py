@@ -1,4 +1,4 @@
-"""The demo head is adapted to one more upsampling: the lessons, the steps, and norms that keep the function."""
+"""The demo head is adapted to one more upsampling: targets, training, and norms that keep the function."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import demo.finer_head
-from demo.finer_head import Lessons, lessons, settle_norms, train
+from demo.finer_head import Targets, make_targets, settle_norms, train
 from demo.training import expectation, log_marginals
 from export.model.network import ConvNeXtPose, Head, build_network
 from tests.support.checkpoints import TINY, alive_weights
@@ -15,27 +15,27 @@ from tests.support.checkpoints import TINY, alive_weights
 FINER = replace(TINY, upsamplings=3)
 
 
-def learned(network: ConvNeXtPose, given: Lessons) -> float:
-    """Mean distance from the lessons in bins of the finer map, on the small map."""
-    answer = expectation(log_marginals(network.head(given.features), TINY))
-    return float((answer * torch.tensor([63 / 31, 63 / 31, 1]) - given.joints).abs().mean())
+def learned(network: ConvNeXtPose, data: Targets) -> float:
+    """Mean distance from the targets in bins of the finer map, on the small map."""
+    answer = expectation(log_marginals(network.head(data.features), TINY))
+    return float((answer * torch.tensor([63 / 31, 63 / 31, 1]) - data.joints).abs().mean())
 
 
-def test_the_lessons_are_the_answers_on_a_map_twice_as_fine() -> None:
+def test_targets_are_the_answers_on_a_map_twice_as_fine() -> None:
     network = build_network(TINY, alive_weights())
-    given = lessons(network, 3)
-    assert given.features.shape == (3, 32, 8, 8)
-    answers = expectation(log_marginals(network.head(given.features), TINY))
-    assert torch.allclose(given.joints, answers * torch.tensor([2.0, 2.0, 1.0]), atol=1e-3)
+    data = make_targets(network, 3)
+    assert data.features.shape == (3, 32, 8, 8)
+    answers = expectation(log_marginals(network.head(data.features), TINY))
+    assert torch.allclose(data.joints, answers * torch.tensor([2.0, 2.0, 1.0]), atol=1e-3)
 
 
-def test_training_comes_nearer_to_the_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_comes_nearer_to_the_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo.finer_head, "WARMUP_STEPS", 1)
     network = build_network(TINY, alive_weights())
-    given = lessons(network, 4)
-    before = learned(network, given)
-    train(network.head, TINY, FINER, given, steps=40, rate=1e-5)
-    assert learned(network, given) < 0.9 * before
+    data = make_targets(network, 4)
+    before = learned(network, data)
+    train(network.head, TINY, FINER, data, steps=40, rate=1e-5)
+    assert learned(network, data) < 0.9 * before
 
 
 def test_settled_norms_have_the_statistics_of_their_inputs_and_the_same_function() -> None:

@@ -31,7 +31,7 @@ def test_claims_of_all_models(tmp_path: Path) -> None:
     found = findings_of(run.stdout)
     assert list(dict.fromkeys(finding["model"] for finding in found)) == MODELS
     assert {finding["outcome"] for finding in found} == {"agrees", "contradicted", "cannot tell"}
-    assert len(found) == sum(len(claim.said()) for model in MODELS for claim in load_config(model).claims)
+    assert len(found) == sum(len(claim.values()) for model in MODELS for claim in load_config(model).claims)
 
 
 def test_claims_of_one_model(tmp_path: Path) -> None:

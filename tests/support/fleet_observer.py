@@ -1,9 +1,9 @@
 """An observer that remembers."""
 
-from export.common.progress import Progress, no_progress
+from export.common.progress import Progress, StepObserver, no_progress
 
 
-class Steps:
+class Steps(StepObserver):
     """Which steps were begun, and which need not be."""
 
     def __init__(self) -> None:
@@ -16,12 +16,3 @@ class Steps:
     def begin(self, step: str, reason: str) -> Progress:
         self.begun.append(step)
         return no_progress
-
-    def done(self, step: str, seconds: float) -> None:
-        pass
-
-    def would_run(self, step: str, reason: str) -> None:
-        pass
-
-    def waiting(self, folder: str) -> None:
-        pass

@@ -10,7 +10,7 @@ import pytest
 from bench.harness.latency_table import latency_table, measure, table_of
 from bench.harness.measurements import Measurements
 from bench.sessions.exported import read_export
-from export.common.progress import SilentObserver
+from export.common.progress import StepObserver
 from export.pipeline.run import Export
 from export.pipeline.step_results import StepResults
 from export.pipeline.steps import Made
@@ -68,7 +68,7 @@ def test_a_busy_machine_is_measured_again_by_the_next_run(
         table_of(measurements(EQUAL), REFERENCE, CANDIDATE),
     ]
     monkeypatch.setattr("bench.harness.latency_table.measure", lambda *_: answers.pop(0))
-    busy, quiet, kept = (latency_table(export, SilentObserver()) for _ in range(3))
+    busy, quiet, kept = (latency_table(export, StepObserver()) for _ in range(3))
     assert busy is not None
     assert busy.reason
     assert quiet is not None

@@ -53,7 +53,7 @@ def test_against_the_arithmetic(model: str, source: str, field: str, outcome: st
 @pytest.mark.parametrize("model", MODELS)
 def test_every_claim_is_judged(model: str) -> None:
     config = load_config(model)
-    said = [(claim.source, field, value) for claim in config.claims for field, value in claim.said().items()]
+    said = [(claim.source, field, value) for claim in config.claims for field, value in claim.values().items()]
     for findings in (audit_by_arithmetic(config), audit_by_file(config, seen_in(config, declared(model)))):
         assert [(f.source, f.field, f.claimed) for f in findings] == said
         assert all(f.model == model and f.by and f.words for f in findings)

@@ -100,10 +100,10 @@ def add_ballast(model: ModelProto) -> None:
         (lambda m: compute_in(m, node(m, "Softmax"), HALF, FLOAT), r"decode/Softmax \(Softmax\) is not float32"),
         (lambda m: compute_in(m, node(m, "ReduceSum"), HALF, FLOAT), r"decode/ReduceSum \(ReduceSum\) is not float32"),
         (lambda m: compute_in(m, node(m, "Conv"), FLOAT, HALF), r"layers\.0\.0/Conv \(Conv\) is not float16"),
-        (lambda m: compute_in(m, node(m, "Relu"), FLOAT, HALF), "changes its type elsewhere"),
-        (cast_earlier, "changes its type elsewhere"),
+        (lambda m: compute_in(m, node(m, "Relu"), FLOAT, HALF), "type changes differ from the plan"),
+        (cast_earlier, "type changes differ from the plan"),
         (double_bins, r"\(Cast\) has a type of another precision — float32, float64"),
-        (store_in_float, "changes its type elsewhere"),
+        (store_in_float, "type changes differ from the plan"),
         (add_ballast, "weights take more than 0.55"),
     ],
     ids=[
@@ -168,8 +168,8 @@ def sum_in_half(model: ModelProto) -> None:
 @pytest.mark.parametrize(
     ("plant", "said"),
     [
-        (one_cast_too_many, "changes its type elsewhere than planned"),
-        (sum_in_half, "changes its type elsewhere than planned"),
+        (one_cast_too_many, "type changes differ from the plan"),
+        (sum_in_half, "type changes differ from the plan"),
         (lambda m: compute_in(m, conv(m, KEPT[1]), HALF, FLOAT), r"pwconv1/Conv \(Conv\) is not float32 throughout"),
         (
             lambda m: compute_in(m, conv(m, "backbone.stages.2.1.pwconv1"), FLOAT, HALF),
@@ -202,7 +202,7 @@ def test_a_file_of_another_plan_is_refused(planned_file: Path, claimed: list[str
 
 @pytest.mark.parametrize(
     ("claimed", "said"),
-    [(p, "type of another precision — float32, float16") for p in ("fp32", "bf16")] + [("int8", "quantises nothing")],
+    [(p, "type of another precision — float32, float16") for p in ("fp32", "bf16")] + [("int8", "quantizes nothing")],
 )
 def test_a_file_of_another_precision_is_refused(typed_files: dict[str, Path], claimed: str, said: str) -> None:
     with pytest.raises(CheckFailed, match=said):
@@ -215,7 +215,7 @@ def test_a_value_of_unknown_type_is_refused(typed_files: dict[str, Path]) -> Non
     relu.op_type, relu.domain = "Unheard", "nowhere"
     model.opset_import.append(helper.make_opsetid("nowhere", 1))
     del model.graph.value_info[:]
-    with pytest.raises(CheckFailed, match=f"the type of {relu.output[0]} is not known"):
+    with pytest.raises(CheckFailed, match=f"the type of {relu.output[0]} is unknown"):
         prove_types(model, "fp16")
 
 

@@ -26,7 +26,7 @@ def test_every_kind_of_file_is_read_as_rgb(tmp_path: Path, suffix: str) -> None:
     crops = read_crops(tmp_path, 32, fewest=1, most=9)
     assert crops.images.shape == (1, 32, 32, 3)
     assert np.abs(crops.images[0].astype(int) - RED).max() < 4
-    assert (crops.found, crops.unreadable, crops.made_square) == (1, (), 0)
+    assert (crops.files, crops.unreadable, crops.made_square) == (1, (), 0)
 
 
 def test_a_square_image_is_resized_and_another_surrounded(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_many_images_are_chosen_evenly_in_the_order_of_their_names(tmp_path: Pat
         write(tmp_path / f"{k}.png", rgb=(20 * k, 0, 0))
     crops = read_crops(tmp_path, 64, fewest=1, most=4)
     assert crops.images[:, 0, 0, 0].tolist() == [0, 60, 120, 180]
-    assert crops.found == 10
+    assert crops.files == 10
 
 
 def test_what_holds_no_image_is_named(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_what_holds_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image, and not called one")
     crops = read_crops(tmp_path, 64, fewest=1, most=9)
     assert crops.unreadable == ("cut.png", "empty.png", "line.png", "text.jpg")
-    assert (len(crops.images), crops.found, crops.subfolders) == (1, 5, 1)
+    assert (len(crops.images), crops.files, crops.subfolders) == (1, 5, 1)
     with pytest.raises(BadInput, match=r"1 readable of 5 .*cut.png, empty.png.*1 subfolders"):
         read_crops(tmp_path, 64, fewest=2, most=9)
 
@@ -70,5 +70,5 @@ def test_an_empty_folder_and_none_at_all_are_refused(tmp_path: Path) -> None:
         read_crops(tmp_path, 64, fewest=1, most=9)
     (tmp_path / "file").touch()
     for wrong in ("nowhere", "file"):
-        with pytest.raises(BadInput, match="cannot read the images' folder"):
+        with pytest.raises(BadInput, match="cannot read the folder"):
             read_crops(tmp_path / wrong, 64, fewest=1, most=9)

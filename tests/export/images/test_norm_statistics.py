@@ -87,7 +87,7 @@ def test_each_mismatch_is_unknown(field: str, change: Callable[[NDArray[np.float
     assert result.verdict == "unknown"
     assert "NaN" not in json.dumps(result.as_json())
     assert unknown_reason(result.summary())
-    with pytest.raises(BadInput, match="does not know the calibration images") as caught:
+    with pytest.raises(BadInput, match="calibration images do not match") as caught:
         require_known(result, "crops from folder x")
     assert "--calibration DIR" in caught.value.advice
 

@@ -54,7 +54,7 @@ def test_sixteen_bits_become_eight(tmp_path: Path, colours: NDArray[np.uint8]) -
     [
         (lambda x: x.astype(np.uint16) * 16, "12 bits"),
         (lambda x: (x / 255).astype(np.float32), "divided by 255"),
-        (lambda x: ((x / 255 - 0.45) / 0.22).astype(np.float32), "normalised already"),
+        (lambda x: ((x / 255 - 0.45) / 0.22).astype(np.float32), "already normalised"),
         (lambda x: (x > 128).astype(np.uint8), "divided by 255"),
     ],
 )

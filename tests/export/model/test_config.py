@@ -47,7 +47,7 @@ def test_every_source_is_kept_as_data(model: str) -> None:
     claims = load_config(model).claims
     assert {claim.source for claim in claims} == NOTE | {"repository's documentation", "paper"}
     assert all(claim.words.strip() for claim in claims)
-    said = {(claim.source, field): value for claim in claims for field, value in claim.said().items()}
+    said = {(claim.source, field): value for claim in claims for field, value in claim.values().items()}
     table = {"XS-atto": "7.45M", "XS": "7.45M", "S": "7.45M", "M": "7.60M", "L": "8.39M"}
     mpjpe = {"XS-atto": "56.61", "XS": "56.61", "S": "51.80", "M": "51.05", "L": "49.75"}
     assert said["note's table", "parameters"] == table[model]

@@ -11,12 +11,12 @@ import pytest
 
 from export.common.errors import BadInput
 from export.common.files import PARTIAL_PREFIX, sha256_path, whole_file, write_json
-from export.common.progress import Progress, no_progress
+from export.common.progress import Progress, StepObserver, no_progress
 from export.pipeline.steps import NOT_MADE_YET, RECORDS, WHOLE, Folder, Step, Work
 
 
 @dataclass
-class Heard:
+class Heard(StepObserver):
     """An observer that remembers."""
 
     said: list[tuple[str, str, str]] = field(default_factory=list)

@@ -76,7 +76,7 @@ def test_parity_is_not_judged_on_calibration_images(tmp_path: Path) -> None:
     assert len(drawn.images) >= 64
     require_disjoint(drawn, drawn_calibration(256).record)
     both = ImageSet(np.concatenate([drawn_calibration(256).images[:1], drawn.images]), "both")
-    with pytest.raises(BadInput, match="1 images stand in"):
+    with pytest.raises(BadInput, match="1 images are both in"):
         require_disjoint(both, drawn_calibration(256).record)
 
 

@@ -121,7 +121,7 @@ def test_a_plan_that_quantizes_nothing_makes_no_int8_file(
 ) -> None:
     nothing = plan.keeping([conv.name for conv in plan.convs], "fp16", "a test")
     chosen = tiny_weights(nothing)
-    with pytest.raises(CheckFailed, match="quantises nothing"):
+    with pytest.raises(CheckFailed, match="quantizes nothing"):
         export_int8(planned_graph(network, nothing, chosen), tmp_path / "int8.onnx", {}, nothing, chosen.int8)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from demo.data import training_batch
-from demo.finetune import finetuning_plan, started_from
+from demo.finetune import finetuning_plan, start_from
 from demo.upsampling_pairs import known_checkpoint
 from export.checkpoint.loading import read_checkpoint
 from export.common.errors import BadInput
@@ -22,7 +22,7 @@ def test_a_checkpoint_without_its_count_is_refused(argument: str) -> None:
 
 def test_fine_tuning_starts_from_the_file_and_goes_on_from_there() -> None:
     architecture = replace(once()[0], upsamplings=0)
-    trainer = started_from(ONCE, architecture, finetuning_plan(steps=1, batch=1))
+    trainer = start_from(ONCE, architecture, finetuning_plan(steps=1, batch=1))
     start = {name: tensor.float() for name, tensor in read_checkpoint(ONCE).tensors.items()}
     for name, parameter in trainer.network.named_parameters():
         assert torch.equal(parameter, start[name])
@@ -33,4 +33,4 @@ def test_fine_tuning_starts_from_the_file_and_goes_on_from_there() -> None:
 
 def test_fine_tuning_refuses_another_network() -> None:
     with pytest.raises(BadInput, match="do not fit"):
-        started_from(ONCE, load_config("XS-atto").architecture, finetuning_plan(steps=1, batch=1))
+        start_from(ONCE, load_config("XS-atto").architecture, finetuning_plan(steps=1, batch=1))
