@@ -1,7 +1,7 @@
-"""Check the timing harness on this machine against known delays, known slow-downs and other tools' timers.
+"""Self-test of the timing harness with known delays, known slow-downs and the timers of other tools.
 
 Run as ``python -m scripts.bench_selftest EXPORTED_FOLDER`` (``make bench-selftest``). Exit code 1: a check failed.
-Exit code 3: one could not be decided; try again when nothing else runs. ``test_replay.py`` needs no clock.
+Exit code 3: a check was inconclusive; repeat it on an idle machine. ``test_replay.py`` needs no clock.
 """
 
 import argparse
@@ -41,28 +41,28 @@ DELAY_TOLERANCE = 0.01
 PLANTED = 0.05
 """Slow-down of the candidate that the gate must fail."""
 AGREEMENT = 0.02
-"""Within which another tool's timer must agree, with its whole interval."""
+"""Largest difference from another tool's timer, for the whole interval."""
 ROUNDS = (20, 40, 80, 160)
-"""After which the two timers are compared; an undecided comparison is measured longer."""
+"""Numbers of rounds after which two timers are compared; an inconclusive comparison is measured longer."""
 BUDGET_S = 150.0
 THREADS = 1
-OURS, THEIRS = "ours", "theirs"
+OURS, OTHER = "ours", "other"
 
 Outcome = Literal["pass", "fail", "inconclusive", "not run"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: the value read, the value wanted, and the outcome."""
+    """Result of one check."""
 
     check: str
     read: str
-    wanted: str
+    expected: str
     outcome: Outcome
 
 
 class Slowed:
-    """A backend that takes longer by a share of its own time."""
+    """A session that takes longer by a share of its own time."""
 
     def __init__(self, inner: Session, share: float) -> None:
         self._inner, self._share = inner, share
@@ -89,7 +89,7 @@ class Slowed:
 
 
 class BusyWait:
-    """A backend that takes a known time and does nothing."""
+    """A session that takes a known time and does nothing."""
 
     runtime, precision, takes_pixels = "busy wait", "fp32", True
 
@@ -124,7 +124,7 @@ class SlowedCandidate(Candidate):
 
 
 def check_delays() -> Iterator[Finding]:
-    """Compare known delays with what a worker reads; first, what the timing loop itself adds."""
+    """Compare known delays with a worker's measurement, and check the overhead of the timing loop."""
     with tempfile.TemporaryDirectory(prefix="convnextpose-selftest-") as folder:
         inputs = Path(folder) / "inputs.npy"
         np.save(inputs, np.zeros((1, 8, 8, 3), np.uint8))
@@ -142,14 +142,14 @@ def check_delays() -> Iterator[Finding]:
 
 
 def judge_delay(delay_ms: float, read_ms: float) -> Finding:
-    """Compare one known delay with the value read; NaN fails."""
+    """Compare a known delay with the measured one; NaN fails."""
     error = read_ms / delay_ms - 1
     outcome = _outcome(abs(error) <= DELAY_TOLERANCE)
     return Finding(f"delay of {delay_ms:g} ms", f"{read_ms:.4f} ms ({error:+.2%})", f"±{DELAY_TOLERANCE:.0%}", outcome)
 
 
 def check_gate(exported: ExportFolder) -> Iterator[Finding]:
-    """Have the gate compare a file with itself, and with itself slowed."""
+    """Let the gate compare a file with itself, and with a slower copy."""
     settings = Settings(THREADS, StopRule(budget_s=BUDGET_S), QUICK_MODE.warm_up)
     same = Candidate(ONNX_RUNTIME, "fp32", THREADS, exported.onnx("fp32"))
     for share in (0.0, PLANTED):
@@ -159,18 +159,18 @@ def check_gate(exported: ExportFolder) -> Iterator[Finding]:
 
 
 def judge_gate(share: float, cell: Cell) -> Finding:
-    """Compare the gate's outcome with the planted slow-down; a failure for another reason is not the planted one."""
-    wanted = "FAIL" if share else "PASS"
+    """Compare the gate's outcome with the planted slow-down; the gate must fail for this reason."""
+    expected = "FAIL" if share else "PASS"
     slower = cell.slowdown is not None and cell.slowdown.low > 1 + cell.allowed
-    outcome = _outcome(cell.outcome == wanted and slower == bool(share))
+    outcome = _outcome(cell.outcome == expected and slower == bool(share))
     if cell.outcome == "INCONCLUSIVE":
         outcome = "inconclusive"
     read = f"{cell.outcome} after {cell.rounds} rounds: {'; '.join(cell.reasons)}"
-    return Finding(f"the gate, {share:.0%} slower", read, wanted, outcome)
+    return Finding(f"the gate, {share:.0%} slower", read, expected, outcome)
 
 
 def check_other_timers(exported: ExportFolder) -> Iterator[Finding]:
-    """Let OpenVINO's ``benchmark_app`` and MLPerf's LoadGen time the model that this harness has loaded."""
+    """Let OpenVINO's ``benchmark_app`` and MLPerf's LoadGen time the model that this harness loaded."""
     checks: tuple[tuple[str, Callable[[ExportFolder], Iterator[Finding]]], ...]
     checks = (("OpenVINO benchmark_app", _with_benchmark_app), ("MLPerf LoadGen", _with_loadgen))
     for tool, check in checks:
@@ -196,53 +196,53 @@ def _with_loadgen(exported: ExportFolder) -> Iterator[Finding]:
 
 def compare_timers(
     ours: RunBlock,
-    theirs: RunBlock,
+    other: RunBlock,
     figures: Sequence[str],
     latency_ms: float,
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Ratio | None]:
-    """Return their time over ours for each figure, from alternating blocks, as soon as every figure is decided.
+    """Return the ratio of the other time to ours per figure, from alternating blocks, once every figure is decided.
 
-    The interval's confidence is shared by all looks at all figures, as the gate's is.
+    All looks at all figures share the interval's confidence, as in the gate.
     """
     confidence, rounds = confidence_of_a_look(len(figures)), None
     ratios: list[Ratio | None] = []
     for max_rounds in ROUNDS:
         plan = Plan(OURS, StopRule(half_width=0.0, budget_s=BUDGET_S), max_rounds=max_rounds)
-        runners, latencies = {OURS: ours, THEIRS: theirs}, {OURS: latency_ms, THEIRS: latency_ms}
+        runners, latencies = {OURS: ours, OTHER: other}, {OURS: latency_ms, OTHER: latency_ms}
         rounds = run_rounds(runners, latencies, plan, clock=clock, earlier=rounds)
         if rounds.interrupted:
             raise KeyboardInterrupt
-        ratios = [speed_up(*rounds.paired_ms(THEIRS, OURS, figure), confidence) for figure in figures]
+        ratios = [speed_up(*rounds.paired_ms(OTHER, OURS, figure), confidence) for figure in figures]
         decided = all(judge_agreement("", ratio).outcome != "inconclusive" for ratio in ratios)
-        if decided or rounds.completed < max_rounds:  # fewer: the time is up
+        if decided or rounds.completed < max_rounds:  # fewer: the time budget is used up
             break
     return ratios
 
 
 def judge_agreement(check: str, ratio: Ratio | None) -> Finding:
-    """Judge from the interval alone: "no difference was seen" is no agreement, and NaN is inconclusive."""
-    wanted, low, high = f"within {AGREEMENT:.0%}", 1 / (1 + AGREEMENT), 1 + AGREEMENT
+    """Decide from the whole interval: a wide interval and NaN are inconclusive."""
+    expected, low, high = f"within {AGREEMENT:.0%}", 1 / (1 + AGREEMENT), 1 + AGREEMENT
     if ratio is None:
-        return Finding(check, "no interval", wanted, "inconclusive")
+        return Finding(check, "no interval", expected, "inconclusive")
     outcome: Outcome = "inconclusive"
     if ratio.low >= low and ratio.high <= high:
         outcome = "pass"
     elif ratio.low > high or ratio.high < low:
         outcome = "fail"
     read = f"{ratio.median:.4f} [{ratio.low:.4f}, {ratio.high:.4f}] times ours, {ratio.rounds} rounds"
-    return Finding(check, read, wanted, outcome)
+    return Finding(check, read, expected, outcome)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """Return the exit code of all checks together; a check that was not run is no failure."""
+    """Return the exit code of all checks; a skipped check is no failure."""
     outcomes = [finding.outcome for finding in findings]
     return 1 if "fail" in outcomes else 3 if "inconclusive" in outcomes else 0
 
 
 def _loaded(exported: ExportFolder, runtime: str) -> tuple[Any, Sequence[Any], TimedModel, float]:
-    """Return the backend, its inputs, this harness around it, warm, and about how long a run takes in ms."""
+    """Return a session, its inputs, its warm timer of this harness, and its approximate latency in ms."""
     backend: Session = load_session(exported, runtime, "fp32", THREADS)
     images = ParityCheck(exported).images[:IMAGES]
     with tempfile.TemporaryDirectory(prefix="convnextpose-selftest-") as folder:
@@ -268,7 +268,7 @@ def _wait_until(end: float) -> None:
 
 
 def main() -> int:
-    """Run all checks, printing each as it ends; return the exit code."""
+    """Run all checks, print each result, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m scripts.bench_selftest", description=__doc__)
     parser.add_argument("folder", type=Path, help="an exported model, as build/S")
     findings = list[Finding]()
@@ -278,8 +278,8 @@ def main() -> int:
             for checks in (check_delays(), check_gate(exported), check_other_timers(exported)):
                 for finding in checks:
                     findings.append(finding)
-                    shown = f"{finding.check}: {finding.read} (wanted {finding.wanted})"
-                    print(f"{finding.outcome:<13} {shown}", flush=True)
+                    text = f"{finding.check}: {finding.read} (expected {finding.expected})"
+                    print(f"{finding.outcome:<13} {text}", flush=True)
     except Failure as failure:
         print(failure.report(), file=sys.stderr)
         return failure.exit_code

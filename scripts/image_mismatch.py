@@ -1,4 +1,4 @@
-"""Measure the BatchNorm mismatch of a checkpoint on drawn figures, crops, and planted defects of both.
+"""Measurement of the BatchNorm mismatch of a checkpoint on drawn figures, crops, and planted defects.
 
 Run as ``python -m scripts.image_mismatch CHECKPOINT MODEL [CROPS]``; prints a Markdown table.
 """
@@ -25,7 +25,7 @@ Images = NDArray[np.uint8]
 
 
 def shrink(images: Images) -> Images:
-    """Return each image at a quarter of its size in the middle of a grey ground."""
+    """Return each image at a quarter of its size in the middle of a grey image."""
     canvas, edge = np.full_like(images, 114), images.shape[1] // 4
     start = (images.shape[1] - edge) // 2
     canvas[:, start : start + edge, start : start + edge] = images[:, ::4, ::4]
@@ -70,13 +70,13 @@ def image_sets(size: int, crops: Path | None) -> dict[str, Images]:
 def main(checkpoint: Path, model: str, crops: Path | None) -> None:
     """Print a row for each image set."""
     torch.set_num_threads(1)
-    read = read_checkpoint(checkpoint)
-    network = build_network(judge(load_config(model), read, {}).architecture, read.tensors)
+    loaded = read_checkpoint(checkpoint)
+    network = build_network(judge(load_config(model), loaded, {}).architecture, loaded.tensors)
     print("| images | count | mean shift | log variance ratio | verdict |", "|---|---|---|---|---|", sep="\n")
     for name, images in image_sets(network.architecture.input_size, crops).items():
-        seen = measure_images(network, images)
-        numbers = f"{seen.images} | {seen.mean_shift:.3f} | {seen.log_variance_ratio:.3f}"
-        print(f"| {name} | {numbers} | {seen.verdict} |", flush=True)
+        result = measure_images(network, images)
+        numbers = f"{result.images} | {result.mean_shift:.3f} | {result.log_variance_ratio:.3f}"
+        print(f"| {name} | {numbers} | {result.verdict} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,16 @@ from bench.sessions.openvino import OpenVino
 
 P50, P90 = "p50", "p90"
 QUERIES = 65
-"""In a block of LoadGen's: it wants 64 for a p90. At 65 its percentiles (the sample at ⌊n·q⌋ from 0) are nearest ranks
-(⌈n·q⌉ from 1), which ours are."""
+"""Queries in a block of LoadGen, which needs 64 for a p90. With 65 its percentiles (sample ⌊n·q⌋ from 0) are
+nearest ranks (⌈n·q⌉ from 1), as ours are."""
 LINE = ":::MLLOG "
 
 
 class BenchmarkApp:
-    """The loop of ``benchmark_app -api sync``, called as its command line calls it, on our compiled model.
+    """The loop of ``benchmark_app -api sync``, called as by its command line, on our compiled model.
 
-    It reads ``request.latency``, OpenVINO's own clock, after each run, as we do at the boundary ``device``. What is
-    independent is the loop: its request, its way of handing over inputs, its collecting of times.
+    It reads ``request.latency``, OpenVINO's own clock, after each run, as we do at the boundary ``device``. Its loop is
+    independent of ours: its request, its inputs, its list of times.
     """
 
     def __init__(self, backend: OpenVino, inputs: Sequence[Any]) -> None:
@@ -52,8 +52,8 @@ class BenchmarkApp:
 class LoadGen:
     """Blocks of MLPerf's SingleStream scenario around ``runs``.
 
-    LoadGen takes the time in C++, from before it calls Python until Python has told it that the query is complete: our
-    ``host_e2e`` and one call back into Python. In SingleStream it calls from the thread that started the test.
+    LoadGen measures in C++, from before it calls Python until Python reports that the query is complete: our
+    ``host_e2e`` and one call of Python. In SingleStream it calls from the thread that started the test.
     """
 
     def __init__(self, runs: Sequence[Callable[[], object]]) -> None:
@@ -66,7 +66,7 @@ class LoadGen:
         """See ``bench.harness.rounds.RunBlock``; one block of ``QUERIES``, whatever ``iterations`` is.
 
         Raises:
-            Exception: whatever a run raised, once LoadGen has ended: it must not pass through its C++.
+            Exception: the error of a run, after LoadGen has ended: it must not pass through its C++.
         """
         settle(self._runs)
         api, raised = self._loadgen, list[BaseException]()
@@ -113,7 +113,7 @@ def read_detail(text: str) -> Samples:
     """Return the percentiles in ms that LoadGen's detail log holds.
 
     Raises:
-        ValueError: it is not the log of ``QUERIES`` queries without an error.
+        ValueError: the log does not have ``QUERIES`` queries without an error.
     """
     lines = [json.loads(line.removeprefix(LINE)) for line in text.splitlines() if line.startswith(LINE)]
     values = {line["key"]: line["value"] for line in lines}
