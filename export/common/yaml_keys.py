@@ -15,10 +15,10 @@ class UniqueKeys(_SafeLoader):  # type: ignore[misc]
         """Construct a mapping, as ``yaml.constructor`` does.
 
         Raises:
-            ConstructorError: a key stands twice.
+            ConstructorError: a key is repeated.
         """
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is repeated", node.start_mark)
         return dict(super().construct_mapping(node, deep))

@@ -126,7 +126,7 @@ class Architecture:
         """Yield the layers of the deploy graph (``export/graph/deploy.py``) in data order, the same in every precision.
 
         All norms but the backbone's last are folded away. If the last head layer doubles the map, the last convolution
-        works on the small map, and its logits are what is doubled.
+        works on the small map, and its logits are doubled.
         """
         deferred = self.upsamplings == HEAD_LAYERS
         for layer in self.layers():

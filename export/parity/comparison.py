@@ -181,7 +181,7 @@ def simulation_is_within(truth: Joints, simulation: Joints, volume: Volume, grad
 
 
 def best_grade(candidate: ErrorSummary, fp32: ErrorSummary) -> str:
-    """Return the best grade that these errors reach, beside those of the FP32 reference."""
+    """Return the best grade that these errors reach, given those of the FP32 reference."""
     grades = (grade for grade in GRADES.values() if _first_exceeded(candidate, _grade_limits(grade, fp32)) is None)
     return next(grades, UNUSABLE).name
 
@@ -193,7 +193,7 @@ def compare_joints(
 
     Args:
         truth: of the reference model in FP64.
-        fp32: of the FP32 reference, whose error is always allowed.
+        fp32: of the FP32 reference; its error is always allowed.
         candidate: of the artifact.
         volume: turns bins into mm.
         budget: the allowed error.

@@ -90,8 +90,8 @@ def grow_demo(growth: Growth, tensors: Mapping[str, Tensor], target: Architectur
 def interpolate_depth(state: Mapping[str, Tensor], source: Architecture, depth_dim: int) -> dict[str, Tensor]:
     """Return the final layer for ``depth_dim`` bins: logits are interpolated along the depth axis.
 
-    Bin d lies at depth d / D of the volume's cube, so bin d of the target is bin d * D / D' of the source. Bins
-    behind the source's last one repeat it.
+    Bin d is at depth d / D of the volume's cube, so bin d of the target is bin d * D / D' of the source. Bins
+    after the source's last one repeat it.
     """
     before = source.depth_dim
     place = (torch.arange(depth_dim, dtype=torch.float64) * before / depth_dim).clamp(max=before - 1)

@@ -33,7 +33,7 @@ class ConvStatistics:
 
 @dataclass(frozen=True)
 class NormStatistics:
-    """Gains and biases of a kind of norm, and the running variances beside them."""
+    """Gains, biases and running variances of a kind of norm."""
 
     gain: LogNormal
     negative_gains: float

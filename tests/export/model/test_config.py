@@ -107,7 +107,7 @@ def test_wrong_declarations(tmp_path: Path, changes: dict[str, Any], said: list[
 @pytest.mark.parametrize(
     ("mend", "said"),
     [
-        pytest.param(lambda text: text + "joints: 21\n", "'joints' stands twice", id="duplicate key"),
+        pytest.param(lambda text: text + "joints: 21\n", "'joints' is repeated", id="duplicate key"),
         pytest.param(lambda text: text + "depths: [3\n", "valid YAML", id="unclosed bracket"),
         pytest.param(lambda text: "", "model: Input should be", id="empty file"),
         pytest.param(

@@ -1,25 +1,17 @@
-"""The reference network takes exactly its weights; stand-in weights are alive, fresh ones are not."""
+"""The reference network loads exactly its weights, and its shapes are checked."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
 
 from export.common.errors import BadInput
-from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, Doubling, SoftArgmax, build_network, check_sizes
-from export.model.pose import Volume
-from export.model.reference import run_reference
-from export.parity.comparison import Spread, joint_spread
-from export.synthetic.random_weights import stand_in_weights
-from tests.support.checkpoints import TINY, State, alive_weights, declared, fresh_weights
+from tests.support.checkpoints import TINY, State, alive_weights, fresh_weights
 from tests.support.grid import architectures
 
 # ── strict loading ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -126,13 +118,6 @@ def test_the_size_guard(plant: Callable[[ConvNeXtPose], None]) -> None:
         check_sizes(network, TINY)
 
 
-@pytest.mark.parametrize("upsamplings", [0, 1, 3])
-def test_an_architecture_that_declares_other_upsamplings_is_caught(upsamplings: int) -> None:
-    network = build_network(TINY, alive_weights())
-    with pytest.raises(BadInput, match="its architecture"):
-        check_sizes(network, replace(TINY, upsamplings=upsamplings))
-
-
 # ── the decode ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -143,65 +128,3 @@ def test_a_peak_is_found_where_it_is(x: int, y: int, z: int) -> None:
     joints = SoftArgmax(3, 5)(logits.reshape(2, 15, 7, 8))
     assert joints[1, 2].tolist() == [x, y, z]
     assert joints[0, 0].tolist() == pytest.approx([3.5, 3, 2])  # flat: the middle
-
-
-# ── stand-in weights ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_same_seed_gives_the_same_weights() -> None:
-    torch.manual_seed(1)
-    first = stand_in_weights(TINY, seed=5)
-    torch.manual_seed(2)
-    torch.rand(7)
-    second = stand_in_weights(TINY, seed=5)
-    assert first.keys() == second.keys() == TINY.tensor_shapes().keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_another_seed_gives_other_weights() -> None:
-    first, second = stand_in_weights(TINY, seed=5), stand_in_weights(TINY, seed=6)
-    for name, tensor in first.items():
-        if name.endswith((".dwconv.weight", ".pwconv.weight", ".running_mean", "final_layer.weight")):
-            assert not torch.equal(tensor, second[name]), name
-
-
-IMAGES = drawn_images(4, 256, SHAPES_SEED)
-
-
-@cache
-def joints_of(architecture: Architecture, fresh: bool = False) -> Any:
-    weights = fresh_weights(architecture) if fresh else alive_weights(architecture)
-    return run_reference(build_network(architecture, weights), IMAGES, batch=2)
-
-
-def signal_of(architecture: Architecture) -> Spread:
-    volume = Volume(architecture.heatmap_size, architecture.depth_dim, architecture.input_size)
-    return joint_spread(joints_of(architecture), volume)
-
-
-LIVING = {
-    "XS-atto": declared("XS-atto"),
-    "tiny": TINY,
-    "wide kernels": replace(TINY, head_kernels=(7, 5, 3)),
-    "depth 64": replace(TINY, depth_dim=64, upsamplings=3),
-}
-
-
-@pytest.mark.parametrize("name", LIVING)
-def test_stand_in_weights_are_alive(name: str) -> None:
-    architecture = LIVING[name]
-    seen = signal_of(architecture)
-    assert seen.over_images_mm > 100
-    assert seen.over_joints_mm > 100
-    joints = joints_of(architecture)
-    edges = np.array([architecture.heatmap_size, architecture.heatmap_size, architecture.depth_dim])
-    assert np.isfinite(joints).all()
-    assert ((joints >= 0) & (joints <= edges - 1)).all()
-    assert (joints.std(axis=(0, 1)) > 0.02 * edges).all(), "joints move along every axis"
-
-
-@pytest.mark.parametrize("architecture", [TINY, declared("XS-atto")], ids=["tiny", "XS-atto"])
-def test_freshly_initialised_weights_are_flat(architecture: Architecture) -> None:
-    joints = joints_of(architecture, fresh=True)
-    assert np.abs(joints - joints.mean(axis=0)).max() < 1e-3
-    assert np.abs(joints_of(architecture) - joints_of(architecture).mean(axis=0)).max() > 1

@@ -1,13 +1,22 @@
 """Stand-in weights have the numeric regime of a released network, whatever their architecture."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from export.images.drawings import SHAPES_SEED, drawn_images
 from export.images.norm_statistics import measure_images
+from export.model.architecture import Architecture
 from export.model.network import BATCH_NORM_EPS, build_network
+from export.model.pose import Volume
+from export.model.reference import run_reference
+from export.parity.comparison import joint_spread
 from export.parity.images import parity_images
 from export.synthetic import weight_statistics as released
+from export.synthetic.random_weights import stand_in_weights
 from export.synthetic.weight_statistics import LogNormal
 from tests.support.checkpoints import TINY, State, alive_weights, declared
 
@@ -87,3 +96,30 @@ def test_magnitudes_follow_their_distributions(part: str, of: LogNormal) -> None
 def test_drawn_figures_are_known() -> None:
     result = measure_images(build_network(TINY, alive_weights()), parity_images(256).images)
     assert result.verdict == "known", result.reason
+
+
+def test_weights_depend_on_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    first = stand_in_weights(TINY, seed=5)
+    torch.manual_seed(2)
+    again, other = stand_in_weights(TINY, seed=5), stand_in_weights(TINY, seed=6)
+    assert first.keys() == again.keys() == TINY.tensor_shapes().keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, again[name])
+        if name.endswith((".dwconv.weight", ".pwconv.weight", ".running_mean", "final_layer.weight")):
+            assert not torch.equal(tensor, other[name]), name
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [ATTO, TINY, replace(TINY, head_kernels=(7, 5, 3)), replace(TINY, depth_dim=64, upsamplings=3)],
+    ids=["XS-atto", "tiny", "wide kernels", "depth 64"],
+)
+def test_joints_move_along_every_axis(architecture: Architecture) -> None:
+    network = build_network(architecture, alive_weights(architecture))
+    joints = run_reference(network, drawn_images(4, 256, SHAPES_SEED), batch=2)
+    spread = joint_spread(joints, Volume.of(architecture))
+    assert min(spread.over_images_mm, spread.over_joints_mm) > 100
+    edges = np.array([architecture.heatmap_size, architecture.heatmap_size, architecture.depth_dim])
+    assert ((joints >= 0) & (joints <= edges - 1)).all()
+    assert (joints.std(axis=(0, 1)) > 0.02 * edges).all()
