@@ -34,6 +34,7 @@ from export.model.config import load_config
 from export.model.network import ConvNeXtPose, build_network
 from export.parity.images import parity_images
 from export.plan.calibration import drawn_calibration
+from scripts.image_mismatch import DEFECTS, shrink
 from tests.export.checkpoint.upsampling.test_evidence import ONCE
 from tests.support.checkpoints import TINY, fresh_weights, spelled, write
 from tests.support.command_line import assert_three_parts, in_process
@@ -153,20 +154,13 @@ def network_of(path: Path, model: str) -> ConvNeXtPose:
     return build_network(judge(load_config(model), checkpoint, {}).architecture, checkpoint.tensors)
 
 
-def small(images: Images) -> Images:
-    """Return the images at a quarter of their size in the middle of a grey ground."""
-    canvas = np.full_like(images, 114)
-    canvas[:, 96:160, 96:160] = images[:, ::4, ::4]
-    return canvas
-
-
 PLANTED: dict[str, Damage] = {
-    "divided by 255": lambda images: np.rint(images / 255).astype(np.uint8),
+    "divided by 255": DEFECTS["divided by 255"],
     "noise": lambda images: np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8),
     "flat": lambda images: np.broadcast_to(images[:, :1, :1], images.shape).copy(),
     "shapes": lambda images: drawn_images(len(images), images.shape[1], SHAPES_SEED),
-    "figure far too small": small,
-    "rotated": lambda images: np.rot90(images, axes=(1, 2)).copy(),
+    "figure far too small": shrink,
+    "rotated": DEFECTS["rotated by 90°"],
 }
 
 
