@@ -12,7 +12,7 @@ from export.parity.budgets import GRADES, WITHIN_ROUNDING, Grade, budget_for, st
 from export.parity.comparison import P99_COUNT, best_grade, compare_joints, simulation_is_within, summarize_errors
 from tests.support.checkpoints import TINY
 
-VOLUME = Volume.of(TINY)
+VOLUME = Volume.from_architecture(TINY)
 """One bin along x is 62.5 mm."""
 TRUTH = np.random.default_rng(0).uniform(0, 31, (10, 18, 3))
 

@@ -32,7 +32,7 @@ from export.parity.sessions import run_batches
 from export.runtime.onnx_runtime import OnnxRuntimeSession
 from tests.support.checkpoints import TINY, State, alive_weights, declared, fresh_weights
 
-VOLUME = Volume.of(TINY)
+VOLUME = Volume.from_architecture(TINY)
 FP32 = budget_for("fp32", trained=True)
 COUNT = 10
 TRUTH = np.random.default_rng(0).uniform(0, 31, (COUNT, 18, 3))

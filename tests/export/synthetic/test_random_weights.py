@@ -118,7 +118,7 @@ def test_weights_depend_on_the_seed_alone() -> None:
 def test_joints_move_along_every_axis(architecture: Architecture) -> None:
     network = build_network(architecture, alive_weights(architecture))
     joints = run_reference(network, drawn_images(4, 256, SHAPES_SEED), batch=2)
-    spread = joint_spread(joints, Volume.of(architecture))
+    spread = joint_spread(joints, Volume.from_architecture(architecture))
     assert min(spread.over_images_mm, spread.over_joints_mm) > 100
     edges = np.array([architecture.heatmap_size, architecture.heatmap_size, architecture.depth_dim])
     assert ((joints >= 0) & (joints <= edges - 1)).all()
