@@ -1,5 +1,6 @@
-"""Statistics of measurements: intervals, warm-up, stopping, quality of a row. Pure functions.
+"""Statistics of measurements: intervals, percentiles, warm-up, stopping, quality of a row.
 
-In: samples. Out: figures and verdicts.
-Imports: nothing of the project but ``export.common``.
+In: samples and round medians in ms. Out: intervals, percentiles, and decisions with their reasons.
+Everything is a pure function: no clock, no file, no process. docs/measuring.md explains the protocol.
+Imports: nothing of the project.
 """

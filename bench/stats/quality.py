@@ -1,8 +1,9 @@
-"""What a row's figures may be used for: stable, noisy, unstable or invalid, with every reason in words.
+"""The quality of a measurement: stable, noisy, unstable or invalid, with every reason in words.
 
-All thresholds stand here. They are those of the protocol in docs/measuring.md, which says what was seen with them.
+All thresholds are here. They are those of the protocol in docs/measuring.md, which reports what was measured with them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,38 +12,38 @@ from bench.stats.statistics import Ratio
 Name = Literal["stable", "noisy", "unstable", "invalid"]
 
 PRECISE = 0.01
-"""Half-width of a ratio's interval up to which figures are called stable."""
+"""Largest half-width of a ratio's interval for stable figures."""
 USABLE = 0.03
-"""Half-width above which no speed-up is printed."""
+"""Largest half-width for a speed-up to be printed."""
 LUCK = 0.05
-"""How far the control's interval may keep away from 1. Processes of one network differ for as long as they live: four
-of PyTorch by up to 6 % (docs/measuring.md). Up to here that is named, and hides what is not twice as large."""
+"""Largest distance of the control's interval from 1. Processes of one network differ for as long as they live: four of
+PyTorch by up to 6 % (docs/measuring.md). Up to here the difference is named, and hides what is not twice as large."""
 SPREAD = 0.05
-"""Interquartile range of round medians over their median."""
+"""Largest interquartile range of round medians over their median."""
 DRIFT = 0.05
-"""Of the ratio between the first and the last third of the rounds."""
+"""Largest drift of the ratio between the first and the last third of the rounds."""
 STEAL = 0.01
-"""Share of processor time that the hypervisor gave to others."""
+"""Largest share of processor time that the hypervisor gave to others."""
 THROTTLED = POWER_CAPPED = 0.1
-"""Share of rounds."""
+"""Largest share of rounds."""
 OVERHEAD_NS, OVERHEAD_SHARE = 1000.0, 0.005
-"""Largest overhead of the timing loop per iteration; the share is of the fastest measured median."""
+"""Largest overhead of the timing loop per iteration; the share is that of the fastest measured median."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that a verdict rests on."""
+    """Everything that the quality of a row depends on."""
 
     faults: tuple[str, ...] = ()
-    """Whatever makes timing meaningless: parity, NaN, wrong device or precision, a crash."""
+    """Reasons that make timing meaningless: parity, NaN, wrong device or precision, a crash."""
     ratio: Ratio | None = None
-    """To the reference; the control's for the reference itself."""
+    """Ratio to the reference; the control's for the reference itself."""
     control: Ratio | None = None
-    """A′ to A: two instances of the reference, which must not differ."""
+    """Ratio of A′ to A: two instances of the reference, which must not differ."""
     control_faults: tuple[str, ...] = ()
-    """Why A′ is not there, or not to be believed."""
+    """Reasons why A′ is missing or not usable."""
     control_drift: float = 0.0
-    """Of A′ to A."""
+    """Drift of A′ to A."""
     spread: float = 0.0
     drift: float = 0.0
     steal: float | None = None
@@ -54,85 +55,79 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Quality:
-    """One of four words, and why."""
+    """The quality of a row, and its reasons."""
 
     name: Name
     reasons: tuple[str, ...]
 
     @property
     def timing(self) -> bool:
-        """Whether any timing may be shown."""
+        """True if timing may be shown."""
         return self.name != "invalid"
 
     @property
     def speed_up(self) -> bool:
-        """Whether a speed-up, a rank or a tail may be shown."""
+        """True if a speed-up, a rank or a tail may be shown."""
         return self.name in ("stable", "noisy")
 
 
-def assess(seen: Evidence) -> Quality:
-    """The verdict of one row. Comparisons are written so that NaN is unstable."""
-    if seen.faults:
-        return Quality("invalid", seen.faults)
-    unstable = tuple(_unstable(seen))
+def assess(evidence: Evidence) -> Quality:
+    """Return the quality of one row. Comparisons are written so that NaN is unstable."""
+    if evidence.faults:
+        return Quality("invalid", evidence.faults)
+    if evidence.control_faults:
+        reasons = (f"the reference's second instance, {fault}" for fault in evidence.control_faults)
+        return Quality("unstable", tuple(reasons))
+    if evidence.ratio is None or evidence.control is None:
+        return Quality("unstable", ("too few rounds for an interval",))
+    unstable = tuple(_unstable(evidence, evidence.ratio, evidence.control))
     if unstable:
         return Quality("unstable", unstable)
-    noisy = tuple(_noisy(seen))
+    noisy = tuple(_noisy(evidence, evidence.ratio, evidence.control))
     if noisy:
         return Quality("noisy", noisy)
-    assert seen.ratio is not None
-    return Quality("stable", (f"ratio within ±{seen.ratio.half_width:.1%}, A and A′ do not differ",))
+    return Quality("stable", (f"ratio within ±{evidence.ratio.half_width:.1%}, A and A′ do not differ",))
 
 
 def same_as_reference(ratio: Ratio, control: Ratio) -> bool:
-    """Whether the difference is less than twice what two instances of the reference may differ by."""
+    """Return whether the difference is less than twice that of two instances of the reference."""
     return not abs(ratio.median - 1) >= 2 * control.reach
 
 
-def _unstable(seen: Evidence) -> list[str]:
-    if seen.control_faults:
-        return [f"the reference's second instance, {fault}" for fault in seen.control_faults]
-    if seen.ratio is None or seen.control is None:
-        return ["too few rounds for an interval"]
-    reasons = []
-    away = max(seen.control.low - 1, 1 - seen.control.high)
-    if not away <= LUCK:
-        reasons.append(f"two instances of the reference differ by more than {LUCK:.0%}: {_interval(seen.control)}")
-    if not seen.control.half_width <= USABLE:
-        half_width = f"±{seen.control.half_width:.2%}"
-        reasons.append(f"that two instances of the reference are equal is known to {half_width} only")
-    if not seen.control_drift <= DRIFT:
-        reasons.append(f"two instances of the reference drifted by {seen.control_drift:.1%} against each other")
-    if not seen.ratio.half_width <= USABLE:
-        reasons.append(f"the ratio is known to ±{seen.ratio.half_width:.2%} only")
-    if not seen.drift <= DRIFT:
-        reasons.append(f"the ratio drifted by {seen.drift:.1%}")
-    if seen.steal is not None and not seen.steal <= STEAL:
-        reasons.append(f"{seen.steal:.1%} of the processor time was stolen")
-    if not seen.throttled <= THROTTLED:
-        reasons.append(f"throttled in {seen.throttled:.0%} of the rounds")
-    if not seen.steady:
-        reasons.append("warming up did not end in a steady state")
-    return reasons
+def _unstable(evidence: Evidence, ratio: Ratio, control: Ratio) -> Iterator[str]:
+    distance = max(control.low - 1, 1 - control.high)
+    steal = evidence.steal or 0.0
+    checks = (
+        (distance <= LUCK, f"two instances of the reference differ by more than {LUCK:.0%}: {_interval(control)}"),
+        (control.half_width <= USABLE, f"two instances of the reference are equal within {_width(control)} only"),
+        (
+            evidence.control_drift <= DRIFT,
+            f"two instances of the reference drifted by {evidence.control_drift:.1%} against each other",
+        ),
+        (ratio.half_width <= USABLE, f"the ratio is known to {_width(ratio)} only"),
+        (evidence.drift <= DRIFT, f"the ratio drifted by {evidence.drift:.1%}"),
+        (steal <= STEAL, f"{steal:.1%} of the processor time was stolen"),
+        (evidence.throttled <= THROTTLED, f"throttled in {evidence.throttled:.0%} of the rounds"),
+        (evidence.steady, "warming up did not end in a steady state"),
+    )
+    return (reason for passed, reason in checks if not passed)
 
 
-def _noisy(seen: Evidence) -> list[str]:
-    assert seen.ratio is not None
-    assert seen.control is not None
-    reasons = []
-    if not seen.control.contains_one:
-        hidden = f"no difference below {2 * seen.control.reach:.0%} is told"
-        reasons.append(f"two instances of the reference differ: {_interval(seen.control)}; {hidden}")
-    if not seen.control.half_width <= PRECISE:
-        reasons.append(f"that two instances of the reference are equal is known to ±{seen.control.half_width:.1%}")
-    if not seen.ratio.half_width <= PRECISE:
-        reasons.append(f"the ratio is known to ±{seen.ratio.half_width:.1%}")
-    if not seen.spread <= SPREAD:
-        reasons.append(f"round medians spread by {seen.spread:.1%}")
-    if not seen.power_capped <= POWER_CAPPED:
-        reasons.append(f"power-capped in {seen.power_capped:.0%} of the rounds")
-    return reasons
+def _noisy(evidence: Evidence, ratio: Ratio, control: Ratio) -> Iterator[str]:
+    hidden = f"differences below {2 * control.reach:.0%} are not shown"
+    checks = (
+        (control.contains_one, f"two instances of the reference differ: {_interval(control)}; {hidden}"),
+        (control.half_width <= PRECISE, f"two instances of the reference are equal within {_width(control)} only"),
+        (ratio.half_width <= PRECISE, f"the ratio is known to {_width(ratio)} only"),
+        (evidence.spread <= SPREAD, f"round medians spread by {evidence.spread:.1%}"),
+        (evidence.power_capped <= POWER_CAPPED, f"power-capped in {evidence.power_capped:.0%} of the rounds"),
+    )
+    return (reason for passed, reason in checks if not passed)
 
 
 def _interval(ratio: Ratio) -> str:
     return f"[{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+def _width(ratio: Ratio) -> str:
+    return f"±{ratio.half_width:.2%}"

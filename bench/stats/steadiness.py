@@ -1,8 +1,8 @@
-"""When warming up is over: pure functions of window medians.
+"""The end of a warm-up: pure functions of window medians.
 
 A steady state may never come (Barrett et al. 2017, "Virtual machine warmup blows hot and cold", found that fewer than
-half of the pairs of program and machine reach one on every start), so there is a cap, and what did not become steady
-is reported as that.
+half of the pairs of program and machine reach one on every start). So there is a cap, and a result says whether the
+model became steady.
 """
 
 import itertools
@@ -15,7 +15,7 @@ State = Literal["warming", "steady", "not_steady"]
 
 @dataclass(frozen=True)
 class Window:
-    """The median latency of a while, and the processor's clock at its end where it can be read."""
+    """The median latency of one window, and the processor's clock at its end where it can be read."""
 
     median_ms: float
     clock_mhz: float | None = None
@@ -23,7 +23,7 @@ class Window:
 
 @dataclass(frozen=True)
 class WarmUpRule:
-    """What steady means, and how long it is waited for."""
+    """The definition of steady, and the limits of a warm-up."""
 
     minimum_s: float = 0.5
     """1 s on a GPU, whose clocks take longer to rise."""
@@ -35,22 +35,22 @@ class WarmUpRule:
     spread: float = 0.02
     trend: int = 6
     least: int = 4
-    """Windows without which nothing is said: of three, every third order is a rise or a fall by chance."""
+    """Fewest windows for a decision: of three, every third order rises or falls by chance."""
     clock_spread: float = 0.03
 
 
 def state(windows: Sequence[Window], elapsed_s: float, rule: WarmUpRule) -> State:
-    """Whether to go on warming up."""
+    """Return the state of a warm-up after these windows."""
     if elapsed_s >= rule.minimum_s and is_steady(windows, rule):
         return "steady"
     return "not_steady" if elapsed_s >= rule.cap_s else "warming"
 
 
 def is_steady(windows: Sequence[Window], rule: WarmUpRule) -> bool:
-    """Last medians near to their mean, no run of medians in one direction, a clock that stands still.
+    """Return whether the last medians are near their mean, without a trend, at a constant clock.
 
-    The run is looked for in the last ``trend`` windows, or in all that there are: a quick model's shortest warm-up has
-    fewer.
+    A trend is a rise or fall through the last ``trend`` windows, or through all if there are fewer, as in the shortest
+    warm-up of a quick model.
     """
     if len(windows) < rule.least:
         return False

@@ -1,7 +1,7 @@
-"""When enough rounds were measured: pure functions. The width of intervals decides, never what lies in them.
+"""The number of rounds: pure functions. The width of intervals decides, never their position.
 
-Whoever stops as soon as a difference is significant finds one in the end. So the rule knows no ratio, only how wide
-its interval is, and it looks seldom: after 20, 30, 45, 68, … rounds.
+A rule that stops as soon as a difference is significant finds one in the end. So this rule knows no ratio, only the
+width of its interval, and it looks seldom: after 20, 30, 45, 68, … rounds.
 """
 
 import math
@@ -19,24 +19,24 @@ BLOCK_MS = 150.0
 
 @dataclass(frozen=True)
 class StopRule:
-    """What is enough."""
+    """The precision to reach, and the time to stop at."""
 
     half_width: float = 0.01
-    """Of every ratio's interval, in logarithms."""
+    """Largest half-width of every ratio's interval, in logarithms."""
     budget_s: float = 120.0
     quantile: float = 0.9
-    """The highest percentile that is wanted; it needs its floor of samples."""
+    """The highest percentile to report; it needs its floor of samples."""
     first_look: int = FIRST_LOOK
     part: float = 1.0
-    """Of all that is to be measured, how much this rule asks for; see ``after_launches``."""
+    """Share of the whole measurement that this rule asks for; see ``after_launches``."""
 
 
-def after_launches(rule: StopRule, done: int, of: int) -> StopRule:
-    """What must have been reached in all after ``done`` of the launches: their part of rounds, samples and time.
+def after_launches(rule: StopRule, done: int, launches: int) -> StopRule:
+    """Return the rule for ``done`` of the launches together: their share of rounds, samples and time.
 
     The width of an interval falls with the root of the rounds, so that after a third of them it may be √3 as wide.
     """
-    part = done / of
+    part = done / launches
     return replace(
         rule,
         half_width=rule.half_width / math.sqrt(part),
@@ -48,15 +48,15 @@ def after_launches(rule: StopRule, done: int, of: int) -> StopRule:
 
 @dataclass(frozen=True)
 class Stop:
-    """Why measuring ended."""
+    """The end of a measurement."""
 
     reason: str
     reached: bool
-    """Whether the precision that was asked for was reached."""
+    """True if the requested precision was reached."""
 
 
 def is_look(rounds: int, first: int = FIRST_LOOK) -> bool:
-    """Whether ``rounds`` is one of first, 1.5·first, 1.5²·first, …, each rounded half up."""
+    """Return whether ``rounds`` is one of first, 1.5·first, 1.5²·first, …, each rounded half up."""
     look = float(first)
     while math.floor(look + 0.5) < rounds:
         look *= GROWTH
@@ -66,14 +66,14 @@ def is_look(rounds: int, first: int = FIRST_LOOK) -> bool:
 def should_stop(
     rule: StopRule, rounds: int, elapsed_s: float, half_widths: Sequence[float | None], samples: Sequence[int]
 ) -> Stop | None:
-    """None: go on.
+    """Return why to stop now; None: go on.
 
     Args:
-        rule: what is enough.
-        rounds: how many are complete.
-        elapsed_s: since the first round began.
-        half_widths: of each candidate's ratio, A′ included; None where there is none yet.
-        samples: how many each candidate has.
+        rule: the rule.
+        rounds: number of complete rounds.
+        elapsed_s: time since the first round began.
+        half_widths: half-width of each candidate's ratio, A′ included; None where there is none yet.
+        samples: number of samples of each candidate.
     """
     wide = [width for width in half_widths if width is None or not width <= rule.half_width]
     few = [count for count in samples if count < percentile_floor(rule.quantile) * rule.part]
@@ -85,7 +85,7 @@ def should_stop(
 
 
 def iterations_per_block(latency_ms: float) -> int:
-    """About 150 ms a visit, but no fewer than 5 iterations and no more than 200."""
+    """Return the iterations of a block of about 150 ms: at least 5, at most 200."""
     if not latency_ms > 0:
         return MAX_ITERATIONS
     return min(MAX_ITERATIONS, max(MIN_ITERATIONS, math.ceil(BLOCK_MS / latency_ms)))

@@ -1,7 +1,7 @@
-"""The rules on recorded rounds of two equal sessions: a slow-down of 2 % is seen, no change is not.
+"""The rules on recorded rounds of two equal sessions: a slow-down of 2 % is detected, no change is not.
 
-In each trial the two are exchanged at random in every round, so that they are equal by construction. Then one is made
-slower by a known factor, and the harness's own rounds, stop rule and interval judge. Nothing is timed.
+Each trial exchanges the two at random in every round, so that they are equal by construction. Then one is made slower
+by a known factor, and the harness's own rounds, stop rule and interval decide. Nothing is timed.
 """
 
 import numpy as np
