@@ -20,10 +20,10 @@ def command(
 
     from bench.machine.doctor import capabilities, report
     from bench.machine.doctor import require as require_capable
-    from bench.machine.facts import facts
+    from bench.machine.facts import collect_facts
     from cli.render import tables as render
 
-    seen = facts(out)
+    seen = collect_facts(out)
     if as_json:
         print(json.dumps(report(seen), indent=2))
     else:

@@ -18,7 +18,7 @@ from bench.fleet.record import JOB, read_finished
 from bench.fleet.spec import Answer, DeviceFacts, JobSpec, Outcome, ResultFile, code_on_disk, code_version, sha256_json
 from bench.machine.doctor import report
 from bench.machine.environment import environment_record, fingerprint
-from bench.machine.facts import facts
+from bench.machine.facts import collect_facts
 from bench.machine.locks import hold_lock, is_locked
 from export.common.files import sha256_file, write_text
 
@@ -59,7 +59,7 @@ def device_facts(jobs: list[str]) -> DeviceFacts:
         code=code_here(),
         environment=record,
         fingerprint=mine,
-        doctor=report(facts(state_folder())),
+        doctor=report(collect_facts(state_folder())),
         holding=tuple(job for job in jobs if _holds(job_folder(job, mine), job)),
     )
 

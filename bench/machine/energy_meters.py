@@ -1,6 +1,6 @@
 """Counters of energy: RAPL of processors, NVML of NVIDIA GPUs, the INA3221 rails of a Jetson.
 
-Nothing is modelled: where no counter can be read, ``NoMeter`` says what was looked for.
+Nothing is modelled: where no counter can be read, ``NoMeter`` names the counters that are missing.
 """
 
 import threading
@@ -8,50 +8,45 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from bench.machine.gpu_sensors import measured_handle, nvml
 
 POWERCAP = Path("/sys/class/powercap")
 HWMON = Path("/sys/class/hwmon")
 
-NVML_CAVEAT = "of the whole GPU, host apart; on A100 and H100 the sensor sees only part of the time"
-RAPL_CAVEAT = "of the processor packages: no memory, no GPU, no losses of the power supply"
-INA3221_CAVEAT = "power of the rails, sampled ten times a second and added up"
-
 SAMPLE_S = 0.1
 INPUT_RAILS = ("VDD_IN", "VIN", "POM_5V_IN")
-"""Rails through which the whole module is fed: where there is one, the others are parts of it."""
+"""Rails that feed the whole module: where there is one, the others are parts of it."""
 
 
 class NoMeter(Exception):
-    """No counter can be read; the text says what was looked for."""
+    """No counter can be read; the text names those that are missing."""
 
 
 class Meter(Protocol):
-    """Something that counts joules."""
+    """A counter of joules."""
 
     source: str
     caveat: str
 
     def joules(self) -> float:
-        """Since some moment in the past. It never falls."""
+        """Return the joules since some moment in the past; they never fall."""
 
     def close(self) -> None:
-        """It is not read any more."""
+        """Stop reading."""
 
 
 class RaplMeter:
     """All processor packages, from ``/sys/class/powercap`` (the kernel's Documentation/power/powercap).
 
-    Counters begin anew at ``max_energy_range_uj``, after some minutes at the earliest: they have to be read more often
-    than that.
+    Counters start again at ``max_energy_range_uj``, after some minutes at the earliest; they must be read more often.
 
     Raises:
-        NoMeter: there is none, or it may be read by root only, as since Linux 5.10 is usual.
+        NoMeter: there is none, or only root may read it, as usual since Linux 5.10.
     """
 
-    caveat = RAPL_CAVEAT
+    caveat = "of the processor packages: no memory, no GPU, no losses of the power supply"
 
     def __init__(self, root: Path = POWERCAP) -> None:
         self._zones = [zone for zone in sorted(root.glob("intel-rapl:*")) if _is_package(zone)]
@@ -69,8 +64,8 @@ class RaplMeter:
         """See ``Meter``."""
         for index, zone in enumerate(self._zones):
             now = _number(zone / "energy_uj")
-            gone = now - self._last_uj[index]
-            self._total_uj += gone if gone >= 0 else gone + self._range_uj[index]
+            step = now - self._last_uj[index]
+            self._total_uj += step if step >= 0 else step + self._range_uj[index]
             self._last_uj[index] = now
         return self._total_uj / 1e6
 
@@ -79,13 +74,14 @@ class RaplMeter:
 
 
 class NvmlMeter:
-    """The total-energy counter of the GPU that is measured on (Volta and newer), in mJ.
+    """The total-energy counter of the measured GPU (Volta and newer), in mJ.
 
     Raises:
         NoMeter: there is no such GPU, or it does not count.
     """
 
-    source, caveat = "NVML total energy of the GPU", NVML_CAVEAT
+    source = "NVML total energy of the GPU"
+    caveat = "of the whole GPU, host apart; on A100 and H100 the sensor measures only part of the time"
 
     def __init__(self) -> None:
         self._nvml, self._handle = nvml(), measured_handle()
@@ -107,16 +103,16 @@ class NvmlMeter:
 class Ina3221Meter:
     """The power rails of a Jetson, from ``/sys/class/hwmon`` (the kernel's Documentation/hwmon/ina3221), added up.
 
-    They tell power and not energy, so a thread reads them all the time.
+    They report power and not energy, so a thread reads them all the time.
 
     Raises:
         NoMeter: there are none, or they cannot be read.
     """
 
-    caveat = INA3221_CAVEAT
+    caveat = "power of the rails, sampled ten times a second and added up"
 
     def __init__(self, root: Path = HWMON, clock: Callable[[], float] = time.monotonic) -> None:
-        rails = {label: where for chip in sorted(root.glob("hwmon*")) for label, where in _rails(chip)}
+        rails = {label: files for chip in sorted(root.glob("hwmon*")) for label, files in _rails(chip)}
         whole = [label for label in rails if label in INPUT_RAILS]
         self._rails = [rails[label] for label in whole or rails]
         if not self._rails:
@@ -131,7 +127,7 @@ class Ina3221Meter:
         self._thread.start()
 
     def watts(self) -> float:
-        """Now: mV times mA of each rail."""
+        """Return the power now: mV times mA of each rail."""
         return sum(_number(mv) * _number(ma) for mv, ma in self._rails) / 1e6
 
     def joules(self) -> float:
@@ -154,24 +150,24 @@ class Ina3221Meter:
 
 
 def find_meter(*, gpu: bool, powercap: Path = POWERCAP, hwmon: Path = HWMON) -> Meter:
-    """What counts the energy of a GPU's rows, or of a processor's. On a Jetson the rails are both.
+    """Return the meter for a GPU's rows, or for a processor's. On a Jetson the rails serve both.
 
     Raises:
-        NoMeter: nothing does; everything that was looked for is named.
+        NoMeter: there is none; the text names every one that was tried.
     """
     counter: Callable[[], Meter] = NvmlMeter if gpu else partial(RaplMeter, powercap)
     rails: Callable[[], Meter] = partial(Ina3221Meter, hwmon)
-    tried = []
-    for make in (counter, rails):
+    reasons = []
+    for meter in (counter, rails):
         try:
-            return make()
+            return meter()
         except NoMeter as reason:
-            tried.append(str(reason))
-    raise NoMeter("; ".join(tried))
+            reasons.append(str(reason))
+    raise NoMeter("; ".join(reasons))
 
 
 def _is_package(zone: Path) -> bool:
-    """``intel-rapl:0`` and not its parts, ``intel-rapl:0:0``, which are counted in it."""
+    """Return whether this is a package, as ``intel-rapl:0``, and no part of one, as ``intel-rapl:0:0``."""
     try:
         return zone.name.count(":") == 1 and (zone / "name").read_text(encoding="ascii").startswith("package")
     except OSError:
@@ -179,20 +175,20 @@ def _is_package(zone: Path) -> bool:
 
 
 def _rails(chip: Path) -> list[tuple[str, tuple[Path, Path]]]:
-    """Label, and where its millivolts and milliamperes are, of each channel that is connected."""
-    found: list[tuple[str, tuple[Path, Path]]] = []
+    """Return the label of each connected channel, and the files of its millivolts and milliamperes."""
+    rails: list[tuple[str, tuple[Path, Path]]] = []
     try:
         if (chip / "name").read_text(encoding="ascii").strip() != "ina3221":
-            return found
+            return rails
         for channel in (1, 2, 3):
             label = chip / f"in{channel}_label"
             current = chip / f"curr{channel}_input"
             if label.is_file() and current.is_file() and (text := label.read_text(encoding="ascii").strip()) != "NC":
-                found.append((text, (chip / f"in{channel}_input", current)))
+                rails.append((text, (chip / f"in{channel}_input", current)))
     except OSError:
-        return found
-    return found
+        return rails
+    return rails
 
 
-def _number(path: Any) -> int:
+def _number(path: Path) -> int:
     return int(path.read_text(encoding="ascii"))

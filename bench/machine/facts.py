@@ -1,4 +1,4 @@
-"""What ``convnextpose doctor`` asks a machine. No answer is an error: what cannot be found out carries its reason."""
+"""The facts that ``convnextpose doctor`` asks a machine for. No answer is an error: it carries the reason instead."""
 
 import json
 import platform
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from bench.machine.system import cpu_features, cpu_name, free_disk_bytes, memory_bytes, usable_cores
-from export.common.gpu import Gpu, Jetson, driver_version, gpus, jetson
+from export.common.gpu import NO_GPU, Gpu, Jetson, driver_version, gpus, jetson
 from export.pipeline.steps import version
 
 PACKAGES = {
@@ -26,7 +26,7 @@ PACKAGES = {
     "tensorrt-rtx": "tensorrt_rtx",
     "opencv": "cv2",
 }
-"""As we call it → as it is imported."""
+"""Name of a package here → its module."""
 
 DISTRIBUTIONS = {
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """What was found out; without a value, ``trouble`` says why."""
+    """The answer to one question; without a value, ``trouble`` is the reason."""
 
     value: T | None
     trouble: str = ""
@@ -60,7 +60,7 @@ class Answer(Generic[T]):
 
 @dataclass(frozen=True)
 class Facts:
-    """One machine."""
+    """The facts of one machine."""
 
     python: str
     system: str
@@ -68,12 +68,12 @@ class Facts:
     packages: dict[str, str | None]
     """Version, or None where it cannot be imported."""
     torch_cuda: Answer[str]
-    """The CUDA that torch was built with."""
+    """The CUDA version that torch was built with."""
     cpu: Answer[str]
     cores: int
     features: Answer[tuple[str, ...]]
     memory: Answer[tuple[int, int]]
-    """All, and free."""
+    """All of it, and the free part, in bytes."""
     disk: Answer[int]
     gpus: Answer[tuple[Gpu, ...]]
     driver: Answer[str]
@@ -83,18 +83,18 @@ class Facts:
 
 
 def ask(probe: Callable[[], T]) -> Answer[T]:
-    """Its answer; whatever goes wrong in it becomes the trouble."""
+    """Call a probe and return its answer; any error becomes the trouble."""
     try:
         return Answer(probe())
     except Exception as error:
         return Answer(None, str(error) or type(error).__name__)
 
 
-def facts(folder: Path) -> Facts:
-    """All that can be found out without loading a large library; about a tenth of a second where there is no GPU."""
-    seen = ask(gpus)
-    session: Answer[str] = Answer(None, seen.trouble or "the NVIDIA driver sees no GPU")
-    if seen.value and find_spec("onnxruntime"):
+def collect_facts(folder: Path) -> Facts:
+    """Ask for every fact, without loading a large library: a tenth of a second where there is no GPU."""
+    gpu_answer = ask(gpus)
+    session: Answer[str] = Answer(None, gpu_answer.trouble or NO_GPU)
+    if gpu_answer.value and find_spec("onnxruntime"):
         session = ask(cuda_session)
     return Facts(
         python=platform.python_version(),
@@ -106,7 +106,7 @@ def facts(folder: Path) -> Facts:
         features=ask(cpu_features),
         memory=ask(memory_bytes),
         disk=ask(lambda: free_disk_bytes(folder)),
-        gpus=seen,
+        gpus=gpu_answer,
         driver=ask(driver_version),
         jetson=ask(jetson),
         cuda_session=session,
@@ -114,33 +114,33 @@ def facts(folder: Path) -> Facts:
 
 
 def package(name: str) -> str | None:
-    """The version of a package that can be imported; JetPack's come without a record of their version."""
+    """Return the version of an importable package; JetPack's packages come without metadata."""
     if find_spec(PACKAGES[name]) is None:
         return None
     versions = (version(distribution) for distribution in DISTRIBUTIONS.get(name, (name,)))
-    return next((found for found in versions if found != "absent"), "of unknown version")
+    return next((number for number in versions if number != "absent"), "of unknown version")
 
 
 def torch_cuda() -> str:
-    """The CUDA version that torch was built with, read from its files: importing it takes seconds.
+    """Return the CUDA version that torch was built with, from its files: importing it takes seconds.
 
     Raises:
-        RuntimeError: torch is not there, or was built for the CPU only.
+        RuntimeError: torch is not installed, or was built for the CPU only.
     """
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         raise RuntimeError("torch is not installed")
     text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
-    if found := re.search(r"^cuda\b[^=\n]*= *['\"]([\d.]+)['\"]", text, re.MULTILINE):
-        return found[1]
+    if match := re.search(r"^cuda\b[^=\n]*= *['\"]([\d.]+)['\"]", text, re.MULTILINE):
+        return match[1]
     raise RuntimeError("torch is built for the CPU only")
 
 
 def cuda_session() -> str:
-    """The first provider of a session that asked for CUDA. In a child process: a library that dies takes only that.
+    """Return the first provider of a session that asks for CUDA, opened in a child process, which may crash.
 
     Raises:
-        RuntimeError: it could not be made.
+        RuntimeError: the session could not be opened.
     """
     command = [sys.executable, "-c", CUDA_SESSION]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SESSION_SECONDS, check=False)

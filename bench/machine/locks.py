@@ -1,4 +1,4 @@
-"""Locks between processes of one machine, with a word to whoever has to wait."""
+"""Locks between processes of one machine, with a message to a process that has to wait."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,14 +10,13 @@ from filelock import FileLock, Timeout
 from export.common.plain import printable
 
 POLL_S = 0.25
-"""How often one who waits looks: what it waits for is a measurement."""
-SHOWN = 100
-"""So much of a command is enough to know it by."""
+"""Time between attempts; a short wait is not needed, since the holder measures."""
+COMMAND_CHARACTERS = 100
 
 
 @contextmanager
 def hold_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock at ``path``; ``waiting`` is called if somebody else holds it. It ends with its process, too."""
+    """Hold the lock at ``path``, at most until this process ends; call ``waiting`` if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
@@ -32,32 +31,32 @@ def hold_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock at ``path``, for a reader; empty if nobody does, or if this system does not tell."""
+    """Describe the process that holds the lock at ``path``; empty if there is none, or the system does not tell."""
     try:
-        of = path.stat()
-        file = f"{os.major(of.st_dev):02x}:{os.minor(of.st_dev):02x}:{of.st_ino}"
+        status = path.stat()
+        file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
         locks = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
         pid = next(fields[4] for fields in locks if fields[1] == "FLOCK" and fields[5] == file)
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
     except (OSError, ValueError, StopIteration, IndexError):
         return ""
     command = " ".join([Path(words[0]).name, *words[1:]])
-    return f"process {pid}, {printable(command)[:SHOWN]}"
+    return f"process {pid}, {printable(command)[:COMMAND_CHARACTERS]}"
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock at ``path``."""
+    """Return whether a process holds the lock at ``path``."""
     try:
         with FileLock(path).acquire(timeout=0):
             return False
     except Timeout:
         return True
     except OSError:
-        return _held_by_another_user(path)
+        return _is_locked_by_another_user(path)
 
 
-def _held_by_another_user(path: Path) -> bool:
-    """Of a lock that we may not write: what may be read can be asked for together with others."""
+def _is_locked_by_another_user(path: Path) -> bool:
+    """Ask for a shared lock, which a file that this user may only read allows."""
     try:
         import fcntl
 

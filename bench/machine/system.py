@@ -1,5 +1,6 @@
-"""Which machine a figure was taken on, and what it has: read from the system, without any library of ours."""
+"""The processor, its memory and its disk, read from the system without any large library."""
 
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -8,9 +9,9 @@ from export.runtime.session import usable_cores as usable_cores
 
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
-CLOCK = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+CPU = Path("/sys/devices/system/cpu")
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""What a container may use, as cgroups of version 2 and 1 say it."""
+"""Memory limits of a container, in cgroups of version 2 and 1."""
 
 FEATURES = {
     "avx2": "AVX2",
@@ -31,27 +32,34 @@ FEATURES = {
     "sve": "SVE",
     "sve2": "SVE2",
 }
-"""The kernel's names (x86 flags, ARM features) of what matters to convolutions → ours."""
+"""The kernel's names (x86 flags, ARM features) of features that matter to convolutions → usual names."""
 
 INT8_FEATURES = ("AVX-512 VNNI", "AVX VNNI", "AMX INT8", "NEON dot product", "I8MM")
-"""With one of these, INT8 products have an instruction of their own; without, INT8 is seldom faster than FP32."""
-
+"""Instructions for INT8 products; without one, INT8 is seldom faster than FP32."""
 
 BF16_FEATURES = ("AVX-512 BF16", "AMX BF16", "BF16")
-"""With one of these, BF16 products have an instruction of their own."""
+"""Instructions for BF16 products."""
+
+
+def read_text(path: Path) -> str | None:
+    """Return the text of one of the kernel's files, stripped; None if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
 
 
 def cpu_name() -> str:
-    """The processor's model name."""
-    try:
-        lines = CPUINFO.read_text(encoding="utf-8").splitlines()
-    except OSError:
+    """Return the processor's model name."""
+    text = read_text(CPUINFO)
+    if text is None:
         return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    names = (line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def cpu_features() -> tuple[str, ...]:
-    """What of ``FEATURES`` the processor has.
+    """Return which of ``FEATURES`` the processor has.
 
     Raises:
         OSError: the system has no ``/proc/cpuinfo``.
@@ -60,8 +68,8 @@ def cpu_features() -> tuple[str, ...]:
     for line in CPUINFO.read_text(encoding="utf-8").splitlines():
         name, _, values = line.partition(":")
         if name.strip() in ("flags", "Features"):
-            there = set(values.split())
-            return tuple(shown for flag, shown in FEATURES.items() if flag in there)
+            flags = set(values.split())
+            return tuple(feature for flag, feature in FEATURES.items() if flag in flags)
     raise ValueError(f"{CPUINFO} names no features")
 
 
@@ -73,51 +81,88 @@ def cpu_has_bfloat16() -> bool:
         return False
 
 
-def clock_mhz() -> float | None:
-    """Return the first core's clock, where the kernel tells it."""
-    try:
-        return int(CLOCK.read_text(encoding="ascii")) / 1000
-    except (OSError, ValueError):
-        return None
+def clock_mhz(cores: str = "cpu0") -> float | None:
+    """Return the mean clock of the cores that match a pattern; None where the kernel does not report it."""
+    texts = [read_text(path) for path in CPU.glob(f"{cores}/cpufreq/scaling_cur_freq")]
+    clocks = [int(text) for text in texts if text and text.isdigit()]
+    return sum(clocks) / len(clocks) / 1000 if clocks else None
 
 
 def memory_mib() -> dict[str, float]:
-    """Return this process's resident memory, now and at its peak; NaN where the kernel does not tell."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
+    """Return this process's resident memory, now and at its peak; NaN where the kernel does not report it."""
+    text = read_text(Path("/proc/self/status"))
+    if text is None:
         return {"now": float("nan"), "peak": float("nan")}
-    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmHWM"))}
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines() if line.startswith("Vm")}
     return {"now": kib["VmRSS"] / 1024, "peak": kib["VmHWM"] / 1024}
 
 
 def memory_bytes() -> tuple[int, int]:
-    """All memory that this process may use, and what of it is free.
+    """Return the memory that this process may use: all of it, and the free part.
 
     Raises:
-        OSError, ValueError, KeyError: the system does not say.
+        OSError, ValueError, KeyError: the system does not report it.
     """
     lines = (line.split() for line in MEMINFO.read_text(encoding="utf-8").splitlines())
     sizes = {words[0]: int(words[1]) * 1024 for words in lines if len(words) > 1}
     total, free = sizes["MemTotal:"], sizes["MemAvailable:"]
     for path in MEMORY_LIMITS:
-        if path.is_file() and (limit := path.read_text(encoding="utf-8").strip()).isdigit():
+        if (limit := read_text(path) or "").isdigit():
             total = min(total, int(limit))
     return total, min(free, total)
 
 
 def free_disk_bytes(folder: Path) -> int:
-    """Room for what is written to ``folder``, which need not be there yet.
+    """Return the free space for files in ``folder``, which need not exist yet.
 
     Raises:
         OSError: the disk does not answer.
     """
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    return shutil.disk_usage(there).free
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def processor_ticks() -> list[int]:
+    """Return user, nice, system, idle, iowait, irq, softirq and steal ticks of all cores (proc_stat(5)), or nothing."""
+    words = (read_text(Path("/proc/stat")) or "").split("\n")[0].split()
+    return [int(value) for value in words[1:9]] if words[:1] == ["cpu"] else []
+
+
+def cpu_pressure() -> float | None:
+    """Return the percentage of the last ten seconds in which some task waited for a processor."""
+    for line in (read_text(Path("/proc/pressure/cpu")) or "").splitlines():
+        if line.startswith("some"):
+            return float(line.split("avg10=")[1].split()[0])
+    return None
+
+
+def host_record() -> dict[str, object]:
+    """Return the facts of the host for a result; None where the kernel does not report one."""
+    try:
+        memory = memory_bytes()[0] >> 20
+    except (OSError, ValueError, KeyError):
+        memory = None
+    uptime = read_text(Path("/proc/uptime"))
+    return {
+        "cpu": cpu_name(),
+        "usable_cores": usable_cores(),
+        "logical_cores": os.cpu_count(),
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "smt": read_text(CPU / "smt/active"),
+        "governor": read_text(CPU / "cpu0/cpufreq/scaling_governor"),
+        "turbo_disabled": read_text(CPU / "intel_pstate/no_turbo"),
+        "boost": read_text(CPU / "cpufreq/boost"),
+        "memory_mib": memory,
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "kernel": platform.release(),
+        "virtual": "hypervisor" in (read_text(CPUINFO) or "").split(),
+        "uptime_s": float(uptime.split()[0]) if uptime else None,
+    }
 
 
 def machine() -> dict[str, str | int]:
-    """What identifies the machine in a result."""
+    """Return the few facts that identify the machine in a table."""
     return {"cpu": cpu_name(), "cores": usable_cores(), "system": f"{platform.system()} {platform.machine()}"}

@@ -327,7 +327,7 @@ def doctor(facts: "Facts", capabilities: Sequence["Capability"]) -> None:
     shown = table("name", "capability", "", "why, and what to do")
     for one in capabilities:
         style = {"yes": "green", "no": "red"}.get(one.available, "yellow")
-        advice = "; ".join(text for text in (one.why, one.do) if text)
+        advice = "; ".join(text for text in (one.reason, one.advice) if text)
         shown.add_row(one.name, escape(one.about), f"[{style}]{one.available}[/]", escape(printable(advice)))
     out.print("\n[bold]What it can do[/]")
     out.print(shown)

@@ -1,4 +1,4 @@
-"""What is asked of NVML, and what of its answers reaches the verdict."""
+"""Questions to NVML, and the share of its answers in a row's quality."""
 
 import inspect
 
@@ -12,13 +12,13 @@ from tests.support.fake_nvml import FakeNvml
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
-    made = FakeNvml()
-    monkeypatch.setattr(gpu_sensors, "nvml", lambda: made)
+    library = FakeNvml()
+    monkeypatch.setattr(gpu_sensors, "nvml", lambda: library)
     monkeypatch.setattr(gpu_sensors, "first_bus_id", lambda: "0000:01:00.0")
-    return made
+    return library
 
 
-def test_the_stand_in_is_called_as_the_real_library() -> None:
+def test_the_fake_has_the_signatures_of_the_real_library() -> None:
     functions = [name for name in vars(FakeNvml) if name.startswith("nvml")]
     assert len(functions) > 10
     for name in functions:
@@ -44,7 +44,7 @@ def test_one_reading(fake: FakeNvml) -> None:
     assert gpu_sensors.sm_clock_mhz() == 2520
 
 
-def test_what_a_gpu_does_not_support_is_unknown_and_no_error(fake: FakeNvml) -> None:
+def test_unsupported_values_are_none_and_no_error(fake: FakeNvml) -> None:
     fake.lacks |= {name for name in vars(FakeNvml) if "Get" in name}
     (gpu,), (reading,) = gpu_sensors.gpus(), gpu_sensors.gpu_reading()
     assert (gpu["power_limit_w"], gpu["mig"], reading["clocks_event_reasons"]) == (None, None, None)
@@ -52,7 +52,7 @@ def test_what_a_gpu_does_not_support_is_unknown_and_no_error(fake: FakeNvml) -> 
     assert gpu_sensors.measured_handle() == "gpu 0"  # as on a Jetson, whose GPU is on no bus
 
 
-def test_a_power_cap_that_is_over_when_the_gpu_rests_is_seen_by_its_counter(fake: FakeNvml) -> None:
+def test_the_counter_shows_a_power_cap_that_is_over_when_the_gpu_rests(fake: FakeNvml) -> None:
     readings = []
     for held_ns in (7, 7, 8, 9):
         fake.violations[pynvml.NVML_PERF_POLICY_POWER] = held_ns
@@ -61,7 +61,7 @@ def test_a_power_cap_that_is_over_when_the_gpu_rests_is_seen_by_its_counter(fake
     assert share_with(readings, "throttled") == 0.0
 
 
-def test_where_there_is_no_library_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_library_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_sensors, "nvml", lambda: None)
     assert (gpu_sensors.gpus(), gpu_sensors.gpu_reading(), gpu_sensors.other_processes()) == ([], [], 0)
     assert gpu_sensors.sm_clock_mhz() is None

@@ -1,0 +1,130 @@
+"""Facts of a machine: every probe answers, whatever fails."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.machine import facts, system
+from bench.machine.doctor import capabilities, report
+from bench.machine.facts import collect_facts
+from cli.render.tables import doctor
+from export.common import gpu
+from export.common.gpu import Gpu, Jetson
+from export.runtime import gpu as runtime_gpu
+from tests.support.command_line import ROOT
+
+GIB = 1 << 30
+
+PROBES = ("gpus", "driver_version", "jetson", "cpu_name", "cpu_features", "memory_bytes", "torch_cuda")
+
+
+@pytest.mark.parametrize("probe", [*PROBES, "free_disk_bytes", "package", "cuda_session"])
+@pytest.mark.parametrize("error", [KeyError("planted"), PermissionError(13, "planted")])
+def test_a_failing_probe_is_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probe: str, error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(facts, "gpus", lambda: (Gpu("Stub", "8.9", GIB, 16),))
+    monkeypatch.setattr(facts, "cuda_session", lambda: "CUDAExecutionProvider")
+    monkeypatch.setattr(facts, probe, fail)
+    answers = collect_facts(tmp_path)
+    doctor(answers, capabilities(answers))
+    shown = capsys.readouterr().out
+    output = json.dumps(report(answers)) + shown
+    assert "planted" in output or probe == "package"
+    assert "Traceback" not in output
+    if probe in PROBES[3:6] or probe == "free_disk_bytes":
+        assert "unknown: " in shown
+
+
+def test_the_processor_and_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info, limit, memory = tmp_path / "cpuinfo", tmp_path / "memory.max", tmp_path / "meminfo"
+    monkeypatch.setattr(system, "CPUINFO", info)
+    monkeypatch.setattr(system, "MEMINFO", memory)
+    monkeypatch.setattr(system, "MEMORY_LIMITS", (limit,))
+    info.write_text("processor\t: 0\nFeatures\t: fp asimd asimdhp asimddp i8mm bf16\n")
+    assert system.cpu_features() == ("NEON", "NEON FP16", "NEON dot product", "I8MM", "BF16")
+    info.write_text("flags\t\t: sse avx2 avx_vnni amx_tile amx_int8\n")
+    assert system.cpu_features() == ("AVX2", "AVX VNNI", "AMX", "AMX INT8")
+    info.write_text("processor : 0\n")
+    with pytest.raises(ValueError, match="names no features"):
+        system.cpu_features()
+    memory.write_text("MemTotal:  8 kB\nMemFree: 1 kB\nMemAvailable:  4 kB\n\n")
+    limit.write_text("max\n")
+    assert system.memory_bytes() == (8192, 4096)
+    limit.write_text("2048\n")
+    assert system.memory_bytes() == (2048, 2048)
+    assert system.free_disk_bytes(tmp_path / "not" / "there") > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "release", "board"),
+    [
+        (None, None, None),
+        ("Raspberry Pi 5\0", None, None),
+        (
+            "NVIDIA Jetson AGX Orin Developer Kit\0",
+            "# R36 (release), REVISION: 4.0, GCID: 37537400, BOARD: generic, EABI: aarch64\n",
+            Jetson("NVIDIA Jetson AGX Orin Developer Kit", "36.4.0"),
+        ),
+        ("NVIDIA Jetson AGX Thor\0", "in another form", Jetson("NVIDIA Jetson AGX Thor", None)),
+        ("NVIDIA Jetson AGX Thor\0", None, Jetson("NVIDIA Jetson AGX Thor", None)),
+    ],
+)
+def test_jetson_boards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str | None, release: str | None, board: Jetson | None
+) -> None:
+    monkeypatch.setattr(gpu, "DEVICE_TREE", tmp_path / "model")
+    monkeypatch.setattr(gpu, "TEGRA_RELEASE", tmp_path / "release")
+    for name, text in (("model", model), ("release", release)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert gpu.jetson() == board
+
+
+@pytest.mark.usefixtures("driver")
+def test_a_driver_with_two_gpus_and_one_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "MANAGEMENT", runtime_gpu.DRIVER)
+    monkeypatch.setenv("STANDIN_GPUS", "2")
+    first, second = gpu.gpus()
+    assert (first.name, second.name) == ("Orin", "Orin 1")
+    assert gpu.default_gpu() == (first, "")
+    assert gpu.driver_version() == "580.65.06"
+    monkeypatch.setenv("STANDIN_REFUSES", "cuInit")
+    with pytest.raises(RuntimeError, match="cuInit: error 999"):
+        gpu.gpus()
+    monkeypatch.setenv("STANDIN_REFUSES", "nvmlInit_v2")
+    with pytest.raises(RuntimeError, match="error 999"):
+        gpu.driver_version()
+    monkeypatch.setattr(runtime_gpu, "DRIVER", str(tmp_path / "absent.so"))
+    with pytest.raises(OSError, match="there is no NVIDIA driver"):
+        gpu.gpus()
+
+
+def test_the_cuda_version_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").touch()
+    monkeypatch.setattr(facts, "find_spec", lambda _: type("Spec", (), {"origin": str(tmp_path / "torch/__init__.py")}))
+    for line, cuda in (("cuda: Optional[str] = '13.0'", "13.0"), ('cuda = "12.6"', "12.6"), ("cuda = None", None)):
+        (tmp_path / "torch/version.py").write_text(f"__version__ = '2.13.0'\n{line}\nhip = None\n")
+        assert facts.ask(facts.torch_cuda).value == cuda
+
+
+def test_a_session_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "CUDA_SESSION", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert "exit status -11" in facts.ask(facts.cuda_session).trouble
+
+
+def test_it_is_quick_since_it_loads_nothing_large() -> None:
+    large = {"torch", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "cv2", "scipy"}
+    check = (
+        f"import sys, bench.machine.doctor; from bench.machine.facts import collect_facts; from pathlib import Path; \
+collect_facts(Path()); print({large} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
