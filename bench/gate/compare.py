@@ -37,8 +37,8 @@ from bench.harness.workload import CONTROL as CONTROL_SUFFIX
 from bench.machine.environment import read_sensors, share_with, steal_share
 from bench.sessions.exported import TORCH_FORMS, ExportFolder
 from bench.sessions.gpu_runtimes import is_gpu
-from bench.stats.quality import DRIFT, STEAL, THROTTLED
-from bench.stats.statistics import Ratio, drift, log_ratios
+from bench.stats.quality import SHIFT, STEAL, THROTTLED
+from bench.stats.statistics import Ratio, log_ratios, shift
 from bench.stats.stopping import FIRST_LOOK, Stop
 from export.common.errors import BadInput
 from export.common.progress import Progress, no_progress
@@ -281,8 +281,8 @@ def _doubts(measurements: Measurements, control: Ratio | None) -> list[str]:
     if control is not None:
         doubts += control_doubts(control)
     pairs_ms = rounds.paired_ms(BASELINE, CANDIDATE)
-    if len(pairs_ms[0]) and not drift(log_ratios(*pairs_ms)) <= DRIFT:
-        doubts.append("the ratio drifted")
+    if len(pairs_ms[0]) and not shift(log_ratios(*pairs_ms)) <= SHIFT:
+        doubts.append("the ratio shifted")
     steal = steal_share(rounds.sensors)
     if steal is not None and not steal <= STEAL:
         doubts.append(f"{steal:.1%} of the processor time was stolen")

@@ -33,10 +33,10 @@ from bench.stats.statistics import (
     PERCENTILES,
     Ratio,
     deadline_misses,
-    drift,
     log_ratios,
     percentile,
     relative_iqr,
+    shift,
     tukey_outliers,
 )
 from bench.stats.stopping import FIRST_LOOK
@@ -57,9 +57,9 @@ def assess_row(name: str, measurements: Measurements, reference: str, control: R
         ratio=control if name == reference else rounds.ratio(reference, name),
         control=control,
         control_faults=_control_faults(measurements.records[reference + CONTROL]),
-        control_drift=_ratio_drift(rounds, reference, reference + CONTROL),
+        control_shift=_ratio_shift(rounds, reference, reference + CONTROL),
         spread=relative_iqr(medians_ms) if medians_ms else 0.0,
-        drift=_ratio_drift(rounds, reference, name),
+        shift=_ratio_shift(rounds, reference, name),
         steal=steal_share(rounds.sensors),
         throttled=share_with(rounds.sensors, "throttled"),
         power_capped=share_with(rounds.sensors, "power_capped"),
@@ -76,9 +76,9 @@ def _control_faults(record: WorkloadRecord) -> tuple[str, ...]:
     return tuple(faults)
 
 
-def _ratio_drift(rounds: Rounds, reference: str, name: str) -> float:
+def _ratio_shift(rounds: Rounds, reference: str, name: str) -> float:
     logs = log_ratios(*rounds.paired_ms(reference, name))
-    return drift(logs) if len(logs) else 0.0
+    return shift(logs) if len(logs) else 0.0
 
 
 def row_of(

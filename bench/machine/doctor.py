@@ -71,8 +71,8 @@ def require(available: Sequence[Capability], names: Iterable[str]) -> None:
         if (capability := known.get(name)) is None:
             raise BadInput("--require knows no such capability", name, f"give one of {', '.join(known)}")
         if capability.available != "yes":
-            problem, found = f"this machine cannot: {capability.about}", f"{capability.available}: {capability.reason}"
-            raise NotPossible(problem, found, capability.advice or "use another machine")
+            problem, detail = f"this machine cannot: {capability.about}", f"{capability.available}: {capability.reason}"
+            raise NotPossible(problem, detail, capability.advice or "use another machine")
 
 
 def _export(facts: Facts) -> Capability:

@@ -1,7 +1,7 @@
-"""Joules an inference: a pass of its own, one backend at a time, after all that is timed.
+"""Joules per inference: a pass of its own for one session at a time, after all timing.
 
-First a window in which every worker is stopped, then one in which this one runs without a pause. Gross is all that the
-counter saw, net is without what the machine took while idle. MLPerf Power measures at the wall; these are not that.
+In a first window every worker is stopped, in a second one the session runs without a pause. Gross is everything that
+the counter counted; net excludes what the idle machine takes. MLPerf Power measures at the wall; these figures differ.
 """
 
 import time
@@ -12,12 +12,12 @@ from typing import Any
 
 from bench.machine.energy_meters import Meter
 
-AWAKE = Callable[[], AbstractContextManager[Any]]
+Awake = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
 class EnergyPlan:
-    """How long; shorter windows drown in the counters' own steps."""
+    """Lengths of the windows; the counters' own steps are too coarse for shorter ones."""
 
     busy_s: float = 30.0
     idle_s: float = 10.0
@@ -26,22 +26,24 @@ class EnergyPlan:
 def measure_energy(
     meter: Meter,
     plan: EnergyPlan,
-    awake: AWAKE,
+    awake: Awake,
     keep_going: Callable[[float], tuple[int, float]],
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Mapping[str, Any]:
-    """Plain data as ``bench.results.result.Energy`` has it.
+    """Return plain data for ``bench.results.result.Energy``.
 
     Args:
-        meter: what counts.
-        plan: for how long.
-        awake: within it the worker runs; outside every worker is stopped.
-        keep_going: has the worker run for so many seconds; tells how many inferences that were.
+        meter: the counter.
+        plan: lengths of the windows.
+        awake: context in which the worker runs; outside of it every worker is stopped.
+        keep_going: runs the worker for so many seconds and returns the number of inferences, and the seconds.
+        clock: time in seconds.
+        sleep: waits for so many seconds.
 
     Raises:
-        ValueError: the counter stood still while the worker ran, so that it counts nothing.
+        ValueError: the counter did not move while the worker ran, so that it counts nothing.
     """
     idle_j, idle_s = _window(meter, clock, lambda: sleep(plan.idle_s))
     inferences: list[int] = []
@@ -68,7 +70,7 @@ def measure_energy(
 
 
 def _window(meter: Meter, clock: Callable[[], float], work: Callable[[], object]) -> tuple[float, float]:
-    """Joules and seconds that ``work`` took."""
+    """Return the joules and seconds of ``work``."""
     began, before = clock(), meter.joules()
     work()
     after, ended = meter.joules(), clock()

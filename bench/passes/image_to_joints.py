@@ -1,7 +1,7 @@
-"""From one person in a photo in memory to joints in the photo's pixels: what the whole way takes, and each stage.
+"""Time from one person in a photo in memory to joints in the photo's pixels, in all and for each stage.
 
-It is the way that ``convnextpose predict`` goes, by the very same functions: crop, normalisation, network, back to
-pixels. Reading and decoding an image file is not in it, and a person's box is given, as a detector would give it.
+The functions are those of ``convnextpose predict``: crop, normalisation, network, back to pixels. Reading and decoding
+an image file is not included, and the person's box is given, as a detector would give it.
 """
 
 import gc
@@ -23,22 +23,22 @@ UNRECORDED, FEWEST, MOST = 2, 3, 200
 
 
 class Predictor:
-    """Finds the joints of the person in the drawn photo, with the model that it is given; travels to a worker."""
+    """A callable that finds the joints of the person in a drawn photo; it is sent to a worker."""
 
     def __init__(self, exported: ExportFolder) -> None:
         self._exported = exported
         self._scene: tuple[Photo, Box] | None = None
 
-    def __call__(self, backend: Session, lap: Lap) -> Prediction:
-        """Once; the photo is drawn when it is first wanted."""
+    def __call__(self, session: Session, lap: Lap) -> Prediction:
+        """Find the joints once; the first call draws the photo."""
         if self._scene is None:
             self._scene = drawn_photo()
-        return predict(self._exported, backend, *self._scene, lap=lap)
+        return predict(self._exported, session, *self._scene, lap=lap)
 
 
 def drawn_photo() -> tuple[Photo, Box]:
-    """A drawn person in a photo of 1280 × 720, upright and in the middle, and the person's box in it."""
-    import cv2  # workers that are timed must not hold it: their memory is compared
+    """Return a photo of 1280 × 720 with a drawn person, upright and in the middle, and the person's box."""
+    import cv2  # not at the top: the memory of timed workers is compared
 
     from export.images.figures import EVALUATION_SEED, IMAGE_SIZE, draw_scene
 
@@ -53,7 +53,7 @@ def drawn_photo() -> tuple[Photo, Box]:
 def measure_image_to_joints(
     predictor: Callable[[Lap], object], seconds: float, clock: Callable[[], int] = time.perf_counter_ns
 ) -> dict[str, float | None]:
-    """Return plain data as ``ImageToJoints`` has it, of about so many seconds, but of three runs at least."""
+    """Return plain data for ``ImageToJoints`` from about so many seconds, but at least three runs."""
     totals: list[int] = []
     laps: dict[str, list[int]] = {stage: [] for stage in STAGES}
     for _ in range(UNRECORDED):
@@ -78,5 +78,5 @@ def measure_image_to_joints(
         "image_height": HEIGHT,
         "samples": len(totals),
         "total_p50_ms": median(totals) / 1e6,
-        **{f"{stage}_p50_ms": median(taken) / 1e6 if taken else None for stage, taken in laps.items()},
+        **{f"{stage}_p50_ms": median(times) / 1e6 if times else None for stage, times in laps.items()},
     }

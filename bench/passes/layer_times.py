@@ -1,4 +1,4 @@
-"""What the layers of a backend take: run it where it tells, which slows it down, and for nothing else."""
+"""Times of a model's layers, from a profiler, which slows the model down: nothing else is timed on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,33 +12,27 @@ from export.common.errors import NotPossible
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the time goes."""
+    """The times of a model's layers."""
 
     source: str
     layers: tuple[LayerTime, ...]
     """In the order of execution."""
     calls_ms: tuple[float, ...]
-    """Wall clock around each of the calls that the layers' times are means over."""
+    """Wall-clock time of each call behind the means."""
 
 
-def take_profile(backend: Session, inputs: Sequence[Any], warm_up: int, runs: int) -> Profile:
-    """Run the backend's profiler ``warm_up`` times unrecorded, then ``runs`` times.
-
-    Args:
-        backend: loaded.
-        inputs: shown in turn.
-        warm_up: so many runs are not recorded.
-        runs: so many are.
+def take_profile(session: Session, inputs: Sequence[Any], warm_up: int, runs: int) -> Profile:
+    """Run the session's profiler ``warm_up`` times unrecorded, then ``runs`` times, on the inputs in turn.
 
     Raises:
-        NotPossible: the backend does not tell.
+        NotPossible: the runtime cannot profile the model.
     """
-    if not isinstance(backend, Profilable):
-        do = "profile another runtime"
-        raise NotPossible("there is no profile", f"{backend.runtime} does not tell what its layers take", do)
-    profiler = backend.profiler()
+    if not isinstance(session, Profilable):
+        detail = f"{session.runtime} does not report the times of its layers"
+        raise NotPossible("there is no profile", detail, "profile another runtime")
+    profiler = session.profiler()
     calls = [partial(profiler.run, images) for images in inputs]
     time_runs(calls, warm_up)
     profiler.start()
-    taken = time_runs(calls, runs)
-    return Profile(profiler.source, tuple(profiler.layers()), tuple(taken))
+    latencies = time_runs(calls, runs)
+    return Profile(profiler.source, tuple(profiler.layers()), tuple(latencies))

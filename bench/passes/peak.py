@@ -1,8 +1,8 @@
-"""How fast this machine multiplies matrices: what the parts of a network are measured by.
+"""Peak rate of matrix products on this machine, which the parts of a network are compared with.
 
-A product of two square matrices is what processors are best at, so that its rate is the limit in practice. It is
-taken in the libraries that are compared, with as many threads. It is no theoretical figure: another library, or a
-shape that fits a processor better, may be somewhat faster.
+Processors are best at products of two square matrices, so their rate is the limit in practice. It is measured in the
+compared libraries with as many threads. It is no theoretical figure: another library, or a shape that fits a processor
+better, may be somewhat faster.
 """
 
 import time
@@ -21,29 +21,29 @@ Peak = dict[str, Any]
 
 
 def measure_peaks(threads: int) -> list[Peak]:
-    """``precision``, ``library``, ``size``, ``gflops`` (the fastest run) and ``runs`` of every product.
+    """Return ``precision``, ``library``, ``size``, ``gflops`` (the fastest run) and ``runs`` of every product.
 
-    2·n³ operations each: a multiplication and an addition count as two, in int8 too.
+    A product has 2·n³ operations: a multiplication and an addition count as two, in int8 too.
     """
     peaks = []
     for size in SIZES:
         for precision, library, product in _products(size, threads):
             seconds = _seconds(product)
             gflops = 2 * size**3 / min(seconds) / 1e9
-            found = {"precision": precision, "library": library, "size": size, "gflops": gflops, "runs": len(seconds)}
-            peaks.append(found)
+            peak = {"precision": precision, "library": library, "size": size, "gflops": gflops, "runs": len(seconds)}
+            peaks.append(peak)
     return peaks
 
 
 def _seconds(product: Callable[[], object]) -> list[float]:
     product()
-    taken: list[float] = []
+    durations: list[float] = []
     began = time.perf_counter()
-    while len(taken) < LEAST_RUNS or time.perf_counter() - began < SECONDS:
+    while len(durations) < LEAST_RUNS or time.perf_counter() - began < SECONDS:
         started = time.perf_counter()
         product()
-        taken.append(time.perf_counter() - started)
-    return taken
+        durations.append(time.perf_counter() - started)
+    return durations
 
 
 def _products(size: int, threads: int) -> Iterator[tuple[str, str, Callable[[], object]]]:
@@ -60,13 +60,13 @@ def _torch_products(size: int, threads: int) -> Iterator[tuple[str, str, Callabl
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(size, size, generator=generator) for _ in range(2))
     yield "fp32", "torch", lambda: a @ b
-    if cpu_has_bfloat16():  # without, it is emulated, which is no limit of anything
+    if cpu_has_bfloat16():  # an emulated product is no limit
         half_a, half_b = a.bfloat16(), b.bfloat16()
         yield "bf16", "torch", lambda: half_a @ half_b
 
 
 def _onnx_product(operator: str, size: int, threads: int) -> Callable[[], object]:
-    """float32 × float32 → float32, or uint8 × int8 → int32, the second matrix known beforehand as weights are."""
+    """Return a product float32 × float32 → float32, or uint8 × int8 → int32; the second matrix is constant."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 

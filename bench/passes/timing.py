@@ -1,17 +1,17 @@
-"""The timing loop itself, and what precedes every timed block."""
+"""The timing loop, and the unrecorded runs before every timed block."""
 
 import gc
 import time
 from collections.abc import Callable, Sequence
 
 UNRECORDED_ITERATIONS, UNRECORDED_S = 3, 0.02
-"""At the beginning of each block, both at least: caches and clocks come back."""
+"""Both are reached at the beginning of each block: caches and clocks recover."""
 
 Runs = Sequence[Callable[[], object]]
 
 
 def settle(runs: Runs, seconds: float = UNRECORDED_S) -> None:
-    """Run some that are not recorded."""
+    """Run for some time without a record."""
     began, unrecorded = time.perf_counter(), 0
     while unrecorded < UNRECORDED_ITERATIONS or time.perf_counter() - began < seconds:
         runs[unrecorded % len(runs)]()
@@ -20,7 +20,7 @@ def settle(runs: Runs, seconds: float = UNRECORDED_S) -> None:
 
 def time_runs(runs: Runs, iterations: int, start: int = 0, after: Callable[[], None] | None = None) -> list[float]:
     """Return latencies in ms of ``runs`` in turn, without garbage collection; ``after`` is called in between."""
-    taken, clock, count = [0] * iterations, time.perf_counter_ns, len(runs)
+    durations, clock, count = [0] * iterations, time.perf_counter_ns, len(runs)
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -28,10 +28,10 @@ def time_runs(runs: Runs, iterations: int, start: int = 0, after: Callable[[], N
             run = runs[(start + index) % count]
             started = clock()
             run()
-            taken[index] = clock() - started
+            durations[index] = clock() - started
             if after is not None:
                 after()
     finally:
         if collecting:
             gc.enable()
-    return [nanoseconds / 1e6 for nanoseconds in taken]
+    return [nanoseconds / 1e6 for nanoseconds in durations]

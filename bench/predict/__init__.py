@@ -1,5 +1,5 @@
 """One person in one photo: joints as data and as a picture.
 
-In: a photo and a session. Out: joints in pixels and mm.
+In: a photo, a person's box and a session. Out: joints in bins, pixels and mm, a JSON record, and a drawing.
 Imports: ``bench.sessions`` and below, ``export``.
 """

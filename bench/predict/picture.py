@@ -1,4 +1,4 @@
-"""A pose to look at: the skeleton on the photo, and in space from two sides."""
+"""A picture of a pose: the skeleton on the photo, and in space from two sides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 HEIGHT = 960
-"""Of the picture, in pixels; photos are scaled to it."""
+"""Height of the picture in pixels; photos are scaled to it."""
 LONGEST = 1600
-"""No photo is drawn wider."""
+"""Largest width of the photo in the picture."""
 PANEL = HEIGHT // 2
 GRID_MM = 500
 RIGHT, LEFT, MIDDLE = (240, 120, 20), (40, 130, 240), (70, 160, 70)
 """Warm on the person's right, cool on the left."""
 INK, PAPER, LINE, WHITE = (60, 60, 60), (250, 250, 248), (222, 222, 218), (255, 255, 255)
 SHIFT = 4
-"""Fractional bits of the coordinates that OpenCV is given."""
+"""Fractional bits of coordinates in OpenCV's drawing calls."""
 
 
 def draw_prediction(photo: Photo, prediction: Prediction, title: Sequence[str]) -> Image:
-    """(960, W, 3) RGB: the photo with skeleton and crop, beside it the pose from the front and from the side.
+    """Draw the photo with skeleton and crop, and beside it the pose from the front and from the side: (960, W, 3) RGB.
 
     Args:
-        photo: what was looked at.
-        prediction: what was seen.
+        photo: the photo.
+        prediction: the joints in it.
         title: lines written over the photo, in ASCII.
     """
     height, width = photo.image.shape[:2]
@@ -48,7 +48,7 @@ def draw_prediction(photo: Photo, prediction: Prediction, title: Sequence[str]) 
     _skeleton(overlay, prediction.image_px * scale, prediction.joint_set, _nearness(prediction.bins), outlined=True)
     for line, text in enumerate(title):
         _text(overlay, text, (14, 30 + 30 * line), ground=INK)
-    space = Space.of(prediction)
+    space = Space.from_prediction(prediction)
     front = _panel(space.mm[:, :2], space, "from the front", _nearness(prediction.bins))
     side = _panel(space.mm[:, [2, 1]], space, "from the side (camera on the left)", -space.mm[:, 0])
     return np.hstack([overlay, np.vstack([front, side])])
@@ -56,17 +56,17 @@ def draw_prediction(photo: Photo, prediction: Prediction, title: Sequence[str]) 
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """A pose in mm around the middle of its extent, and how much of space must be shown to see all of it."""
+    """A pose in mm around the middle of its extent, and the radius that shows all of it."""
 
     mm: Array
     radius_mm: float
     joint_set: JointSet
     metric: bool
-    """Whether these are true millimetres: camera and distance were known."""
+    """True: camera and distance are known, so these are true millimetres."""
 
     @classmethod
-    def of(cls, prediction: Prediction) -> "Space":
-        """The best measure that the prediction has."""
+    def from_prediction(cls, prediction: Prediction) -> "Space":
+        """Take camera coordinates, or else those of the volume's cube."""
         metric = prediction.camera_mm is not None
         joints = prediction.camera_mm if prediction.camera_mm is not None else prediction.cube_mm
         middle = (joints.min(axis=0) + joints.max(axis=0)) / 2
@@ -75,7 +75,7 @@ class Space:
 
 
 def _panel(flat_mm: Array, space: Space, title: str, nearness: Array) -> Image:
-    """(480, 480, 3): the pose projected along one axis, on a grid."""
+    """Draw the pose projected along one axis, on a grid: (480, 480, 3)."""
     panel = np.full((PANEL, PANEL, 3), PAPER, np.uint8)
     scale = PANEL / 2 / space.radius_mm
     lines = int(space.radius_mm // GRID_MM)
@@ -91,7 +91,7 @@ def _panel(flat_mm: Array, space: Space, title: str, nearness: Array) -> Image:
 
 
 def _skeleton(image: Image, points: Array, joints: JointSet, nearness: Array, *, outlined: bool) -> None:
-    """Bones and joints, the farthest first."""
+    """Draw bones and joints, the farthest first."""
     fixed = np.rint(np.clip(points, -1e5, 1e5) * 2**SHIFT).astype(int)
     for a, b in sorted(joints.bones, key=lambda bone: nearness[list(bone)].mean()):
         for colour, width in ((WHITE, 7), (_colour(joints, a, b), 4))[not outlined :]:

@@ -1,4 +1,4 @@
-"""One person in one photo: joints in every measure that is known, as plain data."""
+"""The joints of one person in one photo, in bins, pixels and mm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,23 +21,23 @@ SCHEMA_VERSION = "1.0"
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Where a model sees a person's joints."""
+    """The joints that a model finds for one person."""
 
     joint_set: JointSet
     box: Box
-    """The crop's place in the image: x, y, width, height."""
+    """The crop in the image: x, y, width, height."""
     bins: Array
     """(J, 3)."""
     image_px: Array
     """(J, 2) x, y in the photo."""
     cube_mm: Array
     """(J, 3) x right, y down, z away from the cube's centre, in mm of the volume's cube of 2000 mm. The depth is
-    the network's; x and y are as large as if the crop were 2000 mm wide, which no photo alone can tell."""
+    the network's; x and y assume a crop 2000 mm wide, which no photo alone can confirm."""
     camera_mm: Array | None
     """(J, 3) in the camera's coordinates, where camera and distance are known."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data; lists are in the order of ``joint_names``."""
+        """Return plain data, with lists in the order of ``joint_names``."""
         return {
             "joint_names": list(self.joint_set.joints),
             "crop_box": list(self.box),
@@ -50,7 +50,7 @@ class Prediction:
 
 def predict(
     exported: ExportFolder,
-    backend: Session,
+    session: Session,
     photo: Photo,
     person_box: Sequence[float] | None = None,
     *,
@@ -59,13 +59,21 @@ def predict(
     root_depth_mm: float | None = None,
     lap: Lap = no_lap,
 ) -> Prediction:
-    """Find the joints of the person in ``person_box``, or of the one who fills the whole photo.
+    """Find the joints of the person in ``person_box``, by default the whole photo.
 
-    ``lap`` is told the end of each of ``bench.sessions.inference.STAGES``.
+    Args:
+        exported: the model's folder.
+        session: the model.
+        photo: the photo.
+        person_box: x, y, width, height in pixels of the photo.
+        flip: whether to average with the mirrored crop.
+        camera: the camera's intrinsics.
+        root_depth_mm: distance of the root joint from the camera.
+        lap: called at the end of each of ``bench.sessions.inference.STAGES``.
 
     Raises:
         BadInput: the box has no area inside the photo, or mirroring makes no sense for the model.
-        CheckFailed: the model says something that is not a number.
+        CheckFailed: joints are not finite.
     """
     if flip:
         require_mirrors(exported)
@@ -74,10 +82,10 @@ def predict(
     volume, joints = exported.volume, exported.joint_set
     crops = crop(photo.image, box, volume.input_size)[None]
     lap(CROP)
-    bins = run_network(backend, crops, volume, joints.mirror_pairs if flip else None, lap=lap)[0]
+    bins = run_network(session, crops, volume, joints.mirror_pairs if flip else None, lap=lap)[0]
     if not np.isfinite(bins).all():
-        seen = f"{int((~np.isfinite(bins)).sum())} of {bins.size} values are not finite"
-        raise CheckFailed(f"the {backend.precision} model computes no pose", seen, "do not ship it")
+        detail = f"{int((~np.isfinite(bins)).sum())} of {bins.size} values are not finite"
+        raise CheckFailed(f"the {session.precision} model computes no pose", detail, "do not ship it")
     camera_mm = None
     if camera is not None and root_depth_mm is not None:
         camera_mm = locate(bins, volume, box, camera, root_depth_mm)
@@ -94,13 +102,13 @@ def predict(
 
 
 def is_prediction(path: Path) -> bool:
-    """Return whether a JSON file is one that ``prediction_record`` made."""
+    """Return whether a JSON file is a record of ``prediction_record``."""
     return peek(path, "joints_bins") is not None
 
 
 def prediction_record(
     exported: ExportFolder,
-    backend: Session,
+    session: Session,
     path: Path,
     photo: Photo,
     person_box: Sequence[float] | None,
@@ -108,16 +116,16 @@ def prediction_record(
     *,
     variant: str,
 ) -> dict[str, Any]:
-    """What was predicted, from what and by what, as plain data."""
+    """Return plain data: model, photo and prediction."""
     height, width = photo.image.shape[:2]
     whole = "no person's box was given: the whole photo is taken as the person's"
     return {
         "schema_version": SCHEMA_VERSION,
         "model": exported.manifest.model,
         "weights": exported.manifest.weights.model_dump(include={"origin", "sha256"}),
-        "precision": backend.precision,
+        "precision": session.precision,
         "edition": variant,
-        "runtime": backend.describe(),
+        "runtime": session.describe(),
         "photo": {"path": str(path), "width": width, "height": height},
         "person_box": None if person_box is None else list(person_box),
         "notes": [*photo.notes, *([whole] if person_box is None else [])],

@@ -37,8 +37,8 @@ def check_engine(path: Path, product: Product) -> EngineRecord:
     if len(header) < HEADER_BYTES or size != record.size_bytes:
         raise BadInput(f"{path} is truncated", f"{size} bytes in place of {record.size_bytes}", REBUILD)
     if (record.runtime, record.plan_version) != (product.module, version):
-        found = f"{record.runtime} {record.plan_version} in the record, {product.module} {version} in the file"
-        raise BadInput(f"{path} does not match its record", found, REBUILD)
+        detail = f"{record.runtime} {record.plan_version} in the record, {product.module} {version} in the file"
+        raise BadInput(f"{path} does not match its record", detail, REBUILD)
     if sha256_file(path) != record.engine_sha256:
         raise BadInput(f"{path} does not match its record", "another sha256", REBUILD)
     return record

@@ -109,8 +109,8 @@ class ExportFolder:
             raise BadInput("unknown precision", variant, f"choose of {', '.join(self.variants or PRECISIONS)}")
         advice = f"create it: convnextpose export {self.manifest.model} --precision {precision}"
         advice += " --with-preprocess" * (variant != precision)
-        found = f"it has {', '.join(self.variants) or 'none'}"
-        raise BadInput(f"{self.path} has no {variant} ONNX file", found, advice)
+        detail = f"it has {', '.join(self.variants) or 'none'}"
+        raise BadInput(f"{self.path} has no {variant} ONNX file", detail, advice)
 
     def _onnx_files(self) -> list[Artifact]:
         return [artifact for artifact in self.manifest.artifacts if artifact.kind == "onnx"]
@@ -135,19 +135,19 @@ class ExportFolder:
         if not path.is_file():
             reasons = [missing.reason for missing in self.manifest.not_run if missing.precision == variant]
             advice = "build it on the machine that runs it: convnextpose export, or the commands of recipe.md"
-            found = "; ".join([f"no {name}", *reasons])
-            raise BadInput(f"{self.path} has no {variant} engine for {product.name}", found, advice)
+            detail = "; ".join([f"no {name}", *reasons])
+            raise BadInput(f"{self.path} has no {variant} engine for {product.name}", detail, advice)
         if read_engine_record(beside(path, ".json")).onnx_sha256 != source.sha256:
-            found, advice = "another sha256 of the ONNX file in its record", "build it again from this ONNX file"
-            raise BadInput(f"{path} was built from another model", found, advice)
+            detail, advice = "another sha256 of the ONNX file in its record", "build it again from this ONNX file"
+            raise BadInput(f"{path} was built from another model", detail, advice)
         return path
 
     def _require_unchanged(self, artifact: Artifact) -> None:
         path = self.path / artifact.path
         if not path.is_file() or sha256_file(path) != artifact.sha256:
-            found = "another sha256" if path.is_file() else "no such file"
+            detail = "another sha256" if path.is_file() else "no such file"
             advice = f"export again: convnextpose export {self.manifest.model}"
-            raise BadInput(f"{path} does not match the manifest", found, advice)
+            raise BadInput(f"{path} does not match the manifest", detail, advice)
 
 
 def _variant(artifact: Artifact) -> str:
@@ -161,8 +161,10 @@ def read_export(folder: Path) -> ExportFolder:
         BadInput: there is none.
     """
     if not folder.is_dir():
-        found = "a file" if folder.exists() else "no such folder"
-        raise BadInput(f"{folder} is no exported model", found, "name the folder that `make export` filled, as build/L")
+        detail = "a file" if folder.exists() else "no such folder"
+        raise BadInput(
+            f"{folder} is no exported model", detail, "name the folder that `make export` filled, as build/L"
+        )
     return ExportFolder(folder, read_manifest(folder / WHOLE))
 
 

@@ -38,8 +38,8 @@ def no_gpu_runtime(runtime: str) -> str | None:
     if runtime in ENGINES and ENGINES[runtime] == TENSORRT_RTX and gpu.compute_capability not in RTX_TARGETS:
         known = ", ".join(RTX_TARGETS)
         return f"TensorRT-RTX does not run on compute capability {gpu.compute_capability} ({gpu.name}), only on {known}"
-    if others := other_processes():
-        return f"{others} other processes compute on the GPU and would disturb the measurement: end them"
+    if count := other_processes():
+        return f"{count} other processes compute on the GPU and would disturb the measurement: end them"
     return None
 
 

@@ -164,9 +164,9 @@ def provider_session(model: Path, provider: str, options: dict[str, str], thread
     finally:
         onnxruntime.set_default_logger_severity(2)
     if session is None or session.get_providers()[:1] != [provider]:
-        found = why_not_loaded(provider) or reason or f"the session fell back to {session.get_providers()}"
+        detail = why_not_loaded(provider) or reason or f"the session fell back to {session.get_providers()}"
         advice = "see `convnextpose doctor`, or choose --runtime onnxruntime"
-        raise NotPossible(f"ONNX Runtime's {provider} does not run this file", found, advice)
+        raise NotPossible(f"ONNX Runtime's {provider} does not run this file", detail, advice)
     session.disable_fallback()
     return session
 

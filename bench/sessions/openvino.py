@@ -76,8 +76,8 @@ class OpenVino(OpenVinoSession):
         if threads != self.threads:
             problems.append(f"{threads} threads, not {self.threads}")
         expected = COMPUTES[self.precision]
-        others = types.total() - types[expected]
-        if not types[expected] or (self.precision != "int8" and others > planned_fp32(model_bytes(self._model))):
+        fallbacks = types.total() - types[expected]
+        if not types[expected] or (self.precision != "int8" and fallbacks > planned_fp32(model_bytes(self._model))):
             problems.append(f"convolutions do not run in {expected}: {executed}")
         return {
             "device": ", ".join(devices),

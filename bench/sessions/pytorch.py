@@ -113,8 +113,8 @@ class TorchCompiled(TorchChannelsLast):
         Raises:
             NotPossible: always.
         """
-        found = "its kernels combine operators of several modules"
-        raise NotPossible("torch.compile cannot be profiled by module", found, "profile another runtime")
+        detail = "its kernels combine operators of several modules"
+        raise NotPossible("torch.compile cannot be profiled by module", detail, "profile another runtime")
 
     def facts(self) -> dict[str, Any]:
         """See ``Accountable``; several compiled graphs mean a break, or a compilation while measuring."""

@@ -20,8 +20,8 @@ LUCK = 0.05
 PyTorch by up to 6 % (docs/measuring.md). Up to here the difference is named, and hides what is not twice as large."""
 SPREAD = 0.05
 """Largest interquartile range of round medians over their median."""
-DRIFT = 0.05
-"""Largest drift of the ratio between the first and the last third of the rounds."""
+SHIFT = 0.05
+"""Largest shift of the ratio between the first and the last third of the rounds."""
 STEAL = 0.01
 """Largest share of processor time that the hypervisor gave to others."""
 THROTTLED = POWER_CAPPED = 0.1
@@ -42,10 +42,10 @@ class Evidence:
     """Ratio of A′ to A: two instances of the reference, which must not differ."""
     control_faults: tuple[str, ...] = ()
     """Reasons why A′ is missing or not usable."""
-    control_drift: float = 0.0
+    control_shift: float = 0.0
     """Drift of A′ to A."""
     spread: float = 0.0
-    drift: float = 0.0
+    shift: float = 0.0
     steal: float | None = None
     """None: cannot be read on this machine."""
     throttled: float = 0.0
@@ -101,11 +101,11 @@ def _unstable(evidence: Evidence, ratio: Ratio, control: Ratio) -> Iterator[str]
         (distance <= LUCK, f"two instances of the reference differ by more than {LUCK:.0%}: {_interval(control)}"),
         (control.half_width <= USABLE, f"two instances of the reference are equal within {_width(control)} only"),
         (
-            evidence.control_drift <= DRIFT,
-            f"two instances of the reference drifted by {evidence.control_drift:.1%} against each other",
+            evidence.control_shift <= SHIFT,
+            f"two instances of the reference shifted by {evidence.control_shift:.1%} against each other",
         ),
         (ratio.half_width <= USABLE, f"the ratio is known to {_width(ratio)} only"),
-        (evidence.drift <= DRIFT, f"the ratio drifted by {evidence.drift:.1%}"),
+        (evidence.shift <= SHIFT, f"the ratio shifted by {evidence.shift:.1%}"),
         (steal <= STEAL, f"{steal:.1%} of the processor time was stolen"),
         (evidence.throttled <= THROTTLED, f"throttled in {evidence.throttled:.0%} of the rounds"),
         (evidence.steady, "warming up did not end in a steady state"),

@@ -180,7 +180,7 @@ def relative_iqr(values: ArrayLike) -> float:
     return float((high - low) / median)
 
 
-def drift(logs: Sequence[float] | Values) -> float:
+def shift(logs: Sequence[float] | Values) -> float:
     """Return the distance between the medians of the first and the last third of (rounds,) logarithms: 0.05 is 5 %."""
     array = np.asarray(logs, np.float64)
     third = max(1, array.size // 3)

@@ -26,7 +26,7 @@ class WarmUpRule:
     """The definition of steady, and the limits of a warm-up."""
 
     minimum_s: float = 0.5
-    """1 s on a GPU, whose clocks take longer to rise."""
+    """1 s on a GPU: its clocks take longer to rise."""
     cap_s: float = 30.0
     window_iterations: int = 10
     window_s: float = 0.1

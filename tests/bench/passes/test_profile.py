@@ -104,7 +104,7 @@ def test_every_run_has_the_same_layers_each_once(typed_files: dict[str, Path], t
 def test_a_compiled_network_tells_nothing(weights: Path) -> None:
     with pytest.raises(NotPossible, match=r"torch\.compile cannot be profiled"):
         take_profile(TorchCompiled(weights, 1), [], 0, 0)
-    with pytest.raises(NotPossible, match="sleeper does not tell"):
+    with pytest.raises(NotPossible, match="sleeper does not report"):
         take_profile(Sleeper(), [], 0, 0)
 
 
@@ -276,7 +276,7 @@ def test_what_fails_in_the_pass_is_a_reason_and_nothing_more(monkeypatch: pytest
     assert seen.profiles.keys() == {"good"}
     assert len(seen.profiles["good"].calls_ms) == RUNS >= 20
     assert seen.reasons["mute"] == "a sleeper's word reported no layer"
-    assert seen.reasons["tells_nothing"] == "there is no profile: sleeper does not tell what its layers take"
+    assert seen.reasons["tells_nothing"] == "there is no profile: sleeper does not report the times of its layers"
     assert "SIGABRT" in seen.reasons["crashes"]
     assert seen.reasons["raises"] == "RuntimeError: no kernel for this"
     assert seen.peaks_reason is not None

@@ -105,5 +105,5 @@ def test_outliers_are_counted() -> None:
 
 
 def test_drift_is_that_of_the_ends() -> None:
-    assert statistics.drift(np.log(np.linspace(1, 1.3, 30))) == pytest.approx(0.2, abs=0.01)
-    assert statistics.drift([0.0] * 10) == 0
+    assert statistics.shift(np.log(np.linspace(1, 1.3, 30))) == pytest.approx(0.2, abs=0.01)
+    assert statistics.shift([0.0] * 10) == 0
