@@ -81,7 +81,7 @@ class TimedModel:
     def warm_up(self, rule: WarmUpRule) -> WarmUp:
         """Run until ``bench.stats.steadiness`` says that it is steady, or that it never will be."""
         windows: list[Window] = []
-        clock = clock_mhz
+        clock: Callable[[], float | None] = clock_mhz
         if self._workload.gpu:
             from bench.machine.gpu_sensors import sm_clock_mhz as clock
 
