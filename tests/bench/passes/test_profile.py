@@ -1,4 +1,4 @@
-"""Profiles: real ones of a tiny network, what is made of them, and that nothing they do harms what was timed."""
+"""Profiles: real ones of a tiny network, their records, and failures that leave timed rows as they are."""
 
 import re
 from dataclasses import replace
@@ -101,7 +101,7 @@ def test_every_run_has_the_same_layers_each_once(typed_files: dict[str, Path], t
     assert all(len(set(of)) == len(of) for of in names)
 
 
-def test_a_compiled_network_tells_nothing(weights: Path) -> None:
+def test_sessions_that_cannot_be_profiled(weights: Path) -> None:
     with pytest.raises(NotPossible, match=r"torch\.compile cannot be profiled"):
         take_profile(TorchCompiled(weights, 1), [], 0, 0)
     with pytest.raises(NotPossible, match="sleeper does not report"):
@@ -176,7 +176,7 @@ def planted(*layers: LayerTime) -> Profile:
     return Profile("planted", layers, (9.0, 10.0, 14.0))
 
 
-def test_what_nobody_knows_is_other_and_is_said() -> None:
+def test_unknown_layers_are_other_with_a_remark() -> None:
     known, final = LayerTime("backbone.stages.0", 6.0), LayerTime("head.final_layer/Conv", 2.0)
     made = recorded(planted(known, LayerTime("a kernel of its own", 1.0), final), unprofiled_p50_ms=8.0)
     assert {part.part: part.ms for part in made.parts if part.ms} == {"stage 0": 6.0, FINAL: 2.0, OTHER: 1.0}
@@ -192,7 +192,7 @@ def test_what_nobody_knows_is_other_and_is_said() -> None:
     assert "most of all the kernel" in lost.remark
 
 
-def test_what_is_achieved_of_the_peak() -> None:
+def test_the_share_of_the_peak() -> None:
     macs = sum(layer.macs for layer in TINY.deployed_layers() if layer.name == "head.final_layer")
     final = LayerTime("head.final_layer/Conv", 2.0)
 
@@ -210,14 +210,14 @@ def test_what_is_achieved_of_the_peak() -> None:
     assert (part("stem").ms, part("stem").gflops) == (0, None)
 
 
-def test_layers_that_take_no_time_at_all() -> None:
+def test_layers_without_any_time() -> None:
     made = recorded(planted(LayerTime("decode/Softmax", 0.0)))
     assert (made.layers_ms, made.attributed) == (0, 0)
     assert made.remark is not None
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
-def test_the_graph_that_ran_is_the_one_that_is_counted(runtime: str) -> None:
+def test_macs_are_those_of_the_graph_that_ran(runtime: str) -> None:
     timed = row(measurements(STEADY)).model_copy(update={"runtime": runtime})
     three = replace(TINY, upsamplings=3)
     seen = Profiles({timed.id: planted(LayerTime("head.final_layer/Conv", 2.0))}, peaks=PEAKS)
@@ -261,7 +261,7 @@ def workloads(**sessions: Any) -> list[Workload]:
     return [Workload(name, open_session) for name, open_session in sessions.items()]
 
 
-def test_what_fails_in_the_pass_is_a_reason_and_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_profile_is_a_reason_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.harness.profiling.PEAK_S", 0.0)
     given = workloads(
         good=Telling,
@@ -300,7 +300,7 @@ def test_an_invalid_row_has_no_profile() -> None:
     assert take_profiles([], (), IMAGES, QUICK).peaks_reason == "no row was profiled"
 
 
-def test_ctrl_c_keeps_the_profiles_until_then() -> None:
+def test_ctrl_c_keeps_earlier_profiles() -> None:
     def progress(text: str, share: float | None = None) -> None:
         if text == "profiling B":
             raise KeyboardInterrupt
@@ -322,6 +322,3 @@ def test_peaks_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         (of.precision, of.library) for of in peaks
     }
     assert all(of.gflops > 0 and of.runs >= 3 for of in peaks)
-
-
-# ── the table ────────────────────────────────────────────────────────────────────────────────────────────────────────

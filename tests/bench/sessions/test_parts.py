@@ -1,4 +1,4 @@
-"""Names that runtimes were seen to give to layers → parts of the network; and what each part has to compute."""
+"""Parts of the network by the names that runtimes give to layers, and the work of each part."""
 
 from collections import Counter
 
@@ -48,11 +48,11 @@ from tests.support.checkpoints import TINY, declared
         ("", None),
     ],
 )  # fmt: skip
-def test_names_that_were_seen(name: str, part: str | None) -> None:
+def test_names_of_runtimes(name: str, part: str | None) -> None:
     assert part_of(name) == part
 
 
-def test_a_layer_without_a_name_belongs_to_the_part_that_it_stands_in() -> None:
+def test_a_layer_without_a_name_belongs_to_the_part_around_it() -> None:
     conv, final = "backbone.stages.1.0.dwconv/Conv", "head.final_layer/Conv"
     layers = [("reorder", ""), (conv, ""), ("Max_1", ""), (conv, ""), ("entry.0/Mul", ""), ("cast", ""), (conv, "")]
     layers += [("ReorderOutput", ""), ("conv2d_9_nchwc", final), ("myl_7", ""), ("decode/Softmax", ""), ("end", "")]
@@ -60,11 +60,7 @@ def test_a_layer_without_a_name_belongs_to_the_part_that_it_stands_in() -> None:
         *(OTHER, "stage 1", "stage 1", "stage 1", OTHER, "stage 1", "stage 1"),
         *(OTHER, FINAL, OTHER, DECODE, OTHER),
     ]
-
-
-def test_nothing_that_is_named_is_nothing_that_is_attributed() -> None:
     assert attribute([("a", ""), ("b", "c")]) == [OTHER, OTHER]
-    assert attribute([]) == []
 
 
 @pytest.mark.parametrize("model", ["XS-atto", "XS", "S", "M", "L"])

@@ -1,4 +1,4 @@
-"""Runtimes agree with each other, and say truly what they do."""
+"""Sessions of different runtimes agree, and their facts are read back."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +45,7 @@ def opened(tiny: Path) -> dict[str, Session]:
     return {backend.runtime: backend for backend in backends}
 
 
-def test_all_runtimes_see_the_same_joints(opened: dict[str, Session]) -> None:
+def test_all_runtimes_compute_the_same_joints(opened: dict[str, Session]) -> None:
     images = normalise(drawn_images(2, 256, 1))
     joints = {name: backend.run(images) for name, backend in opened.items()}
     for name, seen in joints.items():
@@ -93,7 +93,7 @@ def test_bound_memory_and_own_clocks(opened: dict[str, Session]) -> None:
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_calls_in_flight_see_what_calls_alone_see(opened: dict[str, Session], name: str) -> None:
+def test_parallel_calls_compute_what_single_calls_compute(opened: dict[str, Session], name: str) -> None:
     backend, images = opened[name], [normalise(drawn_images(1, 256, seed)) for seed in range(3)]
     assert isinstance(backend, Concurrent)
     alone = [backend.run(given) for given in images]
@@ -104,7 +104,7 @@ def test_calls_in_flight_see_what_calls_alone_see(opened: dict[str, Session], na
         assert np.abs(joints - expected).max() < 2e-3
 
 
-def test_openvino_serves_calls_in_flight_with_a_model_of_its_own(
+def test_openvino_serves_parallel_calls_with_a_second_model(
     opened: dict[str, Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import openvino
@@ -154,9 +154,7 @@ def quantised_convolution(path: Path) -> Path:
     return path
 
 
-def test_what_onnx_runtime_computes_in_float32_is_measured_and_said(
-    typed_files: dict[str, Path], tmp_path: Path
-) -> None:
+def test_onnx_runtime_reports_what_it_computes_in_float32(typed_files: dict[str, Path], tmp_path: Path) -> None:
     files = {"fp16": typed_files["fp16"], "int8": quantised_convolution(tmp_path / "int8.onnx")}
     for precision, path in files.items():
         facts = OnnxRuntime(path, precision, 1).facts()
