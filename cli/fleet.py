@@ -24,8 +24,8 @@ Ca = Annotated[
     Path | None,
     typer.Option("--tls-ca", metavar="FILE", help="The authority's certificate; by default Dask's configuration."),
 ]
-Cert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Our certificate.")]
-Key = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Our key.")]
+Cert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Your certificate.")]
+Key = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Your key.")]
 Wait = Annotated[float, typer.Option(min=0, metavar="S", help="How long a job waits for a worker to connect.")]
 Folder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; by default the latest in build/fleet.")
@@ -46,27 +46,27 @@ def run(
     wait: Wait = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Models × precisions × runtimes × devices: export what is missing, measure on every device, compare."""
+    """Run models × precisions × runtimes × devices: export what is missing, measure on every device, compare."""
     from bench.fleet.matrix import read_matrix
     from bench.fleet.plan import plan_fleet
     from cli.console import ConsoleObserver
     from export.common.files import require_writable
 
-    through = _scheduler(scheduler, insecure, (tls_ca, tls_cert, tls_key), wait)
-    wanted = read_matrix(matrix)
-    require_writable(wanted.out)
+    through = _scheduler(scheduler, insecure, tls_ca, tls_cert, tls_key, wait)
+    content = read_matrix(matrix)
+    require_writable(content.out)
     observer = ConsoleObserver()
     try:
-        plan = plan_fleet(wanted, observer)
+        plan = plan_fleet(content, observer)
     finally:
         observer.stop()
-    _carry_out(plan, through, again=again, as_json=as_json)
+    _run_and_print(plan, through, again=again, as_json=as_json)
 
 
 @app.command()
 def resume(
     folder: Folder = None,
-    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="By default the one that it had.")] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="By default the run's scheduler.")] = None,
     insecure: Insecure = False,
     tls_ca: Ca = None,
     tls_cert: Cert = None,
@@ -74,24 +74,24 @@ def resume(
     wait: Wait = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Continue a run: what is finished, here or on a device, is picked up, and the rest is measured."""
-    from bench.fleet.plan import planned_before
+    """Continue a run: finished results are collected, and the missing jobs are done."""
+    from bench.fleet.plan import plan_resumed
     from bench.fleet.record import read_fleet
 
     place = _run_folder(folder)
     record = read_fleet(place)
-    through = _scheduler(scheduler or record.scheduler, insecure, (tls_ca, tls_cert, tls_key), wait)
-    _carry_out(planned_before(place, record), through, again=False, as_json=as_json)
+    through = _scheduler(scheduler or record.scheduler, insecure, tls_ca, tls_cert, tls_key, wait)
+    _run_and_print(plan_resumed(place, record), through, again=False, as_json=as_json)
 
 
 @app.command()
 def status(folder: Folder = None, as_json: AsJson = False) -> None:
-    """Devices, running jobs, done, failed, estimated end; on a terminal for as long as the run goes on."""
+    """Show devices, running jobs, done, failed, estimated end; on a terminal, until the run ends."""
     import sys
     import time
 
     from bench.fleet.record import going_on, read_fleet
-    from cli.render import fleet as render_fleet
+    from cli.render import fleet as render
 
     place = _run_folder(folder)
     record = read_fleet(place)
@@ -99,11 +99,11 @@ def status(folder: Folder = None, as_json: AsJson = False) -> None:
         print(record.model_dump_json(indent=2))
         return
     if sys.stdout.isatty() and going_on(place):
-        with render_fleet.live(record) as show:
+        with render.live(record) as show:
             while going_on(place):
                 time.sleep(REFRESH_S)
                 show(read_fleet(place))
-    render_fleet.status(read_fleet(place), going_on=going_on(place))
+    render.status(read_fleet(place), going_on=going_on(place))
 
 
 @app.command()
@@ -115,61 +115,62 @@ def devices(
     tls_key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """What each worker is, and what its doctor says; without a scheduler what this machine would say."""
+    """Describe each worker, with its doctor's report; without a scheduler this machine."""
     import json
 
-    from cli.render import fleet as render_fleet
+    from cli.render import fleet as render
     from export.common.errors import NotPossible
 
-    through = _scheduler(scheduler, insecure, (tls_ca, tls_cert, tls_key), 0)
+    through, silent = _scheduler(scheduler, insecure, tls_ca, tls_cert, tls_key, 0), list[str]()
     if through is None:
-        from bench.fleet.local import this_machine
+        from bench.fleet.run import describe_here
 
-        found, silent = [this_machine()], list[str]()
+        facts = [describe_here()]
     else:
-        from bench.fleet.dask_workers import survey
+        from bench.fleet.cluster import survey
 
-        found, silent = survey(through)
+        workers = survey(through)
+        facts = [worker.facts for worker in workers if worker.facts]
+        silent = [f"{worker.name}: {worker.problem}" for worker in workers if not worker.facts]
     if as_json:
-        print(json.dumps([facts.model_dump(mode="json") for facts in found], indent=2))
+        print(json.dumps([device.model_dump(mode="json") for device in facts], indent=2))
     else:
-        render_fleet.devices(found)
+        render.devices(facts)
     if silent:
-        do = "see that the machine runs, and that the same commit is installed there (docs/how-to/fleet.md)"
-        raise NotPossible(f"{len(silent)} workers do not answer as ours do", "; ".join(silent), do)
+        advice = "check that the machine runs and has the same commit of this project installed (docs/how-to/fleet.md)"
+        raise NotPossible(f"{len(silent)} workers do not describe themselves", "; ".join(silent), advice)
 
 
 def _scheduler(
-    address: str | None, insecure: bool, certificates: tuple[Path | None, Path | None, Path | None], wait_s: float
+    address: str | None, insecure: bool, ca: Path | None, cert: Path | None, key: Path | None, wait_s: float
 ) -> "Scheduler | None":
-    """Return the scheduler, if there is one.
+    """Return the scheduler, if one is named.
 
     Raises:
-        BadInput: it must not be used, or a certificate is missing.
+        BadInput: the connection would not be safe, or a certificate is missing.
     """
-    from bench.fleet.address import Certificates, Scheduler, require_safe
+    from bench.fleet.address import Scheduler, require_safe
 
-    files = Certificates(*certificates)
-    return None if address is None else Scheduler(require_safe(address, insecure=insecure), files, wait_s)
+    return None if address is None else Scheduler(require_safe(address, insecure=insecure), ca, cert, key, wait_s)
 
 
-def _carry_out(plan: "FleetPlan", scheduler: "Scheduler | None", *, again: bool, as_json: bool) -> None:
-    """Run it, show progress, and compare the devices."""
-    from bench.fleet.client import require_done, run_fleet
+def _run_and_print(plan: "FleetPlan", scheduler: "Scheduler | None", *, again: bool, as_json: bool) -> None:
+    """Run the plan with its progress, and compare the devices."""
     from bench.fleet.record import measured
-    from cli.render import fleet as render_fleet
+    from bench.fleet.run import require_done, run_fleet
+    from cli.render import fleet as render
 
-    with render_fleet.live(None) as show:
+    with render.live(None) as show:
         record = run_fleet(plan, scheduler, show, again=again)
     if as_json:
         print(record.model_dump_json(indent=2))
     else:
-        render_fleet.side_by_side(record, measured(plan.folder, record), plan.folder)
+        render.side_by_side(record, measured(plan.folder, record), plan.folder)
     require_done(record)
 
 
 def _run_folder(folder: Path | None) -> Path:
-    """Return the folder that is named, or that of the latest run.
+    """Return the named folder, or that of the latest run.
 
     Raises:
         BadInput: there is none.
@@ -181,5 +182,5 @@ def _run_folder(folder: Path | None) -> Path:
         return folder
     runs = sorted(Path("build/fleet").glob(f"*/{FLEET}"), key=lambda path: path.stat().st_mtime)
     if not runs:
-        raise BadInput("there is no run in build/fleet", "nothing there", "name a run's folder: OUT/fleet/RUN")
+        raise BadInput("there is no run in build/fleet", "no fleet.json in it", "name a run's folder: OUT/fleet/RUN")
     return runs[-1].parent

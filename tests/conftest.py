@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from bench.fleet import child, dask_run, device
+from bench.fleet import child, cluster_run, device
 from bench.fleet.blobs import BlobCache
 from bench.harness.worker import INTERRUPTS
 from export.bundle.write import BundlePlan, write_bundle
@@ -27,7 +27,7 @@ from tests.support.bundles import copied, export_once
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.command_line import ROOT, in_process
 from tests.support.fleet_cluster import Cluster
-from tests.support.fleet_stand_in import COMMAND, PRELOAD
+from tests.support.fleet_fake_job import COMMAND, PRELOAD
 from tests.support.tiny_export import Run, export_tiny, read_run, tiny_config
 
 torch.set_num_threads(1)
@@ -139,7 +139,7 @@ def sources(tmp_path: Path) -> BlobCache:
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A device's folder, and a machine's locks, of its own; what measures there is ``tests.support.fleet_stand_in``."""
+    """A device's folder, and a machine's locks, of its own; what measures there is ``tests.support.fleet_fake_job``."""
     monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "device"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -148,10 +148,16 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def fleet(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``convnextpose fleet`` in this process, in the test's folder."""
+    return lambda *arguments: in_process("fleet", *arguments, cwd=tmp_path)
+
+
+@pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """Start a scheduler for workers that measure as ``tests.support.fleet_stand_in`` does, polled often."""
+    """Start a scheduler for workers that measure as ``tests.support.fleet_fake_job`` does, polled often."""
     pytest.importorskip("distributed")
-    monkeypatch.setattr(dask_run, "LOOK_S", 0.2)
+    monkeypatch.setattr(cluster_run, "POLL_S", 0.2)
     (tmp_path / "cluster").mkdir()
     with Cluster(tmp_path / "cluster", preload=PRELOAD) as made:
         yield made

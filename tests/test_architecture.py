@@ -22,8 +22,8 @@ blame|border|contender|edition|entrant|in vain|living network|price|put aside|ro
 subject|told|visit(or)?s?|whose|no convolution bears|cannot tell
 """
 """Words that no message has, since the glossary has another."""
-ALLOWED_NAMES = {"bench/datasets": {"subject"}}
-"""Terms of the field: Human3.6M calls a person a subject."""
+ALLOWED_NAMES = {"bench/datasets": {"subject"}, "bench/fleet": {"found"}}
+"""Terms of the field (Human3.6M calls a person a subject), and keys of files."""
 
 
 def folders(*tops: str) -> Iterator[Path]:

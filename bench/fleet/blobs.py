@@ -1,4 +1,4 @@
-"""Files named by the hash of their content, so that no file is sent twice and none is used damaged."""
+"""Files named by the hash of their content: no file is sent twice, and a damaged one is never used."""
 
 import os
 import shutil
@@ -12,28 +12,20 @@ from export.common.files import PARTIAL_PREFIX, sha256_file, whole_file
 
 @dataclass(frozen=True)
 class BlobCache:
-    """A folder of such files."""
+    """A folder of such files. They must never be changed in place: other folders hold hard links to them."""
 
     folder: Path
 
     def path(self, digest: str) -> Path:
-        """Return where the file is, or would be."""
+        """Return the path of a file, present or not."""
         return self.folder / digest
 
-    def read(self, digest: str) -> bytes:
-        """Return the file's content.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        return self.path(digest).read_bytes()
-
-    def lacking(self, digests: Iterable[str]) -> list[str]:
-        """Return those that are missing; a damaged one is removed first."""
-        return [digest for digest in digests if not self._is_whole(digest)]
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Return the digests without a file; a damaged file is removed first."""
+        return [digest for digest in digests if not self._is_valid(digest)]
 
     def store(self, digest: str, content: bytes) -> bool:
-        """Store ``content``, unless its hash is another than ``digest``."""
+        """Store ``content``; return False, and store nothing, if its hash is not ``digest``."""
         if sha256(content).hexdigest() != digest:
             return False
         with whole_file(self.path(digest)) as partial:
@@ -41,17 +33,17 @@ class BlobCache:
         return True
 
     def add(self, file: Path) -> str:
-        """Add a file, which must never be changed in place afterwards; return its digest."""
+        """Add a file; return its digest."""
         digest = sha256_file(file)
-        if not self._is_whole(digest):
+        if not self._is_valid(digest):
             _link(file, self.path(digest))
         return digest
 
     def place(self, digest: str, path: Path) -> None:
-        """Put the file at ``path``, which must never be changed in place."""
+        """Put the file at ``path``."""
         _link(self.path(digest), path)
 
-    def _is_whole(self, digest: str) -> bool:
+    def _is_valid(self, digest: str) -> bool:
         path = self.path(digest)
         if not path.is_file():
             return False
@@ -62,7 +54,7 @@ class BlobCache:
 
 
 def _link(source: Path, path: Path) -> None:
-    """Give a file a second name, or copy it where the file system has no hard links; it appears whole."""
+    """Give a file a second name, atomically; copy it where the file system has no hard links."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL_PREFIX}{path.name}-{os.getpid()}")
     partial.unlink(missing_ok=True)
@@ -71,4 +63,4 @@ def _link(source: Path, path: Path) -> None:
     except OSError:
         shutil.copyfile(source, partial)
     partial.replace(path)
-    partial.unlink(missing_ok=True)  # rename(2) does nothing where both names are of one file already
+    partial.unlink(missing_ok=True)  # rename(2) does nothing if both names already are one file

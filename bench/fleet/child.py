@@ -1,4 +1,4 @@
-"""The process of one job, as the worker holds it: a crash or a deadline ends that process and not the worker."""
+"""The process of one job, started and watched by the worker: a crash or a deadline ends it, and not the worker."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -16,66 +17,57 @@ from bench.fleet.spec import JobSpec
 from export.common.files import PROJECT, write_text
 
 COMMAND: tuple[str, ...] = (sys.executable, "-X", "faulthandler", "-m", "bench.fleet.job")
-DASK_SETS = ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""Variables that a Dask nanny sets and a job must not inherit: they change threads and the allocator."""
-SPEC, LOG, MADE = "spec.json", "log.txt", "result"
+NANNY_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Set by a Dask nanny; a job must not inherit them, because they change threads and the allocator."""
+SPEC, LOG, RESULT = "spec.json", "log.txt", "result"
 REASON_LENGTH = 300
 WAITING_DEADLINES = 8
-"""Before it begins, a job may wait for the accelerator as long as this many jobs like it may take."""
+"""A job may wait for the accelerator for this many times its deadline."""
 EXIT_S = 10.0
-"""For unloading runtimes, once the result is written."""
+"""Time to unload runtimes after the result is written."""
 
 
 class ChildFailed(Exception):
-    """The job has no result; the text says why."""
+    """The job has no result; the text gives the reason."""
 
 
 def run_child(state: Path, folder: Path, spec: JobSpec, on_progress: Callable[[str], None]) -> tuple[str, ...]:
-    """Run ``spec`` in ``folder`` with files from ``state``; its result is in ``folder / MADE`` then.
+    """Run ``spec`` in ``folder`` with files from ``state``; its result is ``folder / RESULT``.
 
     Returns:
-        What was built, or why not: a line for each engine.
+        A line for each engine: built, or why not.
 
     Raises:
         ChildFailed: it ended without a result, or was killed at its deadline.
     """
     write_text(folder / SPEC, spec.model_dump_json(indent=2) + "\n")
+    message: dict[str, Any] = {}
     with (folder / LOG).open("wb") as log, _process(state, folder, log.fileno()) as child:
+        assert child.stdout is not None
         deadline = _Deadline(child.pid)
         deadline.set(WAITING_DEADLINES * spec.deadline_s, "it did not begin")
         try:
-            message = _read(child, spec, deadline, on_progress)
-            if "engines" in message:  # its last word, when all is written
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(EXIT_S)
-                return tuple(map(str, message["engines"]))  # type: ignore[call-overload]
+            for line in child.stdout:
+                message = json.loads(line)
+                if "engines" in message:  # the last message; everything is written
+                    with suppress(subprocess.TimeoutExpired):
+                        child.wait(EXIT_S)
+                    return tuple(message["engines"])
+                if message.get("begun"):
+                    deadline.set(spec.deadline_s, "it was not done")
+                on_progress(message.get("text", ""))
             code = child.wait()
         finally:
             deadline.cancel()
-    raise ChildFailed(deadline.passed or str(message.get("failed") or _last_words(code, folder / LOG)))
-
-
-def _read(
-    child: "subprocess.Popen[str]", spec: JobSpec, deadline: "_Deadline", on_progress: Callable[[str], None]
-) -> dict[str, object]:
-    """Read the child's lines of JSON up to its result or its end; return the last one."""
-    assert child.stdout is not None
-    message: dict[str, object] = {}
-    for line in child.stdout:
-        message = json.loads(line)
-        if "engines" in message:
-            break
-        if message.get("begun"):
-            deadline.set(spec.deadline_s, "it was not done")
-        on_progress(str(message.get("text", "")))
-    return message
+    raise ChildFailed(deadline.reason or message.get("failed") or _exit_reason(code, folder / LOG))
 
 
 class _Deadline:
-    """Kills the child's session when its time is up."""
+    """A timer that kills a process session."""
 
     def __init__(self, session: int) -> None:
-        self.passed = ""
+        self.reason = ""
+        """Why the session was killed; empty if it was not."""
         self._session, self._timer = session, threading.Timer(0, lambda: None)
 
     def set(self, seconds: float, reason: str) -> None:
@@ -88,14 +80,14 @@ class _Deadline:
         self._timer.cancel()
 
     def _kill(self, seconds: float, reason: str) -> None:
-        self.passed = f"{reason} within {seconds:g} s, and was killed"
+        self.reason = f"{reason} within {seconds:g} s, and was killed"
         _kill_session(self._session)
 
 
 @contextmanager
 def _process(state: Path, folder: Path, log: int) -> Iterator["subprocess.Popen[str]"]:
-    """Start the child in a session of its own; whatever is left of the session afterwards is killed."""
-    environment = {name: value for name, value in os.environ.items() if name not in DASK_SETS}
+    """Start the job in a session of its own; kill what is left of the session at the end."""
+    environment = {name: value for name, value in os.environ.items() if name not in NANNY_VARIABLES}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
     child = subprocess.Popen(
         [*COMMAND, str(state), str(folder), str(os.getpid())],
@@ -115,7 +107,7 @@ def _process(state: Path, folder: Path, log: int) -> Iterator["subprocess.Popen[
 
 
 def _kill_session(leader: int) -> None:
-    """Kill all processes of a session, and wait for their end: a benchmark's workers are in groups of their own."""
+    """Kill all processes of a session, and wait for their end: a benchmark's workers have their own process groups."""
     killed = []
     for process in psutil.process_iter() if hasattr(os, "getsid") else ():
         with suppress(psutil.Error, OSError):
@@ -125,8 +117,8 @@ def _kill_session(leader: int) -> None:
     psutil.wait_procs(killed, timeout=1)
 
 
-def _last_words(code: int, log: Path) -> str:
-    """Return how it ended, with the last line of its log."""
-    how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+def _exit_reason(code: int, log: Path) -> str:
+    """Return the exit code or signal, with the last line of the log."""
+    exit_ = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return f"it ended with {how}" + (f" ({lines[-1][:REASON_LENGTH]})" if lines else "")
+    return f"it ended with {exit_}" + (f" ({lines[-1][:REASON_LENGTH]})" if lines else "")

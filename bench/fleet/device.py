@@ -1,11 +1,11 @@
-"""The device's side of a fleet: facts, files and jobs. Everything that it keeps is in one folder.
+"""The device's side of a fleet: its description, its files and its jobs.
 
-The folder holds files by their content, exports that were put together from them, and jobs with their results.
+One folder holds everything that a device keeps: files by their hash, exports linked from them, and results of jobs.
 """
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,7 @@ from time import monotonic
 from typing import get_args
 
 from bench.fleet.blobs import BlobCache
-from bench.fleet.child import MADE, ChildFailed, run_child
+from bench.fleet.child import RESULT, ChildFailed, run_child
 from bench.fleet.record import JOB, read_finished
 from bench.fleet.spec import Answer, DeviceFacts, JobSpec, Outcome, ResultFile, code_on_disk, code_version, sha256_json
 from bench.machine.doctor import report
@@ -27,103 +27,110 @@ LOCK = ".lock"
 OTHER_CODE = "it has another version of this project: install the same commit there, and restart its worker"
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
-Fetch = Callable[[str], bytes]
-"""Digest → content."""
-
 
 class BadFile(Exception):
-    """A file of a job is missing or another one; the text says which."""
+    """A job's file is missing or was changed; the text names it."""
 
 
 def state_folder() -> Path:
-    """Return where a device keeps its files; it may be deleted whenever no job runs."""
-    if named := os.environ.get(FOLDER_VARIABLE):
-        return Path(named).absolute()
+    """Return the folder of everything that a device keeps; it may be deleted whenever no job runs."""
+    if folder := os.environ.get(FOLDER_VARIABLE):
+        return Path(folder).absolute()
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache").absolute() / "convnextpose" / "fleet"
 
 
-def blobs() -> BlobCache:
-    """Return the device's files."""
-    return BlobCache(state_folder() / "blobs")
+def missing_files(digests: Sequence[str]) -> list[str]:
+    """Return the digests whose files this device lacks."""
+    return BlobCache(state_folder() / "blobs").missing(digests)
 
 
-def device_facts(jobs: list[str]) -> DeviceFacts:
-    """Describe this device, and say which of ``jobs`` it holds; the caller knows the worker's name and resources."""
-    record = environment_record()
-    mine = fingerprint(record)
+def store_file(digest: str, content: bytes) -> bool:
+    """Store a file on this device; return False if its hash is not ``digest``."""
+    return BlobCache(state_folder() / "blobs").store(digest, content)
+
+
+def send_files(
+    spec: JobSpec,
+    sources: BlobCache,
+    missing: Callable[[Sequence[str]], list[str]],
+    store: Callable[[str, bytes], bool],
+) -> int:
+    """Send a device the job's files that it lacks; return the number of bytes.
+
+    Args:
+        spec: the job.
+        sources: the client's files.
+        missing: calls ``missing_files`` on the device.
+        store: calls ``store_file`` there.
+
+    Raises:
+        BadFile: the client's file is missing or was changed, or it was damaged on the way.
+    """
+    names, sent = {digest: name for name, digest in spec.files.items()}, 0
+    for digest in missing(sorted(names)):
+        try:
+            content = sources.path(digest).read_bytes()
+        except OSError as error:
+            raise BadFile(f"{names[digest]} cannot be read ({error}): convnextpose fleet run makes it") from error
+        if not store(digest, content):
+            raise BadFile(f"{names[digest]} was changed since the run was planned, or was damaged on the way")
+        sent += len(content)
+    return sent
+
+
+def device_facts(jobs: Sequence[str]) -> DeviceFacts:
+    """Describe this device, and list those of ``jobs`` that it holds; the caller adds worker name and resources."""
+    environment = environment_record()
+    own_fingerprint = fingerprint(environment)
     return DeviceFacts(
         worker="",
         machine=machine_id(),
         resources={},
         code=code_here(),
-        environment=record,
-        fingerprint=mine,
+        environment=environment,
+        fingerprint=own_fingerprint,
         doctor=report(collect_facts(state_folder())),
-        holding=tuple(job for job in jobs if _holds(job_folder(job, mine), job)),
+        holding=tuple(job for job in jobs if _holds(job_folder(job, own_fingerprint), job)),
     )
 
 
-def run_job(spec: JobSpec, again: bool, fetch: Fetch, on_progress: Callable[[str], None]) -> Answer:
-    """Carry out ``spec``; a result of the same specification, code, hardware and libraries is found, not repeated.
+def run_job(spec: JobSpec, again: bool, on_progress: Callable[[str], None]) -> Answer:
+    """Do a job, or find its result: that of the same specification, code, hardware and libraries.
 
     Args:
         spec: the job.
-        again: whether a result that is found is measured once more.
-        fetch: returns the content of a file that is not here, by its digest.
-        on_progress: is told what the job does.
+        again: whether to repeat a job whose result is there.
+        on_progress: is called with the present activity.
     """
-    mine, began = fingerprint(environment_record()), monotonic()
-    base = Outcome(
+    own_fingerprint, start = fingerprint(environment_record()), monotonic()
+    outcome = Outcome(
         job=spec.id,
         state="failed",
         machine=machine_id(),
         code=code_here(),
-        fingerprint=mine,
+        fingerprint=own_fingerprint,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    if spec.code != base.code:
-        return Answer(outcome=base.model_copy(update={"reason": OTHER_CODE}))
-    folder = job_folder(spec.id, mine)
-    result = folder / MADE
+    folder = job_folder(spec.id, own_fingerprint)
+    result = folder / RESULT
     with hold_lock(folder / LOCK, lambda: on_progress("waiting: the same job runs already")):
-        if not again and (found := read_finished(result, spec.id)):
-            return _answer(found.model_copy(update={"found": True, "bytes_sent": 0}), result)
+        if not again and (finished := read_finished(result, spec.id)):
+            return _answer(finished.model_copy(update={"found": True}), result)
         try:
-            received = _receive(spec, fetch, on_progress)
             engines = run_child(state_folder(), folder, spec, on_progress)
-        except (ChildFailed, BadFile) as failure:
-            return Answer(outcome=base.model_copy(update={"reason": str(failure), "seconds": monotonic() - began}))
+        except ChildFailed as failure:
+            update = {"reason": str(failure), "seconds": monotonic() - start}
+            return Answer(outcome=outcome.model_copy(update=update))
         files = {name: sha256_file(result / name) for name in get_args(ResultFile) if (result / name).is_file()}
-        changes = {"state": "done", "engines": engines, "files": files, "bytes_sent": received}
-        outcome = base.model_copy(update={**changes, "seconds": monotonic() - began})
+        update = {"state": "done", "engines": engines, "files": files, "seconds": monotonic() - start}
+        outcome = outcome.model_copy(update=update)
         write_text(result / JOB, outcome.model_dump_json(indent=2) + "\n")
         return _answer(outcome, result)
 
 
-def _receive(spec: JobSpec, fetch: Fetch, on_progress: Callable[[str], None]) -> int:
-    """Fetch the job's files that are not here, or are damaged here; return how many bytes that were.
-
-    Raises:
-        BadFile: a file is not there, or another one.
-    """
-    names, received = {digest: name for name, digest in spec.files.items()}, 0
-    for digest in blobs().lacking(sorted(names)):
-        on_progress(f"receiving {names[digest]}")
-        try:
-            content = fetch(digest)
-        except (OSError, KeyError) as error:
-            raise BadFile(
-                f"{names[digest]} cannot be had any more ({error}): convnextpose fleet run makes it"
-            ) from error
-        if not blobs().store(digest, content):
-            raise BadFile(f"{names[digest]} was changed since the run was planned, or arrived damaged")
-        received += len(content)
-    return received
-
-
 def job_folder(job: str, fingerprint_: str) -> Path:
-    """Return where a job's result is: it belongs to its specification and to the hardware and libraries as they are."""
+    """Return the folder of a job's result: one for each specification and state of hardware and libraries."""
     return state_folder() / "jobs" / sha256_json([job, fingerprint_])
 
 
@@ -137,11 +144,9 @@ def code_here() -> str:
 
 
 def machine_id() -> str:
-    """Return a hash that tells machines apart, and nothing else about them."""
-    for path in MACHINE_IDS:
-        if path.is_file() and (text := path.read_text(encoding="ascii", errors="replace").strip()):
-            return sha256(f"convnextpose {text}".encode()).hexdigest()[:16]
-    return sha256(f"convnextpose {platform.node()}".encode()).hexdigest()[:16]
+    """Return a hash that distinguishes machines, and reveals nothing else about them."""
+    texts = (path.read_text(encoding="ascii", errors="replace").strip() for path in MACHINE_IDS if path.is_file())
+    return sha256(f"convnextpose {next(filter(None, texts), platform.node())}".encode()).hexdigest()[:16]
 
 
 def _answer(outcome: Outcome, result: Path) -> Answer:
@@ -149,5 +154,5 @@ def _answer(outcome: Outcome, result: Path) -> Answer:
 
 
 def _holds(folder: Path, job: str) -> bool:
-    """Return whether the job's result is there, or is being made."""
-    return folder.is_dir() and (read_finished(folder / MADE, job) is not None or is_locked(folder / LOCK))
+    """Return whether the job's result is there, or is being produced."""
+    return folder.is_dir() and (read_finished(folder / RESULT, job) is not None or is_locked(folder / LOCK))

@@ -5,8 +5,7 @@ from bench.sessions.exported import ENGINES, ExportFolder
 from export.common.errors import BadInput
 from export.common.gpu import default_gpu
 from export.engine.choice import choose_runtime
-from export.engine.plan import RTX_TARGETS, EnginePlan
-from export.pipeline.manifest import Artifact
+from export.engine.plan import RTX_TARGETS, TENSORRT_RTX, EnginePlan
 from export.pipeline.model_steps import built_engine
 from export.pipeline.options import parse_plan
 from export.pipeline.steps import Folder, NotBuilt
@@ -15,47 +14,46 @@ from export.runtime.engine_file import TENSORRT_RTX
 
 
 def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple[ExportFolder, list[str]]:
-    """Build the engines that ``spec`` names and this device can build; those that are up to date are not repeated.
+    """Build the engines that ``spec`` requests and this device can build; those that are up to date are kept.
 
     Returns:
-        The export with these engines, and a line for each engine, or for the reason why there is none.
+        The export with these engines; and a line for each engine, or the reason why there is none.
     """
-    wanted = [name for name in ENGINES if spec.runtimes is None or name in spec.runtimes]
-    if not wanted:
+    requested = [name for name in ENGINES if spec.runtimes is None or name in spec.runtimes]
+    if not requested:
         return exported, []
     choice = choose_runtime()
-    gpu, trouble = default_gpu()
-    if gpu is None or choice.product is None:
-        return exported, [f"none built: {trouble or choice.reason}"]
-    if choice.product.option not in wanted:
-        return exported, [f"none built: this device builds for {choice.product.option}, which is not asked for"]
-    if choice.product == TENSORRT_RTX and gpu.compute_capability not in RTX_TARGETS:
-        return exported, [f"none built: TensorRT-RTX knows no compute capability {gpu.compute_capability}"]
-    targets = gpu.compute_capability if choice.product == TENSORRT_RTX else None
-    added, lines = list[Artifact](), list[str]()
+    gpu, no_gpu = default_gpu()
+    if gpu is None or choice.backend is None:
+        return exported, [f"none built: {no_gpu or choice.reason}"]
+    if choice.backend.name not in requested:
+        return exported, [f"none built: this device builds for {choice.backend.name}, which was not requested"]
+    ahead_of_time = choice.backend == TENSORRT_RTX
+    if ahead_of_time and gpu.compute_capability not in RTX_TARGETS:
+        return exported, [f"none built: TensorRT-RTX does not support compute capability {gpu.compute_capability}"]
+    artifacts, lines = list(exported.manifest.artifacts), list[str]()
     for source in exported.manifest.artifacts:
         if source.precision not in spec.precisions:
             continue
         try:
-            plan = _plan(spec, source.precision, targets)
-            made = built_engine(folder, source.path, source.sha256, plan, source.precision)
+            plan = _plan(spec, source.precision, gpu.compute_capability if ahead_of_time else None)
+            engine = built_engine(folder, source.path, source.sha256, plan, source.precision)
         except BadInput as failure:
             lines.append(f"{source.precision}: not built: {failure}")
             continue
-        if isinstance(made, NotBuilt):
-            lines.append(f"{source.precision}: {made.status}: {made.reason}")
+        if isinstance(engine, NotBuilt):
+            lines.append(f"{source.precision}: {engine.status}: {engine.reason}")
         else:
-            added.append(engine_artifact(source, made))
-            lines.append(f"{source.precision}: {made.result['status']}, {made.result['build_seconds']:.1f} s")
-    artifacts = [*exported.manifest.artifacts, *added]
+            artifacts.append(engine_artifact(source, engine))
+            lines.append(f"{source.precision}: {engine.result['status']}, {engine.result['build_seconds']:.1f} s")
     return ExportFolder(exported.path, exported.manifest.model_copy(update={"artifacts": artifacts})), lines
 
 
 def _plan(spec: JobSpec, precision: str, targets: str | None) -> EnginePlan:
-    asked = spec.engine
-    wanted = EnginePlan(
+    options = spec.engine
+    plan = EnginePlan(
         precision=precision,
-        hardware_compatible=asked.hardware_compatible,
-        version_compatible=asked.version_compatible,
+        hardware_compatible=options.hardware_compatible,
+        version_compatible=options.version_compatible,
     )
-    return parse_plan(wanted, ",".join(map(str, asked.batches)), targets, asked.workspace_mib)
+    return parse_plan(plan, ",".join(map(str, options.batches)), targets, options.workspace_mib)

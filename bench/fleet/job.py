@@ -1,121 +1,121 @@
-"""The process that carries out one job: ``python -m bench.fleet.job STATE FOLDER PARENT``.
+"""The process that does one job: ``python -m bench.fleet.job STATE FOLDER PARENT``.
 
-It reports progress on stdout, a line of JSON at a time; what libraries print goes to the log.
+It reports on stdout, one JSON object per line; the output of libraries goes to the log.
 """
 
 import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 from bench.fleet.blobs import BlobCache
-from bench.fleet.child import MADE, SPEC
-from bench.fleet.spec import BenchOptions, JobSpec, code_on_disk, sha256_json
-from bench.harness.accelerators import lock_accelerators
+from bench.fleet.child import RESULT, SPEC
+from bench.fleet.spec import JobSpec, code_on_disk, sha256_json
+from bench.harness.accelerators import accelerators_held
 from bench.harness.worker import die_with_parent
-from export.common.errors import BadInput, Failure
+from export.common.errors import BadInput, Failure, Inconclusive
 from export.common.progress import Progress, StepObserver, no_progress
 
-Say = Callable[..., None]
+PROGRESS_EVERY_S = 10.0
+"""Interval of progress reports: this machine is being measured."""
+
+Send = Callable[..., None]
+"""Sends its keyword arguments to the worker."""
 
 
-class ProgressObserver(StepObserver):
-    """An observer whose lines go to the worker that holds this process."""
+class ReportingObserver(StepObserver):
+    """An observer that reports each step to the worker."""
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
-
-    def up_to_date(self, step: str) -> None:
-        """See ``export.common.progress.StepObserver``."""
-        self._say(text=f"{step} is up to date")
+    def __init__(self, send: Send) -> None:
+        self._send = send
 
     def begin(self, step: str, reason: str) -> Progress:
         """See ``export.common.progress.StepObserver``."""
-        self._say(text=f"{step} ({reason})")
+        self._send(text=f"{step} ({reason})")
         return no_progress
 
     def waiting(self, folder: str) -> None:
         """See ``export.common.progress.StepObserver``."""
-        self._say(text="waiting: another job uses the same export")
+        self._send(text="waiting: another job uses the same export")
 
 
 def main(state: Path, folder: Path, channel: TextIO) -> int:
-    """Carry out the specification in ``folder``; return 0, or the exit code of the failure."""
+    """Do the job in ``folder``; return 0, or the exit code of the failure."""
 
-    def say(**message: Any) -> None:
+    def send(**message: Any) -> None:
         print(json.dumps(message), file=channel, flush=True)
 
     def waiting(name: str, holder: str) -> None:
         text = f"waiting for the accelerator: something else is measured on {name}"
-        say(text=f"{text}, by {holder.partition(',')[0]}" if holder else text)
+        send(text=f"{text}, by {holder.partition(',')[0]}" if holder else text)
 
     spec = JobSpec.model_validate_json((folder / SPEC).read_bytes())
-    shutil.rmtree(folder / MADE, ignore_errors=True)
+    shutil.rmtree(folder / RESULT, ignore_errors=True)
     try:
         require_same_code(spec)
-        with lock_accelerators(spec.runtimes, spec.bench.reference, waiting):
-            say(begun=True, text="preparing")
-            engines = measure(state, folder / MADE, spec, say)
+        with accelerators_held(spec.runtimes, spec.bench.reference, waiting):
+            send(begun=True, text="preparing")
+            engines = measure(state, folder / RESULT, spec, send)
             require_same_code(spec)
-            say(engines=engines)
+            send(engines=engines)
     except Failure as failure:
-        say(failed=str(failure))
+        send(failed=str(failure))
         return failure.exit_code
     return 0
 
 
 def require_same_code(spec: JobSpec) -> None:
-    """Compare the code on the disk, which this process runs, with the client's; before the job and after it.
+    """Compare the code on the disk, which this process runs, with the client's.
 
     Raises:
         BadInput: they differ.
     """
-    if (found := code_on_disk()) != spec.code:
-        seen = f"code {found[:12]}…, asked for {spec.code[:12]}…"
-        do = "install the same commit there, and restart its worker"
-        raise BadInput("this device has another version of this project", seen, do)
+    if (code := code_on_disk()) != spec.code:
+        value = f"code {code[:12]}…, the client has {spec.code[:12]}…"
+        advice = "install the same commit there, and restart its worker"
+        raise BadInput("this device has another version of this project", value, advice)
 
 
-def measure(state: Path, made: Path, spec: JobSpec, say: Say) -> list[str]:
-    """Put the export together, build its engines and measure; return a line for each engine."""
+def measure(state: Path, result_folder: Path, spec: JobSpec, send: Send) -> list[str]:
+    """Assemble the export, build its engines, and measure; return a line for each engine."""
     from bench.fleet.engines import with_engines
     from bench.harness.benchmark import benchmark
-    from bench.results.result import RESULT
     from bench.sessions.exported import read_export
-    from export.common.errors import Inconclusive
     from export.pipeline.manifest import write_manifest
     from export.pipeline.steps import Folder
 
-    blobs = BlobCache(state / "blobs")
-    place = Folder(state / "exports" / sha256_json(spec.files), ProgressObserver(say))
+    blobs, last = BlobCache(state / "blobs"), float("-inf")
+
+    def progress(text: str, share: float | None = None) -> None:
+        nonlocal last
+        if time.monotonic() >= last + PROGRESS_EVERY_S:
+            last = time.monotonic()
+            send(text=text + (f" {share:.0%}" if share is not None else ""))
+
+    place, out = Folder(state / "exports" / sha256_json(spec.files), ReportingObserver(send)), result_folder / "bench"
     with place.held():
         for name, digest in spec.files.items():
             blobs.place(digest, place.path / name)
         exported, engines = with_engines(place, read_export(place.path), spec)
-
-        def progress(text: str, share: float | None = None) -> None:
-            say(text=text + (f" {share:.0%}" if share is not None else ""))
-
-        out = made / "bench"
         result = benchmark(exported, benchmark_request(spec), out, progress)
         if not result.complete:
             raise Inconclusive("the benchmark was interrupted", f"{result.rounds} rounds were measured", "run it again")
     shutil.rmtree(out / "cache", ignore_errors=True)
-    assert (out / RESULT).is_file()
-    write_manifest(made, exported.manifest)
+    write_manifest(result_folder, exported.manifest)
     return engines
 
 
 def benchmark_request(spec: JobSpec) -> Any:
-    """Return the specification as ``bench.harness.benchmark`` takes it, on this machine."""
-    from bench.harness.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Options
+    """Return the benchmark's arguments for this machine."""
+    from bench.harness.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Asked
     from bench.machine.system import usable_cores
 
-    options: BenchOptions = spec.bench
-    return Options(
+    options = spec.bench
+    return Asked(
         mode=PUBLISH_MODE if options.mode == "publish" else QUICK_MODE,
         runtimes=spec.runtimes,
         precisions=spec.precisions,

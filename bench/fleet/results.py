@@ -1,87 +1,68 @@
-"""Result folders of a run: written whole, and archived instead of replaced."""
+"""Result folders of a run: each is written completely or not at all, and archived instead of replaced."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
-from bench.fleet.record import BENCH, EARLIER, JOB, FleetRecord, JobRecord, read_finished
-from bench.fleet.spec import Answer, JobSpec
-from bench.results.result import RESULT, read_result, require_of_export
-from export.common.errors import BadInput
+from bench.fleet.record import EARLIER, JOB, FleetRecord, JobRecord, read_finished
+from bench.fleet.spec import JobSpec, Outcome, ResultFile
 from export.common.files import PARTIAL_PREFIX, write_text
-from export.pipeline.manifest import read_manifest
 
 DAMAGED = "damaged"
-"""In ``earlier``: what was in a result's place and is none, or is not whole."""
-
-
-class BadResult(Exception):
-    """An incomplete or damaged result; the text has the reason."""
+"""Name in ``earlier`` of a folder that was in a result's place and is not a valid result."""
 
 
 def earlier_results(folder: Path, before: FleetRecord, specs: Sequence[JobSpec]) -> list[JobRecord]:
-    """Return the results in ``folder`` that are not of ``specs``; those in the place of one of them are archived."""
+    """Return the results in ``folder`` of other jobs than ``specs``; archive those in the place of one of them."""
     places = {spec.name: spec.id for spec in specs}
     earlier = []
     for job in (*before.earlier, *before.jobs):
         outcome = read_finished(folder / job.folder, job.spec.id)
         if outcome is None or places.get(job.folder) == job.spec.id:
             continue
-        kept = job.model_copy(update={"state": "done", "outcome": outcome, "progress": ""})
-        earlier.append(archive(folder, kept) if job.folder in places else kept)
+        finished = job.model_copy(update={"state": "done", "outcome": outcome, "progress": ""})
+        earlier.append(_archive(folder, finished) if job.folder in places else finished)
     return earlier
 
 
-def archive(folder: Path, job: JobRecord) -> JobRecord:
-    """Move a job's result aside; return the job with its new folder."""
-    return job.model_copy(update={"folder": _move(folder, job.folder, job.spec.id[:16])})
-
-
-def write_result(folder: Path, job: JobRecord, answer: Answer) -> JobRecord | None:
-    """Write the result of a job that is done; the folder appears whole.
+def write_result(folder: Path, job: JobRecord, outcome: Outcome, files: Mapping[ResultFile, bytes]) -> list[JobRecord]:
+    """Write the result of a finished job.
 
     Returns:
-        The job with the folder of its archived earlier result, if it had another one.
+        The job with the folder of its archived earlier result, if it had a different one.
 
     Raises:
-        BadResult: a file is damaged, or is no manifest or no result.
+        ValueError: a hash in the outcome is not that of its file.
         OSError, BadInput: the folder cannot be written.
     """
-    place, outcome = folder / job.folder, answer.outcome
+    place, earlier = folder / job.folder, list[JobRecord]()
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=place.parent) as temporary:
         new = Path(temporary) / "new"
-        for name, content in answer.files.items():
+        for name, content in files.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_bytes(content)
         write_text(new / JOB, outcome.model_dump_json(indent=2) + "\n")
-        _require_whole(new, job.spec)
-        before, kept = read_finished(place, job.spec.id), None
-        if before is not None and before.files != outcome.files:
-            kept = archive(folder, job.model_copy(update={"state": "done", "outcome": before, "progress": ""}))
-        elif before is not None:
+        if read_finished(new, job.spec.id) is None:
+            raise ValueError("its result was damaged on the way: a hash does not match its file")
+        before = read_finished(place, job.spec.id)
+        if before is not None and before.files == outcome.files:
             place.replace(Path(temporary) / "same")
+        elif before is not None:
+            earlier.append(_archive(folder, job.model_copy(update={"state": "done", "outcome": before})))
         elif place.exists():
             _move(folder, job.folder, DAMAGED)
         new.replace(place)
-    return kept
+    return earlier
 
 
-def _require_whole(new: Path, spec: JobSpec) -> None:
-    if read_finished(new, spec.id) is None:
-        raise BadResult("its result came back damaged: a hash is not that of the file")
-    try:
-        manifest, path = read_manifest(new / "manifest.json"), new / BENCH / RESULT
-        result = read_result(path)
-        require_of_export(result, manifest, path)
-    except BadInput as failure:
-        raise BadResult(f"its result cannot be read: {failure.detail}") from failure
-    if not result.complete:
-        raise BadResult("its result is not complete")
+def _archive(folder: Path, job: JobRecord) -> JobRecord:
+    return job.model_copy(update={"folder": _move(folder, job.folder, job.spec.id[:16])})
 
 
 def _move(folder: Path, place: str, name: str) -> str:
+    """Move a folder of the run to ``earlier``; return its new place."""
     targets = (f"{EARLIER}/{name}-{number}/{place}" for number in count(1))
     target = next(target for target in targets if not (folder / target).exists())
     (folder / target).parent.mkdir(parents=True, exist_ok=True)

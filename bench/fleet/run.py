@@ -1,26 +1,109 @@
-"""A run: its jobs with what is done of them, and the record that is written after every change."""
+"""The client: do the unfinished jobs of a plan, on this machine or through a scheduler, and keep the record."""
 
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from filelock import FileLock, Timeout
+
+from bench.fleet import device
+from bench.fleet.address import Scheduler
 from bench.fleet.plan import FleetPlan
-from bench.fleet.record import FLEET, DeviceRecord, FleetRecord, JobRecord, now, read_finished, read_fleet, write_fleet
-from bench.fleet.results import BadResult, earlier_results, write_result
-from bench.fleet.spec import Answer, JobSpec, Outcome, code_version
-from export.common.errors import BadInput
-from export.common.files import write_error
+from bench.fleet.record import (
+    FLEET,
+    LOCK,
+    DeviceRecord,
+    FleetRecord,
+    JobRecord,
+    JobState,
+    now,
+    read_finished,
+    read_fleet,
+    write_fleet,
+)
+from bench.fleet.results import earlier_results, write_result
+from bench.fleet.spec import Answer, DeviceFacts, JobSpec, Outcome, code_version
+from export.common.errors import BadInput, CheckFailed, NotPossible
+from export.common.files import require_writable, write_error
 
-PROGRESS_EVERY_S = 10.0
-"""Shortest interval between two writes of progress: this machine may be the one that is measured."""
+LOCAL = "here"
+"""Name of this machine in the record of a local run."""
 
 OnChange = Callable[[FleetRecord], None]
 
 
-class Run:
-    """The jobs of a plan. Only one thread may use it.
+def run_fleet(plan: FleetPlan, scheduler: Scheduler | None, on_change: OnChange, *, again: bool = False) -> FleetRecord:
+    """Do the unfinished jobs; return the record, which is in the run's folder, too.
 
     Args:
-        plan: what to do, and where.
+        plan: the jobs, and the folder of their results.
+        scheduler: its workers do the jobs; None: this machine, without Dask.
+        on_change: is called with the record after every change.
+        again: whether to repeat finished jobs.
+
+    Raises:
+        BadInput: the folder has a run of another kind, is in use, or cannot be written.
+        NotPossible: the scheduler does not answer, or is lost; finished jobs are kept.
+    """
+    require_writable(plan.folder)
+    lock = FileLock(plan.folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BadInput(f"{plan.folder} is in use", "another `fleet run` works there", "wait until it ends") from error
+    try:
+        run = Run(plan, scheduler.address if scheduler else None, on_change)
+        if scheduler is None:
+            run_locally(run, again=again)
+        else:
+            from bench.fleet.cluster_run import run_on_cluster
+
+            run_on_cluster(run, scheduler, again=again)
+        return run.record
+    finally:
+        lock.release()
+
+
+def run_locally(run: "Run", *, again: bool) -> None:
+    """Do the jobs one after the other; this machine counts as every kind of device."""
+    kinds = list(dict.fromkeys(spec.device for spec in run.plan.specs))
+    run.set_devices([DeviceRecord.from_facts(describe_here(), kinds)])
+    run.reopen(again=again)
+    for job in run.unfinished():
+        on_progress = partial(run.set_state, job, "running", LOCAL)
+        on_progress("")
+        try:
+            sent = device.send_files(job.spec, run.plan.sources, device.missing_files, device.store_file)
+            answer = device.run_job(job.spec, again, on_progress)
+        except device.BadFile as failure:
+            sent, answer = 0, Answer.failed(job.spec, str(failure))
+        run.finish(job, answer, worker=LOCAL, bytes_sent=sent)
+
+
+def describe_here() -> DeviceFacts:
+    """Describe this machine as a worker would."""
+    return device.device_facts([]).model_copy(update={"worker": LOCAL})
+
+
+def require_done(record: FleetRecord) -> None:
+    """Check that every job is done.
+
+    Raises:
+        CheckFailed: a job failed on its device.
+        NotPossible: no device could do a job.
+    """
+    for state, kind in (("failed", CheckFailed), ("lost", NotPossible)):
+        jobs = [job for job in record.jobs if job.state == state]
+        if jobs:
+            value = "; ".join(f"{job.spec.name}: {job.outcome.reason if job.outcome else ''}" for job in jobs)
+            advice = "remove the causes; then `convnextpose fleet resume` does the missing jobs"
+            raise kind(f"{len(jobs)} of {len(record.jobs)} jobs {state}", value, advice)
+
+
+class Run:
+    """The record of a run, and the folder of its results. Only one thread may use it.
+
+    Args:
+        plan: the jobs, and the folder of their results.
         scheduler: its address; None for a local run.
         on_change: is called with the record after every change.
 
@@ -29,104 +112,89 @@ class Run:
     """
 
     def __init__(self, plan: FleetPlan, scheduler: str | None, on_change: OnChange) -> None:
-        self.plan, self._scheduler, self._on_change = plan, scheduler, on_change
+        self.plan, self._on_change = plan, on_change
         before = read_fleet(plan.folder) if (plan.folder / FLEET).is_file() else None
         if before is not None and (before.scheduler is None) != (scheduler is None):
-            seen = f"{plan.folder} was made {'on this machine' if before.scheduler is None else 'through a scheduler'}"
-            do = "give the matrix another `name` or `out`, or say --scheduler as before"
-            raise BadInput("a run is either local or a scheduler's", seen, do)
-        self._created = before.created if before is not None else now()
-        self._devices: list[DeviceRecord] = []
-        self._written = 0.0
-        self._earlier = [] if before is None else earlier_results(plan.folder, before, plan.specs)
-        self._jobs = {spec.id: self._found(spec) for spec in plan.specs}
+            value = f"{plan.folder} was made {'on this machine' if before.scheduler is None else 'through a scheduler'}"
+            advice = "give the matrix another `name` or `out`, or give --scheduler as before"
+            raise BadInput("a run is either local or uses a scheduler", value, advice)
+        earlier = [] if before is None else earlier_results(plan.folder, before, plan.specs)
+        self.record = FleetRecord(
+            run=plan.run,
+            created=before.created if before else now(),
+            updated=now(),
+            scheduler=scheduler,
+            complete=False,
+            code=code_version(),
+            matrix=plan.matrix,
+            jobs=[self._read_job(spec) for spec in plan.specs],
+            devices=[],
+            earlier=earlier,
+        )
         self._write()
 
-    def unfinished(self) -> list[JobSpec]:
-        """Return the jobs that are still to be done."""
-        return [job.spec for job in self._jobs.values() if job.state != "done"]
+    def unfinished(self) -> list[JobRecord]:
+        """Return the jobs that are not done."""
+        return [job for job in self.record.jobs if job.state != "done"]
 
-    def done_by(self, spec: JobSpec) -> str:
-        """Return the worker that has done the job; empty if it is not done."""
-        job = self._jobs[spec.id]
-        return job.worker if job.state == "done" else ""
+    def reopen(self, *, again: bool) -> None:
+        """Reopen finished jobs: all with ``again``, otherwise those measured with other hardware or libraries."""
+        fingerprints = {device.worker: device.fingerprint for device in self.record.devices if device.fingerprint}
+        for job in self.record.jobs:
+            if job.outcome is not None and job.state == "done":
+                same = fingerprints.get(job.worker, job.outcome.fingerprint) == job.outcome.fingerprint
+                if again or not same:
+                    self.set_state(job, "waiting", job.worker)
 
-    def reopen(self, devices: Sequence[DeviceRecord], *, again: bool) -> None:
-        """Reopen finished jobs: all if that is asked for, else those whose device has other libraries or hardware."""
-        fingerprints = {device.worker: device.fingerprint for device in devices if device.fingerprint}
-        for job in self._jobs.values():
-            if job.state != "done" or job.outcome is None:
-                continue
-            if again or fingerprints.get(job.worker, job.outcome.fingerprint) != job.outcome.fingerprint:
-                self._jobs[job.spec.id] = job.model_copy(update={"state": "waiting", "outcome": None, "since": now()})
-        self.see(devices)
-
-    def see(self, devices: Sequence[DeviceRecord]) -> None:
-        """Record the devices that are there."""
-        if list(devices) != self._devices:
-            self._devices = list(devices)
+    def set_devices(self, devices: Sequence[DeviceRecord]) -> None:
+        """Record the devices and their states."""
+        if list(devices) != self.record.devices:
+            self.record.devices = list(devices)
             self._write()
 
-    def progress(self, spec: JobSpec, worker: str, text: str) -> None:
-        """Record that ``worker`` has the job, and what it does."""
-        job = self._jobs[spec.id]
-        changed = (job.state, job.worker) != ("running", worker)
-        since = now() if changed else job.since
-        update = {"state": "running", "worker": worker, "progress": text, "since": since}
-        self._jobs[spec.id] = job.model_copy(update=update)
-        if changed or time.monotonic() > self._written + PROGRESS_EVERY_S:
-            self._write()
+    def set_state(
+        self, job: JobRecord, state: JobState, worker: str = "", progress: str = "", outcome: Outcome | None = None
+    ) -> None:
+        """Record the state of a job, and the worker that has it."""
+        if (job.state, job.worker) != (state, worker):
+            job.since = now()
+        job.state, job.worker, job.progress, job.outcome = state, worker, progress, outcome
+        self._write()
 
-    def wait(self, spec: JobSpec) -> None:
-        """Record that no worker has the job any more."""
-        self._change(spec, state="waiting", worker="", progress="", outcome=None)
-
-    def end(self, spec: JobSpec, answer: Answer) -> Outcome:
+    def finish(self, job: JobRecord, answer: Answer, **about: object) -> Outcome:
         """Write the result, if there is one, and then the job's end.
 
+        Args:
+            job: the job.
+            answer: the device's answer.
+            about: fields of the outcome that the client knows.
+
+        Returns:
+            The outcome; failed, if the result was damaged on the way.
+
         Raises:
-            BadInput: it cannot be written.
+            BadInput: the folder cannot be written.
         """
-        job, outcome = self._jobs[spec.id], answer.outcome
+        outcome = answer.outcome.model_copy(update=about)
         if outcome.state == "done":
             try:
-                kept = write_result(self.plan.folder, job, answer)
-                self._earlier += [] if kept is None else [kept]
-            except BadResult as bad:
-                outcome = outcome.model_copy(update={"state": "failed", "reason": str(bad), "files": {}})
+                self.record.earlier += write_result(self.plan.folder, job, outcome, answer.files)
+            except ValueError as damaged:
+                outcome = outcome.model_copy(update={"state": "failed", "reason": str(damaged), "files": {}})
             except OSError as error:
                 raise write_error(self.plan.folder / job.folder, error) from error
-        self._change(spec, state=outcome.state, worker=outcome.worker, progress="", outcome=outcome)
+        self.set_state(job, outcome.state, outcome.worker, outcome=outcome)
         return outcome
 
-    def record(self) -> FleetRecord:
-        """Return the record as things stand."""
-        return FleetRecord(
-            run=self.plan.run,
-            created=self._created,
-            updated=now(),
-            scheduler=self._scheduler,
-            complete=all(job.outcome is not None for job in self._jobs.values()),
-            code=code_version(),
-            matrix=self.plan.matrix,
-            jobs=list(self._jobs.values()),
-            devices=self._devices,
-            earlier=self._earlier,
-        )
-
-    def _found(self, spec: JobSpec) -> JobRecord:
+    def _read_job(self, spec: JobSpec) -> JobRecord:
         outcome = read_finished(self.plan.folder / spec.name, spec.id)
         job = JobRecord(spec=spec, folder=spec.name, state="waiting", since=now())
-        if outcome is None:
-            return job
-        return job.model_copy(update={"state": "done", "outcome": outcome, "worker": outcome.worker})
-
-    def _change(self, spec: JobSpec, **changes: object) -> None:
-        self._jobs[spec.id] = self._jobs[spec.id].model_copy(update={**changes, "since": now()})
-        self._write()
+        if outcome is not None:
+            job.state, job.outcome, job.worker = "done", outcome, outcome.worker
+        return job
 
     def _write(self) -> None:
-        record = self.record()
-        write_fleet(self.plan.folder, record)
-        self._written = time.monotonic()
-        self._on_change(record)
+        self.record.updated = now()
+        self.record.complete = all(job.outcome is not None for job in self.record.jobs)
+        write_fleet(self.plan.folder, self.record)
+        self._on_change(self.record)

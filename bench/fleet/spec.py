@@ -1,9 +1,9 @@
-"""A job, and a worker's answer: text and bytes, so that Python and libraries may differ between machines."""
+"""A job, and a device's answer: text and bytes, so that Python and libraries may differ between machines."""
 
 import hashlib
 import json
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -12,14 +12,12 @@ from export.pipeline.steps import sha256_code
 
 SCHEMA_VERSION = "1.0"
 CODE = ("export", "bench")
-"""The packages whose code makes a result; two machines must have the same."""
+"""The packages that produce a result; all machines must have the same code."""
 
 State = Literal["done", "failed", "lost"]
-"""``lost``: no worker could carry the job out."""
+"""``lost``: no worker could do the job."""
 ResultFile = Literal["manifest.json", "bench/result.json", "bench/samples.npz"]
-"""The files of a result; no others are accepted from a worker."""
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-"""A sha256."""
+"""The files of a result, within its folder."""
 
 
 @cache
@@ -29,7 +27,7 @@ def code_version() -> str:
 
 
 def code_on_disk() -> str:
-    """Return the same hash as it is now: of what a process started now would run."""
+    """Return the hash of the code that a process started now would run."""
     return hashlib.sha256("".join(map(sha256_code, CODE)).encode()).hexdigest()
 
 
@@ -38,11 +36,11 @@ class BenchOptions(Record):
 
     mode: Literal["quick", "publish"] = "quick"
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """Of every backend; None: all cores of the device."""
+    """Of every runtime; None: all cores of the device."""
     budget_s: float | None = Field(default=None, ge=1)
     half_width: float = Field(default=0.01, ge=0.0005, le=0.5)
     deadlines_ms: tuple[float, ...] | None = None
-    """None: those of `bench`."""
+    """None: the defaults of ``bench``."""
     seed: int = Field(default=0, ge=0)
     throughput: bool = False
     profile: bool = False
@@ -65,47 +63,47 @@ class JobSpec(Record):
 
     schema_version: str = SCHEMA_VERSION
     device: str
-    """The kind of device, as the matrix calls it."""
+    """The kind of device, as the matrix names it."""
     resource: str
     """The Dask resource of its workers."""
     replica: int = Field(default=1, ge=1)
-    """Which of several devices of this kind; replicas never share a device."""
+    """Number among several devices of this kind; replicas never share a device."""
     model: str
     files: dict[str, str]
     """Path within the exported folder → sha256."""
     precisions: tuple[str, ...]
     runtimes: tuple[str, ...] | None
-    """None: those of the mode."""
+    """None: the defaults of the mode."""
     bench: BenchOptions = BenchOptions()
     engine: EngineOptions = EngineOptions()
     code: str
     """``code_version`` of the client."""
     deadline_s: float = Field(default=3600, ge=1)
-    """From the moment at which the device begins with it."""
+    """Counted from the moment at which the device begins."""
 
     @property
     def id(self) -> str:
-        """Hash of all that the result depends on, apart from the device."""
+        """Hash of everything that the result depends on, apart from the device."""
         return sha256_json(self.model_dump(mode="json", exclude={"deadline_s"}))
 
     @property
     def place(self) -> str:
-        """``orin`` or, where there are several, ``orin-2``: the device's part of paths."""
+        """The device's part of paths: ``orin`` or, for the second of several, ``orin-2``."""
         return self.device if self.replica == 1 else f"{self.device}-{self.replica}"
 
     @property
     def name(self) -> str:
-        """``orin/S``: for people, and the folder of the result within the run."""
+        """Name for people, and folder of the result within the run: ``orin/S``."""
         return f"{self.place}/{self.model}"
 
 
 class DeviceFacts(Record):
-    """What a device says of itself."""
+    """A device's description of itself."""
 
     worker: str
     """The worker's name, or ``here``."""
     machine: str
-    """Hash that tells machines apart."""
+    """Hash that distinguishes machines."""
     resources: dict[str, float]
     code: str
     environment: dict[str, Any]
@@ -113,7 +111,7 @@ class DeviceFacts(Record):
     fingerprint: str
     doctor: dict[str, Any]
     holding: tuple[str, ...] = ()
-    """Those of the jobs asked about whose results are on the device, or are being made there."""
+    """The given job ids with a result on the device, finished or in progress."""
 
 
 class Outcome(Record):
@@ -131,15 +129,15 @@ class Outcome(Record):
     started: str = ""
     seconds: float = Field(default=0.0, ge=0)
     found: bool = False
-    """True if the device had the result already and did not measure again."""
+    """True if the device already had the result and did not measure again."""
     bytes_sent: int = 0
-    """To the device, for this job: what it did not have yet."""
+    """To the device, for this job."""
     engines: tuple[str, ...] = ()
-    """What the device built, or why it did not."""
+    """A line for each engine: built, or why not."""
     troubles: tuple[str, ...] = ()
-    """Earlier attempts: the worker and what happened."""
-    files: dict[ResultFile, Digest] = Field(default_factory=dict)
-    """Path within the result's folder → sha256."""
+    """Earlier attempts: the worker, and why it did not finish."""
+    files: dict[ResultFile, str] = Field(default_factory=dict)
+    """File of the result → sha256."""
 
 
 class Answer(Record):
@@ -147,6 +145,11 @@ class Answer(Record):
 
     outcome: Outcome
     files: dict[ResultFile, bytes] = Field(default_factory=dict)
+
+    @classmethod
+    def failed(cls, spec: JobSpec, reason: str, state: State = "failed") -> "Answer":
+        """Return the answer to a job without a result."""
+        return cls(outcome=Outcome(job=spec.id, state=state, reason=reason))
 
 
 def sha256_json(value: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bench.fleet.exports import EXPORTS
+from bench.fleet.plan import EXPORTS
 from bench.fleet.record import FleetRecord, JobRecord, one_machine, read_finished
 from bench.harness.candidates import HOW_TO_MEASURE
 from bench.report.measurement import Measurement, measurement_of

@@ -13,13 +13,13 @@ from typing import Any
 
 from bench.fleet import child, device
 from bench.fleet.blobs import BlobCache
-from bench.fleet.client import run_fleet
 from bench.fleet.record import DeviceRecord, FleetRecord, read_fleet, write_fleet
+from bench.fleet.run import run_fleet
 from bench.fleet.spec import JobSpec
 from bench.harness.candidates import HOW_TO_MEASURE
 from bench.machine.environment import fingerprint
 from bench.results.result import NotRunRow
-from tests.support.fleet_plans import ORIN, X86, nothing, plan_of, spec_of
+from tests.support.fleet_plans import ORIN, X86, ignore, plan_of, spec_of
 from tests.support.report_folder import Planted, write_folder
 
 COMMAND = (sys.executable, "-m", "tests.support.fleet_measured")
@@ -72,8 +72,8 @@ def main(folder: Path) -> None:
         print(json.dumps({"failed": FAILED}), flush=True)
         sys.exit(1)
     rows, changes = planted(spec)
-    write_folder(folder / child.MADE, rows, model=spec.model, evaluated=False, extras=False, rounds=24, **changes)
-    (folder / child.MADE / "latency.json").unlink()
+    write_folder(folder / child.RESULT, rows, model=spec.model, evaluated=False, extras=False, rounds=24, **changes)
+    (folder / child.RESULT / "latency.json").unlink()
     print(json.dumps({"engines": []}), flush=True)
 
 
@@ -99,7 +99,7 @@ def write_run(
     kinds = {name: ORIN if name.startswith("orin") else X86 for name in devices}
     specs = [spec_of(model, sources, name, kind) for model in models for name, kind in kinds.items()]
     with planted_devices(folder.parent / "device"):
-        return run_fleet(plan_of(folder, specs, sources), None, nothing)
+        return run_fleet(plan_of(folder, specs, sources), None, ignore)
 
 
 def with_idle_devices(folder: Path) -> None:

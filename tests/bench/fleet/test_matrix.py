@@ -1,4 +1,4 @@
-"""What is read, refused and decided before, and beside, anything that is sent to a device."""
+"""Test matrix files, their jobs, and addresses of schedulers."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from bench.fleet.matrix import read_matrix
 from bench.fleet.plan import expand
 from bench.fleet.spec import code_version
 from export.common.errors import BadInput
-from tests.support.fleet_cluster import DOCS, tuned
+from tests.support.fleet_cluster import DOCS, documented_tuning
 from tests.support.fleet_plans import ORIN, X86
 
 SMALL = {"models": ["S"], "devices": [{"name": "orin", "resource": ORIN}]}
@@ -22,7 +22,7 @@ def matrix_file(folder: Path, **changes: object) -> Path:
     return path
 
 
-def test_a_matrix_is_models_times_devices_with_all_that_is_compared_in_one_job(tmp_path: Path) -> None:
+def test_matrix_is_expanded_to_a_job_for_each_model_and_device(tmp_path: Path) -> None:
     devices = [{"name": "orin", "resource": ORIN, "count": 2}, {"name": "x86", "resource": X86}]
     bench = {"budget_s": 5, "throughput": True}
     read = read_matrix(
@@ -36,13 +36,16 @@ def test_a_matrix_is_models_times_devices_with_all_that_is_compared_in_one_job(t
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"modles": ["S"]}, "modles: unknown key; allowed are name, models"),
-        ({"bench": {"buget_s": 3}}, "bench.buget_s: unknown key; allowed are mode, threads, budget_s"),
-        ({"devices": [{"name": "orin", "resource": ORIN, "gpu": 1}]}, "allowed are name, resource, count"),
-        ({"devices": [{"name": "a", "resource": ORIN}] * 2}, "names of their own"),
-        ({"devices": [{"name": "a", "resource": "r", "count": 2}, {"name": "a-2", "resource": "r"}]}, "of their own"),
+        ({"modles": ["S"]}, "modles: unknown key"),
+        ({"bench": {"buget_s": 3}}, "bench.buget_s: unknown key"),
+        ({"devices": [{"name": "orin", "resource": ORIN, "gpu": 1}]}, "devices.0.gpu: unknown key"),
+        ({"devices": [{"name": "a", "resource": ORIN}] * 2}, "different names"),
+        (
+            {"devices": [{"name": "a", "resource": "r", "count": 2}, {"name": "a-2", "resource": "r"}]},
+            "different names",
+        ),
         ({"devices": [{"name": "../a", "resource": ORIN}]}, "devices.0.name"),
         ({"devices": []}, "devices"),
         ({"models": []}, "models"),
@@ -50,23 +53,24 @@ def test_a_matrix_is_models_times_devices_with_all_that_is_compared_in_one_job(t
         ({"runtimes": ["abacus"]}, "unknown: abacus"),
         ({"runtimes": ["openvino", "openvino"]}, "each once"),
         ({"deadline_s": float("nan")}, "deadline_s"),
-        ({"name": "exports"}, "cannot have this name"),
+        ({"name": "exports"}, "reserved"),
+        ({"devices": [{"name": "earlier", "resource": ORIN}]}, "none may be earlier"),
     ],
 )
-def test_what_a_matrix_does_not_mean_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+def test_invalid_matrix_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(BadInput) as refused:
         read_matrix(matrix_file(tmp_path, **changes))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"])
-def test_a_plain_connection_stays_on_this_machine(host: str) -> None:
+def test_plain_connection_to_this_machine_is_allowed(host: str) -> None:
     assert require_safe(f"tcp://{host}:8786", insecure=False) == f"tcp://{host}:8786"
     assert require_safe(f"{host}:8786", insecure=False) == f"tcp://{host}:8786"
 
 
 @pytest.mark.parametrize("address", ["tcp://192.0.2.7:8786", "192.0.2.7:8786", "ws://lab:80", "tcp://localhost.lab:1"])
-def test_a_plain_connection_to_another_machine_is_refused_unless_insecure(address: str) -> None:
+def test_plain_connection_to_another_machine_is_refused_unless_insecure(address: str) -> None:
     with pytest.raises(BadInput, match="plain connection"):
         require_safe(address, insecure=False)
     assert require_safe(address, insecure=True).endswith(address)
@@ -74,12 +78,12 @@ def test_a_plain_connection_to_another_machine_is_refused_unless_insecure(addres
 
 
 @pytest.mark.parametrize("address", ["tcp://", "lab", "ftp://lab:1", "tcp://lab:port", "inproc://1/2", "tcp://:8786"])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(BadInput, match="no scheduler's address"):
+def test_invalid_address_is_refused(address: str) -> None:
+    with pytest.raises(BadInput, match="not a scheduler's address"):
         require_safe(address, insecure=True)
 
 
-def test_what_the_documentation_shows_is_read(tmp_path: Path) -> None:
+def test_documented_matrix_is_read(tmp_path: Path) -> None:
     text = DOCS.read_text(encoding="utf-8")
     (tmp_path / "matrix.yaml").write_text(text.split("```yaml\n# matrix.yaml", 1)[1].split("```", 1)[0])
     read = read_matrix(tmp_path / "matrix.yaml")
@@ -88,14 +92,14 @@ def test_what_the_documentation_shows_is_read(tmp_path: Path) -> None:
     assert read.models[2].model == str(tmp_path / "build/XS-atto")
 
 
-def test_the_documented_tuning_is_of_keys_that_dask_knows() -> None:
+def test_documented_tuning_has_keys_of_dask() -> None:
     distributed = pytest.importorskip("distributed")
     defaults = yaml.safe_load((Path(distributed.__file__).parent / "distributed.yaml").read_text(encoding="utf-8"))
 
-    def known(given: object, there: object) -> None:
-        if isinstance(given, dict) and isinstance(there, dict):
-            assert given.keys() <= there.keys()
-            for key in given:
-                known(given[key], there[key])
+    def check(tuning: object, known: object) -> None:
+        if isinstance(tuning, dict) and isinstance(known, dict):
+            assert tuning.keys() <= known.keys()
+            for key in tuning:
+                check(tuning[key], known[key])
 
-    known(tuned(), defaults)
+    check(documented_tuning(), defaults)

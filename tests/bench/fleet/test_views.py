@@ -1,16 +1,14 @@
-"""What is said of a run and its devices, where that is easily said wrongly."""
+"""Test the views of a run and its devices on a terminal, and the reading of its record."""
 
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from bench.fleet.blobs import BlobCache
 from bench.fleet.record import DeviceRecord, FleetRecord, JobRecord, estimated_end, one_machine, read_fleet
 from bench.fleet.spec import DeviceFacts, JobSpec, Outcome, code_version
-from bench.machine import locks
 from cli.render import fleet as render_fleet
 from tests.support.fleet_plans import ORIN, spec_of
 
@@ -25,7 +23,7 @@ OURS = {
 }
 
 
-def test_a_device_of_another_version_is_shown_whatever_it_tells_of_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_device_of_another_version_is_shown_whatever_its_description(capsys: pytest.CaptureFixture[str]) -> None:
     ours = DeviceFacts.model_validate({**FACTS, **OURS, "worker": "orin-1", "code": code_version()})
     other = DeviceFacts.model_validate({**FACTS, "environment": {}, "doctor": {}, "worker": "orin-2", "code": "c"})
     render_fleet.devices([other, ours])
@@ -35,9 +33,9 @@ def test_a_device_of_another_version_is_shown_whatever_it_tells_of_itself(capsys
 
 
 @pytest.mark.parametrize(
-    ("machines", "said"), [("aa", ["orin and orin-2 are one machine (first, second)"]), ("ab", [])]
+    ("machines", "lines"), [("aa", ["orin and orin-2 are one machine (first, second)"]), ("ab", [])]
 )
-def test_workers_of_one_machine_are_not_taken_for_several(tmp_path: Path, machines: str, said: list[str]) -> None:
+def test_workers_of_one_machine_are_noted(tmp_path: Path, machines: str, lines: list[str]) -> None:
     sources, jobs, devices = BlobCache(tmp_path), [], []
     for replica, (worker, machine) in enumerate(zip(("first", "second"), machines, strict=True), 1):
         spec = spec_of("S", sources, replica=replica)
@@ -47,7 +45,7 @@ def test_workers_of_one_machine_are_not_taken_for_several(tmp_path: Path, machin
         devices.append(DeviceRecord.model_validate({**about, "worker": worker, "machine": machine}))
     run = {"run": "r", "created": "", "updated": "", "code": "c", "scheduler": "tcp://x"}
     record = FleetRecord.model_validate({**run, "complete": True, "matrix": {}, "jobs": jobs, "devices": devices})
-    assert one_machine(record) == said
+    assert one_machine(record) == lines
     assert one_machine(record.model_copy(update={"scheduler": None})) == []
 
 
@@ -74,7 +72,7 @@ def test_the_end_is_estimated_from_jobs_of_the_same_kind(job: JobSpec) -> None:
     assert estimated_end(record_of([found, waiting]), now) is None
 
 
-def test_a_run_that_nobody_works_at_says_so_and_what_it_lacks(job: JobSpec, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_a_run_without_client_names_missing_jobs(job: JobSpec, capsys: pytest.CaptureFixture[str]) -> None:
     lost = Outcome(job=job.id, state="lost", reason="no device could do it: [nobody]")
     jobs = [
         JobRecord(spec=job, folder="a", state="lost", outcome=lost),
@@ -83,28 +81,28 @@ def test_a_run_that_nobody_works_at_says_so_and_what_it_lacks(job: JobSpec, caps
         ),
     ]
     render_fleet.status(record_of(jobs), going_on=False)
-    said = capsys.readouterr().out
+    shown = capsys.readouterr().out
     for part in (
         "2 jobs, 1 lost, 1 running",
         "orin/A: loading",
         "no device could do it: [nobody]",
-        "no client works at it",
+        "no client works on it",
     ):
-        assert part in said
+        assert part in shown
 
 
-def test_a_log_has_a_line_for_each_change_of_a_device(job: JobSpec, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_has_a_line_for_each_change_of_a_device(job: JobSpec, capsys: pytest.CaptureFixture[str]) -> None:
     record = record_of([JobRecord(spec=job, folder="a", state="waiting")])
     (device,) = record.devices
     late = device.model_copy(update={"state": "silent", "reason": "it did not answer within 30 s"})
     with render_fleet.live(None) as show:
         for devices in ([], [device], [device], [late]):
             show(record.model_copy(update={"devices": devices}))
-    said = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
-    assert said == ["ready device orin-1: orin", "silent device orin-1: it did not answer within 30 s"]
+    lines = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["ready device orin-1: orin", "silent device orin-1: it did not answer within 30 s"]
 
 
-def test_a_record_of_the_version_before_is_read(job: JobSpec, tmp_path: Path) -> None:
+def test_record_of_the_previous_version_is_read(job: JobSpec, tmp_path: Path) -> None:
     """1.0 as it was written: without jobs of an earlier matrix, and ``progress`` called ``said``."""
     before = record_of([JobRecord(spec=job, folder="a", state="running", progress="loading")])
     plain = json.loads(before.model_dump_json()) | {"schema_version": "1.0"}
@@ -112,20 +110,3 @@ def test_a_record_of_the_version_before_is_read(job: JobSpec, tmp_path: Path) ->
     plain["jobs"][0]["said"] = plain["jobs"][0].pop("progress")
     (tmp_path / "fleet.json").write_text(json.dumps(plain))
     assert read_fleet(tmp_path) == before.model_copy(update={"schema_version": "1.0"})
-
-
-def test_a_lock_of_another_user_is_in_use_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """We may read it and not write it: a finished run of theirs does not go on for ever."""
-
-    class Denied:
-        def __init__(self, _: Path) -> None: ...
-
-        def acquire(self, timeout: float) -> None:
-            raise PermissionError(13, "Permission denied")
-
-    path = tmp_path / ".lock"
-    monkeypatch.setattr(locks, "FileLock", Denied)
-    with FileLock(path):
-        assert locks.is_locked(path)
-    assert not locks.is_locked(path)
-    assert not locks.is_locked(tmp_path / "none")

@@ -1,6 +1,6 @@
-"""The real process that measures, in less time: rows warm up for a moment only, so that their figures mean nothing.
+"""The real measuring process with short warm-ups and passes; its figures mean nothing.
 
-As a preload of a Dask worker, or imported, it puts itself in the place of ``bench.fleet.job``.
+As a preload of a Dask worker, or imported, it takes the place of ``bench.fleet.job``.
 """
 
 import sys
@@ -14,8 +14,8 @@ from bench.stats.steadiness import WarmUpRule
 COMMAND = (sys.executable, str(Path(__file__).resolve()))
 
 
-def dask_setup(worker: object) -> None:
-    """What Dask calls in a preload."""
+def dask_setup(_: object) -> None:
+    """Replace the measuring process; Dask calls this in a preload."""
     child.COMMAND = COMMAND
 
 
