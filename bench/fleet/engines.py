@@ -5,7 +5,7 @@ from bench.sessions.exported import ENGINES, ExportFolder
 from export.common.errors import BadInput
 from export.common.gpu import default_gpu
 from export.engine.choice import choose_runtime
-from export.engine.plan import RTX_TARGETS, TENSORRT_RTX, EnginePlan
+from export.engine.plan import RTX_TARGETS, EnginePlan
 from export.pipeline.model_steps import built_engine
 from export.pipeline.options import parse_plan
 from export.pipeline.steps import Folder, NotBuilt
@@ -24,11 +24,11 @@ def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple
         return exported, []
     choice = choose_runtime()
     gpu, no_gpu = default_gpu()
-    if gpu is None or choice.backend is None:
+    if gpu is None or choice.product is None:
         return exported, [f"none built: {no_gpu or choice.reason}"]
-    if choice.backend.name not in requested:
-        return exported, [f"none built: this device builds for {choice.backend.name}, which was not requested"]
-    ahead_of_time = choice.backend == TENSORRT_RTX
+    if choice.product.option not in requested:
+        return exported, [f"none built: this device builds for {choice.product.option}, which was not requested"]
+    ahead_of_time = choice.product == TENSORRT_RTX
     if ahead_of_time and gpu.compute_capability not in RTX_TARGETS:
         return exported, [f"none built: TensorRT-RTX does not support compute capability {gpu.compute_capability}"]
     artifacts, lines = list(exported.manifest.artifacts), list[str]()

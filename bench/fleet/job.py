@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import RESULT, SPEC
 from bench.fleet.spec import JobSpec, code_on_disk, sha256_json
-from bench.harness.accelerators import accelerators_held
+from bench.harness.accelerators import lock_accelerators
 from bench.harness.worker import die_with_parent
 from export.common.errors import BadInput, Failure, Inconclusive
 from export.common.progress import Progress, StepObserver, no_progress
@@ -57,7 +57,7 @@ def main(state: Path, folder: Path, channel: TextIO) -> int:
     shutil.rmtree(folder / RESULT, ignore_errors=True)
     try:
         require_same_code(spec)
-        with accelerators_held(spec.runtimes, spec.bench.reference, waiting):
+        with lock_accelerators(spec.runtimes, spec.bench.reference, waiting):
             send(begun=True, text="preparing")
             engines = measure(state, folder / RESULT, spec, send)
             require_same_code(spec)
@@ -111,11 +111,11 @@ def measure(state: Path, result_folder: Path, spec: JobSpec, send: Send) -> list
 
 def benchmark_request(spec: JobSpec) -> Any:
     """Return the benchmark's arguments for this machine."""
-    from bench.harness.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Asked
+    from bench.harness.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Options
     from bench.machine.system import usable_cores
 
     options = spec.bench
-    return Asked(
+    return Options(
         mode=PUBLISH_MODE if options.mode == "publish" else QUICK_MODE,
         runtimes=spec.runtimes,
         precisions=spec.precisions,

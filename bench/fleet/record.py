@@ -145,7 +145,7 @@ def measured(folder: Path, record: FleetRecord) -> Mapping[str, Result]:
         return {name: read_result(folder / name / BENCH / RESULT) for name in done}
     except BadInput as failure:
         advice = f"fetch it again from its device: convnextpose fleet resume {shlex.quote(str(folder))}"
-        raise BadInput(failure.problem, failure.found, advice) from failure
+        raise BadInput(failure.problem, failure.detail, advice) from failure
 
 
 def one_machine(record: FleetRecord) -> list[str]:

@@ -121,8 +121,8 @@ def test_workers_with_different_state_folders_share_the_locks(
     monkeypatch.setattr(child, "WAITING_DEADLINES", 2)
     for name in ("one", "two"):
         monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / name))
-        with hold_lock(machine_folder() / "cpu.lock", lambda: None):
-            outcome = device.run_job(spec, False, heard.append).outcome
+        with hold_lock(lock_folder() / "cpu.lock", lambda: None):
+            outcome = device.run_job(spec, False, messages.append).outcome
         assert outcome.reason.startswith("it did not begin within 2 s")
     said = "waiting for the accelerator: something else is measured on cpu"
     waited = [text for text in messages if text.startswith(said)]
