@@ -123,7 +123,7 @@ def devices(
 
     through, silent = _scheduler(scheduler, insecure, tls_ca, tls_cert, tls_key, 0), list[str]()
     if through is None:
-        from bench.fleet.run import describe_here
+        from bench.fleet.client import describe_here
 
         facts = [describe_here()]
     else:
@@ -156,8 +156,8 @@ def _scheduler(
 
 def _run_and_print(plan: "FleetPlan", scheduler: "Scheduler | None", *, again: bool, as_json: bool) -> None:
     """Run the plan with its progress, and compare the devices."""
+    from bench.fleet.client import require_done, run_fleet
     from bench.fleet.record import measured
-    from bench.fleet.run import require_done, run_fleet
     from cli.render import fleet as render
 
     with render.live(None) as show:

@@ -13,9 +13,9 @@ from pathlib import Path
 import yaml
 
 from bench.fleet.address import Scheduler
+from bench.fleet.client import run_fleet
 from bench.fleet.plan import FleetPlan
 from bench.fleet.record import FleetRecord
-from bench.fleet.run import run_fleet
 from tests.support.command_line import ROOT
 from tests.support.fleet_fake_job import times_measured
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from bench.fleet import child, device
 from bench.fleet.blobs import BlobCache
+from bench.fleet.client import run_fleet
 from bench.fleet.record import DeviceRecord, FleetRecord, read_fleet, write_fleet
-from bench.fleet.run import run_fleet
 from bench.fleet.spec import JobSpec
 from bench.harness.candidates import HOW_TO_MEASURE
 from bench.machine.environment import fingerprint

@@ -17,7 +17,7 @@ from bench.fleet import child, device, job
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import COMMAND as REAL
 from bench.fleet.child import ChildFailed, run_child
-from bench.fleet.run import run_fleet
+from bench.fleet.client import run_fleet
 from bench.fleet.spec import JobSpec, Outcome, code_on_disk, code_version
 from bench.harness.accelerators import lock_folder
 from bench.machine.locks import hold_lock

@@ -1,0 +1,85 @@
+"""The client: do the unfinished jobs of a plan, on this machine or through a scheduler."""
+
+from functools import partial
+
+from filelock import FileLock, Timeout
+
+from bench.fleet import device
+from bench.fleet.address import Scheduler
+from bench.fleet.plan import FleetPlan
+from bench.fleet.record import LOCK, DeviceRecord, FleetRecord
+from bench.fleet.run import OnChange, Run
+from bench.fleet.spec import Answer, DeviceFacts
+from export.common.errors import BadInput, CheckFailed, NotPossible
+from export.common.files import require_writable
+
+LOCAL = "here"
+"""Name of this machine in the record of a local run."""
+
+
+def run_fleet(plan: FleetPlan, scheduler: Scheduler | None, on_change: OnChange, *, again: bool = False) -> FleetRecord:
+    """Do the unfinished jobs; return the record, which is in the run's folder, too.
+
+    Args:
+        plan: the jobs, and the folder of their results.
+        scheduler: its workers do the jobs; None: this machine, without Dask.
+        on_change: is called with the record after every change.
+        again: whether to repeat finished jobs.
+
+    Raises:
+        BadInput: the folder has a run of another kind, is in use, or cannot be written.
+        NotPossible: the scheduler does not answer, or is lost; finished jobs are kept.
+    """
+    require_writable(plan.folder)
+    lock = FileLock(plan.folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BadInput(f"{plan.folder} is in use", "another `fleet run` works there", "wait until it ends") from error
+    try:
+        run = Run(plan, scheduler.address if scheduler else None, on_change)
+        if scheduler is None:
+            run_locally(run, again=again)
+        else:
+            from bench.fleet.cluster_run import run_on_cluster
+
+            run_on_cluster(run, scheduler, again=again)
+        return run.record
+    finally:
+        lock.release()
+
+
+def run_locally(run: Run, *, again: bool) -> None:
+    """Do the jobs one after the other; this machine counts as every kind of device."""
+    kinds = list(dict.fromkeys(spec.device for spec in run.plan.specs))
+    run.set_devices([DeviceRecord.from_facts(describe_here(), kinds)])
+    run.reopen(again=again)
+    for job in run.unfinished():
+        on_progress = partial(run.set_state, job, "running", LOCAL)
+        on_progress("")
+        try:
+            sent = device.send_files(job.spec, run.plan.sources, device.missing_files, device.store_file)
+            answer = device.run_job(job.spec, again, on_progress)
+        except device.BadFile as failure:
+            sent, answer = 0, Answer.failed(job.spec, str(failure))
+        run.finish(job, answer, worker=LOCAL, bytes_sent=sent)
+
+
+def describe_here() -> DeviceFacts:
+    """Describe this machine as a worker would."""
+    return device.device_facts([]).model_copy(update={"worker": LOCAL})
+
+
+def require_done(record: FleetRecord) -> None:
+    """Check that every job is done.
+
+    Raises:
+        CheckFailed: a job failed on its device.
+        NotPossible: no device could do a job.
+    """
+    for state, kind in (("failed", CheckFailed), ("lost", NotPossible)):
+        jobs = [job for job in record.jobs if job.state == state]
+        if jobs:
+            value = "; ".join(f"{job.spec.name}: {job.outcome.reason if job.outcome else ''}" for job in jobs)
+            advice = "remove the causes; then `convnextpose fleet resume` does the missing jobs"
+            raise kind(f"{len(jobs)} of {len(record.jobs)} jobs {state}", value, advice)
