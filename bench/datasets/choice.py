@@ -1,4 +1,4 @@
-"""Which dataset is meant, from what a user may say."""
+"""Datasets by their names on the command line."""
 
 from pathlib import Path
 
@@ -14,20 +14,20 @@ DATASETS = ("drawn", "coco", "human36m", "mupots")
 
 
 def open_dataset(name: str, folder: Path | None, protocol: int, count: int, exported: ExportFolder) -> Dataset:
-    """Open it for the model's joints and input size.
+    """Open a dataset for the model's joints and input size.
 
     Raises:
-        BadInput: no such dataset, none where it is looked for, or in another layout.
+        BadInput: no such dataset, no folder, or a folder with another layout.
     """
     size = exported.volume.input_size
     if name == "drawn" and folder is not None:
-        raise BadInput("figures are drawn, not read", f"--data {folder}", "leave --data out, or name a --dataset")
+        raise BadInput("drawn figures need no folder", f"--data {folder}", "leave --data out, or name a --dataset")
     if name == "drawn":
         return DrawnFigures(count, size)
     if name not in DATASETS:
-        raise BadInput("unknown dataset", name, f"choose of {', '.join(DATASETS)}")
+        raise BadInput("unknown dataset", name, f"choose from {', '.join(DATASETS)}")
     if folder is None:
-        raise BadInput(f"{name} lies nowhere", "no --data", "name its folder with --data")
+        raise BadInput(f"{name} needs a folder", "no --data", "name its folder with --data")
     if name == "coco":
         return open_coco(folder, exported.joint_set, size)
     if name == "mupots":
@@ -38,5 +38,5 @@ def open_dataset(name: str, folder: Path | None, protocol: int, count: int, expo
 
 
 def report_name(name: str, protocol: int, flip: bool) -> str:
-    """What an evaluation's files are called."""
+    """Return the name of an evaluation's files."""
     return name + (f"-p{protocol}" if name == "human36m" else "") + ("-flip" if flip else "")

@@ -1,4 +1,4 @@
-"""Drawn figures as a dataset: always at hand, and true to the last digit."""
+"""Drawn figures as a dataset: always available, with exact annotations."""
 
 from typing import Any
 
@@ -12,31 +12,31 @@ from export.model.pose import crop_to_image
 
 
 class DrawnFigures:
-    """Figures of the evaluation's seed, which no training has seen."""
+    """Figures of the evaluation's seed, which no training uses."""
 
     joint_set = HUMAN36M
     counted = tuple(j for j, name in enumerate(HUMAN36M.joints) if name != "Thorax")
     root = 0
     mirrors = False
-    """A mirrored figure has its colours on the wrong sides."""
+    """The colours of a mirrored figure are on the wrong sides."""
     flip = False
     published: str | None = None
     notes: tuple[str, ...] = ()
 
     def __init__(self, count: int, input_size: int) -> None:
         if input_size != CROP_SIZE:
-            do = "evaluate on a dataset of photographs"
-            raise BadInput(f"figures are drawn {CROP_SIZE} pixels large", f"the model takes {input_size}", do)
+            advice = "evaluate on a dataset of photographs"
+            raise BadInput(f"figures are drawn {CROP_SIZE} pixels large", f"the model takes {input_size}", advice)
         self.name = "drawn figures"
         self.count = count
         self.identity: dict[str, Any] = {"dataset": self.name, "seed": EVALUATION_SEED, "count": count}
 
     def __len__(self) -> int:
-        """See ``Dataset``."""
+        """Return the number of figures."""
         return self.count
 
     def sample(self, index: int) -> Sample:
-        """See ``Dataset``."""
+        """Draw one figure."""
         figure = draw_figure(EVALUATION_SEED, index)
         return Sample(
             name=f"figure {index}",

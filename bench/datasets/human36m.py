@@ -12,35 +12,36 @@ import numpy as np
 from pydantic import Field, FiniteFloat, TypeAdapter
 from pydantic.types import FailFast
 
-from bench.datasets.annotations import NO_AREA, Layout, LeftOut, PixelCount, numbers, paired, read_json
-from bench.datasets.images import Images
-from bench.datasets.people import AnnotatedPeople, Person, located_person, photographs
-from bench.datasets.roots import Estimate, read_estimates
+from bench.datasets.estimates import Estimate, read_estimates
+from bench.datasets.people import AnnotatedPeople, Person, pelvis
+from bench.datasets.source import NO_AREA, PixelCount, Source, numbers, with_images
 from export.common.errors import BadInput
 from export.model.joint_sets import HUMAN36M
-from export.model.pose import Array, Box, Camera, crop_box
+from export.model.pose import Array, Camera, crop_box
 
 ProtocolNumber = Literal[1, 2]
 
 SUBJECTS: dict[ProtocolNumber, tuple[int, ...]] = {1: (11,), 2: (9, 11)}
 PUBLISHED: dict[ProtocolNumber, str] = {1: "pa_mpjpe_mm", 2: "mpjpe_mm"}
+PARTS = ("data", "camera", "joint_3d")
+"""Annotation files of a subject."""
 EVERY_FRAME = 64
-"""Of the test subjects' frames every 64th is evaluated."""
+"""Interval of the evaluated frames."""
 ACTIONS = (
     *("Directions", "Discussion", "Eating", "Greeting", "Phoning", "Posing", "Purchases", "Sitting"),
     *("SittingDown", "Smoking", "Photo", "Waiting", "Walking", "WalkDog", "WalkTogether"),
 )
 FIRST_ACTION = 2
-"""Number of the first of the actions."""
+"""Number of the first action."""
 ANNOTATED_JOINTS = 17
-"""All but the thorax, which is put between the shoulders and not counted."""
+"""All but the thorax, which is computed from the shoulders and not counted."""
 
 EXPECTED = (
     "annotations/Human36M_subject{S}_data.json, _camera.json and _joint_3d.json of each test subject, the images in "
     "images/s_09_act_02_subact_01_ca_01/ and so on, and, if you have it, bbox_root/bbox_root_human36m_output.json"
 )
 
-_ROOT, _LEFT, _RIGHT = (HUMAN36M.joints.index(name) for name in ("Pelvis", "L_Shoulder", "R_Shoulder"))
+_LEFT, _RIGHT = (HUMAN36M.joints.index(name) for name in ("L_Shoulder", "R_Shoulder"))
 
 Vector3 = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 Vector2 = tuple[FiniteFloat, FiniteFloat]
@@ -81,50 +82,36 @@ class _Camera:
 
 _DATA = TypeAdapter(_Data)
 _CAMERAS: TypeAdapter[dict[str, _Camera]] = TypeAdapter(dict[str, _Camera])
-_JOINTS: TypeAdapter[dict[str, dict[str, dict[str, Any]]]] = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 
-
-@dataclass(frozen=True)
-class _Subject:
-    """One subject's files."""
-
-    number: int
-    data: Path
-    camera: Path
-    joints: Path
+Joints = dict[str, dict[str, dict[str, Any]]]
+"""Action, subaction, frame → (17, 3) joints in the world's coordinates."""
+_JOINTS: TypeAdapter[Joints] = TypeAdapter(Joints)
 
 
 def open_human36m(folder: Path, protocol: ProtocolNumber, input_size: int) -> AnnotatedPeople:
-    """Human3.6M in ``folder``, as protocol 1 (subject 11) or 2 (subjects 9 and 11) tests it.
+    """Open Human3.6M for protocol 1 (subject 11) or 2 (subjects 9 and 11).
 
-    Where ``bbox_root/bbox_root_human36m_output.json`` is there, its boxes are the crops and its root depths place the
+    If ``bbox_root/bbox_root_human36m_output.json`` exists, its boxes are the crops and its root depths locate the
     predictions; otherwise the annotated boxes and true depths do.
 
     Raises:
-        BadInput: another layout, a file that is damaged or lacks something, or no image of all that are annotated.
+        BadInput: another layout, a file that is damaged or lacks something, or all annotated images are missing.
     """
-    layout = Layout("Human3.6M", folder, EXPECTED)
-    subjects = [_subject(layout, number) for number in SUBJECTS[protocol]]
-    images = Images(layout, layout.require(folder / "images"))
-    left_out = LeftOut()
-    files = [file for subject in subjects for file in (subject.data, subject.camera, subject.joints)]
-    estimates, notes = None, list[str]()
-    estimates_path = folder / "bbox_root" / "bbox_root_human36m_output.json"
-    if estimates_path.exists():
-        estimates = _Estimates(estimates_path, read_estimates(estimates_path))
-        files.append(estimates_path)
-    else:
-        notes = [f"without {layout.relative(estimates_path)}: annotated boxes and true root depths are used"]
-    people = [person for subject in subjects for person in _people(subject, images, estimates, left_out)]
-    return photographs(
-        layout,
-        f"Human3.6M, protocol {protocol}",
-        HUMAN36M,
-        range(ANNOTATED_JOINTS),
-        people,
-        images=images,
-        left_out=left_out,
-        files=files,
+    source = Source("Human3.6M", folder, EXPECTED, [folder / "images"])
+    for subject in SUBJECTS[protocol]:
+        for part in PARTS:
+            source.require(_file(source, subject, part))
+    source.require(folder / "images")
+    path = folder / "bbox_root" / "bbox_root_human36m_output.json"
+    estimates, notes = read_estimates(source, path) if path.exists() else None, tuple[str, ...]()
+    if estimates is None:
+        notes = (f"without {source.relative(path)}: annotated boxes and true root depths are used",)
+    return AnnotatedPeople(
+        source=source,
+        name=f"Human3.6M, protocol {protocol}",
+        joint_set=HUMAN36M,
+        counted=tuple(range(ANNOTATED_JOINTS)),
+        people=[person for subject in SUBJECTS[protocol] for person in _people(source, subject, path, estimates)],
         input_size=input_size,
         protocol=protocol,
         published=PUBLISHED[protocol],
@@ -133,86 +120,73 @@ def open_human36m(folder: Path, protocol: ProtocolNumber, input_size: int) -> An
 
 
 def camera_joints(world: Array, rotation: Array, translation: Array) -> Array:
-    """(17, 3) joints in the world's coordinates → (18, 3) with the thorax, in the camera's: R·world + t, all in mm."""
+    """Return (18, 3) joints with the thorax in the camera's coordinates, from (17, 3) in the world's, all in mm."""
     thorax = (world[_LEFT] + world[_RIGHT]) / 2
     joints: Array = np.vstack([world, thorax]) @ rotation.T + translation
     return joints
 
 
-@dataclass(frozen=True)
-class _Estimates:
-    path: Path
-    of_image: dict[int, list[Estimate]]
-
-    def of(self, image: _Image) -> Estimate:
-        """The last one of the image, as in the released code."""
-        found = self.of_image.get(image.id)
-        if not found:
-            raise BadInput(
-                f"{self.path} belongs to other images",
-                f"it has no entry for image {image.id} ({image.file_name})",
-                "use the file of this protocol, or take it away: annotated boxes and true depths are used then",
-            )
-        return found[-1]
+def _file(source: Source, subject: int, part: str) -> Path:
+    return source.folder / "annotations" / f"Human36M_subject{subject}_{part}.json"
 
 
-def _subject(layout: Layout, number: int) -> _Subject:
-    stem = f"Human36M_subject{number}"
-    data, camera, joints = (
-        layout.require(layout.folder / "annotations" / f"{stem}_{part}.json") for part in ("data", "camera", "joint_3d")
-    )
-    return _Subject(number, data, camera, joints)
-
-
-def _people(subject: _Subject, images: Images, estimates: _Estimates | None, left_out: LeftOut) -> Iterator[Person]:
-    cameras = read_json(subject.camera, _CAMERAS)
-    joints = read_json(subject.joints, _JOINTS)
-    data = read_json(subject.data, _DATA)
-    for image, annotation in paired(data.images, data.annotations, subject.data):
-        if image.subject != subject.number:
-            seen = f"image {image.file_name} of subject {image.subject}"
-            raise BadInput(f"{subject.data} is not subject {subject.number}'s alone", seen, "use the released file")
-        if image.frame_idx % EVERY_FRAME:
+def _people(
+    source: Source, subject: int, estimates_path: Path, estimates: dict[int, list[Estimate]] | None
+) -> Iterator[Person]:
+    data_path, camera_path, joints_path = (_file(source, subject, part) for part in PARTS)
+    cameras, joints = source.read(camera_path, _CAMERAS), source.read(joints_path, _JOINTS)
+    data = source.read(data_path, _DATA)
+    for image, annotation in with_images(data.images, data.annotations, data_path):
+        if image.subject != subject:
+            found = f"image {image.file_name} of subject {image.subject}"
+            raise BadInput(f"{data_path} contains another subject than {subject}", found, "use the released file")
+        if image.frame_idx % EVERY_FRAME or (path := source.find_image(image.file_name)) is None:
             continue
-        path = images.find(image.file_name)
-        if path is None:
+        estimate = None if estimates is None else _last_estimate(estimates_path, estimates, image)
+        try:
+            box = crop_box(annotation.bbox, image.width, image.height) if estimate is None else estimate.bbox
+        except BadInput:
+            source.leave_out(image.file_name, NO_AREA)
             continue
-        root_depth_mm = None
-        if estimates is None:
-            try:
-                box: Box = crop_box(annotation.bbox, image.width, image.height)
-            except BadInput:
-                left_out.add(NO_AREA, image.file_name)
-                continue
-        else:
-            estimate = estimates.of(image)
-            box, root_depth_mm = estimate.bbox, estimate.root_depth_mm
         camera = cameras.get(str(image.cam_idx))
         if camera is None:
-            raise _lacks(subject.camera, f"camera {image.cam_idx}", image)
-        frame = _frame(subject, joints, image)
-        world = numbers(frame, (ANNOTATED_JOINTS, 3), f"{image.file_name}: its entry in joint_3d")
-        yield located_person(
-            image.file_name,
-            path,
-            (image.width, image.height),
-            box,
-            camera_joints(world, np.array(camera.R), np.array(camera.t)),
-            Camera(*camera.f, *camera.c),
-            _ROOT,
-            root_depth_mm=root_depth_mm,
+            raise _incomplete(camera_path, f"camera {image.cam_idx}", image)
+        world = numbers(
+            _frame(joints_path, joints, image), (ANNOTATED_JOINTS, 3), f"{image.file_name}: its entry in joint_3d"
+        )
+        yield Person(
+            name=image.file_name,
+            image=path,
+            image_size=(image.width, image.height),
+            box=box,
+            root=pelvis(HUMAN36M),
+            annotated=np.ones(len(HUMAN36M.joints), np.bool_),
+            joints_cam=camera_joints(world, np.array(camera.R), np.array(camera.t)),
+            camera=Camera(*camera.f, *camera.c),
+            root_depth_mm=None if estimate is None else estimate.root_cam[2],
             group=ACTIONS[image.action_idx - FIRST_ACTION],
         )
 
 
-def _frame(subject: _Subject, joints: dict[str, dict[str, dict[str, Any]]], image: _Image) -> Any:
+def _last_estimate(path: Path, estimates: dict[int, list[Estimate]], image: _Image) -> Estimate:
+    """Return the last estimate of the image, as the released code does."""
+    if image.id not in estimates:
+        raise BadInput(
+            f"{path} belongs to other images",
+            f"it has no entry for image {image.id} ({image.file_name})",
+            "use the file of this protocol, or remove it to use annotated boxes and true depths",
+        )
+    return estimates[image.id][-1]
+
+
+def _frame(path: Path, joints: Joints, image: _Image) -> Any:
     try:
         return joints[str(image.action_idx)][str(image.subaction_idx)][str(image.frame_idx)]
     except KeyError as error:
         frame = f"action {image.action_idx}, subaction {image.subaction_idx}, frame {image.frame_idx}"
-        raise _lacks(subject.joints, frame, image) from error
+        raise _incomplete(path, frame, image) from error
 
 
-def _lacks(path: Path, what: str, image: _Image) -> BadInput:
-    seen = f"no {what}, which {image.file_name} needs"
-    return BadInput(f"{path} is incomplete", seen, "download it again; the files of one subject belong together")
+def _incomplete(path: Path, part: str, image: _Image) -> BadInput:
+    found = f"no {part}, which {image.file_name} needs"
+    return BadInput(f"{path} is incomplete", found, "download it again; the files of one subject belong together")

@@ -1,65 +1,22 @@
-"""Image files of a dataset: which are there, and their pixels."""
+"""Image files of a dataset."""
 
-import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.datasets.annotations import Layout, some
 from export.common.errors import BadInput
 
 SIZE_TOLERANCE_PX = 4
-"""An image may differ by so much from its annotated size: tools that cut videos into images drop or pad a few rows.
-More means that it was resized or turned, and then every annotated pixel is wrong."""
-
-
-class Images:
-    """Where the images of a dataset lie; remembers which were asked for and are missing."""
-
-    def __init__(self, layout: Layout, *folders: Path) -> None:
-        self._layout = layout
-        self._folders = folders
-        self._found: dict[str, Path | None] = {}
-
-    def find(self, file_name: str) -> Path | None:
-        """The image of that name in the first folder that has it; None if there is none.
-
-        Raises:
-            BadInput: the name leads out of the folder.
-        """
-        if file_name not in self._found:
-            name = PurePosixPath(file_name.replace("\\", "/"))
-            if name.is_absolute() or ".." in name.parts:
-                raise BadInput(
-                    f"an annotation of {self._layout.dataset} names an image outside the dataset",
-                    f"file_name {file_name!r}",
-                    "write file names relative to the folder of the images",
-                )
-            paths = (folder / name for folder in self._folders)
-            self._found[file_name] = next((path for path in paths if os.path.isfile(path)), None)
-        return self._found[file_name]
-
-    def notes(self) -> list[str]:
-        """One sentence where images are missing.
-
-        Raises:
-            BadInput: all of them are.
-        """
-        missing = [name for name, path in self._found.items() if path is None]
-        if not missing:
-            return []
-        if len(missing) == len(self._found):
-            folders = " or ".join(self._layout.relative(folder) + "/" for folder in self._folders)
-            raise self._layout.refused(f"none of {len(missing):,} annotated images is in {folders}: {some(missing)}")
-        return [f"{len(missing):,} of {len(self._found):,} images are missing, their people left out: {some(missing)}"]
+"""Allowed difference between an image and its annotated size: tools that cut videos into images drop or pad a few rows.
+A larger one means that it was resized or turned, and then every annotated pixel is wrong."""
 
 
 def read_image(path: Path, width: int, height: int) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB pixels 0..255, upright as the file's EXIF orientation says.
+    """Return (H, W, 3) RGB pixels 0..255, upright as the file's EXIF orientation says.
 
     Raises:
-        BadInput: no image, or of another size than it is annotated with.
+        BadInput: no image, or its size differs from the annotated one.
     """
     import cv2
 
@@ -71,16 +28,16 @@ def read_image(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     except cv2.error as error:
         raise _no_image(path, error.err or str(error)) from error
     if decoded is None:
-        raise _no_image(path, f"{encoded.size:,} bytes that OpenCV takes for no image")
-    seen_height, seen_width = decoded.shape[:2]
-    if max(abs(seen_height - height), abs(seen_width - width)) > SIZE_TOLERANCE_PX:
+        raise _no_image(path, f"{encoded.size:,} bytes that OpenCV cannot decode")
+    actual_height, actual_width = decoded.shape[:2]
+    if max(abs(actual_height - height), abs(actual_width - width)) > SIZE_TOLERANCE_PX:
         raise BadInput(
             f"{path} is not the image that was annotated",
-            f"{seen_width}×{seen_height} pixels, annotated {width}×{height}",
-            "the annotations hold for images as they were, neither resized nor turned: use those",
+            f"{actual_width}×{actual_height} pixels, annotated {width}×{height}",
+            "use the original image, neither resized nor turned",
         )
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _no_image(path: Path, seen: str) -> BadInput:
-    return BadInput(f"cannot read the image {path}", seen, "download it again, or take it out of the dataset")
+def _no_image(path: Path, found: str) -> BadInput:
+    return BadInput(f"cannot read the image {path}", found, "download it again, or remove it from the dataset")

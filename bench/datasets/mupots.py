@@ -4,8 +4,8 @@ Source of the layout and of the joints: data/MuPoTS/MuPoTS.py in the released co
 ConvNeXtPose builds.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,20 +13,19 @@ import numpy as np
 from pydantic import FiniteFloat, TypeAdapter
 from pydantic.types import FailFast
 
-from bench.datasets.annotations import NO_AREA, Layout, LeftOut, PixelCount, Positive, numbers, paired, read_json
-from bench.datasets.images import Images
-from bench.datasets.people import AnnotatedPeople, Person, located_person, photographs, root_of
-from bench.datasets.roots import Estimate, read_estimates
+from bench.datasets.estimates import Estimate, read_estimates
+from bench.datasets.people import AnnotatedPeople, Person, pelvis
+from bench.datasets.source import NO_AREA, PixelCount, Positive, Source, numbers, with_images
 from export.common.errors import BadInput
 from export.model.joint_sets import MUCO
-from export.model.pose import Array, Box, Camera, crop_box
+from export.model.pose import Array, Camera, crop_box
 
 ANNOTATED_JOINTS = 17
 """The first of MuCo's joints; hands and toes are not annotated."""
 SAME_PERSON_IOU = 0.5
-"""A detected box that overlaps a person's less (area of the intersection over that of the union) is another's."""
+"""Smallest IoU (area of the intersection over that of the union) at which two boxes are of one person."""
 ESTIMATE_FILES = ("bbox_mupots_output.json", "bbox_root_mupots_output.json")
-"""The first as the released instructions call it, the second as the released code does."""
+"""Names in the released instructions and in the released code."""
 
 EXPECTED = (
     "data/MuPoTS-3D.json, the images in data/MultiPersonTestSet/TS1/ and so on, and, if you have it, "
@@ -62,121 +61,108 @@ class _Data:
 _DATA = TypeAdapter(_Data)
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """One person whose image is there, and where the annotation would cut them out."""
-
-    name: str
-    path: Path
-    image: _Image
-    annotation: _Annotation
-    box: Box
-
-
 def open_mupots(folder: Path, input_size: int) -> AnnotatedPeople:
-    """MuPoTS-3D in ``folder``: the one that holds data/, or data/ itself.
+    """Open MuPoTS-3D in ``folder``: the one that contains data/, or data/ itself.
 
-    Where ``bbox_root/bbox_mupots_output.json`` is there, each person gets the box and the root depth of the detection
-    that overlaps theirs best, and people who were not detected are left out; otherwise annotated boxes and true depths
-    are used.
+    If ``bbox_root/bbox_mupots_output.json`` exists, each person gets the box and the root depth of the detection with
+    the largest overlap, and people without a detection are left out; otherwise annotated boxes and true depths are
+    used.
 
     Raises:
-        BadInput: another layout, a file that is damaged or lacks something, or no image of all that are annotated.
+        BadInput: another layout, a file that is damaged or lacks something, or all annotated images are missing.
     """
-    layout = Layout("MuPoTS-3D", folder, EXPECTED)
     data = folder if (folder / "MuPoTS-3D.json").exists() else folder / "data"
-    path = layout.require(data / "MuPoTS-3D.json")
-    images, left_out = Images(layout, layout.require(data / "MultiPersonTestSet")), LeftOut()
-    cuts = _cuts(path, images, left_out)
+    images = data / "MultiPersonTestSet"
+    source = Source("MuPoTS-3D", folder, EXPECTED, [images])
+    path = source.require(data / "MuPoTS-3D.json")
+    source.require(images)
+    people, notes = _annotated(source, path), tuple[str, ...]()
     candidates = [data.parent / "bbox_root" / name for name in ESTIMATE_FILES]
     estimates_path = next((file for file in candidates if file.exists()), None)
-    files, notes = [path], [f"without {layout.relative(candidates[0])}: annotated boxes and true root depths are used"]
-    found: dict[int, Estimate] = {}
-    if estimates_path is not None:
-        found = _matched(cuts, read_estimates(estimates_path))
-        files, notes = [path, estimates_path], []
-    people = []
-    for cut in cuts:
-        estimate = found.get(cut.annotation.id)
-        if estimate is None and estimates_path is not None:
-            left_out.add(f"not detected in {estimates_path.name}", cut.name)
-        else:
-            people.append(_person(cut, estimate))
-    return photographs(
-        layout,
-        "MuPoTS-3D",
-        MUCO,
-        range(ANNOTATED_JOINTS),
-        people,
-        images=images,
-        left_out=left_out,
-        files=files,
+    if estimates_path is None:
+        notes = (f"without {source.relative(candidates[0])}: annotated boxes and true root depths are used",)
+    else:
+        people = _detected(source, people, estimates_path)
+    return AnnotatedPeople(
+        source=source,
+        name="MuPoTS-3D",
+        joint_set=MUCO,
+        counted=tuple(range(ANNOTATED_JOINTS)),
+        people=[person for together in people.values() for person in together],
         input_size=input_size,
         notes=notes,
     )
 
 
-def _cuts(path: Path, images: Images, left_out: LeftOut) -> list[_Cut]:
-    data = read_json(path, _DATA)
-    cuts = []
-    for image, annotation in paired(data.images, data.annotations, path):
+def _annotated(source: Source, path: Path) -> dict[int, list[Person]]:
+    """Return the valid people by image id, with their annotated boxes."""
+    data, people = source.read(path, _DATA), dict[int, list[Person]]()
+    for image, annotation in with_images(data.images, data.annotations, path):
         name = f"{image.file_name} (annotation {annotation.id})"
         if not annotation.is_valid:
-            left_out.add("marked as not valid", name)
+            source.leave_out(name, "marked as not valid")
             continue
-        image_path = images.find(image.file_name)
+        image_path = source.find_image(image.file_name)
         if image_path is None:
             continue
         try:
             box = crop_box(annotation.bbox, image.width, image.height)
         except BadInput:
-            left_out.add(NO_AREA, name)
-        else:
-            cuts.append(_Cut(name, image_path, image, annotation, box))
-    return cuts
+            source.leave_out(name, NO_AREA)
+            continue
+        joints_cam = np.full((len(MUCO.joints), 3), np.nan)
+        joints_px = np.full((len(MUCO.joints), 2), np.nan)
+        joints_cam[:ANNOTATED_JOINTS] = numbers(
+            annotation.keypoints_cam, (ANNOTATED_JOINTS, 3), f"{name}: keypoints_cam"
+        )
+        joints_px[:ANNOTATED_JOINTS] = numbers(
+            annotation.keypoints_img, (ANNOTATED_JOINTS, 2), f"{name}: keypoints_img"
+        )
+        person = Person(
+            name=name,
+            image=image_path,
+            image_size=(image.width, image.height),
+            box=box,
+            root=pelvis(MUCO),
+            annotated=np.arange(len(MUCO.joints)) < ANNOTATED_JOINTS,
+            joints_cam=joints_cam,
+            camera=Camera(*image.intrinsic),
+            joints_px=joints_px,
+        )
+        people.setdefault(image.id, []).append(person)
+    return people
 
 
-def _person(cut: _Cut, estimate: Estimate | None) -> Person:
-    rows = ANNOTATED_JOINTS
-    joints_cam = np.full((len(MUCO.joints), 3), np.nan)
-    joints_px = np.full((len(MUCO.joints), 2), np.nan)
-    joints_cam[:rows] = numbers(cut.annotation.keypoints_cam, (rows, 3), f"{cut.name}: keypoints_cam")
-    joints_px[:rows] = numbers(cut.annotation.keypoints_img, (rows, 2), f"{cut.name}: keypoints_img")
-    return located_person(
-        cut.name,
-        cut.path,
-        (cut.image.width, cut.image.height),
-        cut.box if estimate is None else estimate.bbox,
-        joints_cam,
-        Camera(*cut.image.intrinsic),
-        root_of(MUCO),
-        annotated=np.arange(len(MUCO.joints)) < rows,
-        joints_px=joints_px,
-        root_depth_mm=None if estimate is None else estimate.root_depth_mm,
-    )
+def _detected(source: Source, people: dict[int, list[Person]], path: Path) -> dict[int, list[Person]]:
+    """Return the people with the boxes and root depths of their detections.
+
+    In each image the pairs with the largest overlap in sum belong together.
+    """
+    estimates = read_estimates(source, path)
+    return {
+        image_id: list(_matched(source, together, estimates.get(image_id, []), path.name))
+        for image_id, together in people.items()
+    }
 
 
-def _matched(cuts: Sequence[_Cut], estimates: dict[int, list[Estimate]]) -> dict[int, Estimate]:
-    """Annotation id → the detection of that person: in each image, the pairs with the largest overlap in sum."""
+def _matched(source: Source, people: Sequence[Person], estimates: Sequence[Estimate], file: str) -> Iterator[Person]:
     from scipy.optimize import linear_sum_assignment
 
-    in_image: dict[int, list[_Cut]] = {}
-    for cut in cuts:
-        in_image.setdefault(cut.image.id, []).append(cut)
-    matched = {}
-    for image_id, together in in_image.items():
-        detected = estimates.get(image_id, [])
-        if not detected:
-            continue
-        overlaps = iou(np.array([cut.box for cut in together]), np.array([estimate.bbox for estimate in detected]))
+    detections: dict[int, Estimate] = {}
+    if estimates:
+        overlaps = iou(np.array([person.box for person in people]), np.array([e.bbox for e in estimates]))
         for row, column in zip(*linear_sum_assignment(overlaps, maximize=True), strict=True):
             if overlaps[row, column] >= SAME_PERSON_IOU:
-                matched[together[row].annotation.id] = detected[column]
-    return matched
+                detections[row] = estimates[column]
+    for index, person in enumerate(people):
+        if index in detections:
+            yield replace(person, box=detections[index].bbox, root_depth_mm=detections[index].root_cam[2])
+        else:
+            source.leave_out(person.name, f"not detected in {file}")
 
 
 def iou(boxes: Array, others: Array) -> Array:
-    """(n, 4) and (m, 4) boxes x, y, width, height → (n, m) area of the intersection over that of the union."""
+    """Return the (n, m) intersections over unions of (n, 4) and (m, 4) boxes x, y, width, height."""
     a, b = boxes[:, None], others[None]
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
     common = np.clip(high - low, 0, None).prod(axis=-1)

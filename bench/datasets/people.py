@@ -1,198 +1,186 @@
-"""Annotated people of one dataset: checked against their boxes, cut out of their images when asked for."""
+"""Annotated people of a dataset: checked for contradictions, cut out of their images on demand."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.datasets.annotations import Layout, LeftOut, some
-from bench.datasets.images import Images, read_image
-from bench.datasets.protocol import Annotation, Sample
+from bench.datasets.images import read_image
+from bench.datasets.protocol import Sample
+from bench.datasets.source import Source, listed
 from export.common.errors import BadInput
 from export.common.files import sha256_file
 from export.model.joint_sets import JointSet
 from export.model.pose import Array, Box, Camera, crop
 
 AGREEMENT = 0.1
-"""Share of the box's edge by which annotated pixels may differ from the camera's view of the annotated millimetres.
+"""Largest distance between annotated pixels and the projected millimetres, as a share of the box's edge.
 Annotations by hand are off by a few hundredths; wrong intrinsics are off by tenths."""
 SMALLEST_MM = 200.0
-"""A person whose joints span less is not annotated in millimetres: 1700 mm are 1.7 m or 170 cm."""
+"""Smallest extent of a person annotated in millimetres: 1700 mm are 1.7 m or 170 cm."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Person(Annotation):
-    """What is kept of a sample until its image is asked for."""
+class Person:
+    """Annotation of one person; without ``joints_cam`` and ``camera`` in pixels only."""
 
+    name: str
     image: Path
     image_size: tuple[int, int]
     """Annotated width, height."""
-    agrees: bool
-    """Whether the joints lie in the box, and the camera sees them at the annotated pixels."""
+    box: Box
+    root: int
+    """The joint that millimetres are relative to."""
+    annotated: NDArray[np.bool_]
+    """(J,)"""
+    joints_cam: Array | None = None
+    """(J, 3) in the camera's coordinates, in mm."""
+    camera: Camera | None = None
+    joints_px: Array | None = None
+    """(J, 2) pixels of the image; None: the projection of ``joints_cam``."""
+    root_depth_mm: float | None = None
+    """Estimated depth of the root joint; None: the annotated one."""
+    group: str | None = None
 
+    def __post_init__(self) -> None:
+        """Check the depths.
 
-def located_person(
-    name: str,
-    image: Path,
-    image_size: tuple[int, int],
-    box: Box,
-    joints_cam: Array,
-    camera: Camera,
-    root: int,
-    *,
-    annotated: NDArray[np.bool_] | None = None,
-    joints_px: Array | None = None,
-    root_depth_mm: float | None = None,
-    group: str | None = None,
-) -> Person:
-    """A person whose joints (J, 3) are known in the camera's coordinates, in mm.
+        Raises:
+            BadInput: an annotated joint lies behind the camera.
+        """
+        depths = np.ones(1) if self.joints_cam is None else self.joints_cam[self.annotated, 2]
+        if not (depths > 0).all():
+            raise BadInput(
+                f"{self.name}: a joint lies behind the camera",
+                f"depth {depths.min():g} mm",
+                "expected mm in the camera's coordinates, z away from it; for Human3.6M camera = R·world + t",
+            )
 
-    Where they are not given, ``annotated`` is all joints, ``joints_px`` (J, 2) what the camera sees, ``root_depth_mm``
-    the true depth.
+    @cached_property
+    def projected_px(self) -> Array:
+        """(J, 2) pixels at which the camera sees the joints; without a camera the annotated ones."""
+        if self.joints_cam is None or self.camera is None:
+            assert self.joints_px is not None
+            return self.joints_px
+        pixels = np.full((len(self.joints_cam), 2), np.nan)
+        pixels[self.annotated] = self.camera.project(self.joints_cam[self.annotated])
+        return pixels
 
-    Raises:
-        BadInput: an annotated joint lies behind the camera.
-    """
-    annotated = np.ones(len(joints_cam), np.bool_) if annotated is None else annotated
-    if not (joints_cam[annotated, 2] > 0).all():
-        nearest = joints_cam[annotated, 2].min()
-        raise BadInput(
-            f"{name}: a joint lies behind the camera",
-            f"depth {nearest:g} mm",
-            "expected mm in the camera's coordinates, z away from it; for Human3.6M camera = R·world + t",
+    @property
+    def is_consistent(self) -> bool:
+        """Whether most joints lie in the box, and the camera sees them at the annotated pixels."""
+        projected = self.projected_px[self.annotated]
+        annotated = projected if self.joints_px is None else self.joints_px[self.annotated]
+        corner, edges = np.array(self.box[:2]), np.array(self.box[2:])
+        inside = ((projected >= corner) & (projected <= corner + edges)).all(axis=-1)
+        offset = np.median(np.linalg.norm(annotated - projected, axis=-1))
+        return bool(inside.mean() >= 0.5 and offset <= AGREEMENT * edges.max())
+
+    @property
+    def extent_mm(self) -> float | None:
+        """Largest extent of the joints along an axis; None without millimetres."""
+        return None if self.joints_cam is None else float(np.ptp(self.joints_cam[self.annotated], axis=0).max())
+
+    def sample(self, input_size: int) -> Sample:
+        """Return the sample, cut out of the image.
+
+        Raises:
+            BadInput: the image cannot be read, or its size differs from the annotated one.
+        """
+        joints_mm, root_depth_mm = None, self.root_depth_mm
+        if self.joints_cam is not None:
+            joints_mm = self.joints_cam - self.joints_cam[self.root]
+            root_depth_mm = root_depth_mm or float(self.joints_cam[self.root, 2])
+        return Sample(
+            name=self.name,
+            group=self.group,
+            crop=crop(read_image(self.image, *self.image_size), self.box, input_size),
+            box=self.box,
+            joints_px=self.projected_px if self.joints_px is None else self.joints_px,
+            joints_mm=joints_mm,
+            annotated=self.annotated,
+            camera=self.camera,
+            root_depth_mm=root_depth_mm,
         )
-    seen_px = np.full((len(joints_cam), 2), np.nan)
-    seen_px[annotated] = camera.project(joints_cam[annotated])
-    joints_px = seen_px if joints_px is None else joints_px
-    return Person(
-        name=name,
-        group=group,
-        image=image,
-        image_size=image_size,
-        box=box,
-        joints_px=joints_px,
-        joints_mm=joints_cam - joints_cam[root],
-        annotated=annotated,
-        camera=camera,
-        root_depth_mm=float(joints_cam[root, 2]) if root_depth_mm is None else root_depth_mm,
-        agrees=lies_in(box, joints_px[annotated], seen_px[annotated]),
-    )
 
 
-def lies_in(box: Box, joints_px: Array, seen_px: Array) -> bool:
-    """Whether most joints lie in the box, and where they are seen: both (n, 2) pixels of the image."""
-    corner, edges = np.array(box[:2]), np.array(box[2:])
-    inside = ((seen_px >= corner) & (seen_px <= corner + edges)).all(axis=-1)
-    offset = np.median(np.linalg.norm(joints_px - seen_px, axis=-1))
-    return bool(inside.mean() >= 0.5 and offset <= AGREEMENT * edges.max())
-
-
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class AnnotatedPeople:
-    """A ``Dataset``, whose fields ``protocol.py`` explains: annotations are kept in memory, images are not."""
+    """Dataset of annotated people; annotations are kept in memory, images are not.
 
+    The released code averages over mirrored photographs, whatever the dataset.
+    """
+
+    source: Source
     name: str
     joint_set: JointSet
     counted: tuple[int, ...]
-    root: int
-    mirrors: bool
-    flip: bool
-    published: str | None
-    identity: dict[str, Any]
-    notes: tuple[str, ...]
-    input_size: int
     people: Sequence[Person]
+    input_size: int
+    protocol: int | None = None
+    published: str | None = None
+    notes: tuple[str, ...] = ()
+    root: int = field(init=False)
+    identity: dict[str, Any] = field(init=False)
+    mirrors: bool = field(default=True, init=False)
+    flip: bool = field(default=True, init=False)
+
+    def __post_init__(self) -> None:
+        """Check the people, and complete notes and identity.
+
+        Raises:
+            BadInput: all images are missing, nobody is left, or most annotations contradict themselves.
+        """
+        notes = self.source.notes()
+        if not self.people:
+            found = "; ".join(notes) or "no annotations of anybody who is evaluated"
+            raise BadInput(f"{self.source.folder} contains nobody to evaluate", found, "check the annotations")
+        self.notes = (*self.notes, *notes, *_check_consistency(self.source.folder, self.people))
+        self.root = pelvis(self.joint_set)
+        self.identity = {
+            "dataset": self.source.dataset,
+            "protocol": self.protocol,
+            "joint_set": self.joint_set.name,
+            "input_size": self.input_size,
+            "files": {path.name: sha256_file(path) for path in self.source.files},
+            "samples": len(self.people),
+            "names_sha256": hashlib.sha256("\n".join(person.name for person in self.people).encode()).hexdigest(),
+        }
 
     def __len__(self) -> int:
         return len(self.people)
 
     def sample(self, index: int) -> Sample:
-        """Number ``index``, cut out of its image.
-
-        Raises:
-            BadInput: the image cannot be read, or is of another size than annotated.
-        """
-        person = self.people[index]
-        return person.with_crop(crop(read_image(person.image, *person.image_size), person.box, self.input_size))
+        """Return one sample; see ``Person.sample``."""
+        return self.people[index].sample(self.input_size)
 
 
-def photographs(
-    layout: Layout,
-    name: str,
-    joint_set: JointSet,
-    counted: Iterable[int],
-    people: Sequence[Person],
-    *,
-    images: Images,
-    left_out: LeftOut,
-    files: Iterable[Path],
-    input_size: int,
-    protocol: int | None = None,
-    published: str | None = None,
-    notes: Sequence[str] = (),
-) -> AnnotatedPeople:
-    """The dataset of these people. The released code averages over mirrored photographs, whatever the set.
-
-    Raises:
-        BadInput: all images are missing, nobody is left, or most annotations contradict themselves.
-    """
-    missing = [*images.notes(), *left_out.notes()]
-    if not people:
-        seen = "; ".join(missing) or "no annotations of anybody who is evaluated"
-        raise BadInput(f"nobody in {layout.folder} can be judged on", seen, "check the annotations")
-    told = [*notes, *missing, *_contradictions(layout, people)]
-    names = "\n".join(person.name for person in people)
-    identity = {
-        "dataset": layout.dataset,
-        "protocol": protocol,
-        "joint_set": joint_set.name,
-        "input_size": input_size,
-        "files": {path.name: sha256_file(path) for path in files},
-        "samples": len(people),
-        "names_sha256": hashlib.sha256(names.encode()).hexdigest(),
-    }
-    return AnnotatedPeople(
-        name=name,
-        joint_set=joint_set,
-        counted=tuple(counted),
-        root=root_of(joint_set),
-        mirrors=True,
-        flip=True,
-        published=published,
-        identity=identity,
-        notes=tuple(told),
-        input_size=input_size,
-        people=people,
-    )
-
-
-def root_of(joint_set: JointSet) -> int:
-    """The joint that predictions and truth are aligned at: the pelvis."""
+def pelvis(joint_set: JointSet) -> int:
+    """Return the joint at which predictions and annotations are aligned."""
     return joint_set.joints.index("Pelvis")
 
 
-def _contradictions(layout: Layout, people: Sequence[Person]) -> list[str]:
-    """A note of people whose annotation contradicts itself; refuses where that is the rule."""
-    strangers = [person.name for person in people if not person.agrees]
-    if len(strangers) * 2 > len(people):
+def _check_consistency(folder: Path, people: Sequence[Person]) -> list[str]:
+    """Return a note about people with contradictory annotations; refuse a dataset in which they are the rule."""
+    inconsistent = [person.name for person in people if not person.is_consistent]
+    if len(inconsistent) * 2 > len(people):
         raise BadInput(
-            f"the annotations in {layout.folder} contradict themselves",
-            f"of {len(strangers):,} of {len(people):,} people the camera sees the joints outside the box or far from "
-            f"their pixels: {some(strangers)}",
+            f"the annotations in {folder} contradict themselves",
+            f"for {len(inconsistent):,} of {len(people):,} people the camera sees the joints outside the box or far "
+            f"from their pixels: {listed(inconsistent)}",
             "check that cameras, boxes and joints belong together; camera = R·world + t is expected, t in mm",
         )
-    spans = [_span_mm(person.joints_mm[person.annotated]) for person in people if person.joints_mm is not None]
-    if spans and not np.median(spans) >= SMALLEST_MM:
-        seen = f"the joints of a person span {np.median(spans):g} mm in the median"
-        raise BadInput(f"the joints in {layout.folder} are not in millimetres", seen, "convert them to millimetres")
-    if not strangers:
+    extents_mm = [person.extent_mm for person in people if person.extent_mm is not None]
+    if extents_mm and not np.median(extents_mm) >= SMALLEST_MM:
+        found = f"the joints of a person span {np.median(extents_mm):g} mm in the median"
+        raise BadInput(f"the joints in {folder} are not in millimetres", found, "convert them to millimetres")
+    if not inconsistent:
         return []
-    return [f"{len(strangers):,} people's joints lie outside their box or far from their pixels: {some(strangers)}"]
-
-
-def _span_mm(joints_mm: Array) -> float:
-    return float(np.ptp(joints_mm, axis=0).max())
+    return [
+        f"{len(inconsistent):,} people's joints lie outside their box or far from their pixels: {listed(inconsistent)}"
+    ]

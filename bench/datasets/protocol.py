@@ -1,6 +1,6 @@
-"""What accuracy is measured on: people cut out of images, and what is true of them."""
+"""Protocol of a dataset, and one sample of it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,66 +11,55 @@ from export.model.pose import Array, Box, Camera
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Annotation:
-    """What is known of one person in one image, but for the image."""
+class Sample:
+    """One person in one image: the crop, and the annotation."""
 
     name: str
-    """Names the image (and the person) in messages: a path within the dataset, or a number."""
+    """Name of the image (and the person) in messages: a path within the dataset, or a number."""
     group: str | None
-    """What a table may be split by: the action."""
+    """Group for a table: the action."""
+    crop: NDArray[np.uint8]
+    """(S, S, 3) RGB, pixels 0..255, as ``export.model.pose.crop`` returns it."""
     box: Box
-    """The crop's place in the image."""
+    """Position of the crop in the image."""
     joints_px: Array
-    """(J, 2) true x, y in pixels of the *image*."""
+    """(J, 2) annotated x, y in pixels of the *image*."""
     joints_mm: Array | None
-    """(J, 3) true joints relative to the root joint, in the camera's axes; None where only pixels are annotated."""
+    """(J, 3) annotated joints relative to the root joint, in the camera's axes; None without millimetres."""
     annotated: NDArray[np.bool_]
-    """(J,) which joints the annotation speaks of; of the others, what stands in the arrays means nothing."""
+    """(J,) mask of the annotated joints; the other rows of the arrays are meaningless."""
     camera: Camera | None
     root_depth_mm: float | None
-    """Depth that the root joint is given when a prediction is located; both are None where ``joints_mm`` is."""
-
-    def with_crop(self, crop: NDArray[np.uint8]) -> "Sample":
-        """The sample of this person and of (S, S, 3) RGB pixels."""
-        known = {field.name: getattr(self, field.name) for field in fields(Annotation)}
-        return Sample(crop=crop, **known)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Sample(Annotation):
-    """One person in one image."""
-
-    crop: NDArray[np.uint8]
-    """(S, S, 3) RGB, pixels 0..255, cut out as ``export.model.pose.crop`` does it."""
+    """Depth of the root joint, for locating a prediction; like the camera None without ``joints_mm``."""
 
 
 class Dataset(Protocol):
-    """Samples by number, so that a run can stop and go on; nothing is kept of a sample that was given away."""
+    """Samples by number, so that a run can be resumed; a dataset keeps no image in memory."""
 
     name: str
-    """As a table says it: ``Human3.6M, protocol 2``."""
+    """Title in a table: ``Human3.6M, protocol 2``."""
     joint_set: JointSet
-    """What a network must speak of to be judged on it."""
+    """Joint set that a network needs to be evaluated on it."""
     counted: tuple[int, ...]
-    """Joints over which errors are averaged."""
+    """Joints that errors are averaged over."""
     root: int
-    """The joint that predictions and truth are aligned at."""
+    """Joint at which predictions and annotations are aligned."""
     mirrors: bool
-    """Whether a mirrored image is again one of a person as they are found in it."""
+    """Whether a mirrored image is a valid image of a person."""
     flip: bool
     """Whether the released evaluation averages over the mirrored image."""
     published: str | None
-    """The field of a configuration's claims that holds the published figure for this dataset."""
+    """Field of a configuration's claims with the published figure for this dataset."""
     identity: dict[str, Any]
-    """Plain data on which the samples depend: a run on another identity is another run."""
+    """Plain data that the samples depend on: another identity is another run."""
     notes: tuple[str, ...]
-    """What a user must be told: images that are missing, people that were left out."""
+    """Remarks for the user: missing images, people that are left out."""
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Return the number of samples."""
 
     def sample(self, index: int) -> Sample:
-        """Number ``index``; may be called from several threads.
+        """Return one sample; several threads may call it.
 
         Raises:
             BadInput: the image cannot be read.

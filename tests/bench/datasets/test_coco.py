@@ -14,12 +14,12 @@ from tests.bench.datasets.readers import Edit, coco, edit, of_coco, samples
 from tests.support.tiny_datasets import COCO_KEYPOINTS, COCO_NAMES, write_coco
 
 
-def test_coco_joints_are_matched_by_name_and_the_others_are_told(written: dict[str, Any]) -> None:
+def test_coco_joints_are_matched_by_name(written: dict[str, Any]) -> None:
     folder, truths = written["COCO"]
     dataset = coco(folder)
     assert [sample.name for sample in samples(dataset)] == list(truths)
     assert [HUMAN36M.joints[j] for j in dataset.counted] == [name for name in HUMAN36M.joints if name in COCO_NAMES]
-    assert "annotated joints that the network does not speak of: left_ear, right_ear" in dataset.notes
+    assert "annotated joints that the network does not have: left_ear, right_ear" in dataset.notes
     assert "joints of the network that are not annotated, and not counted: Torso, Neck, Thorax" in dataset.notes
     assert dataset.published is None
     assert dataset.name == f"{folder.name} (COCO-style)"
@@ -52,7 +52,7 @@ def test_coco_joints_with_a_zero_are_not_annotated(folder: Path) -> None:
     assert second.annotated[number]
 
 
-def test_coco_without_millimetres_is_judged_in_pixels(tmp_path: Path) -> None:
+def test_coco_without_millimetres_is_evaluated_in_pixels(tmp_path: Path) -> None:
     truths = write_coco(tmp_path, in_mm=False)
     for sample in samples(coco(tmp_path)):
         assert sample.joints_mm is None
@@ -64,11 +64,11 @@ def test_coco_without_millimetres_is_judged_in_pixels(tmp_path: Path) -> None:
 
 
 @of_coco
-def test_coco_without_an_intrinsic_is_judged_in_pixels_and_told(folder: Path) -> None:
+def test_coco_without_an_intrinsic_is_evaluated_in_pixels(folder: Path) -> None:
     edit(folder / "annotations.json", lambda document: document["images"][1].pop("intrinsic"))
     dataset = coco(folder)
     assert [sample.joints_mm is None for sample in samples(dataset)] == [False, True, False]
-    assert any(note.startswith("1 judged in pixels only") and "1.png" in note for note in dataset.notes)
+    assert any(note.startswith("1 evaluated in pixels only") and "1.png" in note for note in dataset.notes)
 
 
 @of_coco
@@ -100,10 +100,10 @@ def no_pelvis(annotation: dict[str, Any]) -> None:
         (lambda a: a.pop("keypoints"), "without keypoints"),
         (lambda a: a.update(keypoints=[0] * len(a["keypoints"])), "none of their joints is annotated"),
         (lambda a: a.update(category_id=7), "of a category without joints"),
-        (no_pelvis, "their pelvis is not annotated, from which mm are counted"),
+        (no_pelvis, "their pelvis is not annotated, which millimetres are relative to"),
     ],
 )
-def test_coco_who_cannot_be_judged_is_left_out_and_named(folder: Path, change: Edit, reason: str) -> None:
+def test_coco_people_who_cannot_be_evaluated_are_left_out(folder: Path, change: Edit, reason: str) -> None:
     edit(folder / "annotations.json", lambda document: change(document["annotations"][1]))
     dataset = coco(folder)
     assert f"1 left out, {reason}: 1.png (annotation 1)" in dataset.notes

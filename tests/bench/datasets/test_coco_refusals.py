@@ -1,4 +1,4 @@
-"""COCO-style annotations that contradict themselves, or speak of other joints."""
+"""COCO-style annotations with contradictions or other joints."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def unknown(document: Document) -> None:
         (lambda d: d["annotations"][0]["keypoints"].pop(), r"annotation 0\): keypoints has the wrong size.*50.*51"),
         (lambda d: d["annotations"][0]["keypoints_cam"].pop(), "keypoints_cam has the wrong size.*16×3.*17×3"),
         (lambda d: d["annotations"][0]["bbox"].pop(), "bbox has the wrong size.*3.*4"),
-        (unknown, r"keypoints_cam holds something that is no finite number.*row 11: \[nan nan nan\]"),
+        (unknown, r"keypoints_cam has a value that is no finite number.*row 11: \[nan nan nan\]"),
         (elsewhere, "contradict themselves"),
         (behind, r"0\.png \(annotation 0\): a joint lies behind the camera.*-1 mm"),
         (in_metres, r"not in millimetres.*span 1\.\d+ mm"),
@@ -56,7 +56,7 @@ def unknown(document: Document) -> None:
         ),
         (lambda d: d["categories"][1].pop("keypoints"), "0 of 2 categories have keypoints"),
         (lambda d: d["categories"][1]["keypoints"].__setitem__(0, "rwrist"), "names a joint twice.*rwrist"),
-        (no_pelvis_at_all, "nobody in .* can be judged.*3 left out, their pelvis"),
+        (no_pelvis_at_all, "nobody to evaluate.*3 left out, their pelvis"),
     ],
 )
 def test_coco_planted_defects_are_refused(folder: Path, change: Edit, message: str) -> None:
@@ -81,5 +81,5 @@ def test_coco_needs_half_of_the_joints(folder: Path, matched: int, accepted: boo
     if accepted:
         assert len(coco(folder).counted) == matched
     else:
-        with pytest.raises(BadInput, match="does not name the joints"):
+        with pytest.raises(BadInput, match="does not name the network's joints"):
             coco(folder)

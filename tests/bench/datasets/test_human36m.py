@@ -1,4 +1,4 @@
-"""Human3.6M: its protocols, its estimated boxes, and what is wrong with a copy."""
+"""Human3.6M: its protocols, its estimated boxes, and planted defects."""
 
 import json
 import re
@@ -136,9 +136,9 @@ def as_position(document: Document) -> None:
         ("camera", lambda d: d.pop("1"), "no camera 1, which s_11"),
         ("camera", lambda d: d["1"].pop("R"), r"1\.R: Field required"),
         ("camera", each_camera(t=[0, 0, -5000]), "a joint lies behind the camera"),
-        ("camera", each_camera(c=[900, 900]), "of 30 of 30 people the camera sees the joints outside the box"),
+        ("camera", each_camera(c=[900, 900]), "for 30 of 30 people the camera sees the joints outside the box"),
         ("camera", as_position, r"behind the camera|camera = R·world \+ t is expected"),
-        ("data", lambda d: d["images"][0].update(subject=9), "is not subject 11's alone"),
+        ("data", lambda d: d["images"][0].update(subject=9), "contains another subject than 11"),
         ("data", lambda d: d["images"][0].update(action_idx=17), r"images\.0\.action_idx"),
     ],
 )
@@ -157,7 +157,7 @@ def test_human36m_needs_the_files_of_its_subjects_alone(folder: Path) -> None:
 
 
 @of_human36m
-def test_a_few_contradictions_are_told(folder: Path) -> None:
+def test_a_few_contradictions_are_a_note(folder: Path) -> None:
     path = folder / "annotations" / "Human36M_subject11_data.json"
     edit(path, lambda document: document["annotations"][0].update(bbox=[0, 0, 20, 20]))
     dataset = human36m(folder, 1)

@@ -1,4 +1,4 @@
-"""MuPoTS-3D: valid people, their detections, and what is wrong with a copy."""
+"""MuPoTS-3D: valid people, their detections, and planted defects."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.bench.datasets.readers import Edit, edit, mupots, of_mupots, samples
 from tests.support.tiny_datasets import HEIGHT, WIDTH, write_json
 
 
-def test_mupots_speaks_of_17_joints_of_valid_people(written: dict[str, Any]) -> None:
+def test_mupots_has_17_joints_of_valid_people(written: dict[str, Any]) -> None:
     folder, truths = written["MuPoTS"]
     dataset = mupots(folder)
     assert [sample.name for sample in samples(dataset)] == list(truths)

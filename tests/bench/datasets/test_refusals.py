@@ -63,7 +63,7 @@ def test_an_image_of_another_size_is_refused(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("kind", ["no folder", "empty", "file"])
 def test_another_layout_is_refused_with_what_was_expected_and_found(name: str, kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "somewhere"
-    found = {"no folder": "there is no such folder", "empty": "holds nothing", "file": "it is a file"}
+    found = {"no folder": "there is no such folder", "empty": "contains nothing", "file": "it is a file"}
     if kind == "empty":
         folder.mkdir()
     if kind == "file":
@@ -97,7 +97,7 @@ def test_invalid_json_is_refused(folder: Path, name: str, content: bytes) -> Non
 @pytest.mark.parametrize("document", [[], {}, None, {"images": 1, "annotations": [], "categories": []}], ids=repr)
 def test_json_of_another_kind_is_refused(folder: Path, name: str, document: Document) -> None:
     write_json(folder / ANNOTATIONS[name], document)
-    with pytest.raises(BadInput, match="annotations that are expected"):
+    with pytest.raises(BadInput, match="valid annotations"):
         READERS[name][1](folder)
 
 
@@ -117,10 +117,10 @@ def test_a_missing_key_is_named(folder: Path, name: str, part: str, key: str) ->
         (lambda d: d["images"][0].update(height="tall"), r"images\.0\.height.*'tall'"),
         (lambda d: d["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), r"annotations\.0\.bbox\.2.*finite"),
         (lambda d: d["annotations"][0].update(image_id=12345), "12345, which is not the id of any"),
-        (lambda d: d["images"][1].update(id=d["images"][0]["id"]), "1 image ids stand twice"),
+        (lambda d: d["images"][1].update(id=d["images"][0]["id"]), "1 image ids occur twice"),
         (lambda d: d["images"][0].update(file_name="../../secret.jpg"), "outside the dataset.*'../../secret.jpg'"),
         (lambda d: d["images"][0].update(file_name="/secret.jpg"), "outside the dataset"),
-        (lambda d: d["annotations"].clear(), "nobody in .* can be judged on.*no annotations"),
+        (lambda d: d["annotations"].clear(), "nobody to evaluate.*no annotations"),
     ],
 )
 def test_a_wrong_value_is_named(folder: Path, name: str, change: Edit, message: str) -> None:

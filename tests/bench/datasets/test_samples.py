@@ -55,7 +55,7 @@ def test_people_are_cut_out_in_colour_where_they_are_annotated(name: str, writte
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_nothing_is_said_of_joints_without_annotation(name: str, written: dict[str, Any]) -> None:
+def test_joints_without_annotation_are_nan(name: str, written: dict[str, Any]) -> None:
     dataset = READERS[name][1](written[name][0])
     for sample in samples(dataset):
         assert sample.joints_mm is not None
