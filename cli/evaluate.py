@@ -27,8 +27,7 @@ def command(
     """MPJPE and PA-MPJPE of every exported precision and of the reference, on the same images."""
     import json
 
-    from bench.accuracy.evaluation import Run, evaluate, require_fitting
-    from bench.accuracy.models import open_models
+    from bench.accuracy.evaluation import Run, evaluate, open_models, require_fitting
     from bench.accuracy.record import accuracy_record, require_finite, run_key
     from bench.datasets.choice import open_dataset, report_name
     from bench.sessions.exported import read_export
@@ -45,19 +44,19 @@ def command(
     require_writable(folder)
     models = open_models(exported, precision, reference=reference)
     name = report_name(dataset, protocol, mirrored)
-    run = Run(run_key(exported, images, models, mirrored), folder / f".{name}.npz")
+    run = Run(run_key(exported, images, models, mirrored), folder / f".{name}.npz", models)
     stopped = run.state.is_file()
-    run.resume(models)
+    run.resume()
     render.dataset_notes(images.notes, run.done, len(images), begun_anew=stopped and not run.done)
     observer = ConsoleObserver()
     try:
-        evaluate(exported, images, models, run, batch=batch, flip=mirrored, progress=observer.listener(images.name))
+        evaluate(exported, images, run, batch=batch, flip=mirrored, progress=observer.listener(images.name))
     finally:
         observer.stop()
-    record = accuracy_record(exported, images, models, run, flip=mirrored)
+    record = accuracy_record(exported, images, run, flip=mirrored)
     report = folder / f"{name}.json"
     write_json(report, record)
-    run.forget()
+    run.remove_state()
     if as_json:
         print(json.dumps(record, indent=2))
     else:

@@ -1,7 +1,7 @@
-"""How far models are from the truth on annotated images: all of them on the same crops, in one run.
+"""Evaluation of models on annotated images: all of them on the same crops, in one run.
 
-Samples stream: the next batch is read while this one is run, and nothing is kept of a sample but sums. The sums
-are saved every few seconds, so that a run that was stopped goes on where it was.
+The next batch is read while this one is run, and only sums are kept. They are saved every few seconds, so that a
+stopped run can be resumed.
 """
 
 import json
@@ -16,164 +16,186 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from bench.accuracy.tally import Tally, judge_sample
+from bench.accuracy.tally import Tally, add_sample
 from bench.datasets.protocol import Dataset, Sample
-from bench.sessions.exported import ExportFolder
+from bench.sessions.exported import PYTORCH, ExportFolder, load_session
 from bench.sessions.inference import require_mirrors, run_network
 from bench.sessions.protocol import Session
 from export.common.errors import BadInput
 from export.common.files import whole_file
-from export.common.interface import variant_of
+from export.common.interface import precision_of, variant_of
 from export.common.progress import Progress
 from export.model.pose import Array
+from export.parity.sessions import parity_runtimes
 
 SAVE_EVERY_S = 5.0
 READERS = 2
-"""Threads that read images; OpenCV lets go of Python's lock while it decodes."""
+"""Threads that read images; OpenCV releases Python's lock while it decodes."""
 
 
 @dataclass
 class EvaluatedModel:
-    """A model that is judged, and how it did so far."""
+    """A session, and the sums of its errors so far."""
 
-    backend: Session
+    session: Session
     sha256: str | None
-    """Of the artefact; None for the reference, which the weights' hash identifies."""
+    """Of the artifact; None for the reference, which the weights' hash identifies."""
     is_reference: bool = False
     tally: Tally = field(default_factory=Tally)
     seconds: float = 0.0
-    """Spent in the backend, normalisation included."""
+    """Time in the session, normalisation included."""
     label: str = ""
-    """Name under which parity knows the runtime, or the simulation."""
+    """Parity's name of the runtime, or of the simulation."""
 
     @property
     def runtime(self) -> str:
-        """The runtime's name in results."""
-        return self.label or self.backend.runtime
+        """Name of the runtime in results."""
+        return self.label or self.session.runtime
 
     @property
     def name(self) -> str:
-        """Tells it from the others."""
-        variant = variant_of(self.backend.precision, takes_pixels=self.backend.takes_pixels)
+        """Unique name."""
+        variant = variant_of(self.session.precision, takes_pixels=self.session.takes_pixels)
         return f"{self.runtime} {variant}"
+
+
+def open_models(exported: ExportFolder, variants: str | None, *, reference: bool) -> list[EvaluatedModel]:
+    """Load the reference, and every ONNX file of these variants (separated by commas; None: all of them).
+
+    A file is run in each of its parity's runtimes: a runtime may compute in another type than the file's, and then
+    only the simulation has the error of a device that computes in it.
+
+    Raises:
+        BadInput: a variant without a file, or nothing to evaluate.
+    """
+    models = []
+    selected = exported.variants if variants is None else exported.select_variants(variants)
+    if reference:
+        models.append(EvaluatedModel(load_session(exported, PYTORCH, "fp32"), None, is_reference=True))
+    for variant in selected:
+        artifact, precision = exported.onnx(variant), precision_of(variant)
+        for runtime in parity_runtimes(precision)[0]:
+            session = runtime.open(exported.path / artifact.path, precision)
+            models.append(EvaluatedModel(session, artifact.sha256, label=runtime.name))
+    if not models:
+        advice = f"export {exported.manifest.model} first"
+        raise BadInput("there is nothing to evaluate", "no ONNX file in the folder, and --no-reference", advice)
+    return models
 
 
 @dataclass
 class Run:
-    """One evaluation, under way."""
+    """One evaluation in progress."""
 
     key: dict[str, Any]
-    """Everything that its result depends on; sums of another key are of no use."""
+    """Everything that its result depends on; sums with another key are not resumed."""
     state: Path
+    models: Sequence[EvaluatedModel]
     done: int = 0
+    """Number of evaluated samples."""
     seconds: float = 0.0
 
-    def resume(self, models: Sequence[EvaluatedModel]) -> None:
-        """Take up the sums of a run that was stopped, if they are of this key."""
+    def resume(self) -> None:
+        """Load the sums of a stopped run with the same key."""
         with suppress(OSError, EOFError, ValueError, KeyError, BadZipFile), np.load(self.state) as saved:
             header = json.loads(str(saved["header"]))
             if header["key"] != self.key:
                 return
             tallies = [
-                Tally({k.removeprefix(f"{c.name}/"): saved[k] for k in saved.files if k.startswith(f"{c.name}/")})
-                for c in models
+                Tally({key.removeprefix(prefix): saved[key] for key in saved.files if key.startswith(prefix)})
+                for prefix in (f"{model.name}/" for model in self.models)
             ]
-            for model, tally in zip(models, tallies, strict=True):
-                model.tally, model.seconds = tally, header["contender_seconds"][model.name]
+            for model, tally, seconds in zip(self.models, tallies, header["model_seconds"], strict=True):
+                model.tally, model.seconds = tally, seconds
             self.done, self.seconds = header["done"], header["seconds"]
 
-    def save(self, models: Sequence[EvaluatedModel]) -> None:
-        """Write the sums, whole."""
-        spent = {model.name: model.seconds for model in models}
-        header = {"key": self.key, "done": self.done, "seconds": self.seconds, "contender_seconds": spent}
+    def save(self) -> None:
+        """Write the sums."""
+        model_seconds = [model.seconds for model in self.models]
+        header = {"key": self.key, "done": self.done, "seconds": self.seconds, "model_seconds": model_seconds}
         arrays: dict[str, Any] = {"header": np.array(json.dumps(header))}
-        arrays |= {f"{c.name}/{name}": array for c in models for name, array in c.tally.arrays.items()}
+        for model in self.models:
+            arrays |= {f"{model.name}/{name}": array for name, array in model.tally.arrays.items()}
         with whole_file(self.state) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
 
-    def forget(self) -> None:
-        """Remove the sums: the result is written."""
+    def remove_state(self) -> None:
+        """Remove the saved sums, after the result is written."""
         self.state.unlink(missing_ok=True)
 
 
 def require_fitting(exported: ExportFolder, dataset: Dataset, *, flip: bool) -> None:
-    """See that the dataset's joints are the model's, and that mirrored images make sense where they are asked for.
+    """Check that the dataset has the model's joints, and that its images may be mirrored if ``flip``.
 
     Raises:
-        BadInput: they are not, or do not.
+        BadInput: one of them is not true.
     """
     if flip and not dataset.mirrors:
-        raise BadInput("mirroring makes no sense", f"{dataset.name}: left and right have colours", "leave --flip away")
+        found = f"{dataset.name}: left and right have colours"
+        raise BadInput("images of this dataset cannot be mirrored", found, "leave --flip away")
     if flip:
         require_mirrors(exported)
-    ours, theirs = exported.joint_set, dataset.joint_set
-    if ours != theirs:
+    network, annotated = exported.joint_set, dataset.joint_set
+    if network != annotated:
         raise BadInput(
             f"{dataset.name} does not have the model's joints",
-            f"the model: {ours.name}; the dataset: {theirs.name} ({len(theirs.joints)} joints)",
+            f"the model: {network.name}; the dataset: {annotated.name} ({len(annotated.joints)} joints)",
             "evaluate on a dataset with the model's joints, or a model that was trained on this dataset's",
         )
 
 
-def evaluate(
-    exported: ExportFolder,
-    dataset: Dataset,
-    models: Sequence[EvaluatedModel],
-    run: Run,
-    *,
-    batch: int,
-    flip: bool,
-    progress: Progress,
-) -> None:
-    """Run every model on every sample that ``run`` has not done; the sums are in the models.
+def evaluate(exported: ExportFolder, dataset: Dataset, run: Run, *, batch: int, flip: bool, progress: Progress) -> None:
+    """Run every model on the remaining samples.
 
     Raises:
         BadInput: an image cannot be read.
     """
     pairs = dataset.joint_set.mirror_pairs if flip else None
-    began, before, saved = time.perf_counter(), run.seconds, time.perf_counter()
+    start, before, saved = time.perf_counter(), run.seconds, time.perf_counter()
     for samples in _batches(dataset, run.done, batch):
         crops = np.stack([sample.crop for sample in samples])
-        seen: dict[str, Array] = {}
+        bins: dict[str, Array] = {}
         inputs: dict[tuple[bool, bool], Any] = {}
-        for model in models:
-            start = time.perf_counter()
-            seen[model.name] = run_network(model.backend, crops, exported.volume, pairs, inputs)
-            model.seconds += time.perf_counter() - start
-        _judge(dataset, samples, models, seen, exported)
+        for model in run.models:
+            model_start = time.perf_counter()
+            bins[model.name] = run_network(model.session, crops, exported.volume, pairs, inputs)
+            model.seconds += time.perf_counter() - model_start
+        _add_errors(dataset, samples, run.models, bins, exported)
         run.done += len(samples)
         now = time.perf_counter()
-        run.seconds = before + now - began
+        run.seconds = before + now - start
         if now - saved >= SAVE_EVERY_S:
-            run.save(models)
+            run.save()
             saved = now
         progress(f"{run.done} of {len(dataset)} samples", run.done / len(dataset))
-    run.save(models)
+    run.save()
 
 
-def _judge(
+def _add_errors(
     dataset: Dataset,
     samples: Sequence[Sample],
     models: Sequence[EvaluatedModel],
-    seen: Mapping[str, Array],
+    bins: Mapping[str, Array],
     exported: ExportFolder,
 ) -> None:
+    """Add the errors of a batch, given each model's (N, J, 3) bins."""
     reference = next((model for model in models if model.is_reference), None)
     for index, sample in enumerate(samples):
-        errors: dict[str, float | None] = {}
+        errors_mm: dict[str, float | None] = {}
         for model in models:
-            compared = None if reference is None or model is reference else seen[reference.name][index]
-            bins = seen[model.name][index]
-            errors[model.name] = judge_sample(model.tally, dataset, sample, exported.volume, bins, compared)
-        floor = errors[reference.name] if reference else None
+            compared = None if reference is None or model is reference else bins[reference.name][index]
+            errors_mm[model.name] = add_sample(
+                model.tally, dataset, sample, exported.volume, bins[model.name][index], compared
+            )
+        reference_mm = errors_mm[reference.name] if reference else None
         for model in models:
-            own = errors[model.name]
-            if model is not reference and own is not None and floor is not None:
-                model.tally.add_price(own - floor)
+            error_mm = errors_mm[model.name]
+            if model is not reference and error_mm is not None and reference_mm is not None:
+                model.tally.add_accuracy_loss(error_mm - reference_mm)
 
 
 def _batches(dataset: Dataset, first: int, size: int) -> Iterator[list[Sample]]:
-    """The samples from ``first`` on; the next batch is being read while one is in use."""
+    """Yield batches of samples from ``first`` on; read the next batch while one is in use."""
     with ThreadPoolExecutor(READERS) as readers:
         ahead: list[Future[Sample]] = []
         upcoming = iter(range(first, len(dataset)))
@@ -184,8 +206,8 @@ def _batches(dataset: Dataset, first: int, size: int) -> Iterator[list[Sample]]:
         fetch()
         try:
             while ahead:
-                now, ahead[:] = ahead[:], []
+                current, ahead[:] = ahead[:], []
                 fetch()
-                yield [future.result() for future in now]
+                yield [future.result() for future in current]
         finally:
             readers.shutdown(wait=False, cancel_futures=True)

@@ -1,10 +1,10 @@
-"""The result of an evaluation as plain data, with the published figures beside the measured ones."""
+"""Result of an evaluation as plain data, with the published figures beside the measured ones."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from bench.accuracy.evaluation import EvaluatedModel, Run
-from bench.accuracy.tally import ALIGNED_MM, DRIFT_MM, ERROR_MM, ERROR_PX
+from bench.accuracy.tally import ALIGNED_MM, ALL, ERROR_MM, ERROR_PX, REFERENCE_MM, Tally
 from bench.datasets.protocol import Dataset
 from bench.machine.system import machine
 from bench.sessions.exported import ExportFolder
@@ -14,24 +14,23 @@ from export.model.config import declared_models, load_config
 from export.pipeline.steps import sha256_code
 
 SCHEMA_VERSION = "1.0"
+MEASURES = {"mpjpe_mm": ERROR_MM, "pa_mpjpe_mm": ALIGNED_MM, "error_px": ERROR_PX}
 
 
 def run_key(exported: ExportFolder, dataset: Dataset, models: Sequence[EvaluatedModel], flip: bool) -> dict[str, Any]:
-    """Everything that an evaluation's result depends on."""
+    """Return everything that an evaluation's result depends on."""
     return {
         "weights": exported.manifest.weights.sha256,
         "architecture": exported.manifest.architecture.model_dump(),
         "dataset": dataset.identity,
-        "contenders": [[c.name, c.sha256, c.backend.describe()] for c in models],
+        "models": [[model.name, model.sha256, model.session.describe()] for model in models],
         "flip": flip,
         "code": {package: sha256_code(package) for package in ("export", "bench")},
     }
 
 
-def accuracy_record(
-    exported: ExportFolder, dataset: Dataset, models: Sequence[EvaluatedModel], run: Run, *, flip: bool
-) -> dict[str, Any]:
-    """Every model's errors; what is not finite is null, and then ``finite`` is false."""
+def accuracy_record(exported: ExportFolder, dataset: Dataset, run: Run, *, flip: bool) -> dict[str, Any]:
+    """Return every model's errors; a value that is not finite is null, and then ``finite`` is false."""
     return {
         "schema_version": SCHEMA_VERSION,
         "model": exported.manifest.model,
@@ -41,7 +40,7 @@ def accuracy_record(
         "joint_names": list(dataset.joint_set.joints),
         "counted_joints": [dataset.joint_set.joints[j] for j in dataset.counted],
         "published": published(exported.manifest.model, dataset),
-        "contenders": [_row(model) for model in models],
+        "contenders": [_row(model) for model in run.models],
         "machine": machine(),
         "seconds": run.seconds,
         "samples_per_s": run.done / run.seconds if run.seconds else None,
@@ -49,54 +48,45 @@ def accuracy_record(
 
 
 def published(model: str, dataset: Dataset) -> list[dict[str, str]]:
-    """What sources claim of the declared model on this dataset."""
+    """Return the published figures of the declared model on this dataset."""
     if dataset.published is None or model not in declared_models():
         return []
     claims = load_config(model).claims
-    said = [(claim.source, claim.values().get(dataset.published)) for claim in claims]
-    return [{"source": source, dataset.published: figure} for source, figure in said if figure is not None]
+    figures = [(claim.source, claim.values().get(dataset.published)) for claim in claims]
+    return [{"source": source, dataset.published: figure} for source, figure in figures if figure is not None]
 
 
 def require_finite(record: dict[str, Any]) -> None:
-    """End with exit code 1 if a model said something that is not a number.
+    """Check that every model computed numbers.
 
     Raises:
-        CheckFailed: it did.
+        CheckFailed: some joints are not finite.
     """
     wrong = [row["name"] for row in record["contenders"] if not row["finite"]]
     if wrong:
-        seen = f"{', '.join(wrong)}: joints that are not finite"
-        raise CheckFailed("a model computes no poses", seen, "do not ship it; `convnextpose predict` shows one image")
+        found = f"{', '.join(wrong)}: joints that are not finite"
+        raise CheckFailed("a model computes no poses", found, "do not ship it; `convnextpose predict` shows one image")
 
 
 def _row(model: EvaluatedModel) -> dict[str, Any]:
-    tally, price = model.tally, model.tally.price()
+    tally, loss = model.tally, model.tally.accuracy_loss()
     row = {
         "name": model.name,
         "runtime": model.runtime,
-        "precision": model.backend.precision,
-        "takes_pixels": model.backend.takes_pixels,
-        "run_by": model.backend.describe(),
+        "precision": model.session.precision,
+        "takes_pixels": model.session.takes_pixels,
+        "run_by": model.session.describe(),
         "reference": model.is_reference,
         "sha256": model.sha256,
-        "mpjpe_mm": tally.mean(ERROR_MM),
-        "pa_mpjpe_mm": tally.mean(ALIGNED_MM),
-        "error_px": tally.mean(ERROR_PX),
-        "price_mm": None if price is None else dict(zip(("mean", "low", "high"), price, strict=True)),
-        "drift_mm": {"mean": tally.mean(DRIFT_MM), "max": tally.largest()},
-        "joints": {
-            "mpjpe_mm": tally.of_joints(ERROR_MM),
-            "pa_mpjpe_mm": tally.of_joints(ALIGNED_MM),
-            "error_px": tally.of_joints(ERROR_PX),
-        },
-        "groups": {
-            group: {
-                "mpjpe_mm": tally.mean(ERROR_MM, group),
-                "pa_mpjpe_mm": tally.mean(ALIGNED_MM, group),
-                "error_px": tally.mean(ERROR_PX, group),
-            }
-            for group in tally.groups(ERROR_PX)
-        },
+        **_means(tally),
+        "price_mm": None if loss is None else dict(zip(("mean", "low", "high"), loss, strict=True)),
+        "drift_mm": {"mean": tally.mean(REFERENCE_MM), "max": tally.largest()},
+        "joints": {name: tally.joint_means(measure) for name, measure in MEASURES.items()},
+        "groups": {group: _means(tally, group) for group in tally.groups(ERROR_PX)},
         "seconds": model.seconds,
     }
     return {**finite_or_none(row), "finite": all_finite(row)}
+
+
+def _means(tally: Tally, group: str = ALL) -> dict[str, float | None]:
+    return {name: tally.mean(measure, group) for name, measure in MEASURES.items()}

@@ -1,4 +1,4 @@
-"""``convnextpose evaluate``: figures, photographs, and what is refused."""
+"""``convnextpose evaluate``: drawn figures, photographs, and refusals."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def call(tmp_path: Path) -> Call:
     return lambda *args: in_process("evaluate", *args, cwd=tmp_path)
 
 
-def test_fp32_onnx_is_as_far_from_the_truth_as_the_reference(call: Call, demo_export: Path) -> None:
+def test_fp32_onnx_has_the_accuracy_of_the_reference(call: Call, demo_export: Path) -> None:
     run = call(demo_export, "--count", 8, "--json")
     assert run.returncode == 0, run.stderr
     record = json.loads(run.stdout)
@@ -43,7 +43,7 @@ def test_fp32_onnx_is_as_far_from_the_truth_as_the_reference(call: Call, demo_ex
     assert not list((demo_export / "accuracy").glob(".*"))
 
 
-def test_sums_that_cannot_be_taken_up_are_told_of(call: Call, demo_export: Path) -> None:
+def test_unusable_sums_of_a_stopped_run_are_reported(call: Call, demo_export: Path) -> None:
     (demo_export / "accuracy").mkdir(exist_ok=True)
     (demo_export / "accuracy/.drawn.npz").write_bytes(b"")
     run = call(demo_export, "--count", 2, "--no-reference")
@@ -69,7 +69,7 @@ def test_photographs_are_evaluated_as_the_released_code_does(
     samples: int | None,
     published: list[Any],
 ) -> None:
-    """The demo checkpoint knows nothing of these images: what is tested is that all of it runs."""
+    """The demo checkpoint was not trained on these images: this test only checks that everything runs."""
     write = write_coco if "coco" in options else write_human36m
     write(tmp_path / "data")
     run = call(demo_export, *options, "--data", tmp_path / "data", "--json", "--no-reference")
@@ -106,7 +106,7 @@ def test_joints_of_another_set_are_refused_before_anything_runs(call: Call, tmp_
         ("--batch", "0"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(call: Call, demo_export: Path, wrong: tuple[str, ...]) -> None:
+def test_impossible_options_are_refused(call: Call, demo_export: Path, wrong: tuple[str, ...]) -> None:
     run = call(demo_export, *wrong)
     assert run.returncode == 2
     assert "Traceback" not in run.stderr

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import export.engine.build
-from bench.accuracy.models import open_models
+from bench.accuracy.evaluation import open_models
 from bench.harness.parity_check import ParityCheck
 from bench.sessions.exported import load_session, read_export
 from bench.sessions.inference import run_network
@@ -110,13 +110,13 @@ def test_half_files_are_evaluated_by_what_judged_them(half_run: Run) -> None:
     exported = read_export(half_run[0] / "build/tiny")
     models = open_models(exported, None, reference=False)
     simulated = "rounding, simulated"
-    assert [(c.runtime, c.backend.precision) for c in models] == [
+    assert [(c.runtime, c.session.precision) for c in models] == [
         *(("ONNX Runtime", "fp16"), (simulated, "fp16")),
         *(("OpenVINO", "bf16"), (simulated, "bf16")),
     ]
     size = exported.volume.input_size
-    for backend in (*(model.backend for model in models), load_session(exported, "openvino", "bf16")):
-        assert backend.run(np.zeros((2, 3, size, size), np.float32)).shape == (2, 18, 3)
+    for session in (*(model.session for model in models), load_session(exported, "openvino", "bf16")):
+        assert session.run(np.zeros((2, 3, size, size), np.float32)).shape == (2, 18, 3)
     with pytest.raises(NotPossible, match="choose openvino"):
         load_session(exported, "onnxruntime", "bf16")
     with np.load(exported.path / "parity/truth.npz") as known:
@@ -187,8 +187,8 @@ def test_pixel_variants_are_run_like_the_others(int8_run: Run) -> None:
     seen = [run_network(backend, crops, exported.volume) for backend in (floats, pixels)]
     apart = np.linalg.norm((seen[0] - seen[1]) * exported.volume.bin_mm, axis=2).mean()
     assert apart < 100  # stand-in weights: roundings move joints from peak to peak, but not everywhere at once
-    for backend in open_models(exported, "int8-pixels", reference=False):
-        assert run_network(backend.backend, crops, exported.volume).shape == (2, 18, 3)
+    for model in open_models(exported, "int8-pixels", reference=False):
+        assert run_network(model.session, crops, exported.volume).shape == (2, 18, 3)
 
 
 @pytest.mark.parametrize("planted", [False, True])

@@ -1,4 +1,4 @@
-"""Evaluation: the same crops for all, sums that can be taken up again, figures that mean what they say."""
+"""Evaluation: the same crops for all models, resumable sums, and figures with known answers."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ TRUE_BINS = np.stack([figure.joints_bins(32, 32) for figure in draw_figures(COUN
 
 
 class Oracle:
-    """A backend that knows the answers, and errs as it is told; it sees no image twice."""
+    """A session that knows the answers, with a planted error; it sees no image twice."""
 
     takes_pixels = True
 
@@ -71,18 +71,18 @@ def pair(error_bins: Array | None = None, first: int = 0) -> list[EvaluatedModel
 def run_on(
     exported: ExportFolder, dataset: Any, models: list[EvaluatedModel], state: Path, key: str = "key"
 ) -> dict[str, Any]:
-    run = Run({"key": key}, state)
-    run.resume(models)
-    evaluate(exported, dataset, models, run, batch=BATCH, flip=False, progress=no_progress)
-    return accuracy_record(exported, dataset, models, run, flip=False)
+    run = Run({"key": key}, state, models)
+    run.resume()
+    evaluate(exported, dataset, run, batch=BATCH, flip=False, progress=no_progress)
+    return accuracy_record(exported, dataset, run, flip=False)
 
 
 def figures_of(record: dict[str, Any]) -> Any:
-    """What must not depend on when a run was stopped."""
+    """Return the figures that must not depend on when a run was stopped."""
     return [{k: v for k, v in row.items() if k != "seconds"} for row in record["contenders"]]
 
 
-def test_whoever_knows_the_truth_has_no_error(exported: ExportFolder, tmp_path: Path) -> None:
+def test_exact_answers_have_no_error(exported: ExportFolder, tmp_path: Path) -> None:
     sure, unsure = run_on(exported, DrawnFigures(COUNT, 256), pair(), tmp_path / "s.npz")["contenders"]
     for row in (sure, unsure):
         assert row["mpjpe_mm"] < 1e-2  # float32 bins
@@ -104,9 +104,9 @@ def test_an_error_in_depth_is_found_in_every_measure(exported: ExportFolder, tmp
     assert 0 < row["pa_mpjpe_mm"] < row["mpjpe_mm"] * 2
     assert row["drift_mm"]["max"] == pytest.approx(31.25, abs=1e-3)
     assert row["drift_mm"]["mean"] == pytest.approx(31.25 / 18, abs=1e-3)
-    price = row["price_mm"]
-    assert price["mean"] == pytest.approx(row["mpjpe_mm"], abs=0.01)
-    assert price["low"] <= price["mean"] <= price["high"] < price["low"] + 0.5
+    loss = row["price_mm"]
+    assert loss["mean"] == pytest.approx(row["mpjpe_mm"], abs=0.01)
+    assert loss["low"] <= loss["mean"] <= loss["high"] < loss["low"] + 0.5
 
 
 def test_the_thorax_does_not_count(exported: ExportFolder, tmp_path: Path) -> None:
@@ -173,34 +173,34 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(
 
 
 class Counting(DrawnFigures):
-    """Counts how far ahead of the judgement it is asked."""
+    """Figures that count how far ahead they are read."""
 
-    asked = 0
+    requested = 0
 
     def sample(self, index: int) -> Sample:
-        self.asked = max(self.asked, index + 1)
+        self.requested = max(self.requested, index + 1)
         return super().sample(index)
 
 
 def test_samples_stream(exported: ExportFolder, tmp_path: Path) -> None:
     """No more than the batch in use and the next are read ahead, and batches are as large as was asked."""
     dataset, models = Counting(COUNT, 256), pair()
-    oracle = models[0].backend
+    oracle = models[0].session
     assert isinstance(oracle, Oracle)
     ahead = []
-    run = Run({}, tmp_path / "s.npz")
+    run = Run({}, tmp_path / "s.npz", models)
 
     def progress(text: str, share: float | None = None) -> None:
-        ahead.append(dataset.asked - oracle.next)
+        ahead.append(dataset.requested - oracle.next)
 
-    evaluate(exported, dataset, models, run, batch=BATCH, flip=False, progress=progress)
+    evaluate(exported, dataset, run, batch=BATCH, flip=False, progress=progress)
     assert max(ahead) <= BATCH
     assert oracle.largest == BATCH
     sizes = {array.size for model in models for array in model.tally.arrays.values()}
     assert max(sizes) <= 2 * 18
 
 
-def test_not_a_number_fails_and_stays_one(exported: ExportFolder, tmp_path: Path) -> None:
+def test_nan_fails_and_stays_nan(exported: ExportFolder, tmp_path: Path) -> None:
     error = np.zeros((COUNT, 18, 3))
     error[5, 2] = np.nan
     record = run_on(exported, DrawnFigures(COUNT, 256), pair(error), tmp_path / "s.npz")
@@ -212,10 +212,10 @@ def test_not_a_number_fails_and_stays_one(exported: ExportFolder, tmp_path: Path
     assert "unsure" in failed.value.detail
 
 
-def test_other_joints_and_senseless_mirroring_are_refused(exported: ExportFolder) -> None:
+def test_other_joints_and_impossible_mirroring_are_refused(exported: ExportFolder) -> None:
     dataset = DrawnFigures(COUNT, 256)
     require_fitting(exported, dataset, flip=False)
-    with pytest.raises(BadInput, match="mirroring"):
+    with pytest.raises(BadInput, match="mirrored"):
         require_fitting(exported, dataset, flip=True)
     other = DrawnFigures(COUNT, 256)
     other.joint_set = MUCO
@@ -225,26 +225,26 @@ def test_other_joints_and_senseless_mirroring_are_refused(exported: ExportFolder
         DrawnFigures(COUNT, 128)
 
 
-def test_the_interval_of_a_price() -> None:
+def test_the_interval_of_the_accuracy_loss() -> None:
     """Against numpy's own mean and standard deviation."""
     differences = np.random.default_rng(0).normal(0.3, 2, 500)
     tally = Tally()
     for difference in differences:
-        tally.add_price(float(difference))
-    price = tally.price()
-    assert price is not None
-    mean, low, high = (float(value or 0) for value in price)
+        tally.add_accuracy_loss(float(difference))
+    loss = tally.accuracy_loss()
+    assert loss is not None
+    mean, low, high = (float(value or 0) for value in loss)
     half = 1.96 * differences.std(ddof=1) / np.sqrt(500)
     np.testing.assert_allclose([mean, low, high], [differences.mean() + d for d in (0, -half, half)])
 
 
 def test_one_sample_has_no_interval() -> None:
     tally = Tally()
-    tally.add_price(0.5)
-    assert tally.price() == (0.5, None, None)
+    tally.add_accuracy_loss(0.5)
+    assert tally.accuracy_loss() == (0.5, None, None)
 
 
-def test_published_figures_stand_beside_where_the_dataset_matches() -> None:
+def test_published_figures_of_a_matching_dataset() -> None:
     dataset = DrawnFigures(COUNT, 256)
     assert published("L", dataset) == []
     dataset.published = "mpjpe_mm"
