@@ -169,7 +169,8 @@ class TorchCudaGraph(TorchCuda):
         return exchange
 
     def _launch(self) -> None:
-        self._replay()
+        with self._torch.on_stream(self._open_exchange().stream_handle):  # torch replays on its current stream
+            self._replay()
 
     def facts(self) -> dict[str, Any]:
         """See ``Accountable``."""
