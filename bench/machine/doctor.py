@@ -181,7 +181,7 @@ def _cuda_provider(facts: Facts) -> Capability:
     if facts.packages["onnxruntime"] is None:
         return Capability(name, about, "no", "onnxruntime is not installed", "pip install onnxruntime-gpu")
     if no_gpu := _no_gpu(facts):
-        return Capability(name, about, "no", no_gpu, "run it where there is an NVIDIA GPU; the provider alone is none")
+        return Capability(name, about, "no", no_gpu, "run it where there is an NVIDIA GPU")
     if facts.cuda_session.value == CUDA_PROVIDER:
         return Capability(name, about, "yes", "a session for CUDA opened, and runs there")
     reason = facts.cuda_session.trouble or f"the session fell back to {facts.cuda_session.value}"

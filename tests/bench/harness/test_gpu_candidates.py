@@ -157,3 +157,16 @@ def test_a_gpu_runtime_without_a_gpu_is_no_traceback(folder: Path, runtime: str)
     for name in runtime.split(","):
         assert f"{name}: there is no NVIDIA driver" in " ".join(run.stderr.split())
     assert not (folder / "bench/result.json").exists()
+
+
+def test_an_engine_needs_no_torch_on_the_gpu(
+    folder: Path, with_gpu: Callable[[Gpu], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_gpu(ADA)
+    monkeypatch.setattr(gpu_runtimes, "torch_trouble", lambda: "torch is built for the CPU only")
+    digest = sha256_file(folder / "onnx/L-fp32.onnx")
+    write_engine(folder / "engines/L-fp32.rtx.engine", TENSORRT_RTX, onnx_sha256=digest)
+    candidates, reasons = find(folder)
+    assert (candidates[0], "tensorrt-rtx fp32" in candidates) == ("pytorch fp32", True)
+    for runtime in ("pytorch-cuda", "onnxruntime-cuda"):
+        assert reasons[runtime] == "torch is built for the CPU only"
