@@ -1,4 +1,4 @@
-"""``convnextpose bundle``: what leaves this machine for a device, or for a server."""
+"""``convnextpose bundle``: deployment packages for a device, or for a server."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Form(StrEnum):
-    """What is written."""
+    """Kinds of output."""
 
     folder = "folder"
     zip = "zip"
@@ -25,7 +25,7 @@ def command(
     model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/S.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default MODEL/bundle.")] = None,
     precision: Annotated[
-        str | None, typer.Option(metavar="fp32,fp16", help="Which precisions; by default all that are proven.")
+        str | None, typer.Option(metavar="fp32,fp16", help="Precisions; by default all that are proven.")
     ] = None,
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Crops of people for the goldens, in place of drawn figures.")
@@ -40,7 +40,7 @@ def command(
     batches: Batches = "1,1,8",
     workspace_mib: WorkspaceMib = 1024,
 ) -> None:
-    """Write a bundle that builds its engines on the device and proves itself there, without this project."""
+    """Write a bundle that builds its engines on the device and verifies itself there, without this project."""
     from cli.console import ConsoleObserver
     from export.bundle.triton import write_triton
     from export.bundle.write import BundlePlan, write_bundle
@@ -51,60 +51,54 @@ def command(
 
     plan = parse_plan(EnginePlan(), batches, None, workspace_mib)
     if plan.batch_min != 1:
-        what, do = "a bundle's engines must take one image", "give 1 as the smallest batch"
-        raise BadInput(what, f"--batches {batches}: people come one at a time, and goldens are run so", do)
-    chosen = parse_precisions(precision) if precision is not None else None
+        problem, advice = "a bundle's engines must take one image", "give 1 as the smallest batch"
+        raise BadInput(problem, f"--batches {batches}: people come one at a time, and so do goldens", advice)
+    precisions = parse_precisions(precision) if precision is not None else None
     place = out or model / "bundle"
     if form is Form.triton:
         if images is not None:
             raise BadInput("a repository for Triton has no goldens", f"--images {images}", "leave it out")
         if with_engines is not None:
-            seen = "--with-engines" if with_engines else "--without-engines"
-            raise BadInput("a repository for Triton brings no engines", f"{seen}: servers build them", "leave it out")
-        _show_triton(write_triton(model, place, chosen, plan))
+            option = "--with-engines" if with_engines else "--without-engines"
+            raise BadInput("a repository for Triton has no engines", f"{option}: servers build them", "leave it out")
+        _print_triton(write_triton(model, place, precisions, plan))
         return
     observer = ConsoleObserver()
-    asked = BundlePlan(chosen, with_engines is not False, images, form is Form.zip, plan)
+    options = BundlePlan(precisions, with_engines is not False, images, form is Form.zip, plan)
     try:
-        written = write_bundle(model, place, asked, observer.listener("bundle"))
+        bundle = write_bundle(model, place, options, observer.listener("bundle"))
     finally:
         observer.stop()
-    _show_bundle(written)
+    _print_bundle(bundle)
 
 
-def _show_bundle(written: "Bundle") -> None:
+def _print_bundle(bundle: "Bundle") -> None:
     from rich.markup import escape
 
     from cli.console import out, table
-    from export.bundle.manifest import NOTICES
+    from export.bundle.text import describe_origin
 
-    origin = written.contents.manifest.weights.origin
-    notice = NOTICES[origin]
-    out.print(f"weights: [bold]{origin}[/]" + (f" — {notice}" if notice else ""))
-    shown = table("file", "precision", "size", "proven here, by the bundle's own verifier")
-    for onnx in written.contents.onnx:
-        rows = [row for row in written.verified["results"] if row["precision"] == onnx.precision]
-        said = "; ".join(f"{row['runtime']} {row['reason']}" for row in rows if row["status"] == "pass")
-        shown.add_row(
-            escape(onnx.path), onnx.precision, f"{onnx.size_bytes / 1e6:.1f} MB", said or "nothing here runs it"
-        )
-    for engine in written.contents.engines:
-        artifact = engine.artifact
-        shown.add_row(escape(artifact.path), artifact.precision, f"{artifact.size_bytes / 1e6:.1f} MB", artifact.status)
-    out.print(shown)
-    out.print(f"{escape(str(written.folder))}\n  bundle id  {written.id}", soft_wrap=True)
-    if written.archive is not None:
-        size = f"{written.archive.stat().st_size / 1e6:.1f} MB"
-        out.print(f"{escape(str(written.archive))} ({size})\n  sha256     {written.archive_sha256}", soft_wrap=True)
-    out.print("tell the receiver the id by another way than the bundle goes; there: python3 verify.py --expect ID")
+    out.print(f"weights: {describe_origin(bundle.contents.manifest.weights.origin)}")
+    files = table("file", "precision", "size", "result of the bundle's own verifier on this machine")
+    for artifact in bundle.contents.artifacts:
+        passed = [row for row in bundle.verified if row.precision == artifact.precision and row.status == "pass"]
+        result = "; ".join(f"{row.runtime} {row.reason}" for row in passed) or "no runtime here runs it"
+        if artifact.kind == "engine":
+            result = artifact.status
+        files.add_row(escape(artifact.path), artifact.precision, f"{artifact.size_bytes / 1e6:.1f} MB", result)
+    out.print(files)
+    out.print(f"{escape(str(bundle.folder))}\n  bundle id  {bundle.id}", soft_wrap=True)
+    if bundle.archive is not None:
+        size = f"{bundle.archive.stat().st_size / 1e6:.1f} MB"
+        out.print(f"{escape(str(bundle.archive))} ({size})\n  sha256     {bundle.archive_sha256}", soft_wrap=True)
+    out.print("Send the id another way than the bundle. The receiver runs: python3 verify.py --expect ID")
 
 
-def _show_triton(written: "Repository") -> None:
+def _print_triton(repository: "Repository") -> None:
     from rich.markup import escape
 
     from cli.console import out
 
-    out.print(f"{escape(str(written.folder))}", soft_wrap=True)
-    out.print(
-        f"  cpu/  {', '.join(written.cpu) or 'none'}\n  gpu/  {', '.join(written.gpu)} (plans: sh build-gpu.sh, there)"
-    )
+    out.print(escape(str(repository.folder)), soft_wrap=True)
+    out.print(f"  cpu/  {', '.join(repository.cpu) or 'none'}")
+    out.print(f"  gpu/  {', '.join(repository.gpu)} (plans: sh build-gpu.sh, there)")

@@ -1,4 +1,4 @@
-"""``convnextpose verify``: a bundle's own verifier, after its files were compared with its manifest."""
+"""``convnextpose verify``: a bundle's own verifier, after a comparison of its files with its manifest."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +14,11 @@ def command(
     expect: Annotated[str | None, typer.Option(metavar="ID", help="Refuse a bundle with another id.")] = None,
     runtime: Annotated[str | None, typer.Option(metavar="onnxruntime,…", help="Only these; each must run.")] = None,
     precision: Annotated[str | None, typer.Option(metavar="fp16,…", help="Only these; each must run.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Of the processor; by default all that may be used.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Processor threads; by default as many as this process may use.")
+    ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="How long latency is measured, by default 20; 0 leaves it out.")
+        float | None, typer.Option(help="Duration of the latency measurement, by default 20; 0 leaves it out.")
     ] = None,
     no_build: Annotated[bool, typer.Option("--no-build", help="Build no engine, even if one is missing.")] = False,
     hashes_only: Annotated[
@@ -33,6 +35,6 @@ def command(
     values |= {"--threads": threads, "--seconds": seconds}
     flags = {"--no-build": no_build, "--hashes-only": hashes_only, "--id": show_id}
     arguments = [part for name, value in values.items() if value is not None for part in (name, str(value))]
-    arguments += [name for name, given in flags.items() if given]
+    arguments += [name for name, is_set in flags.items() if is_set]
     if status := verify_bundle(bundle, arguments, expect):
         raise typer.Exit(status)

@@ -35,7 +35,12 @@ def folders(*tops: str) -> Iterator[Path]:
 PACKAGES = [path.relative_to(PROJECT).as_posix() for path in folders(*PRODUCT) if "bundle/device" not in str(path)]
 FILES = {
     package: sorted(path for path in (PROJECT / package).glob("*.py"))
-    for package in (*PACKAGES, "export/bundle/device", "export/bundle/device/pose_verify")
+    for package in (
+        *PACKAGES,
+        "export/bundle/device",
+        "export/bundle/device/pose_runtime",
+        "export/bundle/device/pose_verify",
+    )
 }
 
 

@@ -1,4 +1,7 @@
-"""The edge bundle: what leaves this machine, builds itself on a device, and proves itself there.
+"""The edge bundle and the Triton repository: deployment packages of an export.
 
-``device/`` is copied into every bundle as it is. Nothing there imports this project; it runs on Python 3.8.
+In: the folder of an export, and optionally crops of people. Out: ``<MODEL>-bundle`` (a folder, its archive, hashes),
+which builds its engines on a device and verifies itself there; or ``<MODEL>-triton``, a model repository.
+Imports: ``export.pipeline`` and below. ``device/`` is copied into every bundle unchanged, together with
+``export.runtime``; it imports nothing else of this project and runs on Python 3.8.
 """

@@ -1,11 +1,10 @@
-"""The goldens of a bundle: crops, the joints that the released network has of them, and how far a file may be off.
+"""Goldens of a bundle: crops, the reference model's joints for them, and the error limits of each precision.
 
-The truth is the network as released in PyTorch FP64, as everywhere. Beside it stand the references that budgets
-compare with: the FP32 network, the rounded half graphs, the simulated int8 network. The limits in mm that follow are
-worked out here, once, so that a device only compares.
+The ground truth is the reference model in FP64. The limits in mm depend on further references: the reference model in
+FP32, and the simulated graph of every other precision. They are computed here, so that a device only compares.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,111 +17,138 @@ from export.common.errors import BadInput, Inconclusive
 from export.common.files import UNREADABLE_ARRAYS
 from export.common.progress import Progress, no_progress
 from export.images.image_set import DRAWN
-from export.model.pose import Volume
+from export.model.joint_sets import joint_set
+from export.model.pose import CUBE_MM, MEAN, STD, Volume
 from export.parity.budgets import Budget, budget_for
 from export.parity.comparison import NEEDED_SPREAD_MM, Limit, error_limits, joint_spread, summarize_errors
 from export.pipeline.model_steps import TRUTH, TRUTH_BATCH, WEIGHTS, plan_paths
 
 COUNT = 16
-"""Enough for every joint to be seen in many poses, and few enough for a device without a GPU."""
+"""Enough to show every joint in many poses, and few enough for a device without a GPU."""
+GOLDEN, CPP_FOLDER = "golden.npz", "golden"
+
+Budgets = Mapping[str, tuple[Budget, tuple[Limit, ...]]]
+"""Precision → its budget, and the limits that follow from it on the goldens."""
 
 
 @dataclass(frozen=True, eq=False)
 class Goldens:
-    """What a device runs and compares."""
+    """Images and joints that a device compares with."""
 
     images: NDArray[np.uint8]
     """(N, S, S, 3) RGB."""
     truth: NDArray[np.float64]
     """(N, J, 3) bins."""
     references: Mapping[str, NDArray[Any]]
-    """Precision → (N, J, 3) bins of what its budget compares with."""
+    """Precision → (N, J, 3) bins that its budget compares with."""
     source: str
 
     @property
     def drawn(self) -> bool:
-        """By this project; otherwise they are crops of a user's."""
+        """True: drawn by this project; False: a user's crops."""
         return self.source.startswith(DRAWN)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """As they stand in ``golden.npz``."""
-        return {
-            "images": self.images,
-            "truth": self.truth.astype(np.float64),
-            **{f"reference_{precision}": joints for precision, joints in self.references.items()},
-        }
 
 
 def make_goldens(contents: Contents, images: Path | None, progress: Progress = no_progress) -> Goldens:
-    """The first drawn figures that parity was judged on, or crops of the user's.
+    """Return the first images of the export's parity, or a folder's crops, with their references.
 
     Raises:
         BadInput: too few images, or the folder cannot be read.
-        Inconclusive: the network's joints hardly vary over them, so that anything would agree.
+        Inconclusive: the network's joints hardly vary over them, so that any joints would agree.
     """
-    goldens = _of_export(contents) if images is None else _of_images(contents, images, progress)
-    seen = joint_spread(goldens.truth, Volume.from_architecture(contents.manifest.architecture))
-    if not min(seen.over_images_mm, seen.over_joints_mm) >= NEEDED_SPREAD_MM:
-        told = f"joints spread {seen.over_images_mm:.3g} mm over images, {seen.over_joints_mm:.3g} mm over joints"
-        raise Inconclusive("these goldens would prove nothing", told, "name crops of different poses with --images")
+    goldens = _goldens_of_export(contents) if images is None else _goldens_of_crops(contents, images, progress)
+    spread = joint_spread(goldens.truth, Volume.from_architecture(contents.manifest.architecture))
+    if not min(spread.over_images_mm, spread.over_joints_mm) >= NEEDED_SPREAD_MM:
+        value = f"joints spread {spread.over_images_mm:.3g} mm over images, {spread.over_joints_mm:.3g} mm over joints"
+        raise Inconclusive("these goldens would prove nothing", value, "name crops of different poses with --images")
     return goldens
 
 
-def budgets_of(contents: Contents, goldens: Goldens) -> dict[str, tuple[Budget, tuple[Limit, ...]]]:
-    """Precision → its budget, and the limits that follow from it on these goldens."""
-    volume = Volume.from_architecture(contents.manifest.architecture)
+def budgets_of(contents: Contents, goldens: Goldens) -> Budgets:
+    """Return the budget and the limits of each precision."""
+    volume, trained = (
+        Volume.from_architecture(contents.manifest.architecture),
+        contents.manifest.weights.origin != "stand-in",
+    )
     count = goldens.truth.shape[0] * goldens.truth.shape[1]
-    found = {}
-    for artifact in contents.onnx:
-        require = contents.manifest.grade_required(artifact.precision)
-        budget = budget_for(artifact.precision, trained=contents.trained, require=require)
-        beside, floor = (
-            summarize_errors(goldens.truth, goldens.references[of], volume) for of in (artifact.precision, "fp32")
-        )
-        found[artifact.precision] = (budget, error_limits(budget, beside, floor, count))
-    return found
+    errors = {name: summarize_errors(goldens.truth, joints, volume) for name, joints in goldens.references.items()}
+    budgets = {}
+    for precision in (artifact.precision for artifact in contents.onnx):
+        budget = budget_for(precision, trained=trained, require=contents.manifest.grade_required(precision))
+        budgets[precision] = (budget, error_limits(budget, errors[precision], errors["fp32"], count))
+    return budgets
 
 
-def _of_export(contents: Contents) -> Goldens:
-    """From what the export left of its parity."""
+def write_goldens(folder: Path, contents: Contents, goldens: Goldens, budgets: Budgets) -> None:
+    """Write ``golden.npz`` for Python, and ``golden/`` for programs without a library.
+
+    The latter holds ``images.u8`` (N, S, S, 3), ``joints.f64`` (N, J, 3), both little-endian, and ``facts.txt``.
+    """
+    references = {f"reference_{precision}": joints for precision, joints in goldens.references.items()}
+    truth = goldens.truth.astype("<f8")
+    np.savez(folder / GOLDEN, allow_pickle=False, images=goldens.images, truth=truth, **references)
+    (folder / CPP_FOLDER).mkdir()
+    (folder / CPP_FOLDER / "images.u8").write_bytes(goldens.images.tobytes())
+    (folder / CPP_FOLDER / "joints.f64").write_bytes(truth.tobytes())
+    facts = "".join(f"{line}\n" for line in _facts(contents, goldens, budgets))
+    (folder / CPP_FOLDER / "facts.txt").write_text(facts, encoding="utf-8")
+
+
+def _facts(contents: Contents, goldens: Goldens, budgets: Budgets) -> Iterator[str]:
+    architecture = contents.manifest.architecture
+    yield f"weights {contents.manifest.weights.origin}"
+    yield f"images {len(goldens.images)}"
+    yield f"input_size {architecture.input_size}"
+    yield f"heatmap_size {architecture.heatmap_size}"
+    yield f"depth_dim {architecture.depth_dim}"
+    yield f"cube_mm {CUBE_MM!r}"
+    yield f"mean {' '.join(map(repr, MEAN))}"
+    yield f"std {' '.join(map(repr, STD))}"
+    yield f"joints {' '.join(joint_set(architecture.joints).joints)}"
+    for onnx in contents.onnx:
+        yield f"onnx {onnx.precision} {onnx.path}"
+    for precision, (_, limits) in budgets.items():
+        for limit in limits:
+            yield f"limit {precision} {limit.statistic} {limit.allowed_mm!r}"
+
+
+def _goldens_of_export(contents: Contents) -> Goldens:
+    """Read images and references that the export's parity left."""
     try:
-        with np.load(contents.folder / TRUTH, allow_pickle=False) as known:
-            images, truth, fp32 = (known[name][:COUNT] for name in ("images", "truth", "reference"))
+        with np.load(contents.folder / TRUTH, allow_pickle=False) as file:
+            images, truth, fp32 = (file[name][:COUNT] for name in ("images", "truth", "reference"))
         references = {"fp32": fp32}
-        for precision in (artifact.precision for artifact in contents.onnx):
-            if precision != "fp32":
-                with np.load(contents.folder / plan_paths(precision)[2], allow_pickle=False) as known:
-                    references[precision] = known["simulation"][:COUNT]
+        for precision in (artifact.precision for artifact in contents.onnx if artifact.precision != "fp32"):
+            with np.load(contents.folder / plan_paths(precision)[2], allow_pickle=False) as file:
+                references[precision] = file["simulation"][:COUNT]
     except UNREADABLE_ARRAYS as error:
-        do = f"make it again: convnextpose export {contents.model}"
-        raise BadInput(f"{contents.folder} has no images that parity was judged on", str(error), do) from error
+        advice = f"make it again: convnextpose export {contents.model}"
+        raise BadInput(f"{contents.folder} has no images of its parity", str(error), advice) from error
     source = next((dict(report["images"])["source"] for report in contents.manifest.parity), "the export's parity")
     return Goldens(images, truth, references, f"{source}, the first {len(images)}")
 
 
-def _of_images(contents: Contents, folder: Path, progress: Progress) -> Goldens:
-    """Run the references on crops of the user's."""
+def _goldens_of_crops(contents: Contents, folder: Path, progress: Progress) -> Goldens:
+    """Run the references on a user's crops."""
     from export.images.image_set import folder_set
     from export.model.reference import run_reference
     from export.model.weights_file import load_network
     from export.plan.planned import load_planned, simulated
     from export.plan.precision_plan import read_plan
 
-    chosen = folder_set(folder, contents.manifest.architecture.input_size, COUNT, COUNT)
-    if (distinct := chosen.distinct) < COUNT:
-        do = "name a folder with more crops of people, or leave --images out"
-        raise BadInput(f"goldens need {COUNT} distinct images", f"{distinct} in {folder}", do)
+    crops = folder_set(folder, contents.manifest.architecture.input_size, COUNT, COUNT)
+    if crops.distinct < COUNT:
+        advice = "name a folder with more crops of people, or leave --images out"
+        raise BadInput(f"goldens need {COUNT} distinct images", f"{crops.distinct} in {folder}", advice)
 
     def run(network: Any) -> NDArray[Any]:
-        return run_reference(network, chosen.images, TRUTH_BATCH, progress)
+        return run_reference(network, crops.images, TRUTH_BATCH, progress)
 
     network = load_network(contents.folder / WEIGHTS)
     references = {"fp32": run(network)}
-    for precision in (artifact.precision for artifact in contents.onnx):
+    for precision in (artifact.precision for artifact in contents.onnx if artifact.precision != "fp32"):
         progress(f"the {precision} reference")
-        if precision == "fp32":
-            continue
         record, planned, _ = (contents.folder / path for path in plan_paths(precision))
         plan = read_plan(record, network.architecture)
         references[precision] = run(simulated(network, plan, load_planned(planned)))
-    return Goldens(chosen.images, run(network.double()), references, chosen.source)
+    return Goldens(crops.images, run(network.double()), references, crops.source)

@@ -1,85 +1,102 @@
-"""A model repository for NVIDIA's Triton Inference Server: where one machine is outgrown.
+"""A model repository for NVIDIA's Triton Inference Server, for more requests than one device serves.
 
 ``cpu/`` is complete: ONNX Runtime's backend runs every file that it can run on a processor. ``gpu/`` has the same
-models for the TensorRT backend, whose plans have to be built on the server that runs them. In both, clients send
-pixels, so that none can normalise them wrongly. Where the export has a pixel variant of a precision, that one graph is
-the model: a quarter of the bytes goes to the GPU, one model is scheduled, and what was proven is what is served. Where
-it has none, the model is an ensemble of a small graph that normalises, on the processor, and the network.
+models for the TensorRT backend, with plans that have to be built on the server that runs them. In both, clients send
+uint8 pixels, so that no client can normalise them wrongly. If the export has a graph with the input format ``uint8``,
+that graph is the model: a quarter of the bytes goes to the GPU, one model is scheduled, and the proven file is served.
+Otherwise the model is an ensemble of a small graph that normalises, on the processor, and the network.
 """
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
+from export.bundle.build_script import model_recipes, trtexec_script
 from export.bundle.contents import Contents, choose_contents, pixel_variants
-from export.bundle.device_recipe import checked, choose, commands, find_trtexec
-from export.bundle.manifest import NOTICES, list_files
-from export.bundle.triton_config import Tensor, ensemble, served
-from export.bundle.write import in_the_making, require_replaceable
+from export.bundle.manifest import list_files
+from export.bundle.output import require_replaceable, whole_folder
+from export.bundle.text import describe_origin, fill_template
+from export.bundle.triton_config import Tensor, ensemble_config, model_config
 from export.common.files import require_writable
 from export.common.interface import INPUT, OUTPUT
 from export.engine.plan import EnginePlan
 from export.model.pose import MEAN, STD
 from export.pipeline.manifest import Artifact
-from export.pipeline.recipe import MAJORS, recipe_of
+from export.pipeline.recipe import ModelRecipe
 
 SCHEMA_VERSION = "1.1"
-ON_CPU = "tritonserver --model-repository=$PWD/cpu              # ONNX Runtime on the processor\n"
-KIND, MARK, SCRIPT = "triton-repository", "about.json", "build-gpu.sh"
+KIND, RECORD, SCRIPT = "triton-repository", "about.json", "build-gpu.sh"
 PIXELS = "pixels"
-TEMPLATE = Path(__file__).parent / "templates/triton.md"
+START_ON_CPU = "tritonserver --model-repository=$PWD/cpu              # ONNX Runtime on the processor\n"
 
 NOT_ON_CPU = ("bf16",)
 """ONNX Runtime has no such convolution on a processor."""
 
-HEAD = """\
-#!/bin/sh
-# Writes every model.plan of gpu/, on the server that will run them, with its own trtexec: sh build-gpu.sh [fp16 int8 …]
+ABOUT_SCRIPT = """\
+# Writes every model.plan of gpu/ with trtexec, on the server that will run them: sh build-gpu.sh [fp16 int8 …]
 #
-# The ONNX files are those of this folder. TRTEXEC=path names another trtexec; TENSORRT_MAJOR=10 or 11 is for one that
-# does not say its version. layers/ takes what each plan's layers compute in.
-set -eu
-"""
+# It builds from the ONNX files of this folder. TRTEXEC=path names another trtexec; TENSORRT_MAJOR=10 or 11 is for one
+# that prints no version. layers/ gets the types that the layers of each plan compute in."""
+ENTER_FOLDER = 'cd "$folder"\nmkdir -p layers'
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """One precision as clients see it."""
 
     name: str
     artifact: Artifact
-    """The file that is run: the pixel variant where there is one."""
+    """The file that runs."""
     takes_pixels: bool
+    """True: the file's input is uint8 pixels; False: an ensemble normalises before it."""
 
     @property
     def network(self) -> str:
-        """The model that holds the file."""
+        """Name of the Triton model that holds the file."""
         return self.name if self.takes_pixels else f"{self.name}-network"
 
     @property
     def on_cpu(self) -> bool:
-        """Whether ONNX Runtime runs it there."""
+        """True if ONNX Runtime runs it on a processor."""
         return self.artifact.precision not in NOT_ON_CPU
 
     @property
-    def source(self) -> str:
-        """Where its ONNX file lies in the repository."""
+    def path(self) -> str:
+        """Path of its ONNX file in the repository."""
         return f"cpu/{self.network}/1/model.onnx" if self.on_cpu else self.artifact.path
+
+    def recipe(self, recipe: ModelRecipe) -> ModelRecipe:
+        """Return a recipe with the repository's paths; timings are not stored, since each plan is built once."""
+        paths = {
+            "--onnx": self.path,
+            "--saveEngine": f"gpu/{self.network}/1/model.plan",
+            "--exportLayerInfo": f"layers/{self.name}.json",
+        }
+
+        def switch(text: str) -> str:
+            name, _, _ = text.partition("=")
+            return f"{name}={paths[name]}" if name in paths else text
+
+        commands = {
+            major: tuple(switch(text) for text in command if not text.startswith("--timingCacheFile="))
+            for major, command in recipe.trtexec.items()
+        }
+        return replace(recipe, onnx=self.path, trtexec=commands)
 
 
 @dataclass(frozen=True)
 class Repository:
-    """What was written."""
+    """A repository that was written."""
 
     folder: Path
     cpu: tuple[str, ...]
-    """The models that clients of a server without a GPU ask."""
+    """Models for clients of a server without a GPU."""
     gpu: tuple[str, ...]
 
 
@@ -87,32 +104,43 @@ def write_triton(export: Path, out: Path, precisions: tuple[str, ...] | None, pl
     """Write ``out/<MODEL>-triton``; an older one is replaced.
 
     Raises:
-        BadInput: no export, not what was asked for in it, or ``out`` cannot be written or holds something else there.
+        BadInput: no export, a precision that it lacks, or ``out`` cannot be written or holds something else.
         CheckFailed: a file is not proven.
     """
     contents = choose_contents(export, precisions, with_engines=False)
     place = out / f"{contents.model}-triton"
-    require_replaceable(place, MARK, KIND)
+    require_replaceable(place, RECORD, KIND)
     require_writable(out)
-    models = _models(contents)
-    with in_the_making(place) as made:
+    uint8 = pixel_variants(contents)
+    models = [
+        ServedModel(f"{contents.model}-{a.precision}", uint8.get(a.precision, a), a.precision in uint8)
+        for a in contents.onnx
+    ]
+    with whole_folder(place) as folder:
         for side in ("cpu", "gpu"):
-            _write_side(made / side, contents, [m for m in models if m.on_cpu or side == "gpu"], plan.batch_max)
+            served = [model for model in models if model.on_cpu or side == "gpu"]
+            _write_side(folder / side, contents, served, plan.batch_max)
         for model in models:
-            (made / model.source).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(contents.folder / model.artifact.path, made / model.source)
-        (made / SCRIPT).write_text(_build_script(contents, models, plan), encoding="utf-8")
-        (made / SCRIPT).chmod(0o755)
-        weights = contents.manifest.weights.model_dump(include={"origin", "sha256"})
-        about = {"schema_version": SCHEMA_VERSION, "kind": KIND, "model": contents.model, "weights": weights}
-        (made / "README.md").write_text(_readme(contents, models), encoding="utf-8")
-        files: Any = [file.model_dump() for file in list_files(made)]
-        (made / MARK).write_text(json.dumps(about | {"files": files}, indent=1) + "\n", encoding="utf-8")
+            (folder / model.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(contents.folder / model.artifact.path, folder / model.path)
+        recipes = model_recipes(contents, [model.artifact for model in models], plan)
+        recipes = tuple(model.recipe(recipe) for model, recipe in zip(models, recipes, strict=True))
+        (folder / SCRIPT).write_text(trtexec_script(SCRIPT, ABOUT_SCRIPT, ENTER_FOLDER, recipes), encoding="utf-8")
+        (folder / SCRIPT).chmod(0o755)
+        (folder / "README.md").write_text(_readme(contents, models), encoding="utf-8")
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": KIND,
+            "model": contents.model,
+            "weights": contents.manifest.weights.model_dump(include={"origin", "sha256"}),
+            "files": [file.model_dump() for file in list_files(folder)],
+        }
+        (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return Repository(place, tuple(m.name for m in models if m.on_cpu), tuple(m.name for m in models))
 
 
-def preprocessing(size: int) -> bytes:
-    """uint8 (N, S, S, 3) → float32 (N, 3, S, S) as an ONNX file: ``export.model.pose.normalise``, bit for bit."""
+def normalising_graph(size: int) -> bytes:
+    """Return ``export.model.pose.normalise`` as an ONNX file: uint8 (N, S, S, 3) → float32 (N, 3, S, S), same bits."""
     make = onnx.helper.make_node
     nodes = [
         make("Cast", [PIXELS], ["floats"], to=TensorProto.FLOAT),
@@ -129,98 +157,52 @@ def preprocessing(size: int) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _models(contents: Contents) -> list[Served]:
-    variants = pixel_variants(contents)
-    return [
-        Served(f"{contents.model}-{a.precision}", variants.get(a.precision, a), a.precision in variants)
-        for a in contents.onnx
-    ]
-
-
-def _write_side(folder: Path, contents: Contents, models: list[Served], most: int) -> None:
-    """The configurations of ``cpu/`` or ``gpu/``, and the graph that normalises where one is needed."""
-    about, on_gpu = contents.manifest.architecture, folder.name == "gpu"
-    square = (about.input_size, about.input_size)
-    image, joints = Tensor(INPUT, "FP32", (3, *square)), Tensor(OUTPUT, "FP32", (about.joints, 3))
-    first, pixels = f"{contents.model}-preprocess", Tensor(PIXELS, "UINT8", (*square, 3))
+def _write_side(folder: Path, contents: Contents, models: list[ServedModel], max_batch: int) -> None:
+    """Write the configurations of ``cpu/`` or ``gpu/``, and the graph that normalises if an ensemble needs it."""
+    architecture, on_gpu = contents.manifest.architecture, folder.name == "gpu"
+    square = (architecture.input_size, architecture.input_size)
+    image, joints = Tensor(INPUT, "FP32", (3, *square)), Tensor(OUTPUT, "FP32", (architecture.joints, 3))
+    normalise, pixels = f"{contents.model}-preprocess", Tensor(PIXELS, "UINT8", (*square, 3))
     folder.mkdir()
     if not all(model.takes_pixels for model in models):
-        version = _model_folder(folder, first, served(first, most, pixels, image, plan=False, on_gpu=False))
-        (version / "model.onnx").write_bytes(preprocessing(about.input_size))
+        version = _write_model(folder, normalise, model_config(normalise, max_batch, pixels, image, on_gpu=False))
+        (version / "model.onnx").write_bytes(normalising_graph(architecture.input_size))
     for model in models:
-        given = Tensor(INPUT, "UINT8", (*square, 3)) if model.takes_pixels else image
-        config = served(model.network, most, given, joints, plan=on_gpu, on_gpu=on_gpu)
-        version = _model_folder(folder, model.network, config)
+        network_input = replace(pixels, name=INPUT) if model.takes_pixels else image
+        config = model_config(model.network, max_batch, network_input, joints, on_gpu=on_gpu)
+        version = _write_model(folder, model.network, config)
         if on_gpu:
-            (version / "README.md").write_text(f"`model.plan` is written here by `{SCRIPT}`, on the server.\n")
+            (version / "README.md").write_text(f"`{SCRIPT}` writes `model.plan` here, on the server.\n")
         if not model.takes_pixels:
-            config = ensemble(model.name, most, (pixels, image, joints), (first, model.network))
-            version = _model_folder(folder, model.name, config)
-            (version / "README.md").write_text("An ensemble has no file of its own, but Triton wants this folder.\n")
+            config = ensemble_config(model.name, max_batch, (pixels, image, joints), (normalise, model.network))
+            version = _write_model(folder, model.name, config)
+            (version / "README.md").write_text("An ensemble has no file of its own, but Triton needs this folder.\n")
 
 
-def _model_folder(folder: Path, name: str, config: str) -> Path:
+def _write_model(folder: Path, name: str, config: str) -> Path:
+    """Write a model's configuration; return the folder of its one version."""
     version = folder / name / "1"
     version.mkdir(parents=True)
     (folder / name / "config.pbtxt").write_text(config, encoding="utf-8")
     return version
 
 
-def _build_script(contents: Contents, models: list[Served], plan: EnginePlan) -> str:
-    """The recipe's commands, with the repository's own paths; timings are not kept, since each plan is built once."""
-    artifacts = [model.artifact for model in models]
-    recipe = recipe_of(contents.manifest.model_copy(update={"artifacts": artifacts}), plan)
-
-    def switches(model: Served, command: tuple[str, ...]) -> list[str]:
-        paths = {
-            "--onnx": model.source,
-            "--saveEngine": f"gpu/{model.network}/1/model.plan",
-            "--exportLayerInfo": f"layers/{model.name}.json",
-        }
-        given = [switch.partition("=") for switch in command[1:]]
-        kept = [(name, paths.get(name, value)) for name, _, value in given if name != "--timingCacheFile"]
-        return [f"{name}={value}" if value else name for name, value in kept]
-
-    pairs = list(zip(models, recipe.models, strict=True))
-    precisions = [model.artifact.precision for model in models]
-    lines = [
-        HEAD + choose(SCRIPT, precisions) + find_trtexec(SCRIPT) + 'CDPATH= cd -- "$(dirname -- "$0")"\nmkdir -p layers'
-    ]
-    lines += checked((model.source, model.artifact.sha256) for model in models)
-    lines += commands(
-        SCRIPT,
-        {
-            major: [(m.artifact.precision, switches(m, known.trtexec[str(major)])) for m, known in pairs]
-            for major in MAJORS
-        },
-    )
-    return "\n".join(lines) + "\n"
-
-
-def _readme(contents: Contents, models: list[Served]) -> str:
-    weights, notice = contents.manifest.weights, NOTICES[contents.manifest.weights.origin]
-    text = TEMPLATE.read_text(encoding="utf-8")
-    for name, value in {
+def _readme(contents: Contents, models: list[ServedModel]) -> str:
+    values = {
         "MODEL": contents.model,
-        "ORIGIN": weights.origin,
-        "NOTICE": f" — {notice}" if notice else "",
-        "SIZE": str(contents.manifest.architecture.input_size),
-        "CPU": ON_CPU if any(model.on_cpu for model in models) else "",
+        "ORIGIN": describe_origin(contents.manifest.weights.origin),
+        "SIZE": contents.manifest.architecture.input_size,
+        "CPU": START_ON_CPU if any(model.on_cpu for model in models) else "",
         "FORMS": "\n".join(_forms(contents, models)),
-    }.items():
-        text = text.replace(f"@{name}@", value)
-    return text
+    }
+    return fill_template("triton.md", values)
 
 
-def _forms(contents: Contents, models: list[Served]) -> list[str]:
-    """What each model that clients ask is made of."""
-    lines = []
-    if direct := [f"`{model.name}`" for model in models if model.takes_pixels]:
-        lines.append(f"- {', '.join(direct)}: the pixel variant, one graph that takes bytes and normalises by itself.")
-    if both := [f"`{model.name}`" for model in models if not model.takes_pixels]:
-        lines += [
-            f"- {', '.join(both)}: an ensemble of `{contents.model}-preprocess`, which normalises on the processor,",
-            "  and the network of that name with `-network` behind it. An export made with `--with-preprocess` has",
-            "  pixel variants, which save this step and three quarters of the bytes that go to a GPU.",
-        ]
-    return lines
+def _forms(contents: Contents, models: list[ServedModel]) -> Iterator[str]:
+    """Yield lines that say which models are single graphs, and which are ensembles."""
+    if single := [f"`{model.name}`" for model in models if model.takes_pixels]:
+        yield f"- {', '.join(single)}: one graph with uint8 input, which normalises by itself."
+    if ensembles := [f"`{model.name}`" for model in models if not model.takes_pixels]:
+        yield f"- {', '.join(ensembles)}: an ensemble of `{contents.model}-preprocess`, which normalises on the"
+        yield "  processor, and the network, with the suffix `-network`. An export with `--with-preprocess` has graphs"
+        yield "  with uint8 input, which save this step and three quarters of the bytes that go to a GPU."

@@ -1,9 +1,9 @@
-"""``config.pbtxt``: what Triton is told of a model, as text of its protobuf schema ``model_config.proto``."""
+"""``config.pbtxt``: a model's description for Triton, as text of its protobuf schema ``model_config.proto``."""
 
 from dataclasses import dataclass
 
 QUEUE_DELAY_US = 1000
-"""How long a request waits for others to share a batch with: an eighth of the 8 ms that S took on two cores."""
+"""Longest time that a request waits for others to share a batch: an eighth of the 8 ms that S took on two cores."""
 
 
 @dataclass(frozen=True)
@@ -11,53 +11,58 @@ class Tensor:
     """An input or output; ``dims`` without the batch."""
 
     name: str
-    kind: str
-    """As in ``UINT8``."""
+    type: str
+    """Triton's name of the type without its prefix, such as ``UINT8``."""
     dims: tuple[int, ...]
 
     @property
     def shape(self) -> str:
         """Type and sizes."""
-        return f"data_type: TYPE_{self.kind} dims: [ {', '.join(map(str, self.dims))} ]"
+        return f"data_type: TYPE_{self.type} dims: [ {', '.join(map(str, self.dims))} ]"
 
     def __str__(self) -> str:
         return f'name: "{self.name}" {self.shape}'
 
 
-def served(name: str, most: int, given: Tensor, made: Tensor, *, plan: bool, on_gpu: bool) -> str:
-    """A model that a backend runs, a ``plan`` of TensorRT or an ONNX file: requests that wait together become a batch.
+def model_config(name: str, max_batch: int, source: Tensor, target: Tensor, *, on_gpu: bool) -> str:
+    """Return a model with dynamic batching: a TensorRT plan on the GPU, or an ONNX file on the processor.
 
-    Both ends of it are run before the first request, if they are two.
+    Its smallest and its largest batch run before the first request.
     """
-    backend, kind = "tensorrt" if plan else "onnxruntime", "KIND_GPU" if on_gpu else "KIND_CPU"
+    backend, kind = ("tensorrt", "KIND_GPU") if on_gpu else ("onnxruntime", "KIND_CPU")
     warm_up = ",\n  ".join(
         f'{{ name: "batch of {size}" batch_size: {size} '
-        f'inputs {{ key: "{given.name}" value: {{ {given.shape} zero_data: true }} }} }}'
-        for size in dict.fromkeys((1, most))
+        f'inputs {{ key: "{source.name}" value: {{ {source.shape} zero_data: true }} }} }}'
+        for size in dict.fromkeys((1, max_batch))
     )
     return (
-        f'name: "{name}"\nbackend: "{backend}"\nmax_batch_size: {most}\n'
-        f"input [ {{ {given} }} ]\noutput [ {{ {made} }} ]\n"
+        f'name: "{name}"\nbackend: "{backend}"\nmax_batch_size: {max_batch}\n'
+        f"input [ {{ {source} }} ]\noutput [ {{ {target} }} ]\n"
         f"instance_group [ {{ kind: {kind} count: 1 }} ]\n"
         f"dynamic_batching {{ max_queue_delay_microseconds: {QUEUE_DELAY_US} }}\n"
         f"model_warmup [\n  {warm_up}\n]\n"
     )
 
 
-def ensemble(name: str, most: int, tensors: tuple[Tensor, Tensor, Tensor], steps: tuple[str, str]) -> str:
-    """Two models in a row; ``tensors`` are what goes into the first, what it hands on, and what the second gives.
+def ensemble_config(name: str, max_batch: int, tensors: tuple[Tensor, Tensor, Tensor], models: tuple[str, str]) -> str:
+    """Return an ensemble of two models.
 
-    The ensemble's input is named as the second model's, whatever the first calls it.
+    Args:
+        name: of the ensemble.
+        max_batch: its largest batch.
+        tensors: the first model's input, the tensor between both, and the second model's output. The ensemble's input
+            has the first one's shape and the second one's name.
+        models: names of the two models.
     """
-    given, between, made = tensors
-    first, second = steps
+    source, between, target = tensors
+    first, second = models
     return (
-        f'name: "{name}"\nplatform: "ensemble"\nmax_batch_size: {most}\n'
-        f'input [ {{ name: "{between.name}" {given.shape} }} ]\noutput [ {{ {made} }} ]\n'
+        f'name: "{name}"\nplatform: "ensemble"\nmax_batch_size: {max_batch}\n'
+        f'input [ {{ name: "{between.name}" {source.shape} }} ]\noutput [ {{ {target} }} ]\n'
         "ensemble_scheduling { step [\n"
-        f'  {{ model_name: "{first}" model_version: -1 input_map {{ key: "{given.name}" value: "{between.name}" }} '
+        f'  {{ model_name: "{first}" model_version: -1 input_map {{ key: "{source.name}" value: "{between.name}" }} '
         f'output_map {{ key: "{between.name}" value: "normalised" }} }},\n'
         f'  {{ model_name: "{second}" model_version: -1 input_map {{ key: "{between.name}" value: "normalised" }} '
-        f'output_map {{ key: "{made.name}" value: "{made.name}" }} }}\n'
+        f'output_map {{ key: "{target.name}" value: "{target.name}" }} }}\n'
         "] }\n"
     )

@@ -1,4 +1,4 @@
-"""A bundle where nothing of this project is: in fresh environments, and on the oldest Python that Jetsons have.
+"""A bundle without this project: in fresh environments, and on the oldest Python of Jetsons.
 
 The environments are made with ``python -m venv`` and pip, and hold NumPy and one runtime.
 """
@@ -24,31 +24,31 @@ Environment = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Makes one with these packages; skips where the package index does not answer."""
+    """Return a function that makes an environment with packages, or skips if the package index does not answer."""
 
     def make(python: str, *packages: str) -> Path:
         folder = tmp_path_factory.mktemp("environment")
         subprocess.run([python, "-m", "venv", folder], check=True, capture_output=True)
-        made = folder / "bin/python"
+        interpreter = folder / "bin/python"
         install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", *packages]
-        run = subprocess.run([made, *install], capture_output=True, text=True, timeout=300, check=False)
+        run = subprocess.run([interpreter, *install], capture_output=True, text=True, timeout=300, check=False)
         if run.returncode != 0:
             pytest.skip(f"{', '.join(packages)} cannot be installed: {run.stderr.strip().splitlines()[-1]}")
-        return made
+        return interpreter
 
     return make
 
 
 def pinned(package: str, pinned_as: str | None = None) -> str:
-    """The version that is tested here."""
+    """Return a requirement of the version that is tested here."""
     return f"{package}=={metadata.version(pinned_as or package)}"
 
 
 def oldest_python() -> str | None:
-    """An interpreter of the oldest version, on the path or among pyenv's."""
+    """Return an interpreter of the oldest version, from the path or from pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    found = [shutil.which(f"python{OLDEST}"), *sorted(map(str, pyenv.glob(f"versions/{OLDEST}.*/bin/python")))]
-    for path in filter(None, found):
+    paths = [shutil.which(f"python{OLDEST}"), *sorted(map(str, pyenv.glob(f"versions/{OLDEST}.*/bin/python")))]
+    for path in filter(None, paths):
         code = "import sys; print('%d.%d' % sys.version_info[:2])"
         run = subprocess.run([path, "-c", code], capture_output=True, text=True, check=False)
         if run.stdout.strip() == OLDEST:
@@ -58,7 +58,7 @@ def oldest_python() -> str | None:
 
 @pytest.fixture
 def unpacked(once_bundle: Path, tmp_path: Path) -> Path:
-    """A copy elsewhere, of which nothing is shared."""
+    """Return a copy elsewhere that shares no file."""
     return Path(shutil.copytree(once_bundle, tmp_path / "received"))
 
 
@@ -77,8 +77,8 @@ def test_with_numpy_and_onnx_runtime_alone(environment: Environment, unpacked: P
     use = "import sys; sys.path.insert(0, sys.argv[1]); import numpy as np; from pose_runtime import Pose; "
     use += "pose = Pose.load(sys.argv[1]); px, mm = pose(np.zeros((64, 48, 3), np.uint8), [(4, 4, 20, 40)] * 3); "
     use += "print(px.shape, mm.shape)"
-    done = subprocess.run([python, "-I", "-c", use, unpacked], cwd="/", capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "(3, 18, 2) (3, 18, 3)", done.stderr
+    run = subprocess.run([python, "-I", "-c", use, unpacked], cwd="/", capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == "(3, 18, 2) (3, 18, 3)", run.stderr
 
 
 def test_with_numpy_and_openvino_alone(environment: Environment, unpacked: Path) -> None:
@@ -93,7 +93,7 @@ def test_with_numpy_and_openvino_alone(environment: Environment, unpacked: Path)
 
 
 def test_on_the_oldest_python(environment: Environment, unpacked: Path) -> None:
-    """With the newest NumPy and ONNX Runtime that it has, which are years old; this one is refused INT8."""
+    """With its newest NumPy and ONNX Runtime, which are years old and compute INT8 wrongly."""
     if (oldest := oldest_python()) is None:
         pytest.skip(f"Python {OLDEST} is not installed")
     python = environment(oldest, "numpy==1.24.4", "onnxruntime==1.19.2")
@@ -114,7 +114,7 @@ def test_on_the_oldest_python(environment: Environment, unpacked: Path) -> None:
 
 
 def test_syntax_and_library_of_the_oldest_python() -> None:
-    """Nothing of this repository is imported, and nothing that a device may not have."""
+    """The programs import nothing of this repository, and nothing that a device may not have."""
     allowed = {"numpy", "cv2", "onnxruntime", "openvino", "tensorrt", "pose_runtime", "pose_verify", "verify"}
     for path in SOURCES:
         tree = ast.parse(path.read_text(), feature_version=(3, 8))
@@ -126,7 +126,7 @@ def test_syntax_and_library_of_the_oldest_python() -> None:
 
 
 def lint_for(target: str, *paths: Path) -> subprocess.CompletedProcess[str]:
-    """Annotations are read only where Python reads them: in files without ``from __future__ import annotations``."""
+    """Run vermin; evaluate annotations only in files without ``from __future__ import annotations``."""
     options = ["--quiet", "--no-tips", "--violations", f"--target={target}-"]
     lazy = [path for path in paths if "from __future__ import annotations" in path.read_text()]
     eager = [path for path in paths if path not in lazy]

@@ -9,7 +9,7 @@ from export.common.files import sha256_file
 from tests.support.command_line import assert_three_parts, in_process
 
 
-def test_the_command(once_export: Path, tmp_path: Path) -> None:
+def test_the_command_prints_id_and_hash(once_export: Path, tmp_path: Path) -> None:
     options = ("--precision", "fp32", "--without-engines", "--out", "out")
     run = in_process("bundle", once_export, *options, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
@@ -21,11 +21,11 @@ def test_the_command(once_export: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("nowhere",), "no exported model"),
         (("FOLDER", "--precision", "fp8"), "unknown precision"),
-        (("FOLDER", "--images", "nowhere"), "images"),
+        (("FOLDER", "--images", "nowhere"), "cannot read"),
         (("FOLDER", "--batches", "0,1,8"), "batch sizes"),
         (("FOLDER", "--batches", "2,4,8"), "one image"),
         (("FOLDER", "--format", "triton", "--images", "."), "goldens"),
@@ -34,9 +34,11 @@ def test_the_command(once_export: Path, tmp_path: Path) -> None:
         (("FOLDER", "--out", "/proc/none"), "cannot write"),
     ],
 )
-def test_wrong_arguments(once_export: Path, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    given = [str(once_export) if argument == "FOLDER" else argument for argument in arguments]
-    run = in_process("bundle", *given, cwd=tmp_path)
+def test_wrong_arguments_are_refused(
+    once_export: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    names = [str(once_export) if argument == "FOLDER" else argument for argument in arguments]
+    run = in_process("bundle", *names, cwd=tmp_path)
     assert_three_parts(run, 2)
-    assert said in run.stderr
+    assert message in run.stderr
     assert not list(tmp_path.iterdir())

@@ -56,7 +56,7 @@ def test_it_is_the_same_code_for_a_fleet(installed: Path) -> None:
 
 
 def test_bundles_have_the_licence_from_there_as_well(installed: Path) -> None:
-    said = in_(installed, "from export.bundle.licences import licence; print(licence(), end='')")
+    said = in_(installed, "from export.bundle.text import licence; print(licence(), end='')")
     assert said == (ROOT / "LICENSE").read_text()
 
 

@@ -1,4 +1,4 @@
-"""A bundle that was changed is refused: every kind of change, with its reason."""
+"""Every kind of change to a bundle is refused, with its reason."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def name_outside(bundle: Path) -> None:
 
 
 def name_engine(bundle: Path) -> None:
-    """An engine that the manifest's engines name, and its files do not."""
+    """Name an engine that the manifest's list of files does not have."""
 
     def change(manifest: dict[str, Any]) -> None:
         engine = manifest["engines"][0] if manifest["engines"] else dict(manifest["onnx"][0])
@@ -106,17 +106,17 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
 
 @pytest.mark.parametrize("tampering", TAMPERINGS)
 def test_every_tampering_is_refused_with_its_reason(bundle: Path, tampering: str) -> None:
-    tamper, said, exit_code = TAMPERINGS[tampering]
+    tamper, message, exit_code = TAMPERINGS[tampering]
     tamper(bundle)
     run = verify(bundle, "--seconds", 0)
     assert_three_parts(run, exit_code)
-    assert said in run.stderr
+    assert message in run.stderr
     assert not (bundle / "device-report.json").exists()
     assert not list(bundle.rglob("executed"))  # nothing of it was run
 
 
 @pytest.mark.parametrize("program", ["verify.py", "build.py"])
-def test_a_python_without_numpy_is_told_what_to_install(bundle: Path, program: str) -> None:
+def test_without_numpy_the_error_names_the_package(bundle: Path, program: str) -> None:
     command = [sys.executable, "-I", "-S", str(bundle / program)]  # without site-packages
     run = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
     assert_three_parts(run, 4)
@@ -125,7 +125,7 @@ def test_a_python_without_numpy_is_told_what_to_install(bundle: Path, program: s
 
 
 def test_the_builder_compares_hashes_with_its_own_verifier(bundle: Path, tmp_path: Path) -> None:
-    """And not with one of that name that PYTHONPATH leads to."""
+    """And not with another module of this name on PYTHONPATH."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/verify.py").write_text(PLANTED)
     rewrite(bundle / "onnx/once-fp16.onnx", flip_last)
@@ -139,10 +139,10 @@ def test_the_builder_compares_hashes_with_its_own_verifier(bundle: Path, tmp_pat
 
 @pytest.mark.parametrize("python_path", [None, ":", "BUNDLE"])
 @pytest.mark.parametrize("program", ["verify.py", "build.py"])
-def test_no_file_is_taken_for_one_of_pythons_own(bundle: Path, program: str, python_path: str | None) -> None:
-    """Python looks into the program's folder first, unless it is told not to with -I, and into PYTHONPATH's.
+def test_no_file_replaces_a_module_of_pythons(bundle: Path, program: str, python_path: str | None) -> None:
+    """Without -I, Python searches the program's folder first, and those of PYTHONPATH.
 
-    What Python itself imports while it starts, no program can keep it from taking from PYTHONPATH.
+    No program can prevent Python itself from importing modules from PYTHONPATH while it starts.
     """
     names = ["argparse", "hashlib", "shutil"]
     if python_path is None:
@@ -157,7 +157,7 @@ def test_no_file_is_taken_for_one_of_pythons_own(bundle: Path, program: str, pyt
     assert not list(bundle.rglob("executed"))
 
 
-def test_what_was_compiled_of_the_verifier_is_not_run_by_the_builder(bundle: Path, tmp_path: Path) -> None:
+def test_the_builder_runs_no_compiled_verifier(bundle: Path, tmp_path: Path) -> None:
     import importlib.util
     import py_compile
 
@@ -201,7 +201,7 @@ def test_compiled_leftovers_are_never_run(bundle: Path) -> None:
     assert not (bundle.parent / "executed").exists()
 
 
-def test_who_changes_the_manifest_too_is_found_by_the_id_alone(bundle: Path) -> None:
+def test_only_the_id_shows_a_changed_manifest(bundle: Path) -> None:
     """As the bundle's README says."""
     own = verify(bundle, "--id").stdout.strip()
     rewrite(bundle / "build.sh", lambda text: text + b"# planted\n")

@@ -1,4 +1,4 @@
-"""The repository for Triton: its configurations by Triton's own schema, and its ONNX files by running them."""
+"""The repository for Triton: configurations parsed with Triton's own schema, and ONNX files that are run."""
 
 import importlib.util
 import json
@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 from google.protobuf import text_format
 
-from export.bundle.triton import preprocessing, write_triton
+from export.bundle.triton import normalising_graph, write_triton
 from export.common.errors import BadInput
 from export.common.files import sha256_file
 from export.engine.plan import EnginePlan
@@ -23,7 +23,7 @@ from tests.support.bundles import export_once, flip_last, rewrite, run_with_trte
 from tests.support.command_line import assert_three_parts, in_process
 
 TRITON = "tritonclient==2.73.0"
-"""Not installed with the rest: it wants an older ml_dtypes than onnx has. Only its schema is used."""
+"""Not installed with the rest: it needs an older ml_dtypes than onnx has. Only its schema is used."""
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def repository(once_export: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="module")
-def pixels_export(once_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FP32 and FP16 with pixel variants, of which that of FP16 is said not to be proven; most steps are done before."""
-    place = Path(shutil.copytree(once_export.parents[1], tmp_path_factory.mktemp("pixels") / "once"))
+def uint8_export(once_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an export with uint8 graphs in FP32 and FP16, of which that of FP16 is marked as not proven."""
+    place = Path(shutil.copytree(once_export.parents[1], tmp_path_factory.mktemp("uint8") / "once"))
     folder = export_once(place, "--with-preprocess", precisions="fp32,fp16")
     manifest = json.loads((folder / "manifest.json").read_text())
     [half] = [a for a in manifest["artifacts"] if a["path"] == "onnx/once-fp16-pixels.onnx"]
@@ -44,13 +44,13 @@ def pixels_export(once_export: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def pixels_repository(pixels_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_triton(pixels_export, tmp_path_factory.mktemp("triton"), None, EnginePlan()).folder
+def uint8_repository(uint8_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_triton(uint8_export, tmp_path_factory.mktemp("triton"), None, EnginePlan()).folder
 
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Triton's model_config as protobuf messages, out of its client's wheel."""
+    """Return Triton's model_config as protobuf messages, from its client's wheel."""
     folder = tmp_path_factory.mktemp("tritonclient")
     install: list[Any] = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, TRITON]
     run = subprocess.run(install, capture_output=True, text=True, check=False)
@@ -66,10 +66,8 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def configurations(schema: Any, side: Path) -> dict[str, Any]:
-    found = {}
-    for path in sorted(side.glob("*/config.pbtxt")):
-        found[path.parent.name] = text_format.Parse(path.read_text(), schema.ModelConfig())
-    return found
+    paths = sorted(side.glob("*/config.pbtxt"))
+    return {path.parent.name: text_format.Parse(path.read_text(), schema.ModelConfig()) for path in paths}
 
 
 def tensors(values: Any) -> dict[str, tuple[int, tuple[int, ...]]]:
@@ -77,12 +75,12 @@ def tensors(values: Any) -> dict[str, tuple[int, tuple[int, ...]]]:
 
 
 @pytest.mark.parametrize("side", ["cpu", "gpu"])
-def test_every_configuration_is_one_of_tritons(repository: Path, schema: Any, side: str) -> None:
-    found = configurations(schema, repository / side)
+def test_configurations_follow_tritons_schema(repository: Path, schema: Any, side: str) -> None:
+    configs = configurations(schema, repository / side)
     served = ["fp16", "fp32", "int8"] + ["bf16"] * (side == "gpu")
     ensembles = {f"once-{precision}" for precision in served}
-    assert found.keys() == {"once-preprocess"} | ensembles | {f"{name}-network" for name in ensembles}
-    for name, config in found.items():
+    assert configs.keys() == {"once-preprocess"} | ensembles | {f"{name}-network" for name in ensembles}
+    for name, config in configs.items():
         assert config.name == name
         assert config.max_batch_size == 8
         assert (repository / side / name / "1").is_dir()
@@ -97,17 +95,17 @@ def test_every_configuration_is_one_of_tritons(repository: Path, schema: Any, si
         assert group.kind == (group.KIND_GPU if on_gpu else group.KIND_CPU)
         assert [warm.batch_size for warm in config.model_warmup] == [1, 8]
         for warm in config.model_warmup:
-            given = {key: (value.data_type, tuple(value.dims)) for key, value in warm.inputs.items()}
-            assert given == tensors(config.input)
+            inputs = {key: (value.data_type, tuple(value.dims)) for key, value in warm.inputs.items()}
+            assert inputs == tensors(config.input)
 
 
 @pytest.mark.parametrize("side", ["cpu", "gpu"])
 def test_ensembles_lead_from_pixels_to_joints(repository: Path, schema: Any, side: str) -> None:
-    found = configurations(schema, repository / side)
-    for config in (config for config in found.values() if config.platform == "ensemble"):
+    configs = configurations(schema, repository / side)
+    for config in (config for config in configs.values() if config.platform == "ensemble"):
         known = tensors(config.input)
         for step in config.ensemble_scheduling.step:
-            model = found[step.model_name]
+            model = configs[step.model_name]
             for inner, outer in step.input_map.items():
                 assert tensors(model.input)[inner] == known[outer]
             known |= {outer: tensors(model.output)[inner] for inner, outer in step.output_map.items()}
@@ -118,38 +116,38 @@ def test_ensembles_lead_from_pixels_to_joints(repository: Path, schema: Any, sid
 
 
 @pytest.mark.parametrize("side", ["cpu", "gpu"])
-def test_a_proven_pixel_variant_is_served_as_it_is(pixels_repository: Path, schema: Any, side: str) -> None:
-    """Clients see no difference; what is not proven is not served, and its precision is an ensemble as ever."""
-    found = configurations(schema, pixels_repository / side)
-    assert found.keys() == {"once-fp32", "once-preprocess", "once-fp16", "once-fp16-network"}
-    assert found["once-fp32"].backend == ("tensorrt" if side == "gpu" else "onnxruntime")
-    assert found["once-fp16"].platform == "ensemble"
+def test_a_proven_uint8_graph_is_served_unchanged(uint8_repository: Path, schema: Any, side: str) -> None:
+    """Clients see no difference; an unproven graph is not served, and its precision stays an ensemble."""
+    configs = configurations(schema, uint8_repository / side)
+    assert configs.keys() == {"once-fp32", "once-preprocess", "once-fp16", "once-fp16-network"}
+    assert configs["once-fp32"].backend == ("tensorrt" if side == "gpu" else "onnxruntime")
+    assert configs["once-fp16"].platform == "ensemble"
     for name in ("once-fp32", "once-fp16"):
-        assert tensors(found[name].input) == {"image": (schema.TYPE_UINT8, (256, 256, 3))}
-        assert tensors(found[name].output) == {"joints": (schema.TYPE_FP32, (18, 3))}
-    said = (pixels_repository / "README.md").read_text()
-    assert "- `once-fp32`: the pixel variant" in said
-    assert "- `once-fp16`: an ensemble of `once-preprocess`" in said
+        assert tensors(configs[name].input) == {"image": (schema.TYPE_UINT8, (256, 256, 3))}
+        assert tensors(configs[name].output) == {"joints": (schema.TYPE_FP32, (18, 3))}
+    readme = (uint8_repository / "README.md").read_text()
+    assert "- `once-fp32`: one graph with uint8 input" in readme
+    assert "- `once-fp16`: an ensemble of `once-preprocess`" in readme
 
 
-def test_the_pixel_variant_computes_what_the_export_computes(pixels_repository: Path, pixels_export: Path) -> None:
-    path = pixels_repository / "cpu/once-fp32/1/model.onnx"
-    assert sha256_file(path) == sha256_file(pixels_export / "onnx/once-fp32-pixels.onnx")
-    with np.load(pixels_export / "parity/truth.npz") as known:
-        images, truth = known["images"][:4], known["truth"][:4]
+def test_the_uint8_graph_computes_the_exports_joints(uint8_repository: Path, uint8_export: Path) -> None:
+    path = uint8_repository / "cpu/once-fp32/1/model.onnx"
+    assert sha256_file(path) == sha256_file(uint8_export / "onnx/once-fp32-pixels.onnx")
+    with np.load(uint8_export / "parity/truth.npz") as file:
+        images, truth = file["images"][:4], file["truth"][:4]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"image": images})[0], truth, atol=2e-3)
 
 
-def test_a_pixel_variant_that_was_changed_is_refused(pixels_export: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(pixels_export, tmp_path / "once"))
+def test_a_changed_uint8_graph_is_refused(uint8_export: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(uint8_export, tmp_path / "once"))
     rewrite(folder / "onnx/once-fp32-pixels.onnx", flip_last)
     with pytest.raises(BadInput, match=r"once-fp32-pixels\.onnx"):
         write_triton(folder, tmp_path, None, EnginePlan())
 
 
-def test_what_is_no_configuration_is_seen(repository: Path, schema: Any) -> None:
-    """The schema refuses a field, a value and a type that it does not know."""
+def test_planted_mistakes_in_a_configuration_are_noticed(repository: Path, schema: Any) -> None:
+    """The schema refuses an unknown field, value and type."""
     text = (repository / "cpu/once-fp16-network/config.pbtxt").read_text()
     for before, after in (("dynamic_batching", "dynamic_batches"), ("KIND_CPU", "KIND_NPU"), ("TYPE_FP32", "FLOAT")):
         assert before in text
@@ -160,28 +158,28 @@ def test_what_is_no_configuration_is_seen(repository: Path, schema: Any) -> None
         text_format.Parse(twice, schema.ModelConfig())
 
 
-def test_the_onnx_files_are_what_the_configurations_say(repository: Path, schema: Any) -> None:
+def test_the_onnx_files_agree_with_the_configurations(repository: Path, schema: Any) -> None:
     kinds = {onnx.TensorProto.FLOAT: schema.TYPE_FP32, onnx.TensorProto.UINT8: schema.TYPE_UINT8}
     models = sorted(repository.glob("*/*/1/model.onnx"))
     assert len(models) == 5
     for path in models:
         config = configurations(schema, path.parents[2])[path.parents[1].name]
         graph = onnx.load(path).graph
-        for values, told in ((graph.input, config.input), (graph.output, config.output)):
-            seen = {}
+        for values, declared in ((graph.input, config.input), (graph.output, config.output)):
+            shapes = {}
             for value in values:
-                batch, *rest = value.type.tensor_type.shape.dim
+                batch, *dims = value.type.tensor_type.shape.dim
                 assert batch.dim_param
-                seen[value.name] = (kinds[value.type.tensor_type.elem_type], tuple(d.dim_value for d in rest))
-            assert seen == tensors(told)
+                shapes[value.name] = (kinds[value.type.tensor_type.elem_type], tuple(dim.dim_value for dim in dims))
+            assert shapes == tensors(declared)
 
 
-def test_the_ensemble_computes_what_the_export_computes(repository: Path, once_export: Path) -> None:
-    with np.load(once_export / "parity/truth.npz") as known:
-        images, truth = known["images"][:4], known["truth"][:4]
+def test_the_ensemble_computes_the_exports_joints(repository: Path, once_export: Path) -> None:
+    with np.load(once_export / "parity/truth.npz") as file:
+        images, truth = file["images"][:4], file["truth"][:4]
 
-    def run(path: Path, name: str, given: Any) -> Any:
-        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {name: given})[0]
+    def run(path: Path, name: str, value: Any) -> Any:
+        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {name: value})[0]
 
     image = run(repository / "cpu/once-preprocess/1/model.onnx", "pixels", images)
     np.testing.assert_array_equal(image, normalise(images))
@@ -189,13 +187,13 @@ def test_the_ensemble_computes_what_the_export_computes(repository: Path, once_e
         path = repository / f"cpu/once-{precision}-network/1/model.onnx"
         assert sha256_file(path) == sha256_file(once_export / f"onnx/once-{precision}.onnx")
         assert np.abs(run(path, "image", image) - truth).mean() < 0.1
-    assert preprocessing(64) != preprocessing(256)
+    assert normalising_graph(64) != normalising_graph(256)
 
 
 def plans(
     repository: Path, place: Path, version: str, *arguments: str, **more: str
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A copy, elsewhere and with nothing else, whose plans a stand-in for trtexec has built."""
+    """Build the plans of a copy with a fake trtexec; return the copy and the finished process."""
     served = Path(shutil.copytree(repository, place / "served"))
     (served / "build-gpu.sh").chmod(0o644)  # as unpacking may leave it
     return served, run_with_trtexec(["sh", served / "build-gpu.sh", *arguments], place, version, **more)
@@ -205,32 +203,32 @@ def test_plans_are_built_where_they_are_served(repository: Path, tmp_path: Path)
     place, run = plans(repository, tmp_path, "110401")
     assert run.returncode == 0, run.stderr
     for precision in ("fp32", "fp16", "bf16", "int8"):
-        asked = (place / f"gpu/once-{precision}-network/1/model.plan").read_text()
+        command = (place / f"gpu/once-{precision}-network/1/model.plan").read_text()
         source = "onnx/once-bf16.onnx" if precision == "bf16" else f"cpu/once-{precision}-network/1/model.onnx"
-        assert f"--onnx={source} " in asked
-        assert "--maxShapes=image:8x3x256x256" in asked
-        assert "--stronglyTyped" not in asked  # since 11 there is nothing else
-        assert "--profilingVerbosity=detailed" in asked
-        assert "timing" not in asked
-        assert (place / f"layers/once-{precision}.json").read_text() == asked
+        assert f"--onnx={source} " in command
+        assert "--maxShapes=image:8x3x256x256" in command
+        assert "--stronglyTyped" not in command  # 11 has no other networks
+        assert "--profilingVerbosity=detailed" in command
+        assert "timing" not in command
+        assert (place / f"layers/once-{precision}.json").read_text() == command
 
 
-def test_a_plan_that_cannot_be_built_keeps_no_other_from_it(repository: Path, tmp_path: Path) -> None:
+def test_one_failed_plan_prevents_no_other(repository: Path, tmp_path: Path) -> None:
     place, run = plans(repository, tmp_path, "100300", "fp16", "int8", REFUSED="fp16")
     assert_three_parts(run, 1)
-    assert "none of fp16;" in run.stderr
+    assert "no engine for fp16;" in run.stderr
     assert [path.parts[-3] for path in place.rglob("model.plan")] == ["once-int8-network"]
 
 
-@pytest.mark.parametrize(("version", "said"), [("8502", "too old"), ("120000", "knows TensorRT 10 and 11")])
-def test_no_plan_is_built_by_another_tensorrt(repository: Path, tmp_path: Path, version: str, said: str) -> None:
+@pytest.mark.parametrize(("version", "message"), [("8502", "too old"), ("120000", "does not support this TensorRT")])
+def test_no_plan_is_built_by_another_tensorrt(repository: Path, tmp_path: Path, version: str, message: str) -> None:
     place, run = plans(repository, tmp_path, version)
     assert_three_parts(run, 4)
-    assert said in run.stderr
+    assert message in run.stderr
     assert not list(place.rglob("model.plan"))
 
 
-def test_no_plan_is_built_from_a_file_that_was_changed(repository: Path, tmp_path: Path) -> None:
+def test_no_plan_is_built_from_a_changed_file(repository: Path, tmp_path: Path) -> None:
     changed = Path(shutil.copytree(repository, tmp_path / "changed"))
     rewrite(changed / "onnx/once-bf16.onnx", flip_last)
     place, run = plans(changed, tmp_path, "100300")

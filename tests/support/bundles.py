@@ -1,4 +1,4 @@
-"""Bundles to look at, to change and to verify: as a device has them, in processes of their own."""
+"""Bundles for tests, which change them and verify them as a device does, in processes of their own."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.support.command_line import ROOT, in_process
 
 _PLACE = tempfile.TemporaryDirectory(prefix="convnextpose-device-")
 DEVICE = Path(_PLACE.name)
-"""Where ``pose_runtime`` and ``pose_verify`` lie, as in a bundle."""
+"""Folder with ``pose_runtime`` and ``pose_verify``, as in a bundle."""
 copy_programs(DEVICE)
 sys.path.insert(0, str(DEVICE))
 QUICK = BundlePlan(precisions=("fp32",), with_engines=False)
@@ -27,7 +27,7 @@ PROBE_FREE = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
 
 
 def export_once(place: Path, *more: str, precisions: str = "fp32,fp16,bf16,int8") -> Path:
-    """A small trained network in these precisions, with engines where they can be built."""
+    """Export a small trained network in these precisions, with engines where they can be built."""
     options = ("--set", "upsamplings=1", "--precision", precisions, *more)
     model, weights = ROOT / "tests/data/once.yaml", ROOT / "tests/data/once-demo.pth"
     run = in_process("export", model, "--checkpoint", weights, *options, cwd=place)
@@ -36,38 +36,38 @@ def export_once(place: Path, *more: str, precisions: str = "fp32,fp16,bf16,int8"
 
 
 def copied(bundle: Path, place: Path) -> Path:
-    """A copy whose files share their content with the original until they are written anew (see ``rewrite``)."""
+    """Copy a bundle with hard links; change its files only by ``rewrite``."""
     return Path(shutil.copytree(bundle, place / bundle.name, copy_function=os.link))
 
 
 def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
-    """Replace a file by a changed one, and leave alone what it shares its content with."""
+    """Replace a file by a changed one, without changing other links to it."""
     content = change(path.read_bytes())
     path.unlink()
     path.write_bytes(content)
 
 
 def flip_last(content: bytes) -> bytes:
-    """The same with one bit changed, in its last byte."""
+    """Change one bit of the last byte."""
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
 def change_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the manifest in place, without mending anything else."""
+    """Change the manifest in place, and nothing else."""
     manifest = json.loads((bundle / "manifest.json").read_text())
     change(manifest)
     rewrite(bundle / "manifest.json", lambda _: json.dumps(manifest).encode())
 
 
 def rehash(bundle: Path) -> None:
-    """Make the manifest agree with the files again, as somebody who changes both would."""
+    """Make the manifest agree with the files again, as an attacker would who changes both."""
 
-    def mend(manifest: dict[str, Any]) -> None:
+    def update(manifest: dict[str, Any]) -> None:
         for entry in [*manifest["files"], *manifest["onnx"], *manifest["engines"], manifest["golden"]]:
             path = bundle / entry["path"]
             entry |= {"sha256": sha256_file(path), "size_bytes": path.stat().st_size}
 
-    change_manifest(bundle, mend)
+    change_manifest(bundle, update)
 
 
 def verify(
@@ -82,12 +82,12 @@ def verify(
 
 
 def report_of(path: Path) -> dict[str, Any]:
-    """A report as plain data."""
+    """Return a report as plain data."""
     return dict(json.loads(path.read_text()))
 
 
 def manifest_of(bundle: Path) -> BundleManifest:
-    """As it was written."""
+    """Return the manifest as it was written."""
     return BundleManifest.model_validate_json((bundle / "manifest.json").read_bytes())
 
 
@@ -107,7 +107,7 @@ done
 def run_with_trtexec(
     command: Sequence[object], place: Path, version: str, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a build script with a stand-in for trtexec, which lies in ``place`` and writes what it was called with."""
+    """Run a build script with a fake trtexec in ``place``, which writes its arguments."""
     program = place / "trtexec"
     program.write_text(TRTEXEC)
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""What holds for all tests of the bundle."""
+"""Fixtures of all tests of the bundle."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from export.bundle import write as bundle_writing
 
 @pytest.fixture
 def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bundles are not run, which takes seconds: for tests of what comes before."""
-    monkeypatch.setattr(bundle_writing, "verify_here", lambda folder: {"results": []})
+    """Skip the verification of bundles that are written, which takes seconds."""
+    monkeypatch.setattr(bundle_writing, "prove_bundle", lambda folder: ())
 
 
 @pytest.fixture
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which a bundle's builder keeps engines."""
+    """Return the folder in which a bundle's builder stores engines."""
     from pose_runtime import engine_cache
 
     monkeypatch.setenv(engine_cache.VARIABLE, str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""A bundle whose goldens are the user's own crops."""
+"""A bundle with goldens of the user's own crops."""
 
 import shutil
 from pathlib import Path
@@ -24,19 +24,20 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_goldens_of_the_users_crops(once_export: Path, tmp_path: Path, crops: Path) -> None:
     bundle = write_bundle(once_export, tmp_path, BundlePlan(with_engines=False, images=crops, archive=False))
-    assert {row["status"] for row in bundle.verified["results"]} <= {"pass", "not run"}
-    assert sum(row["status"] == "pass" for row in bundle.verified["results"]) >= 6
-    assert manifest_of(bundle.folder).golden.source == f"crops from folder {crops.name}"
-    whose = (bundle.folder / "licences/NOTICE.md").read_text()
-    assert f"crops from folder {crops.name}. They are the images of whoever wrote this bundle" in whose
-    assert "TensorRT-RTX" not in whose  # no engines were asked for
+    assert {row.status for row in bundle.verified} <= {"pass", "not run"}
+    assert sum(row.status == "pass" for row in bundle.verified) >= 6
+    source = f"crops from folder {crops.name}"
+    assert manifest_of(bundle.folder).golden.source == source
+    notice = (bundle.folder / "licences/NOTICE.md").read_text()
+    assert f"{source}. They belong to the author of this bundle" in notice
+    assert "TensorRT-RTX" not in notice  # without engines
     with np.load(bundle.folder / "golden.npz") as file:
         assert file["images"].shape == (16, 256, 256, 3)
         np.testing.assert_array_equal(file["images"][0], draw_figures(1, EVALUATION_SEED)[0].image)
         assert set(file) >= {"reference_fp32", "reference_fp16", "reference_bf16", "reference_int8"}
 
 
-def test_too_few_crops(once_export: Path, tmp_path: Path, crops: Path) -> None:
+def test_too_few_crops_are_refused(once_export: Path, tmp_path: Path, crops: Path) -> None:
     few = Path(shutil.copytree(crops, tmp_path / "few"))
     (few / "03.png").unlink()
     with pytest.raises(BadInput, match="15 readable of 15"):

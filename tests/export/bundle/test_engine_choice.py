@@ -1,4 +1,4 @@
-"""Which engine a device may load, and which it never does."""
+"""The engines that a device may load, and those that it must refuse."""
 
 import json
 import os
@@ -10,48 +10,53 @@ import pose_runtime
 import pytest
 from pose_runtime import engine_cache
 from pose_runtime.bundle import Bundle
-from pose_runtime.engine_cache import built_here, engine_content, keep_engine
-from pose_runtime.engines import GPU_FIELDS, find_engine, misfit
+from pose_runtime.engine_cache import engine_content, store_engine, stored_records
+from pose_runtime.engines import GPU_FIELDS, StoredEngine, find_engine, misfit
 from pose_runtime.runtime.engine_file import TENSORRT, TENSORRT_RTX, Product, require_recent, wrong_header
 from pose_runtime.runtime.gpu import Gpu
 
-from tests.export.bundle.engines import ADA, ORIN, record
+from tests.export.bundle.engines import ADA, ORIN, VERSION, record
 from tests.support.bundles import copied, flip_last, rewrite
+
+LATER = "10.13.3.9"
+HEADER = b"ftrt" + bytes(20) + bytes([10, 3, 0, 26])
 
 
 @pytest.mark.parametrize(
-    ("change", "version", "device", "said"),
+    ("change", "version", "gpu", "reason"),
     [
-        ({}, "10.3.0.26", ORIN, ""),
-        ({"onnx_sha256": "b"}, "10.3.0.26", ORIN, "built from another ONNX file"),
-        ({}, "10.13.3.9", ORIN, "10.13.3.9 is installed"),
-        ({"version_compatible": True}, "10.13.3.9", ORIN, ""),
-        ({}, "10.3.0.26", ADA, "NVIDIA GeForce RTX 4090"),
-        ({"hardware_compatible": True}, "10.3.0.26", ADA, ""),
-        ({}, "10.3.0.26", replace(ORIN, multiprocessors=16), "(8.7, 16"),
-        ({}, "10.3.0.26", replace(ORIN, memory_bytes=16 << 30), "(8.7, 8 multiprocessors, 1"),
-        ({}, "10.3.0.26", replace(ORIN, memory_bytes=int(7.4 * 2**30)), ""),  # its kernel keeps some for itself
-        ({"gpu": None, "targets": ["8.6", "8.9"]}, "10.3.0.26", ADA, ""),
-        ({"gpu": None, "targets": ["8.6", "8.9"]}, "10.3.0.26", ORIN, "8.6, 8.9, and this GPU is Orin"),
+        ({}, VERSION, ORIN, ""),
+        ({"onnx_sha256": "b"}, VERSION, ORIN, "built from another ONNX file"),
+        ({}, LATER, ORIN, f"{LATER} is installed"),
+        ({"version_compatible": True}, LATER, ORIN, ""),
+        ({}, VERSION, ADA, "NVIDIA GeForce RTX 4090"),
+        ({"hardware_compatible": True}, VERSION, ADA, ""),
+        ({}, VERSION, replace(ORIN, multiprocessors=16), "(8.7, 16"),
+        ({}, VERSION, replace(ORIN, memory_bytes=16 << 30), "(8.7, 8 multiprocessors, 1"),
+        ({}, VERSION, replace(ORIN, memory_bytes=int(7.4 * 2**30)), ""),  # its kernel keeps some for itself
+        ({"gpu": None, "targets": ["8.6", "8.9"]}, VERSION, ADA, ""),
+        ({"gpu": None, "targets": ["8.6", "8.9"]}, VERSION, ORIN, "8.6, 8.9, and this GPU is Orin"),
     ],
 )
-def test_engines_of_another_version_or_gpu(change: dict[str, Any], version: str, device: Gpu, said: str) -> None:
-    seen = misfit(record(**change), TENSORRT, "a", version, device)
-    assert said in seen
-    assert bool(said) == bool(seen)
+def test_engines_of_another_version_or_gpu_are_refused(
+    change: dict[str, Any], version: str, gpu: Gpu, reason: str
+) -> None:
+    misfits = misfit(record(**change), TENSORRT, "a", version, gpu)
+    assert reason in misfits
+    assert bool(reason) == bool(misfits)
 
 
-def test_a_record_that_does_not_tell_the_gpu_is_not_believed() -> None:
+def test_a_record_without_a_whole_gpu_is_refused() -> None:
     """As an earlier build.py wrote it."""
     old = {name: value for name, value in record().items() if name not in GPU_FIELDS[1:]}
-    assert "its record, of an older build.py, does not tell" in misfit(old, TENSORRT, "a", "10.3.0.26", ORIN)
+    assert "older build.py" in misfit(old, TENSORRT, "a", VERSION, ORIN)
 
 
 @pytest.mark.parametrize(
     ("product", "version", "too_old"),
     [(TENSORRT, "8.5.2.2", True), (TENSORRT, "10.0.1", False), (TENSORRT_RTX, "1.7.1.116", False)],
 )
-def test_a_tensorrt_without_strong_types_is_told_what_to_do(product: Product, version: str, too_old: bool) -> None:
+def test_a_tensorrt_without_strong_types_is_refused(product: Product, version: str, too_old: bool) -> None:
     if not too_old:
         require_recent(product, version)
         return
@@ -59,11 +64,8 @@ def test_a_tensorrt_without_strong_types_is_told_what_to_do(product: Product, ve
         require_recent(product, version)
 
 
-HEADER = b"ftrt" + bytes(20) + bytes([10, 3, 0, 26])
-
-
 @pytest.mark.parametrize(
-    ("content", "compatible", "said"),
+    ("content", "compatible", "reason"),
     [
         (HEADER, False, ""),
         (HEADER[:27], False, "no engine of TensorRT"),
@@ -72,70 +74,79 @@ HEADER = b"ftrt" + bytes(20) + bytes([10, 3, 0, 26])
         (HEADER[:24] + bytes([10, 2, 0, 1]), True, ""),
     ],
 )
-def test_what_an_engine_begins_with(content: bytes, compatible: bool, said: str) -> None:
-    seen = wrong_header(content, TENSORRT, "10.3.0.26", compatible=compatible)
-    assert said in seen
-    assert bool(said) == bool(seen)
+def test_header_of_an_engine(content: bytes, compatible: bool, reason: str) -> None:
+    wrong = wrong_header(content, TENSORRT, VERSION, compatible=compatible)
+    assert reason in wrong
+    assert bool(reason) == bool(wrong)
 
 
-def test_an_engine_that_was_built_here_is_found_and_one_that_was_laid_there_is_not(
-    once_bundle: Path, cached: Path
-) -> None:
-    bundle, version = Bundle(once_bundle), "10.3.0.26"
-    source = bundle.onnx("fp16")["sha256"]
-    with pytest.raises(pose_runtime.NotPossible) as caught:
-        find_engine(bundle, TENSORRT, "fp16", version, ORIN)
-    assert "none in the bundle, none was built here" in caught.value.detail
-    assert caught.value.advice == "build one: python3 build.py --runtime tensorrt --precision fp16"
-    cached.mkdir(mode=0o700)
-    (cached / f"{'0' * 64}.engine").write_bytes(HEADER)  # without a record
-    (cached / "planted.json").write_text(json.dumps(record(schema_version="1.0", onnx_sha256=source, sha256="0" * 64)))
-    (cached / "broken.json").write_text("{")
+class Cache:
+    """The cache folder, with one engine from the bundle's FP16 file when ``store`` was called."""
+
+    def __init__(self, folder: Path, bundle: Path) -> None:
+        self.folder, self.bundle = folder, Bundle(bundle)
+        self.source = self.bundle.onnx("fp16")["sha256"]
+
+    def store(self) -> Path:
+        return store_engine(HEADER, record(onnx_sha256=self.source))
+
+    def find(self, gpu: Gpu = ORIN) -> StoredEngine:
+        return find_engine(self.bundle, TENSORRT, "fp16", VERSION, gpu)
+
+
+@pytest.fixture
+def cache(cached: Path, once_bundle: Path) -> Cache:
+    return Cache(cached, once_bundle)
+
+
+def test_only_engines_with_a_record_of_this_device_are_found(cache: Cache) -> None:
+    with pytest.raises(pose_runtime.NotPossible) as error:
+        cache.find()
+    assert "none in the bundle, none was built here" in error.value.detail
+    assert error.value.advice == "build one: python3 build.py --runtime tensorrt --precision fp16"
+    cache.folder.mkdir(mode=0o700)
+    (cache.folder / f"{'0' * 64}.engine").write_bytes(HEADER)  # without a record
+    planted = record(schema_version="1.0", onnx_sha256=cache.source, sha256="0" * 64)
+    (cache.folder / "planted.json").write_text(json.dumps(planted))
+    (cache.folder / "broken.json").write_text("{")
     with pytest.raises(pose_runtime.NotPossible, match="none was built here"):
-        find_engine(bundle, TENSORRT, "fp16", version, ORIN)
-    path = keep_engine(HEADER, record(onnx_sha256=source))
-    found = find_engine(bundle, TENSORRT, "fp16", version, ORIN)
-    assert (found.content, found.place) == (HEADER, "built on this device")
+        cache.find()
+    path = cache.store()
     assert path.stat().st_mode & 0o777 == 0o644
+    assert (cache.find().content, cache.find().place) == (HEADER, "built on this device")
     with pytest.raises(pose_runtime.NotPossible, match="tuned on Orin"):
-        find_engine(bundle, TENSORRT, "fp16", version, ADA)
+        cache.find(ADA)
     path.write_bytes(flip_last(HEADER))
     with pytest.raises(pose_runtime.CheckFailed, match="was changed since it was built"):
-        find_engine(bundle, TENSORRT, "fp16", version, ORIN)
+        cache.find()
     path.unlink()
     with pytest.raises(pose_runtime.CheckFailed, match="cannot be read"):
-        engine_content(built_here("tensorrt", source)[0])
+        engine_content(stored_records("tensorrt", cache.source)[0])
 
 
-def test_a_cache_that_others_may_write_in_is_not_believed(once_bundle: Path, cached: Path) -> None:
-    source = Bundle(once_bundle).onnx("fp16")["sha256"]
-    keep_engine(HEADER, record(onnx_sha256=source))
-    cached.chmod(0o777)
-    for use in (lambda: built_here("tensorrt", source), lambda: keep_engine(HEADER, record())):
+def test_a_folder_that_others_may_write_in_is_refused(cache: Cache) -> None:
+    cache.store()
+    cache.folder.chmod(0o777)
+    for use in (cache.find, cache.store):
         with pytest.raises(pose_runtime.CheckFailed, match="others may write in"):
             use()
 
 
-@pytest.mark.parametrize("ending", ["engine", "json"])
-def test_a_file_that_others_may_write_to_is_not_believed(once_bundle: Path, cached: Path, ending: str) -> None:
-    """Whoever only shuts the folder again would load what was laid there before."""
-    source = Bundle(once_bundle).onnx("fp16")["sha256"]
-    path = keep_engine(HEADER, record(onnx_sha256=source)).with_suffix(f".{ending}")
-    path.chmod(0o666)
+@pytest.mark.parametrize("suffix", [".engine", ".json"])
+def test_a_file_that_others_may_write_to_is_refused(cache: Cache, suffix: str) -> None:
+    """To close the folder again is not enough: another user may have put an engine there before."""
+    cache.store().with_suffix(suffix).chmod(0o666)
     with pytest.raises(pose_runtime.CheckFailed, match="mode 666"):
-        find_engine(Bundle(once_bundle), TENSORRT, "fp16", "10.3.0.26", ORIN)
+        cache.find()
 
 
-def test_a_file_of_somebody_else_is_not_believed(
-    once_bundle: Path, cached: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = Bundle(once_bundle).onnx("fp16")["sha256"]
-    keep_engine(HEADER, record(onnx_sha256=source))
-    folder, own = cached.stat(), os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: own + 1)
-    monkeypatch.setattr(engine_cache, "_require_own", lambda folder: None)
-    with pytest.raises(pose_runtime.CheckFailed, match=f"owner {folder.st_uid}, mode 644"):
-        built_here("tensorrt", source)
+def test_a_file_of_another_user_is_refused(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.store()
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    monkeypatch.setattr(engine_cache, "_require_private", lambda folder: None)
+    with pytest.raises(pose_runtime.CheckFailed, match=f"owner {owner}, mode 644"):
+        cache.find()
 
 
 def test_engines_of_the_bundle_are_for_the_gpus_that_it_names(once_bundle: Path, cached: Path, tmp_path: Path) -> None:
@@ -143,11 +154,11 @@ def test_engines_of_the_bundle_are_for_the_gpus_that_it_names(once_bundle: Path,
     if not bundle.engines("tensorrt_rtx", "fp16"):
         pytest.skip("tensorrt_rtx is not installed")
     version = bundle.engines("tensorrt_rtx", "fp16")[0]["package_version"]
-    found = find_engine(bundle, TENSORRT_RTX, "fp16", version, ADA)
-    assert found.content[:4] == b"vtrt"
+    stored = find_engine(bundle, TENSORRT_RTX, "fp16", version, ADA)
+    assert stored.content[:4] == b"vtrt"
     with pytest.raises(pose_runtime.NotPossible, match=r"8\.7"):
         find_engine(bundle, TENSORRT_RTX, "fp16", version, ORIN)
     changed = copied(once_bundle, tmp_path)
-    rewrite(changed / found.place, flip_last)
+    rewrite(changed / stored.place, flip_last)
     with pytest.raises(pose_runtime.CheckFailed, match="was changed"):
         find_engine(Bundle(changed), TENSORRT_RTX, "fp16", version, ADA)

@@ -1,4 +1,4 @@
-"""What a bundle holds, and that the same inputs give the same bytes."""
+"""The files of a bundle, and the same bytes from the same inputs."""
 
 import os
 import shutil
@@ -21,14 +21,14 @@ from tests.support.bundles import QUICK, manifest_of, rewrite, verify
 from tests.support.command_line import ROOT
 
 
-def test_all_that_a_device_needs(once_bundle: Path, once_export: Path) -> None:
+def test_manifest_lists_every_file(once_bundle: Path, once_export: Path) -> None:
     manifest = manifest_of(once_bundle)
     precisions = ["fp32", "fp16", "bf16", "int8"]
     assert [onnx.precision for onnx in manifest.onnx] == precisions
     assert manifest.budgets.keys() == set(precisions)
     listed = {file.path: file for file in manifest.files}
-    there = {p.relative_to(once_bundle).as_posix() for p in once_bundle.rglob("*") if p.is_file()}
-    assert there == listed.keys() | {"manifest.json"}
+    paths = {p.relative_to(once_bundle).as_posix() for p in once_bundle.rglob("*") if p.is_file()}
+    assert paths == listed.keys() | {"manifest.json"}
     for path, file in listed.items():
         assert (file.sha256, file.size_bytes) == (sha256_file(once_bundle / path), (once_bundle / path).stat().st_size)
     for name in ("README.md", "verify.py", "build.py", "build.sh", "cpp/CMakeLists.txt", "licences/LICENSE"):
@@ -42,11 +42,11 @@ def test_all_that_a_device_needs(once_bundle: Path, once_export: Path) -> None:
         assert f"{engine.path}.json" in listed
     assert {row.field for row in manifest.verdict} >= {"depths", "dims", "upsamplings"}
     assert manifest.weights.origin == "checkpoint"
-    assert (manifest.golden.count, manifest.volume["heatmap_size"]) == (16, 16)
+    assert (manifest.golden.count, manifest.volume.heatmap_size) == (16, 16)
     assert all(report["outcome"] == "pass" for report in manifest.parity_at_home)
 
 
-def test_no_file_tells_where_it_was_made(once_bundle: Path, once_export: Path) -> None:
+def test_no_file_contains_a_path_of_this_machine(once_bundle: Path, once_export: Path) -> None:
     places = [str(ROOT).encode(), str(once_export.parents[1]).encode()]
     for path in (path for path in once_bundle.rglob("*") if path.is_file() and path.parent.name != "engines"):
         content = path.read_bytes()
@@ -54,39 +54,38 @@ def test_no_file_tells_where_it_was_made(once_bundle: Path, once_export: Path) -
     assert not list(once_bundle.rglob("__pycache__"))
 
 
-def test_modes(once_bundle: Path) -> None:
+def test_modes_of_files(once_bundle: Path) -> None:
     for path in once_bundle.rglob("*"):
         program = path.is_dir() or path.name in ("verify.py", "build.py", "build.sh")
         assert path.stat().st_mode & 0o777 == (0o755 if program else 0o644), path
 
 
-def test_goldens_are_the_first_that_parity_was_judged_on(once_bundle: Path, once_export: Path) -> None:
-    with np.load(once_bundle / "golden.npz") as file, np.load(once_export / TRUTH) as known:
-        np.testing.assert_array_equal(file["images"], known["images"][:16])
-        np.testing.assert_array_equal(file["truth"], known["truth"][:16])
+def test_goldens_are_the_first_images_of_parity(once_bundle: Path, once_export: Path) -> None:
+    with np.load(once_bundle / "golden.npz") as file, np.load(once_export / TRUTH) as parity:
+        np.testing.assert_array_equal(file["images"], parity["images"][:16])
+        np.testing.assert_array_equal(file["truth"], parity["truth"][:16])
         assert file["truth"].dtype == np.float64
         images, truth = file["images"], file["truth"]
     assert (once_bundle / "golden/images.u8").read_bytes() == images.tobytes()
     assert (once_bundle / "golden/joints.f64").read_bytes() == truth.astype("<f8").tobytes()
 
 
-def test_budgets_carry_their_reasons_and_the_limits_that_follow(once_bundle: Path, once_export: Path) -> None:
+def test_budgets_have_reasons_and_limits(once_bundle: Path, once_export: Path) -> None:
     contents = choose_contents(once_export)
     goldens = make_goldens(contents, None)
     volume = Volume.from_architecture(contents.manifest.architecture)
     for precision, budget in manifest_of(once_bundle).budgets.items():
-        known = budget_for(precision, trained=True)
-        assert budget.reason == known.reason
+        expected = budget_for(precision, trained=True)
+        assert budget.reason == expected.reason
         limits = {(limit.statistic, limit.reason): limit.allowed_mm for limit in budget.limits}
         for statistic in ("max", "mean", "p99"):
-            own = getattr(known.limits, f"{statistic}_mm")
-            assert limits.get((statistic, known.reason)) == own
-        beside = summarize_errors(goldens.truth, goldens.references[precision], volume).mean_mm
-        factor = [value for (_, reason), value in limits.items() if "× the" in reason]
-        assert factor == ([pytest.approx(1.5 * beside)] if beside > 0.01 and precision != "fp32" else [])
+            assert limits.get((statistic, expected.reason)) == getattr(expected.limits, f"{statistic}_mm")
+        reference_mm = summarize_errors(goldens.truth, goldens.references[precision], volume).mean_mm
+        relative = [value for (_, reason), value in limits.items() if "× the" in reason]
+        assert relative == ([pytest.approx(1.5 * reference_mm)] if reference_mm > 0.01 and precision != "fp32" else [])
 
 
-def test_stand_in_weights_are_said_to_be_that(exported: Path, tmp_path: Path, unproven: None) -> None:
+def test_stand_in_weights_are_named(exported: Path, tmp_path: Path, unproven: None) -> None:
     path = exported / "manifest.json"
     rewrite(path, lambda text: text.replace(b'"origin": "checkpoint"', b'"origin": "stand-in"'))
     bundle = write_bundle(exported, tmp_path / "out", BundlePlan(with_engines=False, archive=False)).folder
@@ -95,13 +94,13 @@ def test_stand_in_weights_are_said_to_be_that(exported: Path, tmp_path: Path, un
     assert "poses are not" in (bundle / "README.md").read_text()
     assert "weights stand-in" in (bundle / "golden/facts.txt").read_text()
     half = manifest.budgets["fp16"]
-    assert "random weights do not tell what a precision costs" in half.reason
+    assert "random weights do not tell" in half.reason
     assert [limit.statistic for limit in half.limits] == ["mean"]
     assert "× the simulated FP16 graph's own" in half.limits[0].reason
 
 
 def test_the_same_inputs_give_the_same_bytes(once_export: Path, tmp_path: Path, unproven: None) -> None:
-    """Whatever the time, the place and the user's mask."""
+    """At any time, in any folder, under any umask."""
     mask = os.umask(0o077)
     try:
         first = write_bundle(once_export, tmp_path / "a", QUICK)
@@ -114,8 +113,8 @@ def test_the_same_inputs_give_the_same_bytes(once_export: Path, tmp_path: Path, 
     assert first.archive is not None
     assert second.archive is not None
     assert first.archive_sha256 == sha256_file(first.archive) == sha256_file(second.archive)
-    said = (tmp_path / "a/once-bundle.sha256").read_text()
-    assert said == f"{first.id}  once-bundle/manifest.json\n{first.archive_sha256}  once-bundle.zip\n"
+    hashes = (tmp_path / "a/once-bundle.sha256").read_text()
+    assert hashes == f"{first.id}  once-bundle/manifest.json\n{first.archive_sha256}  once-bundle.zip\n"
     check = ["sha256sum", "--check", "once-bundle.sha256"]
     assert subprocess.run(check, cwd=tmp_path / "a", check=False, capture_output=True).returncode == 0
 

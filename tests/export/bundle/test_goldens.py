@@ -1,4 +1,4 @@
-"""Joints are judged on the device as the export judges them, and joints that are off fail."""
+"""The judgement of joints on the device: the same errors as the export's, and wrong joints fail."""
 
 import io
 import json
@@ -9,21 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from pose_runtime.runtime.pose import Volume as DeviceVolume
-from pose_verify.goldens import Goldens, in_batches, judge
+from pose_verify.goldens import Goldens, batch_slices, judge
 
 from export.model.pose import CUBE_MM, Volume
 from export.parity.comparison import NEEDED_SPREAD_MM, summarize_errors
 from tests.support.bundles import rehash, report_of, rewrite, verify
-
-
-def plant_truth(bundle: Path, change: Callable[[Any], Any]) -> None:
-    with np.load(bundle / "golden.npz") as file:
-        arrays = dict(file)
-    arrays["truth"] = change(arrays["truth"])
-    written = io.BytesIO()
-    np.savez(written, **arrays)
-    rewrite(bundle / "golden.npz", lambda _: written.getvalue())
-    rehash(bundle)
 
 
 @pytest.mark.parametrize(
@@ -34,12 +24,17 @@ def plant_truth(bundle: Path, change: Callable[[Any], Any]) -> None:
         (lambda truth: np.where(np.arange(truth.size).reshape(truth.shape) == 7, np.nan, truth), 3, "inconclusive"),
     ],
 )
-def test_joints_are_judged(bundle: Path, change: Callable[[Any], Any], exit_code: int, outcome: str) -> None:
-    plant_truth(bundle, change)
+def test_verifier_judges_joints(bundle: Path, change: Callable[[Any], Any], exit_code: int, outcome: str) -> None:
+    with np.load(bundle / "golden.npz") as file:
+        arrays = dict(file)
+    content = io.BytesIO()
+    np.savez(content, **arrays | {"truth": change(arrays["truth"])})
+    rewrite(bundle / "golden.npz", lambda _: content.getvalue())
+    rehash(bundle)
     run = verify(bundle, "--runtime", "onnxruntime", "--precision", "fp32", "--seconds", 1)
     assert run.returncode == exit_code, run.stdout + run.stderr
     [row] = [row for row in report_of(bundle / "device-report.json")["results"] if row["asked"]]
-    assert (row["status"], row["latency"]) == (outcome, None)  # what did not pass is not timed
+    assert (row["status"], row["latency"]) == (outcome, None)  # only what passed is timed
     assert row["reason"] in run.stdout
 
 
@@ -49,14 +44,13 @@ def goldens() -> Goldens:
     return Goldens(np.zeros((16, 8, 8, 3), np.uint8), truth, DeviceVolume(32, 64, 256, CUBE_MM))
 
 
-def test_distances_are_those_of_the_export(goldens: Goldens) -> None:
+def test_errors_are_those_of_the_export(goldens: Goldens) -> None:
     bins = (goldens.truth + np.random.default_rng(4).normal(0, 0.01, goldens.truth.shape)).astype(np.float32)
-    ours = summarize_errors(goldens.truth, bins, Volume(32, 64, 256))
-    limit = [{"statistic": "max", "allowed_mm": 1e9, "reason": "none"}]
-    seen = judge(goldens, bins, limit, NEEDED_SPREAD_MM)
-    assert seen["outcome"] == "pass"
-    found = [seen[f"{name}_mm"] for name in ("mean", "p99", "max")]
-    np.testing.assert_allclose(found, [ours.mean_mm, ours.p99_mm, ours.max_mm], rtol=1e-12)
+    expected = summarize_errors(goldens.truth, bins, Volume(32, 64, 256))
+    parity = judge(goldens, bins, [{"statistic": "max", "allowed_mm": 1e9, "reason": "none"}], NEEDED_SPREAD_MM)
+    assert parity["outcome"] == "pass"
+    errors = [parity[f"{name}_mm"] for name in ("mean", "p99", "max")]
+    np.testing.assert_allclose(errors, [expected.mean_mm, expected.p99_mm, expected.max_mm], rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -70,20 +64,19 @@ def test_distances_are_those_of_the_export(goldens: Goldens) -> None:
         (lambda bins: bins, [], "inconclusive"),
     ],
 )
-def test_a_judgement_that_can_fail(
+def test_planted_errors_fail(
     goldens: Goldens, change: Callable[[Any], Any], limits: list[tuple[str, float]], outcome: str
 ) -> None:
     bounds = [{"statistic": name, "allowed_mm": allowed, "reason": "test"} for name, allowed in limits]
-    seen = judge(goldens, change(goldens.truth), bounds, NEEDED_SPREAD_MM)
-    assert seen["outcome"] == outcome
-    json.dumps(seen, allow_nan=False)
+    parity = judge(goldens, change(goldens.truth), bounds, NEEDED_SPREAD_MM)
+    assert parity["outcome"] == outcome
+    json.dumps(parity, allow_nan=False)
 
 
-def test_batches_of_one_and_of_many_cover_all() -> None:
-    assert in_batches(16, 5) == [(0, 1), (1, 6), (6, 11), (11, 16)]
-    assert in_batches(16, 1) == [(at, at + 1) for at in range(16)]
+def test_batches_of_one_and_of_many_cover_all_images() -> None:
+    assert batch_slices(16, 5) == [slice(0, 1), slice(1, 6), slice(6, 11), slice(11, 16)]
     for count in range(2, 20):
         for largest in range(1, 9):
-            parts = in_batches(count, largest)
-            assert [at for low, high in parts for at in range(low, high)] == list(range(count))
-            assert max(high - low for low, high in parts) <= largest
+            parts = [list(range(count))[part] for part in batch_slices(count, largest)]
+            assert [index for part in parts for index in part] == list(range(count))
+            assert max(map(len, parts)) <= largest

@@ -1,27 +1,30 @@
-"""A whole device, stood in for: its verifier builds engines, runs and proves them.
+"""Verification on a fake Jetson, which builds engines, runs and judges them.
 
-There is no GPU here: the driver is a C library on the processor's memory, called as NVIDIA's is. TensorRT is a module
-of Python with members that TensorRT has.
+There is no GPU here: the driver is a C library on the processor's memory with the interface of NVIDIA's. TensorRT is a
+Python module with members of the real one.
 """
 
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from pose_runtime import engine_cache
 
-from bench.results.device_report import DeviceReport, read_device_report
+from bench.results.device_report import DeviceReport, Row, read_device_report
 from tests.export.bundle.engines import ORIN
 from tests.support import fake_tensorrt
 from tests.support.bundles import PROBE_FREE, copied, flip_last
 
+Run = tuple[subprocess.CompletedProcess[str], DeviceReport]
+
 
 class Jetson:
-    """A Python with the stand-ins for TensorRT and the driver, in which nothing of this repository is to be found."""
+    """A Python with the fake TensorRT and driver, without access to this repository; its first verification is done."""
 
     def __init__(self, folder: Path, driver_folder: Path, bundle: Path) -> None:
         self.home, self.driver, self.bundle = folder, driver_folder, bundle
@@ -29,15 +32,17 @@ class Jetson:
         packages = folder / "packages"
         packages.mkdir()
         shutil.copyfile(fake_tensorrt.__file__, packages / "tensorrt.py")
-        site = next((folder / "python/lib").iterdir()) / "site-packages"
-        (site / "standin.pth").write_text(f"{packages}\n{sysconfig.get_paths()['purelib']}\n")
+        self.paths = [str(packages), sysconfig.get_paths()["purelib"]]
+        self.path_file = next((folder / "python/lib").iterdir()) / "site-packages/standin.pth"
+        self.path_file.write_text("\n".join(self.paths))
+        self.run, self.report = self.verify("--seconds", 1)
 
     def verify(
         self, *arguments: object, runtime: str | None = "tensorrt", flags: str = "-I", **environment: str
-    ) -> tuple[subprocess.CompletedProcess[str], DeviceReport]:
-        asked = ("--seconds", "0", "--out", self.home / "report.json", *arguments)
-        asked += ("--runtime", runtime) if runtime is not None else ()
-        command = [self.home / "python/bin/python", flags, self.bundle / "verify.py", *asked]
+    ) -> Run:
+        options = ("--seconds", "0", "--out", self.home / "report.json", *arguments)
+        options += ("--runtime", runtime) if runtime is not None else ()
+        command = [self.home / "python/bin/python", flags, self.bundle / "verify.py", *options]
         settings = PROBE_FREE | {"HOME": str(self.home), "LD_LIBRARY_PATH": str(self.driver)} | environment
         run = subprocess.run(
             [*map(str, command)], cwd="/", env=settings, capture_output=True, text=True, timeout=120, check=False
@@ -45,24 +50,19 @@ class Jetson:
         assert "Traceback" not in run.stderr, run.stderr
         return run, read_device_report(self.home / "report.json")
 
+    def engine(self, row: Row) -> Path:
+        return self.home / f".cache/pose_runtime/{row.artifact_sha256}.engine"
+
 
 @pytest.fixture(scope="module")
-def jetson(
-    tmp_path_factory: pytest.TempPathFactory, driver_folder: Path, once_bundle: Path
-) -> tuple[Jetson, subprocess.CompletedProcess[str], DeviceReport]:
-    """After the first verification, which has built engines."""
+def jetson(tmp_path_factory: pytest.TempPathFactory, driver_folder: Path, once_bundle: Path) -> Jetson:
     folder = tmp_path_factory.mktemp("jetson")
-    made = Jetson(folder, driver_folder, copied(once_bundle, folder))
-    run, report = made.verify("--seconds", 1)
-    return made, run, report
+    return Jetson(folder, driver_folder, copied(once_bundle, folder))
 
 
-First = tuple[Jetson, subprocess.CompletedProcess[str], DeviceReport]
-
-
-def test_the_verifier_builds_engines_and_proves_them(jetson: First) -> None:
-    made, run, report = jetson
-    assert run.returncode == 1, run.stdout + run.stderr  # BF16 was tried, and was not achieved
+def test_the_verifier_builds_and_proves_engines(jetson: Jetson) -> None:
+    run, report = jetson.run, jetson.report
+    assert run.returncode == 1, run.stdout + run.stderr  # the build of BF16 failed
     assert report.device.gpu is not None
     assert report.device.gpu.model_dump() == asdict(ORIN)
     assert "building onnx/once-fp16.onnx with TensorRT 10.3.0.26" in run.stderr
@@ -71,29 +71,26 @@ def test_the_verifier_builds_engines_and_proves_them(jetson: First) -> None:
         row = rows[precision]
         assert (row.status, row.artifact, row.computes_in) == ("pass", "built on this device", "Half")
         assert row.latency is not None
-        assert row.artifact_sha256 is not None
-        assert (made.home / f".cache/pose_runtime/{row.artifact_sha256}.engine").is_file()
-    assert rows["bf16"].status == "fail"  # the stand-in has no such kernel
-    assert (
-        "no engine could be built: TensorRT 10.3.0.26 built no sound engine from the model — planted: no"
-        in rows["bf16"].reason
-    )
-    assert rows["bf16"].reason in run.stdout
-    assert rows["bf16"].build_log is not None
-    assert "found: planted: no BF16 kernel" in rows["bf16"].build_log
-    assert "found: planted: no BF16 kernel" in run.stderr
+        assert jetson.engine(row).is_file()
     assert rows["fp16"].build_log is None
+    bf16 = rows["bf16"]
+    assert bf16.status == "fail"  # the fake has no such kernel
+    assert "no engine could be built: TensorRT 10.3.0.26 built no sound engine from the model — planted" in bf16.reason
+    assert bf16.reason in run.stdout
+    assert bf16.build_log is not None
+    assert "found: planted: no BF16 kernel" in bf16.build_log
+    assert "found: planted: no BF16 kernel" in run.stderr
 
 
-def test_a_second_verification_builds_nothing_that_is_there(jetson: First) -> None:
-    run, report = jetson[0].verify("--precision", "fp16")
+def test_a_second_verification_builds_nothing_again(jetson: Jetson) -> None:
+    run, report = jetson.verify("--precision", "fp16")
     assert run.returncode == 0, run.stderr
     assert "building" not in run.stderr
-    assert report.results[0].artifact_sha256 == jetson[2].results[1].artifact_sha256
+    assert report.results[0].artifact_sha256 == jetson.report.results[1].artifact_sha256
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "reason"),
     [
         ({"STANDIN_GPU": "Thor"}, "this is Thor"),
         ({"STANDIN_LOADS_NOTHING": "1"}, "planted refusal"),
@@ -101,45 +98,45 @@ def test_a_second_verification_builds_nothing_that_is_there(jetson: First) -> No
         ({"STANDIN_NO_GPU": "1"}, "the NVIDIA driver sees no GPU"),
     ],
 )
-def test_what_keeps_an_engine_from_running_is_said(jetson: First, environment: dict[str, str], said: str) -> None:
-    run, report = jetson[0].verify("--precision", "fp16", "--no-build", **environment)
+def test_an_engine_that_cannot_run_has_a_reason(jetson: Jetson, environment: dict[str, str], reason: str) -> None:
+    run, report = jetson.verify("--precision", "fp16", "--no-build", **environment)
     assert run.returncode == 4, run.stdout
     assert report.results[0].status == "not run"
-    assert said in report.results[0].reason
+    assert reason in report.results[0].reason
 
 
-def test_an_engine_that_computes_nothing_fails(jetson: First) -> None:
-    """What it left behind is NaN, and not the joints of an earlier run."""
-    run, report = jetson[0].verify("--precision", "fp16", STANDIN_LAUNCHES_NOTHING="1")
+def test_an_engine_that_computes_nothing_fails(jetson: Jetson) -> None:
+    """Its output is NaN, and not the joints of an earlier run."""
+    run, report = jetson.verify("--precision", "fp16", STANDIN_LAUNCHES_NOTHING="1")
     assert run.returncode == 1
     assert report.results[0].parity is not None
     assert (report.results[0].status, report.results[0].parity.mean_mm) == ("fail", None)
 
 
-def test_a_runtime_that_breaks_is_a_row_that_failed(jetson: First) -> None:
-    run, report = jetson[0].verify("--precision", "fp16", runtime="tensorrt,onnxruntime", STANDIN_BREAKS="1")
+def test_a_runtime_that_raises_is_a_failed_row(jetson: Jetson) -> None:
+    run, report = jetson.verify("--precision", "fp16", runtime="tensorrt,onnxruntime", STANDIN_BREAKS="1")
     assert run.returncode == 1
     assert [row.status for row in report.results if row.asked] == ["fail", "pass"]
     assert report.results[0].reason == "RuntimeError: planted"
 
 
-def test_a_runtime_that_breaks_while_it_is_timed_keeps_what_was_found(jetson: First) -> None:
-    asked = ("--precision", "fp16", "--seconds", "1")
-    run, report = jetson[0].verify(*asked, runtime="tensorrt,onnxruntime", STANDIN_LAUNCHES="12")
+def test_a_runtime_that_raises_while_it_is_timed_keeps_its_parity(jetson: Jetson) -> None:
+    arguments = ("--precision", "fp16", "--seconds", "1")
+    run, report = jetson.verify(*arguments, runtime="tensorrt,onnxruntime", STANDIN_LAUNCHES="12")
     assert (run.returncode, report.outcome) == (1, "fail")
-    broken, whole = (row for row in report.results if row.asked)
-    assert (broken.status, broken.latency) == ("fail", None)
-    assert broken.parity is not None
-    assert broken.parity.outcome == "pass"
-    assert broken.reason.startswith("it broke while latency was measured: ")
-    assert f"{broken.artifact_sha256}.engine does not take the launch" in broken.reason
-    assert whole.status == "pass"
-    assert whole.latency is not None
+    failed, passed = (row for row in report.results if row.asked)
+    assert (failed.status, failed.latency) == ("fail", None)
+    assert failed.parity is not None
+    assert failed.parity.outcome == "pass"
+    assert "while latency was measured" in failed.reason
+    assert f"{failed.artifact_sha256}.engine does not take the launch" in failed.reason
+    assert passed.status == "pass"
+    assert passed.latency is not None
     assert report.overhead is not None
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "runtime", "said"),
+    ("variable", "value", "runtime", "reason"),
     [
         ("STANDIN_KEEPS_TF32", "1", None, "TF32"),
         ("STANDIN_REFUSES_MODEL", "1", "tensorrt", "planted refusal"),
@@ -147,16 +144,16 @@ def test_a_runtime_that_breaks_while_it_is_timed_keeps_what_was_found(jetson: Fi
         ("STANDIN_BUILDER_DIES", "9", "tensorrt", "too much memory"),
     ],
 )
-def test_a_build_that_was_tried_and_failed_is_a_failure(
-    jetson: First, variable: str, value: str, runtime: str | None, said: str
+def test_a_failed_build_fails_the_verification(
+    jetson: Jetson, variable: str, value: str, runtime: str | None, reason: str
 ) -> None:
-    """Also where nobody named TensorRT and everything else has passed; the reason outlives the terminal."""
+    """Even if nobody named TensorRT and everything else passed."""
     environment = {variable: value, "STANDIN_GPU": "another", "LC_ALL": "C.UTF-8"}
-    run, report = jetson[0].verify("--precision", "fp16", runtime=runtime, **environment)
+    run, report = jetson.verify("--precision", "fp16", runtime=runtime, **environment)
     assert (run.returncode, report.outcome) == (1, "fail")
     row = report.results[0]
     assert (row.runtime, row.status) == ("tensorrt", "fail")
-    assert said in row.reason
+    assert reason in row.reason
     assert row.reason in run.stdout
     assert row.build_log is not None
     assert 0 < len(row.build_log) <= 20
@@ -164,9 +161,9 @@ def test_a_build_that_was_tried_and_failed_is_a_failure(
     assert "pass" in {r.status for r in report.results} or runtime is not None
 
 
-def test_a_tensorrt_that_is_too_old_is_no_failure_and_is_told(jetson: First) -> None:
-    """JetPack 5 has 8.5: the processor's runtimes pass, and TensorRT's row says why it is left out."""
-    run, report = jetson[0].verify("--precision", "fp16", runtime=None, STANDIN_VERSION="8.5.2.2")
+def test_an_old_tensorrt_is_reported_and_no_failure(jetson: Jetson) -> None:
+    """JetPack 5 has 8.5: the processor's runtimes pass, and TensorRT's row gives the reason."""
+    run, report = jetson.verify("--precision", "fp16", runtime=None, STANDIN_VERSION="8.5.2.2")
     assert (run.returncode, report.outcome) == (0, "pass")
     assert report.results[0].status == "not run"
     assert "is too old for this model" in report.results[0].reason
@@ -174,28 +171,29 @@ def test_a_tensorrt_that_is_too_old_is_no_failure_and_is_told(jetson: First) -> 
     assert "building" not in run.stderr
 
 
-def test_a_builder_finds_what_the_verifier_finds(jetson: First, tmp_path: Path) -> None:
-    """Packages that a user has installed for himself are not there for a Python that was told to be isolated."""
-    made = jetson[0]
-    site = next((made.home / "python/lib").iterdir()) / "site-packages/standin.pth"
-    paths = site.read_text()
-    site.unlink()
-    try:
-        environment = {"PYTHONPATH": ":".join(paths.split()), engine_cache.VARIABLE: str(tmp_path / "cache")}
-        run, report = made.verify("--precision", "fp16", flags="-B", **environment)
-    finally:
-        site.write_text(paths)
+@pytest.fixture
+def packages_on_python_path(jetson: Jetson) -> Iterator[str]:
+    """Hide a user's packages from an isolated Python, and return their PYTHONPATH."""
+    jetson.path_file.unlink()
+    yield ":".join(jetson.paths)
+    jetson.path_file.write_text("\n".join(jetson.paths))
+
+
+def test_the_builder_finds_the_packages_of_the_verifier(
+    jetson: Jetson, packages_on_python_path: str, tmp_path: Path
+) -> None:
+    environment = {"PYTHONPATH": packages_on_python_path, engine_cache.VARIABLE: str(tmp_path / "cache")}
+    run, report = jetson.verify("--precision", "fp16", flags="-B", **environment)
     assert run.returncode == 0, run.stderr
     assert report.results[0].artifact == "built on this device"
 
 
-def test_an_engine_that_was_changed_after_it_was_built_is_refused(jetson: First) -> None:
-    digest = jetson[2].results[0].artifact_sha256
-    path = jetson[0].home / f".cache/pose_runtime/{digest}.engine"
+def test_a_changed_engine_is_refused(jetson: Jetson) -> None:
+    path = jetson.engine(jetson.report.results[0])
     content = path.read_bytes()
     path.write_bytes(flip_last(content))
     try:
-        run, report = jetson[0].verify("--precision", "fp32", "--no-build")
+        run, report = jetson.verify("--precision", "fp32", "--no-build")
         assert run.returncode == 1
         assert "was changed since it was built" in report.results[0].reason
     finally:

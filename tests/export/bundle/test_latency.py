@@ -1,23 +1,24 @@
-"""How a bundle's verifier measures latency: turns, rounds, percentiles."""
+"""The latency measurement of a bundle's verifier: rounds, order, percentiles."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from pose_verify.goldens import nearest_rank
-from pose_verify.latency import FLOORS, ROUNDS, Protocol, paired_ratio, summarise, take_turns
+from pose_verify.latency import FLOORS, ROUNDS, Protocol, paired_ratio, summarise, time_rounds
 
 from bench.stats.statistics import percentile_floor
+
+Rounds = dict[str, list[list[float]]]
 
 
 class Clock:
     """Time that passes only in runs and pauses."""
 
     def __init__(self) -> None:
-        self.now, self.log = 0.0, []  # type: tuple[float, list[str]]
-
-    def __call__(self) -> float:
-        return self.now
+        self.now = 0.0
+        self.log: list[str] = []
+        self.errors: list[str] = []
 
     def run(self, name: str, seconds: float) -> Callable[[], None]:
         def work() -> None:
@@ -26,49 +27,46 @@ class Clock:
 
         return work
 
-    def pause(self, seconds: float) -> None:
-        self.now += seconds
+    def time(self, runs: dict[str, Callable[[], None]], seconds: float = 1e9) -> Rounds:
+        def pause(duration: float) -> None:
+            self.now += duration
+
+        def report(name: str, failure: Exception) -> None:
+            self.errors.append(f"{name}: {failure}")
+
+        return time_rounds(runs, Protocol(seconds), report, clock=lambda: self.now, pause=pause)
 
 
-def test_all_take_their_turn_in_every_round() -> None:
+def test_every_round_has_one_block_of_each() -> None:
     clock = Clock()
-    contenders = {name: clock.run(name, seconds) for name, seconds in (("a", 0.01), ("b", 0.02), ("c", 0.03))}
-    taken = take_turns(contenders, Protocol(1e9), clock, clock.pause)
+    runs = {name: clock.run(name, seconds) for name, seconds in (("a", 0.01), ("b", 0.02), ("c", 0.03))}
+    rounds_ms = clock.time(runs)
     for name, expected in (("a", 10), ("b", 20), ("c", 30)):
-        np.testing.assert_allclose(taken[name], np.full((ROUNDS, 4), expected))
-    visits = [clock.log[at] for at in range(0, len(clock.log), 5)]  # one untimed run, and four
-    rounds = [visits[at : at + 3] for at in range(0, len(visits), 3)]
+        np.testing.assert_allclose(rounds_ms[name], np.full((ROUNDS, 4), expected))
+    blocks = [clock.log[start] for start in range(0, len(clock.log), 5)]  # one untimed run, and four
+    rounds = [blocks[start : start + 3] for start in range(0, len(blocks), 3)]
     assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
     assert all(after == before[::-1] for before, after in zip(rounds[::2], rounds[1::2], strict=True))
     assert len({tuple(order) for order in rounds}) > 2
-    ratio = paired_ratio(taken["a"], taken["c"])
-    assert ratio == pytest.approx(3)
+    assert paired_ratio(rounds_ms["a"], rounds_ms["c"]) == pytest.approx(3)
 
 
-def test_time_ends_the_rounds_and_three_are_always_made() -> None:
+def test_time_limits_the_rounds_to_three_at_least() -> None:
     clock = Clock()
-    assert len(take_turns({"a": clock.run("a", 10)}, Protocol(1), clock, clock.pause)["a"]) == 3
-    assert len(take_turns({"a": clock.run("a", 0.19)}, Protocol(10), clock, clock.pause)["a"]) == 10
-    assert take_turns({}, Protocol(10), clock, clock.pause) == {}
+    assert len(clock.time({"a": clock.run("a", 10)}, 1)["a"]) == 3
+    assert len(clock.time({"a": clock.run("a", 0.19)}, 10)["a"]) == 10
 
 
-def test_one_that_breaks_leaves_the_others_running() -> None:
-    clock, left, said = Clock(), [7], []  # type: tuple[Clock, list[int], list[str]]
+def test_a_run_that_raises_leaves_the_others_running() -> None:
+    clock, left = Clock(), iter(range(6))
 
-    def breaking() -> None:
-        left[0] -= 1
-        if not left[0]:
+    def fail_later() -> None:
+        if next(left, None) is None:
             raise RuntimeError("planted")
 
-    contenders = {"a": clock.run("a", 0.01), "b": breaking, "c": clock.run("c", 0.01)}
-    with pytest.raises(RuntimeError, match="planted"):
-        take_turns(dict(contenders), Protocol(1e9), clock, clock.pause)
-    left[0] = 7
-    taken = take_turns(
-        contenders, Protocol(1e9), clock, clock.pause, broke=lambda name, failure: said.append(f"{name}: {failure}")
-    )
-    assert said == ["b: planted"]
-    assert {name: len(rounds) for name, rounds in taken.items()} == {"a": ROUNDS, "c": ROUNDS}
+    rounds_ms = clock.time({"a": clock.run("a", 0.01), "b": fail_later, "c": clock.run("c", 0.01)})
+    assert clock.errors == ["b: planted"]
+    assert {name: len(rounds) for name, rounds in rounds_ms.items()} == {"a": ROUNDS, "c": ROUNDS}
 
 
 def test_percentiles_need_their_samples() -> None:

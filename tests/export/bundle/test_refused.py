@@ -1,4 +1,4 @@
-"""What is never shipped, and what is not replaced."""
+"""Exports that are never bundled, and folders that are never replaced."""
 
 import json
 import sys
@@ -27,12 +27,11 @@ def unproven_fp32(exported: Path) -> None:
     rewrite(exported / "manifest.json", lambda _: json.dumps(manifest).encode())
 
 
-def plant_joints(exported: Path, change: Callable[[Any], Any], file: str = TRUTH, name: str = "truth") -> None:
-    with np.load(exported / file) as known:
-        arrays = dict(known)
-    arrays[name] = change(arrays[name])
-    (exported / file).unlink()
-    np.savez(exported / file, **arrays)
+def plant_joints(exported: Path, change: Callable[[Any], Any], name: str = "truth") -> None:
+    with np.load(exported / TRUTH) as file:
+        arrays = dict(file)
+    (exported / TRUTH).unlink()
+    np.savez(exported / TRUTH, **arrays | {name: change(arrays[name])})
 
 
 def plant_shift(exported: Path, bins: float) -> None:
@@ -42,12 +41,12 @@ def plant_shift(exported: Path, bins: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "kind", "said"),
+    ("damage", "error", "message"),
     [
         (lambda folder: rewrite(folder / "onnx/once-fp32.onnx", flip_last), BadInput, "it was changed since"),
         (lambda folder: (folder / "onnx/once-fp32.onnx").unlink(), BadInput, "it is gone"),
         (unproven_fp32, CheckFailed, r"once-fp32\.onnx is not proven — parity fail"),
-        (lambda folder: (folder / TRUTH).unlink(), BadInput, "no images that parity was judged on"),
+        (lambda folder: (folder / TRUTH).unlink(), BadInput, "no images of its parity"),
         (lambda folder: (folder / "manifest.json").unlink(), BadInput, "there is no manifest"),
         (
             lambda folder: plant_joints(folder, lambda truth: np.broadcast_to(truth.mean(axis=0), truth.shape)),
@@ -57,19 +56,19 @@ def plant_shift(exported: Path, bins: float) -> None:
         (lambda folder: plant_shift(folder, 0.01), CheckFailed, "the bundle's own verifier refuses it — fail"),
     ],
 )
-def test_what_is_not_shipped(
-    exported: Path, tmp_path: Path, damage: Callable[[Path], Any], kind: type[Exception], said: str
+def test_unproven_or_changed_exports_are_not_bundled(
+    exported: Path, tmp_path: Path, damage: Callable[[Path], Any], error: type[Exception], message: str
 ) -> None:
     damage(exported)
-    with pytest.raises(kind, match=said):
+    with pytest.raises(error, match=message):
         write_bundle(exported, tmp_path / "out", QUICK)
-    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+    assert not list((tmp_path / "out").glob("*"))
 
 
-def test_a_bundle_that_nothing_here_runs_is_not_written(
+def test_a_bundle_that_no_runtime_runs_is_not_written(
     once_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BF16 alone, on a Python without OpenVINO: the verifier is run by one that hides the package."""
+    """BF16 only, with a Python that hides OpenVINO from the verifier."""
     hidden = tmp_path / "python"
     code = "import sys, runpy; sys.modules['openvino'] = None; sys.argv = sys.argv[1:]; "
     code += "sys.path.insert(0, ''); runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -82,7 +81,7 @@ def test_a_bundle_that_nothing_here_runs_is_not_written(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_bundle_stays_where_the_next_one_fails(exported: Path, tmp_path: Path) -> None:
+def test_a_bundle_stays_if_the_next_one_fails(exported: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = write_bundle(exported, out, QUICK)
     plant_shift(exported, 0.01)
@@ -95,7 +94,7 @@ def test_a_bundle_stays_where_the_next_one_fails(exported: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "file"])
-def test_what_is_no_bundle_is_not_replaced(once_export: Path, tmp_path: Path, kind: str, unproven: None) -> None:
+def test_other_folders_are_not_replaced(once_export: Path, tmp_path: Path, kind: str, unproven: None) -> None:
     place = tmp_path / "once-bundle"
     (tmp_path / "precious").mkdir()
     {"folder": place.mkdir, "link": lambda: place.symlink_to("precious"), "file": place.touch}[kind]()
@@ -104,7 +103,7 @@ def test_what_is_no_bundle_is_not_replaced(once_export: Path, tmp_path: Path, ki
     assert place.exists()
 
 
-def test_the_grade_that_the_export_asked_for_goes_with_it(exported: Path) -> None:
+def test_a_required_grade_goes_into_the_bundle(exported: Path) -> None:
     """``--require near``, written into the manifest, is what the bundle and a benchmark judge int8 by."""
 
     def ask(content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A device's report at home, and a bundle verified from there."""
+"""Device reports read back, and ``convnextpose verify``."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.support.command_line import assert_three_parts, convnextpose
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "there is no report"),
         ("{}", "no report of a device"),
@@ -23,48 +23,49 @@ from tests.support.command_line import assert_three_parts, convnextpose
         ('{"kind": "device-report", "schema_version": "1.0"}', "Field required"),
     ],
 )
-def test_what_is_no_report_of_this_version(tmp_path: Path, content: str | None, said: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "device-report.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=message):
         read_device_report(path)
 
 
-def test_a_report_of_the_versions_before_is_read(bundle: Path, tmp_path: Path) -> None:
-    """As they were written: without what 1.2, and then what 1.1 has added."""
+def test_reports_of_earlier_versions_are_read(bundle: Path, tmp_path: Path) -> None:
+    """Without the fields that 1.2, and then 1.1, added."""
     assert verify(bundle, "--seconds", 0).returncode == 0
     report = report_of(bundle / "device-report.json")
     del report["settings"]
     for row in report["results"]:
         del row["threads"]
     report["device"]["governor"] = "schedutil"
-    before = tmp_path / "before.json"
-    before.write_text(json.dumps(report | {"schema_version": "1.1"}))
-    seen = read_device_report(before)
-    assert (seen.settings, seen.device.governor) == (None, "schedutil")
+    path = tmp_path / "earlier.json"
+    path.write_text(json.dumps(report | {"schema_version": "1.1"}))
+    earlier = read_device_report(path)
+    assert (earlier.settings, earlier.device.governor) == (None, "schedutil")
     del report["missing"]
     for row in report["results"]:
         del row["asked"], row["build_log"]
     report["device"] |= {"no_gpu": None, "gpu": {"name": "Orin", "compute_capability": "8.7", "memory_bytes": 8 << 30}}
-    old = tmp_path / "old.json"
-    old.write_text(json.dumps(report | {"schema_version": "1.0"}))
-    seen = read_device_report(old)
-    assert seen.device.gpu is not None
-    assert (seen.missing, seen.device.gpu.multiprocessors) == ([], None)
-    assert all(row.asked and row.build_log is None for row in seen.results)
+    path.write_text(json.dumps(report | {"schema_version": "1.0"}))
+    earlier = read_device_report(path)
+    assert earlier.device.gpu is not None
+    assert (earlier.missing, earlier.device.gpu.multiprocessors) == ([], None)
+    assert all(row.asked and row.build_log is None for row in earlier.results)
 
 
-def test_the_command_has_the_switches_of_the_bundles_own_verifier() -> None:
+def test_the_command_has_the_options_of_the_bundles_own_verifier() -> None:
     import typer.main
-    from verify import switches
+    from verify import argument_parser
 
     from cli.main import app
 
     command = typer.main.get_command(app).commands["verify"]  # type: ignore[attr-defined]
-    ours = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
-    theirs = {name for action in switches()._actions for name in action.option_strings if name.startswith("--")}
-    assert ours - {"--help"} == theirs - {"--help"}
+    options = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+    expected = {
+        name for action in argument_parser()._actions for name in action.option_strings if name.startswith("--")
+    }
+    assert options - {"--help"} == expected - {"--help"}
 
 
 def test_the_command_runs_the_bundles_own_verifier(bundle: Path, tmp_path: Path) -> None:
@@ -82,8 +83,8 @@ def test_the_command_runs_the_bundles_own_verifier(bundle: Path, tmp_path: Path)
     assert_three_parts(convnextpose("verify", tmp_path / "nothing", cwd=tmp_path), 2)
 
 
-def test_the_command_runs_nothing_of_a_bundle_that_was_changed(bundle: Path, tmp_path: Path) -> None:
-    """Not even its verifier, which could say anything."""
+def test_the_command_runs_nothing_of_a_changed_bundle(bundle: Path, tmp_path: Path) -> None:
+    """Not even its verifier, which could print anything."""
     rewrite(bundle / "verify.py", lambda _: PLANTED.encode())
     run = convnextpose("verify", bundle, cwd=tmp_path)
     assert_three_parts(run, 1)

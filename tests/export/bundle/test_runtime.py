@@ -1,7 +1,8 @@
-"""The runtime that a bundle brings: it finds the joints that ``predict`` finds."""
+"""The runtime that a bundle contains: it finds the joints that ``predict`` finds."""
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,24 @@ def scene() -> Scene:
     return draw_scene(EVALUATION_SEED, 4)
 
 
-def test_joints_are_those_that_predict_sees(once_export: Path, once_bundle: Path, scene: Scene) -> None:
+@pytest.fixture
+def pose(once_bundle: Path) -> Iterator[Pose]:
+    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+    yield pose
+    pose.close()
+
+
+@pytest.fixture
+def only_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the other runtimes."""
+    for module in (registry, device_pose):
+        monkeypatch.setattr(module, "installed", lambda name: name == "onnxruntime")
+
+
+def test_joints_are_those_of_predict(once_export: Path, pose: Pose, scene: Scene) -> None:
     exported = read_export(once_export)
     backend = load_session(exported, "onnxruntime", "fp32", 1)
     expected = predict(exported, backend, from_pixels(scene.image, "scene"), scene.person_box)
-    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
     joints_px, joints_mm = pose(scene.image, [scene.person_box])
     np.testing.assert_array_equal(joints_px[0], expected.image_px)
     np.testing.assert_array_equal(joints_mm[0], expected.cube_mm)
@@ -39,85 +53,79 @@ def test_joints_are_those_that_predict_sees(once_export: Path, once_bundle: Path
     assert (pose.runtime, pose.precision, pose.weights_origin) == ("onnxruntime", "fp32", "checkpoint")
 
 
-def test_many_persons_are_a_batch_and_give_what_each_alone_gives(once_bundle: Path, scene: Scene) -> None:
-    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+def test_a_batch_has_the_joints_of_single_calls(pose: Pose, scene: Scene) -> None:
     x, y, width, height = scene.person_box
-    persons = [(x + 9 * shift, y - 5 * shift, width, height) for shift in range(5)]
-    together = pose(scene.image, persons)
+    boxes = [(x + 9 * shift, y - 5 * shift, width, height) for shift in range(5)]
+    together = pose(scene.image, boxes)
     assert (together[0].shape, together[1].shape) == ((5, 18, 2), (5, 18, 3))
-    for index, person in enumerate(persons):
-        alone = pose(scene.image, np.array(person))
-        np.testing.assert_allclose(together[0][index], alone[0][0], atol=1e-3)
-        np.testing.assert_allclose(together[1][index], alone[1][0], atol=1e-2)
+    for index, box in enumerate(boxes):
+        single = pose(scene.image, np.array(box))
+        np.testing.assert_allclose(together[0][index], single[0][0], atol=1e-3)
+        np.testing.assert_allclose(together[1][index], single[1][0], atol=1e-2)
     for empty in (np.empty((0, 4)), np.array([])):
         assert [part.shape for part in pose(scene.image, empty)] == [(0, 18, 2), (0, 18, 3)]
-    first = pose(scene.image, persons[:1])
-    kept = [part.copy() for part in first]
-    pose(scene.image[::-1], persons)
-    for part, before in zip(first, kept, strict=True):
-        np.testing.assert_array_equal(part, before)  # results are not of the memory that is used again
     height, width = scene.image.shape[:2]
     np.testing.assert_array_equal(pose(scene.image)[0], pose(scene.image, (0, 0, width, height))[0])
 
 
-def test_a_batch_that_is_larger_than_the_networks_is_run_in_parts(
-    once_bundle: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
-    persons = [scene.person_box] * 5
-    expected = pose(scene.image, persons)[0]
+def test_a_later_call_changes_no_earlier_result(pose: Pose, scene: Scene) -> None:
+    first = pose(scene.image, scene.person_box)
+    copies = [part.copy() for part in first]
+    pose(scene.image[::-1], [scene.person_box] * 5)
+    for part, copy in zip(first, copies, strict=True):
+        np.testing.assert_array_equal(part, copy)
+
+
+def test_a_batch_above_the_networks_largest_is_split(pose: Pose, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = [scene.person_box] * 5
+    expected = pose(scene.image, boxes)[0]
     sizes: list[int] = []
+    run = pose.network.run
 
-    class Small:
-        runtime, precision, largest_batch = "small", "fp32", 2
+    def count(images: Any) -> Any:
+        sizes.append(len(images))
+        return run(images)
 
-        def run(self, images: Any) -> Any:
-            sizes.append(len(images))
-            return network.run(images)
-
-        def describe(self) -> str:
-            return "small"
-
-    network, small = pose.network, Small()
-    monkeypatch.setattr(pose, "network", small)
-    np.testing.assert_allclose(pose(scene.image, persons)[0], expected, atol=1e-3)
+    monkeypatch.setattr(pose.network, "largest_batch", 2)
+    monkeypatch.setattr(pose.network, "run", count)
+    np.testing.assert_allclose(pose(scene.image, boxes)[0], expected, atol=1e-3)
     assert sizes == [2, 2, 1]
 
 
+IMAGE = np.zeros((8, 8, 3), np.uint8)
+
+
 @pytest.mark.parametrize(
-    ("image", "persons", "said"),
+    ("image", "boxes", "message"),
     [
-        (np.zeros((8, 8, 3), np.float32), None, "this is no image.*float32"),
-        (np.zeros((8, 8), np.uint8), None, r"this is no image.*\(8, 8\)"),
+        (IMAGE.astype(np.float32), None, "this is no image.*float32"),
+        (IMAGE[..., 0], None, r"this is no image.*\(8, 8\)"),
         (np.zeros((8, 8, 4), np.uint8), None, "this is no image"),
         ([[1]], None, "this is no image.*list"),
-        (np.zeros((8, 8, 3), np.uint8), [(1, 2, 3)], r"no boxes.*\(1, 3\)"),
-        (np.zeros((8, 8, 3), np.uint8), [(1, 2, np.nan, 3)], "no boxes"),
-        (np.zeros((8, 8, 3), np.uint8), "abc", "no boxes.*str"),
-        (np.zeros((8, 8, 3), np.uint8), [(1, 2, 3, 4), (1, 2)], "no boxes.*list"),
-        (np.zeros((8, 8, 3), np.uint8), {"x": 1}, "no boxes.*dict"),
-        (np.zeros((8, 8, 3), np.uint8), [(0, 0, 8, 8), (20, 20, 4, 4)], "no area inside the image.*x=20"),
+        (IMAGE, [(1, 2, 3)], r"no boxes.*\(1, 3\)"),
+        (IMAGE, [(1, 2, np.nan, 3)], "no boxes"),
+        (IMAGE, "abc", "no boxes.*str"),
+        (IMAGE, [(1, 2, 3, 4), (1, 2)], "no boxes.*list"),
+        (IMAGE, {"x": 1}, "no boxes.*dict"),
+        (IMAGE, [(0, 0, 8, 8), (20, 20, 4, 4)], "no area inside the image.*x=20"),
     ],
 )
-def test_what_is_no_image_or_no_box(once_bundle: Path, image: Any, persons: Any, said: str) -> None:
-    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
-    with pytest.raises(pose_runtime.BadInput, match=said):
-        pose(image, persons)
+def test_wrong_images_and_boxes_are_refused(pose: Pose, image: Any, boxes: Any, message: str) -> None:
+    with pytest.raises(pose_runtime.BadInput, match=message):
+        pose(image, boxes)
 
 
-def test_a_call_after_it_was_closed(once_bundle: Path, scene: Scene) -> None:
-    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+def test_a_call_after_close_is_refused(pose: Pose) -> None:
     pose.close()
     pose.close()
     with pytest.raises(pose_runtime.BadInput, match="was closed"):
-        pose(scene.image)
+        pose(IMAGE)
 
 
-def test_joints_that_are_not_finite_are_no_pose(once_bundle: Path, scene: Scene) -> None:
-    pose = Pose.load(once_bundle, runtime="onnxruntime", precision="fp32", threads=1)
+def test_joints_that_are_not_finite_are_refused(pose: Pose) -> None:
     pose.network.run = lambda images: np.full((len(images), 18, 3), np.nan, np.float32)
     with pytest.raises(pose_runtime.CheckFailed, match=r"computes no pose.*54 of 54"):
-        pose(scene.image)
+        pose(IMAGE)
 
 
 # ── loading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,23 +133,20 @@ def test_joints_that_are_not_finite_are_no_pose(once_bundle: Path, scene: Scene)
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_every_precision_sees_the_same_person(once_bundle: Path, scene: Scene, runtime: str, precision: str) -> None:
-    if (runtime, precision) == ("onnxruntime", "bf16") or (
-        (runtime, precision) == ("openvino", "int8") and saturates()
-    ):
+def test_every_precision_finds_the_same_person(
+    once_bundle: Path, pose: Pose, scene: Scene, runtime: str, precision: str
+) -> None:
+    impossible = [("onnxruntime", "bf16")] + [("openvino", "int8")] * saturates()
+    if (runtime, precision) in impossible:
         with pytest.raises(pose_runtime.NotPossible):
             Pose.load(once_bundle, runtime, precision)
         return
-    truth = Pose.load(once_bundle, "onnxruntime", "fp32", threads=1)(scene.image, scene.person_box)[0]
-    seen = Pose.load(once_bundle, runtime, precision, threads=1)(scene.image, scene.person_box)[0]
-    assert np.linalg.norm(seen - truth, axis=2).mean() < 2  # pixels of an image of several hundred
+    joints_px = Pose.load(once_bundle, runtime, precision, threads=1)(scene.image, scene.person_box)[0]
+    truth = pose(scene.image, scene.person_box)[0]
+    assert np.linalg.norm(joints_px - truth, axis=2).mean() < 2  # pixels of an image of several hundred
 
 
-def test_auto_takes_the_first_that_runs_it_and_says_what_it_passed_over(
-    once_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (registry, device_pose):
-        monkeypatch.setattr(module, "installed", lambda name: name == "onnxruntime")
+def test_auto_takes_the_first_runtime_that_works(once_bundle: Path, only_onnx_runtime: None) -> None:
     pose = Pose.load(once_bundle)
     assert (pose.runtime, pose.precision) == ("onnxruntime", "fp16")
     assert list(pose.passed_over) == ["tensorrt", "tensorrt_rtx", "openvino"]
@@ -150,8 +155,7 @@ def test_auto_takes_the_first_that_runs_it_and_says_what_it_passed_over(
         Pose.load(once_bundle, precision="bf16")
 
 
-def test_a_gpu_runtime_that_cannot_be_used_is_told(once_bundle: Path) -> None:
-    """Whoever installed it would not expect the processor."""
+def test_an_unusable_gpu_runtime_causes_a_warning(once_bundle: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     if registry.installed("tensorrt"):
         pytest.skip("tensorrt is installed")
@@ -160,7 +164,7 @@ def test_a_gpu_runtime_that_cannot_be_used_is_told(once_bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "said"),
+    ("options", "error", "message"),
     [
         ({"precision": "fp8"}, pose_runtime.BadInput, "no fp8 in this bundle.*fp32, fp16, bf16, int8"),
         ({"runtime": "pytorch"}, pose_runtime.BadInput, "unknown runtime"),
@@ -170,17 +174,22 @@ def test_a_gpu_runtime_that_cannot_be_used_is_told(once_bundle: Path) -> None:
         ({"runtime": "onnxruntime", "precision": "bf16"}, pose_runtime.NotPossible, "no BF16 convolution"),
     ],
 )
-def test_what_cannot_be_loaded(once_bundle: Path, options: dict[str, Any], kind: type[Exception], said: str) -> None:
-    with pytest.raises(kind, match=said):
+def test_wrong_options_are_refused(
+    once_bundle: Path, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
         Pose.load(once_bundle, **options)
 
 
-def test_only_the_bytes_that_the_manifest_promises_are_loaded(once_bundle: Path, tmp_path: Path) -> None:
+def test_only_files_of_the_manifest_are_loaded(once_bundle: Path, tmp_path: Path) -> None:
     bundle = copied(once_bundle, tmp_path)
     rewrite(bundle / "onnx/once-fp32.onnx", flip_last)
     for runtime in ("onnxruntime", "openvino"):
         with pytest.raises(pose_runtime.CheckFailed, match=r"onnx/once-fp32\.onnx was changed"):
             Pose.load(bundle, runtime, "fp32")
+    rewrite(bundle / "pose_runtime/runtime/int8_probe.onnx", flip_last)
+    with pytest.raises(pose_runtime.CheckFailed, match="int8_probe"):
+        Pose.load(bundle, runtime="openvino", precision="int8")
     with pytest.raises(pose_runtime.BadInput, match="there is no bundle"):
         Pose.load(tmp_path)
     opened = Bundle(bundle)
@@ -192,9 +201,7 @@ def test_only_the_bytes_that_the_manifest_promises_are_loaded(once_bundle: Path,
         opened.content("../secret")
 
 
-def test_a_processor_whose_sums_saturate_runs_no_int8_in_openvino(
-    once_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_openvino_refuses_int8_if_sums_saturate(once_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert device_openvino.saturates() == saturates()
     monkeypatch.setattr(device_openvino, "saturates", lambda: True)
     with pytest.raises(pose_runtime.NotPossible, match="saturate"):
@@ -203,34 +210,23 @@ def test_a_processor_whose_sums_saturate_runs_no_int8_in_openvino(
 
 
 @pytest.mark.parametrize(("version", "right"), [("1.19.2", False), ("1.29.0", False), ("1.30.0", True), ("2.0", True)])
-def test_an_onnx_runtime_that_computes_int8_wrongly_is_not_used_for_it(
-    once_bundle: Path, monkeypatch: pytest.MonkeyPatch, version: str, right: bool
+def test_an_onnx_runtime_with_wrong_int8_is_not_used_for_it(
+    once_bundle: Path, only_onnx_runtime: None, monkeypatch: pytest.MonkeyPatch, version: str, right: bool
 ) -> None:
-    """``auto`` takes no wrong one either, and says why; other precisions run."""
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "__version__", version)
-    for module in (registry, device_pose):
-        monkeypatch.setattr(module, "installed", lambda name: name == "onnxruntime")
     assert Pose.load(once_bundle, "auto", "fp16", threads=1).runtime == "onnxruntime"
     if right:
         assert Pose.load(once_bundle, "auto", "int8", threads=1).runtime == "onnxruntime"
         return
-    with pytest.raises(
-        pose_runtime.NotPossible, match=rf"nothing here runs int8.*{version} computes INT8 files wrongly"
-    ):
+    with pytest.raises(pose_runtime.NotPossible, match=rf"int8.*{version} computes INT8 files wrongly"):
         Pose.load(once_bundle, "auto", "int8", threads=1)
 
 
-def test_importing_it_imports_no_runtime() -> None:
+def test_the_import_loads_no_runtime() -> None:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import pose_runtime; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-I", "-c", code, str(DEVICE)], capture_output=True, text=True, check=True)
-    loaded = {name.split(".")[0] for name in run.stdout.split()}
-    assert "pose_runtime" in loaded
-    assert not loaded & {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "torch", "export", "bench", "cli"}
-
-
-def test_a_changed_probe_of_int8_is_not_run(bundle: Path) -> None:
-    rewrite(bundle / "pose_runtime/runtime/int8_probe.onnx", flip_last)
-    with pytest.raises(pose_runtime.CheckFailed, match="int8_probe"):
-        Pose.load(bundle, runtime="openvino", precision="int8")
+    modules = {name.split(".")[0] for name in run.stdout.split()}
+    assert "pose_runtime" in modules
+    assert not modules & {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "torch", "export", "bench", "cli"}

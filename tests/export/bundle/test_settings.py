@@ -1,6 +1,6 @@
-"""What a device's report says of the settings that its latencies are of: power mode, clocks, cores and threads.
+"""Settings in a device's report: power mode, clocks, cores and threads.
 
-What ``nvpmodel -q`` says here was published by owners of Jetsons; the folders are those of Linux, drawn.
+Outputs of ``nvpmodel -q`` are those that owners of Jetsons published; the folders have the names of Linux's.
 """
 
 import os
@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pose_verify import power_mode as asked
+from pose_verify import power_mode as modes
 from pose_verify.settings import cpu_clocks, cpu_limit, gpu_clocks
 from pose_verify.table import settings_line
 
 from bench.results.device_report import read_device_report
 from tests.support.bundles import report_of, verify
 
-ORIN = "NV Power Mode: 25W\n1\n"
-XAVIER_NX = "NV Fan Mode:quiet\nNV Power Mode: MODE_15W_DESKTOP\n7\n"
-XAVIER = "NVPM WARN: fan mode is not set to cool\r\nNV Power Mode: MODE_30W_2CORE\r\n2\r\n"
 REFUSED = (
     "NVPM ERROR: Error opening /sys/kernel/nvpmodel_emc_cap/emc_iso_cap: 13\n"
     "NVPM ERROR: failed to read PARAM EMC: ARG MAX_FREQ: PATH /sys/kernel/nvpmodel_emc_cap/emc_iso_cap\n"
@@ -32,25 +29,27 @@ VERBOSE = (
 
 
 @pytest.mark.parametrize(
-    ("said", "mode"),
+    ("output", "name", "number"),
     [
-        (ORIN, ("25W", 1)),
-        (XAVIER_NX + REFUSED, ("MODE_15W_DESKTOP", 7)),
-        (XAVIER, ("MODE_30W_2CORE", 2)),
-        ("NV Power Mode: 5W\n1\n" + REFUSED, ("5W", 1)),  # without root, on a Nano
-        ("NV Power Mode: 5W\n" + REFUSED + "1\n", ("5W", 1)),
-        (VERBOSE, ("25W", 1)),
-        ("NV Power Mode: MY OWN MODE\n", ("MY OWN MODE", None)),
-        (REFUSED, None),
+        ("NV Power Mode: 25W\n1\n", "25W", 1),
+        ("NV Fan Mode:quiet\nNV Power Mode: MODE_15W_DESKTOP\n7\n" + REFUSED, "MODE_15W_DESKTOP", 7),
+        ("NVPM WARN: fan mode is not set\r\nNV Power Mode: MODE_30W_2CORE\r\n2\r\n", "MODE_30W_2CORE", 2),
+        ("NV Power Mode: 5W\n" + REFUSED + "1\n", "5W", 1),  # without root, on a Nano
+        (VERBOSE, "25W", 1),
+        ("NV Power Mode: MY OWN MODE\n", "MY OWN MODE", None),
     ],
 )
-def test_what_nvpmodel_says(said: str, mode: tuple[str, int | None] | None) -> None:
-    assert asked.read_mode(said) == (None if mode is None else {"name": mode[0], "number": mode[1]})
+def test_output_of_nvpmodel(output: str, name: str, number: int | None) -> None:
+    assert modes.parse_mode(output) == {"name": name, "number": number}
+
+
+def test_output_without_a_mode() -> None:
+    assert modes.parse_mode(REFUSED) is None
 
 
 @pytest.fixture
 def nvpmodel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a program of that name first in the search path."""
+    """Return a function that puts a program of this name first in the search path."""
 
     def write(script: str) -> None:
         tool = tmp_path / "bin/nvpmodel"
@@ -63,23 +62,21 @@ def nvpmodel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 
 @pytest.mark.parametrize(
-    ("script", "mode", "why"),
+    ("script", "mode", "reason"),
     [
         ('[ "$*" = -q ] && printf "NV Power Mode: 15W\\n0\\n"', {"name": "15W", "number": 0}, None),
         ('echo "NV Power Mode: 5W"; echo 1; echo "NVPM ERROR: 13" >&2; exit 255', {"name": "5W", "number": 1}, None),
-        ('echo "NVPM ERROR: failed" >&2; exit 255', None, "nvpmodel -q says no mode: NVPM ERROR: failed"),
+        ('echo "NVPM ERROR: failed" >&2; exit 255', None, "nvpmodel -q prints no mode: NVPM ERROR: failed"),
     ],
 )
-def test_nvpmodel_is_asked(nvpmodel: Callable[[str], None], script: str, mode: object, why: str | None) -> None:
+def test_nvpmodel_is_called(nvpmodel: Callable[[str], None], script: str, mode: object, reason: str | None) -> None:
     nvpmodel(script)
-    assert asked.power_mode() == (mode, why)
+    assert modes.power_mode() == (mode, reason)
 
 
-def test_an_nvpmodel_that_hangs_is_ended_with_all_that_it_started(
-    nvpmodel: Callable[[str], None], tmp_path: Path
-) -> None:
+def test_a_hanging_nvpmodel_is_killed_with_its_children(nvpmodel: Callable[[str], None], tmp_path: Path) -> None:
     nvpmodel(f"sleep 600 & echo $! > {tmp_path}/child; wait")
-    assert asked.power_mode(limit_s=1) == (None, "nvpmodel -q did not answer within 1 s")
+    assert modes.power_mode(limit_s=1) == (None, "nvpmodel -q did not answer within 1 s")
     child = Path("/proc") / (tmp_path / "child").read_text().strip() / "stat"
     deadline = time.monotonic() + 10
     while child.exists() and child.read_text().split(")")[1].split()[0] != "Z":
@@ -87,32 +84,32 @@ def test_an_nvpmodel_that_hangs_is_ended_with_all_that_it_started(
         time.sleep(0.01)
 
 
-def test_ctrl_c_ends_an_nvpmodel_that_hangs(
+def test_ctrl_c_kills_a_hanging_nvpmodel(
     nvpmodel: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is in a session of its own, where a terminal's Ctrl-C does not come."""
+    """It has a session of its own, which a terminal's Ctrl-C does not reach."""
     nvpmodel(f"echo $$ > {tmp_path}/tool; sleep 600")
-    waited = subprocess.Popen.wait
+    original = subprocess.Popen.wait
 
-    def interrupted(child: "subprocess.Popen[bytes]", timeout: float | None = None) -> int:
-        monkeypatch.setattr(subprocess.Popen, "wait", waited)
+    def interrupt(child: "subprocess.Popen[bytes]", timeout: float | None = None) -> int:
+        monkeypatch.setattr(subprocess.Popen, "wait", original)
         while not (tmp_path / "tool").is_file() or not (tmp_path / "tool").read_text().strip():
             time.sleep(0.01)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        asked.power_mode()
-    assert not (Path("/proc") / (tmp_path / "tool").read_text().strip()).exists()  # waited for, too
+        modes.power_mode()
+    assert not (Path("/proc") / (tmp_path / "tool").read_text().strip()).exists()  # no zombie either
 
 
-def test_most_devices_have_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_most_devices_have_no_nvpmodel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(asked, "PLACES", str(tmp_path))
-    assert asked.power_mode() == (None, "there is no nvpmodel")
+    monkeypatch.setattr(modes, "PLACES", str(tmp_path))
+    assert modes.power_mode() == (None, "there is no nvpmodel")
 
 
-def draw(root: Path, files: dict[str, object]) -> Path:
+def write_files(root: Path, files: dict[str, object]) -> Path:
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"{content}\n")
@@ -120,14 +117,13 @@ def draw(root: Path, files: dict[str, object]) -> Path:
 
 
 def policy(first: int, cores: str, governor: str, low: int, high: int) -> dict[str, object]:
-    at = f"sys/devices/system/cpu/cpufreq/policy{first}"
-    bounds = {f"{at}/scaling_min_freq": low, f"{at}/scaling_max_freq": high}
-    return {f"{at}/affected_cpus": cores, f"{at}/scaling_governor": governor, **bounds}
+    values = {"affected_cpus": cores, "scaling_governor": governor, "scaling_min_freq": low, "scaling_max_freq": high}
+    return {f"sys/devices/system/cpu/cpufreq/policy{first}/{name}": value for name, value in values.items()}
 
 
 def test_clocks_of_cores_and_of_the_gpu(tmp_path: Path) -> None:
     gpu, memory = "sys/class/devfreq/17000000.gpu", "sys/class/devfreq/15340000.vic"
-    orin = draw(
+    orin = write_files(
         tmp_path,
         {
             **policy(4, "4 5", "schedutil", 115200, 1510400),
@@ -147,13 +143,13 @@ def test_clocks_of_cores_and_of_the_gpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["17000000.ga10b", "57000000.gpu", "gpu-gpc-0"])
-def test_what_the_clock_of_a_gpu_is_called(tmp_path: Path, name: str) -> None:
-    assert len(gpu_clocks(draw(tmp_path, {f"sys/class/devfreq/{name}/min_freq": 1}))) == 1
+def test_names_of_the_gpus_clock(tmp_path: Path, name: str) -> None:
+    assert len(gpu_clocks(write_files(tmp_path, {f"sys/class/devfreq/{name}/min_freq": 1}))) == 1
 
 
-def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+def test_a_machine_without_readable_settings(tmp_path: Path) -> None:
     assert (cpu_clocks(tmp_path), gpu_clocks(tmp_path), cpu_limit(tmp_path)) == ([], [], None)
-    damaged = draw(tmp_path, {"sys/devices/system/cpu/cpufreq/policy0/affected_cpus": "0"})
+    damaged = write_files(tmp_path, {"sys/devices/system/cpu/cpufreq/policy0/affected_cpus": "0"})
     assert cpu_clocks(damaged) == [{"cores": [0], "governor": None, "min_khz": None, "max_khz": None}]
 
 
@@ -177,11 +173,11 @@ GROUP = "sys/fs/cgroup"
         ),
     ],
 )
-def test_what_control_groups_leave(tmp_path: Path, files: dict[str, object], limit: float | None) -> None:
-    assert cpu_limit(draw(tmp_path, files)) == limit
+def test_limits_of_control_groups(tmp_path: Path, files: dict[str, object], limit: float | None) -> None:
+    assert cpu_limit(write_files(tmp_path, files)) == limit
 
 
-def test_the_verifier_reports_the_mode_and_the_threads_that_were_used(
+def test_the_verifier_reports_the_mode_and_the_threads(
     once_bundle: Path, tmp_path: Path, nvpmodel: Callable[[str], None]
 ) -> None:
     nvpmodel('echo "NVPM WARN: fan mode is not set!"; echo "NV Power Mode: MAXN_SUPER"; echo 2')
@@ -195,14 +191,14 @@ def test_the_verifier_reports_the_mode_and_the_threads_that_were_used(
     assert (report.settings.power_mode.name, report.settings.power_mode.number) == ("MAXN_SUPER", 2)
     assert {row.runtime: row.threads for row in report.results if row.asked} == {"onnxruntime": 1, "openvino": 1}
     assert "MAXN_SUPER (2)" in run.stdout
-    shown = settings_line(jetson(report_of(out)))
-    assert all(part in shown for part in ("mode not known", "115 to 1510 MHz", "625 MHz", "1.5 only"))
+    line = settings_line(jetson(report_of(out)))
+    assert all(part in line for part in ("mode not known", "115 to 1510 MHz", "625 MHz", "limited to the time of 1.5"))
 
 
-def jetson(plain: dict[str, Any]) -> dict[str, Any]:
-    """The report of one that keeps its mode to itself."""
+def jetson(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the report of a Jetson with an unknown power mode."""
     clocks = {"cores": list(range(6)), "governor": "schedutil", "min_khz": 115200, "max_khz": 1510400}
     gpu = {"name": "17000000.gpu", "min_hz": 624750000, "max_hz": 624750000}
     settings = {"cpu_clocks": [clocks], "gpu_clocks": [gpu], "cpu_limit": 1.5, "affinity": list(range(6))}
-    settings |= {"power_mode": None, "no_power_mode": "nvpmodel -q says no mode: nothing"}
-    return plain | {"settings": settings, "device": plain["device"] | {"l4t": "36.4.3"}}
+    settings |= {"power_mode": None, "no_power_mode": "nvpmodel -q prints no mode: nothing"}
+    return report | {"settings": settings, "device": report["device"] | {"l4t": "36.4.3"}}

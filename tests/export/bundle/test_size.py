@@ -1,4 +1,4 @@
-"""The ONNX files of S's bundle: four precisions take at most 75 MB, and each no more than its own type needs.
+"""Size of S's ONNX files: four precisions take at most 75 MB, and each no more than its type needs.
 
 The files are written from random weights with every scale the same: neither weights nor scales change their size.
 """
@@ -30,7 +30,7 @@ from tests.support.tiny_int8 import tiny_calibration
 
 ALLOWED_BYTES = 75_000_000
 BYTES_A_PARAMETER = {"fp32": 4.1, "fp16": 2.1, "bf16": 2.1, "int8": 1.2}
-"""Its type's own, and room for the graph, its metadata and what an int8 file keeps in half."""
+"""Size of the type, and room for the graph, its metadata and the half-precision values of an int8 file."""
 
 
 def int8_of(network: ConvNeXtPose) -> tuple[PrecisionPlan, PlannedWeights]:
@@ -52,12 +52,12 @@ def int8_of(network: ConvNeXtPose) -> tuple[PrecisionPlan, PlannedWeights]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """S, as an export writes it; tests must leave the files as they are."""
-    folder, of = tmp_path_factory.mktemp("S"), load_config("S").architecture
-    network = build_network(of, fresh_weights(of, as_convnext=False))
+    folder, architecture = tmp_path_factory.mktemp("S"), load_config("S").architecture
+    network = build_network(architecture, fresh_weights(architecture, as_convnext=False))
     plan, weights = int8_of(network)
     for precision in PRECISIONS:
         graph, path = in_precision(network, precision), folder / f"{precision}.onnx"
-        metadata = consumer_metadata(of, precision=precision)
+        metadata = consumer_metadata(architecture, precision=precision)
         if precision == "int8":
             export_int8(planned_graph(network, plan, weights), path, metadata, plan, weights.int8)
         else:
@@ -66,20 +66,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def too_large(files: Mapping[str, Path]) -> list[str]:
-    """The precisions whose file is larger than its type needs, and "all" where they are together."""
+    """Return the precisions with a file larger than its type needs, and "all" if the sum is too large."""
     sizes = {precision: path.stat().st_size for precision, path in files.items()}
     parameters = sum(np.prod(stored.dims) for stored in onnx.load(files["fp32"]).graph.initializer)
-    found = [precision for precision, size in sizes.items() if size > BYTES_A_PARAMETER[precision] * parameters]
-    return found + ["all"] * (sum(sizes.values()) > ALLOWED_BYTES)
+    large = [precision for precision, size in sizes.items() if size > BYTES_A_PARAMETER[precision] * parameters]
+    return large + ["all"] * (sum(sizes.values()) > ALLOWED_BYTES)
 
 
-def test_four_precisions_are_as_small_as_was_promised(files: dict[str, Path]) -> None:
+def test_four_precisions_are_small(files: dict[str, Path]) -> None:
     assert set(files) == set(BYTES_A_PARAMETER) == set(PRECISIONS)
     assert too_large(files) == []
 
 
 @pytest.mark.parametrize(
-    ("precision", "stored_as", "found"),
+    ("precision", "stored_as", "large"),
     [
         ("fp16", np.float32, ["fp16", "all"]),
         ("bf16", np.float32, ["bf16", "all"]),
@@ -87,8 +87,8 @@ def test_four_precisions_are_as_small_as_was_promised(files: dict[str, Path]) ->
         ("int8", np.float16, ["int8"]),
     ],
 )
-def test_weights_that_are_stored_wider_are_found(
-    files: dict[str, Path], tmp_path: Path, precision: str, stored_as: type, found: list[str]
+def test_weights_stored_in_a_wider_type_are_noticed(
+    files: dict[str, Path], tmp_path: Path, precision: str, stored_as: type, large: list[str]
 ) -> None:
     model = onnx.load(files[precision])
     for stored in model.graph.initializer:
@@ -96,4 +96,4 @@ def test_weights_that_are_stored_wider_are_found(
             wider: NDArray[Any] = numpy_helper.to_array(stored).astype(stored_as)
             stored.CopyFrom(numpy_helper.from_array(wider, stored.name))
     onnx.save(model, tmp_path / "wider.onnx")
-    assert too_large(files | {precision: tmp_path / "wider.onnx"}) == found
+    assert too_large(files | {precision: tmp_path / "wider.onnx"}) == large

@@ -76,25 +76,27 @@ std::vector<float> normalised(const Goldens& goldens, std::size_t image) {
     return planes;
 }
 
-Distances distances(const Goldens& goldens, const std::vector<float>& joints) {
+std::map<std::string, double> joint_errors(const Goldens& goldens, const std::vector<float>& joints) {
     if (joints.size() != goldens.truth.size()) throw std::runtime_error("the network gives another number of joints");
     const auto bin = goldens.bin_mm();
-    std::vector<double> found(joints.size() / 3);
+    std::vector<double> errors(joints.size() / 3);
     double sum = 0;
-    for (std::size_t at = 0; at < found.size(); ++at) {
+    for (std::size_t at = 0; at < errors.size(); ++at) {
         double squares = 0;
         for (std::size_t axis = 0; axis < 3; ++axis) {
-            const double away = (joints[3 * at + axis] - goldens.truth[3 * at + axis]) * bin[axis];
-            squares += away * away;
+            const double mm = (joints[3 * at + axis] - goldens.truth[3 * at + axis]) * bin[axis];
+            squares += mm * mm;
         }
-        found[at] = std::sqrt(squares);
-        sum += found[at];
+        errors[at] = std::sqrt(squares);
+        sum += errors[at];
     }
     if (!std::isfinite(sum)) {
         const double nan = std::numeric_limits<double>::quiet_NaN();
-        return {nan, nan, nan};
+        return {{"mean", nan}, {"p99", nan}, {"max", nan}};
     }
-    std::sort(found.begin(), found.end());
-    const auto rank = static_cast<std::size_t>(std::ceil(0.99 * static_cast<double>(found.size())));  // nearest rank
-    return {sum / static_cast<double>(found.size()), found[std::max<std::size_t>(rank, 1) - 1], found.back()};
+    std::sort(errors.begin(), errors.end());
+    const auto rank = static_cast<std::size_t>(std::ceil(0.99 * static_cast<double>(errors.size())));  // nearest rank
+    return {{"mean", sum / static_cast<double>(errors.size())},
+            {"p99", errors[std::max<std::size_t>(rank, 1) - 1]},
+            {"max", errors.back()}};
 }

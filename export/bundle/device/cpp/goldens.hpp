@@ -19,22 +19,18 @@ struct Goldens {
     std::array<float, 3> mean{}, std{};
     std::vector<std::string> joints;                     // names, in the order of the output
     std::map<std::string, std::string> onnx;             // precision -> path within the bundle
-    std::map<std::string, std::vector<Limit>> limits;    // precision -> what the distances must keep
+    std::map<std::string, std::vector<Limit>> limits;    // precision -> the largest allowed errors
     std::vector<std::uint8_t> images;                    // count x S x S x 3, RGB
     std::vector<double> truth;                           // count x J x 3, bins, FP64 reference
 
-    std::array<double, 3> bin_mm() const;                // edges of one bin along x, y, z
+    std::array<double, 3> bin_mm() const;                // edge lengths of one bin along x, y, z
 };
 
-// Throws std::runtime_error where a file is missing or is not as long as the facts say.
+// Throws std::runtime_error if a file is missing, or has another length than the facts say.
 Goldens read_goldens(const std::string& bundle);
 
-// One image as the network takes it, 3 x S x S: (pixel - mean) / std of pixels from 0 to 255. Never divide by 255.
+// Returns one image as the network's input, 3 x S x S: (pixel - mean) / std, pixels from 0 to 255. Never divide by 255.
 std::vector<float> normalised(const Goldens& goldens, std::size_t image);
 
-struct Distances {
-    double mean_mm, p99_mm, max_mm;  // NaN if any joint is
-};
-
-// How far joints (count x J x 3, bins) lie from the truth.
-Distances distances(const Goldens& goldens, const std::vector<float>& joints);
+// Returns mean, p99 and max of the distances of joints (count x J x 3, bins) from the truth in mm; all NaN if one joint is.
+std::map<std::string, double> joint_errors(const Goldens& goldens, const std::vector<float>& joints);

@@ -1,4 +1,4 @@
-// pose_goldens BUNDLE [PRECISION] [RUNTIME]: every golden through the ONNX file, the first one's joints, and the drift.
+// pose_goldens BUNDLE [PRECISION] [RUNTIME]: runs every golden, prints the first one's joints, and compares all of them.
 //
 // Exit codes: 0 within the limits, 1 not, 2 wrong input, 4 not possible here.
 #include <cstdio>
@@ -12,13 +12,13 @@
 namespace {
 
 #ifdef WITH_OPENVINO
-const char* const usual = "openvino";
+const char* const default_runtime = "openvino";
 #else
-const char* const usual = "tensorrt";
+const char* const default_runtime = "tensorrt";
 #endif
 
-int failure(int code, const std::string& what, const std::string& seen, const std::string& todo) {
-    std::fprintf(stderr, "error: %s\nfound: %s\ntry:   %s\n", what.c_str(), seen.c_str(), todo.c_str());
+int failure(int code, const std::string& problem, const std::string& value, const std::string& advice) {
+    std::fprintf(stderr, "error: %s\nfound: %s\ntry:   %s\n", problem.c_str(), value.c_str(), advice.c_str());
     return code;
 }
 
@@ -44,6 +44,18 @@ void print_joints(const Goldens& goldens, const std::vector<float>& joints) {
     }
 }
 
+int compare(const std::vector<Limit>& limits, const std::map<std::string, double>& errors_mm) {
+    int code = limits.empty() ? 1 : 0;
+    for (const Limit& limit : limits) {
+        const double mm = errors_mm.at(limit.statistic);
+        const bool good = mm <= limit.allowed_mm;  // false for NaN
+        std::printf("%s: %s %.4g mm, allowed %.4g mm\n", good ? "pass" : "fail", limit.statistic.c_str(), mm,
+                    limit.allowed_mm);
+        if (!good) code = 1;
+    }
+    return code;
+}
+
 int run(const std::string& bundle, const std::string& precision, const std::string& runtime) {
     Goldens goldens;
     try {
@@ -59,25 +71,18 @@ int run(const std::string& bundle, const std::string& precision, const std::stri
         network = open_network(runtime, bundle + "/" + file->second, goldens);
         if (!network) return failure(4, "not built for this runtime", runtime, "configure with -DWITH_TENSORRT=ON");
         for (std::size_t image = 0; image < goldens.count; ++image) {
-            const auto found = network->run(normalised(goldens, image));
-            joints.insert(joints.end(), found.begin(), found.end());
+            const auto output = network->run(normalised(goldens, image));
+            joints.insert(joints.end(), output.begin(), output.end());
         }
     } catch (const std::exception& error) {
         return failure(4, "the network cannot be run here", error.what(), "try another precision");
     }
-    const Distances seen = distances(goldens, joints);
+    const auto errors_mm = joint_errors(goldens, joints);
     print_joints(goldens, joints);
     std::printf("weights: %s\n%s, %s, %zu goldens: mean %.4g mm, p99 %.4g mm, max %.4g mm\n", goldens.weights.c_str(),
-                precision.c_str(), network->describe().c_str(), goldens.count, seen.mean_mm, seen.p99_mm, seen.max_mm);
-    int code = goldens.limits[precision].empty() ? 1 : 0;
-    for (const Limit& limit : goldens.limits[precision]) {
-        const double own = limit.statistic == "mean" ? seen.mean_mm : limit.statistic == "p99" ? seen.p99_mm : seen.max_mm;
-        const bool good = own <= limit.allowed_mm;  // false for NaN
-        std::printf("%s: %s %.4g mm, allowed %.4g mm\n", good ? "pass" : "fail", limit.statistic.c_str(), own,
-                    limit.allowed_mm);
-        if (!good) code = 1;
-    }
-    return code;
+                precision.c_str(), network->describe().c_str(), goldens.count, errors_mm.at("mean"), errors_mm.at("p99"),
+                errors_mm.at("max"));
+    return compare(goldens.limits[precision], errors_mm);
 }
 
 }  // namespace
@@ -86,7 +91,7 @@ int main(int count, char** arguments) {
     if (count < 2 || count > 4)
         return failure(2, "wrong arguments", std::to_string(count - 1), "pose_goldens BUNDLE [PRECISION] [RUNTIME]");
     try {
-        return run(arguments[1], count > 2 ? arguments[2] : "fp32", count > 3 ? arguments[3] : usual);
+        return run(arguments[1], count > 2 ? arguments[2] : "fp32", count > 3 ? arguments[3] : default_runtime);
     } catch (const std::exception& error) {
         return failure(1, "the goldens cannot be compared", error.what(), "copy the bundle again");
     }

@@ -1,4 +1,4 @@
-// What runs the network: one function to load it, one to run it on one image.
+// A network that is loaded in a runtime.
 #pragma once
 
 #include <memory>
@@ -13,6 +13,6 @@ class Network {
     virtual std::vector<float> run(const std::vector<float>& image) = 0;
 };
 
-// Each throws std::runtime_error, or its library's exception, where it cannot load the file.
+// Both throw std::runtime_error, or an exception of the library, if they cannot load the file.
 std::unique_ptr<Network> open_openvino(const std::string& onnx);
 std::unique_ptr<Network> open_tensorrt(const std::string& onnx, std::size_t input_size);

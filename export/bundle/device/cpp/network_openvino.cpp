@@ -11,10 +11,10 @@ class OpenVino final : public Network {
   public:
     explicit OpenVino(const std::string& onnx) {
         ov::Core core;
-        // This keeps to the file's types. Left alone it would compute FP32 files in BF16 on processors that can; told
-        // bf16 it would round what a BF16 file keeps in FP32.
-        const auto kind = ov::element::f32;
-        compiled_ = core.compile_model(core.read_model(onnx), "CPU", ov::hint::inference_precision(kind));
+        // f32 keeps to the file's types. By default OpenVINO computes FP32 files in BF16 on processors with BF16; with
+        // bf16 it rounds convolutions that a BF16 file keeps in FP32.
+        const auto precision = ov::hint::inference_precision(ov::element::f32);
+        compiled_ = core.compile_model(core.read_model(onnx), "CPU", precision);
         request_ = compiled_.create_infer_request();
     }
 
@@ -24,9 +24,9 @@ class OpenVino final : public Network {
 
     std::vector<float> run(const std::vector<float>& image) override {
         ov::Shape shape{1};
-        const auto of_model = compiled_.input().get_partial_shape();
-        for (std::size_t axis = 1; axis < of_model.size(); ++axis)
-            shape.push_back(static_cast<std::size_t>(of_model[static_cast<std::ptrdiff_t>(axis)].get_length()));
+        const auto model_shape = compiled_.input().get_partial_shape();
+        for (std::size_t axis = 1; axis < model_shape.size(); ++axis)
+            shape.push_back(static_cast<std::size_t>(model_shape[static_cast<std::ptrdiff_t>(axis)].get_length()));
         if (ov::shape_size(shape) != image.size()) throw std::runtime_error("the network takes images of another size");
         ov::Tensor input(ov::element::f32, shape);
         std::memcpy(input.data<float>(), image.data(), image.size() * sizeof(float));

@@ -1,7 +1,7 @@
-// NOT COMPILED where this was written: there were no headers of TensorRT. Written against the C++ API of 10 and 11.
+// NEVER COMPILED where this was written, without headers of TensorRT. Written for the C++ API of 10 and 11.
 //
-// The engine is built in this process from the ONNX file and never written: no engine of unknown origin is loaded, which
-// would execute native code out of it. Building takes minutes; a product would keep the engine, with its hash.
+// This process builds the engine from the ONNX file and never writes it: loading an engine of unknown origin would
+// execute native code in it. Building takes minutes; a product would store the engine, with its hash.
 #include <NvInfer.h>
 #include <NvOnnxParser.h>
 #include <cuda_runtime_api.h>
@@ -35,7 +35,7 @@ class TensorRt final : public Network {
         const auto edge = static_cast<std::int64_t>(input_size);
         std::unique_ptr<IBuilder> builder(createInferBuilder(logger_));
         need(builder != nullptr, "to make a builder");
-        // The precision lies in the file's types; nothing is added to it here.
+        // The file's types decide the precision; no flag adds to it.
         const auto typed = 1U << static_cast<std::uint32_t>(NetworkDefinitionCreationFlag::kSTRONGLY_TYPED);
         std::unique_ptr<INetworkDefinition> network(builder->createNetworkV2(typed));
         std::unique_ptr<nvonnxparser::IParser> parser(nvonnxparser::createParser(*network, logger_));

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
 from pose_runtime.bundle import Bundle
-from pose_runtime.preprocessing import Preprocessing, as_boxes
 from pose_runtime.runtime.errors import BadInput, CheckFailed, NotPossible
-from pose_runtime.runtime.pose import Volume, crop, crop_to_image
+from pose_runtime.runtime.pose import Volume, crop, crop_box, crop_to_image, normalise
 from pose_runtime.runtime.registry import RUNTIMES, installed
 from pose_runtime.runtime.session import Session
 from pose_runtime.sessions import open_session
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
 
 
 AUTO = "auto"
-MOST_THREADS = os.cpu_count() or 1
+BOX_FORM = "give (N, 4): x, y, width, height in pixels"
 
 
 class Pose:
     """A loaded network. One object serves one thread at a time; load one for each thread.
 
-    ``runtime`` and ``precision`` say what was loaded; ``passed_over`` why ``runtime="auto"`` chose no earlier one.
+    ``runtime`` and ``precision`` name the artifact; ``passed_over`` says why ``runtime="auto"`` took no earlier one.
     """
 
     def __init__(self, bundle: Bundle, network: Session, passed_over: dict[str, str]) -> None:
@@ -39,16 +38,17 @@ class Pose:
         self.bones: list[tuple[int, int]] = [(a, b) for a, b in bundle.manifest["joints"]["bones"]]
         self.weights_origin: str = bundle.manifest["weights"]["origin"]
         """``checkpoint``, ``demo`` or ``stand-in``; poses of stand-in weights mean nothing."""
-        self._input, self._volume = Preprocessing.of(bundle.manifest), Volume(**bundle.manifest["volume"])
-        self._crops = np.empty((0, 0, 0, 3), np.uint8)
-        self._planes = np.empty((0, 3, 0, 0), np.float32)
+        self._volume = Volume(**bundle.manifest["volume"])
+        size = self._volume.input_size
+        self._crops = np.empty((0, size, size, 3), np.uint8)
+        self._planes = np.empty((0, 3, size, size), np.float32)
         self._closed = False
 
     @classmethod
     def load(
         cls,
         bundle: str | os.PathLike[str],
-        runtime: str = "auto",
+        runtime: str = AUTO,
         precision: str = "fp16",
         threads: int | None = None,
     ) -> Pose:
@@ -57,10 +57,10 @@ class Pose:
         Args:
             bundle: the folder with ``manifest.json``.
             runtime: ``tensorrt``, ``tensorrt_rtx``, ``openvino``, ``onnxruntime``, or ``auto``: the first of these that
-                is installed and runs this precision here. A GPU's runtime that is installed and cannot be used is told
-                with a warning.
+                is installed and runs this precision here. A GPU's runtime that is installed and cannot be used causes
+                a warning.
             precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``, as the bundle has it.
-            threads: of the processor; by default as many as this process may use.
+            threads: processor threads; by default as many as this process may use.
 
         Raises:
             BadInput: no bundle, an unknown runtime or precision, or an impossible number of threads.
@@ -71,8 +71,7 @@ class Pose:
         opened.onnx(precision)
         if runtime != AUTO and runtime not in RUNTIMES:
             raise BadInput("unknown runtime", runtime, f"choose of {AUTO}, {', '.join(RUNTIMES)}")
-        if threads is not None and not 1 <= threads <= MOST_THREADS:
-            raise BadInput("impossible number of threads", str(threads), f"give 1 to {MOST_THREADS}, or none")
+        require_threads(threads)
         passed_over: dict[str, str] = {}
         for name in RUNTIMES if runtime == AUTO else (runtime,):
             try:
@@ -83,15 +82,15 @@ class Pose:
                 passed_over[name] = str(reason)
                 if RUNTIMES[name].on_gpu and installed(name):
                     warnings.warn(f"{name} is installed and not used: {reason}", stacklevel=2)
-        do = "install onnxruntime or openvino, or ask for another precision"
-        raise NotPossible(f"nothing here runs {precision}", "; ".join(passed_over.values()), do)
+        advice = "install onnxruntime or openvino, or ask for another precision"
+        raise NotPossible(f"nothing here runs {precision}", "; ".join(passed_over.values()), advice)
 
     def __call__(self, image: NDArray[np.uint8], boxes: Any = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The joints of every person.
+        """Return the joints of every person.
 
         Args:
             image: (H, W, 3) uint8, **RGB**, 0 to 255 (OpenCV reads BGR: ``image[..., ::-1]``).
-            boxes: (N, 4) persons' boxes as x, y, width, height in pixels; (4,) for one; None for the whole image.
+            boxes: (N, 4) boxes of persons as x, y, width, height in pixels; (4,) for one; None for the whole image.
 
         Returns:
             ``joints_px``, (N, J, 2) float64: x, y in pixels of the image.
@@ -108,45 +107,73 @@ class Pose:
         if self._closed:
             raise BadInput("this network was closed", "a call after close()", "load it again")
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            seen = f"{getattr(image, 'shape', type(image).__name__)} {getattr(image, 'dtype', '')}"
-            raise BadInput("this is no image", seen, "give (H, W, 3) uint8, RGB, 0 to 255")
+            value = f"{getattr(image, 'shape', type(image).__name__)} {getattr(image, 'dtype', '')}"
+            raise BadInput("this is no image", value, "give (H, W, 3) uint8, RGB, 0 to 255")
         height, width = image.shape[:2]
-        places = [self._input.crop_box(box, width, height) for box in as_boxes(boxes, width, height)]
-        crops = self._crops_for(len(places))
+        places = [crop_box(box, width, height) for box in as_boxes(boxes, width, height)]
+        if len(self._crops) < len(places):  # memory is reused until a call has more persons
+            self._crops = np.empty((len(places), *self._crops.shape[1:]), np.uint8)
+        crops = self._crops[: len(places)]
         for out, place in zip(crops, places):
             crop(image, place, len(out), out)
         bins = self.bins(crops)
-        pixels = crop_to_image(self._volume.crop_pixels(bins), np.reshape(places, (-1, 4)), self._input.input_size)
+        pixels = crop_to_image(self._volume.crop_pixels(bins), np.reshape(places, (-1, 4)), self._volume.input_size)
         return pixels, self._volume.joints_mm(bins)
 
     def bins(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, S, S, 3) RGB crops → (N, J, 3) joints in bins, as many at a time as the network takes.
+        """Turn (N, S, S, 3) RGB crops into (N, J, 3) joints in bins, in batches that the network takes.
 
         Raises:
             CheckFailed: a value is not finite.
         """
         if not len(crops):
             return np.empty((0, len(self.joint_names), 3), np.float32)
-        most = min(len(crops), self.network.largest_batch or len(crops))
-        if len(self._planes) < most:
-            self._planes = np.empty((most, 3, *crops.shape[1:3]), np.float32)
-        parts = [crops[at : at + most] for at in range(0, len(crops), most)]
-        joints = [self.network.run(self._input.normalise(part, self._planes[: len(part)])) for part in parts]
+        batch = min(len(crops), self.network.largest_batch or len(crops))
+        if len(self._planes) < batch:
+            self._planes = np.empty((batch, *self._planes.shape[1:]), np.float32)
+        parts = [crops[start : start + batch] for start in range(0, len(crops), batch)]
+        joints = [self.network.run(normalise(part, self._planes[: len(part)])) for part in parts]
         bins = joints[0] if len(joints) == 1 else np.concatenate(joints)
         if not np.isfinite(bins).all():
-            seen = f"{int((~np.isfinite(bins)).sum())} of {bins.size} values are not finite, {self.network.describe()}"
-            raise CheckFailed("the network computes no pose", seen, "run verify.py; try another runtime or precision")
+            value = f"{int((~np.isfinite(bins)).sum())} of {bins.size} values are not finite, {self.network.describe()}"
+            advice = "run verify.py; try another runtime or precision"
+            raise CheckFailed("the network computes no pose", value, advice)
         return bins
 
-    def _crops_for(self, count: int) -> NDArray[np.uint8]:
-        """Memory for crops, the same as long as no call has more persons."""
-        size = self._input.input_size
-        if len(self._crops) < count:
-            self._crops = np.empty((count, size, size, 3), np.uint8)
-        return self._crops[:count]
-
     def close(self) -> None:
-        """Let go of the network and of its memory."""
+        """Release the network and its memory."""
         if not self._closed:
             self._closed = True
             self.network.close()
+
+
+def require_threads(threads: int | None) -> None:
+    """Check a number of threads; None leaves it to the runtime.
+
+    Raises:
+        BadInput: it is not between 1 and the number of cores.
+    """
+    cores = os.cpu_count() or 1
+    if threads is not None and not 1 <= threads <= cores:
+        raise BadInput("impossible number of threads", f"{threads} threads", f"give 1 to {cores}, or none")
+
+
+def as_boxes(boxes: Any, width: int, height: int) -> list[Sequence[float]]:
+    """Turn one box or many into a list of four numbers each; None is the whole image.
+
+    Raises:
+        BadInput: other shapes, or values that are not finite.
+    """
+    if boxes is None:
+        return [(0.0, 0.0, float(width), float(height))]
+    try:
+        array = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInput("these are no boxes", f"{type(boxes).__name__}: {error}", BOX_FORM) from error
+    if array.shape == (4,):
+        array = array[None]
+    if array.size == 0:
+        return []
+    if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
+        raise BadInput("these are no boxes", f"shape {array.shape}", BOX_FORM)
+    return [tuple(box) for box in array]

@@ -1,4 +1,4 @@
-"""Sessions of a bundle's artifacts: only bytes that the manifest or a record of this device promises are loaded."""
+"""Sessions of a bundle's artifacts; only bytes that the manifest or a record of this device promises are loaded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from pose_runtime.runtime.gpu import first_gpu
 from pose_runtime.runtime.registry import RUNTIMES, load_library, session_class
 from pose_runtime.runtime.session import Session
 
+INT8_PROBE = "pose_runtime/runtime/int8_probe.onnx"
+"""Path of the model that an OpenVINO session runs to see whether INT8 sums saturate."""
 
-class Opened(NamedTuple):
+
+class OpenSession(NamedTuple):
     """A session, and the file that was loaded into it."""
 
     session: Session
@@ -20,7 +23,7 @@ class Opened(NamedTuple):
     sha256: str
 
 
-def open_session(bundle: Bundle, runtime: str, precision: str, threads: int | None = None) -> Opened:
+def open_session(bundle: Bundle, runtime: str, precision: str, threads: int | None = None) -> OpenSession:
     """Load the bundle's artifact of this precision in this runtime.
 
     Raises:
@@ -30,11 +33,11 @@ def open_session(bundle: Bundle, runtime: str, precision: str, threads: int | No
     session = session_class(runtime)
     if not RUNTIMES[runtime].on_gpu:
         if (runtime, precision) == ("openvino", "int8"):
-            bundle.content(bundle.manifest["int8_probe"]["path"])  # the session runs it, to see whether sums saturate
+            bundle.content(INT8_PROBE)
         entry = bundle.onnx(precision)
-        return Opened(session(bundle.content(entry["path"]), precision, threads), entry["path"], entry["sha256"])
+        return OpenSession(session(bundle.content(entry["path"]), precision, threads), entry["path"], entry["sha256"])
     product, version = PRODUCTS[runtime], str(load_library(runtime).__version__)
     require_recent(product, version)
     gpu = first_gpu()
-    found = find_engine(bundle, product, precision, version, gpu)
-    return Opened(session(found.engine, product, gpu), found.place, found.record["sha256"])
+    stored = find_engine(bundle, product, precision, version, gpu)
+    return OpenSession(session(stored.engine, product, gpu), stored.place, stored.record["sha256"])

@@ -1,4 +1,4 @@
-"""Building the engines that are missing, before anything is proven: in processes of their own, since builders crash."""
+"""Build missing engines before the verification, each in a process of its own, since builders crash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from pose_runtime.bundle import Bundle
@@ -15,59 +14,56 @@ from pose_runtime.engines import find_engine
 from pose_runtime.runtime.engine_file import TENSORRT, require_recent
 from pose_runtime.runtime.errors import Failure, NotPossible
 from pose_runtime.runtime.gpu import first_gpu
-from pose_runtime.runtime.registry import installed
+from pose_runtime.runtime.registry import load_library
 
 LAST_LINES, MOST_LINES = 20, 10_000
-"""How much of a builder's log the report keeps, and in how much of it its error is looked for."""
+"""Number of lines of a builder's log that the report keeps, and that are searched for its error."""
 HEADS = ("error:", "found:", "try:  ")
-"""Of an error's three lines."""
+"""Beginnings of the three lines of an error."""
 OUT_OF_MEMORY = "the system ends what takes too much memory: close other programs, or build with --workspace-mib 256"
 
 
 class FailedBuild(NamedTuple):
-    """A build that was tried, and gave no engine."""
+    """A build that was tried, and gave no engine: values of a row of the report."""
 
     status: str
     """``fail``; ``not run`` where the builder says that it is not possible on this device."""
     reason: str
-    log: list[str]
+    build_log: list[str]
     """The builder's last lines."""
 
 
-def build_missing(
-    bundle: Bundle, folder: Path, runtimes: Iterable[str], precisions: Iterable[str]
-) -> dict[str, FailedBuild]:
-    """Build engines of TensorRT where it is installed, a GPU answers, and none fits; precision → a build that failed.
+def build_missing(bundle: Bundle, runtimes: Iterable[str], precisions: Iterable[str]) -> dict[str, FailedBuild]:
+    """Build engines with TensorRT where it is installed, a GPU answers, and none fits; return the failed builds.
 
-    Where nothing can be tried, the row of that precision says why when its engine is loaded.
+    Where no build can be tried, loading the engine later gives the reason.
     """
     failed: dict[str, FailedBuild] = {}
-    if TENSORRT.module not in runtimes or not installed(TENSORRT.module):
+    if TENSORRT.module not in runtimes:
         return failed
     try:
-        import tensorrt
-
-        require_recent(TENSORRT, str(tensorrt.__version__))
+        version = str(load_library(TENSORRT.module).__version__)
+        require_recent(TENSORRT, version)
         gpu = first_gpu()
-    except (Failure, ImportError, OSError):
+    except Failure:
         return failed
     for precision in precisions:
         try:
-            find_engine(bundle, TENSORRT, precision, str(tensorrt.__version__), gpu)
+            find_engine(bundle, TENSORRT, precision, version, gpu)
         except NotPossible:
-            exit_code, log = run_builder(folder, precision)
+            exit_code, log = run_builder(bundle, precision)
             if exit_code != 0:
                 status = "not run" if exit_code == NotPossible.exit_code else "fail"
-                reason = f"no engine could be built: {in_words(exit_code, log)}"
+                reason = f"no engine could be built: {describe_end(exit_code, log)}"
                 failed[precision] = FailedBuild(status, reason, log[-LAST_LINES:])
         except Failure:
-            continue  # an engine that was changed is not built over, but told
+            continue  # an engine that was changed is reported, not replaced
     return failed
 
 
-def run_builder(folder: Path, precision: str) -> tuple[int, list[str]]:
-    """Run ``build.py`` and pass on what it says; returns its exit code and its log."""
-    command = [sys.executable, *own_flags(), str(folder / "build.py")]
+def run_builder(bundle: Bundle, precision: str) -> tuple[int, list[str]]:
+    """Run ``build.py`` and pass its output on; return its exit code and its log."""
+    command = [sys.executable, *interpreter_flags(), str(bundle.folder / "build.py")]
     command += ["--runtime", TENSORRT.module, "--precision", precision]
     log: deque[str] = deque(maxlen=MOST_LINES)
     if sys.stderr.isatty():
@@ -85,20 +81,20 @@ def run_builder(folder: Path, precision: str) -> tuple[int, list[str]]:
     return child.returncode, list(log)
 
 
-def own_flags() -> list[str]:
-    """What this Python was told to leave alone, for a child: with more, it would not find the packages of a user."""
+def interpreter_flags() -> list[str]:
+    """Return this Python's isolation flags for a child: with stricter ones it would not find a user's packages."""
     if sys.flags.isolated:
         return ["-I"]
     return ["-E"] if sys.flags.ignore_environment else []
 
 
-def in_words(exit_code: int, log: list[str]) -> str:
-    """The builder's own error in a line, or how it ended and the last that it said."""
-    begins = [index for index, line in enumerate(log) if line.startswith("error:")]
-    if begins:
-        parts = [line.partition(":")[2].strip() if line[:6] in HEADS else line for line in log[begins[-1] :]]
+def describe_end(exit_code: int, log: list[str]) -> str:
+    """Return the builder's own error in a line, or else its exit code or signal and its last line."""
+    starts = [index for index, line in enumerate(log) if line.startswith(HEADS[0])]
+    if starts:
+        parts = [line.partition(":")[2].strip() if line[:6] in HEADS else line for line in log[starts[-1] :]]
         return " — ".join(parts)
-    last = next((line for line in reversed(log) if line.strip()), "it said nothing")
+    last = next((line for line in reversed(log) if line.strip()), "no output")
     if exit_code >= 0:
         return f"build.py ended with exit code {exit_code} — {last}"
     killed = exit_code == -int(getattr(signal, "SIGKILL", 9))

@@ -1,4 +1,4 @@
-"""What this device is: read, never guessed; what cannot be read is None."""
+"""Description of this device: processor, memory, GPU, board, packages; None where a value cannot be read."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from pose_runtime.runtime.gpu import first_gpu
 from pose_runtime.runtime.session import usable_cores
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "opencv-python-headless")
-DEVICE_TREE, TEGRA = Path("/proc/device-tree/model"), Path("/etc/nv_tegra_release")
+DEVICE_TREE, TEGRA, CPUINFO = Path("/proc/device-tree/model"), Path("/etc/nv_tegra_release"), Path("/proc/cpuinfo")
 
 
 def describe_device() -> dict[str, Any]:
-    """Processor, memory, GPU and, on a Jetson, the board and its release."""
+    """Return processor, memory, GPU and, on a Jetson, the board and its release."""
+    gpu, no_gpu = None, None
     try:
-        gpu: dict[str, Any] | None = asdict(first_gpu())
-        no_gpu = None
+        gpu = asdict(first_gpu())
     except NotPossible as reason:
-        gpu, no_gpu = None, reason.detail
-    release = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _text(TEGRA) or "")
+        no_gpu = reason.detail
+    release = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", read_text(TEGRA) or "")
+    model = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", read_text(CPUINFO) or "", re.MULTILINE)
     return {
         "system": platform.system(),
         "kernel": platform.release(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": model.group(1).strip() if model else platform.processor() or None,
         "cores": os.cpu_count(),
         "usable_cores": usable_cores(),
         "memory_bytes": _memory_bytes(),
-        "board": _text(DEVICE_TREE),
+        "board": read_text(DEVICE_TREE),
         "l4t": f"{release.group(1)}.{release.group(2)}" if release else None,
         "gpu": gpu,
         "no_gpu": no_gpu,
@@ -42,36 +43,32 @@ def describe_device() -> dict[str, Any]:
 
 
 def jetson() -> str | None:
-    """The board's name, if this is one of NVIDIA's embedded ones."""
-    board = _text(DEVICE_TREE)
-    return board if board and (re.search("NVIDIA|Jetson", board) or _text(TEGRA)) else None
+    """Return the board's name if it is one of NVIDIA's embedded boards."""
+    board = read_text(DEVICE_TREE)
+    return board if board and (re.search("NVIDIA|Jetson", board) or read_text(TEGRA)) else None
 
 
 def describe_software() -> dict[str, str]:
-    """Versions of Python and of the packages that are installed."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the installed packages."""
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def _processor() -> str | None:
-    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", _text(Path("/proc/cpuinfo")) or "", re.MULTILINE)
-    return found.group(1).strip() if found else platform.processor() or None
+def read_text(path: Path) -> str | None:
+    """Return a file's text without surrounding blanks and NUL; None if it is empty or cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
+    except OSError:
+        return None
 
 
 def _memory_bytes() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
-        return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
-    except OSError:
         return None

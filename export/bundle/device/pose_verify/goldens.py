@@ -1,4 +1,4 @@
-"""The golden images, the joints that the reference has of them, and the judgement of a network's own."""
+"""The golden images, the reference model's joints for them, and the judgement of a session's joints."""
 
 from __future__ import annotations
 
@@ -16,79 +16,82 @@ if TYPE_CHECKING:
 
 
 class Goldens(NamedTuple):
-    """What every network is judged on."""
+    """Images and joints that every session is judged by."""
 
     images: NDArray[np.uint8]
     """(N, S, S, 3) RGB crops."""
     truth: NDArray[np.float64]
-    """(N, J, 3) joints in bins: the network as released, in FP64."""
+    """(N, J, 3) joints in bins: the reference model in FP64."""
     volume: Volume
-
-    @classmethod
-    def of(cls, bundle: Bundle) -> Goldens:
-        """A bundle's.
-
-        Raises:
-            CheckFailed: the file is not the manifest's, or not what the manifest says of it.
-        """
-        about = bundle.manifest["golden"]
-        with np.load(io.BytesIO(bundle.content(about["path"])), allow_pickle=False) as file:
-            images, truth = file["images"], file["truth"]
-        size, joints = bundle.manifest["preprocessing"]["input_size"], len(bundle.manifest["joints"]["names"])
-        want = ((about["count"], size, size, 3), (about["count"], joints, 3))
-        if (images.shape, truth.shape) != want:
-            do = f"copy the bundle again; wanted are {want}"
-            raise CheckFailed("the goldens are not what the manifest says", f"{images.shape}, {truth.shape}", do)
-        return cls(images, truth, Volume(**bundle.manifest["volume"]))
 
     @property
     def signal_mm(self) -> float:
-        """How far the truth's joints spread over images, or over joints, whichever is less: root mean square, mm."""
+        """Spread of the truth's joints over images, or over joints, whichever is less: root mean square, mm."""
         spreads = []
         for axis in (0, 1):
-            away = np.linalg.norm((self.truth - self.truth.mean(axis=axis, keepdims=True)) * self.volume.bin_mm, axis=2)
-            spreads.append(float(np.sqrt((away**2).mean())))
+            away = (self.truth - self.truth.mean(axis=axis, keepdims=True)) * self.volume.bin_mm
+            spreads.append(float(np.sqrt((away**2).sum(axis=2).mean())))
         return min(spreads)
 
 
+def read_goldens(bundle: Bundle) -> Goldens:
+    """Read a bundle's goldens.
+
+    Raises:
+        CheckFailed: the file is not the manifest's, or has other shapes than the manifest says.
+    """
+    entry, volume = bundle.manifest["golden"], Volume(**bundle.manifest["volume"])
+    with np.load(io.BytesIO(bundle.content(entry["path"])), allow_pickle=False) as file:
+        images, truth = file["images"], file["truth"]
+    size, joints = volume.input_size, len(bundle.manifest["joints"]["names"])
+    shapes = ((entry["count"], size, size, 3), (entry["count"], joints, 3))
+    if (images.shape, truth.shape) != shapes:
+        advice = f"copy the bundle again; its manifest says {shapes}"
+        raise CheckFailed("the goldens are not what the manifest says", f"{images.shape}, {truth.shape}", advice)
+    return Goldens(images, truth, volume)
+
+
 def judge(goldens: Goldens, bins: NDArray[Any], limits: list[dict[str, Any]], needed_mm: float) -> dict[str, Any]:
-    """The joints of all goldens against the truth; comparisons are written so that NaN fails.
+    """Compare the joints of all goldens with the truth; comparisons are written so that NaN fails.
 
     Args:
         goldens: the images and the truth.
-        bins: (N, J, 3) the network's joints.
+        bins: (N, J, 3) joints of a session.
         limits: the manifest's for this precision: statistic, allowed_mm and reason.
-        needed_mm: below this spread of the truth anything agrees with anything.
+        needed_mm: spread of the truth below which any joints would agree with any.
     """
-    away = (np.asarray(bins, np.float64) - goldens.truth) * goldens.volume.bin_mm
-    distances = np.linalg.norm(away, axis=2)
-    seen = {"mean": float(distances.mean()), "p99": nearest_rank(distances, 0.99), "max": float(distances.max())}
+    errors = np.linalg.norm((np.asarray(bins, np.float64) - goldens.truth) * goldens.volume.bin_mm, axis=2)
+    mm = {"mean": float(errors.mean()), "p99": nearest_rank(errors, 0.99), "max": float(errors.max())}
     spread = goldens.signal_mm
-    figures = {**seen, "signal": spread}
-    result: dict[str, Any] = {f"{name}_mm": v if math.isfinite(v) else None for name, v in figures.items()}
-    result.update(images=len(distances), limits=limits)
+    result: dict[str, Any] = {
+        f"{name}_mm": value if math.isfinite(value) else None for name, value in {**mm, "signal": spread}.items()
+    }
+    result.update(images=len(errors), limits=limits)
     if not spread >= needed_mm:
         reason = f"the goldens' joints spread {spread:.3g} mm; below {needed_mm:g} mm anything agrees"
         return dict(result, outcome="inconclusive", reason=reason)
     if not limits:
         return dict(result, outcome="inconclusive", reason="the manifest names no limit for this precision")
     for limit in limits:
-        own = seen[limit["statistic"]]
-        if not own <= limit["allowed_mm"]:
-            reason = f"{limit['statistic']} distance {own:.3g} mm, allowed {limit['allowed_mm']:.3g}: {limit['reason']}"
+        value = mm[limit["statistic"]]
+        if not value <= limit["allowed_mm"]:
+            reason = f"{limit['statistic']} error {value:.3g} mm, allowed {limit['allowed_mm']:.3g}: {limit['reason']}"
             return dict(result, outcome="fail", reason=reason)
-    return dict(result, outcome="pass", reason=f"mean {seen['mean']:.3g} mm, max {seen['max']:.3g} mm")
+    return dict(result, outcome="pass", reason=f"mean {mm['mean']:.3g} mm, max {mm['max']:.3g} mm")
 
 
 def nearest_rank(values: Any, quantile: float) -> float:
-    """The smallest value that at least this share of all does not exceed; NaN among them gives NaN."""
+    """Return the smallest value that at least this share of all does not exceed; NaN among them gives NaN.
+
+    This is NumPy's ``inverted_cdf``, which NumPy 1.21 of JetPack 6 does not have.
+    """
     flat = np.sort(np.asarray(values, np.float64).reshape(-1))
     if np.isnan(flat).any():
         return math.nan
     return float(flat[max(0, math.ceil(quantile * flat.size) - 1)])
 
 
-def in_batches(count: int, largest: int) -> list[tuple[int, int]]:
-    """``(16, 5)`` → from and to of each batch: one alone, and then as many as go in, so that both sizes are run."""
+def batch_slices(count: int, largest: int) -> list[slice]:
+    """Return slices that cover all images: one image alone, then the largest batches, so that both sizes run."""
     ends = [0, 1, *range(1 + largest, count, largest), count]
-    return list(zip(ends, ends[1:]))
+    return [slice(start, end) for start, end in zip(ends, ends[1:])]

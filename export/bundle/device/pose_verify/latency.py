@@ -1,7 +1,7 @@
-"""Latency in turns: all contenders in each round, in random order, every second round in the reverse of the one before.
+"""Latency in rounds: each round times every session in random order, and the next round in the reverse order.
 
-The machine is never the same for two seconds, so only what was measured in the same round may be compared. Each visit
-begins with a pause, in which threads of the one before come to rest, and one run that is not timed.
+A machine changes from second to second, so only blocks of the same round may be compared. Each block begins with a
+pause, in which threads of the session before come to rest, and one untimed run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any, Callable, Mapping, NamedTuple
 from pose_verify.goldens import nearest_rank
 
 ROUNDS = 20
-"""Enough for a p90; tails are not told from fewer, whatever the number of samples."""
+"""Enough for a p90; fewer do not show tails, whatever the number of samples."""
+LEAST_ROUNDS = 3
 ITERATIONS = 4
 PAUSE_S = 0.05
 FLOORS = {"p90": (0.9, 64), "p99": (0.99, 662)}
@@ -24,7 +25,7 @@ Run = Callable[[], object]
 
 
 class Protocol(NamedTuple):
-    """How it is measured."""
+    """Parameters of the measurement."""
 
     seconds: float
     rounds: int = ROUNDS
@@ -33,45 +34,42 @@ class Protocol(NamedTuple):
     seed: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data, for the report."""
+        """Return plain data for the report."""
         return dict(self._asdict(), boundary=BOUNDARY, floors={name: floor for name, (_, floor) in FLOORS.items()})
 
 
-def take_turns(
-    contenders: Mapping[str, Run],
+def time_rounds(
+    runs: Mapping[str, Run],
     protocol: Protocol,
+    report_error: Callable[[str, Exception], None],
+    report_round: Callable[[int], None] = lambda rounds: None,
     clock: Callable[[], float] = time.perf_counter,
     pause: Callable[[float], None] = time.sleep,
-    told: Callable[[int], None] = lambda rounds: None,
-    broke: Callable[[str, Exception], None] | None = None,
 ) -> dict[str, list[list[float]]]:
-    """Latencies in ms, a list of each round's: at least three rounds, and further ones while there is time.
+    """Return latencies in ms, one list per round: at least three rounds, and further ones while there is time.
 
-    Where ``broke`` is given, a contender that raises is told to it and has no latencies; the others go on without it.
+    A run that raises is reported and has no latencies; the others go on without it.
     """
-    taken: dict[str, list[list[float]]] = {name: [] for name in contenders}
-    shuffle, order, started = random.Random(protocol.seed), list(contenders), clock()
-    running = dict(contenders)
-    for index in range(protocol.rounds if contenders else 0):
-        order = order[::-1] if index % 2 else shuffle.sample(list(running), len(running))
+    rounds_ms: dict[str, list[list[float]]] = {name: [] for name in runs}
+    shuffle, order, start = random.Random(protocol.seed), list(runs), clock()
+    for index in range(protocol.rounds if runs else 0):
+        order = order[::-1] if index % 2 else shuffle.sample(list(rounds_ms), len(rounds_ms))
         for name in order:
             pause(protocol.pause_s)
             try:
-                taken[name].append(visit(running[name], protocol.iterations, clock))
+                rounds_ms[name].append(time_block(runs[name], protocol.iterations, clock))
             except Exception as failure:
-                if broke is None:
-                    raise
-                broke(name, failure)
-                del running[name], taken[name]
-        order = [name for name in order if name in running]
-        told(index + 1)
-        if index + 1 >= min(3, protocol.rounds) and clock() - started >= protocol.seconds:
+                report_error(name, failure)
+                del rounds_ms[name]
+        order = [name for name in order if name in rounds_ms]
+        report_round(index + 1)
+        if index + 1 >= LEAST_ROUNDS and clock() - start >= protocol.seconds:
             break
-    return taken
+    return rounds_ms
 
 
-def visit(run: Run, iterations: int, clock: Callable[[], float]) -> list[float]:
-    """Latencies in ms of these many runs, after one that is not timed."""
+def time_block(run: Run, iterations: int, clock: Callable[[], float]) -> list[float]:
+    """Return the latencies in ms of some runs, after an untimed one."""
     run()
     samples = []
     for _ in range(iterations):
@@ -82,16 +80,16 @@ def visit(run: Run, iterations: int, clock: Callable[[], float]) -> list[float]:
 
 
 def summarise(rounds_ms: list[list[float]]) -> dict[str, Any]:
-    """p50, and p90 and p99 where there are as many samples as they need and rounds enough; counts, and all samples."""
-    samples = [sample for samples in rounds_ms for sample in samples]
+    """Return counts, p50, p90 and p99 (None if samples or rounds are too few), and all samples."""
+    samples = [sample for block in rounds_ms for sample in block]
     result: dict[str, Any] = {"rounds": len(rounds_ms), "samples": len(samples), "p50_ms": nearest_rank(samples, 0.5)}
     for name, (quantile, floor) in FLOORS.items():
         enough = len(samples) >= floor and len(rounds_ms) >= ROUNDS
         result[f"{name}_ms"] = nearest_rank(samples, quantile) if enough else None
-    return dict(result, rounds_ms=[[round(sample, 6) for sample in samples] for samples in rounds_ms])
+    return dict(result, rounds_ms=[[round(sample, 6) for sample in block] for block in rounds_ms])
 
 
-def paired_ratio(base_ms: list[list[float]], other_ms: list[list[float]]) -> float | None:
-    """How many times as long the other takes: the median over rounds of the ratios of round medians."""
+def paired_ratio(base_ms: list[list[float]], other_ms: list[list[float]]) -> float:
+    """Return the median over rounds of the ratio of round medians, other to base."""
     ratios = [nearest_rank(other, 0.5) / nearest_rank(base, 0.5) for base, other in zip(base_ms, other_ms)]
-    return nearest_rank(ratios, 0.5) if ratios else None
+    return nearest_rank(ratios, 0.5)

@@ -1,4 +1,4 @@
-"""The report as a person reads it."""
+"""The report as text for the terminal."""
 
 from __future__ import annotations
 
@@ -7,94 +7,83 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("runtime", "precision", "verdict", "mean mm", "p99 mm", "max mm", "p50 ms", "p90 ms", "p99 ms", "n")
+COLUMNS = ("runtime", "precision", "status", "mean mm", "p99 mm", "max mm", "p50 ms", "p90 ms", "p99 ms", "samples")
 
 
-def show(report: Mapping[str, Any], manifest: Mapping[str, Any], place: Path) -> None:
-    """Print a row for each runtime and precision, the reasons of those that did not pass, and where the report lies."""
+def print_report(report: Mapping[str, Any], notice: str | None, path: Path) -> None:
+    """Print device, settings, a table with a row for each runtime and precision, and the reasons of failed rows."""
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    device = report["device"]
+    bundle, device, overhead = report["bundle"], report["device"], report["overhead"]
     gpu = device["gpu"]["name"] if device["gpu"] else f"no GPU ({device['no_gpu']})"
-    print(f"{report['bundle']['model']} on {device['board'] or device['processor'] or device['machine']}, {gpu}")
+    print(f"{bundle['model']} on {device['board'] or device['processor'] or device['machine']}, {gpu}")
     print(settings_line(report))
-    print(f"weights: {report['bundle']['weights_origin']}{notice(manifest)}; goldens: {manifest['golden']['source']}")
-    asked = [result for result in report["results"] if result["asked"]]
-    print(aligned([COLUMNS, *(row(result) for result in asked)]))
-    for line in reasons(asked):
+    notice = f" — {notice}" if notice else ""
+    print(f"weights: {bundle['weights_origin']}{notice}; goldens: {bundle['golden_source']}")
+    print(aligned([COLUMNS, *(cells(row) for row in report["results"] if row["asked"])]))
+    for line in reasons(report["results"]):
         print(line)
-    others: dict[str, list[str]] = {}
-    for result in report["results"]:
-        if not result["asked"]:
-            others.setdefault(result["runtime"], []).append(result["precision"])
-    if others:
-        print("not asked for: " + "; ".join(f"{name} ({', '.join(which)})" for name, which in others.items()))
-    if report["overhead"] is not None:
-        told = report["overhead"]
-        alone = f"{told['runtime']} {told['precision']} alone"
-        far = f"{100 * abs(told['share']):.1f} % {'less' if told['share'] < 0 else 'more'}"
-        print(f"pose(image) takes {far} than {alone} ({told['rounds']} rounds)")
+    if overhead is not None:
+        change = f"{100 * abs(overhead['share']):.1f} % {'less' if overhead['share'] < 0 else 'more'}"
+        network = f"the network in {overhead['runtime']} {overhead['precision']}"
+        print(f"pose(image) takes {change} time than {network} ({overhead['rounds']} rounds)")
     if report["missing"]:
         print(f"asked for by name, and did not run: {', '.join(report['missing'])}")
-    print(f"{report['outcome']}; {place}")
+    print(f"{report['outcome']}; {path}")
 
 
 def settings_line(report: Mapping[str, Any]) -> str:
-    """How the device is set: what its latencies are of."""
-    of, parts = report["settings"], []
-    if of["power_mode"] is not None:
-        number = of["power_mode"]["number"]
-        parts.append(f"power mode {of['power_mode']['name']}" + ("" if number is None else f" ({number})"))
-    elif report["device"]["l4t"]:
-        parts.append(f"power mode not known ({of['no_power_mode']})")
-    for clock in of["cpu_clocks"]:
-        by = f"by {clock['governor']}" if clock["governor"] else "by a governor that is not told"
-        parts.append(f"{len(clock['cores'])} cores {by}, {span(clock['min_khz'], clock['max_khz'], 1e3)}")
-    parts += [f"GPU {span(clock['min_hz'], clock['max_hz'], 1e6)}" for clock in of["gpu_clocks"]]
-    if not of["cpu_clocks"]:
-        parts.append("no governor is told")
-    limit = "" if of["cpu_limit"] is None else f", but time for {of['cpu_limit']:g} only"
-    parts.append(f"{report['device']['usable_cores']} of {report['device']['cores']} cores may be used{limit}")
+    """Return the settings under which latencies were measured."""
+    settings, device, parts = report["settings"], report["device"], []
+    if settings["power_mode"] is not None:
+        number = settings["power_mode"]["number"]
+        parts.append(f"power mode {settings['power_mode']['name']}" + ("" if number is None else f" ({number})"))
+    elif device["l4t"]:
+        parts.append(f"power mode not known ({settings['no_power_mode']})")
+    for clock in settings["cpu_clocks"]:
+        governor = f"governor {clock['governor'] or 'not known'}"
+        parts.append(f"{len(clock['cores'])} cores, {governor}, {clock_range(clock['min_khz'], clock['max_khz'], 1e3)}")
+    parts += [f"GPU {clock_range(clock['min_hz'], clock['max_hz'], 1e6)}" for clock in settings["gpu_clocks"]]
+    if not settings["cpu_clocks"]:
+        parts.append("governor not known")
+    limit = "" if settings["cpu_limit"] is None else f", limited to the time of {settings['cpu_limit']:g}"
+    parts.append(f"{device['usable_cores']} of {device['cores']} cores usable{limit}")
     threads = {(row["runtime"], row["threads"]): None for row in report["results"] if row["threads"] is not None}
     parts += [f"{runtime} with {count} thread{'s' * (count != 1)}" for runtime, count in threads]
     return "settings: " + "; ".join(parts)
 
 
-def span(low: int | None, high: int | None, unit: float) -> str:
-    """The bounds of a clock; where they are the same, it is pinned, as ``jetson_clocks`` does it."""
+def clock_range(low: int | None, high: int | None, unit: float) -> str:
+    """Return the limits of a clock; if they are the same, it is pinned, as ``jetson_clocks`` does it."""
     if low is None and high is None:
-        return "clocks not told"
-    low_mhz, high_mhz = ("?" if bound is None else f"{bound / unit:.0f}" for bound in (low, high))
-    return f"pinned at {low_mhz} MHz" if low == high and low is not None else f"{low_mhz} to {high_mhz} MHz"
+        return "clocks not known"
+    low_mhz, high_mhz = ("?" if limit is None else f"{limit / unit:.0f}" for limit in (low, high))
+    return f"pinned at {low_mhz} MHz" if low == high else f"{low_mhz} to {high_mhz} MHz"
 
 
-def reasons(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why rows did not pass: one line for those of a runtime that share a reason."""
-    said: dict[tuple[str, str, str], list[str]] = {}
-    for result in results:
-        if result["status"] != "pass":
-            key = (result["status"], result["runtime"], result["reason"])
-            said.setdefault(key, []).append(result["precision"])
-    return [f"{key[0]}: {key[1]} ({', '.join(precisions)}): {key[2]}" for key, precisions in said.items()]
+def reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return why rows did not pass, one line for the rows of a runtime that share a reason."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row["status"] != "pass":
+            groups.setdefault((row["status"], row["runtime"], row["reason"]), []).append(row["precision"])
+    return [
+        f"{status}: {runtime} ({', '.join(precisions)}): {reason}"
+        for (status, runtime, reason), precisions in groups.items()
+    ]
 
 
-def notice(manifest: Mapping[str, Any]) -> str:
-    """What the weights are worth, where it is not plain."""
-    return f" — {manifest['weights']['notice']}" if manifest["weights"]["notice"] else ""
-
-
-def row(result: Mapping[str, Any]) -> list[str]:
-    """One line's cells; a dash where nothing was measured."""
-    parity, latency = result["parity"] or {}, result["latency"] or {}
-    figures = [parity.get("mean_mm"), parity.get("p99_mm"), parity.get("max_mm")]
-    times = [latency.get("p50_ms"), latency.get("p90_ms"), latency.get("p99_ms")]
-    cells = ["–" if figure is None else f"{figure:.3g}" for figure in figures]
-    cells += ["–" if time is None else f"{time:.2f}" for time in times]
-    return [result["runtime"], result["precision"], result["status"], *cells, str(latency.get("samples", "–"))]
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """Return a row's cells; a dash where nothing was measured."""
+    parity, latency = row["parity"] or {}, row["latency"] or {}
+    errors = [parity.get(f"{name}_mm") for name in ("mean", "p99", "max")]
+    times = [latency.get(f"{name}_ms") for name in ("p50", "p90", "p99")]
+    texts = ["–" if error is None else f"{error:.3g}" for error in errors]
+    texts += ["–" if time is None else f"{time:.2f}" for time in times]
+    return [row["runtime"], row["precision"], row["status"], *texts, str(latency.get("samples", "–"))]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell."""
-    widths = [max(len(cells[index]) for cells in rows) for index in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in rows]
-    return "\n".join(lines)
+    """Return lines with columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
