@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from demo.command import run, set_threads
-from demo.data import training_batch
 from demo.release import averaged_network, settle_norms, write_checkpoint
 from demo.train import MODEL, OUT, SHOW_EVERY, progress_line, show_on_stderr
-from demo.training import Losses, Plan, Trainer
+from demo.training import Losses, Plan, Trainer, training_batch
 from export.checkpoint.loading import read_checkpoint
 from export.common.files import require_writable
 from export.model.architecture import HEAD_LAYERS, Architecture

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from bench.machine.system import cpu_name
 from demo.accuracy import HELD_OUT_FIGURES, Accuracy, held_out_accuracy
-from demo.data import normalised, training_batch
-from demo.training import Trainer
+from demo.training import Trainer, normalised, training_batch
 from export.checkpoint.loading import read_checkpoint
 from export.common.errors import CheckFailed
 from export.common.files import sha256_file, whole_file, write_json

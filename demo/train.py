@@ -18,9 +18,8 @@ from typing import Any
 import torch
 
 from demo.command import run, set_threads
-from demo.data import training_batch
 from demo.release import release
-from demo.training import Losses, Plan, Trainer
+from demo.training import Losses, Plan, Trainer, training_batch
 from export.common.errors import BadInput
 from export.common.files import whole_file
 from export.model.config import load_config

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 import demo.train
 from demo import accuracy
 from demo.accuracy import held_out_accuracy
-from demo.data import normalised, training_batch
 from demo.release import averaged_network, in_half, release, settle_norms, tame_stem, write_checkpoint
 from demo.train import Stop, load_state, save_state, train
-from demo.training import Plan, Trainer, expectation, learning_rate, log_marginals
+from demo.training import Plan, Trainer, expectation, learning_rate, log_marginals, normalised, training_batch
 from export.checkpoint.loading import read_checkpoint
 from export.common.errors import BadInput, CheckFailed
 from export.common.files import sha256_file

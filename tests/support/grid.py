@@ -1,4 +1,4 @@
-"""Architectures drawn over everything that a state dict can show, and weights of their shape."""
+"""Random architectures, and weights of their shape."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,13 +19,15 @@ def architectures(
     depth_dims: Sequence[int] = (32, 64),
     upsamplings: Sequence[int] = (0, 1, 2, 3),
     input_sizes: Sequence[int] = (256,),
+    blocks: int = 4,
+    width: int = 24,
 ) -> st.SearchStrategy[Architecture]:
-    """Any network of the released layout; small, but each width and depth drawn by itself."""
+    """Return small networks of the released layout, with at most this many blocks a stage and this width."""
     return st.builds(
         Architecture,
-        depths=st.tuples(*[st.integers(1, 4)] * 4),
-        dims=st.tuples(*[st.integers(1, 24)] * 4),
-        head_channels=st.tuples(*[st.integers(1, 24)] * 3),
+        depths=st.tuples(*[st.integers(1, blocks)] * 4),
+        dims=st.tuples(*[st.integers(1, width)] * 4),
+        head_channels=st.tuples(*[st.integers(1, width)] * 3),
         head_kernels=st.tuples(*[st.sampled_from(KERNEL_SIZES)] * 3),
         joints=st.sampled_from(joints),
         depth_dim=st.sampled_from(depth_dims),
@@ -35,7 +37,7 @@ def architectures(
 
 
 def blank_weights(architecture: Architecture) -> State:
-    """Ones everywhere: valid, and as quickly made for a large network as for a small one."""
+    """Return a state dict of ones."""
     counter = ".num_batches_tracked"
     return {
         name: torch.ones(shape, dtype=torch.int64 if name.endswith(counter) else torch.float32)
@@ -44,7 +46,7 @@ def blank_weights(architecture: Architecture) -> State:
 
 
 def seen_in(config: ModelConfig, architecture: Architecture, overrides: Mapping[str, int] | None = None) -> Verdict:
-    """The verdict on a checkpoint of that architecture, compared with ``config``."""
+    """Return the verdict on a checkpoint of this architecture, compared with ``config``."""
     weights = blank_weights(architecture)
     names = {name: name for name in weights}
     return judge(config, Checkpoint(Path("a file"), "torch zip", "0" * 64, "", weights, names), overrides)

@@ -1,31 +1,24 @@
-"""Each rewriting alone, and all together, compute the same function: to 1e-9 bins in double precision."""
+"""Each rewriting alone, and all together, keep the function up to 1e-9 bins in FP64."""
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from export.graph.deploy import decode_from_marginals, defer_last_upsampling, deploy, fold_norms
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose
+from tests.support import grid
 from tests.support.checkpoints import TINY
 
 BINS = 1e-9
 
-architectures = st.builds(
-    Architecture,
-    depths=st.tuples(*[st.integers(1, 2)] * 4),
-    dims=st.tuples(*[st.integers(1, 12)] * 4),
-    head_channels=st.tuples(*[st.integers(1, 12)] * 3),
-    head_kernels=st.tuples(*[st.sampled_from((3, 5, 7))] * 3),
-    joints=st.integers(1, 21),
-    depth_dim=st.integers(1, 16),
-    upsamplings=st.integers(0, 3),
-    input_size=st.sampled_from((64, 128)),
+architectures = grid.architectures(
+    joints=range(1, 22), depth_dims=range(1, 17), input_sizes=(64, 128), blocks=2, width=12
 )
 
 
@@ -72,8 +65,7 @@ def test_every_norm_is_folded_but_the_last() -> None:
 
 @pytest.mark.parametrize(("upsamplings", "moved"), [(0, False), (2, False), (3, True)])
 def test_upsampling_moves_only_if_it_is_the_last_layer_before_the_logits(upsamplings: int, moved: bool) -> None:
-    architecture = Architecture(TINY.depths, TINY.dims, TINY.head_channels, TINY.head_kernels, 18, 32, upsamplings)
-    network = deploy(lively(architecture))
+    network = deploy(lively(replace(TINY, upsamplings=upsamplings)))
     assert isinstance(network.head.logit_upsample, nn.Identity) is not moved
     assert isinstance(network.head.layers[-1].upsample, nn.Identity)
 
@@ -88,11 +80,7 @@ def test_the_reference_is_left_alone() -> None:
 
 @pytest.mark.parametrize("defect", ["scale forgotten", "shift forgotten", "upsampling lost", "axes exchanged"])
 def test_a_wrong_rewriting_is_seen(defect: str) -> None:
-    reference = lively(
-        TINY
-        if defect != "upsampling lost"
-        else Architecture(TINY.depths, TINY.dims, TINY.head_channels, TINY.head_kernels, 18, 64, 3)
-    )
+    reference = lively(replace(TINY, depth_dim=64, upsamplings=3) if defect == "upsampling lost" else TINY)
     rewritten = deploy(reference)
     block = rewritten.backbone.blocks[0].dwconv
     assert block.bias is not None

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from demo.data import training_batch
 from demo.finetune import finetuning_plan, start_from
+from demo.training import training_batch
 from demo.upsampling_pairs import known_checkpoint
 from export.checkpoint.loading import read_checkpoint
 from export.common.errors import BadInput
