@@ -1,4 +1,4 @@
-"""The demo checkpoint: its training can be interrupted and repeated, and the file is what its record says."""
+"""The demo checkpoint: resumable training, and agreement of file and record."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The demo head is adapted to one more upsampling: targets, training, and norms that keep the function."""
+"""The finer demo head: targets, training, and norms that keep the function."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The self-test of the harness can fail: defects planted in what it reads, and the real tools around real models."""
+"""The self-test of the harness fails on planted defects."""
 
 import time
 from functools import partial

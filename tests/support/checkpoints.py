@@ -1,4 +1,4 @@
-"""Checkpoints in every form in which they are found, for tests to read."""
+"""Checkpoints in every known form."""
 
 import zipfile
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ TINY = Architecture(
     depth_dim=32,
     upsamplings=2,
 )
-"""The released layout, small enough to be run many times."""
+"""A small network of the released layout."""
 
 State = dict[str, Tensor]
 Form = Literal["zip", "legacy", "folder", "rezipped", "bare", "safetensors"]
@@ -33,7 +33,7 @@ HeadSpelling = Literal["named", "positional", "listed"]
 
 
 def declared(model: str) -> Architecture:
-    """The architecture that the project's configuration of that name declares."""
+    """Return the architecture of a declared model."""
     return load_config(model).architecture
 
 
@@ -43,12 +43,12 @@ def _alive(architecture: Architecture) -> State:
 
 
 def alive_weights(architecture: Architecture = TINY) -> State:
-    """Stand-in weights; copies, so that a test may damage them."""
+    """Return copies of stand-in weights, which a test may change."""
     return {name: tensor.clone() for name, tensor in _alive(architecture).items()}
 
 
 def fresh_weights(architecture: Architecture, *, as_convnext: bool = True) -> State:
-    """Weights before any training: as ConvNeXt initialises them, or as torch does by default."""
+    """Return untrained weights, with ConvNeXt's or torch's initialisation."""
     torch.manual_seed(0)
     network = ConvNeXtPose(architecture)
     for module in network.modules():
@@ -60,7 +60,7 @@ def fresh_weights(architecture: Architecture, *, as_convnext: bool = True) -> St
 
 
 def spelled(state: Mapping[str, Tensor], head: HeadSpelling = "named", prefix: str = "module.") -> State:
-    """The same tensors under names as found in released files."""
+    """Rename tensors as in released files."""
     position = {"dwconv": "0", "norm": "1", "pwconv": "2"}
     renamed = {}
     for name, tensor in state.items():
@@ -75,7 +75,7 @@ def spelled(state: Mapping[str, Tensor], head: HeadSpelling = "named", prefix: s
 
 
 def released(state: Mapping[str, Tensor], epoch: int = 83) -> dict[str, Any]:
-    """The dictionary that the released training code saves: weights, and AdamW's two moments of each."""
+    """Return the dictionary of the released training code: weights, and AdamW's two moments of each."""
     parameters = [torch.nn.Parameter(t.clone()) for n, t in state.items() if n.endswith((".weight", ".bias"))]
     optimizer = torch.optim.AdamW(parameters)
     for parameter in parameters:
@@ -85,7 +85,7 @@ def released(state: Mapping[str, Tensor], epoch: int = 83) -> dict[str, Any]:
 
 
 def write(path: Path, state: Mapping[str, Tensor], form: Form = "zip") -> Path:
-    """Write ``state`` at ``path`` in the given form, in the released layout where the form has one."""
+    """Write ``state`` to ``path`` in a form, with the released layout if the form has one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if form == "safetensors":
         save_file(dict(state), path)

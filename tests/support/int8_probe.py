@@ -1,4 +1,4 @@
-"""Write the model with which OpenVINO's INT8 sums are tried: ``python -m tests.support.int8_probe``."""
+"""Writer of the model that tests OpenVINO's INT8 sums: ``python -m tests.support.int8_probe``."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Image files of every kind, for tests to read."""
+"""Image files for tests."""
 
 import struct
 from pathlib import Path
@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROTATE_90_CLOCKWISE_TO_VIEW = 6
-"""EXIF: what the camera stored must be turned so to be seen upright."""
+"""EXIF orientation of an image that must be rotated by 90 degrees clockwise."""
 
 
 def write_rgb(path: Path, image: NDArray[Any], *options: int) -> Path:
-    """Write (H, W, 3) RGB of any type that the format takes."""
+    """Write (H, W, 3) RGB of any type that the format supports."""
     assert cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]), options)
     return path
 
 
 def write_rotated_jpeg(path: Path, upright: NDArray[np.uint8]) -> Path:
-    """A JPEG whose pixels lie on their side, and whose EXIF says so."""
+    """Write a JPEG with rotated pixels and the matching EXIF orientation."""
     stored = np.rot90(upright, k=1)
     write_rgb(path, stored, cv2.IMWRITE_JPEG_QUALITY, 100)
     entry = struct.pack("<HHIHH", 0x0112, 3, 1, ROTATE_90_CLOCKWISE_TO_VIEW, 0)

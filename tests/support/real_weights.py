@@ -1,4 +1,4 @@
-"""Nearly real weights of XS and crops of photographs, which lie beside the repository where they are at hand."""
+"""Nearly real XS weights and photographs, from a folder beside the repository."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""ONNX files of a layer or two, with the interface of a pose network, in types that are right or wrong."""
+"""ONNX files of one or two layers with the interface of a pose network, in right and wrong types."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def cast(source: str, target: str, kind: int) -> Any:
 
 
 def model(nodes: list[Any], constants: dict[str, Any], *, opset: int, out: int = 8) -> bytes:
-    """``image`` (batch, 3, 32, 32) to ``joints`` (batch, ``out``, 32, 32), both float32."""
+    """Return a model from ``image`` (batch, 3, 32, 32) to ``joints`` (batch, ``out``, 32, 32), both float32."""
     graph = helper.make_graph(
         nodes,
         "small",
@@ -21,17 +21,17 @@ def model(nodes: list[Any], constants: dict[str, Any], *, opset: int, out: int =
         [helper.make_tensor_value_info("joints", FLOAT, ["batch", out, 32, 32])],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    return bytes(made.SerializeToString())
+    file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    return bytes(file.SerializeToString())
 
 
 def weights(kind: int) -> Any:
-    """(8, 3, 3, 3)."""
+    """Return random weights, (8, 3, 3, 3)."""
     return np.random.default_rng(0).normal(size=(8, 3, 3, 3)).astype(helper.tensor_dtype_to_np_dtype(kind))
 
 
 def half_network(body: int = HALF, *, conv: int | None = None, softmax: int = FLOAT) -> bytes:
-    """The types of an exported half network in small; ``conv`` and ``softmax`` are other types for these two."""
+    """Return a model with the types of an exported half network; ``conv`` and ``softmax`` override two of them."""
     conv = conv or body
     nodes = [
         cast("image", "half", conv),
@@ -46,7 +46,7 @@ def half_network(body: int = HALF, *, conv: int | None = None, softmax: int = FL
 
 
 def product_network(*, conv: bool, product: int) -> bytes:
-    """An FP16 convolution, or none, and behind it a matrix product of another type."""
+    """Return a model of an optional FP16 convolution and a matrix product of another type."""
     square = np.eye(32, dtype=helper.tensor_dtype_to_np_dtype(product))
     nodes = [cast("image", "half", HALF)]
     if conv:
@@ -61,11 +61,11 @@ def product_network(*, conv: bool, product: int) -> bytes:
 
 
 def int8_network(*, around: int = HALF, activation: bool = True, weight: bool = True, elsewhere: bool = False) -> bytes:
-    """A convolution with its input and its weights in int8, or one of them, or a ReLU's input in their place."""
+    """Return a model of a convolution with INT8 input, weights, or both, and optionally an INT8 input of the ReLU."""
     kind = helper.tensor_dtype_to_np_dtype(around)
     constants: dict[str, Any] = {"scale": np.array(0.05, kind), "zero": np.array(0, np.int8)}
 
-    def quantised(source: str, target: str) -> list[Any]:
+    def quantized(source: str, target: str) -> list[Any]:
         return [
             helper.make_node("QuantizeLinear", [source, "scale", "zero"], [f"{target}_int8"], f"quantise_{target}"),
             helper.make_node("DequantizeLinear", [f"{target}_int8", "scale", "zero"], [target], f"{target}_back"),
@@ -73,7 +73,7 @@ def int8_network(*, around: int = HALF, activation: bool = True, weight: bool = 
 
     nodes, source = [cast("image", "typed", around)], "typed"
     if activation:
-        nodes += quantised(source, "input")
+        nodes += quantized(source, "input")
         source = "input"
     if weight:
         stored = np.random.default_rng(0).integers(-127, 128, (8, 3, 3, 3)).astype(np.int8)
@@ -84,7 +84,7 @@ def int8_network(*, around: int = HALF, activation: bool = True, weight: bool = 
     nodes.append(helper.make_node("Conv", [source, "weight"], ["features"], "conv", pads=[1, 1, 1, 1]))
     active = "features"
     if elsewhere:
-        nodes += quantised("features", "rounded")
+        nodes += quantized("features", "rounded")
         active = "rounded"
     nodes += [helper.make_node("Relu", [active], ["active"], "relu"), cast("active", "joints", FLOAT)]
     return model(nodes, constants, opset=19)

@@ -1,4 +1,4 @@
-"""The one reader of JSON records: what it refuses, with the defect planted."""
+"""Reader of JSON records: refusals of damaged files."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The ONNX file is valid, says what a consumer needs, holds the weights once, and carries nothing of this machine."""
+"""The ONNX file: interface, metadata, weights once each, and refusals of damaged files."""
 
 from pathlib import Path
 

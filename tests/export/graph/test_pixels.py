@@ -1,4 +1,4 @@
-"""Pixel variants: bytes in, the same joints out."""
+"""Pixel variants: uint8 input and the same joints."""
 
 import copy
 from pathlib import Path

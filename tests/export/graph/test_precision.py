@@ -1,4 +1,4 @@
-"""The half graph computes the same function before it is rounded, and has the types that it is meant to have."""
+"""The half graph keeps the function before rounding, and has the planned types."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""The chain of segments computes what the network computes, from wherever it is entered."""
+"""The chain of segments keeps the network's function from every segment on."""
 
 import pytest
 import torch

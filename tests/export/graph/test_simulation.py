@@ -1,4 +1,4 @@
-"""Simulated rounding is what half arithmetic does, and sessions say what they computed in."""
+"""Simulated rounding equals half-precision arithmetic, and sessions report their types."""
 
 import re
 from pathlib import Path

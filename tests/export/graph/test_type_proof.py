@@ -1,4 +1,4 @@
-"""The walk over all types sees every planted defect and names the node."""
+"""The type proof finds every planted defect and names the node."""
 
 from collections.abc import Callable
 from pathlib import Path

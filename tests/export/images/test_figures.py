@@ -1,4 +1,4 @@
-"""Drawn figures: what is said of them is true of the picture, and nothing depends on how many are drawn."""
+"""Drawn figures: their ground truth fits the image, and each depends on seed and index alone."""
 
 import numpy as np
 import pytest

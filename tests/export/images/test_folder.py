@@ -1,4 +1,4 @@
-"""Crops from a folder: what is read, what is left out and said so, and what is refused."""
+"""Crops from a folder: files that are read, skipped and refused."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Images are compared with the BatchNorm statistics of the training; each planted mismatch is found."""
+"""Comparison of images with BatchNorm statistics finds every planted mismatch."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Image files of every kind end as upright RGB in 0..255, or are refused."""
+"""Image files become upright RGB in 0..255, or are refused."""
 
 from pathlib import Path
 from typing import Any

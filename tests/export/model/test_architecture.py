@@ -1,4 +1,4 @@
-"""Counts are exact, and the description is the network."""
+"""Exact counts, and agreement of the description with the network."""
 
 from dataclasses import replace
 

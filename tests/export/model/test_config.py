@@ -1,4 +1,4 @@
-"""What is declared, and how a declaration that is wrong is refused."""
+"""Declared models, and refusals of wrong declarations."""
 
 from collections.abc import Callable
 from pathlib import Path

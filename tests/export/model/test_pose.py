@@ -1,4 +1,4 @@
-"""Pixels in, millimetres out: every map has its inverse, and a known camera gives known figures."""
+"""Pose arithmetic: inverses, known values, and crops."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The trace names the first layer in which a planted defect shows, and none where there is none."""
+"""The trace names the first layer with a planted defect, and none without one."""
 
 from collections import Counter
 from pathlib import Path

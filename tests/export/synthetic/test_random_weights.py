@@ -1,4 +1,4 @@
-"""Stand-in weights have the numeric regime of a released network, whatever their architecture."""
+"""Stand-in weights have the numeric regime of a released network, and joints that move."""
 
 from dataclasses import replace
 
