@@ -1,4 +1,4 @@
-"""``convnextpose bench``: every runtime of this machine over an exported model, side by side."""
+"""``convnextpose bench``: benchmark an exported model in every runtime of this machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from cli.signals import INTERRUPTED
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/S.")],
+    model: Annotated[Path, typer.Argument(help="The folder that `export` wrote, such as build/S.")],
     publish: Annotated[
         bool, typer.Option("--publish", help="Thorough: all runtimes, 3 launches, 10 min, p99.")
     ] = False,
@@ -19,44 +19,47 @@ def command(
         str | None, typer.Option(metavar="NAMES", help="Runtimes, separated by commas; the reference always runs.")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(metavar="fp32,int8", help="Precisions, separated by commas; by default all there are.")
+        str | None,
+        typer.Option(metavar="fp32,int8", help="Precisions, separated by commas; by default all in the export."),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Of every backend; by default all cores.")
+        int | None, typer.Option(min=1, max=1024, help="Threads of each runtime; by default all cores.")
     ] = None,
     half_width: Annotated[
-        float, typer.Option("--precision-wanted", min=0.0005, max=0.5, help="Half-width of the ratios' intervals.")
+        float, typer.Option("--precision-wanted", min=0.0005, max=0.5, help="Half-width of the speed-ups' intervals.")
     ] = 0.01,
-    budget: Annotated[float | None, typer.Option(min=1, metavar="S", help="Seconds for the rounds.")] = None,
-    deadline: Annotated[str, typer.Option(metavar="MS,MS", help="Deadlines whose misses are counted.")] = "33.3,16.7",
+    budget: Annotated[float | None, typer.Option(min=1, metavar="S", help="Time for the rounds in seconds.")] = None,
+    deadline: Annotated[
+        str, typer.Option(metavar="MS,MS", help="Deadlines in ms; missed ones are counted.")
+    ] = "33.3,16.7",
     throughput: Annotated[
-        bool, typer.Option("--throughput", help="5 s for each point of throughput, not 1 s.")
+        bool, typer.Option("--throughput", help="Measure each point of throughput for 5 s, not 1 s.")
     ] = False,
-    profile: Annotated[
-        bool, typer.Option("--profile", help="Where the time goes, by the network's parts, too.")
-    ] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Also profile the parts of the network.")] = False,
     energy: Annotated[
-        bool, typer.Option("--energy", help="Joules an inference, too, where this machine counts them.")
+        bool, typer.Option("--energy", help="Also measure energy per inference, if this machine has a meter.")
     ] = False,
     reference: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="pytorch or pytorch-cuda; by default the latter if the GPU is measured."),
+        typer.Option(
+            metavar="NAME", help="Reference: pytorch or pytorch-cuda; by default the latter if the GPU is measured."
+        ),
     ] = None,
     cuda_graph: Annotated[
         bool, typer.Option("--cuda-graph/--no-cuda-graph", help="Launch engines as CUDA graphs.")
     ] = True,
-    csv: Annotated[bool, typer.Option("--csv", help="Write the table as result.csv, too.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the rounds' order.")] = 0,
+    csv: Annotated[bool, typer.Option("--csv", help="Also write the table as result.csv.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for the order of the rounds.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Parity, latency, speed-up over the PyTorch reference and a verdict for every backend, in MODEL/bench."""
+    """Measure parity, latency and speed-up vs PyTorch of every runtime; results go to MODEL/bench."""
     from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Options, benchmark
     from bench.machine.system import usable_cores
     from bench.results.result import RESULT, place_for
     from bench.results.result_csv import result_csv
     from bench.sessions.exported import read_export
     from cli.console import ConsoleObserver
-    from cli.render import bench as render_bench
+    from cli.render.bench import print_benchmark
     from export.common.files import require_writable, write_text
     from export.pipeline.options import parse_numbers
 
@@ -80,24 +83,24 @@ def command(
         graph=cuda_graph,
     )
     observer = ConsoleObserver()
-    alone = exclusive_machine(options.runtimes, options.reference)
+    lock = exclusive_machine(options.runtimes, options.reference)
     try:
-        result = benchmark(exported, options, out, observer.listener("bench"), alone)
+        result = benchmark(exported, options, out, observer.listener("bench"), lock)
     finally:
         observer.stop()
-    place = place_for(out, complete=result.complete)
+    folder = place_for(out, complete=result.complete)
     if csv:
-        write_text(place / "result.csv", result_csv(result))
+        write_text(folder / "result.csv", result_csv(result))
     if as_json:
         print(result.model_dump_json(indent=2))
     else:
-        render_bench.bench(result, place / RESULT)
+        print_benchmark(result, folder / RESULT)
     if not result.complete:
         raise typer.Exit(INTERRUPTED)
 
 
 def names(text: str | None) -> tuple[str, ...] | None:
-    """``"a,b"`` → ``("a", "b")``."""
+    """Parse ``"a,b"`` to ``("a", "b")``."""
     if text is None:
         return None
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

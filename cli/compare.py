@@ -1,4 +1,4 @@
-"""``convnextpose compare``: may this candidate replace that baseline?"""
+"""``convnextpose compare``: decide whether a candidate is worse than a baseline."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,23 +11,24 @@ from cli.signals import INTERRUPTED
 
 
 def command(
-    base: Annotated[Path, typer.Argument(help="An exported folder, or a result.json that `bench` wrote.")],
-    candidate: Annotated[Path, typer.Argument(help="Another of the same kind.")],
+    base: Annotated[Path, typer.Argument(help="The baseline: an exported folder, or a result.json of `bench`.")],
+    candidate: Annotated[Path, typer.Argument(help="The candidate: another of the same kind.")],
     runtime: Annotated[
         str, typer.Option(metavar="NAMES", help="Runtimes, separated by commas; for folders.")
     ] = "onnxruntime,openvino",
     precision: Annotated[
-        str | None, typer.Option(metavar="fp32,int8", help="Precisions, separated by commas; by default all in common.")
+        str | None,
+        typer.Option(metavar="fp32,int8", help="Precisions, separated by commas; by default all that both have."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="By default all cores.")] = None,
-    budget: Annotated[float, typer.Option(min=1, metavar="S", help="Seconds for the rounds of all together.")] = 240,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Where the comparison is written.")] = None,
+    budget: Annotated[float, typer.Option(min=1, metavar="S", help="Time for all rounds in seconds.")] = 240,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the comparison to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """PASS or IMPROVED (exit 0), FAIL (1), INCONCLUSIVE (3) or REFUSED (4).
+    """Compare latency: PASS or IMPROVED (exit 0), FAIL (1), INCONCLUSIVE (3) or REFUSED (4).
 
-    Two folders are measured side by side on this machine; two results are compared only if machine, software and
-    protocol are the same, by each one's speed-up over its own reference.
+    Two folders are measured side by side on this machine. Two results are compared by their speed-ups over their own
+    references, and only if machine, software and protocol are the same.
     """
     import json
 
@@ -41,31 +42,31 @@ def command(
     from bench.stats.stopping import StopRule
     from cli.bench import names
     from cli.console import ConsoleObserver
-    from cli.render import compare as render_compare
+    from cli.render.compare import print_comparison, require_pass
     from export.common.errors import BadInput
     from export.common.files import write_json
 
     if base.is_dir() != candidate.is_dir():
-        seen = f"{base} and {candidate}"
-        raise BadInput("a folder cannot be compared with a stored result", seen, "give two folders, or two results")
+        pair = f"{base} and {candidate}"
+        raise BadInput("a folder cannot be compared with a stored result", pair, "give two folders, or two results")
     if base.is_dir():
-        wanted = Settings(threads or usable_cores(), StopRule(budget_s=budget), QUICK_MODE.warm_up)
+        settings = Settings(threads or usable_cores(), StopRule(budget_s=budget), QUICK_MODE.warm_up)
         folders, runtimes = (read_export(base), read_export(candidate)), names(runtime) or ()
-        observer, alone = ConsoleObserver(), exclusive_machine(runtimes)
+        observer, lock = ConsoleObserver(), exclusive_machine(runtimes)
         try:
             progress = observer.listener("compare")
-            found = compare_folders(*folders, runtimes, names(precision), wanted, progress, alone)
+            comparison = compare_folders(*folders, runtimes, names(precision), settings, progress, lock)
         finally:
             observer.stop()
     else:
-        found = compare_results(read_result(base), read_result(candidate))
-    record = found.as_json()
+        comparison = compare_results(read_result(base), read_result(candidate))
+    record = comparison.as_json()
     if out is not None:
         write_json(out, record)
     if as_json:
         print(json.dumps(record, indent=2))
     else:
-        render_compare.comparison(found)
-    if not found.complete:
+        print_comparison(comparison)
+    if not comparison.complete:
         raise typer.Exit(INTERRUPTED)
-    render_compare.require_pass(found)
+    require_pass(comparison)

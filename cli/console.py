@@ -1,4 +1,4 @@
-"""How results, progress and failures look on a terminal. Results go to stdout, all else to stderr."""
+"""Console output: results on stdout, progress and errors on stderr."""
 
 import sys
 from collections.abc import Sequence
@@ -13,38 +13,37 @@ from export.common.plain import printable
 from export.common.progress import Progress, StepObserver, no_progress
 
 LOG_WIDTH = 160
-"""Columns where there is no terminal to ask, as in a file or a CI log."""
+"""Columns without a terminal, as in a file or a CI log."""
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
 err = Console(highlight=False, width=None if sys.stderr.isatty() else LOG_WIDTH, stderr=True)
 
 
 def show_failure(failure: Failure) -> None:
-    """Three parts, a line each."""
+    """Print the three parts of an error, a line each."""
     parts = {"[bold red]error:[/]": failure.problem, "found:": failure.detail, "try:  ": failure.advice}
     for label, text in parts.items():
         err.print(f"{label} {escape(printable(text))}", soft_wrap=True)
 
 
 def raise_all(failures: Sequence[Failure]) -> None:
-    """End with them, if there are any: the last is shown, and gives the exit code, where every failure does."""
+    """Print all failures but the last, and raise that one, if there are any."""
     if failures:
-        *others, last = failures
-        for failure in others:
+        for failure in failures[:-1]:
             show_failure(failure)
-        raise last
+        raise failures[-1]
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """A plain table; text too long for a cell wraps."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    """Return an empty table without borders; text too long for a cell wraps."""
+    grid = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        made.add_column(column, overflow="fold", no_wrap=index == 0)
-    return made
+        grid.add_column(column, overflow="fold", no_wrap=index == 0)
+    return grid
 
 
 class ConsoleObserver(StepObserver):
-    """A line a step; on a terminal a spinner with the progress while it runs."""
+    """One line for each step, and on a terminal a spinner with its progress."""
 
     def __init__(self) -> None:
         self._status: Status | None = None
@@ -59,7 +58,7 @@ class ConsoleObserver(StepObserver):
         return self.listener(step)
 
     def listener(self, step: str) -> Progress:
-        """Shows progress while stderr is a terminal; says nothing in a log file."""
+        """Return a progress callback: a spinner on a terminal, nothing in a log file."""
         if not sys.stderr.isatty():
             return no_progress
         self.stop()
@@ -86,7 +85,7 @@ class ConsoleObserver(StepObserver):
         err.print(f"  [yellow]waiting[/]     another run works in {escape(folder)} (Ctrl-C gives up)", soft_wrap=True)
 
     def stop(self) -> None:
-        """Take the spinner away."""
+        """Remove the spinner."""
         if self._status is not None:
             self._status.stop()
             self._status = None

@@ -1,4 +1,4 @@
-"""``convnextpose demo``: a figure drawn for the occasion, and what an exported model sees in it."""
+"""``convnextpose demo``: run an exported model on a drawn figure with known joints."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +9,15 @@ from cli.options import Precision, Runtime
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="The exported demo checkpoint, as build/demo/XS-atto.")],
-    index: Annotated[int, typer.Option(min=0, help="Which figure; the checkpoint was trained on none of them.")] = 0,
+    model: Annotated[Path, typer.Argument(help="The exported demo checkpoint, such as build/demo/XS-atto.")],
+    index: Annotated[
+        int, typer.Option(min=0, help="Number of the figure; the checkpoint was trained on none of them.")
+    ] = 0,
     runtime: Runtime = None,
     precision: Precision = "fp32",
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture.")] = Path("build/demo/figure.png"),
 ) -> None:
-    """Draw a figure whose joints are known, find them with the exported model, and show both."""
+    """Draw a figure, find its joints with the exported model, and compare them with the known ones."""
     import numpy as np
     from rich.markup import escape
 
@@ -32,17 +34,19 @@ def command(
     exported = read_export(model)
     runtime = runtime or usual_runtime(precision)
     if exported.joint_set != HUMAN36M:
-        named = f"{exported.manifest.model}: {exported.joint_set.name}"
-        raise BadInput("figures have Human3.6M's 18 joints", named, "name the exported demo checkpoint: make demo")
+        joints = f"{exported.manifest.model}: {exported.joint_set.name}"
+        raise BadInput("figures have Human3.6M's 18 joints", joints, "name the exported demo checkpoint: make demo")
     scene = draw_scene(EVALUATION_SEED, index)
     photo = from_pixels(scene.image, f"figure {index}")
     backend = load_session(exported, runtime, precision)
     depth = float(scene.joints_mm[0, 2])
-    seen = predict(exported, backend, photo, scene.person_box, camera=scene.camera, root_depth_mm=depth)
-    assert seen.camera_mm is not None
-    off_mm = np.linalg.norm((seen.camera_mm - seen.camera_mm[0]) - (scene.joints_mm - scene.joints_mm[0]), axis=1)
-    off_px = np.linalg.norm(seen.image_px - scene.joints_px, axis=1)
+    prediction = predict(exported, backend, photo, scene.person_box, camera=scene.camera, root_depth_mm=depth)
+    assert prediction.camera_mm is not None
+    error_mm = np.linalg.norm(
+        (prediction.camera_mm - prediction.camera_mm[0]) - (scene.joints_mm - scene.joints_mm[0]), axis=1
+    )
+    error_px = np.linalg.norm(prediction.image_px - scene.joints_px, axis=1)
     title = [f"{exported.manifest.model} {precision}, {runtime}, weights: {exported.manifest.weights.origin}"]
-    write_image(out, draw_prediction(photo, seen, title))
-    stdout.print(f"joints are {off_px.mean():.1f} pixels and {off_mm.mean():.0f} mm off on average (figure {index})")
+    write_image(out, draw_prediction(photo, prediction, title))
+    stdout.print(f"mean error of the joints: {error_px.mean():.1f} px, {error_mm.mean():.0f} mm (figure {index})")
     stdout.print(f"picture: {escape(str(out))}", soft_wrap=True)

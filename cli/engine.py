@@ -1,4 +1,4 @@
-"""``convnextpose engine``: an engine from one ONNX file, wherever it came from."""
+"""``convnextpose engine``: build an engine from one ONNX file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ from cli.options import (
 
 def command(
     onnx: Annotated[Path, typer.Argument(help="An ONNX file with input `image` and output `joints`.")],
-    precision: Annotated[str, typer.Option(help="What the file's types say: fp32, fp16, bf16 or int8.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Precision of the file: fp32, fp16, bf16 or int8.")] = "fp32",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The engine; by default beside the ONNX file.")
     ] = None,
@@ -34,7 +34,7 @@ def command(
     hardware_compatible: HardwareCompatible = False,
     version_compatible: VersionCompatible = False,
 ) -> None:
-    """Build it with what this machine has; its record and its log lie beside it."""
+    """Build an engine with the runtime that is present; its record and its log are written beside it."""
     from rich.markup import escape
 
     from cli.console import ConsoleObserver
@@ -44,7 +44,7 @@ def command(
     from export.engine.plan import EnginePlan
     from export.pipeline.options import parse_plan
 
-    wanted = EnginePlan(
+    options = EnginePlan(
         runtime=engine_runtime,
         precision=precision,
         optimization_level=optimization_level,
@@ -53,7 +53,7 @@ def command(
         hardware_compatible=hardware_compatible,
         version_compatible=version_compatible,
     )
-    plan = parse_plan(wanted, batches, targets, workspace_mib)
+    plan = parse_plan(options, batches, targets, workspace_mib)
     product = choose_runtime(plan.runtime).product
     engine = out or onnx.with_suffix(product.suffix if product else ".engine")
     observer = ConsoleObserver()

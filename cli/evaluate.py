@@ -1,4 +1,4 @@
-"""``convnextpose evaluate``: how far an exported model is from the truth, and what its precision costs."""
+"""``convnextpose evaluate``: measure the accuracy of an exported model, and its accuracy loss."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,22 +9,20 @@ from cli.options import AsJson
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/XS-atto.")],
+    model: Annotated[Path, typer.Argument(help="The folder that `export` wrote, such as build/XS-atto.")],
     dataset: Annotated[str, typer.Option(help="drawn, coco, human36m or mupots.")] = "drawn",
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the dataset lies; drawn needs none.")] = None,
-    protocol: Annotated[int, typer.Option(help="Of human36m: 1 or 2.")] = 2,
-    count: Annotated[int, typer.Option(min=1, help="How many figures are drawn.")] = 1024,
-    precision: Annotated[
-        str | None, typer.Option(metavar="fp32,fp16", help="Which of the exported files; by default all of them.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the dataset; drawn needs none.")] = None,
+    protocol: Annotated[int, typer.Option(help="Protocol of human36m: 1 or 2.")] = 2,
+    count: Annotated[int, typer.Option(min=1, help="Number of drawn figures.")] = 1024,
+    precision: Annotated[str | None, typer.Option(metavar="fp32,fp16", help="Exported files; by default all.")] = None,
     batch: Annotated[int, typer.Option(min=1, max=1024, help="Images at a time.")] = 16,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Average over mirrored images; by default as released.")
     ] = None,
-    reference: Annotated[bool, typer.Option(help="Run the PyTorch reference beside them.")] = True,
+    reference: Annotated[bool, typer.Option(help="Also run the PyTorch reference.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """MPJPE and PA-MPJPE of every exported precision and of the reference, on the same images."""
+    """Measure MPJPE and PA-MPJPE of every exported precision and of the reference on the same images."""
     import json
 
     from bench.accuracy.evaluation import Run, evaluate, open_models, require_fitting
@@ -33,7 +31,7 @@ def command(
     from bench.sessions.exported import read_export
     from bench.sessions.inference import no_mirrors
     from cli.console import ConsoleObserver
-    from cli.render import tables as render
+    from cli.render.evaluate import print_accuracy, print_dataset_notes
     from export.common.files import require_writable, write_json
 
     exported = read_export(model)
@@ -45,9 +43,9 @@ def command(
     models = open_models(exported, precision, reference=reference)
     name = report_name(dataset, protocol, mirrored)
     run = Run(run_key(exported, images, models, mirrored), folder / f".{name}.npz", models)
-    stopped = run.state.is_file()
+    interrupted = run.state.is_file()
     run.resume()
-    render.dataset_notes(images.notes, run.done, len(images), begun_anew=stopped and not run.done)
+    print_dataset_notes(images.notes, run.done, len(images), restarted=interrupted and not run.done)
     observer = ConsoleObserver()
     try:
         evaluate(exported, images, run, batch=batch, flip=mirrored, progress=observer.listener(images.name))
@@ -60,5 +58,5 @@ def command(
     if as_json:
         print(json.dumps(record, indent=2))
     else:
-        render.accuracy(record, report)
+        print_accuracy(record, report)
     require_finite(record)

@@ -1,4 +1,4 @@
-"""``convnextpose export``: the main job."""
+"""``convnextpose export``: export a model, from checkpoint to engines."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,11 +25,11 @@ def command(
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            help="In any container. Without it weights/ is searched; failing that, demo or stand-in weights are made."
+            help="In any container. By default the released file in weights/; without one, demo or stand-in weights."
         ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(metavar="fp32,fp16,bf16,int8", help="Precisions; one ONNX file and one engine for each.")
+        str, typer.Option(metavar="fp32,fp16,bf16,int8", help="Precisions; each has an ONNX file and an engine.")
     ] = "fp32",
     out: Annotated[Path, typer.Option(help="Results go to OUT/MODEL.")] = Path("build"),
     strict: Strict = False,
@@ -47,11 +47,11 @@ def command(
         bool, typer.Option("--with-preprocess", help="Also write graphs that take uint8 pixels and normalise them.")
     ] = False,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Crops of people to judge parity on; by default drawn figures.")
+        Path | None, typer.Option(metavar="DIR", help="Crops of people for parity; by default drawn figures.")
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Crops of people to round weights for (not fp32); by default drawn figures."),
+        typer.Option(metavar="DIR", help="Crops of people for calibration (not fp32); by default drawn figures."),
     ] = None,
     plans: Annotated[
         list[Path] | None,
@@ -61,12 +61,14 @@ def command(
         str | None,
         typer.Option(metavar="near|usable", help="Grade of error that all but fp32 must reach."),
     ] = None,
-    why: Annotated[bool, typer.Option("--why", help="Only say what would be done, and why.")] = False,
+    dry_run: Annotated[bool, typer.Option("--why", help="List the steps that would run, with the reason.")] = False,
 ) -> None:
-    """Checkpoint → verdict → ONNX → parity → engine → latency table, in OUT/MODEL."""
+    """Make checkpoint → verdict → ONNX → parity → engine → latency table in OUT/MODEL."""
     from bench.harness.latency_table import latency_table
     from cli.console import ConsoleObserver
-    from cli.render import tables as render
+    from cli.render.checkpoint import print_contradicted_claims, print_verdict
+    from cli.render.export import print_artifacts, print_latency, print_weights
+    from cli.render.parity import print_parity
     from export.engine.choice import choose_runtime, complete_plan
     from export.engine.plan import EnginePlan
     from export.model.config import load_config
@@ -77,7 +79,7 @@ def command(
     require_plain_paths(out, *(path for path in (checkpoint, images, calibration, *(plans or ())) if path))
     config = load_config(model)
     overrides, precisions = parse_overrides(settings or []), parse_precisions(precision)
-    wanted = EnginePlan(
+    options = EnginePlan(
         runtime=engine_runtime,
         optimization_level=optimization_level,
         tf32=tf32,
@@ -85,8 +87,8 @@ def command(
         hardware_compatible=hardware_compatible,
         version_compatible=version_compatible,
     )
-    plan = parse_plan(wanted, batches, targets, workspace_mib)
-    complete_plan(plan, choose_runtime(plan.runtime))  # refuses a setting now, not after minutes
+    plan = parse_plan(options, batches, targets, workspace_mib)
+    complete_plan(plan, choose_runtime(plan.runtime))  # refuse it now, not after minutes
     request = ExportRequest(
         config,
         choose_checkpoint(config, checkpoint),
@@ -101,19 +103,19 @@ def command(
         require=require,
     )
     observer = ConsoleObserver()
-    render.weights_line(request, asked=checkpoint is not None)
+    print_weights(request, from_user=checkpoint is not None)
     try:
-        export = run_export(request, out / config.name, observer, only_ask=why)
+        export = run_export(request, out / config.name, observer, dry_run=dry_run)
         observer.stop()
         if (manifest := export.manifest) is not None:
-            render.verdict(manifest.verdict, manifest.nearest_models, manifest.counts)
-            render.contradicted_claims(manifest.claims)
-            render.parity(manifest)
+            print_verdict(manifest.verdict, manifest.nearest_models, manifest.counts)
+            print_contradicted_claims(manifest.claims)
+            print_parity(manifest)
         latency = latency_table(export, observer)
     finally:
         observer.stop()
     if manifest is None:
         return
-    render.latency(latency, manifest)
-    render.artifacts(manifest, export.folder, export.recipe)
+    print_latency(latency, manifest)
+    print_artifacts(manifest, export.folder, export.recipe)
     export.require_success()

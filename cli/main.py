@@ -49,7 +49,7 @@ app.add_typer(fleet.app, name="fleet")
 
 
 def run() -> None:
-    """The console command: every expected failure ends in three lines and its exit code."""
+    """Run the command line; a failure prints three lines and ends with its exit code."""
     install_handlers()
     try:
         app()
@@ -61,7 +61,7 @@ def run() -> None:
     except SystemExit as end:  # typer has turned Ctrl-C into this
         if end.code != INTERRUPTED:
             raise
-        print("interrupted; finished steps are kept, the next run goes on from there", file=sys.stderr)
+        print("interrupted; finished steps are kept, and the next run continues from there", file=sys.stderr)
         sys.exit(exit_code())
 
 

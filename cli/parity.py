@@ -1,4 +1,4 @@
-"""``convnextpose parity``: how far each exported precision is from the reference, and from which layer on."""
+"""``convnextpose parity``: show the error of each exported precision, and trace it through the layers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +9,10 @@ from cli.options import AsJson
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/S.")],
+    model: Annotated[Path, typer.Argument(help="The folder that `export` wrote, such as build/S.")],
     trace: Annotated[bool, typer.Option("--trace", help="Compare every convolution's output with FP32's.")] = False,
     precision: Annotated[
-        str | None, typer.Option(metavar="fp16,int8", help="Which precisions are traced; by default all but fp32.")
+        str | None, typer.Option(metavar="fp16,int8", help="Precisions to trace; by default all but fp32.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -21,18 +21,18 @@ def command(
 
     from bench.sessions.exported import read_export
     from cli.console import ConsoleObserver
-    from cli.render import tables as render
+    from cli.render.parity import print_parity, print_trace
     from export.common.files import write_json
 
     exported = read_export(model)
     if not as_json:
-        render.parity(exported.manifest)
+        print_parity(exported.manifest)
     records = []
     if trace or precision is not None:
         from export.parity.trace import require_traceable, trace_record
-        from export.pipeline.model_steps import TRUTH
+        from export.pipeline.layout import TRUTH
 
-        asked = (
+        variants = (
             exported.select_variants(precision)
             if precision is not None
             else [p for p in exported.precisions if p != "fp32"]
@@ -40,17 +40,18 @@ def command(
         reference = exported.path / exported.onnx("fp32").path
         observer = ConsoleObserver()
         try:
-            for name in asked:
-                require_traceable(name)
-                candidate = exported.path / exported.onnx(name).path
-                observer.listener(f"trace {name}")("running both graphs")
-                record = trace_record(reference, candidate, name, exported.path / TRUTH)
-                write_json(model / "parity" / f"trace-{name}.json", record)
+            for variant in variants:
+                require_traceable(variant)
+                candidate = exported.path / exported.onnx(variant).path
+                observer.listener(f"trace {variant}")("running both graphs")
+                record = trace_record(reference, candidate, variant, exported.path / TRUTH)
+                write_json(model / "parity" / f"trace-{variant}.json", record)
                 records.append(record)
         finally:
             observer.stop()
     if as_json:
-        print(json.dumps({"parity": exported.manifest.parity, "traces": records}, indent=2))
+        reports = [report.model_dump(mode="json") for report in exported.manifest.parity]
+        print(json.dumps({"parity": reports, "traces": records}, indent=2))
     else:
         for record in records:
-            render.trace(record)
+            print_trace(record)

@@ -1,4 +1,4 @@
-"""``convnextpose predict``: what an exported model sees in a photo, to look at."""
+"""``convnextpose predict``: show the pose that an exported model finds in a photo."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,18 +11,18 @@ BBOX, CAMERA = "X,Y,W,H", "FX,FY,CX,CY"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/XS-atto.")],
+    model: Annotated[Path, typer.Argument(help="The folder that `export` wrote, such as build/XS-atto.")],
     photo: Annotated[Path, typer.Argument(help="An image file.")],
     bbox: Annotated[
-        str | None, typer.Option(metavar=BBOX, help="The person's box in pixels. Left out, the whole photo is taken.")
+        str | None, typer.Option(metavar=BBOX, help="The person's box in pixels; by default the whole photo.")
     ] = None,
     runtime: Runtime = None,
     precision: Precision = "fp32",
-    flip: Annotated[bool, typer.Option("--flip", help="Take the mean with what is seen in the mirrored crop.")] = False,
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the pose in the mirrored crop.")] = False,
     camera: Annotated[
         str | None, typer.Option(metavar=CAMERA, help="Intrinsics in pixels; with --root-depth they give true mm.")
     ] = None,
-    root_depth: Annotated[float | None, typer.Option(metavar="MM", help="How far away the root joint is.")] = None,
+    root_depth: Annotated[float | None, typer.Option(metavar="MM", help="Distance of the root joint.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="The picture; by default in MODEL/predictions.")
     ] = None,
@@ -35,7 +35,7 @@ def command(
     from bench.predict.picture import draw_prediction
     from bench.predict.prediction import is_prediction, predict, prediction_record
     from bench.sessions.exported import load_session, read_export, usual_runtime
-    from cli.render import tables as render
+    from cli.render.predict import print_notes, print_prediction
     from export.common.errors import BadInput
     from export.common.files import write_image, write_json
     from export.images.photo import read_photo
@@ -45,8 +45,10 @@ def command(
     box = parse_numbers("--bbox", BBOX, bbox) if bbox is not None else None
     lens = Camera(*parse_numbers("--camera", CAMERA, camera)) if camera is not None else None
     if (lens is None) != (root_depth is None):
-        seen = "only --root-depth" if lens is None else "only --camera"
-        raise BadInput("true millimetres need camera and distance", seen, "give --camera and --root-depth, or neither")
+        options = "only --root-depth" if lens is None else "only --camera"
+        raise BadInput(
+            "true millimetres need camera and distance", options, "give --camera and --root-depth, or neither"
+        )
     if lens is not None and not (lens.fx > 0 and lens.fy > 0):
         raise BadInput("a camera's focal lengths are positive", str(camera), f"give {CAMERA} in pixels")
     if root_depth is not None and not 0 < root_depth < math.inf:
@@ -61,16 +63,16 @@ def command(
     if out is not None and picture.with_suffix(".json").exists() and not is_prediction(picture.with_suffix(".json")):
         do = "name another file with --out; the joints are written beside the picture"
         raise BadInput("a file of another kind would be replaced", str(picture.with_suffix(".json")), do)
-    seen_photo = read_photo(photo)
+    image = read_photo(photo)
     backend = load_session(exported, runtime, precision)
-    prediction = predict(exported, backend, seen_photo, box, flip=flip, camera=lens, root_depth_mm=root_depth)
-    record = prediction_record(exported, backend, photo, seen_photo, box, prediction, variant=precision)
+    prediction = predict(exported, backend, image, box, flip=flip, camera=lens, root_depth_mm=root_depth)
+    record = prediction_record(exported, backend, photo, image, box, prediction, variant=precision)
 
     title = [f"{record['model']} {precision}, {runtime}, weights: {record['weights']['origin']}"]
-    write_image(picture, draw_prediction(seen_photo, prediction, title))
+    write_image(picture, draw_prediction(image, prediction, title))
     write_json(picture.with_suffix(".json"), record)
-    render.prediction_notes(record)
+    print_notes(record)
     if as_json:
         print(json.dumps(record, indent=2))
     else:
-        render.prediction(record, picture)
+        print_prediction(record, picture)

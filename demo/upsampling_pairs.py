@@ -96,7 +96,7 @@ def decision_row(known: Known) -> str:
     total = len(known.runs[0].entropy_share)
     for size in SET_SIZES:
         sets = [slice(first, first + size) for first in range(0, total - size + 1, size)]
-        decided = [evidence_of(known.candidates, [run.of(part) for run in known.runs]).decided for part in sets]
+        decided = [evidence_of(known.candidates, [run.select(part) for run in known.runs]).decided for part in sets]
         wrong = sum(count not in (known.trained, None) for count in decided)
         cells.append(f"{decided.count(known.trained)} / {decided.count(None)} / {wrong}")
     return _row(cells)

@@ -6,9 +6,10 @@ from export.common.errors import BadInput
 from export.common.gpu import default_gpu
 from export.engine.choice import choose_runtime
 from export.engine.plan import RTX_TARGETS, EnginePlan
-from export.pipeline.model_steps import built_engine
+from export.pipeline.engine_step import built_engine
 from export.pipeline.options import parse_plan
-from export.pipeline.steps import Folder, NotBuilt
+from export.pipeline.results import NotBuilt
+from export.pipeline.steps import Folder
 from export.pipeline.summary import engine_artifact
 from export.runtime.engine_file import TENSORRT_RTX
 
@@ -45,7 +46,7 @@ def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple
             lines.append(f"{source.precision}: {engine.status}: {engine.reason}")
         else:
             artifacts.append(engine_artifact(source, engine))
-            lines.append(f"{source.precision}: {engine.result['status']}, {engine.result['build_seconds']:.1f} s")
+            lines.append(f"{source.precision}: {engine.get().status}, {engine.get().build_seconds:.1f} s")
     return ExportFolder(exported.path, exported.manifest.model_copy(update={"artifacts": artifacts})), lines
 
 

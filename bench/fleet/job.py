@@ -97,7 +97,7 @@ def measure(state: Path, result_folder: Path, spec: JobSpec, send: Send) -> list
             send(text=text + (f" {share:.0%}" if share is not None else ""))
 
     place, out = Folder(state / "exports" / sha256_json(spec.files), ReportingObserver(send)), result_folder / "bench"
-    with place.held():
+    with place.locked():
         for name, digest in spec.files.items():
             blobs.place(digest, place.path / name)
         exported, engines = with_engines(place, read_export(place.path), spec)

@@ -16,11 +16,10 @@ from bench.sessions.exported import ExportFolder, read_export
 from export.common.errors import BadInput
 from export.common.progress import StepObserver
 from export.model.config import Name, load_config
-from export.pipeline.model_steps import TRUTH, WEIGHTS, plan_paths
+from export.pipeline.layout import MANIFEST, TRUTH, WEIGHTS, plan_paths
 from export.pipeline.options import parse_overrides
 from export.pipeline.request import ExportRequest, choose_checkpoint
 from export.pipeline.run import run_export
-from export.pipeline.steps import WHOLE
 
 RUNS, EXPORTS, BLOBS = "fleet", "exports", "blobs"
 """Within OUT; all runs share the latter two."""
@@ -125,7 +124,7 @@ def _add_files(exported: ExportFolder, matrix: Matrix, sources: BlobCache) -> di
         Path within the exported folder → sha256.
     """
     artifacts = [exported.onnx(precision) for precision in matrix.precisions]
-    plans = [plan_paths(precision)[2] for precision in matrix.precisions if precision != "fp32"]
+    plans = [plan_paths(precision).simulation for precision in matrix.precisions if precision != "fp32"]
     paths = [*(artifact.path for artifact in artifacts), TRUTH, WEIGHTS, *plans]
     if missing := [path for path in paths if not (exported.path / path).is_file()]:
         raise BadInput(f"{exported.path} is incomplete", f"missing: {', '.join(missing)}", "export it again")
@@ -133,7 +132,7 @@ def _add_files(exported: ExportFolder, matrix: Matrix, sources: BlobCache) -> di
     manifest = (exported.manifest.model_copy(update=update).model_dump_json(indent=2) + "\n").encode()
     digest = sha256(manifest).hexdigest()
     sources.store(digest, manifest)
-    return {path: sources.add(exported.path / path) for path in paths} | {WHOLE: digest}
+    return {path: sources.add(exported.path / path) for path in paths} | {MANIFEST: digest}
 
 
 def _valid_name(name: str) -> str:

@@ -6,7 +6,7 @@ in random order. It has no control and so no quality; a speed-up with a wide int
 
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from bench.machine.system import machine, usable_cores
 from bench.results.record import Record
@@ -14,8 +14,9 @@ from bench.sessions.exported import ExportFolder, read_export, usual_runtime
 from export.common.files import write_json
 from export.common.progress import Progress, StepObserver
 from export.common.records import peek
+from export.pipeline.layout import STEP_RECORDS
 from export.pipeline.run import Export
-from export.pipeline.steps import RECORDS, Folder, Step
+from export.pipeline.steps import Folder, Step
 
 if TYPE_CHECKING:
     from bench.harness.candidates import Candidate
@@ -73,30 +74,29 @@ def latency_table(export: Export, observer: StepObserver) -> LatencyTable | None
     Returns:
         The table; None if no file passed, or after a dry run.
     """
-    steps = export.steps
-    precision = next((precision for precision in TIMED if steps.passed(precision)), None)
+    results = export.results
+    precision = next((precision for precision in TIMED if results.passed(precision)), None)
     if precision is None:
         return None
 
-    def work(folder: Path, progress: Progress) -> dict[str, Any]:
-        plain = measure(read_export(export.folder), precision, progress).model_dump()
-        write_json(folder / REPORT, plain)
-        return plain
+    def work(folder: Path, progress: Progress) -> LatencyTable:
+        table = measure(read_export(export.folder), precision, progress)
+        write_json(folder / REPORT, table.model_dump())
+        return table
 
     options = {"budget_s": BUDGET_S, "machine": machine(), "precision": precision}
-    inputs = {**steps.weights.outputs, **steps.onnx[precision].outputs}
+    inputs = {**results.weights.outputs, **results.onnx[precision].outputs}
     tools = ("torch", "onnxruntime-gpu", "onnxruntime", "openvino")
     step = Step("latency", (REPORT,), inputs, options, tools, code=("bench", "export"), in_manifest=False)
-    folder = Folder(export.folder, observer, only_ask=export.manifest is None)
-    with folder.held():
+    folder = Folder(export.folder, observer, dry_run=export.manifest is None)
+    with folder.locked():
         _remove_table_without_figures(export)
-        result = folder.perform(step, work).result
-    return LatencyTable.model_validate(result) if result else None
+        return folder.perform(step, work, LatencyTable).value
 
 
 def _remove_table_without_figures(export: Export) -> None:
     """Remove the record of a table without figures, so that it is measured again: the machine may be quiet now."""
-    record = export.folder / RECORDS / "latency.json"
+    record = export.folder / STEP_RECORDS / "latency.json"
     result = peek(record, "result")
     if export.manifest is not None and isinstance(result, dict) and result.get("reason"):
         record.unlink()

@@ -11,7 +11,7 @@ from export.common.files import UNREADABLE_ARRAYS
 from export.common.plain import finite_or_none
 from export.parity.budgets import REQUIRED_GRADE, budget_for, status_of
 from export.parity.comparison import compare_joints
-from export.pipeline.model_steps import TRUTH, plan_paths
+from export.pipeline.layout import TRUTH, plan_paths
 
 STATISTICS = ("mean_mm", "p99_mm", "max_mm")
 
@@ -53,7 +53,7 @@ class ParityCheck:
         budget, simulation = budget_for(precision, trained=self._trained, require=require), None
         if precision != "fp32":
             try:
-                with np.load(self._folder / plan_paths(precision)[2]) as arrays:
+                with np.load(self._folder / plan_paths(precision).simulation) as arrays:
                     simulation = arrays["simulation"][:count]
             except UNREADABLE_ARRAYS as error:
                 reason = f"cannot read the error of rounding alone: {error}"

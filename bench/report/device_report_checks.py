@@ -9,8 +9,8 @@ from bench.report.sources import DEVICE_REPORT
 from bench.results.device_report import DeviceReport, Row, read_device_report
 from export.common.errors import BadInput
 from export.common.files import sha256_file
+from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Manifest, read_manifest
-from export.pipeline.steps import WHOLE
 
 ROUNDING_MS = 2e-6
 """Samples are written with six digits, the median is taken before."""
@@ -74,7 +74,7 @@ def require_of_place(path: Path, report: DeviceReport) -> None:
     Raises:
         BadInput: it is not.
     """
-    export, bundle = path.parent.parent / WHOLE, path.parent / WHOLE
+    export, bundle = path.parent.parent / MANIFEST, path.parent / MANIFEST
     if path.parent.name == DEVICES and export.is_file():
         require_of_export(path, report, read_manifest(export))
     elif bundle.is_file() and path.name == DEVICE_REPORT and sha256_file(bundle) != report.bundle.id:

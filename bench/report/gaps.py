@@ -117,9 +117,9 @@ def _of_export(measurement: Measurement, files: ModelFiles) -> list[Missing]:
         *_grouped((f"{entry.precision} {entry.kind}", f"{entry.status}: {entry.reason}") for entry in manifest.not_run),
         *_passes(measurement, files),
         *_grouped(
-            (f"parity of {entry['precision']} by {skipped['runner']}", skipped["reason"])
-            for entry in manifest.parity
-            for skipped in entry["not_run"]
+            (f"parity of {report.precision} by {skipped.runner}", skipped.reason)
+            for report in manifest.parity
+            for skipped in report.not_run
         ),
     ]
 

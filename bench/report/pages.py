@@ -155,8 +155,7 @@ def _notices(measurement: Measurement) -> tuple[str, ...]:
     if not measurement.complete:
         notices.append("the benchmark was interrupted: this is what was measured until then")
     parity = measurement.export.manifest.parity if measurement.export and not measurement.device else []
-    wrong = [f"{entry.get('variant') or entry['precision']} ({entry['outcome']})" for entry in parity]
-    failed = [text for text, entry in zip(wrong, parity, strict=True) if entry["outcome"] != PASS]
+    failed = [f"{report.variant} ({report.outcome})" for report in parity if report.outcome != PASS]
     return (*notices, *([f"parity not passed: {', '.join(failed)}; do not ship them"] if failed else []))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.fleet.record import FLEET
 from bench.report.model_files import BENCH
 from export.common.errors import BadInput
-from export.pipeline.steps import WHOLE
+from export.pipeline.layout import MANIFEST
 
 RUNS = "fleet"
 DEVICE_REPORT = "device-report.json"
@@ -43,13 +43,13 @@ def find_sources(named: Sequence[Path]) -> Found:
             reports.append(path)
         elif (path / FLEET).exists():
             runs.append(path)
-        elif (path / WHOLE).exists() or not path.is_dir():
+        elif (path / MANIFEST).exists() or not path.is_dir():
             _refuse_bundle(path)
             models.append(path)
         else:
             inside, runs_inside = _models_in(path), _runs_in(path)
             if not inside and not runs_inside:
-                seen, do = f"no {WHOLE} and no {FLEET} in it or below", "make one: make export MODEL=S"
+                seen, do = f"no {MANIFEST} and no {FLEET} in it or below", "make one: make export MODEL=S"
                 raise BadInput(f"{path} holds no exported model and no fleet's run", seen, do)
             models += inside
             runs += runs_inside
@@ -57,7 +57,7 @@ def find_sources(named: Sequence[Path]) -> Found:
 
 
 def _models_in(folder: Path) -> list[Path]:
-    inside = sorted(path.parent for path in folder.glob(f"*/{WHOLE}"))
+    inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
     return [path for path in inside if (path / BENCH).exists()] or inside
 
 
@@ -69,7 +69,7 @@ def _runs_in(folder: Path) -> list[Path]:
 def _refuse_bundle(folder: Path) -> None:
     """Refuse a bundle, whose manifest has the name of an export's."""
     try:
-        kind = json.loads((folder / WHOLE).read_bytes())["kind"]
+        kind = json.loads((folder / MANIFEST).read_bytes())["kind"]
     except (OSError, ValueError, KeyError, TypeError):
         return
     if kind == "bundle":

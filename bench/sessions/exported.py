@@ -17,9 +17,8 @@ from export.engine.record import beside, read_engine_record
 from export.model.architecture import Architecture
 from export.model.joint_sets import JointSet, joint_set
 from export.model.pose import Volume
+from export.pipeline.layout import MANIFEST, WEIGHTS
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
-from export.pipeline.model_steps import WEIGHTS
-from export.pipeline.steps import WHOLE
 from export.runtime.engine_file import PRODUCTS, Product
 
 ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
@@ -165,7 +164,7 @@ def read_export(folder: Path) -> ExportFolder:
         raise BadInput(
             f"{folder} is no exported model", detail, "name the folder that `make export` filled, as build/L"
         )
-    return ExportFolder(folder, read_manifest(folder / WHOLE))
+    return ExportFolder(folder, read_manifest(folder / MANIFEST))
 
 
 def usual_runtime(variant: str) -> str:

@@ -1,4 +1,4 @@
-"""The decision table: a view of ``bench.results.result``."""
+"""Output of ``bench``: the decision table, and everything that qualifies it."""
 
 from pathlib import Path
 from statistics import median
@@ -9,38 +9,29 @@ from bench.results import cells as worded
 from bench.results.result import Latency, Result, Row
 from bench.stats.quality import OVERHEAD_NS, OVERHEAD_SHARE
 from cli.console import out, table
-from cli.render import passes as render_passes
-from cli.render import profile as render_profile
+from cli.render.passes import print_passes
+from cli.render.profile import print_profile
 from export.parity.budgets import WITHIN_ROUNDING
 
 VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}
 HEADLINE = "host_e2e"
 
 
-def bench(result: Result, path: Path) -> None:
-    """Parity, latency, speed-up and verdict of every row; then all that qualifies them."""
-    _banner(result)
-    shown = table(
-        "backend",
-        "precision",
-        "parity mean mm",
-        "p50 ms or range",
-        "p90 ms ≤ bound",
-        "p99 ms ≤ bound",
-        "samples in rounds",
-        "speed-up",
-        "best images/s (batch × in flight; calls)",
-        "cold start s (processes)",
-        "peak MiB",
-        "verdict",
+def print_benchmark(result: Result, path: Path) -> None:
+    """Print parity, latency, speed-up and quality of every row, and everything that qualifies them."""
+    _print_header(result)
+    grid = table(
+        *("runtime", "precision", "mean error (mm)", "p50 or range (ms)", "p90 ≤ bound (ms)", "p99 ≤ bound (ms)"),
+        *("samples in rounds", "speed-up", "best images/s (batch × in flight; calls)", "cold start (s) (processes)"),
+        *("peak (MiB)", "quality"),
     )
     for row in result.rows:
-        shown.add_row(*_cells(row))
-    out.print(shown)
-    _boundaries(result)
-    _harness(result)
-    render_passes.passes(result)
-    render_profile.profile(result)
+        grid.add_row(*_cells(row))
+    out.print(grid)
+    _print_boundaries(result)
+    _print_harness(result)
+    print_passes(result)
+    print_profile(result)
     control = result.control
     if control is not None:
         interval = f"{control.median:.3f} \\[{control.low:.3f}, {control.high:.3f}]"
@@ -48,27 +39,27 @@ def bench(result: Result, path: Path) -> None:
     for row in result.rows:
         style = VERDICT_STYLE[row.verdict]
         out.print(f"[{style}]{row.verdict}[/] {row.id}: {escape('; '.join(row.reasons))}", soft_wrap=True)
-    for missing in result.not_run:
-        named = f"{missing.runtime} {missing.precision or ''}".strip()
-        out.print(f"[dim]not measured[/] {named}: {escape(missing.reason)}", soft_wrap=True)
-    out.print(f"everything about it: {escape(str(path))}", soft_wrap=True)
+    for skipped in result.not_run:
+        name = f"{skipped.runtime} {skipped.precision or ''}".strip()
+        out.print(f"[dim]not measured[/] {name}: {escape(skipped.reason)}", soft_wrap=True)
+    out.print(f"all details: {escape(str(path))}", soft_wrap=True)
 
 
-def _banner(result: Result) -> None:
+def _print_header(result: Result) -> None:
     mark = f"  [yellow]weights: {result.weights}[/]" if result.weights != "checkpoint" else ""
     host = result.environment["host"]
     out.print(f"\n[bold]Latency[/] of {escape(result.model)}, batch 1, boundary {HEADLINE} (NumPy to NumPy){mark}")
     if not result.complete:
-        out.print("[red bold]interrupted:[/] this is what was measured until then")
+        out.print("[red bold]interrupted:[/] these are the measurements until then")
     threads = result.protocol["threads"]
-    out.print(f"{escape(host['cpu'])}, {host['usable_cores']} cores, {threads} threads each; {_how(result)}")
+    out.print(f"{escape(host['cpu'])}, {host['usable_cores']} cores, {threads} threads each; {_protocol(result)}")
 
 
-def _how(result: Result) -> str:
+def _protocol(result: Result) -> str:
     stop = f", ended because {result.stop_reason}" if result.stop_reason else ""
     launches = result.protocol.get("launches", 1)
     split = f" over {launches} launches" if launches > 1 else ""
-    images = f"; parity of {found} images" if (found := result.protocol.get("images")) else ""
+    images = f"; parity of {count} images" if (count := result.protocol.get("images")) else ""
     return f"{result.mode}: {result.rounds} rounds in random order{split}, one process each{stop}{images}"
 
 
@@ -110,19 +101,19 @@ def _p50(row: Row, latency: Latency | None) -> str:
 def _percentile(row: Row, latency: Latency | None, quantile: float) -> str:
     if latency is None:
         return "–"
-    found = next(p for p in latency.percentiles if p.quantile == quantile)
-    seen = {"samples": latency.samples, "floor": found.floor, "rounds": latency.rounds}
-    return worded.percentile(row.verdict, found.value_ms, found.upper_ms, **seen)
+    percentile = next(p for p in latency.percentiles if p.quantile == quantile)
+    counts = {"samples": latency.samples, "floor": percentile.floor, "rounds": latency.rounds}
+    return worded.percentile(row.verdict, percentile.value_ms, percentile.upper_ms, **counts)
 
 
 def _speed_up(row: Row) -> str:
     if row.is_reference:
         return "1"
-    found = row.speed_up
-    if found is None:
+    ratio = row.speed_up
+    if ratio is None:
         return "–"
-    interval = escape(worded.ratio(found.median, found.low, found.high))
-    return f"same {interval}" if found.same else interval
+    interval = escape(worded.ratio(ratio.median, ratio.low, ratio.high))
+    return f"same {interval}" if ratio.same else interval
 
 
 def _best(row: Row) -> str:
@@ -135,34 +126,37 @@ def _best(row: Row) -> str:
 
 
 def _cold_start(row: Row) -> str:
-    """Until the first result; the median over processes."""
-    if (of := row.cold_start) is None:
+    """Return the time to the first result, as the median over processes."""
+    if (start := row.cold_start) is None:
         return "–"
-    totals = [sum(parts) / 1e3 for parts in zip(of.import_ms, of.load_ms, of.first_ms, strict=True)]
-    return f"{median(totals):.1f} ({of.processes})"
+    totals = [sum(parts) / 1e3 for parts in zip(start.import_ms, start.load_ms, start.first_ms, strict=True)]
+    return f"{median(totals):.1f} ({start.processes})"
 
 
-def _boundaries(result: Result) -> None:
-    """All boundaries, and how many samples each has."""
+def _print_boundaries(result: Result) -> None:
+    """Print every boundary of every row, with its number of samples."""
     deadlines = _deadlines(result)
-    titles = (f"later than {deadline:g} ms" for deadline in deadlines)
-    shown = table("boundary", "backend", "precision", "p50 ms or range", "samples", "rounds", *titles)
+    titles = (f"later than {limit_ms:g} ms" for limit_ms in deadlines)
+    grid = table("boundary", "runtime", "precision", "p50 or range (ms)", "samples", "rounds", *titles)
     for row in result.rows:
         for name, latency in row.latency.items():
-            late = {of.deadline_ms: worded.missed(row.verdict, of.missed, of.high) for of in latency.deadlines}
-            missed = [late.get(deadline, worded.NOTHING) for deadline in deadlines]
+            late = {
+                deadline.deadline_ms: worded.missed(row.verdict, deadline.missed, deadline.high)
+                for deadline in latency.deadlines
+            }
+            missed = [late.get(limit_ms, worded.NOTHING) for limit_ms in deadlines]
             cells = (name, row.runtime, row.precision, _p50(row, latency), str(latency.samples), str(latency.rounds))
-            shown.add_row(*cells, *missed)
-    if shown.row_count:
-        out.print(shown)
+            grid.add_row(*cells, *missed)
+    if grid.row_count:
+        out.print(grid)
 
 
-def _harness(result: Result) -> None:
-    """What the harness itself costs."""
+def _print_harness(result: Result) -> None:
+    """Print the time that the timing loop adds."""
     added_ns = result.harness_overhead_ns
     if added_ns is None:
         return
-    fastest_ms = min((of.p50_ms for row in result.rows for of in row.latency.values()), default=None)
+    fastest_ms = min((latency.p50_ms for row in result.rows for latency in row.latency.values()), default=None)
     share = added_ns / 1e6 / fastest_ms if fastest_ms else 0.0
     style = "" if added_ns <= OVERHEAD_NS and share <= OVERHEAD_SHARE else "[red]too much:[/] "
     part = f", {share:.5%} of the fastest median" if fastest_ms else ""
@@ -175,6 +169,6 @@ def _coordinator(result: Result) -> str:
 
 
 def _deadlines(result: Result) -> list[float]:
-    """Those that some row has enough rounds for."""
+    """Return the deadlines for which some row has enough rounds."""
     latencies = [latency for row in result.rows for latency in row.latency.values()]
-    return list(dict.fromkeys(of.deadline_ms for latency in latencies for of in latency.deadlines))
+    return list(dict.fromkeys(deadline.deadline_ms for latency in latencies for deadline in latency.deadlines))

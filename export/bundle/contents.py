@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from export.common.errors import BadInput, CheckFailed
 from export.common.files import sha256_file
 from export.common.interface import PRECISIONS
 from export.engine.record import EngineRecord, beside, read_engine_record
+from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
 from export.pipeline.recipe import PROVEN
-from export.pipeline.steps import WHOLE
+from export.pipeline.reports import ParityReport
 from export.runtime.engine_file import PRODUCTS
 
 
@@ -42,9 +42,9 @@ class Contents:
         """All chosen files."""
         return (*self.onnx, *(engine.artifact for engine in self.engines))
 
-    def parity_of(self, onnx: Artifact) -> dict[str, Any]:
+    def parity_of(self, onnx: Artifact) -> ParityReport:
         """Return the export's parity report of an ONNX file."""
-        return next(report for report in self.manifest.parity if report["artifact"] == onnx.path)
+        return next(report for report in self.manifest.parity if report.artifact == onnx.path)
 
 
 def choose_contents(folder: Path, precisions: Sequence[str] | None = None, *, with_engines: bool = True) -> Contents:
@@ -60,7 +60,7 @@ def choose_contents(folder: Path, precisions: Sequence[str] | None = None, *, wi
     if not folder.is_dir():
         value = "a file" if folder.exists() else "nothing there"
         raise BadInput(f"{folder} is no exported model", value, "name the folder that `make export` filled, as build/S")
-    manifest = read_manifest(folder / WHOLE)
+    manifest = read_manifest(folder / MANIFEST)
     files = {a.precision: a for a in manifest.artifacts if a.kind == "onnx" and a.inputs[0].dtype == "float32"}
     chosen = precisions or [precision for precision in PRECISIONS if precision in files]
     advice = f"make it: convnextpose export {manifest.model} --precision {','.join(chosen) or 'fp32'}"

@@ -21,7 +21,8 @@ from export.model.joint_sets import joint_set
 from export.model.pose import CUBE_MM, MEAN, STD, Volume
 from export.parity.budgets import Budget, budget_for
 from export.parity.comparison import NEEDED_SPREAD_MM, Limit, error_limits, joint_spread, summarize_errors
-from export.pipeline.model_steps import TRUTH, TRUTH_BATCH, WEIGHTS, plan_paths
+from export.pipeline.layout import TRUTH, WEIGHTS, plan_paths
+from export.pipeline.reference_steps import REFERENCE_BATCH
 
 COUNT = 16
 """Enough to show every joint in many poses, and few enough for a device without a GPU."""
@@ -119,12 +120,12 @@ def _goldens_of_export(contents: Contents) -> Goldens:
             images, truth, fp32 = (file[name][:COUNT] for name in ("images", "truth", "reference"))
         references = {"fp32": fp32}
         for precision in (artifact.precision for artifact in contents.onnx if artifact.precision != "fp32"):
-            with np.load(contents.folder / plan_paths(precision)[2], allow_pickle=False) as file:
+            with np.load(contents.folder / plan_paths(precision).simulation, allow_pickle=False) as file:
                 references[precision] = file["simulation"][:COUNT]
     except UNREADABLE_ARRAYS as error:
         advice = f"make it again: convnextpose export {contents.model}"
         raise BadInput(f"{contents.folder} has no images of its parity", str(error), advice) from error
-    source = next((dict(report["images"])["source"] for report in contents.manifest.parity), "the export's parity")
+    source = next((report.images.source for report in contents.manifest.parity), "the export's parity")
     return Goldens(images, truth, references, f"{source}, the first {len(images)}")
 
 
@@ -142,7 +143,7 @@ def _goldens_of_crops(contents: Contents, folder: Path, progress: Progress) -> G
         raise BadInput(f"goldens need {COUNT} distinct images", f"{crops.distinct} in {folder}", advice)
 
     def run(network: Any) -> NDArray[Any]:
-        return run_reference(network, crops.images, TRUTH_BATCH, progress)
+        return run_reference(network, crops.images, REFERENCE_BATCH, progress)
 
     network = load_network(contents.folder / WEIGHTS)
     references = {"fp32": run(network)}

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from export.bundle.contents import BundledEngine, Contents
 from export.bundle.goldens import GOLDEN, Budgets, Goldens
+from export.checkpoint.records import ArchitectureRecord, Counts, VerdictRow
 from export.common.files import sha256_file
 from export.engine.onnx_checks import planned_fp32
 from export.engine.plan import EnginePlan
@@ -16,7 +17,6 @@ from export.model.joint_sets import joint_set
 from export.model.pose import BOX_MARGIN, MEAN, PIXEL_RANGE, STD, Volume
 from export.parity.budgets import Budget
 from export.parity.comparison import NEEDED_SPREAD_MM, Limit
-from export.pipeline.manifest import ArchitectureRecord, Counts, VerdictRow
 
 SCHEMA_VERSION = "1.1"
 """1.0 also had an entry for the INT8 probe, and said of engines that they are not reproducible."""
@@ -142,7 +142,7 @@ class BundleManifest(_Record):
     model: str
     weights: BundledWeights
     architecture: ArchitectureRecord
-    verdict: list[VerdictRow]
+    verdict: tuple[VerdictRow, ...]
     counts: Counts
     preprocessing: Preprocessing
     joints: Joints
@@ -189,8 +189,7 @@ def describe_bundle(
         golden=GoldenFile(**dict(files[GOLDEN]), count=len(goldens.images), source=goldens.source),
         budgets={precision: _budget(*budget) for precision, budget in budgets.items()},
         parity_at_home=[
-            {key: value for key, value in contents.parity_of(onnx).items() if key in PARITY_KEYS}
-            for onnx in contents.onnx
+            contents.parity_of(onnx).model_dump(mode="json", include=set(PARITY_KEYS)) for onnx in contents.onnx
         ],
         build=BuildSettings(
             batches=(plan.batch_min, plan.batch_opt, plan.batch_max),

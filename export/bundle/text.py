@@ -91,6 +91,6 @@ def _budget_lines(budgets: Budgets) -> Iterator[str]:
 def _parity_rows(contents: Contents) -> Iterator[str]:
     for onnx in contents.onnx:
         report = contents.parity_of(onnx)
-        error, status = report["candidate"], report.get("status", report["outcome"])
-        errors = f"mean {error['mean_mm']:.3g} mm, max {error['max_mm']:.3g} mm over {report['images']['count']} images"
+        error, status = report.candidate, report.status
+        errors = f"mean {error.mean_mm:.3g} mm, max {error.max_mm:.3g} mm over {report.images.count} images"
         yield f"| `{onnx.path}` | {onnx.precision} | {onnx.size_bytes / 1e6:.1f} MB | {status}: {errors} |"

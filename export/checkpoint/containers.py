@@ -1,8 +1,7 @@
-"""The wrappings in which weights are found, told apart by their content, never by their name.
+"""Containers of weights, told apart by their content, never by their name, and checked before torch reads them.
 
-A torch file is a zip with a pickle in it, in files from before torch 1.6 a bare pickle ("legacy").
-People also hold the folder that an unzip tool made of such a zip, and zips that somebody made of
-that folder. Each wrapping is judged here before torch sees it.
+A torch file is a zip with a pickle in it; before torch 1.6 it was a bare pickle ("legacy"). Users also have the folder
+that an unzip tool made of such a zip, and zips that were made from that folder.
 """
 
 import io
@@ -28,33 +27,40 @@ HARMLESS_GLOBALS = re.compile(
     r"collections\.OrderedDict|_codecs\.encode|torch\.nn\.parameter\.Parameter"
     r"|torch\._utils\._rebuild_\w+|torch\.(\w*Storage|storage\.\w*Storage|Size|device|Tensor|b?float\d+|u?int\d+|bool)"
 )
-"""What a checkpoint names that only holds tensors. Torch keeps the list that decides; this one only
-serves to point at the strangers once torch has refused."""
+"""Globals in the pickle of a checkpoint that only holds tensors. Torch decides by a list of its own; this one serves to
+name the other globals after torch has refused the file."""
 
 MAX_UNPACKED_BYTES = 4 << 30
-"""A released file is under 100 MB; a compressed archive that grows beyond this is not one."""
+"""Limit of an unpacked archive; a released file is under 100 MB."""
 
 PICKLE_RECORD = "data.pkl"
 FOLDER_DEPTH = 2
-"""How many levels down from the named folder the unpacked one is looked for."""
+"""Levels below the named folder at which the unpacked one is looked for."""
 
 DOWNLOAD_AGAIN = "download it again, and compare its size with the one that the source gives"
 
 NOT_CHECKPOINTS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x1f\x8b", "a gzip archive", "unpack it with gunzip first"),
-    (257, b"ustar", "a real tar archive", "unpack it with `tar xf` and name the file inside"),
+    (257, b"ustar", "a tar archive", "unpack it with `tar xf` and name the file inside"),
     (0, b"7z\xbc\xaf", "a 7-Zip archive", "unpack it first"),
     (0, b"Rar!", "a RAR archive", "unpack it first"),
     (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file with `git lfs pull`"),
 )
-"""(offset, bytes, what it is, what to do)"""
+"""(offset, bytes, kind of file, advice)"""
+
+
+DAMAGED_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, RuntimeError, OSError, ValueError),
+)
+"""Exceptions of reading a damaged zip."""
 
 
 def open_container(path: Path) -> tuple[Container, Callable[[], Any]]:
-    """What wraps the weights in ``path``, and a function that reads them.
+    """Return the kind of container, and a function that reads it.
 
     Raises:
-        BadInput: missing, empty, unreadable, or nothing that weights are known to come in.
+        BadInput: the file is missing, empty, unreadable, or of no known kind.
     """
     try:
         if path.is_dir():
@@ -68,7 +74,7 @@ def open_container(path: Path) -> tuple[Container, Callable[[], Any]]:
         raise BadInput(f"cannot read {path}", error.strerror or str(error), "check the path") from error
     if size == 0:
         raise BadInput(f"{path} is empty", "0 bytes", DOWNLOAD_AGAIN)
-    # First, since the length that safetensors begin with may look like the mark of either of the others.
+    # First: the length that safetensors begin with may look like the mark of another container.
     if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < size:
         return "safetensors", lambda: _load_safetensors(path)
     if head.startswith(b"PK"):
@@ -112,44 +118,23 @@ def _load_zip(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_entries(path, archive)
-            folder = _folder_of_pickle(path, [info.filename for info in archive.infolist()])
+            entries = archive.infolist()
+            folder = _folder_of_pickle(path, [info.filename for info in entries])
             damaged = archive.testzip()
             if damaged is not None:
-                raise BadInput(
-                    f"{path} is damaged", f"{damaged!r} does not have the checksum it was saved with", DOWNLOAD_AGAIN
-                )
-            with archive.open(folder + PICKLE_RECORD) as record:
-                pickled = record.read()
-            # torch.load takes any path that ends so for safetensors, whatever the file holds
-            plain = (
-                folder.count("/") == 1
-                and path.suffix != ".safetensors"
-                and all(
-                    info.compress_type == zipfile.ZIP_STORED and info.filename.startswith(folder)
-                    for info in archive.infolist()
-                )
-            )
+                raise BadInput(f"{path} is damaged", f"its entry {damaged!r} has a wrong checksum", DOWNLOAD_AGAIN)
+            pickled = archive.read(folder + PICKLE_RECORD)
+            inside = [info for info in entries if info.filename.startswith(folder)]
+            # torch.load takes a path with this suffix for safetensors, whatever the file holds
+            plain = folder.count("/") == 1 and path.suffix != ".safetensors" and inside == entries
+            plain = plain and all(info.compress_type == zipfile.ZIP_STORED for info in entries)
             source: Path | IO[bytes] = path
             if not plain:
-                records = {
-                    info.filename.removeprefix(folder): archive.read(info)
-                    for info in archive.infolist()
-                    if info.filename.startswith(folder) and not info.is_dir()
-                }
-                source = _as_torch_zip(records)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        struct.error,
-        EOFError,
-        RuntimeError,
-        OSError,
-        ValueError,
-    ) as error:
-        raise BadInput(
-            f"{path} is a truncated or damaged zip", str(error) or type(error).__name__, DOWNLOAD_AGAIN
-        ) from error
+                records = {info.filename.removeprefix(folder): info for info in inside if not info.is_dir()}
+                source = _as_torch_zip({name: archive.read(info) for name, info in records.items()})
+    except DAMAGED_ZIP as error:
+        reason = str(error) or type(error).__name__
+        raise BadInput(f"{path} is a truncated or damaged zip", reason, DOWNLOAD_AGAIN) from error
     return _load_torch(path, source, lambda: _pickles(io.BytesIO(pickled)), mmap=plain)
 
 
@@ -163,14 +148,14 @@ def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
             )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise BadInput(f"{path} is a hostile archive", f"its entry {twice!r} stands twice", "do not use this file")
+        raise BadInput(f"{path} is a hostile archive", f"it has two entries {twice!r}", "do not use this file")
     unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > MAX_UNPACKED_BYTES:
         raise BadInput(f"{path} unpacks to too much", f"{unpacked:,} bytes", "expected a checkpoint below 4 GiB")
 
 
 def _folder_of_pickle(path: Path, names: list[str]) -> str:
-    """The folder inside the archive, with its slash, where torch's records lie."""
+    """Return the archive's folder of torch's records, with its slash."""
     pickles = [n for n in names if PurePosixPath(n).name == PICKLE_RECORD and "__MACOSX" not in n]
     if len(pickles) == 1:
         return pickles[0].removesuffix(PICKLE_RECORD)
@@ -183,29 +168,13 @@ def _folder_of_pickle(path: Path, names: list[str]) -> str:
 
 
 def _load_folder(path: Path) -> Any:
-    pattern = PICKLE_RECORD
-    found: list[Path] = []
-    for _ in range(FOLDER_DEPTH + 1):
-        found += [p for p in sorted(path.glob(pattern)) if "__MACOSX" not in p.parts]
-        pattern = f"*/{pattern}"
-    if len(found) != 1:
-        inside = ", ".join(repr(p.name) for p in sorted(path.iterdir())[:5]) or "nothing"
-        seen = f"{len(found)} of them" if found else f"none, {FOLDER_DEPTH} levels deep; the folder holds {inside}"
-        raise BadInput(
-            f"the folder {path} is no unpacked checkpoint",
-            f"expected one {PICKLE_RECORD}, found {seen}",
-            "name the folder that holds data.pkl, data/ and version",
-        )
-    root = found[0].parent
+    root = _unpacked_root(path)
     records = {}
     try:
         for file in sorted(p for p in root.rglob("*") if not p.is_dir()):
             if not file.resolve().is_relative_to(root.resolve()):
-                raise BadInput(
-                    f"the folder {path} is hostile",
-                    f"{file.name!r} is a link that leads outside it",
-                    "do not use this folder",
-                )
+                link = f"{file.name!r} is a link that leads outside it"
+                raise BadInput(f"the folder {path} is hostile", link, "do not use this folder")
             records[file.relative_to(root).as_posix()] = file.read_bytes()
     except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
         raise BadInput(f"cannot read the folder {path}", str(error), "check its links and permissions") from error
@@ -213,8 +182,27 @@ def _load_folder(path: Path) -> Any:
     return _load_torch(path, _as_torch_zip(records), lambda: _pickles(io.BytesIO(pickled)), mmap=False)
 
 
+def _unpacked_root(path: Path) -> Path:
+    """Return the folder at or below ``path`` that holds the pickle and its records."""
+    pickles = [
+        pickle
+        for depth in range(FOLDER_DEPTH + 1)
+        for pickle in sorted(path.glob("*/" * depth + PICKLE_RECORD))
+        if "__MACOSX" not in pickle.parts
+    ]
+    if len(pickles) == 1:
+        return pickles[0].parent
+    content = ", ".join(repr(p.name) for p in sorted(path.iterdir())[:5]) or "nothing"
+    number = f"{len(pickles)} of them" if pickles else f"none, {FOLDER_DEPTH} levels deep; the folder holds {content}"
+    raise BadInput(
+        f"the folder {path} is no unpacked checkpoint",
+        f"expected one {PICKLE_RECORD}, found {number}",
+        "name the folder that holds data.pkl, data/ and version",
+    )
+
+
 def _as_torch_zip(records: dict[str, bytes]) -> IO[bytes]:
-    """The records as the uncompressed zip that torch's own reader takes, in memory."""
+    """Return the records as an uncompressed zip in memory, which torch's own reader takes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in records.items():
@@ -226,9 +214,9 @@ def _as_torch_zip(records: dict[str, bytes]) -> IO[bytes]:
 def _load_torch(path: Path, source: Path | IO[bytes], pickles: Callable[[], Iterator[bytes]], *, mmap: bool) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is odd about a file is said below, or is of no consequence
+            warnings.simplefilter("ignore")  # problems of a file raise below
             return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:  # a damaged or hostile pickle can end torch's reader in any exception
+    except Exception as error:  # a damaged or hostile pickle can raise anything in torch's reader
         blocked = sorted(_blocked_globals(pickles()))
         if blocked:
             raise BadInput(
@@ -237,25 +225,25 @@ def _load_torch(path: Path, source: Path | IO[bytes], pickles: Callable[[], Iter
                 "do not trust this file; if it is your own, save only network.state_dict() in it",
             ) from error
         message = str(error).strip() or type(error).__name__
-        told = re.search(r"WeightsUnpickler error:\s*(.+)", message)
-        reason = (told[1] if told else message).splitlines()[0][:200]
+        match = re.search(r"WeightsUnpickler error:\s*(.+)", message)
+        reason = (match[1] if match else message).splitlines()[0][:200]
         if "weights_only" in reason:  # torch's advice to read it without protection
             reason = type(error).__name__
         if "Unsupported operand" in reason:
-            do = "torch reads pickles of protocol 2 safely; save it again with torch.save's default protocol"
+            do = "save it again with torch.save's default protocol: torch reads pickles of protocol 2 safely"
             raise BadInput(f"torch cannot read weights from {path}", reason, do) from error
         raise BadInput(f"torch cannot read weights from {path}", reason, DOWNLOAD_AGAIN) from error
 
 
 def _pickles(file: IO[bytes]) -> Iterator[bytes]:
-    """The pickles that stand one after another from where ``file`` is; ends where no further one begins."""
+    """Yield consecutive pickles from the file's position on."""
     while file.read(1) == b"\x80":
         file.seek(-1, io.SEEK_CUR)
         start = file.tell()
         try:
             for _ in pickletools.genops(file):
                 pass
-        except Exception:  # damaged: what can be told of it was told
+        except Exception:  # damaged: return the rest for a search of its globals
             file.seek(start)
             yield file.read()
             return
@@ -265,7 +253,7 @@ def _pickles(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _blocked_globals(pickles: Iterator[bytes]) -> set[str]:
-    """Names in the pickles that are not part of holding tensors."""
+    """Return globals in the pickles that a checkpoint of tensors does not need."""
     blocked = set()
     for pickled in pickles:
         pushed: list[Any] = []

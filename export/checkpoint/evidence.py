@@ -1,13 +1,13 @@
-"""What the weights themselves prove: every field that shapes show, with the tensor that shows it.
+"""Detection of the architecture from the shapes of a checkpoint's tensors.
 
-Nothing is declared here and nothing is assumed. A contradiction inside the weights is a ``Problem``;
-all of them are collected, because a user who mends one wants to know of the others.
+Only tensors count here, no declaration and no default. A contradiction between tensors is a ``Problem``. All problems
+are collected, so that the user learns of them at once.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -20,11 +20,11 @@ FieldName = Literal["depths", "dims", "head_channels", "head_kernels", "volume_c
 
 STAGES = 4
 MAX_DEPTH = 100
-"""No ConvNeXt has stages this deep; a larger block number is damage."""
+"""Limit on blocks in a stage, above that of any ConvNeXt; a larger block number is damage."""
 
 BLOCK_NAME = re.compile(r"backbone\.stages\.([0-9]{1,9})\.([0-9]{1,9})\.")
 COUNTER = ".num_batches_tracked"
-"""Each norm counts its training batches. Inference does not use it, so a file may lack it."""
+"""Suffix of a norm's count of training batches. Inference does not use it, so a file may lack it."""
 
 OTHER_NETWORKS = (
     (r"(stem\.0|stages\.\d+\.blocks)\.", "timm's ConvNeXt"),
@@ -38,29 +38,29 @@ OTHER_NETWORKS = (
 
 @dataclass(frozen=True)
 class Problem:
-    """A contradiction inside the weights."""
+    """A contradiction between tensors of one checkpoint."""
 
     where: str
-    """The tensor or layer, as the file spells it."""
-    seen: str
+    """The tensor or layer, by its name in the file."""
+    value: str
     expected: str
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The fields that shapes show, the tensor that shows each, and what contradicts them."""
+    """The detected fields, the tensors that show them, and contradictions."""
 
     depths: tuple[int, ...]
     dims: tuple[int, ...]
     head_channels: tuple[int, ...]
     head_kernels: tuple[int, ...]
     volume_channels: int
-    """joints * depth_dim; the two factors cannot be told apart by shape."""
+    """joints * depth_dim; shapes do not show the two factors."""
     read_from: Mapping[FieldName, str]
     problems: tuple[Problem, ...]
 
     def as_architecture(self, joints: int, depth_dim: int, upsamplings: int, input_size: int) -> Architecture:
-        """These fields with those that weights do not show."""
+        """Return an architecture of the detected fields and of those that weights do not show."""
         return Architecture(
             depths=self.depths,
             dims=self.dims,
@@ -73,99 +73,101 @@ class Evidence:
         )
 
 
+STEM = "backbone.downsample_layers.0.0.weight"
+DOWNSAMPLINGS = tuple(f"backbone.downsample_layers.{i}.1.weight" for i in range(1, STAGES))
+POINTWISE = tuple(f"head.deconv_layers_{k}.pwconv.weight" for k in range(1, HEAD_LAYERS + 1))
+DEPTHWISE = tuple(f"head.deconv_layers_{k}.dwconv.weight" for k in range(1, HEAD_LAYERS + 1))
+FINAL = "head.final_layer.weight"
+
+
 def read_evidence(checkpoint: Checkpoint) -> Evidence:
-    """Read the architecture from shapes, and check every tensor against it.
+    """Detect the architecture from shapes, and check every tensor against it.
 
     Raises:
-        BadInput: the names are those of another network altogether.
+        BadInput: the names are those of another network.
+        Contradiction: a tensor is missing without which nothing else can be checked.
     """
-    tensors = checkpoint.tensors
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
     _refuse_other_network(checkpoint)
-    keys = {
-        "stem": "backbone.downsample_layers.0.0.weight",
-        **{f"down{i}": f"backbone.downsample_layers.{i}.1.weight" for i in range(1, STAGES)},
-        **{f"pw{k}": f"head.deconv_layers_{k}.pwconv.weight" for k in range(1, HEAD_LAYERS + 1)},
-        **{f"dw{k}": f"head.deconv_layers_{k}.dwconv.weight" for k in range(1, HEAD_LAYERS + 1)},
-        "final": "head.final_layer.weight",
-    }
 
     def spelled(name: str) -> str:
         return checkpoint.names_in_file.get(name, name)
 
+    def shape_of(name: str) -> str:
+        return f"{spelled(name)} {list(shapes[name])}"
+
     problems = []
-    for name in keys.values():
+    for name in (STEM, *DOWNSAMPLINGS, *POINTWISE, *DEPTHWISE, FINAL):
         shape = shapes.get(name, ())
         if len(shape) != 4 or 0 in shape:
-            seen = f"shape {list(shape)}" if name in shapes else "missing"
-            problems.append(Problem(spelled(name), seen, "the weight of a convolution"))
-    if problems:  # without these nothing else can be judged
+            value = f"shape {list(shape)}" if name in shapes else "missing"
+            problems.append(Problem(spelled(name), value, "the weight of a convolution"))
+    if problems:
         raise contradiction(checkpoint, problems)
 
-    dims = tuple(shapes[keys["stem" if i == 0 else f"down{i}"]][0] for i in range(STAGES))
     depths, holes = _depths(shapes)
-    kernels = tuple(shapes[keys[f"dw{k}"]][-1] for k in range(1, HEAD_LAYERS + 1))
-    head = tuple(shapes[keys[f"pw{k}"]][0] for k in range(1, HEAD_LAYERS + 1))
+    dims = tuple(shapes[name][0] for name in (STEM, *DOWNSAMPLINGS))
+    kernels = tuple(shapes[name][-1] for name in DEPTHWISE)
+    head = tuple(shapes[name][0] for name in POINTWISE)
+    channels = shapes[FINAL][0]
     problems += holes
     problems += [
-        Problem(spelled(keys[f"dw{k}"]), f"kernel {kernel}", f"one of {KERNEL_SIZES}")
-        for k, kernel in enumerate(kernels, start=1)
+        Problem(spelled(name), f"kernel {kernel}", f"one of {KERNEL_SIZES}")
+        for name, kernel in zip(DEPTHWISE, kernels, strict=True)
         if kernel not in KERNEL_SIZES
     ]
-    volume_channels = shapes[keys["final"]][0]
-    expected = Architecture(depths, dims, head, kernels, joints=1, depth_dim=volume_channels, upsamplings=0)
-    hollow = tuple(problem.where for problem in holes)
-    problems += [
-        Problem(spelled(p.where), p.seen, p.expected)
-        for p in (*_shape_problems(shapes, expected.tensor_shapes(), hollow), *_value_problems(tensors))
-    ]
+    expected = Architecture(depths, dims, head, kernels, joints=1, depth_dim=channels, upsamplings=0)
+    reported = tuple(f"{problem.where}." for problem in holes)
+    further = (*_shape_problems(shapes, expected.tensor_shapes(), reported), *_value_problems(checkpoint.tensors))
+    problems += [Problem(spelled(p.where), p.value, p.expected) for p in further]
     return Evidence(
         depths=depths,
         dims=dims,
         head_channels=head,
         head_kernels=kernels,
-        volume_channels=volume_channels,
+        volume_channels=channels,
         read_from={
             "depths": "blocks present in backbone.stages.0 to .3",
-            "dims": f"{spelled(keys['stem'])} {list(shapes[keys['stem']])} and the downsamplings",
-            "head_channels": f"{spelled(keys['pw1'])} {list(shapes[keys['pw1']])} and the layers after it",
-            "head_kernels": f"{spelled(keys['dw1'])} {list(shapes[keys['dw1']])} and the layers after it",
-            "volume_channels": f"{spelled(keys['final'])} {list(shapes[keys['final']])}",
+            "dims": f"{shape_of(STEM)} and the downsamplings",
+            "head_channels": f"{shape_of(POINTWISE[0])} and the layers after it",
+            "head_kernels": f"{shape_of(DEPTHWISE[0])} and the layers after it",
+            "volume_channels": shape_of(FINAL),
         },
         problems=tuple(problems),
     )
 
 
-def floating_dtypes(checkpoint: Checkpoint) -> list[str]:
-    """The types that the weights are stored in."""
-    return sorted({str(t.dtype).removeprefix("torch.") for t in checkpoint.tensors.values() if t.is_floating_point()})
+def floating_dtypes(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the floating-point types of the tensors, sorted."""
+    types = {str(t.dtype).removeprefix("torch.") for t in checkpoint.tensors.values() if t.is_floating_point()}
+    return tuple(sorted(types))
 
 
 class Contradiction(BadInput):
-    """Weights that contradict themselves, with everything that was found."""
+    """Weights that contradict themselves, with all problems."""
 
     checkpoint: Checkpoint
     problems: tuple[Problem, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The file and all that was found wrong in it, as plain data."""
+        """Return the file and all its problems as plain data."""
         return {
             "schema_version": "1.0",
             "path": str(self.checkpoint.path),
             "sha256": self.checkpoint.sha256,
             "container": self.checkpoint.container,
-            "problems": [asdict(problem) for problem in self.problems],
+            "problems": [{"where": p.where, "seen": p.value, "expected": p.expected} for p in self.problems],
         }
 
 
 def contradiction(checkpoint: Checkpoint, problems: Sequence[Problem]) -> Contradiction:
-    """The error for weights that contradict themselves: the first problems in words, all of them as data."""
-    shown = "; ".join(f"{p.where}: {p.seen}, expected {p.expected}" for p in problems[:8])
+    """Return the error for weights that contradict themselves; its message has the first problems only."""
+    first = "; ".join(f"{p.where}: {p.value}, expected {p.expected}" for p in problems[:8])
     more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
     error = Contradiction(
         f"the weights in {checkpoint.path} contradict themselves",
-        shown + more,
-        "no configuration can mend this; get the file again, or find out what was done to it",
+        first + more,
+        "no configuration can repair this; get the file again, or find out what was done to it",
     )
     error.checkpoint, error.problems = checkpoint, tuple(problems)
     return error
@@ -173,11 +175,11 @@ def contradiction(checkpoint: Checkpoint, problems: Sequence[Problem]) -> Contra
 
 def _refuse_other_network(checkpoint: Checkpoint) -> None:
     names = list(checkpoint.tensors)
-    ours = [name for name in names if name.startswith(("backbone.downsample_layers.", "backbone.stages.", "head."))]
-    if len(ours) >= len(names) / 2 and any(name.startswith("backbone.") for name in ours):
+    known = [name for name in names if name.startswith(("backbone.downsample_layers.", "backbone.stages.", "head."))]
+    if len(known) >= len(names) / 2 and any(name.startswith("backbone.") for name in known):
         return
-    alike = [network for pattern, network in OTHER_NETWORKS if any(re.match(pattern, name) for name in names)]
-    guess = f"; they look like {alike[0]}" if alike else ""
+    similar = [network for pattern, network in OTHER_NETWORKS if any(re.match(pattern, name) for name in names)]
+    guess = f"; they look like {similar[0]}" if similar else ""
     raise BadInput(
         f"{checkpoint.path} holds another network",
         f"{len(names)} tensors named {', '.join(repr(n) for n in names[:4])}, …{guess}",
@@ -199,24 +201,24 @@ def _depths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], lis
             problems.append(Problem(f"backbone.stages.{stage}.{max(blocks)}", "a block number", f"below {MAX_DEPTH}"))
             present[stage] = blocks = {b for b in blocks if b < MAX_DEPTH}
         for block in sorted(set(range(max(blocks, default=-1))) - blocks):
-            there = ", ".join(map(str, sorted(blocks)))
-            problems.append(Problem(f"backbone.stages.{stage}.{block}", f"missing (present: {there})", "no hole"))
+            present_blocks = ", ".join(map(str, sorted(blocks)))
+            where = f"backbone.stages.{stage}.{block}"
+            problems.append(Problem(where, f"missing (present: {present_blocks})", "no hole"))
     return tuple(max(present[stage], default=-1) + 1 for stage in range(STAGES)), problems
 
 
 def _shape_problems(
-    shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], hollow: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], reported: tuple[str, ...]
 ) -> Iterator[Problem]:
-    """Tensors missing, superfluous or of the wrong shape; blocks in ``hollow`` were told of already."""
-    in_hole = tuple(f"{block}." for block in hollow)
+    """Yield tensors that are missing, superfluous or of a wrong shape, but not those of blocks ``reported`` missing."""
     for name, shape in expected.items():
         if name in shapes:
             if shapes[name] != shape:
                 yield Problem(name, f"shape {list(shapes[name])}", f"{list(shape)}")
-        elif not name.endswith(COUNTER) and not name.startswith(in_hole):
+        elif not name.endswith(COUNTER) and not name.startswith(reported):
             partner = name.removesuffix("weight") + "bias"
-            alone = name.endswith(".weight") and partner in shapes
-            yield Problem(name, "missing, though its bias is there" if alone else "missing", f"shape {list(shape)}")
+            has_bias = name.endswith(".weight") and partner in shapes
+            yield Problem(name, "missing, though its bias is there" if has_bias else "missing", f"shape {list(shape)}")
     for name in shapes.keys() - expected.keys():
         yield Problem(name, f"an extra tensor of shape {list(shapes[name])}", "nothing of that name")
 
@@ -231,7 +233,7 @@ def _value_problems(tensors: Mapping[str, torch.Tensor]) -> Iterator[Problem]:
         if tensor.numel() == 0:
             yield Problem(name, f"shape {list(tensor.shape)}", "at least one value")
             continue
-        tensor = tensor.float()  # as it will be used: what is finite in FP64 may not be
+        tensor = tensor.float()  # as it is used: a value that is finite in FP64 may not be
         finite = torch.isfinite(tensor)
         if not bool(finite.all()):
             bad = int(tensor.numel() - finite.sum())

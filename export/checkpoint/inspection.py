@@ -1,20 +1,84 @@
-"""All that can be said of one checkpoint, as plain data."""
+"""Inspection of one checkpoint: ``convnextpose inspect``."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export.checkpoint.claims import audit_by_file
 from export.checkpoint.evidence import floating_dtypes
 from export.checkpoint.loading import Checkpoint, read_checkpoint
-from export.checkpoint.verdict import judge, nearest_models
+from export.checkpoint.records import CheckpointRecord, Finding
+from export.checkpoint.verdict import Verdict, judge, nearest_models
 from export.common.progress import Progress, no_progress
-from export.model.architecture import Architecture
 from export.model.config import declared_models, load_config
+
+if TYPE_CHECKING:
+    from export.checkpoint.upsampling.evidence import UpsamplingEvidence
+    from export.images.norm_statistics import ImageStatistics
 
 SCHEMA_VERSION = "1.0"
 FALLBACK_MODEL = "L"
+
+
+@dataclass(frozen=True)
+class ImageInspection:
+    """Comparison of a checkpoint with images of the kind that it was trained on."""
+
+    folder: Path
+    files: int
+    """Image files in the folder."""
+    unreadable: tuple[str, ...]
+    made_square: int
+    statistics: "ImageStatistics"
+    upsamplings: "UpsamplingEvidence"
+    used: int
+    """The upsampling count of the verdict."""
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the images show the count in use; None if they show none."""
+        return None if self.upsamplings.decided is None else self.upsamplings.decided == self.used
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "image_statistics": {"folder": str(self.folder), **self.statistics.as_json()},
+            "upsamplings_from_images": {
+                "folder": str(self.folder),
+                "found": self.files,
+                "unreadable": list(self.unreadable),
+                "made_square": self.made_square,
+                **self.upsamplings.as_json(),
+                "used": self.used,
+                "agrees": self.agrees,
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A checkpoint, the verdict on it, and its comparison with images."""
+
+    checkpoint: Checkpoint
+    model: str
+    """The declared model that it is compared with."""
+    chosen_by: str
+    """Why that model."""
+    record: CheckpointRecord
+    images: ImageInspection | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain data; without images it has no keys for them."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "path": str(self.checkpoint.path),
+            "sha256": self.checkpoint.sha256,
+            "model": self.model,
+            "chosen_by": self.chosen_by,
+            **self.record.model_dump(mode="json"),
+            **(self.images.as_json() if self.images else {}),
+        }
 
 
 def inspect_checkpoint(
@@ -23,11 +87,10 @@ def inspect_checkpoint(
     overrides: Mapping[str, int],
     images: Path | None = None,
     progress: Progress = no_progress,
-) -> dict[str, Any]:
-    """Return container, verdict, counts and audited claims; with images, their mismatch and upsampling count.
+) -> Inspection:
+    """Compare a checkpoint with a declared model, and with a folder of images.
 
-    Without ``model`` the file is compared with the declared model whose released file has this name,
-    otherwise with the nearest one.
+    Without ``model`` it is the declared model whose released file has this name, otherwise the nearest one.
 
     Raises:
         BadInput: the file cannot be read, is another network, or contradicts itself; too few images can be read.
@@ -41,61 +104,43 @@ def inspect_checkpoint(
         model, chosen_by = nearest_models(architecture)[0].model, "the nearest by shape"
     config = load_config(model)
     verdict = judge(config, checkpoint, overrides)
-    seen = {
-        "schema_version": SCHEMA_VERSION,
-        "path": str(path),
-        "sha256": checkpoint.sha256,
-        "container": checkpoint.container,
-        "location": checkpoint.location or None,
-        "epoch": checkpoint.epoch,
-        "dtypes": floating_dtypes(checkpoint),
-        "model": config.name,
-        "chosen_by": chosen_by,
-        **verdict.as_json(),
-        "claims": [asdict(finding) for finding in audit_by_file(config, verdict)],
-    }
-    if images is not None:
-        seen["image_statistics"] = _image_statistics(images, checkpoint, verdict.architecture, progress)
-        seen["upsamplings_from_images"] = _from_images(images, checkpoint, verdict.architecture, progress)
-    return seen
+    record = checkpoint_record(verdict, checkpoint, audit_by_file(config, verdict))
+    compared = None if images is None else _compare_images(images, checkpoint, verdict, progress)
+    return Inspection(checkpoint, config.name, chosen_by, record, compared)
 
 
-def _image_statistics(
-    folder: Path, checkpoint: Checkpoint, architecture: Architecture, progress: Progress
-) -> dict[str, Any]:
-    """Compare the folder's crops with the checkpoint's BatchNorm statistics."""
-    from export.checkpoint.upsampling.evidence import FEWEST_IMAGES
+def checkpoint_record(verdict: Verdict, file: Checkpoint | None, claims: Sequence[Finding]) -> CheckpointRecord:
+    """Return the record of a verdict and of the file that holds the weights; None if weights are random."""
+    return CheckpointRecord(
+        **dict(verdict.record()),
+        location=file.location or None if file else None,
+        container=file.container if file else None,
+        epoch=file.epoch if file else None,
+        dtypes=floating_dtypes(file) if file else ("float32",),
+        claims=tuple(claims),
+    )
+
+
+def _compare_images(folder: Path, checkpoint: Checkpoint, verdict: Verdict, progress: Progress) -> ImageInspection:
+    """Compare the folder's crops with the BatchNorm statistics, and find the upsampling count from them."""
+    from export.checkpoint.upsampling.evidence import FEWEST_IMAGES, MOST_IMAGES, upsampling_evidence
     from export.images.image_folder import read_crops
     from export.images.norm_statistics import ENOUGH_IMAGES, measure_images
     from export.model.network import build_network
 
-    crops = read_crops(folder, architecture.input_size, FEWEST_IMAGES, ENOUGH_IMAGES)
+    architecture = verdict.architecture
     network = build_network(architecture, checkpoint.tensors)
-    return {"folder": str(folder), **measure_images(network, crops.images, progress).as_json()}
-
-
-def _from_images(
-    folder: Path, checkpoint: Checkpoint, architecture: Architecture, progress: Progress
-) -> dict[str, Any]:
-    from export.checkpoint.upsampling.evidence import FEWEST_IMAGES, MOST_IMAGES, upsampling_evidence
-    from export.images.image_folder import read_crops
-
+    crops = read_crops(folder, architecture.input_size, FEWEST_IMAGES, ENOUGH_IMAGES)
+    statistics = measure_images(network, crops.images, progress)
     crops = read_crops(folder, architecture.input_size, FEWEST_IMAGES, MOST_IMAGES)
-    evidence = upsampling_evidence(architecture, checkpoint.tensors, crops.images, progress=progress)
-    used = architecture.upsamplings
-    return {
-        "folder": str(folder),
-        "found": crops.files,
-        "unreadable": list(crops.unreadable),
-        "made_square": crops.made_square,
-        **evidence.as_json(),
-        "used": used,
-        "agrees": None if evidence.decided is None else evidence.decided == used,
-    }
+    upsamplings = upsampling_evidence(architecture, checkpoint.tensors, crops.images, progress=progress)
+    return ImageInspection(
+        folder, crops.files, crops.unreadable, crops.made_square, statistics, upsamplings, architecture.upsamplings
+    )
 
 
 def model_by_name(path: Path) -> str | None:
-    """The declared model whose released file or folder is called like ``path``."""
+    """Return the declared model whose released file or folder is called like ``path``."""
     for name in reversed(declared_models()):  # XS before XS-atto: both expect the same file
         if path.name in {spelling for file in load_config(name).files for spelling in (file, Path(file).stem)}:
             return name

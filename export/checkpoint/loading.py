@@ -1,8 +1,7 @@
-"""Any container → names and tensors. Nothing in the file is ever executed.
+"""Loading of a checkpoint from any container, as tensors under canonical names. No code in the file runs.
 
-Torch files are read with ``weights_only=True`` and there is no fallback to anything else. What lies
-around the state dict (the optimizer's moments are two thirds of a released file) is left unread where
-the container allows it, and dropped at once where it does not.
+Torch files are read with ``weights_only=True``, without a fallback. Everything beside the state dict (the optimizer's
+moments are two thirds of a released file) is left unread where the container allows it, and otherwise dropped at once.
 """
 
 import re
@@ -18,10 +17,10 @@ from export.common.errors import BadInput
 from export.common.files import sha256_path
 
 STATE_DICT_KEYS = ("network", "state_dict", "model_state_dict", "model", "net", "ema", "model_ema")
-"""Where training scripts keep the weights; the released one says ``network``."""
+"""Keys under which training scripts keep the weights; the released files use ``network``."""
 
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
-"""Put before every name by DataParallel and by torch.compile."""
+"""Prefixes that DataParallel and torch.compile put before every name."""
 
 HEAD_NAME = re.compile(
     r"head\.deconv_layers(?:_(?P<named>[0-9]{1,9})|\.(?P<listed>[0-9]{1,9}))\.(?P<part>dwconv|norm|pwconv|[012])\."
@@ -31,16 +30,16 @@ HEAD_PARTS = {"0": "dwconv", "1": "norm", "2": "pwconv"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state dict under canonical names, and where it came from."""
+    """A state dict under canonical names, and its file."""
 
     path: Path
     container: Container
     sha256: str
     location: str
-    """Under which key of the file's dictionary the weights lay; empty for a bare state dict."""
+    """Key of the file's dictionary that holds the weights; empty for a bare state dict."""
     tensors: Mapping[str, torch.Tensor]
     names_in_file: Mapping[str, str]
-    """Canonical name → the name that stands in the file."""
+    """Canonical name → name in the file."""
     epoch: int | None = None
 
 
@@ -48,8 +47,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read the weights in ``path``, whatever container they are in.
 
     Raises:
-        BadInput: missing, empty, damaged, of an unknown format, with globals that would execute, or
-            without a state dict.
+        BadInput: the file is missing, empty, damaged or of an unknown format, would execute code, or has no state dict.
     """
     container, load = open_container(path)
     content = load()
@@ -66,7 +64,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 f"{names_in_file[canonical]!r} and {name!r} both mean {canonical!r}",
                 "remove one of the two spellings and save the file again",
             )
-        tensors[canonical] = _owned(path, name, tensor)
+        tensors[canonical] = _own_copy(path, name, tensor)
         names_in_file[canonical] = name
     return Checkpoint(
         path=path,
@@ -80,7 +78,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def canonical_name(name: str) -> str:
-    """The name without wrappers, its head layer spelled ``deconv_layers_1.dwconv`` (counted from 1).
+    """Return the name without wrappers, with head layers as ``deconv_layers_1.dwconv`` (counted from 1).
 
     >>> canonical_name("module.head.deconv_layers_1.0.weight")
     'head.deconv_layers_1.dwconv.weight'
@@ -120,16 +118,16 @@ def _find_state_dict(path: Path, content: Any) -> tuple[str, Mapping[str, torch.
     )
 
 
-def _owned(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """A copy that does not keep the file, or the optimizer's state beside it, alive."""
+def _own_copy(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy that does not keep the file, or the optimizer's state in it, in memory."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-        kind = "quantised" if tensor.is_quantized else "without data" if tensor.is_meta else str(tensor.layout)
+        kind = "quantized" if tensor.is_quantized else "without data" if tensor.is_meta else str(tensor.layout)
         raise BadInput(f"{path} holds a tensor that is not dense", f"{name!r} is {kind}", "save plain float weights")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise BadInput(
             f"{path} holds a tensor that claims more than it has",
             f"{name!r} of shape {tuple(tensor.shape)} over {tensor.untyped_storage().nbytes()} bytes",
-            "do not trust this file; weights are saved in full",
+            "do not use this file: weights are saved in full",
         )
     return tensor.detach().clone(memory_format=torch.contiguous_format)
 

@@ -1,24 +1,22 @@
-"""Declared, found, used: every architecture field with the source of its value.
+"""The verdict: every architecture field with its declared, detected and used value, and the source of the latter.
 
-Weights win over the declaration wherever they speak. What they cannot tell comes, in this order, from
-the command line, from an explicit declaration, and from a rule.
+Weights take precedence over the declaration. Values that weights do not show come, in this order, from the command
+line, from an explicit declaration, and from a rule.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 from export.checkpoint.evidence import Evidence, FieldName, contradiction, read_evidence
 from export.checkpoint.loading import Checkpoint
+from export.checkpoint.records import ArchitectureRecord, Counts, NearestModel, Source, VerdictRecord, VerdictRow
 from export.common.errors import BadInput
 from export.model.architecture import Architecture, cubic_upsamplings
 from export.model.config import ModelConfig, declared_models, load_config
 from export.model.joint_sets import JOINT_SETS
 
-Source = Literal["weights", "configuration", "rule", "command line"]
-
 MAX_VOLUME_ELEMENTS = 1 << 27
-"""Twenty-eight times the volume of L; half a gigabyte of logits an image."""
+"""Limit of a volume: 28 times that of L, half a gigabyte of logits an image."""
 
 KNOWN_JOINTS = tuple(len(joint_set.joints) for joint_set in JOINT_SETS)
 
@@ -26,60 +24,28 @@ SHAPE_FIELDS: tuple[FieldName, ...] = ("depths", "dims", "head_channels", "head_
 
 
 @dataclass(frozen=True)
-class Row:
-    """One field of the verdict."""
-
-    field: str
-    declared: Any
-    found: Any
-    """What the weights show; None where they cannot show it or there are none."""
-    used: Any
-    source: Source
-    why: str
-    """The tensor, rule or option that gave the value."""
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the value used is the declared one."""
-        return bool(self.used == self.declared)
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """One of the declared models that differ in the fewest fields, and those fields."""
-
-    model: str
-    differs_in: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Verdict:
-    """What the network is, and how each field is known."""
+    """An architecture, and the source of each field."""
 
-    model: str
     architecture: Architecture
-    rows: tuple[Row, ...]
-    nearest: tuple[Nearest, ...]
+    rows: tuple[VerdictRow, ...]
+    nearest: tuple[NearestModel, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain data: architecture, rows, exact counts and the nearest declared models."""
+    def record(self) -> VerdictRecord:
+        """Return the verdict for a manifest, with the network's exact counts."""
         network = self.architecture
-        return {
-            "architecture": asdict(network) | {"heatmap_size": network.heatmap_size},
-            "verdict": [asdict(row) | {"agrees": row.agrees} for row in self.rows],
-            "counts": {
-                "parameters": network.parameters,
-                "state_elements": network.state_elements,
-                "macs": network.macs,
-            },
-            "nearest_models": [asdict(near) for near in self.nearest],
-        }
+        return VerdictRecord(
+            architecture=ArchitectureRecord(**asdict(network), heatmap_size=network.heatmap_size),
+            verdict=self.rows,
+            counts=Counts(parameters=network.parameters, state_elements=network.state_elements, macs=network.macs),
+            nearest_models=self.nearest,
+        )
 
 
 def judge(config: ModelConfig, checkpoint: Checkpoint | None, overrides: Mapping[str, int] | None = None) -> Verdict:
     """Decide every field from the weights, the command line, the declaration and the rules.
 
-    Without a checkpoint the declaration is used as it is, but for the overrides.
+    Without a checkpoint the declaration is used, except for the overrides.
 
     Raises:
         BadInput: the weights contradict themselves, or an override contradicts the weights.
@@ -91,17 +57,17 @@ def judge(config: ModelConfig, checkpoint: Checkpoint | None, overrides: Mapping
         raise contradiction(checkpoint, evidence.problems)
     rows = [_shape_row(field, config, declared, evidence) for field in SHAPE_FIELDS]
     if evidence is None:
-        rows += [_asked_row(field, config, declared, overrides) for field in ("joints", "depth_dim")]
+        rows += [_setting_row(field, config, declared, overrides) for field in ("joints", "depth_dim")]
     else:
-        joints, depth_dim, source, why = _factor_volume(config, declared, evidence, overrides)
+        joints, depth_dim, source, reason = _factor_volume(config, declared, evidence, overrides)
         for field, value in (("joints", joints), ("depth_dim", depth_dim)):
-            found = value if source == "weights" else None
-            rows.append(Row(field, getattr(declared, field), found, value, source, why))
+            detected = value if source == "weights" else None
+            rows.append(_row(field, getattr(declared, field), detected, value, source, reason))
     rows.append(_upsampling_row(config, declared, rows[-1].used, overrides))
-    rows.append(_asked_row("input_size", config, declared, overrides))
+    rows.append(_setting_row("input_size", config, declared, overrides))
     architecture = Architecture(**{row.field: row.used for row in rows})
     _refuse_impossible_sizes(architecture)
-    return Verdict(config.name, architecture, tuple(rows), nearest_models(architecture))
+    return Verdict(architecture, tuple(rows), nearest_models(architecture))
 
 
 def _refuse_impossible_sizes(architecture: Architecture) -> None:
@@ -110,59 +76,66 @@ def _refuse_impossible_sizes(architecture: Architecture) -> None:
     elements = architecture.volume_channels * architecture.heatmap_size**2
     if elements > MAX_VOLUME_ELEMENTS:
         edge = architecture.heatmap_size
-        seen = f"{architecture.volume_channels} channels on a map of {edge}×{edge}"
-        raise BadInput("the volume is too large", seen, "give fewer joints, depth bins or upsamplings")
+        size = f"{architecture.volume_channels} channels on a map of {edge}×{edge}"
+        raise BadInput("the volume is too large", size, "give fewer joints, depth bins or upsamplings")
 
 
-def nearest_models(architecture: Architecture) -> tuple[Nearest, ...]:
-    """The declared models nearest to ``architecture``."""
+def nearest_models(architecture: Architecture) -> tuple[NearestModel, ...]:
+    """Return the declared models that differ in the fewest fields."""
     fields = (*SHAPE_FIELDS, "joints", "depth_dim", "upsamplings")
-    all_of_them = []
+    models = []
     for name in declared_models():
         declared = load_config(name).architecture
         differing = tuple(f for f in fields if getattr(declared, f) != getattr(architecture, f))
-        all_of_them.append(Nearest(name, differing))
-    fewest = min(len(near.differs_in) for near in all_of_them)
-    return tuple(near for near in all_of_them if len(near.differs_in) == fewest)
+        models.append(NearestModel(model=name, differs_in=differing))
+    fewest = min(len(near.differs_in) for near in models)
+    return tuple(near for near in models if len(near.differs_in) == fewest)
 
 
-def _shape_row(field: FieldName, config: ModelConfig, declared: Architecture, evidence: Evidence | None) -> Row:
+def _row(field: str, declared: object, detected: object, used: object, source: Source, reason: str) -> VerdictRow:
+    agrees = used == declared
+    return VerdictRow(
+        field=field, declared=declared, found=detected, used=used, source=source, why=reason, agrees=agrees
+    )
+
+
+def _shape_row(field: FieldName, config: ModelConfig, declared: Architecture, evidence: Evidence | None) -> VerdictRow:
     value = getattr(declared, field)
     if evidence is None:
-        return Row(field, value, None, value, "configuration", f"configuration {config.name}")
-    found = getattr(evidence, field)
-    return Row(field, value, found, found, "weights", evidence.read_from[field])
+        return _row(field, value, None, value, "configuration", f"configuration {config.name}")
+    detected = getattr(evidence, field)
+    return _row(field, value, detected, detected, "weights", evidence.read_from[field])
+
+
+def _setting_row(field: str, config: ModelConfig, declared: Architecture, overrides: Mapping[str, int]) -> VerdictRow:
+    """Return the row of a field that weights do not show, or that has no weights."""
+    value = getattr(declared, field)
+    if field in overrides:
+        return _row(field, value, None, overrides[field], "command line", f"--set {field}={overrides[field]}")
+    return _row(field, value, None, value, "configuration", f"configuration {config.name}")
 
 
 Factors = tuple[int, int, Source, str]
-"""(joints, depth_dim, source, why): the two factors of the final layer's channels."""
-
-
-def _asked_row(field: str, config: ModelConfig, declared: Architecture, overrides: Mapping[str, int]) -> Row:
-    """A field that weights do not show, or that there are no weights for."""
-    value = getattr(declared, field)
-    if field in overrides:
-        return Row(field, value, None, overrides[field], "command line", f"--set {field}={overrides[field]}")
-    return Row(field, value, None, value, "configuration", f"configuration {config.name}")
+"""(joints, depth_dim, source, reason): the two factors of the final layer's channels."""
 
 
 def _factor_volume(
     config: ModelConfig, declared: Architecture, evidence: Evidence, overrides: Mapping[str, int]
 ) -> Factors:
-    asked = {field: overrides[field] for field in ("joints", "depth_dim") if field in overrides}
-    option = ", ".join(f"--set {field}={value}" for field, value in asked.items())
-    if asked:
-        return _factor_as_asked(evidence, asked.get("joints"), asked.get("depth_dim"), option)
-    return _factor_by_joint_set(config, declared, evidence)
+    settings = {field: overrides[field] for field in ("joints", "depth_dim") if field in overrides}
+    if not settings:
+        return _factor_by_joint_set(config, declared, evidence)
+    option = ", ".join(f"--set {field}={value}" for field, value in settings.items())
+    return _factor_by_option(evidence, settings.get("joints"), settings.get("depth_dim"), option)
 
 
-def _factor_as_asked(evidence: Evidence, joints: int | None, depth_dim: int | None, option: str) -> Factors:
-    """One factor or both from the command line; their product stands in the weights."""
+def _factor_by_option(evidence: Evidence, joints: int | None, depth_dim: int | None, option: str) -> Factors:
+    """Return the factors from one or both on the command line; weights show their product."""
     channels, where = evidence.volume_channels, evidence.read_from["volume_channels"]
-    given = (joints or 1) * (depth_dim or 1)
-    if channels % given or (joints and depth_dim and given != channels):
-        do = f"give joints and depth_dim whose product is {channels}"
-        raise BadInput(f"{option} contradicts the weights", f"{where} has {channels} channels", do)
+    product = (joints or 1) * (depth_dim or 1)
+    if channels % product or (joints and depth_dim and product != channels):
+        advice = f"give joints and depth_dim with the product {channels}"
+        raise BadInput(f"{option} contradicts the weights", f"{where} has {channels} channels", advice)
     derived = channels // (joints or depth_dim or 1)
     if joints is None and derived not in KNOWN_JOINTS:  # the note's "always 64" would make 9 joints of 576 channels
         raise BadInput(
@@ -174,14 +147,14 @@ def _factor_as_asked(evidence: Evidence, joints: int | None, depth_dim: int | No
 
 
 def _factor_by_joint_set(config: ModelConfig, declared: Architecture, evidence: Evidence) -> Factors:
-    """The known joint set that divides the channels; of two, the one whose volume can be a cube.
+    """Return the known joint set that divides the channels; of two, the one that gives a cubic volume.
 
-    A set of joints that nobody but the user's configuration knows is used if it divides the channels as declared.
+    A joint set that only the user's configuration knows is used if it divides the channels as declared.
     """
     channels, where = evidence.volume_channels, evidence.read_from["volume_channels"]
     if declared.joints not in KNOWN_JOINTS and declared.volume_channels == channels:
-        why = f"{where} = {declared.joints} × {declared.depth_dim} as configuration {config.name} declares"
-        return declared.joints, declared.depth_dim, "configuration", why
+        reason = f"{where} = {declared.joints} × {declared.depth_dim} as configuration {config.name} declares"
+        return declared.joints, declared.depth_dim, "configuration", reason
     fitting = [count for count in KNOWN_JOINTS if channels % count == 0]
     cubic = [count for count in fitting if cubic_upsamplings(channels // count, declared.input_size) is not None]
     candidates = cubic or fitting
@@ -189,35 +162,34 @@ def _factor_by_joint_set(config: ModelConfig, declared: Architecture, evidence: 
         joints, depth_dim = candidates[0], channels // candidates[0]
         return joints, depth_dim, "weights", f"{where} = {joints} × {depth_dim}; {joints} is a known joint set"
     if not candidates and declared.joints not in KNOWN_JOINTS and channels % declared.joints == 0:
-        why = f"{where}; {declared.joints} joints declared by configuration {config.name}"
-        return declared.joints, channels // declared.joints, "configuration", why
-    seen = f"none of the known joint sets ({', '.join(map(str, KNOWN_JOINTS))}) divides {channels}"
+        reason = f"{where}; {declared.joints} joints declared by configuration {config.name}"
+        return declared.joints, channels // declared.joints, "configuration", reason
+    conflict = f"none of the known joint sets ({', '.join(map(str, KNOWN_JOINTS))}) divides {channels}"
     if candidates:
-        seen = f"{' and '.join(map(str, candidates))} joints both divide {channels}"
-    raise BadInput(
-        "the final layer does not say how many joints it has", f"{where}: {seen}", "say it with --set joints=N"
-    )
+        conflict = f"{' and '.join(map(str, candidates))} joints both divide {channels}"
+    problem = "the final layer does not say how many joints it has"
+    raise BadInput(problem, f"{where}: {conflict}", "pass --set joints=N")
 
 
-def _upsampling_row(config: ModelConfig, declared: Architecture, depth_dim: int, overrides: Mapping[str, int]) -> Row:
-    """The count leaves no trace in weights, so ``found`` is always None.
+def _upsampling_row(
+    config: ModelConfig, declared: Architecture, depth_dim: int, overrides: Mapping[str, int]
+) -> VerdictRow:
+    """Return the row of the upsampling count, which weights never show.
 
-    The cube is that of the declared input size, at which the network was trained: to feed it larger crops does not
-    change how often its head doubles the map.
+    The rule takes the declared input size, at which the network was trained: larger crops do not change how often its
+    head doubles the map.
     """
-    input_size = declared.input_size
-    source: Source
     if "upsamplings" in overrides:
-        used, source, why = overrides["upsamplings"], "command line", f"--set upsamplings={overrides['upsamplings']}"
-    elif config.upsamplings is not None:
-        used, source, why = config.upsamplings, "configuration", f"configuration {config.name} declares it"
-    else:
-        cubic = cubic_upsamplings(depth_dim, input_size)
-        if cubic is None:
-            raise BadInput(
-                "the upsampling count is unknown",
-                f"no count makes a cube of depth_dim {depth_dim} at input size {input_size}",
-                "say it with --set upsamplings=N",
-            )
-        used, source, why = cubic, "rule", f"the volume is a cube: depth_dim {depth_dim}, map {depth_dim}×{depth_dim}"
-    return Row("upsamplings", declared.upsamplings, None, used, source, why)
+        return _setting_row("upsamplings", config, declared, overrides)
+    if config.upsamplings is not None:
+        used, reason = config.upsamplings, f"configuration {config.name} declares it"
+        return _row("upsamplings", declared.upsamplings, None, used, "configuration", reason)
+    cubic = cubic_upsamplings(depth_dim, declared.input_size)
+    if cubic is None:
+        raise BadInput(
+            "the upsampling count is unknown",
+            f"no count makes a cube of depth_dim {depth_dim} at input size {declared.input_size}",
+            "pass --set upsamplings=N",
+        )
+    reason = f"the volume is a cube: depth_dim {depth_dim}, map {depth_dim}×{depth_dim}"
+    return _row("upsamplings", declared.upsamplings, None, cubic, "rule", reason)

@@ -1,86 +1,33 @@
-"""``OUT/MODEL/manifest.json``: what lies in the folder, what it was made from, and how it was judged."""
+"""``OUT/MODEL/manifest.json``: the artifacts of an export, their sources, and the results of their checks."""
 
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from export.checkpoint.records import ArchitectureRecord, Counts, Finding, NearestModel, Record, VerdictRow
 from export.common.files import write_text
 from export.common.records import read_record
-from export.pipeline.steps import WHOLE
+from export.pipeline.layout import MANIFEST
+from export.pipeline.reports import ParityReport, RangesReport, Tensor
 
 SCHEMA_VERSION = "1.2"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Weights(_Record):
-    """Where the weights came from; ``sha256`` is of the file, or of the whole folder, as it was found."""
+class Weights(Record):
+    """The source of the weights; ``sha256`` is that of the file or folder."""
 
     origin: Literal["checkpoint", "demo", "stand-in"]
     path: str | None
     sha256: str
     container: str | None
     location: str | None = None
-    """The key of the file's dictionary under which they lay."""
+    """Key of the file's dictionary that holds them."""
     epoch: int | None = None
-    dtypes: list[str] = []
+    dtypes: tuple[str, ...] = ()
     grown_from: str | None = None
-    """The model whose demo checkpoint lies at ``path``, if these weights were grown from it."""
+    """The model of the demo checkpoint at ``path``, if these weights were grown from it."""
 
 
-class ArchitectureRecord(_Record):
-    """The network that was exported."""
-
-    depths: list[int]
-    dims: list[int]
-    head_channels: list[int]
-    head_kernels: list[int]
-    joints: int
-    depth_dim: int
-    upsamplings: int
-    input_size: int
-    heatmap_size: int
-
-
-class VerdictRow(_Record):
-    """One field of the architecture: what was declared, what the weights show, what is used and why."""
-
-    field: str
-    declared: Any
-    found: Any
-    used: Any
-    source: str
-    why: str
-    agrees: bool
-
-
-class Nearest(_Record):
-    """A declared model near to what was found, and the fields in which it differs."""
-
-    model: str
-    differs_in: list[str]
-
-
-class Counts(_Record):
-    """Exact counts; multiply-accumulates for one image, without the decode."""
-
-    parameters: int
-    state_elements: int
-    macs: int
-
-
-class Tensor(_Record):
-    """An input or an output; a free dimension goes by its name."""
-
-    name: str
-    dtype: str
-    shape: list[int | str]
-
-
-class Artifact(_Record):
+class Artifact(Record):
     """One file to ship."""
 
     kind: Literal["onnx", "engine"]
@@ -89,15 +36,15 @@ class Artifact(_Record):
     path: str
     sha256: str
     size_bytes: int
-    inputs: list[Tensor]
-    outputs: list[Tensor]
-    targets: list[str] = []
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    targets: tuple[str, ...] = ()
     status: str
     details: dict[str, Any]
 
 
-class NotRun(_Record):
-    """What this machine could not do, and why. It is never counted as passed."""
+class NotRun(Record):
+    """An artifact that could not be made here, with the reason. It never counts as passed."""
 
     kind: str
     precision: str
@@ -105,34 +52,33 @@ class NotRun(_Record):
     reason: str
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """The whole file."""
 
     schema_version: str = SCHEMA_VERSION
     model: str
     weights: Weights
     architecture: ArchitectureRecord
-    verdict: list[VerdictRow]
-    nearest_models: list[Nearest]
-    claims: list[dict[str, Any]]
-    """What the sources claim of the declared model, checked against this checkpoint."""
+    verdict: tuple[VerdictRow, ...]
+    nearest_models: tuple[NearestModel, ...]
+    claims: tuple[Finding, ...]
+    """Published claims about the declared model, compared with this checkpoint."""
     counts: Counts
     artifacts: list[Artifact]
     not_run: list[NotRun]
-    ranges: list[dict[str, Any]] = []
-    """The largest values that each half precision has to hold, and that precision's limit."""
-    parity: list[dict[str, Any]]
+    ranges: tuple[RangesReport, ...] = ()
+    """The largest values that each half precision has to hold."""
+    parity: list[ParityReport]
     tools: dict[str, str]
 
     def grade_required(self, precision: str) -> str | None:
-        """Return the grade of error that parity asked of this precision; None if it has no report or no grade."""
-        budgets = (report["budget"] for report in self.parity if report["precision"] == precision)
-        return next((budget["grade"] for budget in budgets), None)
+        """Return the grade of error that parity required of this precision; None if it has no report or no grade."""
+        return next((report.budget.grade for report in self.parity if report.precision == precision), None)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:
-    """Write it, if it says anything new; returns its path."""
-    path = folder / WHOLE
+    """Write the manifest, unless the file has this content already; return its path."""
+    path = folder / MANIFEST
     text = manifest.model_dump_json(indent=2) + "\n"
     if not path.is_file() or path.read_bytes() != text.encode():
         write_text(path, text)
@@ -143,6 +89,6 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest of this schema version.
 
     Raises:
-        BadInput: missing, not a manifest, or of another schema version.
+        BadInput: the file is missing, no manifest, or of another schema version.
     """
     return read_record(path, Manifest, (SCHEMA_VERSION,), "manifest", "run `make export` first")

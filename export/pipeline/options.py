@@ -1,34 +1,38 @@
-"""What the command line may say about a checkpoint: ``--set`` and ``--strict``."""
+"""Parsing of command line options, and the checks of ``--strict``."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from export.checkpoint.records import NearestModel, VerdictRecord
 from export.common.errors import BadInput, CheckFailed
 from export.common.interface import PRECISIONS
 from export.common.records import read_json
 from export.engine.plan import EnginePlan
 from export.model.architecture import HEAD_LAYERS
 
+if TYPE_CHECKING:
+    from export.checkpoint.inspection import ImageInspection
+
 SETTABLE = {"joints": (1, 4096), "depth_dim": (1, 4096), "upsamplings": (0, HEAD_LAYERS), "input_size": (64, 1024)}
-"""Field → smallest and largest value, for what weights cannot tell, or tell only as a product."""
+"""Field → smallest and largest value, for fields that weights do not show, or show only as a product."""
 
 READ_FROM_WEIGHTS = ("backbone", "depths", "dims", "head_channels", "head_kernels")
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, int]:
-    """``["upsamplings=2"]`` → ``{"upsamplings": 2}``.
+    """Parse ``["upsamplings=2"]`` to ``{"upsamplings": 2}``.
 
     Raises:
-        BadInput: not ``field=number``, an unknown field, or one that only weights decide.
+        BadInput: not ``field=number``, an unknown field, or one that weights show.
     """
     overrides: dict[str, int] = {}
     for setting in settings:
         field, _, text = (part.strip() for part in setting.partition("="))
         if field in READ_FROM_WEIGHTS:
-            raise BadInput(f"--set {field} is refused", setting, "weights show this field, and what they show is used")
+            raise BadInput(f"--set {field} is refused", setting, "leave it out: weights show this field")
         if field not in SETTABLE:
             raise BadInput("--set does not know this field", setting, f"give one of {', '.join(SETTABLE)}")
         low, high = SETTABLE[field]
@@ -40,7 +44,7 @@ def parse_overrides(settings: Sequence[str]) -> dict[str, int]:
 
 
 def parse_numbers(option: str, form: str, text: str) -> tuple[float, ...]:
-    """``("--bbox", "X,Y,W,H", "10,20,300,400")`` → ``(10.0, 20.0, 300.0, 400.0)``.
+    """Parse ``("--bbox", "X,Y,W,H", "10,20,300,400")`` to ``(10.0, 20.0, 300.0, 400.0)``.
 
     Raises:
         BadInput: not as many finite numbers as ``form`` names.
@@ -55,75 +59,76 @@ def parse_numbers(option: str, form: str, text: str) -> tuple[float, ...]:
 
 
 def parse_plan(plan: EnginePlan, batches: str, targets: str | None, workspace_mib: int) -> EnginePlan:
-    """``plan`` with what stands in ``("1,1,8", "8.6,8.9", 1024)``.
+    """Return ``plan`` with batches, targets and workspace, such as ``("1,1,8", "8.6,8.9", 1024)``.
 
     Raises:
-        BadInput: not three numbers, or nothing that a builder could honour.
+        BadInput: not three numbers, or a plan that no builder can honour.
     """
     sizes = [part.strip() for part in batches.split(",")]
     if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 6 for size in sizes):
         raise BadInput("--batches needs three whole numbers", batches, "give MIN,OPT,MAX such as 1,1,8")
     low, best, high = map(int, sizes)
-    named = tuple(part.strip() for part in targets.split(",")) if targets is not None else None
-    plan = replace(plan, targets=named, workspace_bytes=workspace_mib << 20)
+    capabilities = tuple(part.strip() for part in targets.split(",")) if targets is not None else None
+    plan = replace(plan, targets=capabilities, workspace_bytes=workspace_mib << 20)
     return replace(plan, batch_min=low, batch_opt=best, batch_max=high)
 
 
-def require_agreement(model: str, verdict: Mapping[str, Any]) -> None:
-    """What ``--strict`` asks for, of a verdict as plain data.
+def require_agreement(model: str, record: VerdictRecord) -> None:
+    """Check a verdict for ``--strict``.
 
     Raises:
-        CheckFailed: a field that is used differs from the declared one.
+        CheckFailed: a used value differs from the declared one.
     """
-    wrong = [row for row in verdict["verdict"] if not row["agrees"]]
+    wrong = [row for row in record.verdict if not row.agrees]
     if wrong:
         raise CheckFailed(
             f"the checkpoint is not the declared {model}",
-            "; ".join(f"{row['field']}: declared {_show(row['declared'])}, used {_show(row['used'])}" for row in wrong),
-            f"leave out --strict to use the weights as they are; nearest: {name_nearest(verdict['nearest_models'])}",
+            "; ".join(f"{row.field}: declared {_text(row.declared)}, used {_text(row.used)}" for row in wrong),
+            f"leave out --strict to use the weights as they are; nearest: {describe_nearest(record.nearest_models)}",
         )
 
 
-def require_images_agree(seen: Mapping[str, Any] | None) -> None:
-    """What ``--strict`` asks for, of images: that they do not decide for another count. They may leave it open.
+def require_images_agree(images: "ImageInspection | None") -> None:
+    """Check the upsampling count for ``--strict``; images may leave it open.
 
     Raises:
-        CheckFailed: they decide for another count than the one that is used.
+        CheckFailed: the images show another count than the used one.
     """
-    if seen is not None and seen["agrees"] is False:
+    if images is not None and images.agrees is False:
+        evidence = images.upsamplings
         raise CheckFailed(
-            f"the images contradict upsamplings={seen['used']}",
-            f"they say upsamplings={seen['decided']}: {seen['reason']}",
-            f"pass --set upsamplings={seen['decided']}",
+            f"the images contradict upsamplings={images.used}",
+            f"they show upsamplings={evidence.decided}: {evidence.reason}",
+            f"pass --set upsamplings={evidence.decided}",
         )
 
 
-def name_nearest(nearest: Sequence[Mapping[str, Any]]) -> str:
-    """The nearest declared models in a phrase."""
+def describe_nearest(models: Sequence[NearestModel]) -> str:
+    """Return the nearest declared models in a phrase."""
     return ", ".join(
-        f"{near['model']} (" + (f"differs in {', '.join(near['differs_in'])})" if near["differs_in"] else "identical)")
-        for near in nearest
+        f"{near.model} (" + (f"differs in {', '.join(near.differs_in)})" if near.differs_in else "identical)")
+        for near in models
     )
 
 
-def _show(value: Any) -> str:
-    return str(list(value)) if isinstance(value, (list, tuple)) else str(value)
+def _text(value: object) -> str:
+    return str(list(value)) if isinstance(value, list | tuple) else str(value)
 
 
 def parse_plans(paths: Sequence[Path]) -> dict[str, Path]:
-    """Return precision plans by the precision that each is for.
+    """Return precision plans by their precision.
 
     Raises:
         BadInput: a file that is no plan, or two for one precision.
     """
-    found: dict[str, Path] = {}
+    plans: dict[str, Path] = {}
     for path in paths:
-        do = "give a plan/<precision>.json of an earlier export"
-        read = read_json(path, "precision plan", do)
-        precision = read.get("precision") if isinstance(read, dict) else None
+        advice = "give a plan/<precision>.json of an earlier export"
+        content = read_json(path, "precision plan", advice)
+        precision = content.get("precision") if isinstance(content, dict) else None
         if precision not in PRECISIONS[1:]:
-            raise BadInput(f"{path} is no precision plan", f"precision: {precision}", do)
-        if precision in found:
-            raise BadInput(f"two plans for {precision}", f"{found[precision]}, {path}", "give one")
-        found[precision] = path
-    return found
+            raise BadInput(f"{path} is no precision plan", f"precision: {precision}", advice)
+        if precision in plans:
+            raise BadInput(f"two plans for {precision}", f"{plans[precision]}, {path}", "give one")
+        plans[precision] = path
+    return plans

@@ -1,7 +1,7 @@
-"""How to build and time the engines on the device that will run them: ``recipe.md`` and ``recipe.json``.
+"""Commands that build and time engines on the device: ``recipe.md`` and ``recipe.json``.
 
-TensorRT tunes on the GPU that it builds for, so an engine for a Jetson can only be made there. The recipe holds the
-exact commands, for TensorRT 10 and 11, whose ``trtexec`` differ in their defaults, and for this project's own builder.
+TensorRT tunes on the GPU that it builds for, so an engine for a Jetson can only be built there. The recipe holds the
+exact commands for ``trtexec`` of TensorRT 10 and 11, which differ in their defaults, and for this project's builder.
 """
 
 import json
@@ -31,28 +31,27 @@ TRANSFER_SWITCHES: dict[str, dict[int, tuple[str, ...]]] = {
     "gpu": {10: ("--noDataTransfers",), 11: ("--noDataTransfers",)},
     "host": {10: (), 11: ("--includeDataTransfers",)},
 }
-"""Up to TensorRT 10 trtexec copies inputs and outputs, blocks, and launches kernel by kernel; since 11 it does none of
-the three. So these switches make both measure the same: one CUDA graph a launch, spinning while it waits. TensorRT 11
-still takes the switches of 10, without effect, since they ask for its defaults; 10 has none for copying, its default.
+"""Boundary → TensorRT version → switches. Up to TensorRT 10, trtexec copies inputs and outputs, blocks, and launches
+kernel by kernel; since 11 it does none of the three. With these switches both measure the same: one CUDA graph a
+launch, with a spinning wait. TensorRT 11 accepts the switches of 10 without effect, since they are its defaults.
 """
 
 UNSURE_OPSET = 22
-"""From this one on it is not known whether the parser of TensorRT 10.3 (JetPack 6) reads a file."""
+"""First opset that was not tried with the parser of TensorRT 10.3 (JetPack 6)."""
 
 PREFACE = """\
-Commands are to be run in this folder, on the device that will run the engine: TensorRT tunes on the GPU that it finds,
-and an engine of another GPU or another version does not load. The precision lies in the ONNX file's types; nothing on
-the command line may add to it (no `--fp16`, no `--best`). TensorRT 10 is told to keep to them (`--stronglyTyped`); 11
-always does.
+Run these commands in this folder, on the device that will run the engine: TensorRT tunes on its GPU, and an engine of
+another GPU or another version does not load. The types in the ONNX file set the precision; add no switch for it on the
+command line (no `--fp16`, no `--best`). TensorRT 10 needs `--stronglyTyped` to keep the types; 11 always keeps them.
 
-`trtexec` comes with TensorRT's packages, not with its wheels; JetPack keeps it in `/usr/src/tensorrt/bin`. Up to
+`trtexec` comes with TensorRT's packages, not with its wheels; JetPack has it in `/usr/src/tensorrt/bin`. Up to
 TensorRT 10 it copies input and output, blocks while it waits, and launches kernel by kernel; since 11 it does none of
-that. The timing commands make both measure the same thing: `gpu` is computing alone, `host` includes the copies. On 11
-`--useSpinWait`, `--useCudaGraph` and `--noDataTransfers` have no effect, since its defaults are the same; they stand
-there so that a command says what it measures. Never compare runs of default settings across the two.
+the three. The timing commands make both measure the same: `gpu` is computing alone, `host` includes the copies. On 11
+`--useSpinWait`, `--useCudaGraph` and `--noDataTransfers` have no effect, since they are its defaults; they are there to
+document the measurement. Never compare runs of default settings across the two versions.
 
-None of these commands was run where this file was written. Before timing, fix the clocks and write down how (on a
-Jetson `sudo nvpmodel -q` shows the power mode, and `sudo jetson_clocks` fixes the clocks).
+None of these commands ran where this file was written. Before timing, fix the clocks and write down how (on a Jetson,
+`sudo nvpmodel -q` shows the power mode, and `sudo jetson_clocks` fixes the clocks).
 
 ```sh
 mkdir -p engines
@@ -66,14 +65,14 @@ class Timing:
 
     batch: int
     boundary: str
-    """``gpu``: computing alone; ``host``: with the copies of input and output."""
+    """``gpu``: computing alone; ``host``: with copies of input and output."""
     trtexec: dict[str, tuple[str, ...]]
-    """Major version → command."""
+    """TensorRT major version → command."""
 
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """What to do with one ONNX file; commands are run in the folder of the manifest."""
+    """Commands for one ONNX file, to be run in the folder of the manifest."""
 
     precision: str
     onnx: str
@@ -83,22 +82,22 @@ class ModelRecipe:
     max_shape: tuple[int, ...]
     tf32: bool
     notes: tuple[str, ...]
-    """What to know before building it."""
+    """Remarks on the build."""
     engine: str
-    """What this project's builder writes, with a record beside it; only such an engine can be run by this project."""
+    """Output of this project's builder, with a record beside it; this project runs only such engines."""
     python: tuple[str, ...]
     trtexec_engine: str
     trtexec: dict[str, tuple[str, ...]]
     layers: str
-    """What ``trtexec`` says that the layers of its engine compute in."""
+    """The file in which ``trtexec`` describes the layers of its engine."""
     prove: tuple[str, ...]
-    """Compares that with the file's precision, as this project's builder does by itself."""
+    """The command that compares this file with the precision, as this project's builder does by itself."""
     timings: tuple[Timing, ...]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All of a folder's ONNX files."""
+    """Commands for all ONNX files of an export."""
 
     schema_version: str
     model: str
@@ -107,10 +106,10 @@ class Recipe:
 
 
 def recipe_of(manifest: Manifest, plan: EnginePlan) -> Recipe:
-    """The recipe for every ONNX file that parity has passed; ``plan`` says batches, workspace and TF32.
+    """Return the recipe for every ONNX file that passed its parity; ``plan`` has batches, workspace and TF32.
 
     Raises:
-        BadInput: the batch of a file is fixed, and not the plan's.
+        BadInput: a file has a fixed batch that is not the plan's.
     """
     files = [artifact for artifact in manifest.artifacts if artifact.kind == "onnx" and artifact.status in PROVEN]
     models = tuple(_model(artifact, plan) for artifact in files)
@@ -118,9 +117,9 @@ def recipe_of(manifest: Manifest, plan: EnginePlan) -> Recipe:
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> Path | None:
-    """Write both files, where they say anything new; returns the readable one.
+    """Write both files, unless they have this content already; return the readable one.
 
-    Where nothing is proven there is none, and an earlier one goes.
+    If no file is proven there is none, and an earlier one is removed.
     """
     if not recipe.models:
         for name in ("recipe.json", "recipe.md"):
@@ -133,22 +132,22 @@ def write_recipe(folder: Path, recipe: Recipe) -> Path | None:
 
 
 def as_json(recipe: Recipe) -> str:
-    """The recipe for programs."""
+    """Return the recipe as JSON."""
     return json.dumps(asdict(recipe), indent=2) + "\n"
 
 
 def as_markdown(recipe: Recipe) -> str:
-    """The recipe for people."""
+    """Return the recipe as Markdown."""
     return "\n".join(_lines(recipe)) + "\n"
 
 
-def _model(artifact: Artifact, asked: EnginePlan) -> ModelRecipe:
-    plan = _on_the_device(asked, artifact.precision)
+def _model(artifact: Artifact, options: EnginePlan) -> ModelRecipe:
+    plan = _device_plan(options, artifact.precision)
     batches = (plan.batch_min, plan.batch_opt, plan.batch_max)
     batch, *sizes = artifact.inputs[0].shape
     if isinstance(batch, int) and {batch} != set(batches):
-        seen = f"{batch}; asked for {batches} (min, opt, max)"
-        raise BadInput(f"the batch of {artifact.path} is fixed", seen, f"ask for --batches {batch},{batch},{batch}")
+        values = f"{batch}; requested {batches} (min, opt, max)"
+        raise BadInput(f"the batch of {artifact.path} is fixed", values, f"pass --batches {batch},{batch},{batch}")
     low, best, high = ((size, *(int(side) for side in sizes)) for size in batches)
     stem = Path(artifact.path).stem
     name, layers = f"engines/{stem}.trtexec.engine", f"engines/{stem}.trtexec.layers.json"
@@ -158,7 +157,7 @@ def _model(artifact: Artifact, asked: EnginePlan) -> ModelRecipe:
             f"--onnx={artifact.path}",
             *(("--stronglyTyped",) if major < 11 else ()),
             *(() if plan.tf32 else ("--noTF32",)),
-            *(f"--{which}Shapes={shown(shape)}" for which, shape in (("min", low), ("opt", best), ("max", high))),
+            *(f"--{which}Shapes={_shape(shape)}" for which, shape in (("min", low), ("opt", best), ("max", high))),
             f"--memPoolSize=workspace:{plan.workspace_bytes / 2**20:g}",
             f"--builderOptimizationLevel={plan.optimization_level}",
             *(("--hardwareCompatibilityLevel=ampere+",) if plan.hardware_compatible else ()),
@@ -195,21 +194,21 @@ def _model(artifact: Artifact, asked: EnginePlan) -> ModelRecipe:
     )
 
 
-def _on_the_device(plan: EnginePlan, precision: str) -> EnginePlan:
-    """The same build by TensorRT; a folder for timings on this machine says nothing to the device."""
-    kept = NONE if plan.timing_cache == NONE else AUTO
-    return replace(plan, runtime=TENSORRT.option, targets=None, timing_cache=kept).in_precision(precision)
+def _device_plan(plan: EnginePlan, precision: str) -> EnginePlan:
+    """Return the same build by TensorRT, without paths of this machine."""
+    cache = NONE if plan.timing_cache == NONE else AUTO
+    return replace(plan, runtime=TENSORRT.option, targets=None, timing_cache=cache).in_precision(precision)
 
 
 def _notes(artifact: Artifact, plan: EnginePlan) -> Iterator[str]:
     if (opset := artifact.details.get("opset", 0)) >= UNSURE_OPSET:
-        yield f"The file has opset {opset}: whether TensorRT 10.3 (JetPack 6) reads it was not tried."
+        yield f"The file has opset {opset}, which was not tried with TensorRT 10.3 (JetPack 6)."
     if plan.hardware_compatible:
         yield "NVIDIA does not support `--hardwareCompatibilityLevel` on JetPack: leave it out on a Jetson."
 
 
 def _version_switch(plan: EnginePlan) -> tuple[str, ...]:
-    """Such an engine holds code for the host, and is neither built nor loaded where that is not said."""
+    """Return the switch that building and loading a version compatible engine needs: it holds code for the host."""
     return ("--versionCompatible",) if plan.version_compatible else ()
 
 
@@ -237,7 +236,7 @@ def _prove(artifact: Artifact, layers: str, plan: EnginePlan) -> tuple[str, ...]
 
 
 def _literal(value: object) -> str:
-    """As Python has it, with the quotes that a shell leaves alone."""
+    """Return a Python literal, with double quotes for the shell."""
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
@@ -247,7 +246,7 @@ def _timing(engine: str, stem: str, shape: tuple[int, ...], boundary: str, plan:
             "trtexec",
             f"--loadEngine={engine}",
             *_version_switch(plan),
-            f"--shapes={shown(shape)}",
+            f"--shapes={_shape(shape)}",
             *GRAPH_SWITCHES,
             *TRANSFER_SWITCHES[boundary][major],
             f"--warmUp={WARM_UP_MS}",
@@ -262,8 +261,8 @@ def _timing(engine: str, stem: str, shape: tuple[int, ...], boundary: str, plan:
     return Timing(shape[0], boundary, commands)
 
 
-def shown(shape: Sequence[int]) -> str:
-    """``(1, 3, 256, 256)`` → ``image:1x3x256x256``."""
+def _shape(shape: Sequence[int]) -> str:
+    """Return ``image:1x3x256x256`` for ``(1, 3, 256, 256)``."""
     return f"{INPUT}:{'x'.join(map(str, shape))}"
 
 
@@ -280,21 +279,21 @@ def _model_lines(model: ModelRecipe) -> Iterator[str]:
     yield ""
     yield f"## {Path(model.onnx).stem}"
     yield ""
-    yield "The file is the one that was proven:"
+    yield "Check that the file is the proven one:"
     yield from _shell(("echo", f"{model.onnx_sha256}  {model.onnx}"), "| sha256sum --check")
     for note in model.notes:
         yield ""
         yield note
     yield ""
-    yield f"With this project installed on the device; it writes a record beside `{model.engine}`,"
-    yield "without which `predict --runtime tensorrt` would not run it:"
+    yield f"With this project installed on the device; it also writes a record of `{model.engine}`,"
+    yield "which `predict --runtime tensorrt` needs:"
     yield from _shell(model.python)
     for major, command in model.trtexec.items():
         yield ""
         yield f"With `trtexec` of TensorRT {major}:"
         yield from _shell(command)
     yield ""
-    yield "What the layers of that engine compute in, against the file's precision (our own builder looks by itself):"
+    yield "Compare the types of the engine's layers with the file's precision (this project's builder does it itself):"
     yield from _shell(model.prove)
     for major in model.trtexec:
         yield ""

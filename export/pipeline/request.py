@@ -1,4 +1,4 @@
-"""What the user asked for, and where it is looked for and put."""
+"""The request of an export, and the search for its checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,51 +20,53 @@ class ExportRequest:
     """One export.
 
     Raises:
-        BadInput: ``strict`` without a checkpoint, or a plan that cannot be had in one of the precisions.
+        BadInput: options that contradict each other, or ``strict`` without a checkpoint.
     """
 
     config: ModelConfig
     checkpoint: Path | None = None
-    """None: the weights are grown from a demo checkpoint or, where that is not possible, random."""
+    """None: the weights are grown from a demo checkpoint or, if that is not possible, random."""
     overrides: Mapping[str, int] = field(default_factory=dict)
-    """Field of the architecture → value, where the weights do not show it."""
+    """Field of the architecture → value, for fields that weights do not show."""
     precisions: tuple[str, ...] = ("fp32",)
     strict: bool = False
     plan: EnginePlan = field(default_factory=EnginePlan)
     with_preprocess: bool = False
-    """Whether each precision is written a second time, as a graph that takes pixels."""
+    """True: each precision is also written as a graph that takes pixels."""
     parity_images: Path | None = None
-    """A folder of crops of people that parity is judged on; without it drawn figures are used."""
+    """A folder of crops of people for parity; None: drawn figures."""
     calibration: Path | None = None
-    """A folder of crops of people; without it drawn figures are used."""
+    """A folder of crops of people for calibration; None: drawn figures."""
     plans: Mapping[str, Path] = field(default_factory=dict)
-    """Precision → a plan of an earlier export, which is used as it is."""
+    """Precision → a plan of an earlier export, which is used unchanged."""
     require: str | None = None
     """The grade of error that every precision must reach; None: that of ``export.parity.budgets.REQUIRED_GRADE``."""
 
     def __post_init__(self) -> None:
         if self.strict and self.origin != "checkpoint":
             do = f"name one, or put one into weights/ as {' or '.join(self.config.files) or 'the configuration says'}"
-            raise BadInput("--strict needs a checkpoint to judge", "none", do)
-        seen = f"precisions {', '.join(self.precisions)}"
+            raise BadInput("--strict needs a checkpoint", "none", do)
+        precisions = f"precisions {', '.join(self.precisions)}"
         if self.calibration is not None and set(self.precisions) <= {"fp32"}:
-            raise BadInput("fp32 needs no calibration", seen, "add fp16, bf16 or int8 to --precision, or leave it out")
+            raise BadInput(
+                "fp32 needs no calibration", precisions, "add fp16, bf16 or int8 to --precision, or leave it out"
+            )
         if unused := [precision for precision in self.plans if precision not in self.precisions]:
             do = f"add {unused[0]} to --precision, or leave it out"
-            raise BadInput(f"--plan is for {unused[0]}", seen, do)
+            raise BadInput(f"--plan is for {unused[0]}", precisions, do)
         if self.require is not None and self.require not in GRADES:
             raise BadInput("unknown grade of error", self.require, f"choose {' or '.join(GRADES)}")
         if self.require == "exact" and set(self.precisions) != {"fp32"}:
-            raise BadInput("only fp32 can be exact", seen, "require near or usable")
+            raise BadInput("only fp32 can be exact", precisions, "require near or usable")
         for precision in self.precisions:
             self.engine_plan(precision)
         if self.plan.tf32 and "fp32" not in self.precisions:
             do = "add fp32 to --precision, or leave it out"
-            raise BadInput("--tf32 is for fp32", f"precisions {', '.join(self.precisions)}", do)
+            raise BadInput("--tf32 is for fp32", precisions, do)
 
     @property
     def origin(self) -> Literal["checkpoint", "demo", "stand-in"]:
-        """Where the weights come from."""
+        """The kind of weights."""
         if self.checkpoint is None:
             return "demo" if self.growth else "stand-in"
         demo = demo_checkpoint(self.config)
@@ -72,48 +74,44 @@ class ExportRequest:
 
     @cached_property
     def growth(self) -> Growth | None:
-        """The demo checkpoint that the weights are grown from; None with a checkpoint, or if that is not possible."""
+        """The source of grown weights; None with a checkpoint, or if no demo checkpoint can be grown."""
         return plan_growth(self.config, self.overrides) if self.checkpoint is None else None
 
     @cached_property
     def checkpoint_sha256(self) -> str | None:
-        """Hash of the file or folder as it was found; of the demo checkpoint where the weights are grown from it."""
+        """Hash of the checkpoint, or of the demo checkpoint that the weights are grown from."""
         path = self.growth.checkpoint if self.growth else self.checkpoint
         return sha256_path(path) if path else None
 
     @property
     def trained(self) -> bool:
-        """Whether the weights are anybody's, so that the price of a precision can be measured on them."""
+        """Whether the weights were trained, so that the accuracy loss of a precision can be measured on them."""
         return self.origin != "stand-in"
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """The ONNX files that are asked for: each precision, and its pixel variant where that is asked for."""
+        """The ONNX files of the export: each precision, and its pixel variant if requested."""
         inputs = (False, True) if self.with_preprocess else (False,)
         return tuple(variant_of(p, takes_pixels=pixels) for p in self.precisions for pixels in inputs)
 
     def engine_plan(self, variant: str) -> EnginePlan:
-        """What is asked of an engine of this variant."""
+        """Return the options of an engine of this variant."""
         return self.plan.in_precision(precision_of(variant))
 
-    def ranges_path(self, precision: str) -> str:
-        """Where the report on the values' ranges lies within the model's folder."""
-        return f"parity/{precision}-ranges.json"
-
     def onnx_path(self, variant: str) -> str:
-        """Where the ONNX file lies within the model's folder."""
+        """Return the path of the ONNX file within the model's folder."""
         return f"onnx/{self.config.name}-{variant}.onnx"
 
 
-def choose_checkpoint(config: ModelConfig, named: Path | None) -> Path | None:
-    """Return the checkpoint that was named, the released one in ``weights/``, or the model's demo checkpoint."""
-    return named or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
+def choose_checkpoint(config: ModelConfig, path: Path | None) -> Path | None:
+    """Return the user's checkpoint, the released one in ``weights/``, or the model's demo checkpoint."""
+    return path or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
 
 
 def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:
-    """The released file, or the folder unpacked from it, in ``folder``; None if there is none.
+    """Return the released file in ``folder``, or the folder unpacked from it; None if there is none.
 
-    A link that leads nowhere is found too: reading it then says what is wrong.
+    A broken link counts as found: reading it then reports the error.
     """
     for name in config.files:
         for path in (folder / name, folder / Path(name).stem):
@@ -123,7 +121,7 @@ def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:
 
 
 def demo_checkpoint(config: ModelConfig) -> Path | None:
-    """The model's checkpoint that was trained on drawn figures, if it has one."""
+    """Return the model's checkpoint that was trained on drawn figures, if it has one."""
     path = PROJECT / config.demo if config.demo else None
     return path if path and path.is_file() else None
 
@@ -142,13 +140,13 @@ def require_plain_paths(*paths: Path) -> None:
 
 
 def parse_precisions(text: str) -> tuple[str, ...]:
-    """``"fp32,fp16"`` → ``("fp32", "fp16")``.
+    """Parse ``"fp32,fp16"`` to ``("fp32", "fp16")``.
 
     Raises:
         BadInput: an unknown precision, or none.
     """
-    asked = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    unknown = [precision for precision in asked if precision not in PRECISIONS]
-    if unknown or not asked:
-        raise BadInput("unknown precision", text or "nothing", f"choose of {', '.join(PRECISIONS)}")
-    return asked
+    precisions = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [precision for precision in precisions if precision not in PRECISIONS]
+    if unknown or not precisions:
+        raise BadInput("unknown precision", text or "nothing", f"choose from {', '.join(PRECISIONS)}")
+    return precisions

@@ -4,57 +4,52 @@
        ├──► calibration ────┘                   │
        └──► truth ──────────────────────────────┘
 
-``calibration``, ``ranges`` and ``plan`` are for half precisions and INT8: images, the largest values, and which
-convolutions compute in which precision, with their rounded weights. ``model_steps`` has the steps themselves.
+``calibration``, ``ranges`` and ``plan`` are for half precisions and INT8: the images, the largest values, and the
+precision of each convolution with its rounded weights.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from export.common.errors import BadInput, CheckFailed
+from export.checkpoint.records import CheckpointRecord
+from export.common.errors import BadInput, CheckFailed, Failure
 from export.common.interface import HALVES, precision_of
 from export.common.progress import StepObserver
 from export.graph.ranges import require_range
+from export.pipeline.engine_step import engine_step
+from export.pipeline.layout import WEIGHTS
 from export.pipeline.manifest import Manifest, write_manifest
-from export.pipeline.model_steps import (
-    WEIGHTS,
-    calibration_step,
-    engine_step,
-    onnx_step,
-    parity_step,
-    plan_step,
-    ranges_step,
-    truth_step,
-    weights_step,
-)
+from export.pipeline.onnx_steps import onnx_step, parity_step
+from export.pipeline.precision_steps import calibration_step, plan_step, ranges_step
 from export.pipeline.recipe import recipe_of, write_recipe
+from export.pipeline.reference_steps import truth_step, weights_step
 from export.pipeline.request import ExportRequest
-from export.pipeline.step_results import StepResults
-from export.pipeline.steps import Folder, Made
+from export.pipeline.results import ExportResults
+from export.pipeline.steps import Folder
 from export.pipeline.summary import manifest_of
 from export.plan.plan_record import require_left
 
 
 @dataclass(frozen=True)
 class Export:
-    """One model's artifacts, and what was found about them."""
+    """The export of one model."""
 
     folder: Path
     """``OUT/MODEL``."""
-    steps: StepResults
+    results: ExportResults
     manifest: Manifest | None
-    """None if the run was only to say what it would do."""
+    """None in a dry run."""
     recipe: Path | None = None
     """The page with commands that build engines on the device; None if no file is proven."""
 
     def require_success(self) -> None:
-        """End with the first failure of a precision; see ``StepResults.require_success``."""
-        self.steps.require_success()
+        """Raise the first failure of a precision; see ``ExportResults.require_success``."""
+        self.results.require_success()
 
 
 def run_export(
-    request: ExportRequest, path: Path, observer: StepObserver | None = None, *, only_ask: bool = False
+    request: ExportRequest, path: Path, observer: StepObserver | None = None, *, dry_run: bool = False
 ) -> Export:
     """Run every step that is not up to date, and write manifest and recipe.
 
@@ -62,80 +57,75 @@ def run_export(
 
     Args:
         request: what to export.
-        path: the folder for this model's artifacts, as ``build/XS``.
-        observer: is told about each step.
-        only_ask: tell the observer what would run, and write nothing.
+        path: the folder for this model's artifacts, such as ``build/XS``.
+        observer: receives each step's start, end and progress.
+        dry_run: tell the observer which steps would run, and write nothing.
 
     Raises:
         BadInput: the checkpoint, a plan or a folder of images cannot be used, or the folder cannot be written.
         CheckFailed: ``request.strict``, and the checkpoint is not the declared model.
     """
-    folder = Folder(path, observer or StepObserver(), only_ask=only_ask)
-    with folder.held():
-        steps = run_steps(folder, request)
-        if only_ask:
-            return Export(path, steps, None)
-        manifest = manifest_of(folder, request, steps)
+    folder = Folder(path, observer or StepObserver(), dry_run=dry_run)
+    with folder.locked():
+        results = _run_steps(folder, request)
+        if dry_run:
+            return Export(path, results, None)
+        manifest = manifest_of(folder, request, results)
         recipe = write_recipe(path, recipe_of(manifest, request.plan))
         write_manifest(path, manifest)
-    return Export(path, steps, manifest, recipe)
+    return Export(path, results, manifest, recipe)
 
 
-def run_steps(folder: Folder, request: ExportRequest) -> StepResults:
-    """Run every step that is not up to date, while the folder is held."""
-    weights = weights_step(folder, request)
-    results = StepResults(weights)
-    require_plans(request, weights)  # first of all: they may refuse what the user named
+def _run_steps(folder: Folder, request: ExportRequest) -> ExportResults:
+    """Run every step that is not up to date, while the folder is locked."""
+    weights, calibration = weights_step(folder, request), None
+    refused: dict[str, Failure] = {}
+    if request.plans and weights.value:  # before any slow step
+        _require_plans(request.plans.values(), weights.value, weights.outputs[WEIGHTS])
     if set(request.precisions) != {"fp32"}:
         try:
-            results.calibration = calibration_step(folder, request, weights)
+            calibration = calibration_step(folder, request, weights)
         except BadInput as failure:
             if request.calibration is not None:
                 raise
-            results.refused = {e: failure for e in request.variants if precision_of(e) != "fp32"}
-    truth = truth_step(folder, request, weights)
+            refused = {variant: failure for variant in request.variants if precision_of(variant) != "fp32"}
+    results = ExportResults(weights, truth_step(folder, request, weights), calibration, refused=refused)
     for variant in request.variants:
         try:
             if variant not in results.refused:
-                _export_variant(folder, request, truth, variant, results)
+                _export_variant(folder, request, results, variant)
         except CheckFailed as failure:
             results.refused[variant] = failure
     return results
 
 
-def require_plans(request: ExportRequest, weights: Made) -> None:
-    """Check the plans that the user gave before anything slow.
+def _require_plans(paths: Iterable[Path], weights: CheckpointRecord, sha256: str) -> None:
+    """Check the user's precision plans.
 
     Raises:
         BadInput: one cannot be used for these weights.
     """
-    if request.plans and weights.result:
-        from export.model.architecture import Architecture
-        from export.plan.precision_plan import give_back, read_plan
+    from export.plan.precision_plan import give_back, read_plan
 
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in weights.result["architecture"].items()
-        }
-        fields.pop("heatmap_size")
-        for path in request.plans.values():
-            give_back(read_plan(path, Architecture(**fields)), weights.outputs[WEIGHTS])
+    architecture = weights.architecture.as_architecture()
+    for path in paths:
+        give_back(read_plan(path, architecture), sha256)
 
 
-def _export_variant(folder: Folder, request: ExportRequest, truth: Made, variant: str, results: StepResults) -> None:
-    """Add what is made of one variant to ``results``; no engine is built from a file that fails its parity."""
-    weights, precision, plan = results.weights, precision_of(variant), None
+def _export_variant(folder: Folder, request: ExportRequest, results: ExportResults, variant: str) -> None:
+    """Add the artifacts of one variant to ``results``; a file that fails its parity gets no engine."""
+    precision = precision_of(variant)
     if precision != "fp32":
-        half = precision if precision in HALVES else "fp16"  # what is around int8
-        results.ranges[half] = results.ranges.get(half) or ranges_step(folder, request, weights, half)
-        require_range(results.ranges[half].result, precision, half)
-        plan = results.plans.get(precision)
-        if plan is None:
-            assert results.calibration is not None
-            plan = plan_step(folder, request, weights, results.calibration, truth, precision)
-            results.plans[precision] = plan
-        if plan.result:
-            require_left(plan.result)
-    onnx = results.onnx[variant] = onnx_step(folder, request, weights, variant, plan)
-    results.parity[variant] = parity_step(folder, request, onnx, truth, plan, variant)
+        half = precision if precision in HALVES else "fp16"  # INT8 graphs have FP16 around the convolutions
+        if half not in results.ranges:
+            results.ranges[half] = ranges_step(folder, request, results.weights, half)
+        if ranges := results.ranges[half].value:
+            require_range(ranges.model_dump(), precision, half)
+        if precision not in results.plans:
+            results.plans[precision] = plan_step(folder, request, results, precision)
+        if plan := results.plans[precision].value:
+            require_left(plan.as_json())
+    results.onnx[variant] = onnx_step(folder, request, results, variant)
+    results.parity[variant] = parity_step(folder, request, results, variant)
     if results.passed(variant):
-        results.engine[variant] = engine_step(folder, request, onnx, variant, plan)
+        results.engine[variant] = engine_step(folder, request, results, variant)

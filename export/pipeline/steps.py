@@ -1,9 +1,9 @@
-"""A step is a function from files to files. What was made from the same inputs is not made again.
+"""Steps: functions from files to files, each run once for the same inputs.
 
-A step's key is everything that its result depends on: the content of its inputs, its options, the
-versions of what it runs, and this project's own code. A step works in a folder of its own; what it
-made moves to its place when it has ended well, and the key is written last. A step that fails, or is
-interrupted while it works, changes nothing; whatever was made from files that it replaces is removed.
+The key of a step holds everything that its result depends on: the content of its inputs, its options, the versions of
+the tools that it runs, and this project's own code. A step works in a temporary folder. When it has succeeded, its
+files move into place and its record is written last. A step that fails or is interrupted changes nothing. When a step
+replaces files, all files that were made from the old ones are removed.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from export.common.errors import Failure
 from export.common.files import (
     PARTIAL_PREFIX,
     PROJECT,
@@ -30,20 +30,20 @@ from export.common.files import (
     write_json,
 )
 from export.common.progress import Progress, StepObserver
+from export.pipeline.layout import MANIFEST, STEP_RECORDS
 
-RECORDS = ".steps"
-NOT_MADE_YET = "(not made yet)"
+Result = TypeVar("Result")
+Work = Callable[[Path, Progress], Result]
+"""Writes a step's files into the given folder and returns its result."""
 
-WHOLE = "manifest.json"
-"""The file that says that a folder is whole. It goes when a step replaces files, and is written last."""
-
-Work = Callable[[Path, Progress], dict[str, Any]]
-"""Makes a step's files in the given folder, and returns what is worth knowing as plain data."""
+NO_RESULT = "no previous result"
+PENDING = "(pending)"
+"""In a dry run, the hash of a file that would be rebuilt."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step depends on, and the files that it makes (paths within the folder)."""
+    """The inputs of a step, and its output files (paths within the folder)."""
 
     name: str
     outputs: tuple[str, ...]
@@ -51,15 +51,15 @@ class Step:
     """Name → sha256."""
     options: Mapping[str, Any] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
-    """Distributions whose version matters."""
+    """Distributions with a version that matters."""
     code: tuple[str, ...] = ("export",)
-    """The packages of this project whose code makes it."""
+    """Packages of this project that the step runs."""
     in_manifest: bool = True
     """True if the manifest lists its files; new files then make an earlier manifest out of date."""
 
     @property
     def key(self) -> dict[str, Any]:
-        """Everything that the result depends on, as JSON would read it back."""
+        """Everything that the result depends on, as JSON returns it."""
         key = {
             "inputs": dict(self.inputs),
             "options": dict(self.options),
@@ -70,39 +70,52 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a step left: its files' hashes, and what it said about them."""
+class StepResult(Generic[Result]):
+    """The result of a step, and the hashes of its files."""
 
     outputs: Mapping[str, str]
-    result: Mapping[str, Any]
+    value: Result | None
+    """None in a dry run, if the step would run."""
+
+    def get(self) -> Result:
+        """Return the value.
+
+        Raises:
+            ValueError: the step has not run.
+        """
+        if self.value is None:
+            raise ValueError("a step that has not run has no result")
+        return self.value
+
+    def hashes(self, *names: str) -> dict[str, str]:
+        """Return the hashes of these files, as inputs of another step."""
+        return {name: self.outputs[name] for name in names}
 
 
-@dataclass(frozen=True)
-class NotBuilt:
-    """An engine that could not be built here; the next run tries again."""
+class StepRecord(BaseModel):
+    """A step's record on disk."""
 
-    status: Literal["not run", "failed"]
-    reason: str
-    failure: Failure | None = None
-    """The error of a failed build."""
+    key: dict[str, Any]
+    outputs: dict[str, str]
+    result: Any
 
 
 class Folder:
-    """One model's output folder, with the records of the steps that filled it."""
+    """One model's output folder, with the records of its steps."""
 
-    def __init__(self, path: Path, observer: StepObserver, *, only_ask: bool = False) -> None:
+    def __init__(self, path: Path, observer: StepObserver, *, dry_run: bool = False) -> None:
         self.path = path
         self.observer = observer
-        self.only_ask = only_ask
+        self.dry_run = dry_run
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the folder for this run alone. At the beginning and at the end, no step's half work is left in it.
+    def locked(self) -> Iterator[None]:
+        """Lock the folder for this run; remove the partial files of killed runs before and after.
 
         Raises:
             BadInput: the folder cannot be written.
         """
-        if self.only_ask and not self.path.is_dir():
+        if self.dry_run and not self.path.is_dir():
             yield
             return
         try:
@@ -120,89 +133,103 @@ class Folder:
             yield
         finally:
             try:
-                self._sweep()  # an interrupt may come before the folder that a step works in is its own
+                self._sweep()  # an interrupt may come between the temporary folder and the block that removes it
             finally:
                 lock.release()
 
     def _sweep(self) -> None:
-        for place in (self.path, self.path / RECORDS):
-            sweep_partials(place)
+        for folder in (self.path, self.path / STEP_RECORDS):
+            sweep_partials(folder)
 
-    def perform(self, step: Step, work: Work) -> Made:
-        """Do ``step`` unless its results lie there already; say which, and why."""
-        key = step.key
-        recorded = self._recorded(step.name)
-        why = self._why(step, key, recorded)
-        if not why:
-            self.observer.up_to_date(step.name)
-            return Made(recorded["outputs"], recorded["result"])
-        if self.only_ask:
-            self.observer.would_run(step.name, why)
-            return Made(dict.fromkeys(step.outputs, NOT_MADE_YET), {})
-        progress = self.observer.begin(step.name, why)
+    def perform(self, step: Step, work: Work[Result], kind: type[Result]) -> StepResult[Result]:
+        """Run ``step`` unless it is up to date; tell the observer which, with the reason.
+
+        Args:
+            step: the step.
+            work: writes its files and returns its result.
+            kind: the type of the result: a pydantic model or dataclass, which is stored as JSON.
+
+        Raises:
+            BadInput: the folder cannot be written.
+        """
+        key, adapter = step.key, TypeAdapter(kind)
+        record = self._read_record(step.name)
+        reason = self._reason(key, record)
+        if record is not None and not reason:
+            try:
+                value = adapter.validate_python(record.result)
+            except ValidationError:
+                reason = NO_RESULT
+            else:
+                self.observer.up_to_date(step.name)
+                return StepResult(record.outputs, value)
+        if self.dry_run:
+            self.observer.would_run(step.name, reason)
+            return StepResult(dict.fromkeys(step.outputs, PENDING), None)
+        progress = self.observer.begin(step.name, reason)
         started = time.monotonic()
         try:
-            with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=self.path) as made:
-                result = dict(json.loads(json.dumps(work(Path(made), progress))))
-                outputs = self._move_into_place(step, Path(made))
+            with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=self.path) as partial:
+                result = adapter.dump_python(work(Path(partial), progress), mode="json")
+                outputs = self._move_into_place(step, Path(partial))
         except OSError as error:
             if error.errno in WRITE_ERRORS:
                 raise write_error(self.path, error) from error
             raise
-        write_json(self._record(step.name), {"key": key, "outputs": outputs, "result": result})
+        write_json(self._record_path(step.name), {"key": key, "outputs": outputs, "result": result})
         self.observer.done(step.name, time.monotonic() - started)
-        return Made(outputs, result)
+        return StepResult(outputs, adapter.validate_python(result))
 
-    def _move_into_place(self, step: Step, made: Path) -> dict[str, str]:
-        """Replace the step's files by what it made, and remove what was made from the old ones; returns the hashes."""
-        outputs = {name: sha256_file(made / name) for name in step.outputs if (made / name).is_file()}
-        stale = [f"{RECORDS}/{step.name}.json", *self._made_from(step.outputs, outputs), *step.outputs]
-        for name in [WHOLE, *stale] if step.in_manifest else stale:
+    def _move_into_place(self, step: Step, partial: Path) -> dict[str, str]:
+        """Replace the step's files, and remove what was made from the old ones; return the hashes."""
+        outputs = {name: sha256_file(partial / name) for name in step.outputs if (partial / name).is_file()}
+        stale = [f"{STEP_RECORDS}/{step.name}.json", *self._dependents(step.outputs, outputs), *step.outputs]
+        for name in [MANIFEST, *stale] if step.in_manifest else stale:
             (self.path / name).unlink(missing_ok=True)
         for name in outputs:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            (made / name).replace(self.path / name)
+            (partial / name).replace(self.path / name)
         return outputs
 
-    def _made_from(self, names: Iterable[str], kept: Mapping[str, str]) -> list[str]:
-        """Files that other steps made from ``names``, unless from the very content in ``kept``; and so on.
+    def _dependents(self, names: Iterable[str], unchanged: Mapping[str, str]) -> list[str]:
+        """Return files that other steps made from ``names``, directly or not, but for content in ``unchanged``.
 
-        Their records stay, so that the next run can say why it repeats those steps.
+        Their records stay, so that the next run can tell why it repeats those steps.
         """
         stale: list[str] = []
-        for path in sorted((self.path / RECORDS).glob("*.json")):
-            record = self._recorded(path.stem)
-            inputs = record.get("key", {}).get("inputs", {})
-            if any(name in inputs and inputs[name] != kept.get(name) for name in names):
-                stale += [*record["outputs"], *self._made_from(record["outputs"], {})]
+        for path in sorted((self.path / STEP_RECORDS).glob("*.json")):
+            record = self._read_record(path.stem)
+            inputs = record.key.get("inputs", {}) if record else {}
+            if record and any(name in inputs and inputs[name] != unchanged.get(name) for name in names):
+                stale += [*record.outputs, *self._dependents(record.outputs, {})]
         return stale
 
-    def _record(self, name: str) -> Path:
-        return self.path / RECORDS / f"{name}.json"
+    def _record_path(self, name: str) -> Path:
+        return self.path / STEP_RECORDS / f"{name}.json"
 
-    def _recorded(self, name: str) -> dict[str, Any]:
+    def _read_record(self, name: str) -> StepRecord | None:
+        """Return the record of a step; None if it is missing or damaged."""
         try:
-            record = json.loads(self._record(name).read_text(encoding="utf-8"))
-            return dict(record) if {"key", "outputs", "result"} <= record.keys() else {}
-        except (OSError, ValueError, AttributeError):
-            return {}
+            return StepRecord.model_validate_json(self._record_path(name).read_bytes())
+        except (OSError, ValueError):
+            return None
 
-    def _why(self, step: Step, key: dict[str, Any], recorded: dict[str, Any]) -> str:
-        """Why the step must run; empty if it need not."""
-        if not recorded:
-            return "not made yet"
-        changes = list(_changes(recorded["key"], key))
-        for name, digest in recorded["outputs"].items() if not changes else ():
+    def _reason(self, key: dict[str, Any], record: StepRecord | None) -> str:
+        """Return why the step must run; empty if it is up to date."""
+        if record is None:
+            return NO_RESULT
+        changes = list(_changes(record.key, key))
+        for name, digest in record.outputs.items() if not changes else ():
             path = self.path / name
             if not path.is_file():
-                changes.append(f"{name} is gone")
+                changes.append(f"{name} is missing")
             elif sha256_file(path) != digest:
-                changes.append(f"{name} was changed")
+                changes.append(f"{name} has changed")
         return "; ".join(changes)
 
 
 def version(distribution: str) -> str:
-    """The installed version, or ``absent``."""
+    """Return the installed version, or ``absent``."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -210,7 +237,7 @@ def version(distribution: str) -> str:
 
 
 def sha256_code(package: str) -> str:
-    """Return the hash of this project's own code in ``package``, with the graph that probes a processor."""
+    """Return the hash of a package's Python code and of its ONNX files, which runtimes are probed with."""
     digest, folder = hashlib.sha256(), PROJECT / package
     for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.onnx")]):
         digest.update(file.read_bytes())
@@ -218,13 +245,13 @@ def sha256_code(package: str) -> str:
 
 
 def _changes(before: Any, after: Any, name: str = "") -> Iterator[str]:
-    """What differs between two keys, in words."""
+    """Yield the differences of two keys in words."""
     if isinstance(before, dict) and isinstance(after, dict):
         for part in sorted(before.keys() | after.keys()):
             yield from _changes(before.get(part), after.get(part), f"{name} {part}".strip())
     elif before != after:
-        if after == NOT_MADE_YET:
-            yield f"{name} will be made anew"
+        if after == PENDING:
+            yield f"{name} would be rebuilt"
         elif name.startswith(("inputs", "code")):
             yield f"{name} changed"
         else:

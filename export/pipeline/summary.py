@@ -1,26 +1,68 @@
-"""What was made, as the manifest says it."""
+"""The manifest of an export, from the results of its steps."""
 
-from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from export.common.interface import precision_of
-from export.pipeline.manifest import Artifact, Counts, Manifest, NotRun, VerdictRow, Weights
-from export.pipeline.model_steps import PARITY_REPORT, plan_paths, source_sha256
+from export.pipeline.layout import parity_path, plan_paths
+from export.pipeline.manifest import Artifact, Manifest, NotRun, Weights
+from export.pipeline.reference_steps import source_sha256
+from export.pipeline.reports import BuiltEngine, OnnxReport, ParityReport
 from export.pipeline.request import ExportRequest
-from export.pipeline.step_results import StepResults
-from export.pipeline.steps import Folder, Made, NotBuilt, version
-from export.plan.plan_record import plan_summary
+from export.pipeline.results import ExportResults, NotBuilt
+from export.pipeline.steps import Folder, StepResult, version
 
 TOOLS = (
     *("torch", "onnx", "onnxscript", "onnx-ir"),
     *("onnxruntime-gpu", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"),
 )
-ONNX_DETAILS = ("opset", "ir_version", "nodes", "initializer_bytes", "types")
-TYPES_WALKED = "every value's type was inferred and walked over; types has the counts"
+TYPES_CHECKED = "the type of every value was inferred and checked; types has the counts"
 
 
-def path_of_weights(request: ExportRequest) -> str | None:
-    """Where the checkpoint lies; the project's own within its repository, since that is where it is looked for."""
+def manifest_of(folder: Folder, request: ExportRequest, results: ExportResults) -> Manifest:
+    """Return the manifest: every artifact, every check, and what could not be made."""
+    artifacts = [_onnx_artifact(folder, request, results, variant) for variant in results.onnx]
+    sources = dict(zip(results.onnx, artifacts, strict=True))
+    not_run = [
+        NotRun(kind="onnx", precision=variant, status="failed", reason=str(refusal))
+        for variant, refusal in results.refused.items()
+    ]
+    tools = {tool: version(tool) for tool in TOOLS if version(tool) != "absent"}
+    for variant, engine in results.engine.items():
+        if isinstance(engine, NotBuilt):
+            not_run.append(NotRun(kind="engine", precision=variant, status=engine.status, reason=engine.reason))
+            continue
+        artifacts.append(engine_artifact(sources[variant], engine))
+        record = engine.get()
+        tools[record.runtime.replace("_", "-")] = record.package_version  # JetPack's library is unknown to pip
+    weights = results.weights.get()
+    return Manifest(
+        model=request.config.name,
+        weights=Weights(
+            origin=request.origin,
+            path=_weights_path(request),
+            sha256=source_sha256(request, results.weights),
+            container=weights.container,
+            location=weights.location,
+            epoch=weights.epoch,
+            dtypes=weights.dtypes,
+            grown_from=request.growth.model if request.growth else None,
+        ),
+        architecture=weights.architecture,
+        verdict=weights.verdict,
+        nearest_models=weights.nearest_models,
+        claims=weights.claims,
+        counts=weights.counts,
+        artifacts=artifacts,
+        not_run=not_run,
+        ranges=tuple(result.get() for result in results.ranges.values()),
+        parity=[result.get() for result in results.parity.values()],
+        tools=tools,
+    )
+
+
+def _weights_path(request: ExportRequest) -> str | None:
+    """Return the checkpoint's path; that of a demo checkpoint is relative to the repository."""
     if request.growth:
         return request.growth.path
     if request.origin == "demo":
@@ -28,113 +70,71 @@ def path_of_weights(request: ExportRequest) -> str | None:
     return str(request.checkpoint) if request.checkpoint else None
 
 
-def onnx_details(results: StepResults, variant: str) -> dict[str, Any]:
-    """What is in an ONNX file, how that was proven, and how far it drifts on which images."""
-    onnx, parity, precision = results.onnx[variant].result, results.parity[variant].result, precision_of(variant)
-    details = {name: onnx[name] for name in ONNX_DETAILS}
-    details["proof"] = {"types": TYPES_WALKED, "weights": onnx["weights"]}
-    if onnx["int8"] is not None:
-        details["proof"]["int8"] = onnx["int8"]
-    details["drift"] = drift_details(parity)
-    if made := results.plans.get(precision):
-        plan, record = dict(made.result), plan_paths(precision)[0]
-        plan["calibration"] = {name: of for name, of in plan["calibration"].items() if name != "images"}
-        details["plan"] = {"record": record, "sha256": made.outputs[record], "summary": plan_summary(plan), **plan}
-    return details
-
-
-def drift_details(parity: Mapping[str, Any]) -> dict[str, Any]:
-    """How far an ONNX file drifts, on which images, run by what."""
-    return {
-        "status": parity["status"],
-        "grade": parity["grade"],
-        **{name: parity["candidate"][name] for name in ("mean_mm", "p99_mm", "max_mm")},
-        "run_by": parity["runtime"],
-        "images": parity["images"],
-        "record": PARITY_REPORT.format(parity["edition"]),
-    }
-
-
-def engine_artifact(source: Artifact, engine: Made) -> Artifact:
-    """What the manifest says of an engine that was built from ``source``."""
-    built = dict(engine.result)
-    path = built.pop("path")
+def _onnx_artifact(folder: Folder, request: ExportRequest, results: ExportResults, variant: str) -> Artifact:
+    path, onnx, parity = request.onnx_path(variant), results.onnx[variant].get(), results.parity[variant].get()
     return Artifact(
-        kind="engine",
-        runtime=built["runtime"],
-        precision=source.precision,
+        kind="onnx",
+        runtime="onnx",
+        precision=precision_of(variant),
         path=path,
-        sha256=engine.outputs[path],
-        size_bytes=built["size_bytes"],
-        inputs=source.inputs,
-        outputs=source.outputs,
-        targets=built["targets"],
-        status=built["status"],
-        details=built | engine_details(built, source),
+        sha256=results.onnx[variant].outputs[path],
+        size_bytes=(folder.path / path).stat().st_size,
+        inputs=onnx.inputs,
+        outputs=onnx.outputs,
+        status=f"parity {parity.status}",
+        details=_onnx_details(onnx, parity) | _plan_details(results, variant),
     )
 
 
-def engine_details(built: Mapping[str, Any], source: Artifact) -> dict[str, Any]:
-    """How an engine's precision was proven, and how far the ONNX file drifts that it was built from."""
-    types = ", ".join(f"{count} {kind}" for kind, count in built["layer_types"]["CONVOLUTION"].items())
-    network = f"strongly typed network: convolutions {types}; {built['convolutions']['int8']} of them take int8"
-    inspector = built["not_inspected"] or "its layers compute in the precision; inspected has the counts"
+def _onnx_details(onnx: OnnxReport, parity: ParityReport) -> dict[str, Any]:
+    """Return an ONNX file's content, its proofs, and its error."""
+    proof = {"types": TYPES_CHECKED, "weights": onnx.weights}
     return {
-        "proof": {"network": network, "inspector": inspector},
-        "drift": {"of": source.path, **source.details["drift"]},
+        **onnx.model_dump(include={"opset", "ir_version", "nodes", "initializer_bytes", "types"}),
+        "proof": proof if onnx.int8 is None else proof | {"int8": onnx.int8},
+        "drift": {
+            "status": parity.status,
+            "grade": parity.grade,
+            **parity.candidate.model_dump(include={"mean_mm", "p99_mm", "max_mm"}),
+            "run_by": parity.runtime,
+            "images": parity.images.model_dump(mode="json"),
+            "record": parity_path(parity.variant),
+        },
     }
 
 
-def manifest_of(folder: Folder, request: ExportRequest, results: StepResults) -> Manifest:
-    """Every artefact, every judgement, and what could not be made."""
-    weights = results.weights.result
-    artifacts, not_run = [], []
-    tools = {tool: version(tool) for tool in TOOLS if version(tool) != "absent"}
-    for variant, onnx in results.onnx.items():
-        path, parity = request.onnx_path(variant), results.parity[variant].result
-        artifacts.append(
-            Artifact(
-                kind="onnx",
-                runtime="onnx",
-                precision=precision_of(variant),
-                path=path,
-                sha256=onnx.outputs[path],
-                size_bytes=(folder.path / path).stat().st_size,
-                inputs=onnx.result["inputs"],
-                outputs=onnx.result["outputs"],
-                status=f"parity {parity['status']}",
-                details=onnx_details(results, variant),
-            )
-        )
-    for variant, refusal in results.refused.items():
-        not_run.append(NotRun(kind="onnx", precision=variant, status="failed", reason=str(refusal)))
-    for variant, engine in results.engine.items():
-        if isinstance(engine, NotBuilt):
-            not_run.append(NotRun(kind="engine", precision=variant, status=engine.status, reason=engine.reason))
-            continue
-        source = next(a for a in artifacts if a.path == request.onnx_path(variant))
-        artifacts.append(engine_artifact(source, engine))
-        tools[engine.result["runtime"].replace("_", "-")] = engine.result["package_version"]  # which pip need not know
-    return Manifest(
-        model=request.config.name,
-        weights=Weights(
-            origin=request.origin,
-            path=path_of_weights(request),
-            sha256=source_sha256(request, results.weights),
-            container=weights["container"],
-            location=weights["location"],
-            epoch=weights["epoch"],
-            dtypes=weights["dtypes"],
-            grown_from=request.growth.model if request.growth else None,
-        ),
-        architecture=weights["architecture"],
-        verdict=[VerdictRow(**row) for row in weights["verdict"]],
-        nearest_models=weights["nearest_models"],
-        claims=weights["claims"],
-        counts=Counts(**weights["counts"]),
-        artifacts=artifacts,
-        not_run=not_run,
-        ranges=[dict(made.result) for made in results.ranges.values()],
-        parity=[dict(made.result) for made in results.parity.values()],
-        tools=tools,
+def _plan_details(results: ExportResults, variant: str) -> dict[str, Any]:
+    """Return the precision plan without the hashes of its images; nothing for FP32."""
+    result = results.plan(variant)
+    if result is None:
+        return {}
+    plan, record = result.get(), plan_paths(precision_of(variant)).record
+    plain = plan.as_json()
+    plain["calibration"] = {name: value for name, value in plain["calibration"].items() if name != "images"}
+    return {"plan": {"record": record, "sha256": result.outputs[record], "summary": plan.summary(), **plain}}
+
+
+def engine_artifact(source: Artifact, engine: StepResult[BuiltEngine]) -> Artifact:
+    """Return the manifest's row of an engine that was built from ``source``."""
+    record = engine.get()
+    plain = asdict(record)
+    types = ", ".join(f"{count} {kind}" for kind, count in record.layer_types["CONVOLUTION"].items())
+    network = f"strongly typed network: convolutions {types}; {record.convolutions.int8} of them take int8"
+    inspector = record.not_inspected or "its layers compute in the precision; inspected has the counts"
+    return Artifact(
+        kind="engine",
+        runtime=record.runtime,
+        precision=source.precision,
+        path=plain.pop("path"),
+        sha256=engine.outputs[record.path],
+        size_bytes=record.size_bytes,
+        inputs=source.inputs,
+        outputs=source.outputs,
+        targets=record.targets,
+        status=record.status,
+        details=plain
+        | {
+            "proof": {"network": network, "inspector": inspector},
+            "drift": {"of": source.path, **source.details["drift"]},
+        },
     )

@@ -19,7 +19,7 @@ def shown(of: Measurements, monkeypatch: pytest.MonkeyPatch, **changes: object) 
     text = io.StringIO()
     for module in (render_bench, render_passes):
         monkeypatch.setattr(module, "out", Console(file=text, width=220, highlight=False))
-    render_bench.bench(result(of, **changes), Path("result.json"))
+    render_bench.print_benchmark(result(of, **changes), Path("result.json"))
     return text.getvalue()
 
 

@@ -16,7 +16,7 @@ from export.common.files import sha256_file
 from export.common.progress import Progress
 from tests.support.bench_quick import worker_processes
 from tests.support.bench_results import CANDIDATE, STEADY, measurements, result, row
-from tests.support.command_line import assert_three_parts, convnextpose, convnextpose_here
+from tests.support.command_line import assert_three_parts, convnextpose, in_process
 
 RESULT_KEYS = {
     *("schema_version", "kind", "created", "model", "weights", "complete", "mode", "protocol", "stop_reason"),
@@ -39,9 +39,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def here(tmp_path: Path) -> Run:
     """The command, run within this process."""
-    return lambda *arguments: convnextpose_here(monkeypatch, capsys, *arguments, cwd=tmp_path)
+    return lambda *arguments: in_process(*arguments, cwd=tmp_path)
 
 
 @pytest.fixture(scope="module")

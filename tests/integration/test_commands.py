@@ -30,7 +30,7 @@ def test_claims_of_all_models(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (0, "")
     found = findings_of(run.stdout)
     assert list(dict.fromkeys(finding["model"] for finding in found)) == MODELS
-    assert {finding["outcome"] for finding in found} == {"agrees", "contradicted", "cannot tell"}
+    assert {finding["outcome"] for finding in found} == {"agrees", "contradicted", "inconclusive"}
     assert len(found) == sum(len(claim.values()) for model in MODELS for claim in load_config(model).claims)
 
 

@@ -34,7 +34,7 @@ def test_the_first_run_makes_everything(tiny_run: Run) -> None:
     assert made.counts.parameters == TINY.parameters
     assert made.architecture.heatmap_size == 32
     assert (made.artifacts[0].kind, made.artifacts[0].precision) == ("onnx", "fp32")
-    assert [p["outcome"] for p in made.parity] == ["pass"]
+    assert [p.outcome for p in made.parity] == ["pass"]
     assert made.tools["torch"] == version("torch")
     if version("tensorrt-rtx") != "absent":
         engine = made.artifacts[1]
@@ -45,7 +45,7 @@ def test_the_first_run_makes_everything(tiny_run: Run) -> None:
         assert engine.details["proof"]["network"].startswith("strongly typed network: convolutions 26 FLOAT")
         drift = engine.details["drift"]
         assert (drift["of"], drift["record"]) == (made.artifacts[0].path, "parity/fp32.json")
-        assert drift["max_mm"] == made.parity[0]["candidate"]["max_mm"]
+        assert drift["max_mm"] == made.parity[0].candidate.max_mm
         assert (place / "build/tiny" / drift["record"]).is_file()
         assert drift["images"]["count"] == 64
         if default_gpu()[0] is None:
@@ -116,7 +116,7 @@ def test_only_what_depends_on_a_change_is_repeated(tiny_copy: Path) -> None:
     engine.unlink()
     run = in_process("export", "tiny.yaml", cwd=tiny_copy)
     assert steps_said(run.stderr, "done") == ["engine-fp32"]
-    assert f"{engine.name} is gone" in run.stderr
+    assert f"{engine.name} is missing" in run.stderr
     assert_whole(tiny_copy)
 
     checkpoint = write(tiny_copy / "tiny.tar", spelled(alive_weights()))
@@ -192,7 +192,7 @@ def test_fresh_weights_end_inconclusive_and_nothing_made_from_other_weights_stay
     write(tiny_copy / "fresh.pth", spelled(fresh_weights(TINY)))
     assert_three_parts(in_process("export", "tiny.yaml", "--checkpoint", "fresh.pth", cwd=tiny_copy), 3)
     made = manifest(tiny_copy)
-    assert [p["outcome"] for p in made.parity] == ["inconclusive"]
+    assert [p.outcome for p in made.parity] == ["inconclusive"]
     assert [a.kind for a in made.artifacts] == ["onnx"]
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
     assert {name for name in there if not name.startswith(".")} == {
@@ -264,7 +264,7 @@ def test_a_wrong_rewriting_fails_the_export(tiny_copy: Path, monkeypatch: pytest
     assert_three_parts(run, 1)
     assert "truth" in run.stderr
     made = manifest(tiny_copy)
-    assert made.parity[0]["outcome"] == "fail"
+    assert made.parity[0].outcome == "fail"
     assert [(a.kind, a.status) for a in made.artifacts] == [("onnx", "parity fail")]
     assert not list((tiny_copy / "build/tiny").rglob("*.engine"))
 

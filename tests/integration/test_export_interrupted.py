@@ -19,14 +19,14 @@ from export.pipeline.steps import Folder
 
 perform = Folder.perform
 
-def perform_and_wait(folder, step, work):
+def perform_and_wait(folder, step, work, kind):
     def work_and_wait(made, progress):
         result = work(made, progress)
         if step.name == "DURING":
             print("  worked     ", step.name, file=sys.stderr, flush=True)
             time.sleep(120)
         return result
-    return perform(folder, step, work_and_wait)
+    return perform(folder, step, work_and_wait, kind)
 
 Folder.perform = perform_and_wait
 

@@ -53,31 +53,31 @@ def test_half_precisions_are_made_and_proven(half_run: Run) -> None:
         assert (file.inputs[0].dtype, file.outputs[0].dtype) == ("float32", "float32")
         assert file.status == f"parity {WITHIN_ROUNDING}"  # stand-in weights
         assert f"{precision}: {precision.upper()}, none of 26 convolutions in FP32; not searched" in run.stdout
-        [judged] = [result for result in made.parity if result["artifact"] == file.path]
+        [judged] = [result for result in made.parity if result.artifact == file.path]
         drift = file.details["drift"]
-        assert (drift["mean_mm"], drift["images"]) == (judged["candidate"]["mean_mm"], judged["images"])
-        assert json.loads((place / "build/tiny" / drift["record"]).read_text()) == judged
+        assert (drift["mean_mm"], drift["images"]) == (judged.candidate.mean_mm, judged.images.model_dump(mode="json"))
+        assert json.loads((place / "build/tiny" / drift["record"]).read_text()) == judged.model_dump(mode="json")
         assert "bit for bit" in file.details["proof"]["weights"]
         engines = [a for a in made.artifacts if (a.kind, a.precision) == ("engine", precision)]
         assert all(engine.details["layer_types"]["CONVOLUTION"] == {layer_kind: 26} for engine in engines)
         assert len(engines) == (version("tensorrt-rtx") != "absent")
-    assert [(ranges["precision"], ranges["overflowing"]) for ranges in made.ranges] == [("fp16", {}), ("bf16", {})]
+    assert [(ranges.precision, ranges.overflowing) for ranges in made.ranges] == [("fp16", {}), ("bf16", {})]
     for ranges in made.ranges:
-        every = json.loads((place / "build/tiny" / ranges["every_layer"]).read_text())["layers"]
-        assert {layer["layer"] for layer in every} > ranges["activations"].keys()
+        every = json.loads((place / "build/tiny" / ranges.every_layer).read_text())["layers"]
+        assert {layer["layer"] for layer in every} > ranges.activations.keys()
 
 
 def test_each_half_file_is_judged_by_its_types_and_by_a_runtime(half_run: Run) -> None:
     place, run = half_run
     fp16, bf16 = manifest(place).parity
-    assert [run["runner"] for run in fp16["runs"]] == ["ONNX Runtime", "rounding, simulated"]
-    assert [run["runner"] for run in bf16["runs"]] == ["OpenVINO", "rounding, simulated"]
-    assert "convolutions in" in bf16["runs"][0]["runtime"]
+    assert [run.runner for run in fp16.runs] == ["ONNX Runtime", "rounding, simulated"]
+    assert [run.runner for run in bf16.runs] == ["OpenVINO", "rounding, simulated"]
+    assert "convolutions in" in bf16.runs[0].runtime
     for result in (fp16, bf16):
-        assert result["budget"]["grade"] is None  # stand-in weights
-        assert result["runtime"] in {run["runtime"] for run in result["runs"]}
-        assert {run["status"] for run in result["runs"]} == {WITHIN_ROUNDING}
-        assert f"{result['precision']}: no error budget" in run.stdout
+        assert result.budget.grade is None  # stand-in weights
+        assert result.runtime in {run.runtime for run in result.runs}
+        assert {run.status for run in result.runs} == {WITHIN_ROUNDING}
+        assert f"{result.precision}: no error budget" in run.stdout
     assert "pass" not in run.stdout.partition("Parity with")[2].partition("fp16:")[0]
 
 
@@ -101,8 +101,8 @@ def test_a_precision_that_is_refused_keeps_no_other_from_being_made(place: Path)
     assert (int8.precision, int8.status, fp16.precision, fp16.status) == ("int8", "failed", "fp16", "failed")
     assert "int8 cannot be had" in int8.reason
     assert "backbone.stages.1.0.pwconv1: " in fp16.reason
-    assert next(iter(made.ranges[0]["overflowing"])) == "backbone.stages.1.0.pwconv1"
-    assert [result["precision"] for result in made.parity] == ["fp32"]
+    assert next(iter(made.ranges[0].overflowing)) == "backbone.stages.1.0.pwconv1"
+    assert [result.precision for result in made.parity] == ["fp32"]
     assert not (place / "build/tiny/onnx/tiny-fp16.onnx").exists()
 
 
@@ -148,19 +148,19 @@ def test_int8_and_its_pixel_variant_are_made_and_proven(int8_run: Run) -> None:
     made = manifest(place)
     files = [artifact for artifact in made.artifacts if artifact.kind == "onnx"]
     assert [(a.precision, a.inputs[0].dtype, a.inputs[0].shape) for a in files] == [
-        ("int8", "float32", ["batch", 3, 256, 256]),
-        ("int8", "uint8", ["batch", 256, 256, 3]),
+        ("int8", "float32", ("batch", 3, 256, 256)),
+        ("int8", "uint8", ("batch", 256, 256, 3)),
     ]
-    assert [(result["edition"], result["outcome"]) for result in made.parity] == [
+    assert [(result.variant, result.outcome) for result in made.parity] == [
         ("int8", "pass"),
         ("int8-pixels", "pass"),
     ]
     for result in made.parity:
-        said = [seen["runner"] for seen in (*result["runs"], *result["not_run"])]
+        said = [*(run.runner for run in result.runs), *(run.runner for run in result.not_run)]
         assert sorted(said) == ["ONNX Runtime", "OpenVINO", "rounding, simulated"]
-        assert [seen["reason"] for seen in result["not_run"]] == [SATURATES] * saturates()
+        assert [run.reason for run in result.not_run] == [SATURATES] * saturates()
         assert ("not run by OpenVINO" in run.stdout) == saturates()
-        assert (result["images"]["count"], "drawn figures" in result["images"]["source"]) == (64, True)
+        assert (result.images.count, "drawn figures" in result.images.source) == (64, True)
     for file in files:
         convs = {conv["name"]: conv for conv in file.details["plan"]["convs"]}
         quantised = [name for name, conv in convs.items() if conv["precision"] == "int8"]

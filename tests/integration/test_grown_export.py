@@ -10,10 +10,11 @@ from cli.console import ConsoleObserver
 from export.common.files import PROJECT, sha256_file
 from export.model.config import load_config
 from export.model.weights_file import load_network
+from export.pipeline.layout import STEP_RECORDS, WEIGHTS
 from export.pipeline.manifest import read_manifest
-from export.pipeline.model_steps import WEIGHTS, about_weights, weights_step
+from export.pipeline.reference_steps import describe_weights, weights_step
 from export.pipeline.request import ExportRequest
-from export.pipeline.steps import RECORDS, Folder
+from export.pipeline.steps import Folder
 from tests.support.checkpoints import declared
 from tests.support.command_line import assert_three_parts, in_process
 
@@ -40,8 +41,8 @@ def test_an_export_of_a_grown_model_says_so(grown: Path) -> None:
     made = read_manifest(grown / "build/more/manifest.json")
     assert (made.weights.origin, made.weights.path) == ("demo", "demo/XS-atto-demo.pth")
     assert (made.weights.grown_from, made.weights.sha256) == ("XS-atto", sha256_file(DEMO))
-    assert [result["outcome"] for result in made.parity] == ["pass"]
-    assert made.parity[0]["budget"]["grade"] == "exact"
+    assert [result.outcome for result in made.parity] == ["pass"]
+    assert made.parity[0].budget.grade == "exact"
     model = onnx.load(grown / "build/more/onnx/more-fp32.onnx")
     assert {entry.key: entry.value for entry in model.metadata_props}["weights_origin"] == "demo"
 
@@ -71,12 +72,12 @@ def test_strict_asks_for_a_checkpoint(tmp_path: Path) -> None:
 def test_the_weights_step_depends_on_checkpoint_and_head(tmp_path: Path) -> None:
     request = ExportRequest(load_config("M"), None, {})
     folder = Folder(tmp_path / "M", ConsoleObserver())
-    with folder.held():
+    with folder.locked():
         made = weights_step(folder, request)
         assert load_network(folder.path / WEIGHTS).architecture == declared("M")
-        assert about_weights(request, made)["weights_sha256"] == sha256_file(DEMO)
-        assert made.result["dtypes"] == ["float16"]
-        key = json.loads((folder.path / RECORDS / "weights.json").read_text())["key"]
+        assert describe_weights(request, made)["weights_sha256"] == sha256_file(DEMO)
+        assert made.get().dtypes == ("float16",)
+        key = json.loads((folder.path / STEP_RECORDS / "weights.json").read_text())["key"]
     assert request.growth is not None
     assert request.growth.head is not None
     assert key["inputs"] == {"checkpoint": sha256_file(DEMO), "head": sha256_file(request.growth.head)}

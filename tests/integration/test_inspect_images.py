@@ -71,7 +71,7 @@ def test_images_contradict_the_rule(here: Here) -> None:
 def test_cannot_tell_is_no_error(here: Here) -> None:
     run = here("--model", "by-rule.yaml", "--images", "noise", "--strict")
     assert (run.returncode, run.stderr) == (0, "")
-    assert "cannot tell from these images" in run.stdout
+    assert "inconclusive from these images" in run.stdout
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "once.pth", "."])

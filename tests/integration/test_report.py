@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.support.bundles import verify
-from tests.support.command_line import ROOT, assert_three_parts, convnextpose_here
+from tests.support.command_line import ROOT, assert_three_parts, in_process
 from tests.support.fleet_measured import FAILED, NO_GPU, NO_OPENVINO, write_run
 from tests.support.report_folder import USUAL, Planted, write_folder
 
@@ -31,9 +31,9 @@ Report = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Report:
+def report(tmp_path: Path) -> Report:
     """Run the command and return what it said."""
-    return lambda *arguments: convnextpose_here(monkeypatch, capsys, "report", *arguments, cwd=tmp_path)
+    return lambda *arguments: in_process("report", *arguments, cwd=tmp_path)
 
 
 @pytest.fixture(scope="module")

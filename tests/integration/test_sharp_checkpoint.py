@@ -18,5 +18,6 @@ def test_fp32_is_asked_no_more_than_fp32_can(tmp_path: Path) -> None:
     run = convnextpose("export", "tiny.yaml", "--checkpoint", "sharp.tar", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     (parity,) = manifest(tmp_path).parity
-    assert parity["floor"]["max_mm"] > 0.5
-    assert "FP32 itself is not exact here" in parity["reason"]
+    assert parity.floor.max_mm is not None
+    assert parity.floor.max_mm > 0.5
+    assert "FP32 itself is not exact here" in parity.reason

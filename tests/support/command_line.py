@@ -60,10 +60,3 @@ def in_process(*arguments: object, cwd: Path, latency: bool = False) -> subproce
             torch.set_num_threads(1)  # a latency step may have asked for more
     stdout, stderr = (stream.buffer.getvalue().decode() for stream in (out, err))
     return subprocess.CompletedProcess(command, exit_code, stdout, stderr)
-
-
-def convnextpose_here(
-    _monkeypatch: pytest.MonkeyPatch, _capsys: pytest.CaptureFixture[str], *arguments: object, cwd: Path
-) -> subprocess.CompletedProcess[str]:
-    """Call ``in_process``, for tests that still hand over fixtures."""
-    return in_process(*arguments, cwd=cwd)

@@ -89,4 +89,4 @@ def artifact_entry(folder: Path, kind: str, runtime: str) -> Artifact:
     path = "onnx/L-fp32.onnx" if kind == "onnx" else f"engines/L-fp32{PRODUCTS[runtime].suffix}"
     fields: dict[str, Any] = {"kind": kind, "runtime": runtime, "precision": "fp32", "path": path, "status": "built"}
     fields |= {"sha256": sha256_file(folder / path), "size_bytes": (folder / path).stat().st_size}
-    return Artifact(**fields, inputs=[], outputs=[], details={})
+    return Artifact(**fields, inputs=(), outputs=(), details={})

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ from bench.results.result import (
 from bench.sessions.parts import PARTS
 from export.common.files import sha256_file
 from export.model.joint_sets import HUMAN36M
-from export.parity.budgets import REQUIRED_GRADE
-from export.pipeline.manifest import Artifact, Manifest, Tensor, write_manifest
+from export.parity.budgets import REQUIRED_GRADE, budget_for
+from export.pipeline.manifest import Artifact, Manifest, write_manifest
+from export.pipeline.reports import Tensor
 
 REFERENCE = reference_candidate(2)
 CONTROL = REFERENCE.id + "#control"
@@ -129,7 +130,7 @@ def manifest_of(model: str, weights: str, precisions: Sequence[str]) -> Manifest
 
 def artifact(model: str, precision: str) -> Artifact:
     """One ONNX file, whose hash is a digit for each precision."""
-    tensor = Tensor(name="image", dtype="float32", shape=["batch", 3, 256, 256])
+    tensor = Tensor(name="image", dtype="float32", shape=("batch", 3, 256, 256))
     return Artifact(
         kind="onnx",
         runtime="onnx",
@@ -137,8 +138,8 @@ def artifact(model: str, precision: str) -> Artifact:
         path=f"onnx/{model}-{precision}.onnx",
         sha256=str(list(REQUIRED_GRADE).index(precision)) * 64,
         size_bytes=SIZE_BYTES[precision],
-        inputs=[tensor],
-        outputs=[],
+        inputs=(tensor,),
+        outputs=(),
         status="parity pass",
         details={},
     )
@@ -150,15 +151,26 @@ def parity(model: str, precision: str) -> dict[str, Any]:
     joints = [mean * (1 + index / 6) for index in range(len(HUMAN36M.joints))]
     worst = HUMAN36M.joints.index("L_Wrist")
     joints[worst] = 9 * mean
+    error = {"mean_mm": mean, "p99_mm": 5 * mean, "max_mm": 9 * mean, "max_bins": mean, "max_pixels": mean}
+    statistics = {"verdict": "known", "reason": "", "mean_shift": 0.01, "log_variance_ratio": 0.01, "images": 64}
+    statistics |= {"limits": {"mean_shift": 0.06, "log_variance_ratio": 0.1}, "every_norm": "parity/norms.json"}
+    images = {"source": "drawn figures, seed 1019", "count": 64, "sha256": "b" * 64, "notes": []}
     return {
         "artifact": f"onnx/{model}-{precision}.onnx",
         "precision": precision,
         "edition": precision,
         "outcome": "pass",
+        "status": "pass",
         "reason": f"max distance {9 * mean:.3g} mm",
         "runtime": "onnxruntime 1.31.1, CPU",
-        "images": {"count": 64, "source": "drawn figures, seed 1019"},
-        "candidate": {"mean_mm": mean, "p99_mm": 5 * mean, "max_mm": 9 * mean},
+        "images": images | {"statistics": statistics},
+        "budget": asdict(budget_for(precision, trained=True)),
+        "grade": "exact",
+        **dict.fromkeys(("candidate", "reference", "floor"), error),
+        "signal": {"over_images_mm": 300.0, "over_joints_mm": 300.0},
+        "worst_image": 0,
+        "worst_batch": 1,
+        "batches": [1],
         "worst_joint_name": "L_Wrist",
         "worst_joint": worst,
         "per_joint_max_mm": joints,

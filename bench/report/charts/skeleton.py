@@ -1,14 +1,14 @@
 """Export error of each joint, drawn on a person who stands: the larger a dot, the larger the error."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import altair as alt
 
 from bench.report import theme
 from bench.report.charts import base
 from bench.report.views import Chart
+from export.pipeline.reports import ParityReport
 
 PLACES = {
     "Pelvis": (0, 96),
@@ -39,9 +39,7 @@ SMALLEST_MM, LARGEST_MM = 0.001, 100.0
 WIDTH, HEIGHT = 250, 360
 
 
-def skeleton(
-    index: int, parity: Mapping[str, Any], joints: Sequence[str], bones: Sequence[tuple[int, int]]
-) -> Chart | None:
+def skeleton(index: int, parity: ParityReport, joints: Sequence[str], bones: Sequence[tuple[int, int]]) -> Chart | None:
     """Return the joints of one exported file; None for a joint set without a drawing.
 
     Args:
@@ -50,7 +48,7 @@ def skeleton(
         joints: the names of the joints.
         bones: pairs of joints.
     """
-    places, errors = [_place(name, joints) for name in joints], parity["per_joint_max_mm"]
+    places, errors = [_place(name, joints) for name in joints], parity.per_joint_max_mm
     if not all(places) or len(errors) != len(joints):
         return None
     known = [(name, place, mm) for name, place, mm in zip(joints, places, errors, strict=True) if place]
@@ -61,14 +59,13 @@ def skeleton(
             "y": y,
             "mm": None if mm is None else base.short(mm),
             "size": _size(mm),
-            "label": "" if name != parity["worst_joint_name"] else _label(name, mm),
+            "label": "" if name != parity.worst_joint_name else _label(name, mm),
         }
         for name, (x, y), mm in known
     ]
     lines = [{"x": known[a][1][0], "y": known[a][1][1], "x2": known[b][1][0], "y2": known[b][1][1]} for a, b in bones]
-    variant = parity.get("edition") or parity["precision"]
-    alt_text = _words(variant, [(name, mm) for name, _, mm in known])
-    title = f"{variant}: {parity.get('status', parity['outcome'])}"
+    alt_text = _words(parity.variant, [(name, mm) for name, _, mm in known])
+    title = f"{parity.variant}: {parity.status}"
     return Chart(f"joints-{index}", title, alt_text, _spec(values, lines, alt_text))
 
 

@@ -62,17 +62,19 @@ def _parity_table(files: ModelFiles) -> list[Table]:
     columns = ("file", "parity", "mean (mm)", "p99 (mm)", "max (mm)", "worst joint", "images", "run by")
     lines = []
     for parity in files.manifest.parity:
-        error, status = parity["candidate"], parity.get("status", parity["outcome"])
-        millimetres = [error[name] for name in ("mean_mm", "p99_mm", "max_mm")]
+        error = parity.candidate
         lines.append(
             Line(
                 (
-                    Cell(parity.get("edition") or parity["precision"], parity["artifact"]),
-                    Cell(status, parity["reason"], parity_tone(status)),
-                    *(Cell("not finite" if mm is None else f"{mm:.3g}") for mm in millimetres),
-                    Cell(parity["worst_joint_name"]),
-                    Cell(f"{parity['images']['count']} {parity['images']['source']}"),
-                    Cell(parity["runtime"]),
+                    Cell(parity.variant, parity.artifact),
+                    Cell(parity.status, parity.reason, parity_tone(parity.status)),
+                    *(
+                        Cell("not finite" if mm is None else f"{mm:.3g}")
+                        for mm in (error.mean_mm, error.p99_mm, error.max_mm)
+                    ),
+                    Cell(parity.worst_joint_name),
+                    Cell(f"{parity.images.count} {parity.images.source}"),
+                    Cell(parity.runtime),
                 )
             )
         )
@@ -110,8 +112,8 @@ def architecture(files: ModelFiles) -> Section:
         Line(
             (
                 Cell(row.field, "" if row.agrees else "not as declared", "" if row.agrees else "warn"),
-                *(Cell(show_list(value)) for value in (row.declared, row.found, row.used)),
-                Cell(row.source, row.why),
+                *(Cell(show_list(value)) for value in (row.declared, row.detected, row.used)),
+                Cell(row.source, row.reason),
             )
         )
         for row in manifest.verdict

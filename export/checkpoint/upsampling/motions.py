@@ -1,4 +1,4 @@
-"""Ways to move a crop about its centre, after which a pose must lie where the motion puts it."""
+"""Motions of a crop about its centre: the pose must move in the same way."""
 
 from dataclasses import dataclass
 from math import cos, radians, sin
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 from export.model.pose import Array
 
 TURN_DEGREES = 20.0
-"""To either side. By less, poses hardly move; by more, they are unusual. The centre that the demo checkpoint's poses
-show on 96 drawn figures has a standard error of 0.20 px at 10 degrees, 0.16 at 20, 0.18 at 30 (mean of x and y)."""
+"""Angle to either side. Smaller angles hardly move poses, larger ones make them unusual: the centre of rotation that
+the demo checkpoint shows on 96 drawn figures has a standard error of 0.20 px at 10 degrees, 0.16 at 20, 0.18 at 30."""
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """One or several maps of the same kind, and what they show."""
+    """One or several linear maps of the same kind."""
 
     name: str
     matrices: tuple[Array, ...]
-    """(2, 2) each: pixels relative to the crop's centre → the same."""
+    """(2, 2) each, on pixels relative to the crop's centre."""
     axes: tuple[int, ...]
-    """Which of the centre's coordinates (0 x, 1 y) are told by what moves and what stays."""
+    """Coordinates of the centre (0 x, 1 y) that the motion determines."""
     swaps_sides: bool
-    """Whether a person's left and right are exchanged."""
+    """True if the motion exchanges a person's left and right."""
 
 
 def _turn(degrees: float) -> Array:
@@ -35,10 +35,10 @@ TURNED = Motion("turned", (_turn(TURN_DEGREES), _turn(-TURN_DEGREES)), axes=(0, 
 MIRRORED = Motion("mirrored", (np.diag([-1.0, 1.0]),), axes=(0,), swaps_sides=True)
 
 
-def moved(images: NDArray[np.uint8], matrix: Array) -> NDArray[np.uint8]:
-    """(N, S, S, 3) → the same, every pixel p moved to c + matrix · (p − c) about the centre c = (S − 1) / 2.
+def move(images: NDArray[np.uint8], matrix: Array) -> NDArray[np.uint8]:
+    """Move every pixel p of (N, S, S, 3) crops to c + matrix · (p − c) about the centre c = (S − 1) / 2.
 
-    Outside the crop its border pixels go on: reflected content could show second limbs there, black would be an edge.
+    Border pixels are repeated outside the crop: a reflection could show second limbs there, and black an edge.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""One checkpoint run with several upsampling counts, on crops and on the same crops moved."""
+"""Runs of one checkpoint with several upsampling counts, on crops and on the same crops turned and mirrored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,34 +8,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.checkpoint.upsampling.motions import MIRRORED, TURNED, moved
-from export.checkpoint.upsampling.sharpness import entropy_share, mode_distance_mm
+from export.checkpoint.upsampling.motions import MIRRORED, TURNED, move
 from export.common.progress import Progress
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, build_network
 from export.model.pose import Array, Volume, normalise
 
 VIEWS = (np.eye(2), *TURNED.matrices, *MIRRORED.matrices)
-"""Each crop as it is, turned to either side, and mirrored."""
+"""The views of each crop: unchanged, turned to either side, and mirrored."""
 
 BATCH_ELEMENTS = 1 << 24
-"""Of logits at a time: 64 MiB, of which the decode needs a few."""
+"""Logits at a time: 64 MiB, and the decode needs a multiple of it."""
 MOST_IN_BATCH = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What the network with one count made of all images."""
+    """Joints and sharpness of all images, with one upsampling count."""
 
     joints_px: Array
     """(V, N, J, 2) in pixels of the crop, for each of ``VIEWS``."""
     entropy_share: Array
-    """(N, J) of the crops as they are."""
+    """(N, J) of the unchanged crops."""
     mode_distance_mm: Array
-    """(N, J) of the crops as they are."""
+    """(N, J) of the unchanged crops."""
 
-    def of(self, images: slice) -> "Run":
-        """The same of some of the images."""
+    def select(self, images: slice) -> "Run":
+        """Return the run of some of the images."""
         return Run(self.joints_px[:, images], self.entropy_share[images], self.mode_distance_mm[images])
 
 
@@ -43,9 +42,9 @@ class Run:
 def run_candidates(
     candidates: Sequence[Architecture], tensors: Mapping[str, Tensor], images: NDArray[np.uint8], progress: Progress
 ) -> list[Run]:
-    """One run for each of the candidates, which differ only in their upsamplings, on (N, S, S, 3) RGB crops.
+    """Run candidates that differ only in their upsamplings, on (N, S, S, 3) RGB crops.
 
-    They share the backbone's features, which are computed once for each view of an image.
+    The backbone's features are computed once for each view of an image, and shared.
 
     Raises:
         BadInput: the tensors do not fit the candidates.
@@ -56,10 +55,10 @@ def run_candidates(
     batches = []
     for first in range(0, len(images), size):
         progress("images", first / len(images))
-        views = [moved(images[first : first + size], matrix) for matrix in VIEWS]
+        views = [move(images[first : first + size], matrix) for matrix in VIEWS]
         features = [networks[0].backbone(torch.from_numpy(normalise(view))) for view in views]
         batches.append([_run_head(network, features) for network in networks])
-    return [_joined(runs) for runs in zip(*batches, strict=True)]
+    return [_concatenate(runs) for runs in zip(*batches, strict=True)]
 
 
 def _run_head(network: ConvNeXtPose, features: Sequence[Tensor]) -> Run:
@@ -73,10 +72,45 @@ def _run_head(network: ConvNeXtPose, features: Sequence[Tensor]) -> Run:
     return Run(joints_px, entropy.double().numpy(), distance.double().numpy())
 
 
-def _joined(runs: Sequence[Run]) -> Run:
-    """The batches' runs as one."""
+def _concatenate(runs: Sequence[Run]) -> Run:
+    """Return the batches' runs as one."""
     return Run(
         np.concatenate([run.joints_px for run in runs], axis=1),
         np.concatenate([run.entropy_share for run in runs]),
         np.concatenate([run.mode_distance_mm for run in runs]),
     )
+
+
+def entropy_share(logits: Tensor, joints: int) -> Tensor:
+    """Return each joint's entropy over its volume as a share of the largest possible, log(D·H·W).
+
+    Args:
+        logits: (N, J * D, H, W).
+        joints: J.
+
+    Returns:
+        (N, J): 0 where one bin has all probability, 1 where all bins have the same.
+    """
+    volume = logits.reshape(len(logits), joints, -1)
+    log_p = volume.log_softmax(dim=2)
+    entropy = -(log_p.exp() * log_p).sum(dim=2)
+    return entropy / torch.tensor(float(volume.shape[2])).log()
+
+
+def mode_distance_mm(logits: Tensor, expected: Tensor, volume: Volume) -> Tensor:
+    """Return the distances from decoded joints to the most probable bin of their volume.
+
+    Args:
+        logits: (N, J * D, H, W).
+        expected: (N, J, 3) decoded joints in bins.
+        volume: turns bins into mm.
+
+    Returns:
+        (N, J) mm in the cube.
+    """
+    edge = volume.heatmap_size
+    index = logits.reshape(len(logits), expected.shape[1], -1).argmax(dim=2)
+    mode = torch.stack([index % edge, index // edge % edge, index // edge**2], dim=2)
+    bin_mm = torch.tensor(volume.bin_mm, dtype=expected.dtype)
+    distance: Tensor = torch.linalg.vector_norm((expected - mode) * bin_mm, dim=2)
+    return distance

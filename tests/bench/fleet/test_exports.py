@@ -70,7 +70,7 @@ def test_engines_are_built_on_the_device_and_once(
         with_engine, lines = with_engines(place, type(exported)(place.path, sent), spec)
     assert (steps.begun, steps.up_to_date_) == (["engine-fp32"], ["engine-fp32"])
     (engine,) = [artifact for artifact in with_engine.manifest.artifacts if artifact.kind == "engine"]
-    assert (engine.runtime, engine.targets, engine.precision) == ("tensorrt_rtx", ["8.9"], "fp32")
+    assert (engine.runtime, engine.targets, engine.precision) == ("tensorrt_rtx", ("8.9",), "fp32")
     assert lines[0].startswith("fp32: built for SM 8.9; not run")
     unchanged, lines = with_engines(place, type(exported)(place.path, sent), spec_of("A", sources))
     assert (unchanged.manifest, lines) == (sent, [])

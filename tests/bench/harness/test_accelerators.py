@@ -19,7 +19,7 @@ from bench.harness.accelerators import accelerators, lock_accelerators, lock_fol
 from bench.machine.locks import hold_lock
 from cli.signals import INTERRUPTED
 from export.common.errors import NotPossible
-from tests.support.command_line import ROOT, assert_three_parts, convnextpose_here
+from tests.support.command_line import ROOT, assert_three_parts, in_process
 from tests.support.fleet_plans import spec_of
 
 HOLD = """
@@ -107,7 +107,7 @@ def test_a_mistake_is_reported_without_waiting(
 ) -> None:
     with hold_lock(lock_folder() / "cpu.lock", lambda: None):
         for command in (("bench", export), ("compare", export, export)):
-            done = convnextpose_here(monkeypatch, capsys, *command, "--runtime", "abacus", cwd=state.parent)
+            done = in_process(*command, "--runtime", "abacus", cwd=state.parent)
             assert_three_parts(done, 2)
             assert "waiting" not in done.stderr
 

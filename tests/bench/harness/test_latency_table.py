@@ -11,9 +11,9 @@ from bench.harness.latency_table import latency_table, measure, table_of
 from bench.harness.measurements import Measurements
 from bench.sessions.exported import read_export
 from export.common.progress import StepObserver
+from export.pipeline.results import ExportResults
 from export.pipeline.run import Export
-from export.pipeline.step_results import StepResults
-from export.pipeline.steps import Made
+from export.pipeline.steps import StepResult
 from tests.support.bench_quick import worker_processes
 from tests.support.bench_results import CANDIDATE, REFERENCE, measurements
 
@@ -60,9 +60,11 @@ def test_a_busy_machine_is_measured_again_by_the_next_run(
 ) -> None:
     folder = tmp_path / "XS-atto"
     shutil.copytree(demo_export, folder)
-    steps = StepResults(Made({"weights": "a"}, {}), onnx={"fp32": Made({"onnx": "b"}, {})})
-    steps.parity["fp32"] = Made({}, {"outcome": "pass"})
-    export = Export(folder, steps, read_export(folder).manifest)
+    manifest = read_export(folder).manifest
+    results = ExportResults(StepResult({"weights": "a"}, None), StepResult({}, None))
+    results.onnx["fp32"] = StepResult({"onnx": "b"}, None)
+    results.parity["fp32"] = StepResult({}, manifest.parity[0])
+    export = Export(folder, results, manifest)
     answers = [
         table_of(measurements(EQUAL | {CANDIDATE.id: NOISY}), REFERENCE, CANDIDATE),
         table_of(measurements(EQUAL), REFERENCE, CANDIDATE),

@@ -10,7 +10,7 @@ import pytest
 from bench.machine import facts, system
 from bench.machine.doctor import capabilities, report
 from bench.machine.facts import collect_facts
-from cli.render.tables import doctor
+from cli.render.doctor import print_doctor
 from export.common import gpu
 from export.common.gpu import Gpu, Jetson
 from export.runtime import gpu as runtime_gpu
@@ -33,7 +33,7 @@ def test_a_failing_probe_is_an_answer(
     monkeypatch.setattr(facts, "cuda_session", lambda: "CUDAExecutionProvider")
     monkeypatch.setattr(facts, probe, fail)
     answers = collect_facts(tmp_path)
-    doctor(answers, capabilities(answers))
+    print_doctor(answers, capabilities(answers))
     shown = capsys.readouterr().out
     output = json.dumps(report(answers)) + shown
     assert "planted" in output or probe == "package"

@@ -25,7 +25,9 @@ from bench.results.result import ThroughputPoint
 from bench.sessions.parts import PARTS
 from export.common.files import PROJECT
 from export.model.joint_sets import JOINT_SETS, MUCO, JointSet
+from export.pipeline.reports import ParityReport
 from tests.bench.report.planted import control, evaluation, measurement, row
+from tests.support.report_folder import parity
 
 GOLDEN = PROJECT / "tests/data/golden/report"
 PROFILE = ProfileRecord(
@@ -51,12 +53,9 @@ ROWS = (
 )
 UNRANKED = row("onnxruntime-cuda", 1.0, verdict="unstable", throughput=POINTS_MEASURED)
 FAILED = row("openvino", 3.0, "bf16", parity={"outcome": "fail", "reason": "", "mean_mm": 9.0, "max_mm": 9.0})
-PARITY = {
-    "precision": "fp16",
-    "outcome": "pass",
-    "worst_joint_name": "L_Hand",
-    "per_joint_max_mm": [*[0.1] * 18, 3.0, None, 0.2],
-}
+PARITY = ParityReport.model_validate(
+    parity("S", "fp16") | {"worst_joint_name": "L_Hand", "per_joint_max_mm": [*[0.1] * 18, 3.0, None, 0.2]}
+)
 SAMPLES = {f"{of.id}|host_e2e|samples_ms": np.array([4.0, 5.0, 6.0, 20.0]) for of in (*ROWS, UNRANKED)}
 
 
@@ -158,14 +157,14 @@ def test_the_tail_keeps_the_slowest_calls_and_lies_on_the_curve_of_all_samples()
 @pytest.mark.parametrize("joints", JOINT_SETS, ids=lambda of: of.name)
 def test_every_joint_set_is_drawn_with_each_joint_at_a_place_of_its_own(joints: JointSet) -> None:
     count = len(joints.joints)
-    parity = PARITY | {"worst_joint_name": joints.joints[2], "per_joint_max_mm": [0.1] * count}
-    drawn = skeleton(0, parity, joints.joints, joints.bones)
+    report = PARITY.model_copy(update={"worst_joint_name": joints.joints[2], "per_joint_max_mm": [0.1] * count})
+    drawn = skeleton(0, report, joints.joints, joints.bones)
     assert drawn is not None
     dots = drawn.spec["layer"][1]["data"]["values"]
     assert len({(of["x"], of["y"]) for of in dots}) == count
     assert len(drawn.spec["layer"][0]["data"]["values"]) == len(joints.bones)
     assert {of["x"] > 0 for of in dots if of["joint"].startswith("L ")} == {True}
-    assert skeleton(0, parity | {"per_joint_max_mm": [0.1, 0.1]}, ("joint_0", "joint_1"), ()) is None
+    assert skeleton(0, report.model_copy(update={"per_joint_max_mm": [0.1, 0.1]}), ("joint_0", "joint_1"), ()) is None
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from export.common.files import sha256_file
 from export.model.pose import Volume
 from export.parity.budgets import budget_for
 from export.parity.comparison import summarize_errors
-from export.pipeline.model_steps import TRUTH
+from export.pipeline.layout import TRUTH
 from tests.support.bundles import QUICK, manifest_of, rewrite, verify
 from tests.support.command_line import ROOT
 

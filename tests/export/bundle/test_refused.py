@@ -17,7 +17,7 @@ from export.bundle.manifest import bundle_id
 from export.bundle.write import BundlePlan, write_bundle
 from export.common.errors import BadInput, CheckFailed, Inconclusive, NotPossible
 from export.common.files import PARTIAL_PREFIX
-from export.pipeline.model_steps import TRUTH
+from export.pipeline.layout import TRUTH
 from tests.support.bundles import QUICK, flip_last, rewrite, verify
 
 

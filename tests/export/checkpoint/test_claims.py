@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from export.checkpoint.claims import Finding, audit_by_arithmetic, audit_by_file, published_networks
+from export.checkpoint.claims import audit_by_arithmetic, audit_by_file, published_networks
+from export.checkpoint.records import Finding
 from export.model.architecture import Architecture
 from export.model.config import Claim, ModelConfig, load_config
 from tests.support.checkpoints import declared
@@ -31,7 +32,7 @@ def outcomes(findings: list[Finding]) -> dict[tuple[str, str], tuple[set[str], s
         ("XS", TEXT, "depth_dim", "contradicted", ["note's table", "7.45M", "depth_dim 32", "7,448,954"]),
         ("M", TEXT, "depth_dim", "agrees", ["note's table", "7.60M", "depth_dim 64", "7,596,986"]),
         # the published XS against the note's count
-        ("XS", REPOSITORY, "backbone", "cannot tell", ["note's table", "7.45M", "only a file can"]),
+        ("XS", REPOSITORY, "backbone", "inconclusive", ["note's table", "7.45M", "only a file can"]),
         ("XS", TEXT, "backbone", "agrees", ["7.45M", "Femto-L"]),
         ("L", REPOSITORY, "head_channels", "agrees", ["8.39M", "head_channels 512"]),
         # the paper's figures
@@ -40,8 +41,8 @@ def outcomes(findings: list[Finding]) -> dict[tuple[str, str], tuple[set[str], s
         ("M", TABLE, "parameters", "agrees", ["7,596,986"]),
         ("M", TEXT, "joints", "agrees", ["joints 18"]),
         # what arithmetic cannot know
-        *((model, PAPER, "mpjpe_mm", "cannot tell", ["needs images"]) for model in MODELS),
-        *((model, PAPER, "pa_mpjpe_mm", "cannot tell", ["needs images"]) for model in ("M", "L")),
+        *((model, PAPER, "mpjpe_mm", "inconclusive", ["needs images"]) for model in MODELS),
+        *((model, PAPER, "pa_mpjpe_mm", "inconclusive", ["needs images"]) for model in ("M", "L")),
     ],
 )
 def test_against_the_arithmetic(model: str, source: str, field: str, outcome: str, by: list[str]) -> None:
@@ -98,7 +99,7 @@ def test_a_count_of_no_network_is_contradicted_with_the_nearest_one() -> None:
 
 
 def test_without_a_count_structure_cannot_be_judged() -> None:
-    assert {f.outcome for f in audit_by_arithmetic(claiming(backbone="Atto", depth_dim=64))} == {"cannot tell"}
+    assert {f.outcome for f in audit_by_arithmetic(claiming(backbone="Atto", depth_dim=64))} == {"inconclusive"}
 
 
 # ── against a file ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -132,12 +133,12 @@ def test_claims_of_m_against_files(architecture: Architecture, contradicted: set
     config = load_config("M")
     told = outcomes(audit_by_file(config, seen_in(config, architecture)))
     assert {claim for claim, (seen, _) in told.items() if "contradicted" in seen} == contradicted
-    assert told[PAPER, "gflops"][0] == told[PAPER, "mpjpe_mm"][0] == {"cannot tell"}
+    assert told[PAPER, "gflops"][0] == told[PAPER, "mpjpe_mm"][0] == {"inconclusive"}
     assert "weights do not show upsamplings" in told[PAPER, "gflops"][1]
 
 
 def test_what_was_only_said_proves_nothing() -> None:
     config = load_config("M")
     told = outcomes(audit_by_file(config, seen_in(config, declared("M"), {"joints": 36})))
-    assert told[TEXT, "joints"][0] == told[TEXT, "depth_dim"][0] == {"cannot tell"}
+    assert told[TEXT, "joints"][0] == told[TEXT, "depth_dim"][0] == {"inconclusive"}
     assert "used is 36 (command line)" in told[TEXT, "joints"][1]

@@ -232,7 +232,7 @@ def test_other_floating_types(tmp_path: Path, form: Form, dtype: torch.dtype) ->
     state = {n: t.clamp(max=largest).to(dtype) if t.is_floating_point() else t for n, t in alive_weights().items()}
     found = read_checkpoint(write(tmp_path / "file", spelled(state), form))
     assert_same(found.tensors, state)
-    assert floating_dtypes(found) == [str(dtype).removeprefix("torch.")]
+    assert floating_dtypes(found) == (str(dtype).removeprefix("torch."),)
     assert read_evidence(found).problems == ()
     network = build_network(TINY, found.tensors)
     assert {p.dtype for p in network.parameters()} == {torch.float32}

@@ -35,7 +35,7 @@ def problems_of(damage: Callable[[State], object], head: HeadSpelling = "named")
     """Where → seen, for a state dict that was tampered with."""
     state = alive_weights()
     damage(state)
-    return {problem.where: problem.seen for problem in read_evidence(in_memory(state, head)).problems}
+    return {problem.where: problem.value for problem in read_evidence(in_memory(state, head)).problems}
 
 
 @settings(max_examples=40)
@@ -109,7 +109,7 @@ def test_numbers_of_any_floating_type_are_looked_at(dtype: torch.dtype) -> None:
     for number, seen in ((float("nan"), "1 of 32 values are NaN"), (-2.0, "a variance of -2")):
         spoilt = torch.ones(32).index_fill(0, torch.tensor(3), number).to(dtype)
         [problem] = read_evidence(in_memory(state | {name: spoilt})).problems
-        assert (problem.where, problem.seen[: len(seen)]) == (f"module.{name}", seen)
+        assert (problem.where, problem.value[: len(seen)]) == (f"module.{name}", seen)
 
 
 def lose(state: State, *beginnings: str) -> None:

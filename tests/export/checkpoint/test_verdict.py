@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from export.checkpoint.inspection import inspect_checkpoint
 from export.checkpoint.loading import Checkpoint, read_checkpoint
-from export.checkpoint.verdict import Nearest, Row, Verdict, judge, nearest_models
+from export.checkpoint.records import NearestModel, VerdictRow
+from export.checkpoint.verdict import Verdict, judge, nearest_models
 from export.common.errors import BadInput, CheckFailed
 from export.model.architecture import Architecture
 from export.model.config import ModelConfig, load_config
@@ -40,7 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
     return read
 
 
-def rows(verdict: Verdict) -> dict[str, Row]:
+def rows(verdict: Verdict) -> dict[str, VerdictRow]:
     return {row.field: row for row in verdict.rows}
 
 
@@ -81,7 +81,7 @@ def test_weights_win(
         assert row.used == getattr(FILES[file], field)
         shown = field not in ("upsamplings", "input_size")
         assert row.source == ("weights" if shown else "rule" if field == "upsamplings" else "configuration")
-        assert row.found == (row.used if shown else None)
+        assert row.detected == (row.used if shown else None)
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_weights_win(
     ],
 )
 def test_each_row_names_its_proof(files: dict[str, Checkpoint], file: str, field: str, why: str) -> None:
-    assert why in rows(judged(files, "L", file))[field].why
+    assert why in rows(judged(files, "L", file))[field].reason
 
 
 def test_exact_counts_are_of_what_is_used(files: dict[str, Checkpoint]) -> None:
-    counts = judged(files, "M", "depth 32").as_json()["counts"]
-    assert counts["parameters"] == 7_438_976
-    assert counts["state_elements"] == 7_448_954 == sum(t.numel() for t in files["depth 32"].tensors.values())
-    assert f"{counts['macs'] / 1e9:.3f}" == "1.751"
+    counts = judged(files, "M", "depth 32").record().counts
+    assert counts.parameters == 7_438_976
+    assert counts.state_elements == 7_448_954 == sum(t.numel() for t in files["depth 32"].tensors.values())
+    assert f"{counts.macs / 1e9:.3f}" == "1.751"
 
 
 # ── the command line ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -115,8 +115,8 @@ def test_upsamplings_may_be_said(files: dict[str, Checkpoint], file: str | None,
     verdict = judged(files, "M", file, f"upsamplings={upsamplings}")
     assert verdict.architecture == replace(declared("M"), upsamplings=upsamplings)
     row = rows(verdict)["upsamplings"]
-    assert (row.declared, row.found, row.used, row.source) == (3, None, upsamplings, "command line")
-    assert row.why == f"--set upsamplings={upsamplings}"
+    assert (row.declared, row.detected, row.used, row.source) == (3, None, upsamplings, "command line")
+    assert row.reason == f"--set upsamplings={upsamplings}"
     assert row.agrees is (upsamplings == 3)
 
 
@@ -146,9 +146,9 @@ def test_the_product_of_joints_and_depth_dim_may_be_split(
     assert used.volume_channels == 1152
     for field in ("joints", "depth_dim"):
         row = rows(verdict)[field]
-        assert (row.found, row.source) == (None, "command line")
-        assert f"--set {settings[0]}" in row.why
-        assert "[1152, 256, 1, 1]" in row.why
+        assert (row.detected, row.source) == (None, "command line")
+        assert f"--set {settings[0]}" in row.reason
+        assert "[1152, 256, 1, 1]" in row.reason
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_joint_set_of_the_user_s_own_is_used_where_it_fits(files: dict[str, Ch
         2,
     )
     for field in ("joints", "depth_dim"):
-        assert (rows(verdict)[field].source, rows(verdict)[field].found) == ("configuration", None)
+        assert (rows(verdict)[field].source, rows(verdict)[field].detected) == ("configuration", None)
 
 
 def test_a_volume_that_no_machine_holds_is_refused(files: dict[str, Checkpoint]) -> None:
@@ -197,7 +197,7 @@ def test_without_weights_the_declaration_is_used_and_said_to_be_one(files: dict[
     verdict = judged(files, "L", None)
     assert verdict.architecture == declared("L")
     for row in verdict.rows:
-        assert row.found is None
+        assert row.detected is None
         assert row.source == ("rule" if row.field == "upsamplings" else "configuration")
     changed = judged(files, "L", None, "depth_dim=32", "joints=21")
     assert (changed.architecture.joints, changed.architecture.depth_dim) == (21, 32)
@@ -220,9 +220,9 @@ def test_joints_of_an_own_configuration(files: dict[str, Checkpoint], tmp_path: 
 
 
 def test_strict(files: dict[str, Checkpoint]) -> None:
-    require_agreement("S", judged(files, "S", "depth 32").as_json())
+    require_agreement("S", judged(files, "S", "depth 32").record())
     with pytest.raises(CheckFailed) as caught:
-        require_agreement("XS", judged(files, "XS", "Atto").as_json())
+        require_agreement("XS", judged(files, "XS", "Atto").record())
     assert "not the declared XS" in caught.value.problem
     assert "dims: declared [48, 96, 192, 384], used [40, 80, 160, 320]" in caught.value.detail
     assert "depths: declared [3, 3, 9, 3], used [2, 2, 6, 2]" in caught.value.detail
@@ -233,12 +233,14 @@ def test_strict(files: dict[str, Checkpoint]) -> None:
 
 def test_strict_counts_the_command_line_as_a_difference(files: dict[str, Checkpoint]) -> None:
     with pytest.raises(CheckFailed, match="upsamplings: declared 3, used 2"):
-        require_agreement("M", judged(files, "M", "depth 64", "upsamplings=2").as_json())
+        require_agreement("M", judged(files, "M", "depth 64", "upsamplings=2").record())
 
 
 def test_all_nearest_models_are_told() -> None:
     between = replace(declared("L"), head_channels=(256, 256, 512))
-    assert nearest_models(between) == (Nearest("M", ("head_channels",)), Nearest("L", ("head_channels",)))
+    assert nearest_models(between) == tuple(
+        NearestModel(model=model, differs_in=("head_channels",)) for model in ("M", "L")
+    )
 
 
 @pytest.mark.parametrize(
@@ -251,10 +253,10 @@ def test_all_nearest_models_are_told() -> None:
 )
 def test_inspect_finds_what_to_compare_with(tmp_path: Path, name: str, file: str, model: str, chosen_by: str) -> None:
     path = write(tmp_path / name, blank_weights(FILES[file]), "bare")
-    seen: dict[str, Any] = inspect_checkpoint(path, None, {})
-    assert (seen["model"], seen["chosen_by"]) == (model, chosen_by)
-    used = {row["field"]: row["used"] for row in seen["verdict"]}
+    inspection = inspect_checkpoint(path, None, {})
+    assert (inspection.model, inspection.chosen_by) == (model, chosen_by)
+    used = {row.field: row.used for row in inspection.record.verdict}
     assert (used["dims"], used["head_channels"]) == (FILES[file].dims, FILES[file].head_channels)
-    assert seen["architecture"]["heatmap_size"] == FILES[file].heatmap_size
-    asked = inspect_checkpoint(path, "M", {})
-    assert (asked["model"], asked["chosen_by"]) == ("M", "asked for")
+    assert inspection.record.architecture.heatmap_size == FILES[file].heatmap_size
+    by_option = inspect_checkpoint(path, "M", {})
+    assert (by_option.model, by_option.chosen_by) == ("M", "asked for")

@@ -13,9 +13,9 @@ import pytest
 from export.common.errors import BadInput
 from export.engine.plan import EnginePlan
 from export.parity.budgets import WITHIN_ROUNDING
+from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
 from export.pipeline.recipe import Recipe, as_json, as_markdown, recipe_of, write_recipe
-from export.pipeline.steps import WHOLE
 from tests.support.command_line import ROOT
 
 
@@ -222,7 +222,7 @@ def test_it_is_written_once(tmp_path: Path) -> None:
 
 
 def test_an_export_leaves_one_that_is_true_of_its_files(demo_export: Path) -> None:
-    made, read = json.loads((demo_export / "recipe.json").read_text()), read_manifest(demo_export / WHOLE)
+    made, read = json.loads((demo_export / "recipe.json").read_text()), read_manifest(demo_export / MANIFEST)
     [model] = made["models"]
     assert (model["onnx"], model["onnx_sha256"]) == (read.artifacts[0].path, read.artifacts[0].sha256)
     check = f"echo '{model['onnx_sha256']}  {model['onnx']}' | sha256sum --check"

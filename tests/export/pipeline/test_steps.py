@@ -12,7 +12,8 @@ import pytest
 from export.common.errors import BadInput
 from export.common.files import PARTIAL_PREFIX, sha256_path, whole_file, write_json
 from export.common.progress import Progress, StepObserver, no_progress
-from export.pipeline.steps import NOT_MADE_YET, RECORDS, WHOLE, Folder, Step, Work
+from export.pipeline.layout import MANIFEST, STEP_RECORDS
+from export.pipeline.steps import PENDING, Folder, Step, Work
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Heard(StepObserver):
 STEP = Step("copy", ("out.txt",), {"source": "aa"}, {"times": 1, "deep": {"er": [1, 2]}}, ("pytest",))
 
 
-def writing(text: str = "made") -> Work:
+def writing(text: str = "made") -> Work[dict[str, Any]]:
     def work(made: Path, progress: Progress) -> dict[str, Any]:
         (made / "out.txt").write_text(text)
         return {"length": len(text), "pair": (1, 2)}
@@ -56,8 +57,8 @@ def forbidden(made: Path, progress: Progress) -> dict[str, Any]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     folder = Folder(tmp_path / "out", Heard())
-    with folder.held():
-        folder.perform(STEP, writing())
+    with folder.locked():
+        folder.perform(STEP, writing(), dict)
     return folder
 
 
@@ -67,9 +68,9 @@ def last(folder: Folder) -> tuple[str, str, str]:
 
 
 def test_a_finished_step_is_not_repeated_and_remembers_its_result(folder: Folder) -> None:
-    made = folder.perform(STEP, forbidden)
+    made = folder.perform(STEP, forbidden, dict)
     assert last(folder) == ("copy", "up to date", "")
-    assert made.result == {"length": 4, "pair": [1, 2]}
+    assert made.get() == {"length": 4, "pair": [1, 2]}
     assert (folder.path / "out.txt").read_text() == "made"
 
 
@@ -85,19 +86,19 @@ def test_a_finished_step_is_not_repeated_and_remembers_its_result(folder: Folder
 )
 def test_a_change_repeats_the_step_and_is_named(folder: Folder, change: Mapping[str, Any], why: str) -> None:
     changed = replace(STEP, **change)
-    folder.perform(changed, writing("anew"))
+    folder.perform(changed, writing("anew"), dict)
     assert last(folder) == ("copy", "run", why)
-    folder.perform(changed, forbidden)
+    folder.perform(changed, forbidden, dict)
     assert last(folder)[1] == "up to date"
 
 
 def test_an_output_that_is_gone_or_changed_repeats_the_step(folder: Folder) -> None:
     (folder.path / "out.txt").unlink()
-    folder.perform(STEP, writing())
-    assert last(folder) == ("copy", "run", "out.txt is gone")
+    folder.perform(STEP, writing(), dict)
+    assert last(folder) == ("copy", "run", "out.txt is missing")
     (folder.path / "out.txt").write_text("tampered")
-    folder.perform(STEP, writing())
-    assert last(folder) == ("copy", "run", "out.txt was changed")
+    folder.perform(STEP, writing(), dict)
+    assert last(folder) == ("copy", "run", "out.txt has changed")
 
 
 def test_new_versions_repeat_the_step(folder: Folder) -> None:
@@ -106,20 +107,20 @@ def test_new_versions_repeat_the_step(folder: Folder) -> None:
     content["key"]["tools"]["pytest"] = "1.0"
     content["key"]["code"]["export"] = "other"
     record.write_text(json.dumps(content))
-    folder.perform(STEP, writing())
+    folder.perform(STEP, writing(), dict)
     assert last(folder)[2].startswith('code export changed; tools pytest: "1.0" → ')
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"key": {}}'])
 def test_a_damaged_record_repeats_the_step(folder: Folder, damage: str) -> None:
     (folder.path / ".steps" / "copy.json").write_text(damage)
-    folder.perform(STEP, writing())
-    assert last(folder) == ("copy", "run", "not made yet")
+    folder.perform(STEP, writing(), dict)
+    assert last(folder) == ("copy", "run", "no previous result")
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, BadInput("what", "seen", "do")])
 def test_a_step_that_ends_badly_changes_nothing(folder: Folder, error: Any) -> None:
-    write_json(folder.path / WHOLE, {"whole": True})
+    write_json(folder.path / MANIFEST, {"whole": True})
     before = sha256_path(folder.path)
 
     def failing(made: Path, progress: Progress) -> dict[str, Any]:
@@ -127,41 +128,41 @@ def test_a_step_that_ends_badly_changes_nothing(folder: Folder, error: Any) -> N
         raise error
 
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - KeyboardInterrupt among them
-        folder.perform(replace(STEP, inputs={"source": "bb"}), failing)
+        folder.perform(replace(STEP, inputs={"source": "bb"}), failing, dict)
     assert caught.type is (error if isinstance(error, type) else BadInput)
     assert sha256_path(folder.path) == before
 
 
 def test_replacing_files_takes_the_mark_of_wholeness_away(folder: Folder) -> None:
-    write_json(folder.path / WHOLE, {"whole": True})
-    folder.perform(STEP, forbidden)
-    assert (folder.path / WHOLE).is_file()
-    folder.perform(replace(STEP, inputs={"source": "bb"}), writing("anew"))
-    assert not (folder.path / WHOLE).exists()
+    write_json(folder.path / MANIFEST, {"whole": True})
+    folder.perform(STEP, forbidden, dict)
+    assert (folder.path / MANIFEST).is_file()
+    folder.perform(replace(STEP, inputs={"source": "bb"}), writing("anew"), dict)
+    assert not (folder.path / MANIFEST).exists()
 
 
 def test_a_file_that_the_step_no_longer_makes_goes(folder: Folder) -> None:
-    folder.perform(replace(STEP, options={}), lambda made, progress: {})
+    folder.perform(replace(STEP, options={}), lambda made, progress: {}, dict)
     assert not (folder.path / "out.txt").exists()
 
 
 def test_asking_changes_nothing_and_passes_the_doubt_on(folder: Folder) -> None:
     before = sha256_path(folder.path)
-    asking = Folder(folder.path, Heard(), only_ask=True)
-    with asking.held():
-        assert asking.perform(STEP, forbidden).outputs["out.txt"] != NOT_MADE_YET
-        made = asking.perform(replace(STEP, inputs={"source": "bb"}), forbidden)
+    asking = Folder(folder.path, Heard(), dry_run=True)
+    with asking.locked():
+        assert asking.perform(STEP, forbidden, dict).outputs["out.txt"] != PENDING
+        made = asking.perform(replace(STEP, inputs={"source": "bb"}), forbidden, dict)
         after = replace(STEP, name="after", outputs=(), inputs={"out.txt": made.outputs["out.txt"]})
-        asking.perform(after, forbidden)
+        asking.perform(after, forbidden, dict)
     assert isinstance(asking.observer, Heard)
     assert [verdict for _, verdict, _ in asking.observer.said] == ["up to date", "would run", "would run"]
     assert sha256_path(folder.path) == before
 
 
 def test_asking_about_a_folder_that_does_not_exist_does_not_make_it(tmp_path: Path) -> None:
-    asking = Folder(tmp_path / "none", Heard(), only_ask=True)
-    with asking.held():
-        asking.perform(STEP, forbidden)
+    asking = Folder(tmp_path / "none", Heard(), dry_run=True)
+    with asking.locked():
+        asking.perform(STEP, forbidden, dict)
     assert not (tmp_path / "none").exists()
 
 
@@ -171,13 +172,13 @@ def test_a_killed_run_s_leftovers_are_swept_and_nobody_else_s(folder: Folder) ->
     (here / f"{PARTIAL_PREFIX}abc").mkdir()
     (here / f"{PARTIAL_PREFIX}abc" / "e.onnx").write_text("half")
     (here / f"{PARTIAL_PREFIX}def.json").write_text("half")
-    (here / RECORDS / f"{PARTIAL_PREFIX}ghi.json").write_text("half")
-    with folder.held():
+    (here / STEP_RECORDS / f"{PARTIAL_PREFIX}ghi.json").write_text("half")
+    with folder.locked():
         assert sha256_path(here) == before
         made = here / "bundle" / f"{PARTIAL_PREFIX}jkl"
         made.mkdir(parents=True)
     assert made.is_dir()
-    with folder.held():
+    with folder.locked():
         assert made.is_dir()
 
 
@@ -191,8 +192,8 @@ def test_an_interrupt_when_a_step_has_only_just_its_folder_leaves_nothing(
         raise KeyboardInterrupt
 
     def run() -> None:
-        with folder.held():
-            folder.perform(replace(STEP, inputs={"source": "bb"}), writing())
+        with folder.locked():
+            folder.perform(replace(STEP, inputs={"source": "bb"}), writing(), dict)
 
     monkeypatch.setattr(tempfile, "mkdtemp", interrupted)
     with pytest.raises(KeyboardInterrupt):

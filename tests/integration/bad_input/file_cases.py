@@ -74,7 +74,7 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     "name too long": (lambda path: path.with_name("x" * 300), ("cannot read", "too long")),
     "empty": (bad.holding(b""), ("is empty", "0 bytes", "download")),
     "web page": (bad.holding(b"\n<!DOCTYPE html><html><title>Drive"), (NOT_ONE, "web page.*<!DOCTYPE", "download")),
-    "tar": (bad.tar, (NOT_ONE, "real tar archive", "tar xf")),
+    "tar": (bad.tar, (NOT_ONE, "a tar archive", "tar xf")),
     "gzip": (bad.gzipped, (NOT_ONE, "gzip", "gunzip")),
     "7-Zip": (bad.holding(b"7z\xbc\xaf\x27\x1c" + bytes(99)), (NOT_ONE, "7-Zip")),
     "Git LFS pointer": (
@@ -111,7 +111,7 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     "absolute entry": (bad.with_entry("/etc/cron.d/evil"), (HOSTILE_ENTRY, "/etc/cron.d/evil")),
     "absolute entry, backslashes": (bad.with_entry("\\evil"), (HOSTILE_ENTRY, "evil")),
     "link as an entry": (bad.with_entry("file/link", bad.LINK), (HOSTILE_ENTRY, "file/link")),
-    "entry twice": (bad.with_entry_twice, ("hostile archive", "stands twice")),
+    "entry twice": (bad.with_entry_twice, ("hostile archive", "two entries")),
     "bomb": (bad.bomb, ("unpacks to too much", r"8,59\d,\d+,\d+ bytes")),
     "pickle is a link outside": (
         bad.in_folder("data.pkl", bad.link_outside),
@@ -144,9 +144,9 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     ),
     "without data": (put(FINAL, lambda s: torch.ones(576, 16, 1, 1, device="meta")), ("not dense", "without data")),
     "sparse": (put(FINAL, sparse), ("not dense", "sparse")),
-    "quantised": (
+    "quantized": (
         put(FINAL, lambda s: torch.quantize_per_tensor(s[FINAL], 0.1, 0, torch.qint8)),
-        ("not dense", "quantised"),
+        ("not dense", "quantized"),
     ),
     # another network
     "a ResNet": (renamed("conv1.weight", "layer1.0.conv1.weight", "layer4.2.conv3.weight"), (OTHER, "a ResNet")),

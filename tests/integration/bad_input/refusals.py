@@ -1,4 +1,4 @@
-"""How a refusal is looked at."""
+"""Check of a refusal."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ Here = Callable[..., Run]
 
 
 def left_in(out: Path) -> list[str]:
-    """Everything that a run left but for the lock."""
+    """Return all files of a run but the lock."""
     return sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.name != ".lock")
 
 
@@ -20,7 +20,7 @@ def assert_refused(run: Run, said: tuple[str, ...], exit_code: int = 2) -> None:
     assert_three_parts(run, exit_code)
     told = run.stderr[run.stderr.index("error:") :]
     assert len(told.strip().splitlines()) == 3, told
-    assert run.stdout == "" or run.stdout.startswith("\nWhat contradicts itself in the weights")
+    assert run.stdout == "" or run.stdout.startswith("\nContradictions in the weights")
     assert "weights_only" not in told  # torch's own advice is to switch the protection off
     for part in said:
         assert re.search(part, told), (part, told)

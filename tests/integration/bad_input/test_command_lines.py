@@ -31,7 +31,7 @@ COMMAND_LINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "foreign digits": (with_set("joints=١٨"), ("needs a whole number",)),
     "endless": (with_set("joints=" + "9" * 5000), ("needs a whole number",)),
     "twice": (with_set("upsamplings=2", "upsamplings=3"), ("--set upsamplings is given twice", "one value")),
-    "product": (with_set("depth_dim=64", "joints=18"), ("contradicts the weights", "576 channels", "product is 576")),
+    "product": (with_set("depth_dim=64", "joints=18"), ("contradicts the weights", "576 channels", "product 576")),
     "depth_dim that does not divide": (with_set("depth_dim=50"), ("depth_dim=50 contradicts the weights", "576")),
     "depth_dim with unknown joints": (with_set("depth_dim=64"), ("would mean 9 joints", "18, 21", "joints=9")),
     "input_size": (with_set("input_size=250"), ("input_size is not possible", "multiple of 64")),

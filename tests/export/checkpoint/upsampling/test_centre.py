@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.checkpoint.upsampling.centre import centres, missed_share, pooled_offset
-from export.checkpoint.upsampling.motions import MIRRORED, TURNED, Motion, moved
+from export.checkpoint.upsampling.motions import MIRRORED, TURNED, Motion, move
 from export.model.pose import Array
 
 PAIRS = ((0, 1), (2, 3))
@@ -68,14 +68,14 @@ def test_pixels_are_moved_as_joints_are(matrix: Array) -> None:
     at = np.array([170.0, 60.0])
     y, x = np.mgrid[0:256, 0:256]
     blob = 200 * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 50)
-    image = moved(np.repeat(blob[None, :, :, None], 3, axis=3).astype(np.uint8), matrix)[0, :, :, 0].astype(float)
+    image = move(np.repeat(blob[None, :, :, None], 3, axis=3).astype(np.uint8), matrix)[0, :, :, 0].astype(float)
     seen = np.array([(image * x).sum(), (image * y).sum()]) / image.sum()
     assert seen == pytest.approx(matrix @ (at - 127.5) + 127.5, abs=0.05)
 
 
 def test_a_mirrored_crop_is_mirrored_to_the_pixel() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    assert np.array_equal(moved(images, MIRRORED.matrices[0]), images[:, :, ::-1])
+    assert np.array_equal(move(images, MIRRORED.matrices[0]), images[:, :, ::-1])
 
 
 @pytest.mark.parametrize("images", [8, 16, 32])

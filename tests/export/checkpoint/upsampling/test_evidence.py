@@ -21,8 +21,7 @@ from export.checkpoint.upsampling.evidence import (
     upsampling_evidence,
 )
 from export.checkpoint.upsampling.motions import MIRRORED, TURNED
-from export.checkpoint.upsampling.runs import Run, run_candidates
-from export.checkpoint.upsampling.sharpness import entropy_share, mode_distance_mm
+from export.checkpoint.upsampling.runs import Run, entropy_share, mode_distance_mm, run_candidates
 from export.common.files import PROJECT
 from export.common.progress import no_progress
 from export.images.figures import EVALUATION_SEED, draw_figures
@@ -193,7 +192,7 @@ def test_images_of_nobody_tell_nothing(kind: str) -> None:
     evidence = upsampling_evidence(*once(), nobody()[kind], counts=(0, 1, 2))
     assert evidence.decided is None
     assert set(findings(evidence)) == {"does not follow"}
-    assert "images that show nothing they know" in evidence.reason
+    assert "images that the network does not know" in evidence.reason
 
 
 @pytest.mark.parametrize("weights", ["stand-in", "fresh, as torch"])
@@ -207,7 +206,7 @@ def test_weights_that_were_not_trained_tell_nothing(weights: str) -> None:
 def test_too_few_images_tell_nothing() -> None:
     evidence = upsampling_evidence(*once(), figures(FEWEST_IMAGES - 1))
     assert (evidence.decided, evidence.candidates) == (None, ())
-    assert "8 are needed" in evidence.reason
+    assert "at least 8" in evidence.reason
 
 
 # ── how sharp volumes are ────────────────────────────────────────────────────────────────────────────────────────────

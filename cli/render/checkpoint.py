@@ -1,0 +1,140 @@
+"""Output of ``inspect`` and ``claims``: the verdict on a checkpoint, its problems, and evidence from images."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from cli.console import out, table
+from cli.render.text import number, optional, outcome, safe
+from export.checkpoint.records import Counts, Finding, NearestModel, VerdictRow
+from export.common.plain import show_list
+from export.pipeline.options import describe_nearest
+
+if TYPE_CHECKING:
+    from export.checkpoint.evidence import Problem
+    from export.checkpoint.inspection import ImageInspection, Inspection
+    from export.images.norm_statistics import ImageStatistics
+
+FINDING_STYLE = {"fits": "green", "unclear": "yellow", "does not fit": "dim", "does not follow": "dim"}
+STATISTICS_STYLE = {"known": "green", "unknown": "red", "not available": "yellow"}
+
+
+def print_inspection(inspection: "Inspection") -> None:
+    """Print a checkpoint's container, the verdict on it, and its comparison with images."""
+    checkpoint, record = inspection.checkpoint, inspection.record
+    epoch = f", epoch {record.epoch}" if record.epoch is not None else ""
+    location = f", weights under {record.location!r}" if record.location else ""
+    header = f"{checkpoint.path}: {record.container}{location}{epoch}, {', '.join(record.dtypes)}"
+    out.print(safe(header), soft_wrap=True)
+    out.print(f"sha256 {checkpoint.sha256}")
+    out.print(f"compared with the declared {inspection.model} ({inspection.chosen_by})")
+    print_verdict(record.verdict, record.nearest_models, record.counts)
+    print_contradicted_claims(record.claims)
+    if inspection.images is not None:
+        _print_statistics(inspection.images.statistics)
+        _print_upsamplings(inspection.images)
+
+
+def print_verdict(rows: Sequence[VerdictRow], nearest: Sequence[NearestModel], counts: Counts) -> None:
+    """Print the declared, the detected and the used value of each field, and its source."""
+    grid = table("field", "declared", "detected in weights", "used", "source", "evidence")
+    for row in rows:
+        mark = "" if row.agrees else "[yellow]"
+        values = (show_list(row.declared), show_list(row.detected), show_list(row.used))
+        grid.add_row(*(mark + escape(cell) for cell in (row.field, *values, row.source, row.reason)))
+    out.print("\n[bold]Architecture[/]")
+    out.print(grid)
+    wrong = [row.field for row in rows if not row.agrees]
+    if wrong:
+        out.print(f"[yellow bold]notice:[/] not as declared in {', '.join(wrong)}; the table has the used values")
+    out.print(
+        f"{counts.parameters:,} parameters, {counts.state_elements:,} state elements, {counts.macs / 1e9:.3f} GMACs; "
+        f"nearest declared: {escape(describe_nearest(nearest))}"
+    )
+
+
+def print_problems(problems: Sequence["Problem"]) -> None:
+    """Print all contradictions between tensors of a checkpoint."""
+    grid = table("where", "found", "expected")
+    for problem in problems:
+        grid.add_row(safe(problem.where), safe(problem.value), safe(problem.expected))
+    out.print("\n[bold]Contradictions in the weights[/]")
+    out.print(grid)
+
+
+def print_contradicted_claims(findings: Sequence[Finding]) -> None:
+    """Print the claims that a checkpoint contradicts, if there are any."""
+    contradicted = [finding for finding in findings if finding.outcome == "contradicted"]
+    if contradicted:
+        print_claims(contradicted, "Claims that this checkpoint contradicts")
+
+
+def print_claims(findings: Sequence[Finding], title: str) -> None:
+    """Print each source's claims with their outcome; claims with the same outcome and evidence share a row."""
+    grid = table("model", "source", "claim", "outcome", "evidence")
+    groups: dict[tuple[str, str, str, str], list[str]] = {}
+    for finding in findings:
+        claims = groups.setdefault((finding.model, finding.source, finding.outcome, finding.by), [])
+        claim = f"{finding.field} {show_list(finding.claimed)}"
+        if claim not in claims:
+            claims.append(claim)
+    for (model, source, result, evidence), claims in groups.items():
+        grid.add_row(model, source, escape("; ".join(claims)), outcome(result), escape(evidence))
+    out.print(f"\n[bold]{escape(title)}[/]" + ("" if findings else ": none"))
+    if findings:
+        out.print(grid)
+
+
+def _print_statistics(statistics: "ImageStatistics") -> None:
+    """Print whether the network knows the images, with the mismatch of all norms."""
+    grid = table("BatchNorm statistics", "images", "mean shift", "allowed", "log variance ratio", "allowed")
+    limits = statistics.limits
+    mismatch = (
+        *(statistics.mean_shift, limits.mean_shift),
+        *(statistics.log_variance_ratio, limits.log_variance_ratio),
+    )
+    verdict = f"[{STATISTICS_STYLE[statistics.verdict]}]{statistics.verdict}[/]"
+    grid.add_row(verdict, str(statistics.images), *(optional(value, ".3f") for value in mismatch))
+    out.print("[bold]Images compared with those of the training[/]")
+    out.print(grid)
+    if statistics.verdict != "known":
+        out.print(safe(statistics.reason), soft_wrap=True)
+
+
+def _print_upsamplings(images: "ImageInspection") -> None:
+    """Print the evidence of images for each upsampling count."""
+    evidence = images.upsamplings
+    grid = table(
+        *("upsamplings", "map", "missed when turned", "when mirrored", "centre off by (px)", "allowed (px)"),
+        *("entropy", "mean to mode (mm)", "finding"),
+    )
+    for row in evidence.candidates:
+        grid.add_row(
+            str(row.upsamplings),
+            f"{row.heatmap_size}×{row.heatmap_size}",
+            number(row.turned_missed, ".0%"),
+            number(row.mirrored_missed, ".0%"),
+            f"{number(row.offset_px, '.1f')} ± {number(row.uncertainty_px, '.1f')}",
+            number(row.allowed_px, ".1f"),
+            number(row.entropy_share, ".0%"),
+            number(row.mode_distance_mm),
+            f"[{FINDING_STYLE[row.finding]}]{row.finding}[/]",
+        )
+    out.print("[bold]Upsamplings, from images[/]")
+    square = f"; {images.made_square} not square: the whole image as the person's box" if images.made_square else ""
+    count = f"{evidence.images} of {images.files} images, each as the crop of one person{square}"
+    out.print(safe(f"{images.folder}: {count}"), soft_wrap=True)
+    if images.unreadable:
+        out.print(safe(f"no image in {', '.join(images.unreadable)}"), soft_wrap=True)
+    out.print(grid)
+    if evidence.decided is None:
+        text = f"[yellow bold]inconclusive[/] from these images: {escape(evidence.reason)}"
+    elif images.agrees:
+        text = f"[green bold]confirmed:[/] upsamplings={images.used}; {escape(evidence.reason)}"
+    else:
+        text = (
+            f"[red bold]contradicted:[/] upsamplings={images.used} is used, the images show {evidence.decided}: "
+            f"{escape(evidence.reason)}. Pass --set upsamplings={evidence.decided}"
+        )
+    out.print(text, soft_wrap=True)
