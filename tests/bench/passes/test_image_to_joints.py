@@ -94,9 +94,9 @@ def exported(demo_export: Path) -> ExportFolder:
 
 
 def test_joints_lie_on_the_person_in_the_photo(exported: ExportFolder) -> None:
-    backend = load_session(exported, "onnxruntime", "fp32", 1)
+    session = load_session(exported, "onnxruntime", "fp32", 1)
     stages: list[str] = []
-    prediction: Any = Predictor(exported)(backend, stages.append)
+    prediction: Any = Predictor(exported)(session, stages.append)
     assert tuple(stages) == STAGES
     photo, (x, y, width, height) = drawn_photo()
     assert photo.image.shape == (HEIGHT, WIDTH, 3)
@@ -109,13 +109,13 @@ def test_joints_lie_on_the_person_in_the_photo(exported: ExportFolder) -> None:
 # ── in a session ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def predict_nothing(backend: Any, lap: Lap) -> None:
-    backend.run(np.zeros((1, 8, 8, 3), np.uint8))
+def predict_nothing(session: Any, lap: Lap) -> None:
+    session.run(np.zeros((1, 8, 8, 3), np.uint8))
     for stage in ("crop", "network", "decode"):
         lap(stage)
 
 
-def refuse(backend: Any, lap: Lap) -> None:
+def refuse(session: Any, lap: Lap) -> None:
     raise CheckFailed("the model computes no pose", "NaN", "do not ship it")
 
 

@@ -50,10 +50,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def profiled(backend: Session, folder: Path, runs: int = 20) -> Profile:
+def profiled(session: Session, folder: Path, runs: int = 20) -> Profile:
     """By the worker's own code, in this process."""
     np.save(folder / "inputs.npy", drawn_images(2, 256, 1))
-    profile = TimedModel(Workload("A", lambda: backend), folder / "inputs.npy").profile(3, runs)
+    profile = TimedModel(Workload("A", lambda: session), folder / "inputs.npy").profile(3, runs)
     assert len(profile.calls_ms) == runs
     return profile
 
@@ -70,13 +70,13 @@ def recorded(profile: Profile, **changes: Any) -> ProfileRecord:
 )
 def test_real_layers_are_attributed(runtime: str, typed_files: dict[str, Path], weights: Path, tmp_path: Path) -> None:
     name, _, precision = runtime.partition(" ")
-    backend: Session
+    session: Session
     if name in ("onnxruntime", "openvino"):
         form = OnnxRuntime if name == "onnxruntime" else OpenVino
-        backend = form(typed_files[precision], precision, 1)
+        session = form(typed_files[precision], precision, 1)
     else:
-        backend = (PyTorchReference if name == "pytorch" else TorchChannelsLast)(weights, 1)
-    made = recorded(profiled(backend, tmp_path))
+        session = (PyTorchReference if name == "pytorch" else TorchChannelsLast)(weights, 1)
+    made = recorded(profiled(session, tmp_path))
     times = {part.part: part.ms for part in made.parts}
     assert list(times) == list(PARTS)
     assert all(ms >= 0 for ms in times.values())

@@ -20,19 +20,19 @@ class Shared(Sleeper):
 
 
 def test_all_calls_are_counted() -> None:
-    backend = Shared(0.001)
-    point = ClosedLoop(backend, IMAGES, seconds=0.05)(batch=4, in_flight=2)
+    session = Shared(0.001)
+    point = ClosedLoop(session, IMAGES, seconds=0.05)(batch=4, in_flight=2)
     assert point["calls"] >= 2
-    assert backend.runs == point["calls"] + 3 + 2  # each image alone, and one call of each caller before
+    assert session.runs == point["calls"] + 3 + 2  # each image alone, and one call of each caller before
     assert point["images_per_s"] == pytest.approx(4 * point["calls"] / point["seconds"])
     assert point["seconds"] >= 0.05
 
 
 def test_images_are_run_alone_once_for_all_points() -> None:
-    backend = Shared()
-    loop = ClosedLoop(backend, IMAGES, seconds=0.0)
+    session = Shared()
+    loop = ClosedLoop(session, IMAGES, seconds=0.0)
     calls = sum(1 + loop(batch, 1)["calls"] for batch in (1, 2, 4))
-    assert backend.runs == calls + len(IMAGES)
+    assert session.runs == calls + len(IMAGES)
 
 
 def test_one_caller_is_the_thread_that_was_timed() -> None:

@@ -36,35 +36,35 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(tiny: Path) -> dict[str, Session]:
-    backends: list[Session] = [
+    sessions: list[Session] = [
         PyTorchReference(tiny / "tiny.safetensors", 1),
         TorchChannelsLast(tiny / "tiny.safetensors", 1),
         OnnxRuntime(tiny / "tiny.onnx", "fp32", 1),
         OpenVino(tiny / "tiny.onnx", "fp32", 1),
     ]
-    return {backend.runtime: backend for backend in backends}
+    return {session.runtime: session for session in sessions}
 
 
 def test_all_runtimes_compute_the_same_joints(opened: dict[str, Session]) -> None:
     images = normalise(drawn_images(2, 256, 1))
-    joints = {name: backend.run(images) for name, backend in opened.items()}
-    for name, seen in joints.items():
-        assert np.abs(seen - joints["pytorch"]).max() < 2e-3, name
+    joints = {name: session.run(images) for name, session in opened.items()}
+    for name, result in joints.items():
+        assert np.abs(result - joints["pytorch"]).max() < 2e-3, name
 
 
 def test_results_are_not_overwritten_by_the_next_run(opened: dict[str, Session]) -> None:
     first, second = (normalise(drawn_images(1, 256, seed)) for seed in (1, 2))
-    for name, backend in opened.items():
-        kept = backend.run(first)
+    for name, session in opened.items():
+        kept = session.run(first)
         copy = kept.copy()
-        backend.run(second)
+        session.run(second)
         assert (kept == copy).all(), name
 
 
 def test_facts_are_read_back_and_without_problems(opened: dict[str, Session]) -> None:
-    for name, backend in opened.items():
-        assert isinstance(backend, Accountable)
-        facts = backend.facts()
+    for name, session in opened.items():
+        assert isinstance(session, Accountable)
+        facts = session.facts()
         assert facts["problems"] == [], name
         assert (facts["device"], facts["precision_used"], facts["threads"]) == ("CPU", "fp32", 1)
         assert ("executed" in facts) == (name in ("onnxruntime", "openvino"))
@@ -82,9 +82,9 @@ def test_facts_are_read_back_and_without_problems(opened: dict[str, Session]) ->
 def test_bound_memory_and_own_clocks(opened: dict[str, Session]) -> None:
     images = normalise(drawn_images(1, 256, 1))
     for name in ("onnxruntime", "openvino"):
-        backend = opened[name]
-        assert isinstance(backend, Bindable)
-        backend.bind(images)()
+        session = opened[name]
+        assert isinstance(session, Bindable)
+        session.bind(images)()
     own = opened["openvino"]
     assert isinstance(own, SelfTiming)
     own.run(images)
@@ -94,10 +94,10 @@ def test_bound_memory_and_own_clocks(opened: dict[str, Session]) -> None:
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_parallel_calls_compute_what_single_calls_compute(opened: dict[str, Session], name: str) -> None:
-    backend, images = opened[name], [normalise(drawn_images(1, 256, seed)) for seed in range(3)]
-    assert isinstance(backend, Concurrent)
-    alone = [backend.run(given) for given in images]
-    run = backend.for_callers(2)
+    session, images = opened[name], [normalise(drawn_images(1, 256, seed)) for seed in range(3)]
+    assert isinstance(session, Concurrent)
+    alone = [session.run(image) for image in images]
+    run = session.for_callers(2)
     with ThreadPoolExecutor(3) as callers:  # one more than there are places for: it waits
         seen = list(callers.map(run, images * 4))
     for joints, expected in zip(seen, alone * 4, strict=True):
@@ -117,14 +117,14 @@ def test_openvino_serves_parallel_calls_with_a_second_model(
         return compile_model(core, model, device, options)
 
     monkeypatch.setattr(openvino.Core, "compile_model", watched)
-    backend = opened["openvino"]
-    assert isinstance(backend, OpenVino)
-    backend.for_callers(2)
+    session = opened["openvino"]
+    assert isinstance(session, OpenVino)
+    session.for_callers(2)
     (options,) = asked
     assert (options["PERFORMANCE_HINT"], options["PERFORMANCE_HINT_NUM_REQUESTS"]) == ("THROUGHPUT", 2)
     assert (options["INFERENCE_NUM_THREADS"], options["INFERENCE_PRECISION_HINT"]) == (1, "f32")
     assert "NUM_STREAMS" not in options
-    assert backend.compiled.get_property("NUM_STREAMS") == 1  # what is timed stays as it was
+    assert session.compiled.get_property("NUM_STREAMS") == 1  # what is timed stays as it was
 
 
 def test_an_fp32_file_that_is_called_int8_is_a_problem(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
