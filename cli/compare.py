@@ -50,7 +50,7 @@ def command(
         pair = f"{base} and {candidate}"
         raise BadInput("a folder cannot be compared with a stored result", pair, "give two folders, or two results")
     if base.is_dir():
-        settings = Settings(threads or usable_cores(), StopRule(budget_s=budget), QUICK_MODE.warm_up)
+        settings = Settings(threads or usable_cores(), StopRule(budget_s=budget), QUICK_MODE.settings.warm_up)
         folders, runtimes = (read_export(base), read_export(candidate)), names(runtime) or ()
         observer, lock = ConsoleObserver(), exclusive_machine(runtimes)
         try:

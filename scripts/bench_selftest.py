@@ -150,7 +150,7 @@ def judge_delay(delay_ms: float, read_ms: float) -> Finding:
 
 def check_gate(exported: ExportFolder) -> Iterator[Finding]:
     """Let the gate compare a file with itself, and with a slower copy."""
-    settings = Settings(THREADS, StopRule(budget_s=BUDGET_S), QUICK_MODE.warm_up)
+    settings = Settings(THREADS, StopRule(budget_s=BUDGET_S), QUICK_MODE.settings.warm_up)
     same = Candidate(ONNX_RUNTIME, "fp32", THREADS, exported.onnx("fp32"))
     for share in (0.0, PLANTED):
         slowed = SlowedCandidate(same.runtime, same.precision, same.threads, same.artifact, share)
@@ -250,7 +250,7 @@ def _loaded(exported: ExportFolder, runtime: str) -> tuple[Any, Sequence[Any], T
         np.save(path, images)
         model = TimedModel(Workload(runtime, lambda: backend), path)
         model.load()
-    latency_ms = model.warm_up(QUICK_MODE.warm_up).latency_ms
+    latency_ms = model.warm_up(QUICK_MODE.settings.warm_up).latency_ms
     return backend, one_by_one(images, takes_pixels=backend.takes_pixels), model, latency_ms
 
 

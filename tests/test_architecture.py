@@ -22,7 +22,7 @@ blame|border|contender|edition|entrant|in vain|living network|price|put aside|ro
 subject|told|visit(or)?s?|whose|no convolution bears|cannot tell
 """
 """Words that no message has, since the glossary has another."""
-ALLOWED_NAMES = {"bench/datasets": {"subject"}, "bench/fleet": {"found"}}
+ALLOWED_NAMES = {"bench/datasets": {"subject"}, "bench/fleet": {"found"}, "bench/results": {"asked"}}
 """Terms of the field (Human3.6M calls a person a subject), and keys of files."""
 
 
@@ -74,9 +74,10 @@ def forbidden_names(source: str, package: str) -> set[str]:
     return {name for name in names_in(ast.parse(source)) if name.strip("_").lower() in forbidden}
 
 
-def forbidden_words(source: str) -> set[str]:
+def forbidden_words(source: str, package: str) -> set[str]:
     pattern = re.compile(rf"\b({WORDS.replace(chr(10), '')})\b", re.IGNORECASE)
-    return {match[0] for text in messages_in(ast.parse(source)) if " " in text for match in pattern.finditer(text)}
+    words = {match[0] for text in messages_in(ast.parse(source)) if " " in text for match in pattern.finditer(text)}
+    return words - ALLOWED_NAMES.get(package, set())
 
 
 @pytest.mark.parametrize("top", ["export", "bench"])
@@ -101,7 +102,7 @@ def test_names_and_messages_are_those_of_the_glossary(package: str) -> None:
     found = {}
     for path in FILES[package]:
         source = path.read_text(encoding="utf-8")
-        if wrong := forbidden_names(source, package) | forbidden_words(source):
+        if wrong := forbidden_names(source, package) | forbidden_words(source, package):
             found[path.name] = wrong
     assert found == {}
 
@@ -120,4 +121,4 @@ def test_names_and_messages_are_those_of_the_glossary(package: str) -> None:
     ],
 )
 def test_forbidden_names_and_words_are_noticed(source: str, wrong: set[str]) -> None:
-    assert forbidden_names(source, "export/model") | forbidden_words(source) == wrong
+    assert forbidden_names(source, "export/model") | forbidden_words(source, "export/model") == wrong

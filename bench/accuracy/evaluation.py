@@ -131,8 +131,8 @@ def require_fitting(exported: ExportFolder, dataset: Dataset, *, flip: bool) -> 
         BadInput: one of them is not true.
     """
     if flip and not dataset.mirrors:
-        found = f"{dataset.name}: left and right have colours"
-        raise BadInput("images of this dataset cannot be mirrored", found, "leave --flip away")
+        detail = f"{dataset.name}: left and right have colours"
+        raise BadInput("images of this dataset cannot be mirrored", detail, "leave --flip away")
     if flip:
         require_mirrors(exported)
     network, annotated = exported.joint_set, dataset.joint_set

@@ -64,8 +64,8 @@ def require_finite(record: dict[str, Any]) -> None:
     """
     wrong = [row["name"] for row in record["contenders"] if not row["finite"]]
     if wrong:
-        found = f"{', '.join(wrong)}: joints that are not finite"
-        raise CheckFailed("a model computes no poses", found, "do not ship it; `convnextpose predict` shows one image")
+        detail = f"{', '.join(wrong)}: joints that are not finite"
+        raise CheckFailed("a model computes no poses", detail, "do not ship it; `convnextpose predict` shows one image")
 
 
 def _row(model: EvaluatedModel) -> dict[str, Any]:

@@ -133,8 +133,8 @@ def _annotation_file(source: Source) -> Path:
 def _match(path: Path, categories: Sequence[_Category], joint_set: JointSet) -> _Match:
     with_joints = [category for category in categories if category.keypoints]
     if len(with_joints) != 1:
-        found = f"{len(with_joints)} of {len(categories)} categories have keypoints"
-        raise BadInput(f"{path} must name the joints of one category", found, "give categories[].keypoints, once")
+        detail = f"{len(with_joints)} of {len(categories)} categories have keypoints"
+        raise BadInput(f"{path} must name the joints of one category", detail, "give categories[].keypoints, once")
     [category] = with_joints
     names = tuple(category.keypoints or ())
     indices = {same_name(name): index for index, name in enumerate(names)}

@@ -138,8 +138,8 @@ def _people(
     data = source.read(data_path, _DATA)
     for image, annotation in with_images(data.images, data.annotations, data_path):
         if image.subject != subject:
-            found = f"image {image.file_name} of subject {image.subject}"
-            raise BadInput(f"{data_path} contains another subject than {subject}", found, "use the released file")
+            detail = f"image {image.file_name} of subject {image.subject}"
+            raise BadInput(f"{data_path} contains another subject than {subject}", detail, "use the released file")
         if image.frame_idx % EVERY_FRAME or (path := source.find_image(image.file_name)) is None:
             continue
         estimate = None if estimates is None else _last_estimate(estimates_path, estimates, image)
@@ -188,5 +188,5 @@ def _frame(path: Path, joints: Joints, image: _Image) -> Any:
 
 
 def _incomplete(path: Path, part: str, image: _Image) -> BadInput:
-    found = f"no {part}, which {image.file_name} needs"
-    return BadInput(f"{path} is incomplete", found, "download it again; the files of one subject belong together")
+    detail = f"no {part}, which {image.file_name} needs"
+    return BadInput(f"{path} is incomplete", detail, "download it again; the files of one subject belong together")

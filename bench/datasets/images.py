@@ -39,5 +39,5 @@ def read_image(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _no_image(path: Path, found: str) -> BadInput:
-    return BadInput(f"cannot read the image {path}", found, "download it again, or remove it from the dataset")
+def _no_image(path: Path, detail: str) -> BadInput:
+    return BadInput(f"cannot read the image {path}", detail, "download it again, or remove it from the dataset")

@@ -161,9 +161,9 @@ def _matched(source: Source, people: Sequence[Person], estimates: Sequence[Estim
             source.leave_out(person.name, f"not detected in {file}")
 
 
-def iou(boxes: Array, others: Array) -> Array:
+def iou(first: Array, second: Array) -> Array:
     """Return the (n, m) intersections over unions of (n, 4) and (m, 4) boxes x, y, width, height."""
-    a, b = boxes[:, None], others[None]
+    a, b = first[:, None], second[None]
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
     common = np.clip(high - low, 0, None).prod(axis=-1)
     ratio: Array = common / (a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - common)

@@ -138,8 +138,8 @@ class AnnotatedPeople:
         """
         notes = self.source.notes()
         if not self.people:
-            found = "; ".join(notes) or "no annotations of anybody who is evaluated"
-            raise BadInput(f"{self.source.folder} contains nobody to evaluate", found, "check the annotations")
+            detail = "; ".join(notes) or "no annotations of anybody who is evaluated"
+            raise BadInput(f"{self.source.folder} contains nobody to evaluate", detail, "check the annotations")
         self.notes = (*self.notes, *notes, *_check_consistency(self.source.folder, self.people))
         self.root = pelvis(self.joint_set)
         self.identity = {
@@ -177,8 +177,8 @@ def _check_consistency(folder: Path, people: Sequence[Person]) -> list[str]:
         )
     extents_mm = [person.extent_mm for person in people if person.extent_mm is not None]
     if extents_mm and not np.median(extents_mm) >= SMALLEST_MM:
-        found = f"the joints of a person span {np.median(extents_mm):g} mm in the median"
-        raise BadInput(f"the joints in {folder} are not in millimetres", found, "convert them to millimetres")
+        detail = f"the joints of a person span {np.median(extents_mm):g} mm in the median"
+        raise BadInput(f"the joints in {folder} are not in millimetres", detail, "convert them to millimetres")
     if not inconsistent:
         return []
     return [

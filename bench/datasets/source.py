@@ -13,9 +13,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from export.common.errors import BadInput
 from export.model.pose import Array
 
-NAMED = 3
+SHOWN_NAMES = 3
 """Number of names in a message."""
-LISTED = 8
+SHOWN_ENTRIES = 8
 """Number of entries of a folder in a message."""
 NO_AREA = "their box has no area inside the image"
 
@@ -59,10 +59,10 @@ class Source:
         """Return ``path`` relative to the dataset's folder."""
         return Path(os.path.relpath(path, self.folder)).as_posix()
 
-    def layout_error(self, found: str) -> BadInput:
+    def layout_error(self, detail: str) -> BadInput:
         """Return the error for a folder with another layout."""
         problem = f"{self.folder} does not have the layout of {self.dataset}"
-        return BadInput(problem, f"{found}; {self._contents()}", f"expected {self._expected}")
+        return BadInput(problem, f"{detail}; {self._contents()}", f"expected {self._expected}")
 
     def _contents(self) -> str:
         if not self.folder.is_dir():
@@ -71,7 +71,7 @@ class Source:
             names = sorted(path.name + "/" * path.is_dir() for path in self.folder.iterdir())
         except OSError as error:
             return f"it cannot be listed: {error.strerror or error}"
-        return f"the folder contains {listed(names, LISTED)}"
+        return f"the folder contains {listed(names, SHOWN_ENTRIES)}"
 
     def read(self, path: Path, kind: TypeAdapter[T]) -> T:
         """Read and validate an annotation file; keys that ``kind`` does not know are dropped while reading.
@@ -134,7 +134,7 @@ class Source:
         return [f"{len(missing):,} of {total:,} images are missing, their people left out: {listed(missing)}", *notes]
 
 
-def listed(names: Sequence[str], count: int = NAMED) -> str:
+def listed(names: Sequence[str], count: int = SHOWN_NAMES) -> str:
     """Return the first ``count`` names, and the number of the others."""
     return ", ".join(names[:count]) + f" and {len(names) - count} more" * (len(names) > count) or "nothing"
 
@@ -148,8 +148,8 @@ def numbers(value: Any, shape: tuple[int, ...], name: str, needed: NDArray[np.bo
     try:
         array = np.asarray(value, np.float64)
     except (TypeError, ValueError, OverflowError):
-        found, advice = reprlib.repr(value), f"expected {_by(shape)} numbers"
-        raise BadInput(f"{name} is no array of numbers", found, advice) from None
+        detail, advice = reprlib.repr(value), f"expected {_by(shape)} numbers"
+        raise BadInput(f"{name} is no array of numbers", detail, advice) from None
     if array.shape != shape:
         raise BadInput(f"{name} has the wrong size", f"{_by(array.shape)} numbers", f"expected {_by(shape)}")
     invalid = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
@@ -189,11 +189,11 @@ def with_images(
     """
     by_id = {image.id: image for image in images}
     if len(by_id) < len(images):
-        found = f"{len(images) - len(by_id):,} image ids occur twice"
-        raise BadInput(f"{path} is ambiguous", found, "give each image an id of its own")
+        detail = f"{len(images) - len(by_id):,} image ids occur twice"
+        raise BadInput(f"{path} is ambiguous", detail, "give each image an id of its own")
     for annotation in annotations:
         image = by_id.get(annotation.image_id)
         if image is None:
-            found = f"image_id {annotation.image_id!r}, which is not the id of any of {len(by_id):,} images"
-            raise BadInput(f"{path} has an annotation of an image that it does not list", found, "complete the file")
+            detail = f"image_id {annotation.image_id!r}, which is not the id of any of {len(by_id):,} images"
+            raise BadInput(f"{path} has an annotation of an image that it does not list", detail, "complete the file")
         yield image, annotation

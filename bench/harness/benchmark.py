@@ -44,13 +44,8 @@ class Mode:
 
     name: str
     runtimes: tuple[str, ...]
-    rule: StopRule
-    warm_up: WarmUpRule
+    settings: Settings
     nocopy: bool
-    launches: int
-    cold_starts: int
-    image_s: float
-    throughput_s: float
     profile: bool
 
 
@@ -60,26 +55,24 @@ GPU_ROW_S = 8.0
 QUICK_MODE = Mode(
     "quick",
     QUICK,
-    StopRule(budget_s=40, quantile=0.9),
-    WarmUpRule(cap_s=6),
+    Settings(1, StopRule(budget_s=40, quantile=0.9), WarmUpRule(cap_s=6), image_s=0.8, throughput_s=1.0),
     nocopy=False,
-    launches=1,
-    cold_starts=1,
-    image_s=0.8,
-    throughput_s=1.0,
     profile=False,
 )
 """S in four runtimes takes 90 s on two cores: 40 s of rounds; the rest is loading, warming up and passes."""
 PUBLISH_MODE = Mode(
     "publish",
     PUBLISH,
-    StopRule(budget_s=600, quantile=0.99),
-    WarmUpRule(),
+    Settings(
+        1,
+        StopRule(budget_s=600, quantile=0.99),
+        WarmUpRule(),
+        launches=3,
+        cold_starts=5,
+        image_s=5.0,
+        throughput_s=5.0,
+    ),
     nocopy=True,
-    launches=3,
-    cold_starts=5,
-    image_s=5.0,
-    throughput_s=5.0,
     profile=True,
 )
 
@@ -161,24 +154,21 @@ def benchmark(
 def make_settings(options: Options, out: Path, candidates: Sequence[Candidate]) -> Settings:
     """Return the settings of the harness for these options and candidates."""
     mode, on_gpu = options.mode, sum(is_gpu(candidate.runtime) for candidate in candidates)
-    budget_s = options.budget_s or mode.rule.budget_s + GPU_ROW_S * on_gpu
-    environment = {
-        "TORCHINDUCTOR_CACHE_DIR": str((out / "cache/inductor").absolute()),
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # its pool of processes would outlive its use
-        TF32_VARIABLE: "0",
-    }
-    return Settings(
+    rule, throughput_s = mode.settings.rule, mode.settings.throughput_s
+    budget_s = options.budget_s or rule.budget_s + GPU_ROW_S * on_gpu
+    return replace(
+        mode.settings,
         threads=options.threads,
-        rule=replace(mode.rule, half_width=options.half_width, budget_s=budget_s),
-        warm_up=mode.warm_up,
+        rule=replace(rule, half_width=options.half_width, budget_s=budget_s),
         parity_images=IMAGES,
         seed=options.seed,
-        launches=mode.launches,
-        cold_starts=mode.cold_starts,
-        image_s=mode.image_s,
-        throughput_s=PUBLISH_MODE.throughput_s if options.throughput else mode.throughput_s,
+        throughput_s=PUBLISH_MODE.settings.throughput_s if options.throughput else throughput_s,
         energy=EnergyPlan() if options.energy or (mode is PUBLISH_MODE and has_energy_meter(on_gpu > 0)) else None,
-        environment=environment,
+        environment={
+            "TORCHINDUCTOR_CACHE_DIR": str((out / "cache/inductor").absolute()),
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",  # its pool of processes would outlive its use
+            TF32_VARIABLE: "0",
+        },
     )
 
 

@@ -22,49 +22,49 @@ from bench.stats.steadiness import WarmUpRule, Window, state
 from export.model.pose import normalise
 
 GPU_UNRECORDED_S = 0.1
-"""A GPU that has rested lowers its clock, and takes longer to raise it again."""
+"""An idle GPU lowers its clock, and takes longer to raise it again."""
 GPU_WARM_UP_S = 1.0
 
 
 class NotFinite(Exception):
-    """The backend's joints are not numbers."""
+    """Joints that are not finite."""
 
 
 class TimedModel:
-    """A backend with its inputs."""
+    """A session with its inputs."""
 
     def __init__(self, workload: Workload, inputs: Path) -> None:
         """Keep the workload and the path of its inputs, a .npy of (N, S, S, 3) uint8 RGB."""
         self._workload, self._inputs_file = workload, inputs
-        self._backend: Session
+        self._session: Session
         self._inputs: list[Any] = []
         self._blocks = 0
         self._bound: list[Callable[[], object]] = []
 
     def load(self) -> Loaded:
-        """Import, load, run once; then ask the backend what it is."""
+        """Import, load and run once; return times, memory and facts."""
         started = time.perf_counter()
         self._import()
         imported = time.perf_counter()
         memory = {"after_import": memory_mib()["now"]}
         loading = time.perf_counter()
-        self._backend = self._workload.open()
+        self._session = self._workload.open()
         loaded = time.perf_counter()
         memory["peak_after_load"] = memory_mib()["peak"]
         self._prepare()
-        (first,) = time_runs([lambda: checked(self._backend.run(self._inputs[0]))], 1)
+        (first,) = time_runs([lambda: checked(self._session.run(self._inputs[0]))], 1)
         memory["peak_after_first"] = memory_mib()["peak"]
         boundaries = [HOST_E2E]
-        if isinstance(self._backend, SelfTiming):
+        if isinstance(self._session, SelfTiming):
             boundaries.append(DEVICE)
-        if self._workload.nocopy and isinstance(self._backend, Bindable):
-            self._bound = [self._backend.bind(images) for images in self._inputs]
+        if self._workload.nocopy and isinstance(self._session, Bindable):
+            self._bound = [self._session.bind(images) for images in self._inputs]
             boundaries.append(HOST_NOCOPY)
         return Loaded(
             import_s=imported - started,
             load_s=loaded - loading,
             first_ms=first,
-            description=self._backend.describe(),
+            description=self._session.describe(),
             facts=self.facts(),
             memory_mib=memory,
             boundaries=tuple(boundaries),
@@ -76,10 +76,10 @@ class TimedModel:
         Raises:
             NotFinite: some joint is not a number.
         """
-        return np.concatenate([checked(self._backend.run(images)) for images in self._inputs[:count]])
+        return np.concatenate([checked(self._session.run(images)) for images in self._inputs[:count]])
 
     def warm_up(self, rule: WarmUpRule) -> WarmUp:
-        """Run until ``bench.stats.steadiness`` says that it is steady, or that it never will be."""
+        """Run until ``bench.stats.steadiness`` finds a steady state, or gives up."""
         windows: list[Window] = []
         clock: Callable[[], float | None] = clock_mhz
         if self._workload.gpu:
@@ -89,13 +89,13 @@ class TimedModel:
         started = time.perf_counter()
         runs = self._runs()
         while True:
-            began = time.perf_counter()
-            taken: list[float] = []
-            while len(taken) < rule.window_iterations or time.perf_counter() - began < rule.window_s:
-                taken += time_runs(runs, 1, start=len(taken))
-                if len(taken) >= 3 and time.perf_counter() - started > rule.cap_s:
+            window_start = time.perf_counter()
+            latencies_ms: list[float] = []
+            while len(latencies_ms) < rule.window_iterations or time.perf_counter() - window_start < rule.window_s:
+                latencies_ms += time_runs(runs, 1, start=len(latencies_ms))
+                if len(latencies_ms) >= 3 and time.perf_counter() - started > rule.cap_s:
                     break
-            windows.append(Window(median(taken), clock()))
+            windows.append(Window(median(latencies_ms), clock()))
             elapsed = time.perf_counter() - started
             now = state(windows, elapsed, rule)
             if now != "warming":
@@ -111,25 +111,24 @@ class TimedModel:
         samples: Samples = {}
         runs = self._runs()
         settle(runs, seconds=GPU_UNRECORDED_S if self._workload.gpu else UNRECORDED_S)
-        if isinstance(self._backend, SelfTiming):
-            own: list[float] = []
-            ask = self._backend.device_ms
-            samples[HOST_E2E] = time_runs(runs, iterations, after=lambda: own.append(ask()))
-            samples[DEVICE] = own
+        if isinstance(self._session, SelfTiming):
+            device_ms, read = list[float](), self._session.device_ms
+            samples[HOST_E2E] = time_runs(runs, iterations, after=lambda: device_ms.append(read()))
+            samples[DEVICE] = device_ms
         else:
             samples[HOST_E2E] = time_runs(runs, iterations)
         if self._bound:
             samples[HOST_NOCOPY] = time_runs(self._bound, iterations)
-        checked(self._backend.run(self._inputs[self._blocks % len(self._inputs)]))
+        checked(self._session.run(self._inputs[self._blocks % len(self._inputs)]))
         self._blocks += 1
         return samples
 
     def facts(self) -> Mapping[str, Any]:
-        """Return what the backend says of itself now; after measuring too, since it may have recompiled.
+        """Return the session's facts now; they may change while it is measured, by a recompilation.
 
-        As plain data: torch's version is a string of a class of its own, for which the coordinator would import torch.
+        They are plain data: torch's version is a string class of its own, for which the coordinator would import torch.
         """
-        facts = self._backend.facts() if isinstance(self._backend, Accountable) else {}
+        facts = self._session.facts() if isinstance(self._session, Accountable) else {}
         plain: Mapping[str, Any] = json.loads(json.dumps(facts))
         return plain
 
@@ -138,11 +137,11 @@ class TimedModel:
         return memory_mib()
 
     def overhead_ns(self, iterations: int = 2000) -> float:
-        """Return what the timing loop itself adds to an iteration: its median around a function that does nothing."""
+        """Return the overhead of the timing loop per iteration: its median around an empty function."""
         return median(time_runs([lambda: None], iterations)) * 1e6
 
     def keep_going(self, seconds: float) -> tuple[int, float]:
-        """Run for so long, one image after the other; return the number of runs and how long they really took."""
+        """Run one image after the other for so long; return the number of runs and their actual duration."""
         runs, count = self._runs(), 0
         began = time.perf_counter()
         while (elapsed := time.perf_counter() - began) < seconds:
@@ -151,29 +150,29 @@ class TimedModel:
         return count, elapsed
 
     def image_to_joints(self, seconds: float) -> Mapping[str, float | None]:
-        """Take the pass of ``bench.passes.image_to_joints``, for about so long."""
+        """Run the pass of ``bench.passes.image_to_joints``, for about so long."""
         from bench.passes.image_to_joints import measure_image_to_joints
 
         assert self._workload.predict is not None
-        return measure_image_to_joints(partial(self._workload.predict, self._backend), seconds)
+        return measure_image_to_joints(partial(self._workload.predict, self._session), seconds)
 
     def throughput(self, seconds: float) -> list[Mapping[str, float]]:
         """Return the points of ``bench.passes.throughput.sweep``, each measured for ``seconds``."""
         from bench.passes.throughput import ClosedLoop, sweep
 
-        concurrent = isinstance(self._backend, Concurrent)
-        largest = self._backend.largest_batch if isinstance(self._backend, Limited) else None
-        return list(sweep(ClosedLoop(self._backend, self._inputs, seconds), concurrent=concurrent, largest=largest))
+        concurrent = isinstance(self._session, Concurrent)
+        largest = self._session.largest_batch if isinstance(self._session, Limited) else None
+        return list(sweep(ClosedLoop(self._session, self._inputs, seconds), concurrent=concurrent, largest=largest))
 
     def profile(self, warm_up: int, runs: int) -> Profile:
-        """Take a profile (``bench.passes.layer_times``), in place of ``load``, in a worker that does nothing else."""
+        """Take a profile (``bench.passes.layer_times``) instead of ``load``, in a worker that does nothing else."""
         self._import()
-        self._backend = self._workload.open()
+        self._session = self._workload.open()
         self._prepare()
-        return take_profile(self._backend, self._inputs, warm_up, runs)
+        return take_profile(self._session, self._inputs, warm_up, runs)
 
     def peaks(self, threads: int) -> list[dict[str, Any]]:
-        """Take the measurement of ``bench.passes.peak``."""
+        """Return the measurements of ``bench.passes.peak``."""
         from bench.passes.peak import measure_peaks
 
         return measure_peaks(threads)
@@ -183,16 +182,16 @@ class TimedModel:
             importlib.import_module(module)
 
     def _prepare(self) -> None:
-        self._inputs = one_by_one(np.load(self._inputs_file), takes_pixels=self._backend.takes_pixels)
-        if isinstance(self._backend, Pinning):
-            self._inputs = [self._backend.pinned(images) for images in self._inputs]
+        self._inputs = one_by_one(np.load(self._inputs_file), takes_pixels=self._session.takes_pixels)
+        if isinstance(self._session, Pinning):
+            self._inputs = [self._session.pinned(images) for images in self._inputs]
 
     def _runs(self) -> list[Callable[[], object]]:
-        return [partial(self._backend.run, images) for images in self._inputs]
+        return [partial(self._session.run, images) for images in self._inputs]
 
 
 def one_by_one(images: NDArray[np.uint8], *, takes_pixels: bool) -> list[NDArray[Any]]:
-    """Return (N, S, S, 3) pixels as N inputs of one image each, in the format that a backend takes."""
+    """Return (N, S, S, 3) pixels as N inputs of one image each, in the format that a session takes."""
     singles = [images[index : index + 1] for index in range(len(images))]
     return [np.ascontiguousarray(single if takes_pixels else normalise(single)) for single in singles]
 

@@ -55,18 +55,17 @@ def _answer(model: TimedModel, method: str, arguments: Sequence[Any]) -> tuple[s
 
 
 def leave_group() -> None:
-    """Make this process a group of its own, where there are groups.
+    """Move this process into a process group of its own, where there are groups.
 
-    A worker is stopped most of the time. Were it one of its coordinator's group, then whoever started that in the
-    background would end the run by leaving: a group that nobody waits for any more, and in which a process is
-    stopped, is sent SIGHUP as a whole (POSIX.1-2017, ``_exit``).
+    A worker is stopped most of the time. An orphaned process group with a stopped process gets SIGHUP (POSIX.1-2017,
+    ``_exit``): a shell that started the run in the background would end it by exiting.
     """
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process, stopped or not, when its parent ends. Linux only; elsewhere nothing."""
+    """Let the kernel kill this process, even if stopped, when its parent ends. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before that

@@ -1,4 +1,4 @@
-"""How figures of a result are worded in a cell: the same on a terminal, in Markdown and on a page."""
+"""Figures of a result as text in a table: the same on a terminal, in Markdown and on a page."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -9,45 +9,45 @@ NOTHING = "–"
 
 
 def milliseconds(verdict: str, p50_ms: float, low_ms: float, high_ms: float) -> str:
-    """The median, or of an unstable row the range of its round medians and nothing more."""
+    """Return the median; for an unstable row only the range of its round medians."""
     return f"{low_ms:.2f} to {high_ms:.2f}" if verdict == "unstable" else f"{p50_ms:.2f}"
 
 
 def percentile(
     verdict: str, value_ms: float | None, upper_ms: float | None, *, samples: int, floor: int, rounds: int
 ) -> str:
-    """A percentile with its upper bound, or why there is none: ``n/a (412 < 662)``."""
+    """Return a percentile with its upper bound, or why there is none: ``n/a (412 < 662)``."""
     if value_ms is not None:
         return f"{value_ms:.2f} ≤ {upper_ms:.2f}"
     return no_percentile(verdict, samples=samples, floor=floor, rounds=rounds)
 
 
 def no_percentile(verdict: str, *, samples: int, floor: int, rounds: int) -> str:
-    """Why there is none."""
+    """Return why there is no percentile."""
     if samples < floor:
         return f"n/a ({samples} < {floor})"
     return "n/a (unstable)" if verdict == "unstable" else f"n/a ({rounds} < {FIRST_LOOK} rounds)"
 
 
 def ratio(median: float, low: float, high: float) -> str:
-    """``2.41 [2.38, 2.44]``."""
+    """Return ``2.41 [2.38, 2.44]``."""
     return f"{median:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def missed(verdict: str, count: int, high: float) -> str:
-    """How many came too late, and the upper end of that rate's interval."""
+    """Return the number of missed deadlines, and the upper end of the rate's interval."""
     return NOTHING if verdict == "unstable" else f"{count} (≤ {high:.1%})"
 
 
 def spread(values: Sequence[float]) -> str:
-    """The median and, of several, the range."""
+    """Return the median; for several values also the range."""
     if len(values) == 1:
         return f"{values[0]:.0f}"
     return f"{median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
 def each(values: Sequence[float], digits: int) -> str:
-    """``20.11, 20.15, 20.90 (range 3.9%)``."""
+    """Return ``20.11, 20.15, 20.90 (range 3.9%)``."""
     if not values:
         return NOTHING
     listed = ", ".join(f"{value:.{digits}f}" for value in values)
@@ -55,10 +55,10 @@ def each(values: Sequence[float], digits: int) -> str:
 
 
 def millimetres(value: float) -> str:
-    """Two digits, and whole numbers from 100 on."""
+    """Return two digits, and whole numbers from 100 on."""
     return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
 def megabytes(size_bytes: int) -> str:
-    """``33.6 MB``."""
+    """Return ``33.6 MB``."""
     return f"{size_bytes / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""``device-report.json``: what a bundle's verifier found on a device, read back at home."""
+"""``device-report.json``: the report that a bundle's verifier writes on a device."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,9 +9,8 @@ from export.common.records import read_record
 
 SCHEMA_VERSION = "1.2"
 READABLE = ("1.0", "1.1", SCHEMA_VERSION)
-"""1.0 had neither rows that nobody asked for, nor builders' logs, nor a GPU's multiprocessors. Up to 1.1 nothing
-was said of threads, nor of settings but one core's governor, which was told of the device."""
-KIND = "device-report"
+"""1.0 had no rows that were not requested, no builders' logs and no GPU multiprocessors. Up to 1.1 there were no
+threads, and no settings but one core's governor, among the device's fields."""
 
 Status = Literal["pass", "fail", "inconclusive", "not run"]
 
@@ -21,7 +20,7 @@ class _Record(BaseModel):
 
 
 class ReportedBundle(_Record):
-    """Which bundle was verified; ``id`` is the SHA-256 of its manifest."""
+    """The verified bundle; ``id`` is the SHA-256 of its manifest."""
 
     id: str
     model: str
@@ -31,7 +30,7 @@ class ReportedBundle(_Record):
 
 
 class ReportedGpu(_Record):
-    """The first GPU, by the account of its driver."""
+    """The first GPU, as its driver reports it."""
 
     name: str
     compute_capability: str
@@ -40,7 +39,7 @@ class ReportedGpu(_Record):
 
 
 class Device(_Record):
-    """The device; None where it does not tell."""
+    """The device; None where a value cannot be read."""
 
     system: str
     kernel: str
@@ -55,18 +54,18 @@ class Device(_Record):
     l4t: str | None
     gpu: ReportedGpu | None
     no_gpu: str | None
-    """Why there is no GPU."""
+    """Reason why there is no GPU."""
 
 
 class PowerMode(_Record):
-    """A Jetson's, as ``nvpmodel -q`` tells it."""
+    """Power mode of a Jetson, from ``nvpmodel -q``."""
 
     name: str
     number: int | None
 
 
 class CpuClock(_Record):
-    """The bounds of the clock of cores that have them alike; None where the kernel does not tell."""
+    """Clock limits of cores with equal ones; None where the kernel does not report them."""
 
     cores: list[int]
     governor: str | None
@@ -75,7 +74,7 @@ class CpuClock(_Record):
 
 
 class GpuClock(_Record):
-    """The bounds of one of the clocks of a Jetson's GPU."""
+    """Limits of one of the clocks of a Jetson's GPU."""
 
     name: str
     min_hz: int | None
@@ -83,21 +82,21 @@ class GpuClock(_Record):
 
 
 class Settings(_Record):
-    """How the device was set when it measured."""
+    """Settings of the device during the measurement."""
 
     power_mode: PowerMode | None
     no_power_mode: str | None
-    """Why it is not known."""
+    """Reason why it is unknown."""
     cpu_clocks: list[CpuClock]
     gpu_clocks: list[GpuClock]
     affinity: list[int] | None
-    """The cores that the verifier could use."""
+    """Cores that the verifier could use."""
     cpu_limit: float | None
-    """Processors' worth of time that control groups left to it; None: all."""
+    """Processors that control groups allow; None: all."""
 
 
 class Protocol(_Record):
-    """How latency was measured."""
+    """Protocol of the latency measurement."""
 
     seconds: float
     rounds: int
@@ -109,7 +108,7 @@ class Protocol(_Record):
 
 
 class ReportedLimit(_Record):
-    """What a statistic of the distances was allowed to be."""
+    """Allowed value of a statistic of the errors."""
 
     statistic: Literal["max", "mean", "p99"]
     allowed_mm: float
@@ -117,7 +116,7 @@ class ReportedLimit(_Record):
 
 
 class GoldenParity(_Record):
-    """Distances from the reference on the goldens; None where one is not finite."""
+    """Errors on the golden images; None where one is not finite."""
 
     mean_mm: float | None
     p99_mm: float | None
@@ -130,7 +129,7 @@ class GoldenParity(_Record):
 
 
 class Latency(_Record):
-    """One image, host to host; a percentile without samples enough is None."""
+    """Latency of one image, host to host; a percentile with too few samples is None."""
 
     rounds: int
     samples: int
@@ -138,11 +137,11 @@ class Latency(_Record):
     p90_ms: float | None
     p99_ms: float | None
     rounds_ms: list[list[float]]
-    """Every sample, a list a round: rounds of different rows are paired."""
+    """All samples, a list for each round: rounds of different rows are paired."""
 
 
 class Row(_Record):
-    """One runtime with one precision; what could not run says why, and is never counted as passed."""
+    """One runtime × precision; a skipped row has a reason, and is never counted as passed."""
 
     runtime: str
     precision: str
@@ -151,20 +150,20 @@ class Row(_Record):
     status: Status
     reason: str
     build_log: list[str] | None = None
-    """The last lines of a builder that built no engine."""
+    """Last lines of a builder that built no engine."""
     describe: str | None
     threads: int | None = None
-    """Of the processor, read back from the runtime; None: it runs on the GPU, or not at all."""
+    """Processor threads, read back from the runtime; None: it runs on the GPU, or not at all."""
     artifact: str | None
     artifact_sha256: str | None
     computes_in: str | None
-    """The types of the convolutions, read back from the runtime."""
+    """Types of the convolutions, read back from the runtime."""
     parity: GoldenParity | None
     latency: Latency | None
 
 
 class Overhead(_Record):
-    """What the bundle's Python adds to one runtime's network: crop, normalisation and the way back."""
+    """Time that the bundle's Python adds to one runtime's network: crop, normalisation and decode."""
 
     runtime: str
     precision: str
@@ -187,10 +186,10 @@ class DeviceReport(_Record):
     settings: Settings | None = None
     versions: dict[str, str]
     protocol: Protocol | None
-    """None: latency was left out."""
+    """None: latency was not measured."""
     outcome: Status
     missing: list[str] = []
-    """What was asked for by name and did not run; then the outcome is ``not run``, unless something failed."""
+    """Named rows that did not run; the outcome is then ``not run``, unless something failed."""
     results: list[Row]
     overhead: Overhead | None
 
@@ -199,7 +198,7 @@ def read_device_report(path: Path) -> DeviceReport:
     """Read a report of this schema version, or of an earlier one.
 
     Raises:
-        BadInput: missing, not a report of a device, or of another schema version.
+        BadInput: missing, not a device report, or another schema version.
     """
-    do = "give what a bundle's verify.py wrote, to the version of this tool that wrote the bundle"
-    return read_record(path, DeviceReport, READABLE, "report of a device", do)
+    advice = "give the file that a bundle's verify.py wrote, to the version of this tool that wrote the bundle"
+    return read_record(path, DeviceReport, READABLE, "device report", advice)

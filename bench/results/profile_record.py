@@ -1,4 +1,4 @@
-"""The profile of a row as ``result.json`` has it: the network's parts, what each has to compute, and what it takes."""
+"""Profile of a row in ``result.json``: the work and the time of each part of the network."""
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean, median
@@ -9,20 +9,20 @@ from bench.sessions.parts import OTHER, PARTS, attribute, macs_of_parts
 from export.model.architecture import Layer
 
 NO_PROFILE = "--profile or --publish takes it"
-"""Why there is none, where none was asked for."""
+"""Reason if no profile was requested."""
 MOSTLY = 0.5
-"""A profile of which less than this is attributed says nothing about the network's parts."""
+"""Smallest attributed share of a usable profile."""
 
 
 class PeakRecord(Record):
-    """The fastest of several products of two matrices on the CPU, all threads of the benchmark at work."""
+    """The fastest of several products of two matrices on the CPU, with all threads of the benchmark."""
 
     precision: str
     library: str
     size: int
     """The matrices' edge."""
     gflops: float
-    """2·size³ operations in the time of the fastest run; of int8 they are whole numbers."""
+    """2·size³ operations in the time of the fastest run; integer operations for int8."""
     runs: int
 
 
@@ -35,15 +35,15 @@ class PartRecord(Record):
     time_share: float
     """Of all layers' time."""
     macs: int
-    """Of the graph that ran, for one image."""
+    """For one image, of the graph that ran."""
     macs_share: float
     gflops: float | None
-    """2·macs in that time; null for what has no macs, such as the decode."""
+    """2·macs in that time; null for parts without macs, such as the decode."""
     peak_share: float | None
 
 
 class LayerRecord(Record):
-    """One layer as the runtime has it."""
+    """One layer of the runtime."""
 
     name: str
     origin: str
@@ -52,7 +52,7 @@ class LayerRecord(Record):
 
 
 class ProfileRecord(Record):
-    """Where the time of one row goes, from a process of its own."""
+    """Time of one row by part and layer, from a process of its own."""
 
     source: str
     runs: int
@@ -61,14 +61,14 @@ class ProfileRecord(Record):
     call_mean_ms: float
     unprofiled_p50_ms: float
     slowdown: float
-    """``call_p50_ms`` over ``unprofiled_p50_ms``: what profiling costs, and what changed meanwhile."""
+    """``call_p50_ms`` over ``unprofiled_p50_ms``: the cost of profiling, and changes of the machine since."""
     layers_ms: float
-    """All layers together; the rest of ``call_mean_ms`` lies between and around them."""
+    """All layers together; the rest of ``call_mean_ms`` is between and around them."""
     attributed: float
-    """The share of ``layers_ms`` that belongs to a part of the network."""
+    """Share of ``layers_ms`` that belongs to a part of the network."""
     remark: str | None
     peak_precision: str | None
-    """Which peak the parts are measured by: of the types that the row computes in, the fastest."""
+    """Precision of the peak: the fastest of those that the row computes in."""
     parts: list[PartRecord]
     layers: list[LayerRecord]
 
@@ -76,14 +76,14 @@ class ProfileRecord(Record):
 def profile_record(
     profile: Profile, graph: Iterable[Layer], unprofiled_p50_ms: float, computes_in: str, peaks: Sequence[PeakRecord]
 ) -> ProfileRecord:
-    """Attribute every layer, and compare each part with what it has to compute.
+    """Attribute every layer, and compare each part's time with its work.
 
     Args:
         profile: as the worker took it, with at least one layer.
         graph: the layers of the network that ran.
         unprofiled_p50_ms: the row's headline.
         computes_in: as ``precision_used``, ``fp32`` or ``fp32+int8``.
-        peaks: of the device that it ran on; empty where there is none.
+        peaks: of the device that it ran on; empty if unknown.
     """
     parts = attribute([(layer.name, layer.origin) for layer in profile.layers])
     times = dict.fromkeys(PARTS, 0.0)
@@ -127,7 +127,7 @@ def _part(part: str, ms: float, total_ms: float, macs: dict[str, int], peak: flo
 
 
 def _remark(profile: Profile, parts: Sequence[str]) -> str:
-    lost = [layer for layer, part in zip(profile.layers, parts, strict=True) if part == OTHER]
-    largest = max(lost, key=lambda layer: layer.ms, default=None)
-    example = f", most of all {largest.name}" if largest else ""
+    unattributed = [layer for layer, part in zip(profile.layers, parts, strict=True) if part == OTHER]
+    largest = max(unattributed, key=lambda layer: layer.ms, default=None)
+    example = f", above all {largest.name}" if largest else ""
     return f"most of the time is in layers that could not be attributed to a part{example}"

@@ -1,9 +1,9 @@
-"""What all records of a result have in common."""
+"""Base class of all records of a result."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """Frozen, nothing unknown in it, no NaN and no infinity."""
+    """Frozen record without unknown keys, NaN and infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

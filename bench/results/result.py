@@ -1,7 +1,7 @@
-"""``OUT/MODEL/bench/result.json``: everything that a benchmark has seen. Tables and reports are views of it.
+"""``OUT/MODEL/bench/result.json``: all measurements of a benchmark. Tables and reports are views of it.
 
-Figures that may not be shown are not in it: an invalid row has no timing, an unstable one no speed-up and no tail.
-Raw samples lie beside it, in ``samples.npz``.
+It has no figures that must not be shown: an invalid row has no timing, an unstable one no speed-up and no tail.
+Raw samples are beside it, in ``samples.npz``.
 """
 
 import json
@@ -18,12 +18,12 @@ from export.pipeline.manifest import Manifest
 SCHEMA_VERSION = "1.1"
 RESULT, SAMPLES = "result.json", "samples.npz"
 INTERRUPTED = "interrupted"
-"""The folder of an interrupted run's result, where there is a whole one."""
+"""Folder for the result of an interrupted run, if there is a complete one."""
 JSON_SCHEMA = Path(__file__).with_name("result.schema.json")
 
 
 class RatioRecord(_Record):
-    """How many times faster: the median over rounds and its exact interval."""
+    """Speed-up: the median over rounds and its exact interval."""
 
     median: float
     low: float
@@ -32,13 +32,13 @@ class RatioRecord(_Record):
 
 
 class SpeedUp(RatioRecord):
-    """Over the reference; ``same``: less than twice what the control leaves open."""
+    """Speed-up over the reference; ``same``: the difference is less than twice the control's."""
 
     same: bool
 
 
 class PercentileRecord(_Record):
-    """Nearest rank; null below the floor, and in rows that are unstable."""
+    """Percentile by nearest rank; null below the floor of samples, and in unstable rows."""
 
     quantile: float
     value_ms: float | None
@@ -47,7 +47,7 @@ class PercentileRecord(_Record):
 
 
 class MissesRecord(_Record):
-    """How many samples came later than the deadline."""
+    """Number and rate of samples later than a deadline, with the rate's interval."""
 
     deadline_ms: float
     missed: int
@@ -57,12 +57,12 @@ class MissesRecord(_Record):
 
 
 class Latency(_Record):
-    """One boundary of one row, batch 1."""
+    """Latency of one row at one boundary, batch 1."""
 
     samples: int
     rounds: int
     p50_ms: float
-    """Median of round medians: of this run on this machine."""
+    """Median of round medians, of this run on this machine."""
     round_median_low_ms: float
     round_median_high_ms: float
     max_ms: float
@@ -71,22 +71,22 @@ class Latency(_Record):
     jitter_ms: float | None
     """p99 − p50."""
     outliers: int
-    """Beyond Tukey's outer fences; they are counted, and stay."""
+    """Samples beyond Tukey's outer fences; they are counted, and kept."""
     round_spread: float
     """Interquartile range of round medians over their median."""
 
 
 class LaunchRecord(_Record):
-    """One of several launches of all workers: what chance at the start is worth."""
+    """Figures of one of several launches: they differ by chance at the start."""
 
     p50_ms: float
     """Median of this launch's round medians."""
     speed_up: float | None
-    """Median ratio to the reference, of this launch's rounds; null where the row has none, and for the reference."""
+    """Median over this launch's rounds; null for the reference, and if the row has none."""
 
 
 class WarmUpRecord(_Record):
-    """How warming up went; of several launches, where it took longest."""
+    """Warm-up; of several launches the longest."""
 
     state: Literal["steady", "not_steady"]
     seconds: float
@@ -94,7 +94,7 @@ class WarmUpRecord(_Record):
 
 
 class ColdStart(_Record):
-    """In fresh processes: until the first result. The files lie in the page cache."""
+    """Times until the first result in fresh processes. The files are in the page cache."""
 
     processes: int
     import_ms: list[float]
@@ -112,7 +112,7 @@ class Memory(_Record):
 
 
 class ThroughputPoint(_Record):
-    """One point of the closed loop: so many images at a time, so many calls in flight."""
+    """Throughput of a closed loop with a batch size and a number of calls in flight."""
 
     batch: int
     in_flight: int
@@ -123,7 +123,7 @@ class ThroughputPoint(_Record):
 
 
 class ImageToJoints(_Record):
-    """One person in a photo in memory → joints in the photo's pixels, in a pass of its own; medians."""
+    """Medians of the way from a photo in memory to a person's joints in its pixels, in a pass of its own."""
 
     image_width: int
     image_height: int
@@ -131,13 +131,13 @@ class ImageToJoints(_Record):
     total_p50_ms: float
     crop_p50_ms: float
     normalise_p50_ms: float | None
-    """Null where the network takes pixels."""
+    """Null if the network takes pixels."""
     network_p50_ms: float
     decode_p50_ms: float
 
 
 class Energy(_Record):
-    """Joules an inference, batch 1, in a pass of its own. ``net`` is without what was taken while idle."""
+    """Joules an inference, batch 1, in a pass of its own. ``net`` is without the idle power."""
 
     source: str
     gross_j: float
@@ -151,7 +151,7 @@ class Energy(_Record):
 
 
 class Row(_Record):
-    """One backend × precision."""
+    """One runtime × precision."""
 
     id: str
     runtime: str
@@ -167,10 +167,10 @@ class Row(_Record):
     reasons: list[str]
     parity: dict[str, Any] | None
     latency: dict[str, Latency]
-    """By boundary: host_e2e is the headline."""
+    """By boundary; host_e2e is the headline."""
     speed_up: SpeedUp | None
     launches: list[LaunchRecord] | None
-    """Null where there is but one."""
+    """Null for a single launch."""
     warm_up: WarmUpRecord | None
     cold_start: ColdStart | None
     memory: Memory | None
@@ -187,12 +187,12 @@ class Row(_Record):
 
     @property
     def best_throughput(self) -> ThroughputPoint | None:
-        """The point with the most images a second."""
+        """Point with the most images a second."""
         return max(self.throughput or [], key=lambda point: point.images_per_s, default=None)
 
 
 class NotRunRow(_Record):
-    """What was not measured, and why. It is never counted as measured."""
+    """A skipped row with its reason. It is never counted as measured."""
 
     runtime: str
     precision: str | None
@@ -200,7 +200,7 @@ class NotRunRow(_Record):
 
 
 class SamplesFile(_Record):
-    """Where the raw samples are."""
+    """File of the raw samples."""
 
     path: str
     sha256: str
@@ -225,19 +225,19 @@ class Result(_Record):
     sensors: list[dict[str, Any]]
     reference_id: str
     control: RatioRecord | None
-    """A′ over A: two instances of the reference, which must not differ."""
+    """Ratio of two instances of the reference, which must not differ."""
     harness_overhead_ns: float | None
     coordinator_peak_mib: float | None = None
     """Resident memory of the process that times the workers."""
     rows: list[Row]
     not_run: list[NotRunRow]
     peaks: list[PeakRecord]
-    """What the parts of profiles are measured by."""
+    """Peaks that the parts of profiles are compared with."""
     peaks_reason: str | None
     samples: SamplesFile | None
 
     def row(self, identity: str) -> Row | None:
-        """The row of this id."""
+        """Return the row of this id."""
         return next((row for row in self.rows if row.id == identity), None)
 
 
@@ -245,49 +245,50 @@ def require_of_export(result: Result, manifest: Manifest, path: Path) -> None:
     """Check that a result at ``path`` was measured on the files of an export.
 
     Raises:
-        BadInput: it is of another model or other files.
+        BadInput: it belongs to another model or other files.
     """
-    do = f"measure again: convnextpose bench {path.parent.parent}"
+    advice = f"measure again: convnextpose bench {path.parent.parent}"
     if result.model != manifest.model:
-        raise BadInput(f"{path} is of another model", f"{result.model}, and {manifest.model} in the manifest", do)
+        detail = f"{result.model}, and {manifest.model} in the manifest"
+        raise BadInput(f"{path} belongs to another model", detail, advice)
     known = {artifact.path: artifact.sha256 for artifact in manifest.artifacts}
     for row in result.rows:
         if row.artifact is not None and known.get(row.artifact) != row.artifact_sha256:
             listed = (known.get(row.artifact) or "no such file")[:12]
-            seen = f"{row.artifact}: {str(row.artifact_sha256)[:12]} was measured, {listed} is in the manifest"
-            raise BadInput(f"{path} was measured on other files than those of the export", seen, do)
+            detail = f"{row.artifact}: {str(row.artifact_sha256)[:12]} was measured, {listed} is in the manifest"
+            raise BadInput(f"{path} was measured on other files than the export's", detail, advice)
 
 
 def write_result(folder: Path, result: Result) -> Path:
-    """Write ``result.json``; returns its path."""
+    """Write ``result.json`` and return its path."""
     path = folder / RESULT
     write_text(path, result.model_dump_json(indent=2) + "\n")
     return path
 
 
 def place_for(folder: Path, *, complete: bool) -> Path:
-    """Where a result is written: what was interrupted never replaces what is whole."""
+    """Return the folder for a result: an interrupted one never replaces a complete one."""
     if complete:
         return folder
     return folder / INTERRUPTED if peek(folder / RESULT, "complete") else folder
 
 
 def read_result(path: Path) -> Result:
-    """Read a result of this schema version, with its samples as they were written.
+    """Read a result of this schema version, and check the hash of its samples.
 
     Raises:
-        BadInput: missing, no result, of another schema version, or its samples were changed.
+        BadInput: missing, no result, another schema version, or changed samples.
     """
-    do = "measure again: convnextpose bench"
-    result = read_record(path, Result, (SCHEMA_VERSION,), "result", do)
+    advice = "measure again: convnextpose bench"
+    result = read_record(path, Result, (SCHEMA_VERSION,), "result", advice)
     if result.samples is not None:
-        beside = path.parent / result.samples.path
-        if beside.is_file() and sha256_file(beside) != result.samples.sha256:
-            raise BadInput(f"{beside} does not belong to {path}", "its hash is another", do)
+        samples = path.parent / result.samples.path
+        if samples.is_file() and sha256_file(samples) != result.samples.sha256:
+            raise BadInput(f"{samples} does not belong to {path}", "its hash differs", advice)
     return result
 
 
 def json_schema() -> str:
-    """The schema that lies in ``result.schema.json`` (JSON Schema 2020-12)."""
+    """Return the content of ``result.schema.json`` (JSON Schema 2020-12)."""
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps(dialect | Result.model_json_schema(), indent=2) + "\n"

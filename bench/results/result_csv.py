@@ -1,4 +1,4 @@
-"""A result's rows as CSV, one a row and boundary, for a spreadsheet."""
+"""Rows of a result as CSV, one line for each boundary."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ COLUMNS = (
 
 
 def result_csv(result: Result) -> str:
-    """With a header; what is not known, or may not be shown, is empty. An unstable row has no p50."""
+    """Return the CSV with a header; unknown and hidden figures are empty. An unstable row has no p50."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -32,24 +32,22 @@ def _cells(row: Row, boundary: str | None, latency: Latency | None) -> dict[str,
         "peak_mib": row.memory.peak_mib if row.memory else None,
         **{name: getattr(row, name) for name in ("id", "runtime", "precision", "threads", "batch", "verdict")},
     }
-    if boundary == "host_e2e":
-        cells |= _passes(row)
-    if row.energy is not None and boundary == "host_e2e":
-        cells |= {"energy_gross_j": row.energy.gross_j, "energy_net_j": row.energy.net_j}
     if latency is not None:
         tails = {p.quantile: p.value_ms for p in latency.percentiles}
         cells |= {"samples": latency.samples, "rounds": latency.rounds, "max_ms": latency.max_ms}
         cells |= {"p90_ms": tails[0.9], "p99_ms": tails[0.99]}
         cells["p50_ms"] = latency.p50_ms if row.verdict != "unstable" else None
-    if row.speed_up is not None and boundary == "host_e2e":
+    return cells | (_headline_cells(row) if boundary == "host_e2e" else {})
+
+
+def _headline_cells(row: Row) -> dict[str, object]:
+    """Return the figures that a row has once; an unstable row has no throughput and no image to joints."""
+    cells: dict[str, object] = {}
+    if row.speed_up is not None:
         cells |= {"speed_up": row.speed_up.median}
         cells |= {"speed_up_low": row.speed_up.low, "speed_up_high": row.speed_up.high}
-    return cells
-
-
-def _passes(row: Row) -> dict[str, object]:
-    """Of an unstable row there is no figure but the range of its latency."""
-    cells: dict[str, object] = {}
+    if row.energy is not None:
+        cells |= {"energy_gross_j": row.energy.gross_j, "energy_net_j": row.energy.net_j}
     if row.verdict == "unstable":
         return cells
     if row.image_to_joints is not None:

@@ -46,7 +46,7 @@ def here(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def measured(demo_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export with a short benchmark in it; tests must leave it as it is."""
+    """An export with a short benchmark in it; no test changes it."""
     folder = tmp_path_factory.mktemp("bench") / "XS-atto"
     shutil.copytree(demo_export, folder)
     run = convnextpose(
@@ -66,50 +66,52 @@ def test_the_result_has_the_keys_that_others_read(measured: Path) -> None:
     plain = json.loads((measured / "bench/result.json").read_text())
     assert plain.keys() == RESULT_KEYS
     assert (plain["schema_version"], plain["kind"], plain["mode"], plain["complete"]) == ("1.1", "bench", "quick", True)
-    for of in plain["rows"]:
-        assert of.keys() == ROW_KEYS
-        assert of["latency"]["host_e2e"].keys() == LATENCY_KEYS
-    assert {(of["runtime"], of["reason"] != "") for of in plain["not_run"]} >= {("tensorrt", True)}
+    for entry in plain["rows"]:
+        assert entry.keys() == ROW_KEYS
+        assert entry["latency"]["host_e2e"].keys() == LATENCY_KEYS
+    assert {(skipped["runtime"], skipped["reason"] != "") for skipped in plain["not_run"]} >= {("tensorrt", True)}
     assert len((measured / "bench/result.csv").read_text().splitlines()) > 3
 
 
-def test_every_row_is_proven_and_judged(measured: Path) -> None:
-    found = read_result(measured / "bench/result.json")
-    assert [of.id for of in found.rows] == ["pytorch/fp32/b1/t1", "onnxruntime/fp32/b1/t1", "openvino/fp32/b1/t1"]
-    assert found.reference_id == found.rows[0].id
-    for of in found.rows:
-        assert of.parity is not None
-        assert (of.parity["outcome"], of.precision_used, of.facts["threads"]) == ("pass", "fp32", 1)
-        assert of.verdict in ("stable", "noisy", "unstable")
-        assert (of.speed_up is None) == (of.is_reference or of.verdict == "unstable")
-        assert of.latency["host_e2e"].samples >= 5
-    assert "device" in found.rows[2].latency
+def test_every_row_has_parity_and_quality(measured: Path) -> None:
+    bench = read_result(measured / "bench/result.json")
+    assert [entry.id for entry in bench.rows] == [
+        f"{name}/fp32/b1/t1" for name in ("pytorch", "onnxruntime", "openvino")
+    ]
+    assert bench.reference_id == bench.rows[0].id
+    for entry in bench.rows:
+        assert entry.parity is not None
+        assert (entry.parity["outcome"], entry.precision_used, entry.facts["threads"]) == ("pass", "fp32", 1)
+        assert entry.verdict in ("stable", "noisy", "unstable")
+        assert (entry.speed_up is None) == (entry.is_reference or entry.verdict == "unstable")
+        assert entry.latency["host_e2e"].samples >= 5
+    assert "device" in bench.rows[2].latency
 
 
-def test_samples_lie_beside_the_result(measured: Path) -> None:
-    found = read_result(measured / "bench/result.json")
-    assert found.samples is not None
-    with np.load(measured / "bench" / found.samples.path) as samples:
+def test_samples_are_beside_the_result(measured: Path) -> None:
+    bench = read_result(measured / "bench/result.json")
+    assert bench.samples is not None
+    with np.load(measured / "bench" / bench.samples.path) as samples:
         for about in ("samples_ms", "launch", "round", "position"):
-            assert len(samples[f"pytorch/fp32/b1/t1|host_e2e|{about}"]) == found.rows[0].latency["host_e2e"].samples
+            assert len(samples[f"pytorch/fp32/b1/t1|host_e2e|{about}"]) == bench.rows[0].latency["host_e2e"].samples
 
 
 def test_every_row_has_its_passes(measured: Path) -> None:
-    found = read_result(measured / "bench/result.json")
-    assert {peak.precision for peak in found.peaks} >= {"fp32", "int8"}
-    for of in found.rows:
-        way, best, profile = of.image_to_joints, of.best_throughput, of.profile
-        assert way is not None, of.image_to_joints_reason
+    bench = read_result(measured / "bench/result.json")
+    assert {peak.precision for peak in bench.peaks} >= {"fp32", "int8"}
+    for entry in bench.rows:
+        way, best, profile = entry.image_to_joints, entry.best_throughput, entry.profile
+        assert way is not None, entry.image_to_joints_reason
         assert (way.image_width, way.image_height) == (1280, 720)
         assert way.samples >= 3
         assert way.total_p50_ms >= way.network_p50_ms > 0
-        assert best is not None, of.throughput_reason
+        assert best is not None, entry.throughput_reason
         assert best.seconds >= 1
-        assert profile is not None, of.profile_reason
+        assert profile is not None, entry.profile_reason
         assert (profile.remark, profile.peak_precision) == (None, "fp32")
         assert sum(part.macs for part in profile.parts) > 8e8
-        assert of.launches is None
-    in_flight = {of.runtime: {point.in_flight for point in of.throughput or ()} for of in found.rows}
+        assert entry.launches is None
+    in_flight = {entry.runtime: {point.in_flight for point in entry.throughput or ()} for entry in bench.rows}
     assert in_flight["pytorch"] == {1}
     assert in_flight["onnxruntime"] >= {1, 2} <= in_flight["openvino"]
 
@@ -128,11 +130,11 @@ def test_a_second_run_measures_again_and_replaces_the_result(measured: Path, tmp
     assert run.returncode == 0, run.stderr
     plain = json.loads((folder / "bench/result.json").read_text())
     assert json.loads(run.stdout) == plain
-    assert [of["runtime"] for of in plain["rows"]] == ["pytorch", "onnxruntime"]
+    assert [entry["runtime"] for entry in plain["rows"]] == ["pytorch", "onnxruntime"]
     assert not (folder / "bench/interrupted").exists()
 
 
-def test_ctrl_c_writes_what_was_measured_beside_the_whole_result(
+def test_ctrl_c_writes_an_interrupted_result_beside_the_complete_one(
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Run
 ) -> None:
     def interrupted(observer: ConsoleObserver, step: str) -> Progress:
@@ -149,41 +151,41 @@ def test_ctrl_c_writes_what_was_measured_beside_the_whole_result(
     assert run.returncode == 130
     assert "interrupted" in run.stdout
     assert read_result(folder / "bench/result.json").complete  # the one that was there stays
-    found = read_result(folder / "bench/interrupted/result.json")
-    assert (found.complete, found.rounds, found.mode, found.stop_reason) == (False, 2, "publish", None)
-    for of in found.rows:
-        assert of.latency["host_e2e"].rounds == 2
-        assert of.launches is not None
-        assert [launch.speed_up for launch in of.launches] == [None]  # two rounds make no interval, so no speed-up
+    bench = read_result(folder / "bench/interrupted/result.json")
+    assert (bench.complete, bench.rounds, bench.mode, bench.stop_reason) == (False, 2, "publish", None)
+    for entry in bench.rows:
+        assert entry.latency["host_e2e"].rounds == 2
+        assert entry.launches is not None
+        assert [launch.speed_up for launch in entry.launches] == [None]  # two rounds make no interval, so no speed-up
     assert worker_processes() == []
 
 
-def with_moved(measured: Path, place: Path, names: tuple[str, ...]) -> Path:
-    """A copy of the export in which these arrays of the truth are not what they were."""
+def with_shifted(measured: Path, place: Path, names: tuple[str, ...]) -> Path:
+    """Return a copy of the export in which these arrays of the ground truth are shifted by one."""
     folder = place / "XS-atto"
     shutil.copytree(measured, folder)
-    with np.load(folder / "parity/truth.npz") as known:
-        moved = {name: known[name] + known[name].dtype.type(name in names) for name in known}
-    np.savez(folder / "parity/truth.npz", **moved)
+    with np.load(folder / "parity/truth.npz") as arrays:
+        shifted = {name: arrays[name] + arrays[name].dtype.type(name in names) for name in arrays}
+    np.savez(folder / "parity/truth.npz", **shifted)
     return folder
 
 
-def test_what_computes_something_else_is_not_timed(measured: Path, tmp_path: Path, here: Run) -> None:
-    folder = with_moved(measured, tmp_path, ("truth", "reference"))
+def test_wrong_results_are_not_timed(measured: Path, tmp_path: Path, here: Run) -> None:
+    folder = with_shifted(measured, tmp_path, ("truth", "reference"))
     run = here("bench", folder, *ONE_ROW, "--budget", "1", "--json")
     rows = json.loads(run.stdout)["rows"]
-    assert [of["verdict"] for of in rows] == ["invalid", "invalid"]
-    assert all(of["latency"] == {} and "error" in of["reasons"][0] for of in rows)
+    assert [entry["verdict"] for entry in rows] == ["invalid", "invalid"]
+    assert all(entry["latency"] == {} and "error" in entry["reasons"][0] for entry in rows)
 
 
 @pytest.mark.parametrize(
     "option", [("--runtime", "abacus"), ("--precision", "fp8"), ("--deadline", "soon"), ("--reference", "abacus")]
 )
-def test_mistakes_are_told_in_three_parts(measured: Path, here: Run, option: tuple[str, str]) -> None:
+def test_mistakes_are_reported_in_three_parts(measured: Path, here: Run, option: tuple[str, str]) -> None:
     assert_three_parts(here("bench", measured, *option), 2)
 
 
-def test_what_is_no_export_is_refused(tmp_path: Path, here: Run) -> None:
+def test_a_folder_without_an_export_is_refused(tmp_path: Path, here: Run) -> None:
     assert_three_parts(here("bench", tmp_path / "nowhere"), 2)
 
 
@@ -210,28 +212,28 @@ def test_an_identical_pair_ends_with_the_exit_code_of_its_outcome(measured: Path
     assert cell["outcome"] != "FAIL" or cell["slowdown"]["low"] > 1.03
 
 
-def test_a_candidate_that_computes_something_else_fails_the_gate(measured: Path, tmp_path: Path, here: Run) -> None:
-    folder = with_moved(measured, tmp_path, ("truth", "reference"))
+def test_a_candidate_with_wrong_results_fails_the_gate(measured: Path, tmp_path: Path, here: Run) -> None:
+    folder = with_shifted(measured, tmp_path, ("truth", "reference"))
     run = here("compare", measured, folder, *ONE_ROW, "--budget", "2")
     assert_three_parts(run, 1)
     assert "parity fail" in run.stderr
 
 
-def test_exports_that_were_judged_on_other_images_are_not_compared(measured: Path, tmp_path: Path, here: Run) -> None:
-    folder = with_moved(measured, tmp_path, ("images",))
+def test_exports_with_other_parity_images_are_not_compared(measured: Path, tmp_path: Path, here: Run) -> None:
+    folder = with_shifted(measured, tmp_path, ("images",))
     assert_three_parts(here("compare", measured, folder, *ONE_ROW, "--budget", "2"), 2)
 
 
 def stored(folder: Path, candidate_ms: float = 10.0, **changes: object) -> Path:
-    """A stored result whose one row takes so long."""
+    """Write a result with one row of this latency."""
     host = {"cpu": "x", "usable_cores": 2, "machine": "x86_64", "governor": None}
     software = {"python": "3.11", "libraries": {"torch": "2.13.0"}}
     environment = {"host": host, "gpus": [], "software": software}
-    of = measurements({**STEADY, CANDIDATE.id: [candidate_ms] * 30})
-    return write_result(folder, result(of, **{"environment": environment, **changes}))
+    measured = measurements({**STEADY, CANDIDATE.id: [candidate_ms] * 30})
+    return write_result(folder, result(measured, **{"environment": environment, **changes}))
 
 
-FEW_ROUNDS = {"rows": [row(measurements({name: of[:5] for name, of in STEADY.items()}))]}
+FEW_ROUNDS = {"rows": [row(measurements({name: rounds[:5] for name, rounds in STEADY.items()}))]}
 
 
 @pytest.mark.parametrize(
@@ -247,10 +249,10 @@ FEW_ROUNDS = {"rows": [row(measurements({name: of[:5] for name, of in STEADY.ite
         (10.0, {"protocol": {"threads": 1}}, "REFUSED", 4),
     ],
 )
-def test_the_gate_on_stored_results(
+def test_the_gate_on_benchs(
     tmp_path: Path, here: Run, candidate_ms: float, changes: dict[str, object], outcome: str, exit_code: int
 ) -> None:
-    """A planted slow-down, an equal pair, and what decides nothing, without a clock."""
+    """A planted slow-down, an equal pair, and undecidable results, without a clock."""
     base, candidate = stored(tmp_path / "base"), stored(tmp_path / "candidate", candidate_ms, **changes)
     run = here("compare", base, candidate, "--json", "--out", tmp_path / "c.json")
     assert run.returncode == exit_code, run.stderr
@@ -289,8 +291,8 @@ def test_a_damaged_result_is_refused(tmp_path: Path, here: Run, damage: Callable
     (tmp_path / "candidate").mkdir()
     samples = tmp_path / "candidate/samples.npz"
     samples.write_bytes(b"old")
-    of = SamplesFile(path=samples.name, sha256=sha256_file(samples))
-    candidate = stored(tmp_path / "candidate", samples=of)
+    file = SamplesFile(path=samples.name, sha256=sha256_file(samples))
+    candidate = stored(tmp_path / "candidate", samples=file)
     assert here("compare", base, candidate).returncode == 0
     damage(candidate)
     assert_three_parts(here("compare", base, candidate), 2)

@@ -20,6 +20,7 @@ def dask_setup(_: object) -> None:
 
 
 if __name__ == "__main__":
-    warm_up = WarmUpRule(minimum_s=0.1, cap_s=0.2)
-    benchmark.QUICK_MODE = replace(benchmark.QUICK_MODE, warm_up=warm_up, image_s=0.1, throughput_s=0.05)
+    warm_up, mode = WarmUpRule(minimum_s=0.1, cap_s=0.2), benchmark.QUICK_MODE
+    short = replace(mode.settings, warm_up=warm_up, image_s=0.1, throughput_s=0.05)
+    benchmark.QUICK_MODE = replace(mode, settings=short)
     sys.exit(job.start())
