@@ -68,8 +68,6 @@ def build_engine(
     _check_paths(onnx_path, engine_path)
     folder = kept_in or engine_path.parent
     failed_log, log = folder / (engine_path.name + FAILED_LOG), list[str]()
-    timings, no_inspection = _timing_folder(plan, choice, folder), _why_no_inspection(plan, choice)
-    cache = timing_cache_path(timings, choice.tunes_on.kind, choice.version) if timings and choice.tunes_on else None
     try:
         with whole_file(engine_path) as partial:
             job = BuildJob(
@@ -77,12 +75,11 @@ def build_engine(
                 onnx=onnx_path.resolve(),
                 engine=partial.resolve(),
                 plan=plan,
-                timing_cache=cache,
-                inspect=not no_inspection,
+                timing_cache=_timing_cache(plan, choice, folder),
+                inspect=not _why_no_inspection(plan, choice),
             )
             result = _run_worker(job, progress, log)
-            version = check_engine_file(partial, choice.product, result)
-            record = _make_record(plan, choice, result, log, sha256_file(partial), version, timings, no_inspection)
+            record = _make_record(job, choice, result, log)
             beside(engine_path, ".json").unlink(missing_ok=True)  # never an old record beside a new engine
     except CheckFailed as failure:
         if not log:
@@ -97,20 +94,12 @@ def build_engine(
     return record
 
 
-def _make_record(
-    plan: EnginePlan,
-    choice: Choice,
-    result: BuildResult,
-    log: list[str],
-    sha256: str,
-    version: str,
-    timings: Path | None,
-    no_inspection: str,
-) -> EngineRecord:
+def _make_record(job: BuildJob, choice: Choice, result: BuildResult, log: list[str]) -> EngineRecord:
     assert choice.product is not None
-    targets = plan.targets or ()
+    plan, targets = job.plan, job.plan.targets or ()
+    not_inspected = _why_no_inspection(plan, choice)
     if result.inspected and not result.inspected.has_types:
-        no_inspection = "the inspector names no types"
+        not_inspected = "the inspector names no types"
     return EngineRecord(
         **vars(result),
         schema_version=SCHEMA_VERSION,
@@ -121,28 +110,29 @@ def _make_record(
         built_on=f"{platform.system()} {platform.machine()}",
         gpu=choice.tunes_on,
         targets=targets,
-        not_inspected=no_inspection,
+        not_inspected=not_inspected,
         workspace_bytes=plan.workspace_bytes,
         optimization_level=plan.optimization_level,
-        timing_cache=str(timings) if timings else None,
+        timing_cache=str(job.timing_cache.parent) if job.timing_cache else None,
         hardware_compatible=plan.hardware_compatible,
         version_compatible=plan.version_compatible,
         weight_bytes=bytes_in_log(log, "Total Weights Memory"),
         scratch_bytes=bytes_in_log(log, "Max Scratch Memory"),
         activation_bytes=bytes_in_log(log, "Total Activation Memory"),
         warnings=tuple(dict.fromkeys(line.removeprefix("WARNING ") for line in log if line.startswith("WARNING "))),
-        engine_sha256=sha256,
+        engine_sha256=sha256_file(job.engine),
         engine_reproducible=False,
         plan_magic=choice.product.magic.decode(),
-        plan_version=version,
+        plan_version=check_engine_file(job.engine, choice.product, result),
     )
 
 
-def _timing_folder(plan: EnginePlan, choice: Choice, folder: Path) -> Path | None:
-    """Return the folder of kernel timings; None: nothing is timed or kept."""
+def _timing_cache(plan: EnginePlan, choice: Choice, folder: Path) -> Path | None:
+    """Return the file of kernel timings; None: nothing is timed or kept."""
     if choice.tunes_on is None or plan.timing_cache == NONE:
         return None
-    return (folder / "timing" if plan.timing_cache == AUTO else Path(plan.timing_cache)).resolve()
+    place = folder / "timing" if plan.timing_cache == AUTO else Path(plan.timing_cache)
+    return timing_cache_path(place.resolve(), choice.tunes_on.kind, choice.version)
 
 
 def _why_no_inspection(plan: EnginePlan, choice: Choice) -> str:

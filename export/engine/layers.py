@@ -122,7 +122,7 @@ def _problems(layers: list[dict[str, Any]], precision: str, convolutions: Convol
         yield f"no layer computes in {precision}"
     weighted = [(layer, kinds) for layer, kinds in typed if _is_weighted(layer)]
     if precision == "int8":
-        yield from _unquantised([layer for layer, _ in weighted], convolutions)
+        yield from _unquantized([layer for layer, _ in weighted], convolutions)
         return
     names = [str(layer.get("Name")) for layer, kinds in weighted if precision not in kinds]
     if len(names) > convolutions.fp32:  # a builder may fuse layers, but splits none
@@ -130,7 +130,7 @@ def _problems(layers: list[dict[str, Any]], precision: str, convolutions: Convol
         yield f"{', '.join(names[:MOST_NAMED])} does not compute in {precision}{planned}"
 
 
-def _unquantised(weighted: list[dict[str, Any]], convolutions: Convolutions) -> Iterator[str]:
+def _unquantized(weighted: list[dict[str, Any]], convolutions: Convolutions) -> Iterator[str]:
     """Yield a problem where the builder left more convolutions out of int8 than the network has there."""
     names = [str(layer.get("Name")) for layer in weighted if "int8" not in _types(layer, sides=("Inputs",))]
     planned = convolutions.total - convolutions.int8

@@ -92,16 +92,16 @@ def beside(engine_path: Path, suffix: str) -> Path:
     return engine_path.with_name(engine_path.name + suffix)
 
 
-def require_planned(record: EngineRecord, quantised: int) -> None:
+def require_planned(record: EngineRecord, quantized: int) -> None:
     """Check that as many convolutions are in int8 as were planned.
 
     Raises:
         CheckFailed: more, or fewer.
     """
-    if record.convolutions.int8 != quantised:
+    if record.convolutions.int8 != quantized:
         numbers = f"{record.convolutions.int8} of {record.convolutions.total} convolutions in int8"
         raise CheckFailed(
             "an engine's network differs from the int8 plan",
-            f"{numbers}, planned: {quantised}",
+            f"{numbers}, planned: {quantized}",
             "this is a defect of the exporter; report it",
         )

@@ -91,8 +91,8 @@ def count_convolutions(layers: list[ILayer]) -> Convolutions:
         source = sources.get(tensor.name) if tensor is not None else None
         if source is None or source.type.name != "DEQUANTIZE":
             return False
-        quantised = source.get_input(0)
-        return quantised is not None and quantised.dtype.name == "INT8"
+        quantized = source.get_input(0)
+        return quantized is not None and quantized.dtype.name == "INT8"
 
     convolutions = [layer for layer in layers if layer.type.name == "CONVOLUTION"]
     # Weights are an input only where a layer makes them.
@@ -125,7 +125,7 @@ def check_layers(
         if not layer_types.get(layer, {}).keys() <= {kind} | planned:
             advice = "export the model again; its precision lies in its types"
             if precision == "int8" and kind == "HALF":
-                advice = "int8 here has FP16 around it: scales, biases and all that is not quantised must be float16"
+                advice = "int8 here has FP16 around it: scales, biases and all that is not quantized must be float16"
             types = ", ".join(f"{count} {other}" for other, count in layer_types[layer].items())
             raise CheckFailed(f"{name} says {precision} and has {layer} layers that are not {kind}", types, advice)
     if precision != "fp32" and convolutions.fp32 != planned_fp32:
@@ -133,5 +133,5 @@ def check_layers(
         raise CheckFailed(f"{name} differs from its precision plan", detail, "export the model again")
     if precision == "int8" and convolutions.int8 == 0:
         detail = f"of {convolutions.total} convolutions none has both its input and its weights in int8"
-        advice = "put quantise and dequantise nodes on both inputs of the convolutions, or ask for fp16"
+        advice = "put quantize and dequantize nodes on both inputs of the convolutions, or ask for fp16"
         raise CheckFailed(f"{name} says int8 and convolves in another type", detail, advice)

@@ -24,7 +24,7 @@ PIXELS = (4, 4, 3)
 
 
 class FakeEngines:
-    """The fake library of one product, one engine file, and the calls that were made."""
+    """The fake library of one product, an engine file, and a list of calls."""
 
     def __init__(self, product: Product, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.product, self.path, self._patch = product, folder / "e", patch

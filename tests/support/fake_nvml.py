@@ -1,4 +1,4 @@
-"""An NVML made of Python. ``test_gpu_sensors.py`` compares its names and arguments with the real ones."""
+"""Fake NVML. ``test_gpu_sensors.py`` compares its names and arguments with the real ones."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +7,7 @@ import pynvml
 
 
 class FakeNvml:
-    """One GPU; what is in ``lacks`` it does not support."""
+    """One GPU, without support for the functions in ``lacks``."""
 
     NVMLError = pynvml.NVMLError
     NVML_CLOCK_SM = pynvml.NVML_CLOCK_SM

@@ -26,7 +26,7 @@ RTX = False
 CALLS: list[str] = []
 """Shapes that were set and launches, in their order."""
 CONFIGS: list["IRuntimeConfig"] = []
-"""Runtime configurations that were made."""
+"""All runtime configurations."""
 
 
 class Enumerator:
@@ -118,7 +118,7 @@ class IBuilderConfig:
     """Settings of a build."""
 
     def __init__(self) -> None:
-        self.flags = {"TF32"}  # on by default, as there
+        self.flags = {"TF32"}  # on by default, as in TensorRT
         self.builder_optimization_level = 3
         self.profiling_verbosity: Any = None
         self.hardware_compatibility_level: Any = None

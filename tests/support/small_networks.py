@@ -1,42 +1,58 @@
-"""ONNX files of one or two layers with the interface of a pose network, in right and wrong types."""
+"""ONNX files of a few layers with the interface of a pose network, in right and wrong types."""
 
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-FLOAT, HALF, BFLOAT = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
+FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
 def cast(source: str, target: str, kind: int) -> Any:
     return helper.make_node("Cast", [source], [target], f"cast_{target}", to=kind)
 
 
-def model(nodes: list[Any], constants: dict[str, Any], *, opset: int, out: int = 8) -> bytes:
-    """Return a model from ``image`` (batch, 3, 32, 32) to ``joints`` (batch, ``out``, 32, 32), both float32."""
+def model(
+    nodes: list[Any],
+    constants: dict[str, Any],
+    *,
+    opset: int,
+    out: int = 8,
+    batch: int | str = "batch",
+    name: str = "image",
+    kind: int = FLOAT,
+    out_kind: int = FLOAT,
+) -> bytes:
+    """Return a network from ``image`` (batch, 3, 32, 32) to ``joints`` (batch, ``out``, 32, 32)."""
     graph = helper.make_graph(
         nodes,
         "small",
-        [helper.make_tensor_value_info("image", FLOAT, ["batch", 3, 32, 32])],
-        [helper.make_tensor_value_info("joints", FLOAT, ["batch", out, 32, 32])],
+        [helper.make_tensor_value_info(name, kind, [batch, 3, 32, 32])],
+        [helper.make_tensor_value_info("joints", out_kind, [batch, out, 32, 32])],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    return bytes(file.SerializeToString())
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    return bytes(proto.SerializeToString())
+
+
+def network(*nodes: Any, name: str = "image", kind: int = FLOAT, **interface: Any) -> bytes:
+    """Return a convolution from ``name`` to ``features``, and ``nodes`` (a ReLU by default) behind it."""
+    conv = helper.make_node("Conv", [name, "weight"], ["features"], "conv", pads=[1, 1, 1, 1])
+    rest = nodes or [helper.make_node("Relu", ["features"], ["joints"], "relu")]
+    return model([conv, *rest], {"weight": weights(kind)}, opset=17, name=name, kind=kind, **interface)
 
 
 def weights(kind: int) -> Any:
-    """Return random weights, (8, 3, 3, 3)."""
+    """Return random weights (8, 3, 3, 3)."""
     return np.random.default_rng(0).normal(size=(8, 3, 3, 3)).astype(helper.tensor_dtype_to_np_dtype(kind))
 
 
-def half_network(body: int = HALF, *, conv: int | None = None, softmax: int = FLOAT) -> bytes:
-    """Return a model with the types of an exported half network; ``conv`` and ``softmax`` override two of them."""
-    conv = conv or body
+def half_network(*, conv: int = HALF, softmax: int = FLOAT) -> bytes:
+    """Return a small network with the types of an exported FP16 network, or others for convolution and softmax."""
     nodes = [
         cast("image", "half", conv),
         helper.make_node("Conv", ["half", "weight"], ["features"], "conv", pads=[1, 1, 1, 1]),
-        cast("features", "more", body),
+        cast("features", "more", HALF),
         helper.make_node("Relu", ["more"], ["active"], "relu"),
         cast("active", "logits", softmax),
         helper.make_node("Softmax", ["logits"], ["shares"], "softmax", axis=1),
@@ -46,28 +62,28 @@ def half_network(body: int = HALF, *, conv: int | None = None, softmax: int = FL
 
 
 def product_network(*, conv: bool, product: int) -> bytes:
-    """Return a model of an optional FP16 convolution and a matrix product of another type."""
+    """Return a network with an FP16 convolution, or none, and a matrix product of type ``product``."""
     square = np.eye(32, dtype=helper.tensor_dtype_to_np_dtype(product))
     nodes = [cast("image", "half", HALF)]
     if conv:
         nodes.append(helper.make_node("Conv", ["half", "weight"], ["features"], "conv", pads=[1, 1, 1, 1]))
     nodes += [
         cast("features" if conv else "half", "rows", product),
-        helper.make_node("MatMul", ["rows", "square"], ["turned"], "product"),
-        cast("turned", "joints", FLOAT),
+        helper.make_node("MatMul", ["rows", "square"], ["product_out"], "product"),
+        cast("product_out", "joints", FLOAT),
     ]
     constants = {"square": square} | ({"weight": weights(HALF)} if conv else {})
     return model(nodes, constants, opset=18, out=8 if conv else 3)
 
 
 def int8_network(*, around: int = HALF, activation: bool = True, weight: bool = True, elsewhere: bool = False) -> bytes:
-    """Return a model of a convolution with INT8 input, weights, or both, and optionally an INT8 input of the ReLU."""
+    """Return a convolution with its input (``activation``), its weights, or a ReLU's input (``elsewhere``) in int8."""
     kind = helper.tensor_dtype_to_np_dtype(around)
     constants: dict[str, Any] = {"scale": np.array(0.05, kind), "zero": np.array(0, np.int8)}
 
     def quantized(source: str, target: str) -> list[Any]:
         return [
-            helper.make_node("QuantizeLinear", [source, "scale", "zero"], [f"{target}_int8"], f"quantise_{target}"),
+            helper.make_node("QuantizeLinear", [source, "scale", "zero"], [f"{target}_int8"], f"quantize_{target}"),
             helper.make_node("DequantizeLinear", [f"{target}_int8", "scale", "zero"], [target], f"{target}_back"),
         ]
 
@@ -88,3 +104,7 @@ def int8_network(*, around: int = HALF, activation: bool = True, weight: bool = 
         active = "rounded"
     nodes += [helper.make_node("Relu", [active], ["active"], "relu"), cast("active", "joints", FLOAT)]
     return model(nodes, constants, opset=19)
+
+
+HALF_INSIDE = (cast("features", "half", HALF), cast("half", "joints", FLOAT))
+"""Nodes of a network that computes in FP16 after its FP32 convolution."""

@@ -1,12 +1,11 @@
-"""Which members TensorRT's Python API really has, version by version: makes ``tests/support/tensorrt_members.json``.
+"""Members of TensorRT's Python API in each version: writes ``tests/support/tensorrt_members.json``.
 
     python -m tests.support.tensorrt_members
 
-NVIDIA's bindings are small wheels that lie on the package index without the libraries (which need a GPU to be of use).
-They are fetched into a temporary folder and imported, each in a process of its own, over a library of nine empty
-functions; then every class can be looked at, and nothing be run. The list holds the classes of
-``export.runtime.tensorrt_api`` with all their members, so that a new call needs no new list. It needs a C compiler, the
-network, and Python 3.11 on Linux x86-64 for the oldest of the wheels; no NVIDIA file ends up in the repository.
+NVIDIA's bindings are small wheels without the libraries. Each is downloaded into a temporary folder and imported in its
+own process, over a library of nine empty functions, so that its classes can be listed but not run. The list has all
+members of the classes of ``export.runtime.tensorrt_api``, so that a new call needs no new list. It needs a C compiler,
+the network, and Python 3.11 on Linux x86-64 for the oldest wheels. No NVIDIA file enters the repository.
 """
 
 import importlib
@@ -31,7 +30,7 @@ WHEELS = {
     "11.0": "tensorrt_cu13_bindings==11.0.0.114",
     "11.4": "tensorrt_cu13_bindings==11.4.0.106",
 }
-"""10.3 is JetPack 6's, 10.13 JetPack 7.1's; 10.16 the last before 11."""
+"""10.3 is in JetPack 6, 10.13 in JetPack 7.1; 10.16 is the last before 11."""
 
 RTX = "RTX 1.7"
 LIST = Path(__file__).with_suffix(".json")
@@ -44,30 +43,30 @@ SYMBOLS = (
 LIBRARIES = ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser")
 
 Members = dict[str, dict[str, list[str]]]
-"""Class → member → its signatures, ``(a, b=)`` for a call, none for anything else."""
+"""Class → member → its signatures, such as ``(a, b=)``; none if it is no call."""
 
 
 def api_classes() -> list[str]:
-    """The classes that ``export.runtime.tensorrt_api`` knows, but for the module itself and what it adds of its own."""
+    """Return NVIDIA's classes that ``export.runtime.tensorrt_api`` declares."""
+    classes = {name: value for name, value in vars(tensorrt_api).items() if inspect.isclass(value)}
     own = {"Enumerator", "TensorRT"}
-    made = {name for name, value in vars(tensorrt_api).items() if inspect.isclass(value)}
-    return sorted(name for name in made - own if vars(tensorrt_api)[name].__module__ == tensorrt_api.__name__)
+    return sorted(name for name, cls in classes.items() if cls.__module__ == tensorrt_api.__name__ and name not in own)
 
 
 def members_of(module: Any) -> Members:
-    """Return what the classes of ``export.runtime.tensorrt_api`` have in this module; absent classes are left out."""
-    found: Members = {}
+    """Return the members of those classes in this module; absent classes are left out."""
+    members: Members = {}
     for name in api_classes():
         cls = getattr(module, name, None)
         if cls is None:
             continue
         names = ["__init__", *sorted(member for member in dir(cls) if not member.startswith("_"))]
-        found[name] = {member: signatures(getattr(cls, member)) for member in names}
-    return found
+        members[name] = {member: signatures(getattr(cls, member)) for member in names}
+    return members
 
 
 def signatures(member: Any) -> list[str]:
-    """``["(network, config)"]`` from pybind11's docstring: an entry for each overload, without ``self`` and types."""
+    """Return ``["(network, config)"]`` from pybind11's docstring: an entry per overload, without ``self`` and types."""
     if not callable(member) or isinstance(member, type):
         return []
     lines = (member.__doc__ or "").splitlines()
@@ -75,7 +74,7 @@ def signatures(member: Any) -> list[str]:
 
 
 def bare(line: str) -> str:
-    """``parse(self: X, model: Buffer, path: str = None) -> bool`` → ``(model, path=)``."""
+    """Turn ``parse(self: X, model: Buffer, path: str = None) -> bool`` into ``(model, path=)``."""
     inside, depth, parts = line[line.index("(") + 1 :], 0, [""]
     for character in inside:
         if depth == 0 and character == ")":
@@ -89,7 +88,7 @@ def bare(line: str) -> str:
 
 
 def fetch_and_read(requirement: str, folder: Path) -> Members:
-    """The members of one wheel's bindings."""
+    """Return the members of one wheel's bindings."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*pip, "--only-binary=:all:", "--target", folder, requirement], check=True)
     major = requirement.split("==")[1].split(".")[0]
@@ -100,12 +99,12 @@ def fetch_and_read(requirement: str, folder: Path) -> Members:
         subprocess.run(build, input=code.encode(), check=True)
     paths = {"LD_LIBRARY_PATH": str(folder), "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     command = [sys.executable, "-m", "tests.support.tensorrt_members", "tensorrt_bindings"]
-    done = subprocess.run(command, env=os.environ | paths, stdout=subprocess.PIPE, check=True)
-    return dict(json.loads(done.stdout))
+    child = subprocess.run(command, env=os.environ | paths, stdout=subprocess.PIPE, check=True)
+    return dict(json.loads(child.stdout))
 
 
 def by_member(versions: dict[str, Members]) -> dict[str, dict[str, dict[str, list[str]]]]:
-    """Class → member → signatures in one text → the versions that have it so."""
+    """Return class → member → signatures in one text → versions with these signatures."""
     merged: dict[str, dict[str, dict[str, list[str]]]] = {}
     for version, classes in versions.items():
         for cls, members in classes.items():
@@ -115,7 +114,7 @@ def by_member(versions: dict[str, Members]) -> dict[str, dict[str, dict[str, lis
 
 
 def read_list() -> dict[str, Members]:
-    """The committed list: version → class → member → signatures."""
+    """Read the committed list: version → class → member → signatures."""
     listed = json.loads(LIST.read_text())
     versions: dict[str, Members] = {version: {} for version in listed["versions"]}
     for cls, member, text, version in _rows(listed["classes"]):
@@ -131,7 +130,7 @@ def _rows(classes: dict[str, dict[str, dict[str, list[str]]]]) -> Iterator[tuple
 
 
 def main() -> None:
-    """Print the members of the module that is named, or write the list of all versions."""
+    """Print the members of the module in the first argument, or write the list of all versions."""
     if len(sys.argv) > 1:
         print(json.dumps(members_of(importlib.import_module(sys.argv[1]))))
         return
@@ -143,7 +142,7 @@ def main() -> None:
     versions[RTX] = members_of(importlib.import_module("tensorrt_rtx"))
     head = {"schema_version": 1, "versions": {**WHEELS, RTX: "tensorrt_rtx, as installed"}}
     text = json.dumps({**head, "classes": by_member(versions)}, indent=1)
-    # A list of versions in one line: the file is for reading, and for diffs.
+    # Lists of versions on one line keep the file readable.
     write_text(LIST, re.sub(r"\[\s+([^\]]*?)\s+\]", lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", text) + "\n")
 
 

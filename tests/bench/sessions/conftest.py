@@ -8,9 +8,9 @@ import pytest
 from export.engine import choice
 from export.engine.build import build_engine
 from export.engine.plan import EnginePlan
-from tests.support.engine_networks import network
 from tests.support.fake_engines import engines as engines
 from tests.support.fake_engines import pixel_engines as pixel_engines
+from tests.support.small_networks import network
 
 
 @pytest.fixture(scope="session")

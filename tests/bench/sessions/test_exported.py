@@ -38,15 +38,15 @@ def test_the_manifests_engine_is_opened(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runtime", "precision", "said"),
+    ("runtime", "precision", "message"),
     [
         ("tensorrt", "fp32", r"no fp32 engine for TensorRT — no engines/L-fp32\.trt\.engine — .*recipe\.md"),
         ("tensorrt-rtx", "fp16", "no fp16 ONNX file"),
         ("tensorrt_rtx", "fp32", "choose of onnxruntime, openvino, .*tensorrt, tensorrt-rtx"),
     ],
 )
-def test_engines_that_are_not_there(folder: Path, runtime: str, precision: str, said: str) -> None:
-    with pytest.raises(BadInput, match=said):
+def test_engines_that_are_not_there(folder: Path, runtime: str, precision: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
         load_session(read_export(folder), runtime, precision)
 
 
@@ -77,7 +77,7 @@ def test_an_engine_built_by_the_recipe(folder: Path) -> None:
 @pytest.mark.parametrize(("runtime", "exit_code"), [("tensorrt", 2), ("tensorrt-rtx", 4)])
 @without_gpu
 def test_the_command_ends_in_three_parts(tmp_path: Path, demo_export: Path, runtime: str, exit_code: int) -> None:
-    """Exit 2: no such engine lies there; exit 4: it does, and no GPU."""
+    """Exit code 2: there is no such engine; 4: there is one, but no GPU."""
     if find_spec("tensorrt_rtx") is None:
         pytest.skip("tensorrt_rtx is not installed")
     write_image(tmp_path / "photo.png", np.zeros((64, 64, 3), np.uint8))

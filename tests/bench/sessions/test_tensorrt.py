@@ -16,10 +16,10 @@ from export.engine.choice import choose_runtime
 from export.engine.plan import RTX_TARGETS, EnginePlan
 from export.runtime.engine_file import TENSORRT_RTX
 from export.runtime.gpu import first_gpu
-from tests.support.engine_networks import network
 from tests.support.engines import ADA, has_gpu
 from tests.support.fake_engines import FakeEngines, assert_joints, images, pixels
 from tests.support.host_cuda import COPIES
+from tests.support.small_networks import network
 
 
 def opened(engines: FakeEngines, **options: Any) -> TensorRTEngine:

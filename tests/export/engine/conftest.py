@@ -8,8 +8,8 @@ import pytest
 
 from export.common.files import PARTIAL_PREFIX
 from export.engine import choice
-from tests.support.engine_networks import network
 from tests.support.fake_engines import engines as engines
+from tests.support.small_networks import network
 
 
 @pytest.fixture

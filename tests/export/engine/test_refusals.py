@@ -14,8 +14,17 @@ from export.engine.build import build_engine
 from export.engine.onnx_checks import planned_fp32
 from export.engine.plan import EnginePlan
 from export.runtime.engine_network import Convolutions, check_layers
-from tests.support.engine_networks import HALF_INSIDE, network
-from tests.support.small_networks import FLOAT, HALF, cast, half_network, int8_network, model, product_network
+from tests.support.small_networks import (
+    FLOAT,
+    HALF,
+    HALF_INSIDE,
+    cast,
+    half_network,
+    int8_network,
+    model,
+    network,
+    product_network,
+)
 
 RELU_UNKNOWN = (
     helper.make_node("Foo", ["features"], ["x"], "first_bad"),
@@ -23,7 +32,7 @@ RELU_UNKNOWN = (
 )
 
 MIXED = (
-    cast("features", "half", TensorProto.FLOAT16),
+    cast("features", "half", HALF),
     helper.make_node("Add", ["features", "half"], ["joints"], "add"),
 )
 
@@ -49,7 +58,7 @@ FP16, INT8 = {"precision": "fp16"}, {"precision": "int8"}
         ),
         pytest.param(network(name="input"), {}, BadInput, ["inputs input, outputs joints"], id="input's name"),
         pytest.param(network(batch=1), {}, BadInput, ["fixed", "(1, 1, 8)"], id="fixed batch"),
-        pytest.param(network(kind=DOUBLE, out=DOUBLE), {}, BadInput, ["image is DOUBLE"], id="float64 input"),
+        pytest.param(network(kind=DOUBLE, out_kind=DOUBLE), {}, BadInput, ["image is DOUBLE"], id="float64 input"),
         pytest.param(network(*MIXED), {}, BadInput, ["node 2 'add' (Add)", "Float and Half"], id="mixed types"),
         pytest.param(network(*HALF_INSIDE), {}, BadInput, ["fp16, not fp32"], id="another precision"),
         pytest.param(half_network(), INT8, BadInput, ["fp16, not int8"], id="half in place of int8"),

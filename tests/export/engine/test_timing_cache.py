@@ -72,7 +72,7 @@ def test_another_builder_s_cache_is_begun_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kept", "asked", "folder"),
-    [(None, "auto", "made/timing"), ("kept", "auto", "kept/timing"), ("kept", "mine", "mine"), ("kept", "none", None)],
+    [(None, "auto", "new/timing"), ("kept", "auto", "kept/timing"), ("kept", "mine", "mine"), ("kept", "none", None)],
 )
 def test_a_build_on_a_gpu_keeps_its_cache_where_the_next_finds_it(
     tmp_path: Path,
@@ -95,6 +95,6 @@ def test_a_build_on_a_gpu_keeps_its_cache_where_the_next_finds_it(
     monkeypatch.setattr(engine, "_run_worker", worker)
     plan, kept_in = EnginePlan(timing_cache=asked), None if kept is None else tmp_path / kept
     with pytest.raises(CheckFailed, match="stopped here"):
-        engine.build_engine(typed_files["fp32"], tmp_path / "made/e", plan, kept_in=kept_in)
+        engine.build_engine(typed_files["fp32"], tmp_path / "new/e", plan, kept_in=kept_in)
     name = "a-GPU-8.7-16-multiprocessors-at-most-8-GiB-10.3.0.cache"
     assert jobs[0].timing_cache == (tmp_path / folder / name if folder else None)

@@ -1,4 +1,4 @@
-"""A process that has used OpenVINO in several threads can still be interrupted."""
+"""A process that used OpenVINO in several threads can still be interrupted."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from tests.support.command_line import ROOT
 
 INTERRUPTED_LATER = """
 import gc, signal, sys, threading
-{opened}
+{opening}
 
 def drop():
     kept.clear()
@@ -32,18 +32,18 @@ BY_EXPORT = (
 BY_BUNDLE = "from pose_runtime import Pose\nkept = [Pose.load(sys.argv[1], runtime='openvino', precision='fp32')]"
 
 
-def interrupted(opened: str, given: Path) -> subprocess.CompletedProcess[str]:
+def run_interrupted(opening: str, model: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT), str(DEVICE)])
-    command = [sys.executable, "-c", INTERRUPTED_LATER.format(opened=opened), str(given)]
+    command = [sys.executable, "-c", INTERRUPTED_LATER.format(opening=opening), str(model)]
     environment = os.environ | {"PYTHONPATH": path}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_what_opens_openvino_here_leaves_signals_alone(typed_files: dict[str, Path]) -> None:
-    run = interrupted(BY_EXPORT, typed_files["fp32"])
+def test_ctrl_c_after_another_thread_closed_openvino(typed_files: dict[str, Path]) -> None:
+    run = run_interrupted(BY_EXPORT, typed_files["fp32"])
     assert (run.returncode, run.stdout) == (0, "interrupted\n"), run.stderr
 
 
-def test_what_opens_it_on_a_device_does_too(once_bundle: Path) -> None:
-    run = interrupted(BY_BUNDLE, once_bundle)
+def test_ctrl_c_after_another_thread_closed_a_bundle_s_openvino(once_bundle: Path) -> None:
+    run = run_interrupted(BY_BUNDLE, once_bundle)
     assert (run.returncode, run.stdout) == (0, "interrupted\n"), run.stderr

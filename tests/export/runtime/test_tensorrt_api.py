@@ -59,7 +59,7 @@ def arguments(kind: Any) -> range | None:
 
 
 def missing(members: Members, api: ModuleType = tensorrt_api, *, rtx: bool) -> list[str]:
-    """What is declared and not there, or not with as many arguments."""
+    """Return declared members that are absent, or do not take that number of arguments."""
     wrong = []
     for name, calls in declared(api):
         if not rtx and any(name == only or name.startswith(only + ".") for only in RTX_ONLY):
