@@ -10,10 +10,10 @@ typedef unsigned long long CUdeviceptr;
 
 static size_t allocated;
 static int context_is_current, capturing, recorded;
-size_t standin_allocated(void) { return allocated; }
+size_t fake_allocated(void) { return allocated; }
 
 static int refuses(const char *name) {
-    const char *refused = getenv("STANDIN_REFUSES");
+    const char *refused = getenv("FAKE_REFUSES");
     return refused && strcmp(refused, name) == 0 ? 999 : 0;
 }
 
@@ -21,28 +21,28 @@ static size_t number(const char *variable, size_t usual) {
     const char *value = getenv(variable);
     return value ? (size_t)strtoull(value, NULL, 10) : usual;
 }
-static int gpus(void) { return getenv("STANDIN_NO_GPU") ? 0 : (int)number("STANDIN_GPUS", 1); }
+static int gpus(void) { return getenv("FAKE_NO_GPU") ? 0 : (int)number("FAKE_GPUS", 1); }
 static CUresult known(int device) { return device >= 0 && device < gpus() ? 0 : 101; }
 
 CUresult cuInit(unsigned flags) { return flags == 0 ? refuses("cuInit") : 1; }
 CUresult cuDeviceGetCount(int *count) { *count = gpus(); return 0; }
 CUresult cuDeviceGet(int *device, int index) { *device = index; return known(index); }
 CUresult cuDeviceGetName(char *name, int length, int device) {
-    const char *gpu = getenv("STANDIN_GPU");
+    const char *gpu = getenv("FAKE_GPU");
     if (device) snprintf(name, (size_t)length, "%s %d", gpu ? gpu : "Orin", device);
     else snprintf(name, (size_t)length, "%s", gpu ? gpu : "Orin");
     return known(device);
 }
 CUresult cuDeviceTotalMem_v2(size_t *bytes, int device) {
-    *bytes = number("STANDIN_MEMORY", (size_t)8 << 30);
+    *bytes = number("FAKE_MEMORY", (size_t)8 << 30);
     return known(device);
 }
 CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
-    const char *capability = getenv("STANDIN_CAPABILITY");
+    const char *capability = getenv("FAKE_CAPABILITY");
     int major = 8, minor = 7;
     if (capability) sscanf(capability, "%d.%d", &major, &minor);
     *value = attribute == 75 ? major : attribute == 76 ? minor
-             : attribute == 16 ? (int)number("STANDIN_MULTIPROCESSORS", 8) : -1;
+             : attribute == 16 ? (int)number("FAKE_MULTIPROCESSORS", 8) : -1;
     return known(device);
 }
 int nvmlInit_v2(void) { return refuses("nvmlInit_v2"); }

@@ -57,7 +57,7 @@ class FakeEngines:
 
     def plant(self, name: str, value: str = "1") -> None:
         """Plant a defect."""
-        self._patch.setenv(f"STANDIN_{name}", value)
+        self._patch.setenv(f"FAKE_{name}", value)
 
     def plant_layers(self, *layers: dict[str, Any]) -> None:
         """Let the inspector describe these layers."""
@@ -65,7 +65,7 @@ class FakeEngines:
 
     def mend(self, name: str) -> None:
         """Take a defect back."""
-        self._patch.delenv(f"STANDIN_{name}")
+        self._patch.delenv(f"FAKE_{name}")
 
     def note_driver(self) -> None:
         """Note the driver's calls too, and let a CUDA graph launch again what it recorded."""

@@ -2,7 +2,7 @@
 
 It is the only fake, for this project and for bundles. It has only members that TensorRT has (see
 ``tests/export/runtime/test_tensorrt_api.py``), and reads and writes the memory at the addresses that it gets. ``RTX``
-turns it into TensorRT-RTX. Each environment variable ``STANDIN_…`` plants a defect.
+turns it into TensorRT-RTX. Each environment variable ``FAKE_…`` plants a defect.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-__version__ = os.environ.get("STANDIN_VERSION", "10.3.0.26")
+__version__ = os.environ.get("FAKE_VERSION", "10.3.0.26")
 
 KINDS = {"Conv": "CONVOLUTION", "Softmax": "SOFTMAX", "ReduceSum": "REDUCE"}
 KINDS |= {"QuantizeLinear": "QUANTIZE", "DequantizeLinear": "DEQUANTIZE", "MatMul": "MATRIX_MULTIPLY"}
@@ -102,7 +102,7 @@ class OnnxParser:
 
     @property
     def num_errors(self) -> int:
-        return int("STANDIN_REFUSES_MODEL" in os.environ)
+        return int("FAKE_REFUSES_MODEL" in os.environ)
 
     def get_error(self, index: int, /) -> Any:
         node = {"node": lambda: -1, "node_name": str, "node_operator": str}
@@ -132,7 +132,7 @@ class IBuilderConfig:
         self.flags.add(flag.name)
 
     def clear_flag(self, flag: Any, /) -> None:
-        if "STANDIN_KEEPS_TF32" not in os.environ:
+        if "FAKE_KEEPS_TF32" not in os.environ:
             self.flags.discard(flag.name)
 
     def get_flag(self, flag: Any, /) -> bool:
@@ -173,9 +173,9 @@ class Builder:
         if "BF16" in {network.get_layer(index).get_output(0).dtype.name for index in range(network.num_layers)}:
             self.logger.log(ILogger.ERROR, "planted: no BF16 kernel")
             return None
-        if "STANDIN_BUILDER_DIES" in os.environ:
+        if "FAKE_BUILDER_DIES" in os.environ:
             print("planted: last words", file=sys.stderr, flush=True)
-            os.kill(os.getpid(), int(os.environ["STANDIN_BUILDER_DIES"]))
+            os.kill(os.getpid(), int(os.environ["FAKE_BUILDER_DIES"]))
         version = bytes(int(part) for part in __version__.split("."))
         shapes = np.array(config.profiles[0].shapes, "<i4").tobytes()
         return (b"vtrt" if RTX else b"ftrt") + bytes(20) + version + shapes + network.content
@@ -202,7 +202,7 @@ class EngineInspector:
         """Return one convolution in half, unless another text is planted."""
         assert format.name == "JSON"
         default = '{"Layers": [{"LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": "Half"}]}]}'
-        return os.environ.get("STANDIN_INSPECTED", default)
+        return os.environ.get("FAKE_INSPECTED", default)
 
 
 class IExecutionContext:
@@ -220,7 +220,7 @@ class IExecutionContext:
         low, _, high = self.engine.get_tensor_profile_shape(name, 0)
         self.shape = tuple(shape)
         CALLS.append(f"shape {shape[0]}")
-        largest = int(os.environ.get("STANDIN_LARGEST_BATCH", high[0]))
+        largest = int(os.environ.get("FAKE_LARGEST_BATCH", high[0]))
         return shape[0] <= largest and all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
 
     def get_tensor_shape(self, name: str, /) -> tuple[int, ...]:
@@ -229,27 +229,27 @@ class IExecutionContext:
 
     def set_tensor_address(self, name: str, memory: int, /) -> bool:
         self.addresses[name] = memory
-        return isinstance(memory, int) and "STANDIN_REFUSES_ADDRESSES" not in os.environ
+        return isinstance(memory, int) and "FAKE_REFUSES_ADDRESSES" not in os.environ
 
     def infer_shapes(self) -> list[str]:
         return []
 
     def execute_async_v3(self, stream_handle: int, /) -> bool:
         CALLS.append("launch")
-        if "STANDIN_LAUNCHES_NOTHING" in os.environ:
+        if "FAKE_LAUNCHES_NOTHING" in os.environ:
             return True
-        if "STANDIN_BREAKS" in os.environ:
+        if "FAKE_BREAKS" in os.environ:
             raise RuntimeError("planted\nand a long story")
         self.launches += 1
-        if self.launches > int(os.environ.get("STANDIN_LAUNCHES", "1000000")):
+        if self.launches > int(os.environ.get("FAKE_LAUNCHES", "1000000")):
             return False
         pixels = self.engine.get_tensor_dtype("image") is DataType.UINT8
         images = _at(self.addresses["image"], self.shape, ctypes.c_uint8 if pixels else ctypes.c_float)
         joints = _at(self.addresses["joints"], self.get_tensor_shape("joints"), ctypes.c_float)
-        written = int(os.environ.get("STANDIN_WRITES", len(images)))
+        written = int(os.environ.get("FAKE_WRITES", len(images)))
         joints[:written] = self.engine.session.run(None, {"image": images})[0][:written]
         if self.profiler is not None:
-            for layer, ms in json.loads(os.environ.get("STANDIN_LAYER_MS", "{}")).items():
+            for layer, ms in json.loads(os.environ.get("FAKE_LAYER_MS", "{}")).items():
                 self.profiler.report_layer_time(layer, ms)
         return stream_handle == 77
 
@@ -266,7 +266,7 @@ class ICudaEngine:
     num_io_tensors = 2
 
     def get_tensor_name(self, index: int, /) -> str:
-        return (os.environ.get("STANDIN_INPUT_NAME", "image"), "joints")[index]
+        return (os.environ.get("FAKE_INPUT_NAME", "image"), "joints")[index]
 
     def get_tensor_mode(self, name: str, /) -> Any:
         return TensorIOMode.OUTPUT if name == "joints" else TensorIOMode.INPUT
@@ -275,7 +275,7 @@ class ICudaEngine:
         if name == "joints":
             return DataType.FLOAT
         kind = DataType.UINT8 if self.session.get_inputs()[0].type == "tensor(uint8)" else DataType.FLOAT
-        return getattr(DataType, os.environ.get("STANDIN_INPUT_TYPE", kind.name))
+        return getattr(DataType, os.environ.get("FAKE_INPUT_TYPE", kind.name))
 
     def get_tensor_profile_shape(self, name: str, profile_index: int, /) -> Any:
         return self.shapes
@@ -291,7 +291,7 @@ class ICudaEngine:
     def create_execution_context(self, config: Any = None, /) -> IExecutionContext | None:
         assert (config is not None) == RTX
         assert config is None or config.dynamic_shapes_kernel_specialization_strategy == "eager"
-        return None if "STANDIN_HAS_NO_ROOM" in os.environ else IExecutionContext(self)
+        return None if "FAKE_HAS_NO_ROOM" in os.environ else IExecutionContext(self)
 
 
 class Runtime:
@@ -303,7 +303,7 @@ class Runtime:
         self.logger = logger
 
     def deserialize_cuda_engine(self, serialized_engine: bytes, /) -> ICudaEngine | None:
-        if "STANDIN_LOADS_NOTHING" in os.environ:
+        if "FAKE_LOADS_NOTHING" in os.environ:
             self.logger.log(ILogger.ERROR, "planted refusal")
             return None
         shapes = np.frombuffer(serialized_engine[28 : 28 + 48], "<i4").reshape(3, 4).tolist()

@@ -30,7 +30,7 @@ def note_driver(patch: pytest.MonkeyPatch, calls: list[str]) -> None:
 
 
 class HostTorch(TorchGpu):
-    """Torch on the processor, in the memory of the driver's stand-in."""
+    """Torch on the processor, in the memory of the fake driver."""
 
     device = "cpu"
 

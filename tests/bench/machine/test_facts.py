@@ -90,15 +90,15 @@ def test_jetson_boards(
 @pytest.mark.usefixtures("driver")
 def test_a_driver_with_two_gpus_and_one_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "MANAGEMENT", runtime_gpu.DRIVER)
-    monkeypatch.setenv("STANDIN_GPUS", "2")
+    monkeypatch.setenv("FAKE_GPUS", "2")
     first, second = gpu.gpus()
     assert (first.name, second.name) == ("Orin", "Orin 1")
     assert gpu.default_gpu() == (first, "")
     assert gpu.driver_version() == "580.65.06"
-    monkeypatch.setenv("STANDIN_REFUSES", "cuInit")
+    monkeypatch.setenv("FAKE_REFUSES", "cuInit")
     with pytest.raises(RuntimeError, match="cuInit: error 999"):
         gpu.gpus()
-    monkeypatch.setenv("STANDIN_REFUSES", "nvmlInit_v2")
+    monkeypatch.setenv("FAKE_REFUSES", "nvmlInit_v2")
     with pytest.raises(RuntimeError, match="error 999"):
         gpu.driver_version()
     monkeypatch.setattr(runtime_gpu, "DRIVER", str(tmp_path / "absent.so"))

@@ -1,4 +1,4 @@
-"""PyTorch on a GPU without one: on the processor's memory, as the driver's stand-in gives it."""
+"""PyTorch on a GPU without one: on the processor's memory, with the fake driver."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -33,7 +33,7 @@ class Jetson:
         packages.mkdir()
         shutil.copyfile(fake_tensorrt.__file__, packages / "tensorrt.py")
         self.paths = [str(packages), sysconfig.get_paths()["purelib"]]
-        self.path_file = next((folder / "python/lib").iterdir()) / "site-packages/standin.pth"
+        self.path_file = next((folder / "python/lib").iterdir()) / "site-packages/fake.pth"
         self.path_file.write_text("\n".join(self.paths))
         self.run, self.report = self.verify("--seconds", 1)
 
@@ -92,10 +92,10 @@ def test_a_second_verification_builds_nothing_again(jetson: Jetson) -> None:
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
-        ({"STANDIN_GPU": "Thor"}, "this is Thor"),
-        ({"STANDIN_LOADS_NOTHING": "1"}, "planted refusal"),
-        ({"STANDIN_HAS_NO_ROOM": "1"}, "too little memory to run"),
-        ({"STANDIN_NO_GPU": "1"}, "the NVIDIA driver sees no GPU"),
+        ({"FAKE_GPU": "Thor"}, "this is Thor"),
+        ({"FAKE_LOADS_NOTHING": "1"}, "planted refusal"),
+        ({"FAKE_HAS_NO_ROOM": "1"}, "too little memory to run"),
+        ({"FAKE_NO_GPU": "1"}, "the NVIDIA driver sees no GPU"),
     ],
 )
 def test_an_engine_that_cannot_run_has_a_reason(jetson: Jetson, environment: dict[str, str], reason: str) -> None:
@@ -107,14 +107,14 @@ def test_an_engine_that_cannot_run_has_a_reason(jetson: Jetson, environment: dic
 
 def test_an_engine_that_computes_nothing_fails(jetson: Jetson) -> None:
     """Its output is NaN, and not the joints of an earlier run."""
-    run, report = jetson.verify("--precision", "fp16", STANDIN_LAUNCHES_NOTHING="1")
+    run, report = jetson.verify("--precision", "fp16", FAKE_LAUNCHES_NOTHING="1")
     assert run.returncode == 1
     assert report.results[0].parity is not None
     assert (report.results[0].status, report.results[0].parity.mean_mm) == ("fail", None)
 
 
 def test_a_runtime_that_raises_is_a_failed_row(jetson: Jetson) -> None:
-    run, report = jetson.verify("--precision", "fp16", runtime="tensorrt,onnxruntime", STANDIN_BREAKS="1")
+    run, report = jetson.verify("--precision", "fp16", runtime="tensorrt,onnxruntime", FAKE_BREAKS="1")
     assert run.returncode == 1
     assert [row.status for row in report.results if row.asked] == ["fail", "pass"]
     assert report.results[0].reason == "RuntimeError: planted"
@@ -122,7 +122,7 @@ def test_a_runtime_that_raises_is_a_failed_row(jetson: Jetson) -> None:
 
 def test_a_runtime_that_raises_while_it_is_timed_keeps_its_parity(jetson: Jetson) -> None:
     arguments = ("--precision", "fp16", "--seconds", "1")
-    run, report = jetson.verify(*arguments, runtime="tensorrt,onnxruntime", STANDIN_LAUNCHES="12")
+    run, report = jetson.verify(*arguments, runtime="tensorrt,onnxruntime", FAKE_LAUNCHES="12")
     assert (run.returncode, report.outcome) == (1, "fail")
     failed, passed = (row for row in report.results if row.asked)
     assert (failed.status, failed.latency) == ("fail", None)
@@ -138,17 +138,17 @@ def test_a_runtime_that_raises_while_it_is_timed_keeps_its_parity(jetson: Jetson
 @pytest.mark.parametrize(
     ("variable", "value", "runtime", "reason"),
     [
-        ("STANDIN_KEEPS_TF32", "1", None, "TF32"),
-        ("STANDIN_REFUSES_MODEL", "1", "tensorrt", "planted refusal"),
-        ("STANDIN_BUILDER_DIES", "11", "tensorrt", "planted: last words"),
-        ("STANDIN_BUILDER_DIES", "9", "tensorrt", "too much memory"),
+        ("FAKE_KEEPS_TF32", "1", None, "TF32"),
+        ("FAKE_REFUSES_MODEL", "1", "tensorrt", "planted refusal"),
+        ("FAKE_BUILDER_DIES", "11", "tensorrt", "planted: last words"),
+        ("FAKE_BUILDER_DIES", "9", "tensorrt", "too much memory"),
     ],
 )
 def test_a_failed_build_fails_the_verification(
     jetson: Jetson, variable: str, value: str, runtime: str | None, reason: str
 ) -> None:
     """Even if nobody named TensorRT and everything else passed."""
-    environment = {variable: value, "STANDIN_GPU": "another", "LC_ALL": "C.UTF-8"}
+    environment = {variable: value, "FAKE_GPU": "another", "LC_ALL": "C.UTF-8"}
     run, report = jetson.verify("--precision", "fp16", runtime=runtime, **environment)
     assert (run.returncode, report.outcome) == (1, "fail")
     row = report.results[0]
@@ -163,7 +163,7 @@ def test_a_failed_build_fails_the_verification(
 
 def test_an_old_tensorrt_is_reported_and_no_failure(jetson: Jetson) -> None:
     """JetPack 5 has 8.5: the processor's runtimes pass, and TensorRT's row gives the reason."""
-    run, report = jetson.verify("--precision", "fp16", runtime=None, STANDIN_VERSION="8.5.2.2")
+    run, report = jetson.verify("--precision", "fp16", runtime=None, FAKE_VERSION="8.5.2.2")
     assert (run.returncode, report.outcome) == (0, "pass")
     assert report.results[0].status == "not run"
     assert "is too old for this model" in report.results[0].reason

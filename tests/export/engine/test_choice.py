@@ -37,8 +37,8 @@ def both_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     ("defect", "runtime", "reason"),
     [
         (None, "tensorrt", r"tensorrt is installed and Orin \(8.7\) answers"),
-        (("STANDIN_NO_GPU", "1"), "tensorrt_rtx", "sees no GPU"),
-        (("STANDIN_REFUSES", "cuInit"), "tensorrt_rtx", "cuInit: error 999"),
+        (("FAKE_NO_GPU", "1"), "tensorrt_rtx", "sees no GPU"),
+        (("FAKE_REFUSES", "cuInit"), "tensorrt_rtx", "cuInit: error 999"),
     ],
 )
 def test_tensorrt_needs_a_gpu(

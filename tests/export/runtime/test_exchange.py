@@ -19,8 +19,8 @@ from export.runtime.gpu import Driver, Gpu, first_gpu
 def allocated(driver: Driver) -> Callable[[], int]:
     """Return a function that counts this test's allocations that are not freed yet."""
     gc.collect()
-    before = driver._library.standin_allocated()
-    return lambda: int(driver._library.standin_allocated() - before)
+    before = driver._library.fake_allocated()
+    return lambda: int(driver._library.fake_allocated() - before)
 
 
 def test_the_first_gpu(driver: Driver) -> None:
@@ -29,7 +29,7 @@ def test_the_first_gpu(driver: Driver) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
-    [("STANDIN_NO_GPU", "1", "the NVIDIA driver sees no GPU"), ("STANDIN_REFUSES", "cuInit", "cuInit: error 999")],
+    [("FAKE_NO_GPU", "1", "the NVIDIA driver sees no GPU"), ("FAKE_REFUSES", "cuInit", "cuInit: error 999")],
 )
 def test_a_driver_without_a_gpu(
     driver: Driver, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
@@ -65,7 +65,7 @@ def test_images_and_joints_are_copied(driver: Driver, allocated: Callable[[], in
 
 
 def test_too_little_memory(driver: Driver, monkeypatch: pytest.MonkeyPatch, allocated: Callable[[], int]) -> None:
-    monkeypatch.setenv("STANDIN_REFUSES", "cuMemAlloc_v2")
+    monkeypatch.setenv("FAKE_REFUSES", "cuMemAlloc_v2")
     with pytest.raises(CheckFailed, match="cuMemAlloc_v2: error 2"):
         Exchange(driver, (1, 3, 8, 8), (1, 2, 3))
     assert allocated() == 0
