@@ -35,9 +35,9 @@ def _report(report: Report) -> None:
         out.print(f"[dim]not tested[/] {_safe(f'{place}{gap.what}: {gap.reason}')}", soft_wrap=True)
     if len(gaps) > MOST:
         out.print(f"[dim]not tested[/] and {len(gaps) - MOST} more, see the page")
-    page, *others = report.files
+    page, *siblings = report.files
     out.print(f"\npage: {escape(str(page))}", soft_wrap=True)
-    out.print(f"beside it: {escape(', '.join(path.name for path in others))}", soft_wrap=True)
+    out.print(f"beside it: {escape(', '.join(path.name for path in siblings))}", soft_wrap=True)
 
 
 def _choice(choice: Choice) -> None:

@@ -118,6 +118,13 @@ def test_a_damaged_record_repeats_the_step(folder: Folder, damage: str) -> None:
     assert last(folder) == ("copy", "run", "no previous result")
 
 
+def test_a_result_of_another_form_repeats_the_step(folder: Folder) -> None:
+    record = folder.path / STEP_RECORDS / "copy.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"result": "planted"}))
+    assert folder.perform(STEP, writing(), dict).get() == {"length": 4, "pair": [1, 2]}
+    assert last(folder) == ("copy", "run", "no previous result")
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, BadInput("what", "seen", "do")])
 def test_a_step_that_ends_badly_changes_nothing(folder: Folder, error: Any) -> None:
     write_json(folder.path / MANIFEST, {"whole": True})
