@@ -249,7 +249,7 @@ FEW_ROUNDS = {"rows": [row(measurements({name: rounds[:5] for name, rounds in ST
         (10.0, {"protocol": {"threads": 1}}, "REFUSED", 4),
     ],
 )
-def test_the_gate_on_benchs(
+def test_the_gate_on_stored_results(
     tmp_path: Path, here: Run, candidate_ms: float, changes: dict[str, object], outcome: str, exit_code: int
 ) -> None:
     """A planted slow-down, an equal pair, and undecidable results, without a clock."""
