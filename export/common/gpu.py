@@ -1,25 +1,12 @@
 """The NVIDIA GPUs of this machine, queried through the driver: without a CUDA library or torch."""
 
 import ctypes
-import re
-from dataclasses import dataclass
-from pathlib import Path
 
-from export.runtime.gpu import NO_GPU, Driver, Gpu, default_gpu, gpus
+from export.runtime.gpu import NO_GPU, Driver, Gpu, Jetson, default_gpu, gpus, jetson
 
 __all__ = ["NO_GPU", "Gpu", "Jetson", "default_gpu", "device_name", "driver_version", "first_bus_id", "gpus", "jetson"]
 
 MANAGEMENT = "libnvidia-ml.so.1"
-DEVICE_TREE = Path("/proc/device-tree/model")
-TEGRA_RELEASE = Path("/etc/nv_tegra_release")
-
-
-@dataclass(frozen=True)
-class Jetson:
-    """A Jetson board, and its release of Linux for Tegra, which determines JetPack and TensorRT."""
-
-    model: str
-    l4t: str | None
 
 
 def first_bus_id() -> str:
@@ -53,19 +40,3 @@ def driver_version() -> str:
     if status:
         raise RuntimeError(f"NVML does not tell the driver's version (error {status})")
     return text.value.decode(errors="replace")
-
-
-def jetson() -> Jetson | None:
-    """Return the Jetson board; None on other machines.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    if not DEVICE_TREE.is_file():
-        return None
-    model = DEVICE_TREE.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    release = TEGRA_RELEASE.read_text(encoding="utf-8", errors="replace") if TEGRA_RELEASE.is_file() else ""
-    if not (release or re.search("NVIDIA|Jetson", model)):
-        return None
-    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
-    return Jetson(model, f"{match[1]}.{match[2]}" if match else None)

@@ -6,12 +6,15 @@ TensorRT cannot be asked for a GPU: it crashes without a driver.
 from __future__ import annotations
 
 import ctypes
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .errors import NotPossible
 
 DRIVER = "libcuda.so.1"
+DEVICE_TREE, TEGRA_RELEASE = Path("/proc/device-tree/model"), Path("/etc/nv_tegra_release")
 NO_GPU = "the NVIDIA driver sees no GPU"
 MAJOR, MINOR, MULTIPROCESSORS = 75, 76, 16
 """``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR``, ``_MINOR`` and ``CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT``."""
@@ -162,3 +165,27 @@ def _gpu(driver: Driver, index: int) -> Gpu:
         numbers.append(number.value)
     major, minor, multiprocessors = numbers
     return Gpu(name.value.decode(errors="replace"), f"{major}.{minor}", memory.value, multiprocessors)
+
+
+@dataclass(frozen=True)
+class Jetson:
+    """A Jetson board, and its release of Linux for Tegra, which determines JetPack and TensorRT."""
+
+    model: str
+    l4t: str | None
+
+
+def jetson() -> Jetson | None:
+    """Return the board if this is one of NVIDIA's embedded devices.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    if not DEVICE_TREE.is_file():
+        return None
+    model = DEVICE_TREE.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    release = TEGRA_RELEASE.read_text(encoding="utf-8", errors="replace") if TEGRA_RELEASE.is_file() else ""
+    if not (release or re.search("NVIDIA|Jetson", model)):
+        return None
+    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
+    return Jetson(model, f"{match[1]}.{match[2]}" if match else None)

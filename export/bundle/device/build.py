@@ -116,8 +116,7 @@ def parse_settings(options: argparse.Namespace, default: Any) -> Tuple[Any, Any]
     """
     from pose_runtime.runtime.engine_builder import BuilderSettings
     from pose_runtime.runtime.errors import BadInput, NotPossible
-    from pose_runtime.runtime.gpu import first_gpu
-    from pose_verify.device import jetson
+    from pose_runtime.runtime.gpu import first_gpu, jetson
 
     rtx = options.runtime == "tensorrt_rtx"
     for name in ("hardware_compatible", "version_compatible", "optimization_level") if rtx else ("targets",):
@@ -125,9 +124,10 @@ def parse_settings(options: argparse.Namespace, default: Any) -> Tuple[Any, Any]
         if value is not None and value is not False:  # 0 is a value
             option = _verifier.option_of(name)
             raise BadInput(f"{options.runtime} does not honour {option}", options.runtime, "leave it out")
-    if options.hardware_compatible and jetson():
+    board = jetson() if options.hardware_compatible else None
+    if board is not None:
         advice = "leave it out: the engine is for this board only"
-        raise BadInput("NVIDIA supports no hardware compatible engines on JetPack", str(jetson()), advice)
+        raise BadInput("NVIDIA supports no hardware compatible engines on JetPack", board.model, advice)
     if options.workspace_mib is not None and options.workspace_mib < 1:
         raise BadInput("impossible workspace", f"--workspace-mib {options.workspace_mib}", "give at least 1")
     targets = () if options.targets is None else tuple(part.strip() for part in options.targets.split(","))

@@ -79,8 +79,8 @@ def test_the_processor_and_its_memory(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_jetson_boards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str | None, release: str | None, board: Jetson | None
 ) -> None:
-    monkeypatch.setattr(gpu, "DEVICE_TREE", tmp_path / "model")
-    monkeypatch.setattr(gpu, "TEGRA_RELEASE", tmp_path / "release")
+    monkeypatch.setattr(runtime_gpu, "DEVICE_TREE", tmp_path / "model")
+    monkeypatch.setattr(runtime_gpu, "TEGRA_RELEASE", tmp_path / "release")
     for name, text in (("model", model), ("release", release)):
         if text is not None:
             (tmp_path / name).write_text(text)

@@ -11,8 +11,8 @@ from pose_runtime import engine_cache
 from pose_runtime.bundle import Bundle
 from pose_runtime.engine_cache import stored_records
 from pose_runtime.engines import find_engine
+from pose_runtime.runtime import gpu as device_gpu
 from pose_runtime.runtime.engine_file import TENSORRT_RTX
-from pose_verify import device
 
 from export.runtime.gpu import Driver
 from tests.export.bundle.engines import ADA
@@ -77,7 +77,7 @@ def test_no_hardware_compatible_engine_on_a_jetson(
 ) -> None:
     import build as builder
 
-    monkeypatch.setattr(device, "DEVICE_TREE", tmp_path / "model")
+    monkeypatch.setattr(device_gpu, "DEVICE_TREE", tmp_path / "model")
     if board is not None:
         (tmp_path / "model").write_text(board)
     options: Any = builder.argument_parser().parse_args(["--hardware-compatible"])

@@ -5,27 +5,29 @@ from __future__ import annotations
 import os
 import platform
 import re
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pose_runtime.runtime.errors import NotPossible
-from pose_runtime.runtime.gpu import first_gpu
+from pose_runtime.runtime.gpu import DEVICE_TREE, first_gpu, jetson
 from pose_runtime.runtime.session import usable_cores
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "opencv-python-headless")
-DEVICE_TREE, TEGRA, CPUINFO = Path("/proc/device-tree/model"), Path("/etc/nv_tegra_release"), Path("/proc/cpuinfo")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe_device() -> dict[str, Any]:
     """Return processor, memory, GPU and, on a Jetson, the board and its release."""
-    gpu, no_gpu = None, None
+    gpu, no_gpu, board = None, None, None
+    with suppress(OSError):
+        board = jetson()
     try:
         gpu = asdict(first_gpu())
     except NotPossible as reason:
         no_gpu = reason.detail
-    release = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", read_text(TEGRA) or "")
     model = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", read_text(CPUINFO) or "", re.MULTILINE)
     return {
         "system": platform.system(),
@@ -36,16 +38,10 @@ def describe_device() -> dict[str, Any]:
         "usable_cores": usable_cores(),
         "memory_bytes": _memory_bytes(),
         "board": read_text(DEVICE_TREE),
-        "l4t": f"{release.group(1)}.{release.group(2)}" if release else None,
+        "l4t": board.l4t if board else None,
         "gpu": gpu,
         "no_gpu": no_gpu,
     }
-
-
-def jetson() -> str | None:
-    """Return the board's name if it is one of NVIDIA's embedded boards."""
-    board = read_text(DEVICE_TREE)
-    return board if board and (re.search("NVIDIA|Jetson", board) or read_text(TEGRA)) else None
 
 
 def describe_software() -> dict[str, str]:
