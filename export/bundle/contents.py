@@ -66,7 +66,7 @@ def choose_contents(folder: Path, precisions: Sequence[str] | None = None, *, wi
     advice = f"make it: convnextpose export {manifest.model} --precision {','.join(chosen) or 'fp32'}"
     missing = [precision for precision in chosen if precision not in files]
     if missing or not chosen:
-        problem = f"{folder} holds no {', '.join(missing)} ONNX file"
+        problem = f"{folder} holds no {', '.join(missing) or 'float32'} ONNX file"
         raise BadInput(problem, f"there: {', '.join(files) or 'none'}", advice)
     onnx = tuple(files[precision] for precision in chosen)
     for artifact in onnx:

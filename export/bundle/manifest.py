@@ -223,19 +223,14 @@ def bundle_id(manifest: bytes) -> str:
 
 
 def _engine_file(engine: BundledEngine, file: File) -> EngineFile:
-    record = engine.record
+    names = ("onnx_sha256", "package_version", "targets", "hardware_compatible", "version_compatible", "tf32", "status")
+    profile = engine.record.profile
     return EngineFile(
         **dict(file),
+        **{name: getattr(engine.record, name) for name in names},
         precision=engine.artifact.precision,
         runtime=engine.artifact.runtime,
-        onnx_sha256=record.onnx_sha256,
-        package_version=record.package_version,
-        targets=record.targets,
-        hardware_compatible=record.hardware_compatible,
-        version_compatible=record.version_compatible,
-        tf32=record.tf32,
-        profile={"min": record.profile.min, "opt": record.profile.opt, "max": record.profile.max},
-        status=record.status,
+        profile={"min": profile.min, "opt": profile.opt, "max": profile.max},
     )
 
 
