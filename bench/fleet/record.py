@@ -5,15 +5,14 @@ Each job has a folder beside it, ``<device>/<model>/``, with ``manifest.json``, 
 complete. Replaced results are in ``earlier/<job>-<number>/<device>/<model>/``.
 """
 
-import json
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field
 
 from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
 from bench.fleet.spec import DeviceFacts, JobSpec, Outcome
@@ -22,6 +21,7 @@ from bench.results.record import Record
 from bench.results.result import RESULT, Result, read_result
 from export.common.errors import BadInput
 from export.common.files import sha256_file, write_text
+from export.common.records import read_record
 
 SCHEMA_VERSION = "1.2"
 READABLE = ("1.0", "1.1", SCHEMA_VERSION)
@@ -31,7 +31,6 @@ BENCH, EARLIER = "bench", "earlier"
 
 JobState = Literal["waiting", "running", "done", "failed", "lost"]
 DeviceState = Literal["ready", "refused", "benched", "silent", "gone"]
-T = TypeVar("T", bound=BaseModel)
 
 
 class JobRecord(Record):
@@ -114,7 +113,7 @@ def read_fleet(folder: Path) -> FleetRecord:
     Raises:
         BadInput: there is none, or it has another schema version.
     """
-    return _read(folder / FLEET, FleetRecord, READABLE, "run `convnextpose fleet run` again")
+    return read_record(folder / FLEET, FleetRecord, READABLE, "fleet record", "run `convnextpose fleet run` again")
 
 
 def going_on(folder: Path) -> bool:
@@ -125,7 +124,7 @@ def going_on(folder: Path) -> bool:
 def read_finished(folder: Path, job: str) -> Outcome | None:
     """Read the outcome in a result's folder; None if it is of another job, not complete, or damaged."""
     try:
-        outcome = _read(folder / JOB, Outcome, (SPEC_VERSION,), "")
+        outcome = read_record(folder / JOB, Outcome, (SPEC_VERSION,), "job record", "")
     except BadInput:
         return None
     if (outcome.job, outcome.state) != (job, "done"):
@@ -182,16 +181,3 @@ def _estimated_end(record: FleetRecord, kind: str, at: datetime) -> datetime | N
     spent = sum(min(mean, (at - datetime.fromisoformat(job.since)).total_seconds()) for job in running)
     remaining = mean * sum(job.outcome is None for job in jobs) - spent
     return at + timedelta(seconds=remaining / (devices if record.scheduler else 1))
-
-
-def _read(path: Path, kind: type[T], versions: Sequence[str], advice: str) -> T:
-    try:
-        plain = json.loads(path.read_bytes())
-        if plain["schema_version"] not in versions:
-            raise ValueError(f"schema_version {plain['schema_version']}")
-        return kind.model_validate(plain)
-    except OSError as error:
-        raise BadInput(f"there is no {path.name} in {path.parent}", error.strerror or str(error), advice) from error
-    except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
-        value = str(error).splitlines()[0] if not isinstance(error, KeyError) else "no schema_version"
-        raise BadInput(f"{path} does not follow schema {' or '.join(versions)}", value, advice) from error

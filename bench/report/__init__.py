@@ -1,7 +1,8 @@
-"""The report: a page that says what to ship, how fast and how accurate it is, and what was not tested.
+"""The report: a page with the row to ship, its speed and accuracy, and what was not tested.
 
-``sources`` and ``model_files`` read and refuse. A ``Measurement`` is one model on one device, with the rows of
-``bench.results.result``; it comes from a model's folder, a fleet's run or a device report. ``recommend`` chooses a
-row of it.
-``sections`` and ``charts`` turn measurements into the values of ``views``; ``html`` and ``markdown`` write those.
+In: folders of exports, fleet runs and device reports, which ``sources`` finds and ``model_files`` reads and checks.
+A ``Measurement`` is one model on one device, with the rows of ``bench.results.result``; ``recommend`` chooses one row.
+Out: HTML, Markdown, CSV, a badge and JUnit XML. ``sections`` and ``charts`` turn measurements into the values of
+``views``, which ``html`` and ``markdown`` write.
+May import every package of ``bench``; only ``cli`` imports it.
 """

@@ -44,15 +44,15 @@ def report(*folders: Path | str) -> str:
 
 def reproduce(files: ModelFiles) -> tuple[str, ...]:
     """Return the commands that made what is in the folder, with the options that the result tells."""
-    found, result = [export(files)], files.result
+    steps, result = [export(files)], files.result
     if result is not None:
         options = ["--publish"] if result.mode == "publish" else []
         options += ["--threads", str(result.protocol["threads"]), "--seed", str(result.protocol["seed"])]
         if (budget_s := _budget_s(files)) is not None:
             options += ["--budget", f"{budget_s:g}"]
         options += ["--profile"] * (result.mode != "publish" and any(row.profile for row in result.rows))
-        found.append(bench(files.folder, *options))
-    return (*found, evaluate(files.folder)) if files.evaluations else tuple(found)
+        steps.append(bench(files.folder, *options))
+    return (*steps, evaluate(files.folder)) if files.evaluations else tuple(steps)
 
 
 def next_step(choice: Choice) -> str | None:

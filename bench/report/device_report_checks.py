@@ -18,21 +18,21 @@ ROUNDING_MS = 2e-6
 DEVICES = "devices"
 """The folder of an export into which a user puts device reports."""
 
-Named = tuple[Path, DeviceReport]
+NamedReport = tuple[Path, DeviceReport]
 
 
-def read_reports(paths: Sequence[Path]) -> list[Named]:
+def read_reports(paths: Sequence[Path]) -> list[NamedReport]:
     """Read device reports, each by itself.
 
     Raises:
         BadInput: one is missing, is no device report, has another schema version, or contradicts itself.
     """
-    found = []
+    reports = []
     for path in dict.fromkeys(paths):
         report = read_device_report(path)
         require_consistent(path, report)
-        found.append((path, report))
-    return found
+        reports.append((path, report))
+    return reports
 
 
 def require_consistent(path: Path, report: DeviceReport) -> None:
@@ -41,11 +41,11 @@ def require_consistent(path: Path, report: DeviceReport) -> None:
     Raises:
         BadInput: they do not; the file was changed.
     """
-    do = "get it from the device once more, or verify there again: python3 verify.py"
+    advice = "get it from the device once more, or verify there again: python3 verify.py"
     for row in report.results:
         for wrong in (_wrong_parity(row), _wrong_latency(row)):
             if wrong is not None:
-                raise BadInput(f"{path} contradicts itself", f"{row.runtime} {row.precision}: {wrong}", do)
+                raise BadInput(f"{path} contradicts itself", f"{row.runtime} {row.precision}: {wrong}", advice)
 
 
 def require_of_export(path: Path, report: DeviceReport, manifest: Manifest) -> None:
@@ -54,18 +54,18 @@ def require_of_export(path: Path, report: DeviceReport, manifest: Manifest) -> N
     Raises:
         BadInput: the model, the weights or a file differ.
     """
-    do = "verify a bundle of this export on the device, or name the report without the export's folder"
+    advice = "verify a bundle of this export on the device, or name the report without the export's folder"
     about = report.bundle
     if about.model != manifest.model:
-        raise BadInput(f"{path} is of another model", f"{about.model}, and {manifest.model} in the manifest", do)
+        raise BadInput(f"{path} is of another model", f"{about.model}, and {manifest.model} in the manifest", advice)
     if about.weights_sha256 != manifest.weights.sha256:
-        seen = f"sha256 {about.weights_sha256[:12]}, and {manifest.weights.sha256[:12]} in the manifest"
-        raise BadInput(f"{path} is of other weights than the export", seen, do)
+        detail = f"sha256 {about.weights_sha256[:12]}, and {manifest.weights.sha256[:12]} in the manifest"
+        raise BadInput(f"{path} is of other weights than the export", detail, advice)
     known = {artifact.path: artifact.sha256 for artifact in manifest.artifacts}
     for file, sha256 in _files(report):
         if (file in known or file.startswith("onnx/")) and known.get(file) != sha256:
-            seen = f"{file}: {sha256[:12]} was run, {(known.get(file) or 'no such file')[:12]} is in the manifest"
-            raise BadInput(f"{path} was taken on other files than those of the export", seen, do)
+            detail = f"{file}: {sha256[:12]} was run, {(known.get(file) or 'no such file')[:12]} is in the manifest"
+            raise BadInput(f"{path} was taken on other files than those of the export", detail, advice)
 
 
 def require_of_place(path: Path, report: DeviceReport) -> None:
@@ -78,8 +78,8 @@ def require_of_place(path: Path, report: DeviceReport) -> None:
     if path.parent.name == DEVICES and export.is_file():
         require_of_export(path, report, read_manifest(export))
     elif bundle.is_file() and path.name == DEVICE_REPORT and sha256_file(bundle) != report.bundle.id:
-        seen = f"id {report.bundle.id[:12]}, and {sha256_file(bundle)[:12]} is the manifest's"
-        raise BadInput(f"{path} is of another bundle than the one that it lies in", seen, "verify there again")
+        detail = f"id {report.bundle.id[:12]}, and {sha256_file(bundle)[:12]} is the manifest's"
+        raise BadInput(f"{path} is of another bundle than the one that it lies in", detail, "verify there again")
 
 
 def require_alike(first: Path, base: DeviceReport, path: Path, report: DeviceReport) -> None:
@@ -88,16 +88,16 @@ def require_alike(first: Path, base: DeviceReport, path: Path, report: DeviceRep
     Raises:
         BadInput: they are not, and must not stand in one table.
     """
-    do = "name them one by one, or verify one bundle on both devices"
-    ours, others = base.bundle.weights_sha256, report.bundle.weights_sha256
-    if ours != others:
-        seen = f"{base.bundle.model}: weights {ours[:12]}, {others[:12]}"
-        raise BadInput(f"{first} and {path} are of different weights", seen, do)
+    advice = "name them one by one, or verify one bundle on both devices"
+    expected, actual = base.bundle.weights_sha256, report.bundle.weights_sha256
+    if expected != actual:
+        detail = f"{base.bundle.model}: weights {expected[:12]}, {actual[:12]}"
+        raise BadInput(f"{first} and {path} are of different weights", detail, advice)
     files = dict(_files(base))
     for file, sha256 in _files(report):
         if file.startswith("onnx/") and files.get(file, sha256) != sha256:
-            seen = f"{file}: {files[file][:12]}, {sha256[:12]}"
-            raise BadInput(f"{first} and {path} were taken on different files", seen, do)
+            detail = f"{file}: {files[file][:12]}, {sha256[:12]}"
+            raise BadInput(f"{first} and {path} were taken on different files", detail, advice)
 
 
 def _files(report: DeviceReport) -> list[tuple[str, str]]:
@@ -128,7 +128,7 @@ def _wrong_latency(row: Row) -> str | None:
     counted = f"{len(samples)} samples in {len(latency.rounds_ms)} rounds"
     stated_count = f"{latency.samples} samples in {latency.rounds} rounds"
     if stated_count != counted or not samples:
-        return f"{stated_count}, there are {counted}"
+        return f"{stated_count}, the file has {counted}"
     if not np.isfinite(samples).all() or not min(samples) > 0:
         return "a latency is not a positive number"
     for name, quantile, stated in (
@@ -136,7 +136,7 @@ def _wrong_latency(row: Row) -> str | None:
         ("p90", 0.9, latency.p90_ms),
         ("p99", 0.99, latency.p99_ms),
     ):
-        found = float(np.quantile(samples, quantile, method="inverted_cdf"))
-        if stated is not None and not abs(stated - found) <= ROUNDING_MS:
-            return f"{name} {stated:.6g} ms, its samples say {found:.6g}"
+        value = float(np.quantile(samples, quantile, method="inverted_cdf"))
+        if stated is not None and not abs(stated - value) <= ROUNDING_MS:
+            return f"{name} {stated:.6g} ms, its samples say {value:.6g}"
     return None

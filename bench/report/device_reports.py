@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.report.device_facts import facts_of_report
-from bench.report.device_report_checks import Named
+from bench.report.device_report_checks import NamedReport
 from bench.report.measurement import Measurement
 from bench.report.records import Evaluation
 from bench.report.rows import HEADLINE, with_trusted_speed_ups
@@ -25,41 +25,41 @@ REFERENCES = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
 
 
 def measurements_of(
-    named: Sequence[Named], evaluations: Sequence[Evaluation] = (), size_bytes: Mapping[str, int] | None = None
+    reports: Sequence[NamedReport], evaluations: Sequence[Evaluation] = (), size_bytes: Mapping[str, int] | None = None
 ) -> list[Measurement]:
     """Return a measurement for each report.
 
     Args:
-        named: the reports with their paths.
+        reports: the reports with their paths.
         evaluations: those of the same weights, where the export is at hand.
         size_bytes: the sizes of the export's files by their sha256.
     """
-    names = _names(named)
+    names = _names(reports)
     return [
         _measurement(name, path, report, tuple(evaluations), size_bytes or {})
-        for name, (path, report) in zip(names, named, strict=True)
+        for name, (path, report) in zip(names, reports, strict=True)
     ]
 
 
-def same_machine(named: Sequence[Named], measurements: Sequence[Measurement]) -> list[str]:
+def same_machine(reports: Sequence[NamedReport], measurements: Sequence[Measurement]) -> list[str]:
     """Say which reports may be of one machine: it is no second device."""
     names: dict[device_report.Device, dict[str, None]] = {}
-    for (_, report), measurement in zip(named, measurements, strict=True):
+    for (_, report), measurement in zip(reports, measurements, strict=True):
         names.setdefault(report.device, {})[measurement.device] = None
     alike = [" and ".join(devices) for devices in names.values() if len(devices) > 1]
     return [f"{devices} have the same hardware and system: they may be one machine" for devices in alike]
 
 
-def _names(named: Sequence[Named]) -> list[str]:
+def _names(reports: Sequence[NamedReport]) -> list[str]:
     """Return a name for each: the file's, or, if that is the usual one, what the device calls itself."""
     names = []
-    for path, report in named:
+    for path, report in reports:
         device = report.device
         own = device.board or (device.gpu.name if device.gpu else None) or device.processor or device.machine
         names.append(own if path.name == DEVICE_REPORT else path.stem)
-    counts = Counter((name, report.bundle.model) for name, (_, report) in zip(names, named, strict=True))
+    counts = Counter((name, report.bundle.model) for name, (_, report) in zip(names, reports, strict=True))
     several = {name for (name, _), count in counts.items() if count > 1}
-    return [f"{name} ({path})" if name in several else name for name, (path, _) in zip(names, named, strict=True)]
+    return [f"{name} ({path})" if name in several else name for name, (path, _) in zip(names, reports, strict=True)]
 
 
 def _measurement(

@@ -27,19 +27,19 @@ def read_measurements(folder: Path, record: FleetRecord) -> list[Measurement]:
 
 
 def notices_of(record: FleetRecord) -> list[str]:
-    """Say what qualifies the whole run."""
+    """Return the notices about the whole run."""
     ended = sum(job.outcome is not None for job in record.jobs)
     notices = [] if record.complete else [f"the run is not complete: {ended} of {len(record.jobs)} jobs have ended"]
     if record.scheduler is None and len({job.spec.place for job in record.jobs}) > 1:
         notices.append("one machine measured for all devices: their figures differ by chance alone")
     if record.earlier:
-        kept = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
-        notices.append(f"earlier results are kept, but not shown: {kept}")
+        earlier = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
+        notices.append(f"earlier results are kept, but not shown: {earlier}")
     return [*notices, *one_machine(record)]
 
 
 def devices_without_work(record: FleetRecord) -> list[tuple[str, Missing]]:
-    """Return the devices that were seen but got no work, or no more of it."""
+    """Return the devices that got no work, or no more of it."""
     return [
         (device.worker, Missing(f"device {device.state}", device.reason))
         for device in record.devices
@@ -62,41 +62,48 @@ def _measurement(folder: Path, record: FleetRecord, job: JobRecord) -> Measureme
     if job.state != "done":
         facts = {"worker": job.worker} if job.worker else {}
         return Measurement(
-            *(job.spec.model, "checkpoint", str(place), resume, job.spec.place), facts=facts, missing=_why(job)
+            model=job.spec.model,
+            weights="checkpoint",
+            source=str(place),
+            command=resume,
+            device=job.spec.place,
+            facts=facts,
+            missing=_missing_reason(job),
         )
     if read_finished(place, job.spec.id) is None:
-        seen, do = "a file of its result was changed, or is gone", f"measure it again: {resume}"
-        raise BadInput(f"{place} is not what was brought back from {job.worker}", seen, do)
+        detail, advice = "a file of its result was changed, or is gone", f"measure it again: {resume}"
+        raise BadInput(f"{place} is not the result of {job.worker}", detail, advice)
     files = read_model_files(place)
     if files.result is None:
-        do = f"measure it again: {resume}"
-        raise BadInput(f"{place} holds no benchmark", "the job is recorded as done", do)
-    found = measurement_of(files, resume)
-    evaluated = (*found.evaluations, *_evaluations(folder, record, files.manifest.weights.sha256))
+        advice = f"measure it again: {resume}"
+        raise BadInput(f"{place} holds no benchmark", "the job is recorded as done", advice)
+    measurement = measurement_of(files, resume)
+    evaluated = (*measurement.evaluations, *_evaluations(folder, record, files.manifest.weights.sha256))
     not_run = [
-        row.model_copy(update={"reason": row.reason.replace(HOW_TO_MEASURE, IN_THE_MATRIX)}) for row in found.not_run
+        row.model_copy(update={"reason": row.reason.replace(HOW_TO_MEASURE, IN_THE_MATRIX)})
+        for row in measurement.not_run
     ]
     return replace(
-        found,
+        measurement,
         model=job.spec.model,
         device=job.spec.place,
         evaluations=evaluated,
         not_run=tuple(not_run),
-        facts={"worker": job.worker, **found.facts},
+        facts={"worker": job.worker, **measurement.facts},
     )
 
 
 def _evaluations(folder: Path, record: FleetRecord, weights_sha256: str) -> Iterator[Evaluation]:
     """Read evaluations of these weights where the run's models were exported: a file is known by its hash."""
-    named = [Path(str(entry.get("model", ""))) for entry in record.matrix.get("models", ())]
-    exports = [*(place for place in named if place.is_absolute()), *sorted((folder.parent / EXPORTS).glob("*"))]
+    models = [Path(str(entry.get("model", ""))) for entry in record.matrix.get("models", ())]
+    exports = [*(place for place in models if place.is_absolute()), *sorted((folder.parent / EXPORTS).glob("*"))]
     for export in exports:
         yield from (
             evaluation for evaluation in read_evaluations(export) if evaluation.weights.sha256 == weights_sha256
         )
 
 
-def _why(job: JobRecord) -> str:
+def _missing_reason(job: JobRecord) -> str:
     if job.outcome is not None:
         return f"{job.state}: {job.outcome.reason or 'no reason was given'}"
     return "its measurement has not ended" if job.state == "running" else "it was not started"

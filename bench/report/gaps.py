@@ -19,27 +19,27 @@ Located = tuple[str, Missing]
 """A missing test, and the measurements without it."""
 
 
-def gaps_of(choices: Sequence[Choice], others: Sequence[Located] = ()) -> list[Located]:
+def gaps_of(choices: Sequence[Choice], more: Sequence[Located] = ()) -> list[Located]:
     """Return everything that was not tested; the same gap of several measurements is listed once.
 
     Args:
         choices: all measurements.
-        others: gaps that belong to no measurement, as devices without work.
+        more: gaps that belong to no measurement, as devices without work.
     """
     where: dict[Missing, list[str]] = {}
     for choice in choices:
         for gap in _gaps(choice):
             where.setdefault(gap, []).append(choice.measurement.label)
     every = len(choices)
-    found = [("all" if len(labels) == every > 1 else ", ".join(labels), gap) for gap, labels in where.items()]
-    return [*others, *found]
+    gaps = [("all" if len(labels) == every > 1 else ", ".join(labels), gap) for gap, labels in where.items()]
+    return [*more, *gaps]
 
 
 def untested(gaps: Sequence[Located], *, several: bool) -> Section:
     """Return the gaps as a table."""
     lines = tuple(
         Line(
-            (*([Cell(where)] if several else []), Cell(gap.what), Cell(gap.reason), Cell(gap.command or cells.NOTHING))
+            (*([Cell(where)] if several else []), Cell(gap.item), Cell(gap.reason), Cell(gap.command or cells.NOTHING))
         )
         for where, gap in gaps
     )
@@ -84,17 +84,17 @@ def _rows(choice: Choice) -> list[Missing]:
         return [Missing("latency", measurement.missing, command)]
     files = measurement.export if not measurement.device else None
     longer = commands.longer_bench(files) if files else None
-    found = [] if measurement.complete else [Missing("the rest of the benchmark", "it was interrupted", command)]
+    gaps = [] if measurement.complete else [Missing("the rest of the benchmark", "it was interrupted", command)]
     for verdict in ("unstable", "invalid"):
         rows = [row for row in measurement.rows if row.verdict == verdict]
         reasons = list(dict.fromkeys(reason for row in rows for reason in row.reasons))
         if rows:
-            why = "; ".join(reasons) if len(reasons) <= MOST else "the decision table has the reason of each"
+            reason = "; ".join(reasons) if len(reasons) <= MOST else "the decision table has the reason of each"
             advice = longer if verdict == "unstable" else None
-            found.append(Missing(f"speed-up of {', '.join(map(name_of, rows))}", f"{verdict}: {why}", advice))
+            gaps.append(Missing(f"speed-up of {', '.join(map(name_of, rows))}", f"{verdict}: {reason}", advice))
     if files and files.result and files.result.samples and files.samples is None:
-        found.append(Missing("how often a call is slow", "samples.npz is not beside the result", command))
-    return [*found, *_p99(choice.row, measurement)]
+        gaps.append(Missing("how often a call is slow", "samples.npz is not beside the result", command))
+    return [*gaps, *_p99(choice.row, measurement)]
 
 
 def _p99(row: Row | None, measurement: Measurement) -> list[Missing]:
@@ -102,9 +102,9 @@ def _p99(row: Row | None, measurement: Measurement) -> list[Missing]:
     tail = percentile_of(latency, 0.99) if latency else None
     if row is None or latency is None or tail is None or tail.value_ms is not None:
         return []
-    why = cells.no_percentile(row.verdict, samples=latency.samples, floor=tail.floor, rounds=latency.rounds)
+    reason = cells.no_percentile(row.verdict, samples=latency.samples, floor=tail.floor, rounds=latency.rounds)
     command = commands.bench(measurement.source, "--publish") if measurement.export and not measurement.device else None
-    return [Missing(f"p99 of {name_of(row)}", why, command)]
+    return [Missing(f"p99 of {name_of(row)}", reason, command)]
 
 
 def _of_export(measurement: Measurement, files: ModelFiles) -> list[Missing]:
@@ -134,15 +134,15 @@ def _passes(measurement: Measurement, files: ModelFiles) -> list[Missing]:
         ("energy", any(row.energy for row in rows), rows[-1].energy_reason, "--energy"),
     )
     return [
-        Missing(what, reason or "not measured", commands.bench(files.folder, option))
-        for what, there, reason, option in passes
-        if not there
+        Missing(name, reason or "not measured", commands.bench(files.folder, option))
+        for name, measured, reason, option in passes
+        if not measured
     ]
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
     """Return each reason once, with everything that it holds for."""
     by_reason: dict[str, list[str]] = {}
-    for what, why in pairs:
-        by_reason.setdefault(why, []).append(what)
-    return [Missing(", ".join(things), why) for why, things in by_reason.items()]
+    for item, reason in pairs:
+        by_reason.setdefault(reason, []).append(item)
+    return [Missing(", ".join(items), reason) for reason, items in by_reason.items()]

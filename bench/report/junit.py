@@ -13,8 +13,8 @@ def junit(comparison: Comparison, model: str) -> str:
     """Return the whole file. A comparison that was refused has one case that says so."""
     cells = list(comparison.cells)
     if not cells:
-        why = comparison.reasons or [comparison.outcome if comparison.complete else "interrupted"]
-        cells = [_cell("the comparison", comparison.outcome, why)]
+        reasons = comparison.reasons or [comparison.outcome if comparison.complete else "interrupted"]
+        cells = [_cell("the comparison", comparison.outcome, reasons)]
     elif not comparison.complete:
         cells.append(_cell("the rest", "INCONCLUSIVE", ["it was interrupted"]))
     failed = sum(cell.outcome == "FAIL" for cell in cells)

@@ -54,12 +54,12 @@ def _sentences(texts: Sequence[str]) -> str:
 
 
 def _table(table: Table) -> Iterator[str]:
-    kept = [index for index, name in enumerate(table.columns) if not table.brief or name in table.brief]
-    yield "| " + " | ".join(escape(table.columns[index]) for index in kept) + " |"
-    yield "|" + "---|" * len(kept)
+    columns = [index for index, name in enumerate(table.columns) if not table.brief or name in table.brief]
+    yield "| " + " | ".join(escape(table.columns[index]) for index in columns) + " |"
+    yield "|" + "---|" * len(columns)
     for line in table.lines:
         bold = line.standing == "chosen"
-        yield "| " + " | ".join(_cell(line.cells[index], bold=bold and not index) for index in kept) + " |"
+        yield "| " + " | ".join(_cell(line.cells[index], bold=bold and not index) for index in columns) + " |"
     yield f"\n<sub>{escape(table.caption)}</sub>"
 
 

@@ -60,13 +60,15 @@ class Measurement:
         """Return the evaluations of the file that a row runs: by the same runtime, otherwise by others."""
         if row.artifact_sha256 is None and row.runtime not in TORCH_FORMS:
             return []
-        found = [
+        accuracies = [
             Accuracy(evaluation.dataset, evaluated)
             for evaluation in self.evaluations
             for evaluated in evaluation.rows
             if evaluated.sha256 == row.artifact_sha256 and evaluated.runtime != SIMULATED
         ]
-        return [accuracy for accuracy in found if accuracy.evaluated.run_by.split()[0] == row.runtime] or found
+        return [
+            accuracy for accuracy in accuracies if accuracy.evaluated.run_by.split()[0] == row.runtime
+        ] or accuracies
 
 
 def references_of(measurements: Sequence[Measurement]) -> str:

@@ -67,10 +67,9 @@ def read_evaluations(export: Path) -> list[Evaluation]:
     Raises:
         BadInput: one of them is damaged.
     """
-    do = f"evaluate again: convnextpose evaluate {export}"
-    return [
-        read_record(path, Evaluation, ["1.0"], "evaluation", do) for path in sorted((export / ACCURACY).glob("*.json"))
-    ]
+    advice = f"evaluate again: convnextpose evaluate {export}"
+    paths = sorted((export / ACCURACY).glob("*.json"))
+    return [read_record(path, Evaluation, ["1.0"], "evaluation", advice) for path in paths]
 
 
 def _read_bench(folder: Path, manifest: Manifest) -> Result | None:
@@ -97,14 +96,14 @@ def _read_samples(folder: Path, result: Result | None) -> Mapping[str, NDArray[A
 
 
 def _read_evaluation(path: Path, manifest: Manifest) -> Evaluation:
-    do = f"evaluate again, or remove {path.name}: convnextpose evaluate {path.parent.parent}"
-    record = read_record(path, Evaluation, ["1.0"], "evaluation", do)
+    advice = f"evaluate again, or remove {path.name}: convnextpose evaluate {path.parent.parent}"
+    record = read_record(path, Evaluation, ["1.0"], "evaluation", advice)
     if record.weights.sha256 != manifest.weights.sha256:
-        seen = f"sha256 {record.weights.sha256[:12]}, and {manifest.weights.sha256[:12]} in the manifest"
-        raise BadInput(f"{path} is of other weights than the export", seen, do)
+        detail = f"sha256 {record.weights.sha256[:12]}, and {manifest.weights.sha256[:12]} in the manifest"
+        raise BadInput(f"{path} is of other weights than the export", detail, advice)
     known = {artifact.sha256 for artifact in manifest.artifacts}
     for row in record.rows:
         if row.sha256 is not None and row.sha256 not in known:
-            seen = f"{row.name}: {row.sha256[:12]} is no file of the manifest"
-            raise BadInput(f"{path} was evaluated on other files than those of the export", seen, do)
+            detail = f"{row.name}: {row.sha256[:12]} is no file of the manifest"
+            raise BadInput(f"{path} was evaluated on other files than those of the export", detail, advice)
     return record

@@ -74,24 +74,26 @@ def models_page(measurements: Sequence[Measurement]) -> Content:
     """
     require_same_machine(measurements)
     counts = Counter(measurement.model for measurement in measurements)
-    named = [
+    distinct = [
         measurement
         if counts[measurement.model] == 1
         else replace(measurement, model=f"{measurement.model} ({measurement.source})")
         for measurement in measurements
     ]
-    facts = next((measurement.facts for measurement in named if measurement.facts), {})
-    choices, files = tuple(map(recommend, named)), [measurement.export for measurement in named if measurement.export]
-    report = commands.report(*(measurement.source for measurement in named))
+    facts = next((measurement.facts for measurement in distinct if measurement.facts), {})
+    choices = tuple(map(recommend, distinct))
+    files = [measurement.export for measurement in distinct if measurement.export]
+    report = commands.report(*(measurement.source for measurement in distinct))
     chart = pareto(choices)
     charts = [Section("pareto", "Latency against accuracy", charts=(chart,))] if chart else []
     texts, sections = _side_by_side(choices, (), charts)
+    names = ", ".join(measurement.model for measurement in distinct)
     page = Page(
-        title=f"{', '.join(measurement.model for measurement in named)} on {facts.get('processor', 'no machine yet')}",
+        title=f"{names} on {facts.get('processor', 'no machine yet')}",
         subtitle="Several models on one machine, each measured in a run of its own.",
         answers=texts,
         sections=(*sections, _reproduce(files, report)),
-        notices=tuple(f"{measurement.model}: {notice}" for measurement in named for notice in _notices(measurement)),
+        notices=tuple(f"{measurement.model}: {notice}" for measurement in distinct for notice in _notices(measurement)),
         facts=tuple(facts.items()),
     )
     return page, choices
@@ -110,10 +112,10 @@ def devices_page(
 
     Args:
         title: names the devices.
-        subtitle: says where the measurements come from.
+        subtitle: names the source of the measurements.
         measurements: one for each device and model.
-        notices: what qualifies all of them.
-        gaps: what was not tested and belongs to none of them.
+        notices: notices about all of them.
+        gaps: gaps that belong to none of them.
         reproduce: the commands that make the page again.
     """
     choices = tuple(map(recommend, measurements))
@@ -131,11 +133,11 @@ def devices_page(
 
 
 def _side_by_side(
-    choices: Sequence[Choice], others: Sequence[Located], extra: Sequence[Section]
+    choices: Sequence[Choice], more: Sequence[Located], extra: Sequence[Section]
 ) -> tuple[tuple[Answer, ...], tuple[Section, ...]]:
     """Return answers and sections of several measurements: the usual tables, with columns that tell them apart."""
     measurements = [choice.measurement for choice in choices]
-    reference, gaps, chart = references_of(measurements), gaps_of(choices, others), speed_up(measurements)
+    reference, gaps, chart = references_of(measurements), gaps_of(choices, more), speed_up(measurements)
     passed = [f"{choice.measurement.label}: {text}." for choice in choices for text in choice.passed_over]
     lead = f"Over {reference}. Only rows of one measurement compare."
     sections = (
@@ -149,11 +151,11 @@ def _side_by_side(
 
 
 def _notices(measurement: Measurement) -> tuple[str, ...]:
-    """Say what qualifies everything about a measurement."""
+    """Return the notices about a measurement."""
     unknown = measurement.missing is not None and measurement.device
     notices = [WEIGHTS[measurement.weights]] if measurement.weights in WEIGHTS and not unknown else []
     if not measurement.complete:
-        notices.append("the benchmark was interrupted: this is what was measured until then")
+        notices.append("the benchmark was interrupted: the figures are those until then")
     parity = measurement.export.manifest.parity if measurement.export and not measurement.device else []
     failed = [f"{report.variant} ({report.outcome})" for report in parity if report.outcome != PASS]
     return (*notices, *([f"parity not passed: {', '.join(failed)}; do not ship them"] if failed else []))
@@ -168,7 +170,7 @@ def _reproduce(files: Sequence[ModelFiles], report: str | None = None) -> Sectio
 
 
 def require_same_machine(measurements: Sequence[Measurement]) -> None:
-    """Check that milliseconds of these measurements may stand in one table.
+    """Check that one table may have the milliseconds of these measurements.
 
     Raises:
         BadInput: machine or software differ.
@@ -181,17 +183,22 @@ def require_same_machine(measurements: Sequence[Measurement]) -> None:
         if result.fingerprint != base.fingerprint:
             differs = "; ".join(_differences(identity(base.environment), identity(result.environment)))
             run = Path(folder).resolve().parent.parent
-            do = "measure all of them on one machine with one installation, or make a report of each"
-            do += f"; the devices of the run: {commands.report(run)}" if (run / FLEET).is_file() else ""
-            raise BadInput(f"{first} and {folder} were not measured alike", differs or "their fingerprints", do)
+            advice = "measure all of them on one machine with one installation, or make a report of each"
+            advice += f"; the devices of the run: {commands.report(run)}" if (run / FLEET).is_file() else ""
+            raise BadInput(
+                f"{first} and {folder} were not measured on the same machine and software",
+                differs or "their fingerprints",
+                advice,
+            )
 
 
-def _differences(ours: Mapping[str, Any], others: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for name in dict.fromkeys([*ours, *others]):
-        a, b = ours.get(name), others.get(name)
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:
+    differences = []
+    for name in dict.fromkeys([*first, *second]):
+        a, b = first.get(name), second.get(name)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += _differences(a, b, f"{prefix}{name}.")
+            differences += _differences(a, b, f"{prefix}{name}.")
         elif a != b:
-            found.append(f"{prefix}{name}: {json.dumps(a, ensure_ascii=False)}, {json.dumps(b, ensure_ascii=False)}")
-    return found
+            texts = (json.dumps(value, ensure_ascii=False) for value in (a, b))
+            differences.append(f"{prefix}{name}: {', '.join(texts)}")
+    return differences

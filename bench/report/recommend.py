@@ -1,6 +1,6 @@
-"""Which row to ship: the fastest of those that may be shipped, and why. A pure function.
+"""Choice of the row to ship: the fastest of those that may be shipped, with the reason. A pure function.
 
-Two rows are not told apart if the intervals of their speed-ups overlap, each widened by the difference of two
+Two rows are equally fast if the intervals of their speed-ups overlap, each widened by the difference of two
 instances of the reference: so far apart two processes of one artifact can lie. Then speed does not decide between them,
 but the smaller export error, and where that is no difference either, the smaller file.
 """
@@ -45,20 +45,24 @@ def recommend(measurement: Measurement) -> Choice:
     control = measurement.control
     tolerance = max(control.high - 1, 1 - control.low) if control else 0.0
     refusals = [(row, refusal(row, measurement)) for row in measurement.rows]
-    able = [row for row, why in refusals if why is None]
+    able = [row for row, reason in refusals if reason is None]
     if not able:
         return Choice(measurement, None, _no_row(refusals), caveat=caveat)
     fastest = min(able, key=_p50_ms)
     same = [row for row in able if not_told_apart(row, fastest, tolerance)]
     chosen, decided_by = _choose(same)
     limit = max(_p50_ms(chosen), _p50_ms(fastest))
-    passed = [f"{name_of(row)} looks faster, but {why}" for row, why in refusals if why and _looks_faster(row, limit)]
+    passed = [
+        f"{name_of(row)} looks faster, but {why_not}"
+        for row, why_not in refusals
+        if why_not and _looks_faster(row, limit)
+    ]
     reason = _reason(chosen, able, same, decided_by, measurement.reference)
     return Choice(measurement, chosen, reason, tuple(passed), caveat)
 
 
 def refusal(row: Row, measurement: Measurement) -> str | None:
-    """Return why this row may not be recommended; None if it may."""
+    """Return the reason against recommending this row; None if there is none."""
     if row.verdict in ("invalid", "unstable"):
         return f"{row.verdict}" + (f" ({row.reasons[0]})" if row.reasons else "")
     if row.parity is None or row.parity["outcome"] != PASS:
@@ -74,11 +78,11 @@ def not_told_apart(row: Row, other: Row, tolerance: float = 0.0) -> bool:
     """Return whether the intervals of the two speed-ups, each widened by ``tolerance``, overlap."""
     if row is other:
         return True
-    ours, others = _over_reference(row), _over_reference(other)
-    if ours is None or others is None:
+    first, second = _over_reference(row), _over_reference(other)
+    if first is None or second is None:
         return False
     wider = (1 + tolerance) ** 2
-    return ours.high * wider >= others.low and others.high * wider >= ours.low
+    return first.high * wider >= second.low and second.high * wider >= first.low
 
 
 def _over_reference(row: Row) -> RatioRecord | None:
@@ -87,7 +91,7 @@ def _over_reference(row: Row) -> RatioRecord | None:
 
 
 def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:
-    """Return why the accuracy forbids the row: a loss beyond the budget or, for int8, an unknown one."""
+    """Return the accuracy's reason against the row: a loss beyond the budget or, for int8, an unknown one."""
     evaluated = [accuracy.evaluated.accuracy_loss_mm for accuracy in measurement.accuracy_of(row)]
     losses = [loss.mean for loss in evaluated if loss is not None]
     if row.precision == "int8" and not losses:
@@ -102,10 +106,10 @@ def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:
 def _no_row(refusals: Sequence[tuple[Row, str | None]]) -> str:
     """Say why nothing is recommended, each reason once for all rows."""
     by_reason: dict[str, list[str]] = {}
-    for row, why in refusals:
-        if why is not None and not row.is_reference:
-            by_reason.setdefault(why, []).append(name_of(row))
-    reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
+    for row, reason in refusals:
+        if reason is not None and not row.is_reference:
+            by_reason.setdefault(reason, []).append(name_of(row))
+    reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
     return (
         f"No row may be shipped. {reasons}." if reasons else "No row may be shipped: only the reference was measured."
     )
@@ -128,14 +132,14 @@ def _reason(row: Row, able: Sequence[Row], same: Sequence[Row], decided_by: str 
     latency, up = headline(row), row.speed_up
     assert latency is not None
     size = f", {cells.megabytes(row.artifact_bytes)}" if row.artifact_bytes else ""
-    named = f"{name_of(row)} ({row.artifact or 'its engine'}{size})"
+    name = f"{name_of(row)} ({row.artifact or 'its engine'}{size})"
     if len(able) == 1:
-        first = f"{named} is the only row that may be shipped"
+        first = f"{name} is the only row that may be shipped"
     elif decided_by is None:
-        first = f"{named} is the fastest of {len(able)} rows that may be shipped"
+        first = f"{name} is the fastest of {len(able)} rows that may be shipped"
     else:
-        others = ", ".join(name_of(other) for other in same if other is not row)
-        first = f"{named} is as fast as {others}, and {decided_by}"
+        rivals = ", ".join(name_of(other) for other in same if other is not row)
+        first = f"{name} is as fast as {rivals}, and {decided_by}"
     gain = f", {cells.ratio(up.median, up.low, up.high)} times as fast as {reference}" if up else ""
     unlimited = " No accuracy budget applies: the choice is by latency alone." * (parity_status(row) == WITHIN_ROUNDING)
     return f"{first}: {latency.p50_ms:.2f} ms{gain}.{unlimited}"

@@ -1,4 +1,4 @@
-"""From what a user names to reports: everything is read and checked here, before anything is written."""
+"""Reports from files and folders: everything is read and checked here, before anything is written."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from bench.report.model_files import ModelFiles, read_model_files
 from bench.report.pages import Content, devices_page, model_page, models_page
 from bench.report.recommend import Choice
 from bench.report.records import Comparison
-from bench.report.sources import Found, find_sources
+from bench.report.sources import Sources, find_sources
 from bench.report.views import Page
 from export.common.errors import BadInput
 from export.common.files import require_writable
@@ -31,8 +31,8 @@ class Report:
     folder: Path
     page: Page
     choices: tuple[Choice, ...]
-    alone: bool = False
-    """True for one model; False for what is left of several."""
+    single: bool = False
+    """True for one model; False if only one of several can be shown."""
     comparison: Comparison | None = None
     files: tuple[Path, ...] = ()
     """Files that were written."""
@@ -48,22 +48,22 @@ class Reports:
     """Why a page, or a model on a page of several, is missing."""
 
 
-def read_all(named: Sequence[Path], out: Path | None = None, gate: Path | None = None) -> Reports:
-    """Read the page of the models named, one of each fleet's run, and one of device reports that are named alone.
+def read_all(paths: Sequence[Path], out: Path | None = None, gate: Path | None = None) -> Reports:
+    """Read one page for all models, one for each fleet run, and one for device reports without a model.
 
     Raises:
         BadInput: there is nothing to report on, or the arguments contradict each other.
     """
-    found, refused = find_sources(named), list[BadInput]()
-    _require_unambiguous(found, out, gate)
-    models, devices = _read_models(found, out, gate, refused), list[Report]()
-    for run in found.runs:
+    sources, refused = find_sources(paths), list[BadInput]()
+    _require_unambiguous(sources, out, gate)
+    models, devices = _read_models(sources, out, gate, refused), list[Report]()
+    for run in sources.runs:
         with _collect(refused):
             devices.append(_report(out or run / PLACE, _read_run(run)))
-    if found.reports and not found.models:
+    if sources.reports and not sources.models:
         with _collect(refused):
-            place = out or beside(found.reports[0])
-            devices.append(_report(place, _read_device_reports(found.reports)))
+            place = out or beside(sources.reports[0])
+            devices.append(_report(place, _read_device_reports(sources.reports)))
     return Reports(models, tuple(devices), tuple(refused))
 
 
@@ -73,59 +73,59 @@ def beside(report: Path) -> Path:
     return (folder.parent if (folder / "verify.py").is_file() else folder) / PLACE
 
 
-def _require_unambiguous(found: Found, out: Path | None, gate: Path | None) -> None:
-    """Check that it is clear what belongs on which page.
+def _require_unambiguous(sources: Sources, out: Path | None, gate: Path | None) -> None:
+    """Check that the arguments allow one division into pages.
 
     Raises:
-        BadInput: it is not.
+        BadInput: they do not.
     """
-    if found.reports and (len(found.models) > 1 or found.runs):
-        seen = f"{len(found.reports)} reports, {len(found.models)} models, {len(found.runs)} runs"
-        raise BadInput("device reports belong to one model, or stand alone", seen, "name the model's folder alone")
-    pages = bool(found.models) + len(found.runs) + bool(found.reports and not found.models)
+    if sources.reports and (len(sources.models) > 1 or sources.runs):
+        detail = f"{len(sources.reports)} reports, {len(sources.models)} models, {len(sources.runs)} runs"
+        raise BadInput("device reports belong to one model, or to none", detail, "name one model's folder, or none")
+    pages = bool(sources.models) + len(sources.runs) + bool(sources.reports and not sources.models)
     if out is not None and pages > 1:
-        raise BadInput("one --out for several pages", f"{pages} pages", "name one thing at a time, or leave --out away")
-    if gate is not None and len(found.models) != 1:
-        seen = f"{gate} and {len(found.models)} models"
-        raise BadInput("a comparison is of one model", seen, "name the folder of the candidate alone")
+        raise BadInput("one --out for several pages", f"{pages} pages", "name one folder at a time, or omit --out")
+    if gate is not None and len(sources.models) != 1:
+        detail = f"{gate} and {len(sources.models)} models"
+        raise BadInput("a comparison is of one model", detail, "name the candidate's folder only")
 
 
 @contextmanager
 def _collect(refused: list[BadInput]) -> Iterator[None]:
-    """Collect a refusal: a damaged page or model is no reason to lose the others."""
+    """Collect a refusal, so that one damaged model or run costs no other page."""
     try:
         yield
     except BadInput as failure:
         refused.append(failure)
 
 
-def _read_models(found: Found, out: Path | None, gate: Path | None, refused: list[BadInput]) -> Report | None:
+def _read_models(sources: Sources, out: Path | None, gate: Path | None, refused: list[BadInput]) -> Report | None:
     """Read one model, or those of several that can be read; the page says which are missing."""
-    read, alone = list[tuple[Measurement, ModelFiles, list[Measurement]]](), len(found.models) == 1
-    for folder in found.models:
+    read, single = list[tuple[Measurement, ModelFiles, list[Measurement]]](), len(sources.models) == 1
+    for folder in sources.models:
         with _collect(refused):
             files = read_model_files(folder, gate)
-            on_devices = _devices_of(files, found.reports) if alone else []
+            on_devices = _devices_of(files, sources.reports) if single else []
             read.append((measurement_of(files, commands.bench(folder)), files, on_devices))
     if not read:
         return None
     missing = tuple(printable(f"not on this page: {failure.problem} ({failure.detail})") for failure in refused)
     with _collect(refused):
-        place = out or (found.models[0] if alone else found.models[0].parent) / PLACE
-        page, choices = model_page(*read[0]) if alone else models_page([measurement for measurement, _, _ in read])
+        place = out or (sources.models[0] if single else sources.models[0].parent) / PLACE
+        page, choices = model_page(*read[0]) if single else models_page([measurement for measurement, _, _ in read])
         require_writable(place)
         page = replace(page, notices=(*missing, *page.notices))
-        return Report(place, page, choices, alone, read[0][1].comparison if alone else None)
+        return Report(place, page, choices, single, read[0][1].comparison if single else None)
     return None
 
 
-def _devices_of(files: ModelFiles, reports: Sequence[Path]) -> list[Measurement]:
-    """Read the device reports of an export: those in its folder, and those named with it."""
-    named = read_reports([*sorted((files.folder / DEVICES).glob("*.json")), *reports])
-    for path, report in named:
+def _devices_of(files: ModelFiles, paths: Sequence[Path]) -> list[Measurement]:
+    """Read the device reports of an export: those in its folder, and the given ones."""
+    reports = read_reports([*sorted((files.folder / DEVICES).glob("*.json")), *paths])
+    for path, report in reports:
         require_of_export(path, report, files.manifest)
     sizes = {artifact.sha256: artifact.size_bytes for artifact in files.manifest.artifacts}
-    return measurements_of(named, files.evaluations, sizes)
+    return measurements_of(reports, files.evaluations, sizes)
 
 
 def _report(place: Path, content: Content) -> Report:
@@ -147,23 +147,23 @@ def _read_run(folder: Path) -> Content:
 
 
 def _read_device_reports(paths: Sequence[Path]) -> Content:
-    named = read_reports(paths)
-    for path, report in named:
+    reports = read_reports(paths)
+    for path, report in reports:
         require_of_place(path, report)
-        first = next(other for other in named if other[1].bundle.model == report.bundle.model)
+        first = next(other for other in reports if other[1].bundle.model == report.bundle.model)
         require_alike(*first, path, report)
-    measurements = measurements_of(named)
-    bundles = dict.fromkeys((report.bundle.model, report.bundle.id) for _, report in named)
+    measurements = measurements_of(reports)
+    bundles = dict.fromkeys((report.bundle.model, report.bundle.id) for _, report in reports)
     models = dict.fromkeys(measurement.model for measurement in measurements)
     devices = dict.fromkeys(measurement.device for measurement in measurements)
     return devices_page(
         f"{', '.join(models)} on {', '.join(devices)}",
-        f"reported by the bundles' verifiers: {', '.join(str(path) for path, _ in named)}",
+        f"reported by the bundles' verifiers: {', '.join(str(path) for path, _ in reports)}",
         measurements,
-        notices=same_machine(named, measurements),
+        notices=same_machine(reports, measurements),
         gaps=(),
         reproduce=(
             *(f"python3 verify.py --expect {bundle}  # in {shlex.quote(model)}-bundle" for model, bundle in bundles),
-            commands.report(*(path for path, _ in named)),
+            commands.report(*(path for path, _ in reports)),
         ),
     )

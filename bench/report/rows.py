@@ -11,7 +11,7 @@ HEADLINE = "host_e2e"
 RANKED = ("stable", "noisy")
 """Verdicts with which figures of a row may be compared."""
 WIDEST_FACTOR = 1.5
-"""A ratio whose interval spans a larger factor than this is not shown: it could be read as almost anything."""
+"""A ratio with an interval wider than this factor is not shown: it says almost nothing."""
 
 
 def name_of(row: Row) -> str:
@@ -68,10 +68,10 @@ def with_trusted_speed_ups(rows: Sequence[Row]) -> tuple[Row, ...]:
     reference = next((row for row in rows if row.is_reference), None)
     lost = f"no speed-up: the reference is {reference.verdict}" if reference and not is_ranked(reference) else None
     wide = f"no speed-up: its interval spans more than a factor of {WIDEST_FACTOR:g}"
-    found = []
+    trusted = []
     for row in rows:
         up = row.speed_up
-        why = None if up is None else lost or (None if is_known(up.low, up.high) else wide)
-        removed = {"speed_up": None, "reasons": [*row.reasons, why]}
-        found.append(row.model_copy(update=removed) if why else row)
-    return tuple(found)
+        reason = None if up is None else lost or (None if is_known(up.low, up.high) else wide)
+        removed = {"speed_up": None, "reasons": [*row.reasons, reason]}
+        trusted.append(row.model_copy(update=removed) if reason else row)
+    return tuple(trusted)

@@ -75,7 +75,7 @@ def _row(choice: Choice, row: Row) -> dict[str, object]:
 def _latency(choice: Choice, row: Row, boundary: str) -> dict[str, object]:
     latency = row.latency[boundary]
     tails = {quantile: percentile_of(latency, quantile) for quantile in (0.9, 0.99)}
-    found: dict[str, object] = {
+    fields: dict[str, object] = {
         "boundary": boundary,
         "samples": latency.samples,
         "rounds": latency.rounds,
@@ -84,9 +84,9 @@ def _latency(choice: Choice, row: Row, boundary: str) -> dict[str, object]:
     }
     if row.speed_up is not None and boundary == HEADLINE:
         up = row.speed_up
-        found |= {"speed_up": up.median, "speed_up_low": up.low, "speed_up_high": up.high}
-        found["reference"] = choice.measurement.reference
-    return found
+        fields |= {"speed_up": up.median, "speed_up_low": up.low, "speed_up_high": up.high}
+        fields["reference"] = choice.measurement.reference
+    return fields
 
 
 def _not_run(skipped: NotRunRow) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Finds what there is to report on: models, fleets' runs and device reports."""
+"""Sources of a report: models, fleet runs and device reports."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ DEVICE_REPORT = "device-report.json"
 
 
 @dataclass(frozen=True)
-class Found:
+class Sources:
     """The named files and folders, by kind."""
 
     models: tuple[Path, ...]
@@ -27,10 +27,10 @@ class Found:
     """Device reports."""
 
 
-def find_sources(named: Sequence[Path]) -> Found:
-    """Find models, runs and device reports: those named, and those in a folder of them (``build``, ``build/fleet``).
+def find_sources(paths: Sequence[Path]) -> Sources:
+    """Find models, runs and device reports in the given paths; a folder of them stands for all of them.
 
-    Of the models in a folder, those that were benchmarked; if none was, all that were exported.
+    Of the models in a folder (``build``), take those that were benchmarked; if none was, all.
 
     Raises:
         BadInput: a folder holds none of this, or is a bundle.
@@ -38,7 +38,7 @@ def find_sources(named: Sequence[Path]) -> Found:
     models: list[Path] = []
     runs: list[Path] = []
     reports: list[Path] = []
-    for path in named:
+    for path in paths:
         if path.suffix == ".json" and not path.is_dir():
             reports.append(path)
         elif (path / FLEET).exists():
@@ -49,11 +49,11 @@ def find_sources(named: Sequence[Path]) -> Found:
         else:
             inside, runs_inside = _models_in(path), _runs_in(path)
             if not inside and not runs_inside:
-                seen, do = f"no {MANIFEST} and no {FLEET} in it or below", "make one: make export MODEL=S"
-                raise BadInput(f"{path} holds no exported model and no fleet's run", seen, do)
+                detail, advice = f"no {MANIFEST} and no {FLEET} in it or below", "make one: make export MODEL=S"
+                raise BadInput(f"{path} holds no exported model and no fleet's run", detail, advice)
             models += inside
             runs += runs_inside
-    return Found(*(tuple(dict.fromkeys(paths)) for paths in (models, runs, reports)))
+    return Sources(*(tuple(dict.fromkeys(paths)) for paths in (models, runs, reports)))
 
 
 def _models_in(folder: Path) -> list[Path]:
@@ -73,5 +73,5 @@ def _refuse_bundle(folder: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         return
     if kind == "bundle":
-        do = f"run verify.py on the device, and name its report: convnextpose report {folder / DEVICE_REPORT}"
-        raise BadInput(f"{folder} is a bundle, and no export", "a bundle holds no measurement", do)
+        advice = f"run verify.py on the device, and name its report: convnextpose report {folder / DEVICE_REPORT}"
+        raise BadInput(f"{folder} is a bundle, and no export", "a bundle holds no measurement", advice)

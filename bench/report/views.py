@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column names the line."""
+    """A table; its first column names the line."""
 
     caption: str
     columns: tuple[str, ...]
@@ -64,7 +64,7 @@ class Chart:
 class Missing:
     """Something that is not there, with the reason and the command that makes it."""
 
-    what: str
+    item: str
     reason: str
     command: str | None = None
 

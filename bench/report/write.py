@@ -23,14 +23,14 @@ LARGEST_BYTES = 3_000_000
 """Of the page: what still opens at once on a phone, and may be attached to a mail."""
 
 
-def write_reports(named: Sequence[Path], out: Path | None = None, gate: Path | None = None) -> Reports:
-    """Write the page of the models named, and one of each fleet's run; of device reports named alone, one of all.
+def write_reports(paths: Sequence[Path], out: Path | None = None, gate: Path | None = None) -> Reports:
+    """Write one page for all models, one for each fleet run, and one for device reports without a model.
 
     One model: its page, by default in its ``report``. Several: one page of all, in a ``report`` beside them. With the
     folder of one model, device reports become a section of its page. Everything is read before anything is written.
 
     Args:
-        named: folders of models or runs, folders of such, and device reports.
+        paths: folders of models or runs, folders of such, and device reports.
         out: where to write.
         gate: what ``compare`` found about the one model.
 
@@ -41,7 +41,7 @@ def write_reports(named: Sequence[Path], out: Path | None = None, gate: Path | N
     Raises:
         BadInput: there is nothing to report on, or the arguments contradict each other.
     """
-    read = read_all(named, out, gate)
+    read = read_all(paths, out, gate)
     return Reports(_write(read.models) if read.models else None, tuple(map(_write, read.devices)), read.refused)
 
 
@@ -72,7 +72,7 @@ def _write(report: Report) -> Report:
     texts = {HTML: html(page), MARKDOWN: markdown(page), CSV: rows_csv(report.choices)}
     if report.comparison is not None:
         texts[JUNIT] = junit(report.comparison, report.choices[0].measurement.model)
-    if report.alone:
+    if report.single:
         texts[BADGE] = json.dumps(badge(report.choices[0]), indent=2) + "\n"
     return replace(report, files=tuple(_write_files(report.folder, page, texts)))
 

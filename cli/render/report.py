@@ -32,7 +32,7 @@ def _report(report: Report) -> None:
     gaps = gaps_of(report.choices)
     for where, gap in gaps[:MOST]:
         place = f"{where}: " if len(report.choices) > 1 else ""
-        out.print(f"[dim]not tested[/] {_safe(f'{place}{gap.what}: {gap.reason}')}", soft_wrap=True)
+        out.print(f"[dim]not tested[/] {_safe(f'{place}{gap.item}: {gap.reason}')}", soft_wrap=True)
     if len(gaps) > MOST:
         out.print(f"[dim]not tested[/] and {len(gaps) - MOST} more, see the page")
     page, *siblings = report.files

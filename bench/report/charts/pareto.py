@@ -30,9 +30,9 @@ def pareto(choices: Sequence[Choice]) -> Chart | None:
     if dataset is None and len(choices) > 1:
         return None
     values = [_value(choice, row, evaluated=dataset is not None, several=len(choices) > 1) for choice, row in pairs]
-    what = f"MPJPE on {dataset} (mm)" if dataset else "mean export error (mm)"
-    alt_text = _words(values, what)
-    spec = _spec([row for _, row in pairs], values, what, alt_text, linear=dataset is not None)
+    error_name = f"MPJPE on {dataset} (mm)" if dataset else "mean export error (mm)"
+    alt_text = _words(values, error_name)
+    spec = _spec([row for _, row in pairs], values, error_name, alt_text, linear=dataset is not None)
     return Chart("pareto", "Latency against accuracy", alt_text, spec)
 
 
@@ -42,8 +42,8 @@ def _is_shown(row: Row) -> bool:
 
 
 def _mpjpe(choice: Choice, row: Row) -> tuple[str, float] | None:
-    found = [(accuracy.dataset.name, accuracy.evaluated.mpjpe_mm) for accuracy in choice.measurement.accuracy_of(row)]
-    return next(((name, mm) for name, mm in found if mm is not None), None)
+    errors = [(accuracy.dataset.name, accuracy.evaluated.mpjpe_mm) for accuracy in choice.measurement.accuracy_of(row)]
+    return next(((name, mm) for name, mm in errors if mm is not None), None)
 
 
 def _common_dataset(pairs: Sequence[tuple[Choice, Row]]) -> str | None:
@@ -64,11 +64,13 @@ def _value(choice: Choice, row: Row, *, evaluated: bool, several: bool) -> dict[
     }
 
 
-def _spec(rows: Sequence[Row], values: base.Values, what: str, alt_text: str, *, linear: bool) -> dict[str, object]:
+def _spec(
+    rows: Sequence[Row], values: base.Values, error_name: str, alt_text: str, *, linear: bool
+) -> dict[str, object]:
     x = alt.X("p50_ms:Q", title="p50 (ms)", scale=alt.Scale(type="log", nice=False, padding=56))
     y = alt.Y(
         "mm:Q",
-        title=what,
+        title=error_name,
         scale=alt.Scale(zero=False, padding=30) if linear else alt.Scale(type="log", nice=False, padding=30),
         axis=alt.Axis() if linear else alt.Axis(values=[10**power for power in range(-4, 4)], format="~g"),
     )
@@ -85,11 +87,11 @@ def _spec(rows: Sequence[Row], values: base.Values, what: str, alt_text: str, *,
     return base.finish(layers, 340, alt_text)
 
 
-def _words(values: base.Values, what: str) -> str:
+def _words(values: base.Values, error_name: str) -> str:
     fastest = min(values, key=lambda value: float(str(value["p50_ms"])))
     best = min(values, key=lambda value: float(str(value["mm"])))
     chosen = [f"{value['model']}: {_point(value)}" for value in values if value["label"]]
-    text = f"{len(values)} rows by p50 and {what}. Fastest: {_point(fastest)}. Most accurate: {_point(best)}."
+    text = f"{len(values)} rows by p50 and {error_name}. Fastest: {_point(fastest)}. Most accurate: {_point(best)}."
     return text + (f" Recommended: {'; '.join(chosen)}." if chosen else "")
 
 

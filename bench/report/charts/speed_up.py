@@ -33,7 +33,7 @@ def speed_up(measurements: Sequence[Measurement]) -> Chart | None:
 def _value(measurement: Measurement, row: Row, *, several: bool) -> dict[str, object]:
     up, control = row.speed_up, measurement.control
     assert up is not None
-    found: dict[str, object] = {
+    value: dict[str, object] = {
         **base.about(row),
         "line": f"{measurement.label}: {name_of(row)}" if several else name_of(row),
         "over": measurement.reference,
@@ -43,8 +43,8 @@ def _value(measurement: Measurement, row: Row, *, several: bool) -> dict[str, ob
         "label": f"{up.median:.2f}×",
     }
     if control is not None:
-        found |= {"same_from": base.short(control.low), "same_to": base.short(control.high)}
-    return found
+        value |= {"same_from": base.short(control.low), "same_to": base.short(control.high)}
+    return value
 
 
 def _spec(rows: Sequence[Row], values: base.Values, alt_text: str) -> dict[str, object]:
@@ -78,6 +78,6 @@ def _words(pairs: Sequence[tuple[Measurement, Row]], *, several: bool) -> str:
     for measurement, row in pairs:
         if (up := row.speed_up) is not None:
             name = f"{measurement.label}: {name_of(row)}" if several else name_of(row)
-            same = ", not told apart from the reference" if up.same else ""
+            same = ", not distinguished from the reference" if up.same else ""
             texts.append(f"{name} {up.median:.2f} [{up.low:.2f}, {up.high:.2f}]{same}")
     return f"{'; '.join(texts)}."

@@ -22,19 +22,19 @@ HANDLES = 32
 def tail(rows: Sequence[Row], samples: Mapping[str, NDArray[Any]]) -> Chart | None:
     """Return the chart of ranked rows; None if there are no samples of any."""
     curves = {row.id: slower_than(samples.get(f"{row.id}|{HEADLINE}|samples_ms", ())) for row in rows}
-    shown = [row for row in in_order(rows) if is_ranked(row) and curves[row.id]]
-    if not shown:
+    ranked = [row for row in in_order(rows) if is_ranked(row) and curves[row.id]]
+    if not ranked:
         return None
     values = [
         {**base.about(row), "ms": base.short(ms), "share": base.short(share)}
-        for row in shown
+        for row in ranked
         for ms, share in curves[row.id]
     ]
-    alt_text = f"{'; '.join(map(_words, shown))}."
+    alt_text = f"{'; '.join(map(_words, ranked))}."
     deadlines = sorted(
-        {deadline.deadline_ms for row in shown if (latency := headline(row)) for deadline in latency.deadlines}
+        {deadline.deadline_ms for row in ranked if (latency := headline(row)) for deadline in latency.deadlines}
     )
-    return Chart("tail", "How often a call is slow", alt_text, _spec(shown, values, deadlines, alt_text))
+    return Chart("tail", "How often a call is slow", alt_text, _spec(ranked, values, deadlines, alt_text))
 
 
 def slower_than(samples_ms: ArrayLike, points: int = POINTS) -> list[tuple[float, float]]:
@@ -97,7 +97,7 @@ def _words(row: Row) -> str:
     assert latency is not None
     shares = [f"half of the calls took longer than {latency.p50_ms:.2f} ms"]
     for quantile, share in ((0.9, "one in ten"), (0.99, "one in a hundred")):
-        found = percentile_of(latency, quantile)
-        if found is not None and found.value_ms is not None:
-            shares.append(f"{share} than {found.value_ms:.2f}")
+        tail_record = percentile_of(latency, quantile)
+        if tail_record is not None and tail_record.value_ms is not None:
+            shares.append(f"{share} than {tail_record.value_ms:.2f}")
     return f"{name_of(row)}: {', '.join(shares)}"

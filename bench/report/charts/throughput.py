@@ -12,18 +12,18 @@ from bench.results.result import Row
 
 def throughput(rows: Sequence[Row]) -> Chart | None:
     """Return the chart of ranked rows; None if none was measured so."""
-    shown = [row for row in in_order(rows) if row.throughput and is_ranked(row)]
-    if not shown:
+    measured = [row for row in in_order(rows) if row.throughput and is_ranked(row)]
+    if not measured:
         return None
     best = sorted(
-        ((row, point) for row in shown if (point := row.best_throughput)), key=lambda point: -point[1].images_per_s
+        ((row, point) for row in measured if (point := row.best_throughput)), key=lambda point: -point[1].images_per_s
     )
     each = [
         f"{name_of(row)} {point.images_per_s:.0f} at batch {point.batch}, {point.in_flight} in flight"
         for row, point in best
     ]
     alt_text = f"Most images a second: {'; '.join(each)}."
-    return Chart("throughput", "Images a second", alt_text, _spec(shown, alt_text))
+    return Chart("throughput", "Images a second", alt_text, _spec(measured, alt_text))
 
 
 def _spec(rows: Sequence[Row], alt_text: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from bench.results import cells
 from export.parity.budgets import PASS
 
 MOST = 5
-"""So many measurements, reasons or gaps are named in an answer; the tables have all."""
+"""Number of measurements, reasons or gaps in an answer; the tables have all."""
 SHIP, FAST, ACCURATE = "What may I ship?", "How fast is it?", "How accurate is it?"
 SURE, UNTESTED = "How sure is that?", "What was not tested?"
 UNKNOWN = "Unknown"
@@ -102,9 +102,9 @@ def _sure(choice: Choice) -> Answer:
 def _open(gaps: Sequence[Located]) -> Answer:
     if not gaps:
         return Answer(UNTESTED, "Everything was", tone="good")
-    named = [f"{gap.what}: {gap.reason}" for _, gap in gaps[:MOST]]
+    first = [f"{gap.item}: {gap.reason}" for _, gap in gaps[:MOST]]
     count = f"{len(gaps)} thing{'s' * (len(gaps) > 1)}"
-    return Answer(UNTESTED, count, (*named, *_rest(len(gaps))), "warn")
+    return Answer(UNTESTED, count, (*first, *_remainder(len(gaps))), "warn")
 
 
 def _ship_each(choices: Sequence[Choice]) -> Answer:
@@ -117,17 +117,17 @@ def _ship_each(choices: Sequence[Choice]) -> Answer:
     each = [f"{choice.measurement.label}: {name_of(choice.row) if choice.row else choice.reason}" for choice in choices]
     command = next((step for choice in choices if choice.row and (step := commands.next_step(choice))), None)
     tone: Tone = "good" if all_shipped and not caveats else "warn"
-    return Answer(SHIP, text, (*each[:MOST], *_rest(len(each)), *caveats), tone, command)
+    return Answer(SHIP, text, (*each[:MOST], *_remainder(len(each)), *caveats), tone, command)
 
 
 def _each(question: str, choices: Sequence[Choice], ask: Callable[[Choice], Answer]) -> Answer:
     """Ask one question of each measurement."""
-    found = [(choice.measurement.label, ask(choice)) for choice in choices]
-    lines = [f"{label}: {answer.text}" for label, answer in found]
-    tones = {answer.tone for _, answer in found}
+    pairs = [(choice.measurement.label, ask(choice)) for choice in choices]
+    lines = [f"{label}: {answer.text}" for label, answer in pairs]
+    tones = {answer.tone for _, answer in pairs}
     tone: Tone = "warn" if tones & {"warn", "bad"} else "good" if tones == {"good"} else ""
-    return Answer(question, "See each", (*lines[:MOST], *_rest(len(lines))), tone)
+    return Answer(question, "See each", (*lines[:MOST], *_remainder(len(lines))), tone)
 
 
-def _rest(count: int) -> tuple[str, ...]:
+def _remainder(count: int) -> tuple[str, ...]:
     return (f"and {count - MOST} more, see below",) if count > MOST else ()

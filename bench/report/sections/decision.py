@@ -46,7 +46,7 @@ def decision(choice: Choice) -> Section:
 
 
 def side_by_side(choices: Sequence[Choice]) -> Section:
-    """Return the recommended row of each measurement; what has none says why."""
+    """Return the recommended row of each measurement; without one, the reason."""
     lead = (
         "Each line is a measurement of its own, and none is ranked: between two of them there is no interval, and "
         "milliseconds of two devices do not compare."
@@ -54,8 +54,8 @@ def side_by_side(choices: Sequence[Choice]) -> Section:
     names = [name for name in _columns(choices) if name in BRIEF]
     lines = []
     for choice in choices:
-        found = _cells(choice, choice.row) if choice.row else _no_row(choice)
-        lines.append(Line(tuple(found.get(name) or NONE for name in names), "" if choice.row else "greyed"))
+        row_cells = _cells(choice, choice.row) if choice.row else _no_row(choice)
+        lines.append(Line(tuple(row_cells.get(name) or NONE for name in names), "" if choice.row else "greyed"))
     table = Table("The recommended row of each.", tuple(names), tuple(lines))
     return Section("decision", "Side by side", (lead,), tables=(table,))
 
@@ -64,10 +64,10 @@ def decision_table(choices: Sequence[Choice], reference: str) -> Table:
     """Return a line for each row of each measurement."""
     names = _columns(choices)
     lines = [
-        Line(tuple(found.get(name) or NONE for name in names), _standing(row, choice))
+        Line(tuple(row_cells.get(name) or NONE for name in names), _standing(row, choice))
         for choice in choices
         for row in in_order(choice.measurement.rows)
-        for found in [_cells(choice, row)]
+        for row_cells in [_cells(choice, row)]
     ]
     return Table(f"{CAPTION}{reference}.", tuple(names), tuple(lines), dense=True, brief=BRIEF)
 
@@ -79,8 +79,8 @@ def first_look(table: LatencyTable) -> Table:
         ratio = "–"
         if row.speed_up is not None and row.speed_up_low is not None and row.speed_up_high is not None:
             ratio = ratio_text(row.speed_up, row.speed_up_low, row.speed_up_high)
-        shown = "–" if row.latency_ms is None else f"{row.latency_ms:.2f}"
-        texts = (f"{row.runtime} {row.precision}", str(row.threads), shown, ratio)
+        text = "–" if row.latency_ms is None else f"{row.latency_ms:.2f}"
+        texts = (f"{row.runtime} {row.precision}", str(row.threads), text, ratio)
         lines.append(Line(tuple(map(Cell, texts)), "greyed"))
     machine = table.machine
     caption = f"A first look that the export took ({machine['cpu']}, {machine['cores']} cores): never ranked."
@@ -101,8 +101,8 @@ def _columns(choices: Sequence[Choice]) -> list[str]:
         *(["model"] if len({measurement.model for measurement in measurements}) == 1 else []),
         *(["device"] if not any(measurement.device for measurement in measurements) else []),
     }
-    found = [name for name in names if any(line.get(name) for line in lines) and name not in alike]
-    return found or [*({"model", "device"} - alike), "row"]
+    columns = [name for name in names if any(line.get(name) for line in lines) and name not in alike]
+    return columns or [*({"model", "device"} - alike), "row"]
 
 
 def _no_row(choice: Choice) -> dict[str, Cell | None]:
@@ -141,8 +141,8 @@ def _cells(choice: Choice, row: Row) -> dict[str, Cell | None]:
 def _verdict(row: Row) -> Cell:
     """Return the verdict, with its reasons unless there is nothing to doubt."""
     clear = row.verdict == "stable" and (row.is_reference or row.speed_up)
-    why = "" if clear else "; ".join(row.reasons)
-    return Cell(row.verdict, why, VERDICT_TONES[row.verdict])
+    reasons = "" if clear else "; ".join(row.reasons)
+    return Cell(row.verdict, reasons, VERDICT_TONES[row.verdict])
 
 
 def _parity(row: Row) -> Cell:
@@ -161,10 +161,10 @@ def _error(row: Row) -> Cell | None:
 
 
 def _accuracy(measurement: Measurement, row: Row) -> Cell | None:
-    found = measurement.accuracy_of(row)
-    if not found:
+    evaluations = measurement.accuracy_of(row)
+    if not evaluations:
         return Cell("unknown", "not evaluated", "dim")
-    evaluated, dataset = found[0].evaluated, found[0].dataset
+    evaluated, dataset = evaluations[0].evaluated, evaluations[0].dataset
     loss = f"loss {evaluated.accuracy_loss_mm.mean:+.2f}, " if evaluated.accuracy_loss_mm else ""
     text = f"{evaluated.mpjpe_mm:.2f}" if evaluated.mpjpe_mm is not None else "unknown"
     return Cell(text, f"{loss}{dataset.name}")
@@ -182,22 +182,22 @@ def _p50(row: Row, latency: Latency | None) -> Cell | None:
 
 
 def _percentile(row: Row, latency: Latency | None, quantile: float) -> Cell | None:
-    found = percentile_of(latency, quantile) if latency else None
-    if latency is None or found is None:
+    tail = percentile_of(latency, quantile) if latency else None
+    if latency is None or tail is None:
         return None
-    if found.value_ms is None:
-        seen = {"samples": latency.samples, "floor": found.floor, "rounds": latency.rounds}
-        return Cell(cells.no_percentile(row.verdict, **seen), tone="dim")
-    return Cell(f"{found.value_ms:.2f}", f"≤ {found.upper_ms:.2f}" if found.upper_ms is not None else "")
+    if tail.value_ms is None:
+        counts = {"samples": latency.samples, "floor": tail.floor, "rounds": latency.rounds}
+        return Cell(cells.no_percentile(row.verdict, **counts), tone="dim")
+    return Cell(f"{tail.value_ms:.2f}", f"≤ {tail.upper_ms:.2f}" if tail.upper_ms is not None else "")
 
 
 def _late_calls(row: Row, latency: Latency | None) -> dict[str, Cell | None]:
-    found: dict[str, Cell | None] = {}
+    late: dict[str, Cell | None] = {}
     for deadline in latency.deadlines if latency else ():
         tone: Tone = "bad" if deadline.missed else ""
         cell = Cell(str(deadline.missed), f"≤ {deadline.high:.1%}", tone) if is_ranked(row) else None
-        found[f"later than {deadline.deadline_ms:g} ms"] = cell
-    return found
+        late[f"later than {deadline.deadline_ms:g} ms"] = cell
+    return late
 
 
 def _speed_up(row: Row, latency: Latency | None) -> Cell | None:

@@ -19,7 +19,7 @@ GATE_TONES: dict[str, Tone] = {
 }
 
 
-def gate(found: Comparison) -> Section:
+def gate(comparison: Comparison) -> Section:
     """Return the gate's decision: may this export replace the baseline?"""
     lines = [
         Line(
@@ -30,12 +30,13 @@ def gate(found: Comparison) -> Section:
                 Cell(f"{1 + cell.allowed:.3f}"),
             )
         )
-        for cell in found.cells
+        for cell in comparison.cells
     ]
-    lead = [f"{found.outcome}, {found.mode}.", *found.reasons, *([] if found.complete else ["It was interrupted."])]
+    lead = [f"{comparison.outcome}, {comparison.mode}.", *comparison.reasons]
+    lead += [] if comparison.complete else ["It was interrupted."]
     caption = "Time of the candidate over time of the baseline: above 1 is slower."
     table = Table(caption, ("cell", "outcome", "slowdown", "allowed"), tuple(lines))
-    return Section("gate", f"The gate: {found.outcome}", tuple(lead), tables=(table,) if lines else ())
+    return Section("gate", f"The gate: {comparison.outcome}", tuple(lead), tables=(table,) if lines else ())
 
 
 def joints(files: ModelFiles) -> Section:

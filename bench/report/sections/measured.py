@@ -15,8 +15,8 @@ from bench.report.views import Section
 
 PARETO = "Left is faster, below is more accurate."
 SPEED_UP = (
-    "A ratio within one round cancels what the machine did meanwhile. Grey: the difference of two instances of the "
-    "reference; within it nothing is told apart."
+    "A ratio within one round cancels slow changes of the machine. Grey: the difference of two instances of the "
+    "reference; within it rows are equally fast."
 )
 TAIL = "The share of calls that took longer than so many milliseconds. Nothing is cut off."
 THROUGHPUT = "A closed loop, apart from the latency rounds."

@@ -1,6 +1,6 @@
-"""What a reader sees in each chart: marks, encodings, data and words. Layout is free to change.
+"""Test the marks, encodings and data of each chart. Layout and wording are free to change.
 
-After a change that is wanted, write the goldens anew and read the difference:
+After an intended change write the golden files again, and read the difference:
 ``python -m tests.bench.report.test_charts``.
 """
 
@@ -78,8 +78,8 @@ def charts() -> dict[str, Chart | None]:
     }
 
 
-def seen(chart: Chart | None) -> dict[str, Any]:
-    """Marks, what each channel shows, and the data behind it."""
+def content_of(chart: Chart | None) -> dict[str, Any]:
+    """Return marks, encodings and data."""
     assert chart is not None
     layers = []
     for layer in chart.spec["layer"]:
@@ -90,15 +90,15 @@ def seen(chart: Chart | None) -> dict[str, Any]:
         values = layer.get("data", {}).get("values", [])
         layers.append({"mark": mark, "encoding": channels, "data": [" ".join(map(str, of.values())) for of in values]})
     shared = [" ".join(map(str, of.values())) for of in chart.spec.get("data", {}).get("values", [])]
-    return {"title": chart.title, "words": chart.alt, "data": shared, "layers": layers}
+    return {"data": shared, "layers": layers}
 
 
 def text_of(chart: Chart | None) -> str:
-    return json.dumps(seen(chart), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(content_of(chart), indent=1, ensure_ascii=False) + "\n"
 
 
 @pytest.mark.parametrize("name", charts())
-def test_a_chart_shows_what_it_showed(name: str) -> None:
+def test_chart_has_the_marks_encodings_and_data_of_its_golden_file(name: str) -> None:
     assert text_of(charts()[name]) == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
 
 

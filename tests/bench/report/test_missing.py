@@ -98,7 +98,7 @@ def test_what_was_not_tested_has_its_reason(tmp_path: Path) -> None:
 
 def test_the_same_gap_of_several_devices_is_said_once() -> None:
     choices = [recommend(measurement(row("openvino", 5.0), device=name)) for name in ("orin", "box")]
-    accuracy = [(where, of) for where, of in gaps_of(choices) if "accuracy" in of.what]
+    accuracy = [(where, of) for where, of in gaps_of(choices) if "accuracy" in of.item]
     assert [where for where, _ in accuracy] == ["all"]
 
 
