@@ -20,7 +20,8 @@ from bench.harness.candidates import HOW_TO_MEASURE
 from bench.machine.environment import fingerprint
 from bench.results.result import NotRunRow
 from tests.support.fleet_plans import ORIN, X86, ignore, plan_of, spec_of
-from tests.support.report_folder import Planted, write_folder
+from tests.support.planted_bench import Planted
+from tests.support.report_folder import write_folder
 
 COMMAND = (sys.executable, "-m", "tests.support.fleet_measured")
 NO_GPU = "there is no NVIDIA driver"

@@ -11,7 +11,7 @@ from bench.fleet.plan import FleetPlan
 from bench.fleet.record import FleetRecord
 from bench.fleet.spec import JobSpec, code_version
 from export.common.files import sha256_file
-from tests.support.report_folder import manifest_of
+from tests.support.planted_manifest import manifest_of
 
 ORIN, X86 = "jetson_orin", "x86_box"
 KINDS = ({"name": "orin", "resource": ORIN}, {"name": "x86", "resource": X86})

@@ -14,7 +14,8 @@ from bench.report.sections.answers import answers
 from bench.report.views import Answer
 from export.parity.budgets import WITHIN_ROUNDING
 from tests.bench.report.planted import evaluation, measurement, row
-from tests.support.report_folder import USUAL, Planted, write_folder
+from tests.support.planted_bench import Planted
+from tests.support.report_folder import USUAL, write_folder
 
 FAST = row("openvino", 5.0, error_mm=0.59)
 

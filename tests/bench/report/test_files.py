@@ -25,7 +25,8 @@ from export.common.errors import BadInput
 from export.common.files import PARTIAL_PREFIX
 from tests.bench.report.planted import measurement, not_run, row
 from tests.support.command_line import ROOT
-from tests.support.report_folder import USUAL, Planted, write_folder
+from tests.support.planted_bench import Planted
+from tests.support.report_folder import USUAL, write_folder
 
 GOOD, REFERENCE = row("openvino", 5.0), row("pytorch", 20.0)
 

@@ -15,7 +15,8 @@ from bench.report.rows import name_of
 from bench.report.write import write_reports
 from export.pipeline.manifest import read_manifest
 from tests.support.fleet_measured import FAILED, with_idle_devices, write_run
-from tests.support.report_folder import DRIFT_MM, accuracy
+from tests.support.planted_manifest import ERROR_MM
+from tests.support.report_folder import accuracy
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_an_evaluation_at_home_holds_for_the_same_file_on_a_device(run: Path) ->
     (place / "drawn.json").write_text(json.dumps(evaluated))
     of = measured(run)[0]
     found, *_ = of.accuracy_of(next(row for row in of.rows if name_of(row) == "tensorrt fp16"))
-    assert found.evaluated.mpjpe_mm == pytest.approx(52 + DRIFT_MM["fp16"] / 4)
+    assert found.evaluated.mpjpe_mm == pytest.approx(52 + ERROR_MM["fp16"] / 4)
 
 
 def test_pictures_of_an_earlier_report_are_not_left_to_be_believed(run: Path) -> None:

@@ -15,7 +15,8 @@ from bench.report.views import Section
 from export.common.errors import BadInput
 from export.parity.budgets import WITHIN_ROUNDING
 from tests.bench.report.planted import measurement, row
-from tests.support.report_folder import USUAL, Planted, write_folder
+from tests.support.planted_bench import Planted
+from tests.support.report_folder import USUAL, write_folder
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def test_a_failed_parity_is_the_first_thing_on_the_page(copy: Path) -> None:
 
 
 def test_a_row_without_an_error_budget_is_not_said_to_pass(tmp_path: Path) -> None:
-    planted = [replace(of, status=WITHIN_ROUNDING, drift_mm=183.2) for of in USUAL[:4]]
+    planted = [replace(of, status=WITHIN_ROUNDING, error_mm=183.2) for of in USUAL[:4]]
     table = section(write_folder(tmp_path / "S", planted, weights="stand-in"), "decision").tables[0]
     place = table.columns.index("parity")
     assert {line.cells[place].tone for line in table.lines if "pytorch" not in line.cells[0].text} == {"warn"}
