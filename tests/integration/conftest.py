@@ -18,13 +18,13 @@ Report = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
-    """Run the command and return what it said."""
+    """Run the command in this process."""
     return lambda *arguments: in_process("report", *arguments, cwd=tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def planted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model_folder with good rows, an unstable one and an invalid one; tests must leave it as it is."""
+    """Write a model with good rows, an unstable and an invalid one; tests must not change it."""
     return write_folder(tmp_path_factory.mktemp("model") / "S", (*USUAL, UNSTABLE, INVALID))
 
 
@@ -33,9 +33,9 @@ def model_folder(planted_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(planted_model, tmp_path / "build/S"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def planted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fleet's run: two devices, two models, one of four jobs failed; tests must leave it as it is."""
+    """Write a fleet run: two devices, two models, one of four jobs failed; tests must not change it."""
     folder = tmp_path_factory.mktemp("fleet") / "build/fleet/spring"
     write_run(folder)
     return folder
@@ -46,9 +46,9 @@ def run_folder(planted_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(planted_run, tmp_path / "build/fleet/spring"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def device_report(once_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a bundle's verifier really said of this machine; tests must leave it as it is."""
+    """Run a bundle's verifier on this machine; tests must not change its report."""
     path = tmp_path_factory.mktemp("verified") / "orin.json"
     done = verify(once_bundle, "--out", path, "--seconds", "4", "--no-build")
     assert done.returncode == 0, done.stderr
