@@ -27,7 +27,7 @@ from export.common.files import PROJECT
 from export.model.joint_sets import JOINT_SETS, MUCO, JointSet
 from export.pipeline.reports import ParityReport
 from tests.bench.report.planted import control, evaluation, measurement, row
-from tests.support.report_folder import parity
+from tests.support.planted_manifest import parity
 
 GOLDEN = PROJECT / "tests/data/golden/report"
 PROFILE = ProfileRecord(
