@@ -10,7 +10,7 @@ from cli.render.checkpoint import STATISTICS_STYLE
 from cli.render.text import number, outcome, safe, weights_mark
 from export.pipeline.manifest import Manifest
 from export.pipeline.reports import ErrorReport, ParityReport, StatisticsReport
-from export.plan.plan_record import TOO_MANY
+from export.plan.precision_plan import TOO_MANY
 
 
 def print_parity(manifest: Manifest) -> None:

@@ -134,7 +134,7 @@ def _goldens_of_crops(contents: Contents, folder: Path, progress: Progress) -> G
     from export.images.image_set import folder_set
     from export.model.reference import run_reference
     from export.model.weights_file import load_network
-    from export.plan.planned import load_planned, simulated
+    from export.plan.planned import load_planned, simulated_graph
     from export.plan.precision_plan import read_plan
 
     crops = folder_set(folder, contents.manifest.architecture.input_size, COUNT, COUNT)
@@ -151,5 +151,5 @@ def _goldens_of_crops(contents: Contents, folder: Path, progress: Progress) -> G
         progress(f"the {precision} reference")
         record, planned, _ = (contents.folder / path for path in plan_paths(precision))
         plan = read_plan(record, network.architecture)
-        references[precision] = run(simulated(network, plan, load_planned(planned)))
+        references[precision] = run(simulated_graph(network, plan, load_planned(planned)))
     return Goldens(crops.images, run(network.double()), references, crops.source)

@@ -102,8 +102,9 @@ def plan_step(
         from export.images.image_set import ImageSet
         from export.model.weights_file import load_network
         from export.plan.planned import save_planned
-        from export.plan.precision_plan import give_back, read_plan
-        from export.plan.search import prepare, search_plan
+        from export.plan.precision_plan import accept_plan, read_plan
+        from export.plan.search import search_plan
+        from export.plan.weights import prepare
 
         network = load_network(folder.path / WEIGHTS)
         with np.load(folder.path / CALIBRATION) as arrays:
@@ -111,7 +112,7 @@ def plan_step(
             images = ImageSet(arrays["images"], report.source, report.notes)
         simulation = _Simulation(network, folder.path / TRUTH, progress)
         if user_plan is not None:
-            plan = give_back(read_plan(user_plan, network.architecture), weights.outputs[WEIGHTS])
+            plan = accept_plan(read_plan(user_plan, network.architecture), weights.outputs[WEIGHTS])
             plan = replace(plan, calibration=images.record)
             plan, candidates = prepare(network, plan, images.images, progress)
             planned = candidates.weights(plan)
@@ -122,7 +123,7 @@ def plan_step(
                 images,
                 trained=request.trained,
                 require=request.require,
-                holds_elsewhere=simulation.is_within,
+                holds_on_parity_images=simulation.is_within,
                 progress=progress,
             )
             plan = replace(plan, weights_sha256=weights.outputs[WEIGHTS])
@@ -158,10 +159,10 @@ class _Simulation:
     def joints(self, plan: "PrecisionPlan", planned: "PlannedWeights") -> "Joints":
         """Return the joints of a plan's graph, (N, J, 3) bins."""
         from export.model.reference import run_reference
-        from export.plan.planned import simulated
+        from export.plan.planned import simulated_graph
 
         if plan.convs not in self._joints:
-            graph = simulated(self._network, plan, planned)
+            graph = simulated_graph(self._network, plan, planned)
             self._joints[plan.convs] = run_reference(graph, self._images, REFERENCE_BATCH, self._progress)
         return self._joints[plan.convs]
 

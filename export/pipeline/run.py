@@ -28,7 +28,6 @@ from export.pipeline.request import ExportRequest
 from export.pipeline.results import ExportResults
 from export.pipeline.steps import Folder
 from export.pipeline.summary import manifest_of
-from export.plan.plan_record import require_left
 
 
 @dataclass(frozen=True)
@@ -105,11 +104,11 @@ def _require_plans(paths: Iterable[Path], weights: CheckpointRecord, sha256: str
     Raises:
         BadInput: one cannot be used for these weights.
     """
-    from export.plan.precision_plan import give_back, read_plan
+    from export.plan.precision_plan import accept_plan, read_plan
 
     architecture = weights.architecture.as_architecture()
     for path in paths:
-        give_back(read_plan(path, architecture), sha256)
+        accept_plan(read_plan(path, architecture), sha256)
 
 
 def _export_variant(folder: Folder, request: ExportRequest, results: ExportResults, variant: str) -> None:
@@ -124,7 +123,7 @@ def _export_variant(folder: Folder, request: ExportRequest, results: ExportResul
         if precision not in results.plans:
             results.plans[precision] = plan_step(folder, request, results, precision)
         if plan := results.plans[precision].value:
-            require_left(plan.as_json())
+            plan.require_not_empty()
     results.onnx[variant] = onnx_step(folder, request, results, variant)
     results.parity[variant] = parity_step(folder, request, results, variant)
     if results.passed(variant):

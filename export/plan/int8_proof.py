@@ -1,4 +1,4 @@
-"""Proof, from the file alone, that an int8 graph is the proven FP16 graph and its plan, and nothing else."""
+"""Proof from the file alone that an INT8 graph is the proven FP16 graph with its plan, and nothing else."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,138 +14,136 @@ from export.plan.placement import PlannedConv
 from export.plan.precision_plan import PrecisionPlan
 
 NODE_SUFFIX = "/Conv"
-"""A convolution's node is called after its module."""
-QUANTISES, DEQUANTISES = "QuantizeLinear", "DequantizeLinear"
-COMPARED = "bit for bit: the FP16 graph, proven before by its types and weights, with the plan's quantised convolutions"
+"""End of a convolution's node name, after its module."""
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+COMPARED = "bit for bit: the FP16 graph, proven before by its types and weights, with the plan's quantized convolutions"
+DEFECT = "this is a defect of the exporter; report it"
 
 Arrays = Mapping[str, NDArray[Any]]
+Nodes = Mapping[str, onnx.NodeProto]
 
 
 def prove_int8(model: onnx.ModelProto, half: onnx.ModelProto, plan: PrecisionPlan) -> Int8Proof:
-    """See that ``model`` is ``half`` with the plan's convolutions quantised, bit for bit.
+    """Check that ``model`` is ``half`` with the plan's convolutions quantized, bit for bit.
 
-    Every planned convolution reads its input through one scale of the plan, and weights with one scale an output
-    channel that, multiplied out and rounded to FP16, are those of ``half``; every other node, constant, input, output
-    and note is that of ``half``.
-    Returns what was compared and counted.
+    Every planned convolution reads its input through one scale of the plan, and weights with one scale per output
+    channel. Multiplied out and rounded to FP16, these are the weights of ``half``. Every other node, constant, input,
+    output and metadata entry is that of ``half``.
 
     Args:
-        model: the int8 graph.
-        half: the graph before its int8, whose weights, types and interface are proven.
-        plan: which convolutions are quantised, and with which scales.
+        model: the INT8 graph.
+        half: the FP16 graph, with proven weights, types and interface.
+        plan: the quantized convolutions and their scales.
+
+    Returns:
+        The comparison, and the counts of convolutions.
 
     Raises:
-        CheckFailed: naming the first node or constant that is not as it should be.
+        CheckFailed: there is a difference; the message names the first node or constant.
     """
     _require(_frame(model) == _frame(half), "its interface, opset or metadata are not the FP16 graph's", "see the file")
-    arrays, known = _arrays(model), _arrays(half)
-    made = {name: node for node in model.graph.node for name in node.output}
-    before = {node.name: node for node in half.graph.node}
-    planned = {placed.name + NODE_SUFFIX: placed for placed in plan.quantized}
-    rest = []
+    arrays, half_arrays = _arrays(model), _arrays(half)
+    producers = {name: node for node in model.graph.node for name in node.output}
+    half_nodes = {node.name: node for node in half.graph.node}
+    planned = {conv.name + NODE_SUFFIX: conv for conv in plan.quantized}
+    nodes = []
     for node in model.graph.node:
-        if node.op_type in (QUANTISES, DEQUANTISES):
+        if node.op_type in (QUANTIZE, DEQUANTIZE):
             continue
-        if node.name in planned and node.name in before:
-            weights = before[node.name].input[1]
-            source = _prove_conv(node, planned[node.name], known[weights], made, arrays)
+        if node.name in planned and node.name in half_nodes:
+            weights = half_nodes[node.name].input[1]
+            source = _prove_conv(node, planned[node.name], half_arrays[weights], producers, arrays)
             node = onnx.NodeProto.FromString(node.SerializeToString())
             node.input[0], node.input[1] = source, weights
-        rest.append(node)
-    for seen, expected in zip(rest, half.graph.node, strict=False):
-        _require(seen == expected, f"{seen.name} is not the FP16 graph's {expected.name}", _wired(seen))
-    _require(len(rest) == len(half.graph.node), "it has other nodes than the FP16 graph", f"{len(rest)} nodes")
-    missing = planned.keys() - {node.name for node in rest}
-    _require(not missing, "a convolution of the plan is not in it", ", ".join(sorted(missing)))
-    counts = {kind: sum(node.op_type == kind for node in model.graph.node) for kind in (QUANTISES, DEQUANTISES)}
-    right = {QUANTISES: len(planned), DEQUANTISES: 2 * len(planned)}
-    _require(counts == right, f"it quantises elsewhere too: the plan needs {right}", str(counts))
-    changed = [name for name in known.keys() & arrays.keys() if not _same(arrays[name], known[name])]
+        nodes.append(node)
+    for node, expected in zip(nodes, half.graph.node, strict=False):
+        wiring = f"{node.op_type}: {', '.join(node.input)} → {', '.join(node.output)}"
+        _require(node == expected, f"{node.name} is not the FP16 graph's {expected.name}", wiring)
+    _require(len(nodes) == len(half.graph.node), "it has other nodes than the FP16 graph", f"{len(nodes)} nodes")
+    missing = planned.keys() - {node.name for node in nodes}
+    _require(not missing, "a convolution of the plan is missing", ", ".join(sorted(missing)))
+    counts = {kind: sum(node.op_type == kind for node in model.graph.node) for kind in (QUANTIZE, DEQUANTIZE)}
+    expected_counts = {QUANTIZE: len(planned), DEQUANTIZE: 2 * len(planned)}
+    _require(counts == expected_counts, f"it quantizes elsewhere too: the plan needs {expected_counts}", str(counts))
+    changed = [name for name in half_arrays.keys() & arrays.keys() if not _equal(arrays[name], half_arrays[name])]
     _require(not changed, "constants are not the FP16 graph's", ", ".join(sorted(changed)))
-    convolutions = sum(node.op_type == "Conv" for node in rest)
+    convolutions = sum(node.op_type == "Conv" for node in nodes)
     return Int8Proof(COMPARED, len(planned), convolutions - len(planned))
 
 
 def _prove_conv(
-    node: onnx.NodeProto,
-    placed: PlannedConv,
-    weights: NDArray[Any],
-    made: Mapping[str, onnx.NodeProto],
-    arrays: Arrays,
+    node: onnx.NodeProto, conv: PlannedConv, half_weights: NDArray[Any], producers: Nodes, arrays: Arrays
 ) -> str:
-    """Check what one convolution reads; returns the name of the value that is quantised for it."""
-    name = placed.name
-    activation, constant = (made.get(source) for source in node.input[:2])
-    both = [source is not None and source.op_type == DEQUANTISES for source in (activation, constant)]
-    _require(all(both), f"{name} does not have both its input and its weights in int8", str(both))
+    """Check the inputs of one convolution; return the name of the value that is quantized for it."""
+    activation, weight = (producers.get(name) for name in node.input[:2])
+    both = [producer is not None and producer.op_type == DEQUANTIZE for producer in (activation, weight)]
+    _require(all(both), f"{conv.name} does not have both its input and its weights in int8", str(both))
     assert activation is not None
-    assert constant is not None
-    quantise = made.get(activation.input[0])
-    if quantise is None or quantise.op_type != QUANTISES:
-        raise _broken(f"the input of {name} is dequantised, but never quantised", activation.input[0])
-    step, zero = np.array(placed.input_scale, weights.dtype), np.array(0, np.int8)
-    _require(bool(0 < step < np.inf), f"the plan's scale of {name}'s input is none in {step.dtype}", str(step))
-    for part in (quantise, activation):
-        _require_constant(arrays, part.input[1], step, f"{part.op_type} of {name}'s input has not the plan's scale")
-        _require_constant(arrays, part.input[2], zero, f"{part.op_type} of {name}'s input is not symmetric")
-    values, stored = arrays.get(constant.input[0]), arrays.get(constant.input[1])
-    shaped = values is not None and values.dtype == np.int8 and values.shape == weights.shape
-    _require(shaped, f"the int8 weights of {name} are not of its shape", constant.input[0])
-    assert values is not None
-    scaled = stored is not None and stored.dtype == weights.dtype and stored.shape == (len(weights),)
-    _require(scaled, f"the weights of {name} do not have one scale a channel", constant.input[1])
-    assert stored is not None
-    held = bool((stored > 0).all() and np.isfinite(stored).all())
-    _require(held, f"a scale of the weights of {name} is none in {stored.dtype}", _shown(stored))
-    multiplied = (values * stored.astype(np.float32)[:, None, None, None]).astype(weights.dtype)
-    wrong = f"the int8 weights of {name}, multiplied out, are not the planned ones"
-    _require(_same(multiplied, weights), wrong, constant.input[0])
-    zeros = np.zeros(len(stored), np.int8)
-    _require_constant(arrays, constant.input[2], zeros, f"the weights of {name} are not symmetric")
-    axes = [attribute.i for attribute in constant.attribute if attribute.name == "axis"]
+    assert weight is not None
+    _prove_weights(weight, conv.name, half_weights, arrays)
+    quantize = producers.get(activation.input[0])
+    if quantize is None or quantize.op_type != QUANTIZE:
+        raise _defect(f"the input of {conv.name} is dequantized, but never quantized", activation.input[0])
+    scale, zero = np.array(conv.input_scale, half_weights.dtype), np.array(0, np.int8)
+    _require(bool(0 < scale < np.inf), f"the plan's scale of {conv.name}'s input is none in {scale.dtype}", str(scale))
+    for part in (quantize, activation):
+        part_name = f"{part.op_type} of {conv.name}'s input"
+        _require_array(arrays, part.input[1], scale, f"{part_name} does not have the plan's scale")
+        _require_array(arrays, part.input[2], zero, f"{part_name} is not symmetric")
+    return str(quantize.input[0])
+
+
+def _prove_weights(dequantize: onnx.NodeProto, name: str, half_weights: NDArray[Any], arrays: Arrays) -> None:
+    """Check that INT8 weights with one scale per output channel are the FP16 weights."""
+    values, scales = (arrays.get(constant) for constant in dequantize.input[:2])
+    if values is None or values.dtype != np.int8 or values.shape != half_weights.shape:
+        raise _defect(f"the int8 weights of {name} have another shape or type", _text(values))
+    if scales is None or scales.dtype != half_weights.dtype or scales.shape != (len(half_weights),):
+        raise _defect(f"the weights of {name} do not have one scale per channel", _text(scales))
+    valid = bool((scales > 0).all() and np.isfinite(scales).all())
+    _require(valid, f"a scale of the weights of {name} is none in {scales.dtype}", _text(scales))
+    multiplied = (values * scales.astype(np.float32)[:, None, None, None]).astype(half_weights.dtype)
+    problem = f"the int8 weights of {name}, multiplied out, are not the planned ones"
+    _require(_equal(multiplied, half_weights), problem, dequantize.input[0])
+    zeros = np.zeros(len(scales), np.int8)
+    _require_array(arrays, dequantize.input[2], zeros, f"the weights of {name} are not symmetric")
+    axes = [attribute.i for attribute in dequantize.attribute if attribute.name == "axis"]
     _require(axes == [0], f"the weights of {name} are not scaled by output channel", f"axis {axes}")
-    return str(quantise.input[0])
 
 
 def _frame(model: onnx.ModelProto) -> tuple[Any, ...]:
-    """All of a model but what it computes."""
+    """Return versions, metadata, inputs and outputs of a model."""
     graph = model.graph
-    return (
-        model.ir_version,
-        *(list(part) for part in (model.opset_import, model.metadata_props, graph.input, graph.output)),
-    )
+    parts = (model.opset_import, model.metadata_props, graph.input, graph.output)
+    return (model.ir_version, *(list(part) for part in parts))
 
 
 def _arrays(model: onnx.ModelProto) -> Arrays:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Bit for bit: the sign of a zero counts, and a NaN is itself."""
+def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Compare bit for bit: the sign of a zero counts, and NaN equals itself."""
     return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
 
 
-def _wired(node: onnx.NodeProto) -> str:
-    return f"{node.op_type}: {', '.join(node.input)} → {', '.join(node.output)}"
-
-
-def _shown(array: NDArray[Any] | None) -> str:
+def _text(array: NDArray[Any] | None) -> str:
     if array is None:
         return "no constant"
     first = ", ".join(map(str, array.flat[:4])) + (" …" if array.size > 4 else "")
     return f"{array.dtype} {array.shape}: {first}"
 
 
-def _require_constant(arrays: Arrays, name: str, expected: NDArray[Any], what: str) -> None:
-    seen = arrays.get(name)
-    good = seen is not None and _same(seen, expected)
-    _require(good, what, f"{name} is {_shown(seen)}; it should be {_shown(expected)}")
+def _require_array(arrays: Arrays, name: str, expected: NDArray[Any], problem: str) -> None:
+    array = arrays.get(name)
+    equal = array is not None and _equal(array, expected)
+    _require(equal, problem, f"{name} is {_text(array)}; it should be {_text(expected)}")
 
 
-def _require(good: bool, what: str, seen: str) -> None:
-    if not good:
-        raise _broken(what, seen)
+def _require(condition: bool, problem: str, value: str) -> None:
+    if not condition:
+        raise _defect(problem, value)
 
 
-def _broken(what: str, seen: str) -> CheckFailed:
-    return CheckFailed(f"the exported ONNX file is wrong: {what}", seen, "this is a defect of the exporter; report it")
+def _defect(problem: str, value: str) -> CheckFailed:
+    return CheckFailed(f"the exported ONNX file is wrong: {problem}", value, DEFECT)

@@ -1,4 +1,4 @@
-"""Which precision each convolution may have, by rule, before any measurement; and why nothing else is quantized."""
+"""The precision of each convolution by rule, before any measurement, and the reasons for everything else."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,63 +11,64 @@ class PlannedConv:
     """One convolution of the deploy graph."""
 
     name: str
-    """Of the module, which is the stem of the node's name."""
+    """Name of its module; its ONNX node is called ``<name>/Conv``."""
     kind: str
     precision: str
-    """What it computes in: fp32, fp16, bf16 or int8."""
+    """fp32, fp16, bf16 or int8."""
     reason: str
     macs: int = 0
     """Multiply-accumulates for one image."""
     input_scale: float | None = None
-    """Value of one step of its INT8 input; None where it is not quantized."""
+    """Size of one step of its INT8 input; None if it is not quantized."""
     equalization: float | None = None
-    """Exponent by which its input channels were rescaled before rounding: 0 not at all, 1 to the same range."""
+    """Exponent of the equalization of its input channels: 0 for none, 1 for equal ranges."""
     error_alone_mm: float | None = None
-    """Root mean square error on calibration images, its unit alone in the lower precision; None if not measured."""
+    """RMS error on calibration images with only its unit in the lower precision; None if not measured."""
 
 
 @dataclass(frozen=True)
-class LeftAlone:
-    """A value that is no convolution's, and is never quantized."""
+class OtherValue:
+    """A value that no convolution computes, and that is never quantized."""
 
     name: str
     kind: str
     reason: str
 
 
-SUM = "stays in {half}: depthwise convolutions and the next sum read it as it is"
+SUM = "stays in {half}: depthwise convolutions and the next sum read it, and neither is quantized"
 ACTIVATION = "stays in {half}: fused with the convolution before it"
-UPSAMPLING = "stays in {half}: few operations; what reads it is not quantized"
-NORM = "stays in {half}: one factor and one summand a channel, before a depthwise convolution"
-ENTRY = "stays in FP32: the image becomes pixels here, which half precision holds exactly"
+UPSAMPLING = "stays in {half}: few operations, and its reader is not quantized"
+NORM = "stays in {half}: one factor and one summand per channel, before a depthwise convolution"
+ENTRY = "stays in FP32: the normalised image becomes pixels here, which half precision holds exactly"
 DECODE = "stays in FP32: a softmax over all bins has terms that half precision cannot hold"
 
 INT8_RULE = {
-    "stem": (False, "pixels of a large range, three input channels: little to gain, all follows it"),
-    "downsampling": (True, "a dense convolution: int8 multiplies pay"),
-    "depthwise": (False, "one input channel a group: TensorRT wants multiples of four for int8"),
+    "stem": (False, "pixels of a large range, three input channels: little to gain, and every layer depends on it"),
+    "downsampling": (True, "a dense convolution: INT8 multiplies pay"),
+    "depthwise": (False, "one input channel per group: TensorRT wants multiples of four for INT8"),
     "pointwise": (True, "most of the multiplies"),
-    "final": (True, "a pointwise convolution; the search keeps it out where its logits need more"),
+    "final": (True, "a pointwise convolution; the search keeps it in FP16 if its logits need that"),
 }
-"""Kind of convolution → may it be quantized, and why."""
-HALF_REASON = "the precision that was asked for"
+"""Kind of convolution → (whether it may be quantized, the reason)."""
+HALF_REASON = "the requested precision"
 
 
 def place(architecture: Architecture, precision: str) -> tuple[PlannedConv, ...]:
-    """Return the rule for every convolution in the order of the data.
+    """Return every convolution with its precision by rule, in data order.
 
-    Where a block adds its input, the sum and both its inputs stay in half precision: a depthwise convolution and the
-    next sum read it, neither of which is quantized, so that rounding it would cost and gain nothing (a downsampling
-    that reads it quantizes it for itself); and a convolution whose result is not requantized can be fused with a sum
-    of the same type.
+    Where a block adds its input, the sum and both summands stay in half precision: a depthwise convolution and the next
+    sum read it, and neither is quantized. A downsampling that reads it quantizes it for itself.
     """
     convs = []
     for layer in architecture.deployed_layers():
         if layer.kind == "conv":
             kind = conv_kind(layer.name)
-            quantized, reason = INT8_RULE[kind]
-            own = ("int8" if quantized else "fp16") if precision == "int8" else precision
-            convs.append(PlannedConv(layer.name, kind, own, reason if precision == "int8" else HALF_REASON, layer.macs))
+            if precision == "int8":
+                quantized, reason = INT8_RULE[kind]
+                chosen = "int8" if quantized else "fp16"
+            else:
+                chosen, reason = precision, HALF_REASON
+            convs.append(PlannedConv(layer.name, kind, chosen, reason, layer.macs))
     return tuple(convs)
 
 
@@ -88,7 +89,7 @@ def conv_kind(name: str) -> str:
 
 
 def segment_of(conv: str) -> str:
-    """Return the name of the segment (``export.graph.segments``) that a convolution lies in.
+    """Return the name of a convolution's segment (``export.graph.segments``).
 
     >>> segment_of("backbone.stages.0.1.dwconv"), segment_of("head.final_layer")
     ('backbone.stages.0.1', 'head.final_layer')
@@ -96,13 +97,14 @@ def segment_of(conv: str) -> str:
     return conv if conv == "head.final_layer" else conv.rpartition(".")[0]
 
 
-def left_alone(architecture: Architecture, precision: str) -> tuple[LeftAlone, ...]:
-    """Return all that gives a value and is no convolution, in the order of the data: sums and the decode too."""
+def other_values(architecture: Architecture, precision: str) -> tuple[OtherValue, ...]:
+    """Return all values that no convolution computes, in data order, with sums and the decode."""
     half = "BF16" if precision == "bf16" else "FP16"
-    return tuple(LeftAlone(name, kind, reason.format(half=half)) for name, kind, reason in _others(architecture))
+    rows = _other_values(architecture)
+    return tuple(OtherValue(name, kind, reason.format(half=half)) for name, kind, reason in rows)
 
 
-def _others(architecture: Architecture) -> Iterator[tuple[str, str, str]]:
+def _other_values(architecture: Architecture) -> Iterator[tuple[str, str, str]]:
     yield "entry", "input", ENTRY
     for layer in architecture.deployed_layers():
         parent, _, last = layer.name.rpartition(".")

@@ -1,7 +1,7 @@
-"""The weights of a planned graph as its file stores them, and the graph simulated in PyTorch.
+"""The weights of a planned graph, and its simulation in PyTorch.
 
-Simulated means: FP32 arithmetic, in which every weight and every stored value is rounded as the file's types say. So a
-plan can be judged before anything is written, on any processor.
+The simulation computes in FP32, and rounds every weight and every stored value to its type in the file. So a plan can
+be measured before anything is written, on any processor.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from export.graph.precision import BODY, Cast, half_graph, in_precision
 from export.graph.segments import Segment, segments
 from export.model.network import Block, ConvNeXtPose
+from export.plan.equalization import as_conv
 from export.plan.precision_plan import PrecisionPlan
 from export.plan.scales import LARGEST
 
@@ -25,7 +26,7 @@ INT8_VALUES, INT8_SCALES = ".int8", ".int8_scales"
 
 @dataclass(frozen=True, eq=False)
 class Int8Weights:
-    """Weights of one convolution in INT8: value · scale of its output channel."""
+    """Weights of one convolution in INT8: values times the scale of their output channel."""
 
     values: NDArray[np.int8]
     """(O, I, kh, kw), -127 to 127."""
@@ -43,7 +44,7 @@ class PlannedWeights:
     """All weights of a planned graph."""
 
     floats: Mapping[str, Tensor]
-    """By parameter, in the type in which it is stored. Of a convolution in INT8: its dequantized weights, rounded."""
+    """Parameter → tensor in its stored type; for a convolution in INT8 the dequantized weights, rounded."""
     int8: Mapping[str, Int8Weights]
     """By convolution."""
 
@@ -53,14 +54,14 @@ def save_planned(path: Path, weights: PlannedWeights) -> None:
     from safetensors.torch import save_file
 
     tensors = {name: tensor.contiguous() for name, tensor in weights.floats.items()}
-    for name, of in weights.int8.items():
-        tensors[name + INT8_VALUES] = torch.from_numpy(of.values)
-        tensors[name + INT8_SCALES] = torch.from_numpy(of.scales)
+    for name, int8 in weights.int8.items():
+        tensors[name + INT8_VALUES] = torch.from_numpy(int8.values)
+        tensors[name + INT8_SCALES] = torch.from_numpy(int8.scales)
     save_file(tensors, path)
 
 
 def load_planned(path: Path) -> PlannedWeights:
-    """Read what ``save_planned`` wrote."""
+    """Read the file of ``save_planned``."""
     from safetensors.torch import load_file
 
     tensors = load_file(path)
@@ -73,7 +74,7 @@ def load_planned(path: Path) -> PlannedWeights:
 def planned_graph(
     reference: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights, *, takes_pixels: bool = False
 ) -> ConvNeXtPose:
-    """Return the typed graph of a plan with its weights; INT8 still without its INT8."""
+    """Return the typed graph of a plan with its weights; INT8 convolutions are still in FP16."""
     graph = in_precision(reference, plan.precision, takes_pixels=takes_pixels, in_fp32=plan.in_fp32)
     for name, parameter in graph.named_parameters():
         assert weights.floats[name].dtype == parameter.dtype, name
@@ -81,7 +82,7 @@ def planned_graph(
     return graph
 
 
-def simulated(reference: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights) -> ConvNeXtPose:
+def simulated_graph(reference: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights) -> ConvNeXtPose:
     """Return the plan's graph in FP32 arithmetic, with every weight and every stored value rounded to its type."""
     network = half_graph(reference, torch.float32)
     for name, parameter in network.named_parameters():
@@ -98,19 +99,18 @@ def simulated(reference: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeig
 
 def quantize_conv(network: ConvNeXtPose, name: str, input_scale: float, weights: Int8Weights) -> None:
     """Simulate one convolution of ``network`` in INT8, in place; its bias stays."""
-    conv = network.get_submodule(name)
-    assert isinstance(conv, nn.Conv2d)
+    conv = as_conv(network.get_submodule(name))
     conv.weight.data = torch.from_numpy(weights.dequantized)
-    conv.register_forward_pre_hook(lambda _module, inputs: fake_quantized(inputs[0], input_scale))
+    conv.register_forward_pre_hook(lambda _module, inputs: fake_quantize(inputs[0], input_scale))
 
 
-def fake_quantized(x: Tensor, scale: float) -> Tensor:
-    """Round any tensor to INT8 and back."""
+def fake_quantize(x: Tensor, scale: float) -> Tensor:
+    """Round a tensor to INT8 steps and return it in floating point."""
     return torch.fake_quantize_per_tensor_affine(x, scale, 0, -LARGEST, LARGEST)
 
 
 def round_values(chain: tuple[Segment, ...], dtype: torch.dtype, in_fp32: frozenset[str] = frozenset()) -> None:
-    """Round every value that these segments store, in place, but for those of segments in FP32."""
+    """Round every value that these segments store, in place, except in segments in FP32."""
     rounded_input = True  # pixels are whole numbers
     for segment in chain:
         if segment.name in in_fp32:
@@ -128,7 +128,7 @@ def _round_stored(network: nn.Module, dtype: torch.dtype) -> None:
 
 
 def stored_values(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules of the body whose value is stored: layers, and blocks, whose value is the residual sum."""
+    """Yield the modules of the body that store a value: layers, and blocks with their residual sum."""
     for name, module in network.named_modules(prefix=prefix):
         is_value = isinstance(module, Block) or not any(module.children())
         if is_value and not isinstance(module, nn.Identity | Cast) and not name.startswith("decode"):

@@ -1,17 +1,17 @@
-"""Numbers that INT8 inputs and weights are scaled by, as FP16 graphs store them."""
+"""INT8 scales as FP16 graphs store them."""
 
 import math
 
 import numpy as np
 
 LARGEST = 127
-"""int8 without a zero point: -127 to 127 (-128 has no counterpart)."""
+"""INT8 values are symmetric, -127 to 127: -128 has no counterpart."""
 SMALLEST_SCALE, LARGEST_SCALE = float(np.finfo(np.float16).smallest_normal), float(np.finfo(np.float16).max)
-"""Graphs in half precision store their scales in float16; its subnormal numbers are left alone."""
+"""Range of a scale in an FP16 graph; subnormal numbers are not used."""
 
 
 def stored_scale(scale: float) -> float:
-    """Return the next value from ``scale`` upwards that FP16 has as a normal number; infinite if it has none."""
+    """Return ``scale`` rounded up to a normal FP16 number; infinity if there is none."""
     if not scale <= LARGEST_SCALE:
         return math.inf
     half = np.float16(max(scale, SMALLEST_SCALE))

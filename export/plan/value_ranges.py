@@ -1,4 +1,4 @@
-"""How large the values become that a half graph stores between its layers, measured in PyTorch."""
+"""Largest values of a half graph on images, measured in PyTorch."""
 
 import numpy as np
 import torch
@@ -21,13 +21,13 @@ def measure_ranges(
     batch: int,
     progress: Progress = no_progress,
 ) -> Ranges:
-    """Measure the values that the half graph would store, in FP32, on (N, S, S, 3) RGB pixels."""
+    """Measure the largest values that the half graph would store, in FP32, on (N, S, S, 3) RGB pixels."""
     network = half_graph(reference, torch.float32)
     largest: dict[str, Tensor] = {}
 
     def record(name: str, value: Tensor) -> None:
-        seen = value.abs().max()
-        largest[name] = torch.maximum(largest.get(name, seen), seen)  # keeps NaN
+        peak = value.abs().max()
+        largest[name] = torch.maximum(largest.get(name, peak), peak)  # keeps NaN
 
     for name, module in stored_values(network):
         module.register_forward_hook(lambda _module, _inputs, value, name=name: record(name, value))

@@ -20,7 +20,7 @@ from export.parity.budgets import WITHIN_ROUNDING
 from export.parity.images import parity_images
 from export.pipeline.steps import version
 from export.plan.calibration import drawn_calibration
-from export.plan.precision_plan import GIVEN
+from export.plan.precision_plan import FROM_FILE
 from export.runtime import openvino
 from export.runtime.openvino import SATURATES, saturates
 from tests.support.checkpoints import alive_weights, spelled, write
@@ -213,7 +213,7 @@ def test_a_plan_can_be_given_back(int8_copy: Path) -> None:
     assert run.returncode == 0, run.stderr
     used = manifest(int8_copy).artifacts[0].details["plan"]
     assert next(conv for conv in used["convs"] if conv["name"] == kept["name"])["reason"] == "by hand"
-    assert (used["search"][-1], used["mean_mm"]) == (GIVEN, None)
+    assert (used["search"][-1], used["mean_mm"]) == (FROM_FILE, None)
 
 
 def test_an_engine_of_fewer_int8_convolutions_than_planned_is_none(

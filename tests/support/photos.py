@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from export.images.drawings import drawn_images
+
 ROTATE_90_CLOCKWISE_TO_VIEW = 6
 """EXIF orientation of an image that must be rotated by 90 degrees clockwise."""
 
@@ -16,6 +18,14 @@ def write_rgb(path: Path, image: NDArray[Any], *options: int) -> Path:
     """Write (H, W, 3) RGB of any type that the format supports."""
     assert cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]), options)
     return path
+
+
+def write_crops(folder: Path, count: int) -> Path:
+    """Write drawn images of 64 pixels into a new folder."""
+    folder.mkdir()
+    for index, image in enumerate(drawn_images(count, 64, 3)):
+        write_rgb(folder / f"{index:03}.png", image)
+    return folder
 
 
 def write_rotated_jpeg(path: Path, upright: NDArray[np.uint8]) -> Path:

@@ -23,7 +23,7 @@ from export.model.network import ConvNeXtPose, build_network
 from export.plan.planned import Int8Weights, PlannedWeights, planned_graph
 from export.plan.precision_plan import PrecisionPlan
 from export.plan.quantize import export_int8
-from export.plan.search import plan_of
+from export.plan.search import initial_plan
 from export.plan.weights import weight_scales
 from tests.support.checkpoints import fresh_weights
 from tests.support.tiny_int8 import tiny_calibration
@@ -35,7 +35,7 @@ BYTES_A_PARAMETER = {"fp32": 4.1, "fp16": 2.1, "bf16": 2.1, "int8": 1.2}
 
 def int8_of(network: ConvNeXtPose) -> tuple[PrecisionPlan, PlannedWeights]:
     """Return a plan with all in INT8 that may be, every input scale 1, and weights rounded to nearest."""
-    rule = plan_of(network, "int8", tiny_calibration())
+    rule = initial_plan(network, "int8", tiny_calibration())
     convs = (replace(c, input_scale=1.0, equalization=0.0) if c.precision == "int8" else c for c in rule.convs)
     plan, exact = replace(rule, convs=tuple(convs)), half_graph(network, torch.float32)
     floats = {name: parameter.half() for name, parameter in exact.named_parameters()}

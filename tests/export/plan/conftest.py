@@ -1,4 +1,4 @@
-"""A small network with its calibration, its INT8 plan and weights, and its graph before and after its INT8."""
+"""A small network with its calibration, its INT8 plan and weights, and its graph before and after Q/DQ nodes."""
 
 from pathlib import Path
 
@@ -36,8 +36,8 @@ def weights() -> PlannedWeights:
 
 
 @pytest.fixture(scope="session")
-def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The FP16 graph that INT8 is inserted into; tests must leave the file as it is."""
+def fp16_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The FP16 graph that Q/DQ nodes are inserted into; tests must not change the file."""
     path = tmp_path_factory.mktemp("int8") / "half.onnx"
     graph = planned_graph(tiny_network(), tiny_plan(), tiny_weights(tiny_plan()))
     write_onnx(graph, path, {}, OPSETS["int8"])
@@ -45,10 +45,10 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def written(half: Path) -> Path:
-    """The INT8 graph; tests must leave the file as it is."""
-    path = half.with_name("int8.onnx")
-    model = onnx.load(half)
+def int8_file(fp16_file: Path) -> Path:
+    """The INT8 graph; tests must not change the file."""
+    path = fp16_file.with_name("int8.onnx")
+    model = onnx.load(fp16_file)
     insert_int8(model, tiny_plan(), tiny_weights(tiny_plan()).int8)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)

@@ -1,19 +1,19 @@
-"""Rescaling and shifting the inputs of quantizable convolutions leaves a network's joints unchanged."""
+"""Rescaled and shifted inputs of quantizable convolutions leave the joints unchanged."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from export.graph.deploy import deploy
 from export.graph.precision import half_graph
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose
-from export.plan import equalization
-from export.plan.equalization import DEAD, Edge, edges, equalizing_factors, rescale_input, shift_input
+from export.plan.equalization import DEAD, Edge, as_conv, edges, equalizing_factors, rescale_input, shift_input
 from export.plan.placement import INT8_RULE, conv_kind, place
 from tests.export.graph.test_deploy import BINS, architectures, images, lively
 from tests.support.checkpoints import TINY
@@ -22,33 +22,41 @@ NAMES = [conv.name for conv in place(TINY, "int8") if conv.precision == "int8"]
 SHIFTS = [name for name in NAMES if name.endswith(("pwconv1", ".pwconv"))]
 
 
-def factors_of(network: ConvNeXtPose, name: str, seed: int, spread: float) -> Tensor:
-    conv = network.get_submodule(name)
-    assert isinstance(conv, nn.Conv2d)
-    normal = torch.randn(conv.in_channels, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return torch.exp(spread * normal)
+def random_factors(edge: Edge, seed: int, spread: float) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.exp(spread * torch.randn(edge.reader.in_channels, generator=generator, dtype=torch.float64))
+
+
+def inputs_of(networks: tuple[ConvNeXtPose, ...], name: str, image: Tensor) -> list[Tensor]:
+    """Return a convolution's input in each network; their joints must be the same."""
+    inputs: list[Tensor] = []
+    for network in networks:
+        network.get_submodule(name).register_forward_pre_hook(lambda _module, args: inputs.append(args[0]))
+    first, *others = (network(image) for network in networks)
+    assert all(torch.allclose(first, joints, rtol=0, atol=BINS) for joints in others)
+    return inputs
 
 
 @settings(max_examples=20)
 @given(architecture=architectures)
 def test_every_quantizable_convolution_has_exactly_one_edge(architecture: Architecture) -> None:
     network = deploy(lively(architecture))
-    found = edges(network)
-    assert found.keys() == {conv.name for conv in place(architecture, "int8") if conv.precision == "int8"}
-    assert all(INT8_RULE[conv_kind(name)][0] for name in found)
-    for name, edge in found.items():
-        conv = network.get_submodule(name)
-        assert isinstance(conv, nn.Conv2d)
-        assert {producer.out_channels for producer in edge.producers} == {conv.in_channels}
-        assert all(reader.groups == reader.in_channels == conv.in_channels for reader in edge.other_readers)
-        assert not edge.can_shift or edge.producers[0].groups == conv.in_channels
-    producers = [id(producer) for edge in found.values() for producer in edge.producers]
+    network_edges = edges(network)
+    assert network_edges.keys() == {conv.name for conv in place(architecture, "int8") if conv.precision == "int8"}
+    assert all(INT8_RULE[conv_kind(name)][0] for name in network_edges)
+    for name, edge in network_edges.items():
+        assert edge.reader is network.get_submodule(name)
+        channels = edge.reader.in_channels
+        assert {producer.out_channels for producer in edge.producers} == {channels}
+        assert all(reader.groups == reader.in_channels == channels for reader in edge.other_readers)
+        assert not edge.can_shift or edge.producers[0].groups == channels
+    producers = [id(producer) for edge in network_edges.values() for producer in edge.producers]
     assert len(producers) == len(set(producers))
 
 
 def test_edges_that_can_shift_are_those_behind_a_depthwise_convolution() -> None:
-    found = edges(deploy(lively(TINY)))
-    assert [name for name, edge in found.items() if edge.can_shift] == SHIFTS
+    network_edges = edges(deploy(lively(TINY)))
+    assert [name for name, edge in network_edges.items() if edge.can_shift] == SHIFTS
 
 
 @pytest.mark.parametrize("form", [deploy, lambda network: half_graph(network, torch.float64)], ids=["deploy", "half"])
@@ -59,75 +67,64 @@ def test_rescaling_and_shifting_every_input_is_exact(
 ) -> None:
     network = form(lively(architecture))  # type: ignore[operator]
     changed = copy.deepcopy(network)
-    for name, edge in edges(changed).items():
+    for edge in edges(changed).values():
         if edge.can_shift:
-            conv = changed.get_submodule(name)
-            assert isinstance(conv, nn.Conv2d)
-            generator = torch.Generator().manual_seed(seed)
-            shift_input(changed, name, 10 * torch.randn(conv.in_channels, generator=generator, dtype=torch.float64))
-        rescale_input(changed, name, factors_of(changed, name, seed, spread))
+            shift_input(edge, 10 * torch.log(random_factors(edge, seed, 1)))
+        rescale_input(edge, random_factors(edge, seed, spread))
     image = images(architecture)
     assert torch.allclose(network(image), changed(image), rtol=0, atol=100 * BINS)
 
 
 @pytest.mark.parametrize("name", NAMES[::4])
-def test_each_edge_alone_is_exact_and_really_rescales(name: str) -> None:
+def test_one_rescaling_is_exact_and_changes_the_input(name: str) -> None:
     network = deploy(lively(TINY))
-    changed, factors, image = copy.deepcopy(network), factors_of(network, name, 0, 1), images(TINY)
-    rescale_input(changed, name, factors)
-    seen: list[Tensor] = []
-    for of in (network, changed):
-        of.get_submodule(name).register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    assert torch.allclose(network(image), changed(image), rtol=0, atol=BINS)
-    before, after = seen
+    changed = copy.deepcopy(network)
+    edge = edges(changed)[name]
+    factors = random_factors(edge, 0, 1)
+    rescale_input(edge, factors)
+    before, after = inputs_of((network, changed), name, images(TINY))
     assert torch.allclose(after, before / factors[None, :, None, None], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", SHIFTS[::3])
-def test_each_shift_alone_is_exact_and_really_shifts(name: str) -> None:
+def test_one_shift_is_exact_and_changes_the_input(name: str) -> None:
     network = deploy(lively(TINY))
-    changed, offsets, image = copy.deepcopy(network), 50 * factors_of(network, name, 1, 1), images(TINY)
-    shift_input(changed, name, offsets)
-    seen: list[Tensor] = []
-    for of in (network, changed):
-        of.get_submodule(name).register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    assert torch.allclose(network(image), changed(image), rtol=0, atol=BINS)
-    before, after = seen
+    changed = copy.deepcopy(network)
+    edge = edges(changed)[name]
+    offsets = 50 * random_factors(edge, 1, 1)
+    shift_input(edge, offsets)
+    before, after = inputs_of((network, changed), name, images(TINY))
     assert torch.allclose(after, before - offsets[None, :, None, None], rtol=1e-6, atol=1e-9)
 
 
 def test_an_input_behind_a_relu_cannot_be_shifted() -> None:
-    network = deploy(lively(TINY))
+    network_edges = edges(deploy(lively(TINY)))
     for name in set(NAMES) - set(SHIFTS):
         with pytest.raises(AssertionError):
-            shift_input(network, name, torch.zeros(1))
+            shift_input(network_edges[name], torch.zeros(1))
 
 
-@pytest.mark.parametrize("defect", ["a producer forgotten", "a reader forgotten", "another producer"])
-def test_a_wrong_edge_is_noticed(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the residual stream before a downsampling, which several convolutions write and read."""
-    name = "backbone.downsample_layers.3.1"
+@pytest.mark.parametrize("defect", ["missing producer", "missing reader", "wrong producer"])
+def test_a_wrong_edge_changes_the_joints(defect: str) -> None:
+    """Plant it in the residual stream before a downsampling, with several producers and readers."""
     network = deploy(lively(TINY))
     changed, image = copy.deepcopy(network), images(TINY)
-    right = edges(changed)[name]
+    right = edges(changed)["backbone.downsample_layers.3.1"]
     assert (len(right.producers), len(right.other_readers)) == (3, 2)
-    blocks = changed.backbone.blocks
-    assert isinstance(blocks[2].dwconv, nn.Conv2d)
     wrong = {
-        "a producer forgotten": Edge(right.producers[:-1], right.other_readers),
-        "a reader forgotten": Edge(right.producers, right.other_readers[1:]),
-        "another producer": Edge((*right.producers[:-1], blocks[2].dwconv), right.other_readers),
+        "missing producer": replace(right, producers=right.producers[:-1]),
+        "missing reader": replace(right, other_readers=right.other_readers[1:]),
+        "wrong producer": replace(right, producers=(*right.producers[:-1], as_conv(changed.backbone.blocks[2].dwconv))),
     }[defect]
-    monkeypatch.setattr(equalization, "edges", lambda _: {name: wrong})
-    rescale_input(changed, name, factors_of(changed, name, 0, 1))
+    rescale_input(wrong, random_factors(wrong, 0, 1))
     assert not torch.allclose(network(image), changed(image), rtol=0, atol=1e-3)
 
 
 @given(largest=st.lists(st.floats(0, 1e6), min_size=1, max_size=20), exponent=st.sampled_from((0.0, 0.5, 0.75, 1.0)))
 def test_factors_are_positive_and_leave_dead_channels_alone(largest: list[float], exponent: float) -> None:
-    of = torch.tensor(largest, dtype=torch.float64)
-    factors = equalizing_factors(of, exponent)
-    share = of / of.max().clamp_min(torch.finfo(torch.float64).tiny)
+    values = torch.tensor(largest, dtype=torch.float64)
+    factors = equalizing_factors(values, exponent)
+    share = values / values.max().clamp_min(torch.finfo(torch.float64).tiny)
     dead = share < DEAD
     assert torch.isfinite(factors).all()
     assert (factors > 0).all()
@@ -135,8 +132,8 @@ def test_factors_are_positive_and_leave_dead_channels_alone(largest: list[float]
     assert (factors[dead] == 1).all()
     assert torch.allclose(factors[~dead], share[~dead] ** exponent)
     if exponent == 1:
-        ranges = (of / factors)[~dead]
-        assert torch.allclose(ranges, of.max().expand_as(ranges))
+        ranges = (values / factors)[~dead]
+        assert torch.allclose(ranges, values.max().expand_as(ranges))
 
 
 def test_the_limit_of_a_dead_channel() -> None:

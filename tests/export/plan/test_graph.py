@@ -1,4 +1,4 @@
-"""The INT8 graph: what TensorRT accepts, what is computed, and what its file says."""
+"""The INT8 graph: TensorRT's rules, its values, and the record of its file."""
 
 import copy
 from dataclasses import replace
@@ -19,29 +19,30 @@ from export.model.reference import run_reference
 from export.parity.comparison import errors_mm
 from export.parity.sessions import SimulatedSession, run_batches
 from export.plan import weights as plan_weights
-from export.plan.planned import PlannedWeights, planned_graph, simulated
+from export.plan.planned import PlannedWeights, planned_graph, simulated_graph
 from export.plan.precision_plan import PrecisionPlan
 from export.plan.quantize import export_int8, insert_int8
-from export.plan.search import plan_of, prepare
+from export.plan.search import initial_plan
+from export.plan.weights import prepare
 from export.runtime.onnx_runtime import OnnxRuntimeSession
-from tests.support.tiny_int8 import FEW, tiny_calibration, tiny_weights, to_calibrate, trained_network
+from tests.support.tiny_int8 import FEW, calibration_figures, tiny_calibration, tiny_weights, trained_network
 
 
-def test_the_graph_is_what_tensorrt_accepts(written: Path, plan: PrecisionPlan) -> None:
-    graph = onnx.load(written).graph
+def test_the_graph_keeps_tensorrts_rules(int8_file: Path, plan: PrecisionPlan) -> None:
+    graph = onnx.load(int8_file).graph
     arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    made = {node.output[0]: node for node in graph.node}
+    producers = {node.output[0]: node for node in graph.node}
     convs = {node.name.removesuffix("/Conv"): node for node in graph.node if node.op_type == "Conv"}
-    for placed in plan.convs:
-        node = convs[placed.name]
-        sources = [made[name].op_type if name in made else "constant" for name in node.input]
-        assert (sources[:2] == ["DequantizeLinear"] * 2) == (placed.precision == "int8"), placed.name
+    for conv in plan.convs:
+        node = convs[conv.name]
+        sources = [producers[name].op_type if name in producers else "constant" for name in node.input]
+        assert (sources[:2] == ["DequantizeLinear"] * 2) == (conv.precision == "int8"), conv.name
         assert sources[2:] in (["constant"], [])
-        if placed.precision == "int8":
-            weight = made[node.input[1]]
+        if conv.precision == "int8":
+            weight = producers[node.input[1]]
             assert arrays[weight.input[0]].dtype == np.int8
             assert arrays[weight.input[1]].shape == (arrays[weight.input[0]].shape[0],)
-            activation = made[made[node.input[0]].input[0]]
+            activation = producers[producers[node.input[0]].input[0]]
             assert activation.op_type == "QuantizeLinear"
             assert arrays[activation.input[1]].shape == ()
     for node in graph.node:
@@ -53,47 +54,47 @@ def test_the_graph_is_what_tensorrt_accepts(written: Path, plan: PrecisionPlan) 
     assert used >= arrays.keys()
 
 
-def test_the_graph_computes_what_the_simulation_computes(
-    written: Path, network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights, calibration: ImageSet
+def test_the_graph_agrees_with_its_simulation(
+    int8_file: Path, network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights, calibration: ImageSet
 ) -> None:
-    """Up to values that lie between two steps, which float arithmetic rounds either way."""
+    """Up to values between two steps, which floating-point arithmetic rounds either way."""
     images = calibration.images[:8]
     volume = Volume.from_architecture(network.architecture)
-    truth = run_reference(network, images, 4)
-    expected = run_reference(simulated(network, plan, weights), images, 4)
-    found = run_batches(SimulatedSession(written, "int8"), normalise(images), 4)
-    apart, error = errors_mm(expected, found, volume).mean(), errors_mm(truth, found, volume).mean()
-    assert error > 0.5  # INT8 costs something here, or nothing would be tested
-    assert apart < error
+    reference = run_reference(network, images, 4)
+    expected = run_reference(simulated_graph(network, plan, weights), images, 4)
+    joints = run_batches(SimulatedSession(int8_file, "int8"), normalise(images), 4)
+    error = errors_mm(reference, joints, volume).mean()
+    assert error > 0.5  # otherwise nothing would be tested
+    assert errors_mm(expected, joints, volume).mean() < error
 
 
-def test_a_wrong_scale_is_noticed(network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights) -> None:
-    """Of a single input: its steps become forty times as coarse."""
+def test_a_wrong_scale_changes_the_joints(network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights) -> None:
+    """Plant steps of forty times the size in one input."""
     last = plan.quantized[-1].name
-    odd = tuple(
+    convs = tuple(
         replace(c, input_scale=c.input_scale * 40) if c.name == last and c.input_scale else c for c in plan.convs
     )
     images = tiny_calibration().images[:4]
     volume = Volume.from_architecture(network.architecture)
-    graphs = [simulated(network, of, weights) for of in (plan, replace(plan, convs=odd))]
+    graphs = [simulated_graph(network, p, weights) for p in (plan, replace(plan, convs=convs))]
     right, wrong = (run_reference(graph, images, 4) for graph in graphs)
     assert errors_mm(right, wrong, volume).mean() > 100
 
 
-def test_a_plan_for_another_graph_is_a_defect(plan: PrecisionPlan, weights: PlannedWeights, half: Path) -> None:
+def test_a_plan_for_another_graph_is_a_defect(plan: PrecisionPlan, weights: PlannedWeights, fp16_file: Path) -> None:
     odd = replace(plan, convs=(*plan.convs, replace(plan.quantized[0], name="head.no_such_layer")))
     with pytest.raises(CheckFailed, match="no_such_layer"):
-        insert_int8(onnx.load(half), odd, weights.int8)
-    missing = {name: of for name, of in weights.int8.items() if name != plan.quantized[1].name}
+        insert_int8(onnx.load(fp16_file), odd, weights.int8)
+    missing = {name: int8 for name, int8 in weights.int8.items() if name != plan.quantized[1].name}
     with pytest.raises(CheckFailed, match=plan.quantized[1].name):
-        insert_int8(onnx.load(half), plan, missing)
+        insert_int8(onnx.load(fp16_file), plan, missing)
 
 
 @pytest.mark.parametrize("takes_pixels", [False, True])
 def test_the_written_file_is_proven(
     tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights, takes_pixels: bool
 ) -> None:
-    """The rest of the graph is FP16, and the file says of itself what it is."""
+    """The record counts INT8 and FP16 convolutions."""
     graph = planned_graph(network, plan, weights, takes_pixels=takes_pixels)
     record = export_int8(graph, tmp_path / "int8.onnx", {}, plan, weights.int8)
     assert record.types.operators["QuantizeLinear"] == {"int8": len(plan.quantized)}
@@ -110,39 +111,37 @@ def test_the_written_file_is_proven(
 def test_an_int8_file_with_little_in_int8_is_written(
     tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan
 ) -> None:
-    few = plan.keeping([conv.name for conv in plan.quantized[3:]], "fp16", "a test")
-    chosen = tiny_weights(few)
-    record = export_int8(planned_graph(network, few, chosen), tmp_path / "int8.onnx", {}, few, chosen.int8)
+    few = plan.raise_precision([conv.name for conv in plan.quantized[3:]], "a test")
+    weights = tiny_weights(few)
+    record = export_int8(planned_graph(network, few, weights), tmp_path / "int8.onnx", {}, few, weights.int8)
     assert 0.4 < record.types.initializer_share < 0.55
 
 
-def test_a_plan_that_quantizes_nothing_makes_no_int8_file(
-    tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan
-) -> None:
-    nothing = plan.keeping([conv.name for conv in plan.convs], "fp16", "a test")
-    chosen = tiny_weights(nothing)
+def test_a_plan_that_quantizes_nothing_is_refused(tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan) -> None:
+    nothing = plan.raise_precision([conv.name for conv in plan.convs], "a test")
+    weights = tiny_weights(nothing)
     with pytest.raises(CheckFailed, match="quantizes nothing"):
-        export_int8(planned_graph(network, nothing, chosen), tmp_path / "int8.onnx", {}, nothing, chosen.int8)
+        export_int8(planned_graph(network, nothing, weights), tmp_path / "int8.onnx", {}, nothing, weights.int8)
 
 
 @pytest.mark.parametrize(("steps", "same"), [(plan_weights.BIAS_STEPS, True), (1e9, False)])
-def test_onnx_runtime_computes_large_biases_rightly(
+def test_onnx_runtime_computes_large_biases_correctly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: float, same: bool
 ) -> None:
-    """It stores biases of INT8 convolutions in steps of FP16: without the limit one becomes infinite."""
+    """It quantizes biases of INT8 convolutions in FP16: without the limit one becomes infinite."""
     monkeypatch.setattr(plan_weights, "BIAS_STEPS", steps)
-    odd, images = copy.deepcopy(trained_network()), to_calibrate(FEW).images
+    odd, images = copy.deepcopy(trained_network()), calibration_figures(FEW).images
     block = odd.backbone.blocks[1]
     assert isinstance(block.pwconv1, nn.Conv2d)
     assert block.pwconv1.bias is not None
     with torch.no_grad():  # a hidden unit that is nearly constant
         block.pwconv1.weight[0] *= 1e-3
         block.pwconv1.bias[0] = 1000 * block.pwconv1.weight[0].abs().max()
-    plan, candidates = prepare(odd, plan_of(odd, "int8", to_calibrate()), images)
+    plan, candidates = prepare(odd, initial_plan(odd, "int8", calibration_figures()), images)
     weights = candidates.weights(plan)
     path = tmp_path / "int8.onnx"
     export_int8(planned_graph(odd, plan, weights), path, {}, plan, weights.int8)
     sessions = (OnnxRuntimeSession(path, "int8"), SimulatedSession(path, "int8"))
-    found = [run_batches(session, normalise(images), 4) for session in sessions]
-    apart = errors_mm(found[0], found[1], Volume.from_architecture(odd.architecture)).mean()
-    assert (apart < 5) == same, apart
+    joints = [run_batches(session, normalise(images), 4) for session in sessions]
+    difference = errors_mm(joints[0], joints[1], Volume.from_architecture(odd.architecture)).mean()
+    assert (difference < 5) == same, difference

@@ -1,4 +1,4 @@
-"""Precision plans: what the placement allows, what a plan that is given back may say, and what a plan tells."""
+"""Precision plans: the rule, files that users edit, and summaries."""
 
 import json
 from collections.abc import Callable
@@ -19,18 +19,17 @@ from export.images.drawings import drawn_images
 from export.images.image_set import ImageSet, ImagesRecord
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, build_network
-from export.pipeline.options import parse_plans
-from export.plan.placement import HALF_REASON, INT8_RULE, left_alone, place
-from export.plan.plan_record import plan_summary, require_left
+from export.plan.placement import HALF_REASON, INT8_RULE, other_values, place
 from export.plan.planned import stored_values
-from export.plan.precision_plan import BY_HAND, GIVEN, PrecisionPlan, give_back, read_plan
+from export.plan.precision_plan import BY_HAND, FROM_FILE, PrecisionPlan, accept_plan, read_plan
 from export.plan.scales import stored_scale
-from export.plan.search import prepare
+from export.plan.weights import prepare
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.tiny_int8 import FEW, WEIGHTS_SHA256, tiny_calibration, tiny_network, tiny_plan, tiny_prepared
 
 PLANNED = PRECISIONS[1:]
 BLOCK = "backbone.stages.2.0"
+Damage = Callable[[dict[str, Any]], object]
 
 
 def in_block(name: str) -> bool:
@@ -38,10 +37,10 @@ def in_block(name: str) -> bool:
 
 
 def with_block_in_fp32(plan: PrecisionPlan) -> PrecisionPlan:
-    return plan.keeping([conv.name for conv in plan.convs if in_block(conv.name)], "fp32", "a test")
+    return plan.raise_precision([conv.name for conv in plan.convs if in_block(conv.name)], "a test")
 
 
-def written(plan: PrecisionPlan, path: Path) -> Path:
+def write_plan(plan: PrecisionPlan, path: Path) -> Path:
     write_json(path, plan.as_json())
     return path
 
@@ -63,16 +62,16 @@ def test_every_convolution_is_placed_with_a_reason(network: ConvNeXtPose, precis
     assert {c.kind for c in placed if c.precision == "int8"} <= {"downsampling", "pointwise", "final"}
 
 
-def test_what_is_no_convolution_is_listed_with_its_reason_too(network: ConvNeXtPose) -> None:
-    """Residual sums, the decode, and all else that gives a value; of both forms of the head's end."""
+def test_other_values_are_listed_with_their_reasons(network: ConvNeXtPose) -> None:
+    """Check both forms of the head's end."""
     deferred = Architecture(TINY.depths, TINY.dims, TINY.head_channels, TINY.head_kernels, 18, 64, upsamplings=3)
-    for of in (deploy(network), deploy(build_network(deferred, alive_weights(deferred)))):
-        rows = left_alone(of.architecture, "bf16")
+    for graph in (deploy(network), deploy(build_network(deferred, alive_weights(deferred)))):
+        rows = other_values(graph.architecture, "bf16")
         assert all(row.reason for row in rows)
         assert not any("FP16" in row.reason or "{" in row.reason for row in rows)
         kinds = [row.kind for row in rows]
         assert (kinds.count("residual sum"), kinds.count("decode")) == (sum(TINY.depths), 1)
-        values = {name for name, module in stored_values(of) if not isinstance(module, nn.Conv2d)}
+        values = {name for name, module in stored_values(graph) if not isinstance(module, nn.Conv2d)}
         assert {row.name for row in rows} == values | {"entry", "decode"}
 
 
@@ -80,23 +79,19 @@ def test_what_is_no_convolution_is_listed_with_its_reason_too(network: ConvNeXtP
 
 
 @pytest.mark.parametrize("precision", PLANNED)
-def test_a_plan_comes_back_from_its_file(tmp_path: Path, precision: str) -> None:
+def test_a_plan_survives_its_file(tmp_path: Path, precision: str) -> None:
     plan = replace(tiny_plan(precision), aim="near", mean_mm=0.5, p99_mm=2.0, search=("a line",), search_seconds=1.5)
-    kept = "fp16" if precision == "int8" else "fp32"
     block = [conv.name for conv in plan.convs if in_block(conv.name) and conv.precision == precision]
-    for of in (plan, plan.keeping(block, kept, "a test")):
-        assert read_plan(written(of, tmp_path / "plan.json"), TINY) == of
+    for expected in (plan, plan.raise_precision(block, "a test")):
+        assert read_plan(write_plan(expected, tmp_path / "plan.json"), TINY) == expected
 
 
 def few_images(count: int) -> ImagesRecord:
     return ImageSet(drawn_images(count, 64, 3), "a few").record
 
 
-Damage = Callable[[dict[str, Any]], object]
-
-
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         (lambda p: p["convs"].pop(), "another network"),
         (lambda p: p["convs"].append(p["convs"][0]), "another network.*twice, or in another order"),
@@ -109,68 +104,68 @@ Damage = Callable[[dict[str, Any]], object]
         (lambda p: p["convs"][2].update(equalization=1.5), "no usable equalization.*1.5"),
         (lambda p: p["convs"][2].update(equalization=float("nan")), "no usable equalization"),
         (lambda p: p["convs"][2].update(macs="many"), "no precision plan.*convs.2.macs"),
-        (lambda p: p["convs"][2].update(precision="fp32"), "precision that cannot be had.*choose int8 or fp16"),
-        (lambda p: p["convs"][0].update(precision="int8", input_scale=1.0), "quantizes what stays out.*stem"),
-        (lambda p: p["convs"][1].update(precision="int8", input_scale=1.0), "quantizes what stays out.*depthwise"),
+        (lambda p: p["convs"][2].update(precision="fp32"), "impossible precision.*choose int8 or fp16"),
+        (lambda p: p["convs"][0].update(precision="int8", input_scale=1.0), "cannot be INT8.*stem"),
+        (lambda p: p["convs"][1].update(precision="int8", input_scale=1.0), "cannot be INT8.*depthwise"),
         (lambda p: p.update(schema_version="2.0"), "no precision plan of schema 3.0.*schema_version 2.0"),
         (lambda p: p.pop("convs"), "no precision plan.*convs"),
         (lambda p: p.update(precision="fp8"), "no precision plan.*precision: fp8"),
-        (lambda p: p.update(precision="bf16"), "precision that cannot be had.*choose bf16 or fp32"),
-        (lambda p: p["calibration"]["images"].pop(), "does not tell which images.*not those of the set"),
-        (lambda p: p["calibration"].update(sha256="0" * 64), "does not tell which images"),
-        (lambda p: p.update(calibration=asdict(few_images(3))), "does not tell which images"),
+        (lambda p: p.update(precision="bf16"), "impossible precision.*choose bf16 or fp32"),
+        (lambda p: p["calibration"]["images"].pop(), "does not list its calibration images.*not those of the set"),
+        (lambda p: p["calibration"].update(sha256="0" * 64), "does not list its calibration images"),
+        (lambda p: p.update(calibration=asdict(few_images(3))), "does not list its calibration images"),
     ],
 )
-def test_a_plan_that_cannot_be_meant_is_refused(tmp_path: Path, damage: Damage, words: str) -> None:
+def test_an_impossible_plan_is_refused(tmp_path: Path, damage: Damage, message: str) -> None:
     record = json.loads(json.dumps(tiny_plan().as_json()))
     kinds = {index: record["convs"][index]["kind"] for index in (0, 1, 2, -1)}
     assert kinds == {0: "stem", 1: "depthwise", 2: "pointwise", -1: "final"}
     damage(record)
     (tmp_path / "plan.json").write_text(json.dumps(record))
-    with pytest.raises(BadInput, match=words) as caught:
+    with pytest.raises(BadInput, match=message) as caught:
         read_plan(tmp_path / "plan.json", TINY)
     assert str(tmp_path / "plan.json") in caught.value.problem
 
 
 @pytest.mark.parametrize("part", ["dwconv", "pwconv1", "pwconv2"])
 def test_half_a_block_in_fp32_is_refused(tmp_path: Path, part: str) -> None:
-    half = tiny_plan("fp16").keeping([f"{BLOCK}.{part}"], "fp32", "a test")
+    half = tiny_plan("fp16").raise_precision([f"{BLOCK}.{part}"], "a test")
     with pytest.raises(BadInput, match="part of a block") as caught:
-        read_plan(written(half, tmp_path / "plan.json"), TINY)
+        read_plan(write_plan(half, tmp_path / "plan.json"), TINY)
     assert all(f"{BLOCK}.{other}" in caught.value.detail for other in {"dwconv", "pwconv1", "pwconv2"} - {part})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "\xff"])
-def test_what_is_no_plan_at_all_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_bytes(text.encode("latin-1"))
     for name in ("plan.json", "nowhere.json", "."):
         with pytest.raises(BadInput, match="precision plan"):
             read_plan(tmp_path / name, TINY)
 
 
-def test_an_edited_plan_says_what_is_true_of_it(tmp_path: Path) -> None:
-    """Scales as FP16 stores them, reasons that fit what the row says, and nothing measured before the edit."""
+def test_an_edited_plan_gets_true_reasons_and_no_measurements(tmp_path: Path) -> None:
+    """Scales are rounded to FP16, too."""
     measured = replace(tiny_plan(), aim="near", mean_mm=1.0, p99_mm=3.0, search=("25: 1.000 mm",), search_seconds=9.0)
     record = json.loads(json.dumps(measured.as_json()))
     places = [index for index, conv in enumerate(record["convs"]) if conv["precision"] == "int8"][:3]
-    one, two, three = (record["convs"][index] for index in places)
-    one.update(precision="fp16", macs=1)
-    two.update(precision="fp16", reason="it limped")
-    three.update(reason="kept out by the search: no longer", input_scale=0.1)
+    rows = [record["convs"][index] for index in places]
+    rows[0].update(precision="fp16", macs=1)
+    rows[1].update(precision="fp16", reason="my own")
+    rows[2].update(reason="kept out by the search: no longer", input_scale=0.1)
     record["left_alone"][0].update(reason="because")
     write_json(tmp_path / "plan.json", record)
-    read = give_back(read_plan(tmp_path / "plan.json", TINY), WEIGHTS_SHA256)
+    read = accept_plan(read_plan(tmp_path / "plan.json", TINY), WEIGHTS_SHA256)
     rule = place(TINY, "int8")
     first, second, third = (read.convs[index] for index in places)
-    assert (first.reason, first.macs, second.reason) == (BY_HAND, rule[places[0]].macs, "it limped")
+    assert (first.reason, first.macs, second.reason) == (BY_HAND, rule[places[0]].macs, "my own")
     assert (third.reason, third.input_scale) == (rule[places[2]].reason, stored_scale(0.1))
-    assert read.left_alone == left_alone(TINY, "int8")
+    assert read.left_alone == other_values(TINY, "int8")
     assert (read.aim, read.mean_mm, read.p99_mm, read.search_seconds) == (None, None, None, None)
-    assert read.search == (GIVEN,)
-    assert give_back(read, WEIGHTS_SHA256).search == read.search
+    assert read.search == (FROM_FILE,)
+    assert accept_plan(read, WEIGHTS_SHA256).search == read.search
 
 
-def test_a_block_that_is_moved_to_fp32_by_hand_says_so(tmp_path: Path) -> None:
+def test_a_block_that_the_user_moves_to_fp32_has_that_reason(tmp_path: Path) -> None:
     record = tiny_plan("fp16").as_json()
     for conv in record["convs"]:
         conv["precision"] = "fp32" if in_block(conv["name"]) else "fp16"
@@ -182,26 +177,26 @@ def test_a_block_that_is_moved_to_fp32_by_hand_says_so(tmp_path: Path) -> None:
 
 def test_a_plan_for_other_weights_is_refused() -> None:
     with pytest.raises(BadInput, match=r"other weights.*aaaa.*bbbb"):
-        give_back(tiny_plan(), "b" * 64)
-    with pytest.raises(BadInput, match="made for no checkpoint's"):
-        give_back(replace(tiny_plan(), weights_sha256=None), "b" * 64)
+        accept_plan(tiny_plan(), "b" * 64)
+    with pytest.raises(BadInput, match="made for no checkpoint"):
+        accept_plan(replace(tiny_plan(), weights_sha256=None), "b" * 64)
 
 
-# ── what a plan tells ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── changes and summaries ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_keeping_changes_what_is_named_and_nothing_else() -> None:
+def test_raising_changes_only_the_named_convolutions() -> None:
     plan = tiny_plan("fp16")
-    kept = with_block_in_fp32(plan)
-    assert kept.in_fp32 == {BLOCK}
-    assert replace(kept, convs=plan.convs) == plan
-    for before, after in zip(plan.convs, kept.convs, strict=True):
+    raised = with_block_in_fp32(plan)
+    assert raised.in_fp32 == {BLOCK}
+    assert replace(raised, convs=plan.convs) == plan
+    for before, after in zip(plan.convs, raised.convs, strict=True):
         changes = {"precision": "fp32", "reason": "a test"} if in_block(before.name) else {}
         assert asdict(after) == asdict(before) | changes
-    assert plan.keeping([], "fp32", "a test") == plan
+    assert plan.raise_precision([], "a test") == plan
     macs = [(conv.macs, in_block(conv.name)) for conv in plan.convs]
-    assert kept.share("fp32") == pytest.approx(sum(n for n, inside in macs if inside) / sum(n for n, _ in macs))
-    assert kept.share("fp32") + kept.share("fp16") == pytest.approx(1)
+    assert raised.share("fp32") == pytest.approx(sum(n for n, inside in macs if inside) / sum(n for n, _ in macs))
+    assert raised.share("fp32") + raised.share("fp16") == pytest.approx(1)
 
 
 def test_a_summary_counts_convolutions() -> None:
@@ -211,20 +206,19 @@ def test_a_summary_counts_convolutions() -> None:
     assert with_block_in_fp32(tiny_plan("bf16")).summary() == "BF16, 3 of 26 convolutions in FP32"
     share = f"{int8.share('int8'):.0%} of the multiplies"
     assert int8.summary() == f"INT8: 17 of 26 convolutions, {share}; the rest in FP16"
-    assert plan_summary(json.loads(json.dumps(int8.as_json()))) == int8.summary()
 
 
 @pytest.mark.parametrize(("precision", "higher"), [("fp16", "fp32"), ("bf16", "fp32"), ("int8", "fp16")])
-def test_a_plan_that_leaves_nothing_is_refused(precision: str, higher: str) -> None:
+def test_an_empty_plan_is_refused(precision: str, higher: str) -> None:
     plan = tiny_plan(precision)
-    require_left(plan.as_json())
+    plan.require_not_empty()
     *others, last = [conv.name for conv in plan.convs if conv.precision == precision]
-    require_left(plan.keeping(others, higher, "a test").as_json())
-    nothing = plan.keeping([*others, last], higher, "a test")
+    plan.raise_precision(others, "a test").require_not_empty()
+    empty = plan.raise_precision([*others, last], "a test")
     with pytest.raises(BadInput, match=f"no convolution in {precision}"):
-        give_back(nothing, WEIGHTS_SHA256)
-    with pytest.raises(CheckFailed, match=rf"9\.000 mm — ask for {higher}"):
-        require_left(replace(nothing, search=("0: 1 mm", "0: 9.000 mm")).as_json())
+        accept_plan(empty, WEIGHTS_SHA256)
+    with pytest.raises(CheckFailed, match=rf"9\.000 mm — use --precision {higher}"):
+        replace(empty, search=("0: 1 mm", "0: 9.000 mm")).require_not_empty()
 
 
 def test_calibration_is_recorded_image_by_image() -> None:
@@ -236,38 +230,14 @@ def test_calibration_is_recorded_image_by_image() -> None:
     assert set(turned.record.images) == set(plan.calibration.images)
 
 
-# ── plans on the command line ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_plans_are_told_apart_by_their_precision(tmp_path: Path) -> None:
-    paths = {precision: written(tiny_plan(precision), tmp_path / f"{precision}.json") for precision in PLANNED}
-    assert parse_plans(list(paths.values())) == paths
-    assert parse_plans([]) == {}
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"precision": "fp32"}', '{"precision": []}', "[" * 100_000])
-def test_a_file_that_is_no_plan_is_refused_on_the_command_line(tmp_path: Path, text: str) -> None:
-    (tmp_path / "plan.json").write_text(text)
-    with pytest.raises(BadInput, match="is no precision plan"):
-        parse_plans([tmp_path / "plan.json"])
-
-
-def test_missing_plans_and_two_for_one_precision_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="there is no precision plan"):
-        parse_plans([tmp_path / "nowhere.json"])
-    one, two = (written(tiny_plan("fp16"), tmp_path / name) for name in ("one.json", "two.json"))
-    with pytest.raises(BadInput, match="two plans for fp16"):
-        parse_plans([one, two])
-
-
-def test_a_plan_that_is_given_back_makes_the_same_weights() -> None:
-    """Also of a convolution that the search kept in FP16 after its input was rescaled."""
+def test_an_accepted_plan_has_the_same_weights() -> None:
+    """Also for a convolution that is back in FP16 after its input was rescaled."""
     plan, candidates = tiny_prepared("int8")
-    kept = plan.keeping([plan.quantized[3].name, plan.quantized[8].name], "fp16", "a test")
-    first = candidates.weights(kept)
-    again, others = prepare(tiny_network(), give_back(kept, WEIGHTS_SHA256), tiny_calibration().images[:FEW])
+    raised = plan.raise_precision([plan.quantized[3].name, plan.quantized[8].name], "a test")
+    first = candidates.weights(raised)
+    again, others = prepare(tiny_network(), accept_plan(raised, WEIGHTS_SHA256), tiny_calibration().images[:FEW])
     second = others.weights(again)
-    assert [conv.input_scale for conv in again.quantized] == [conv.input_scale for conv in kept.quantized]
+    assert [conv.input_scale for conv in again.quantized] == [conv.input_scale for conv in raised.quantized]
     assert all(torch.equal(first.floats[name], second.floats[name]) for name in first.floats)
     assert first.int8.keys() == second.int8.keys()
-    assert all(np.array_equal(of.values, second.int8[name].values) for name, of in first.int8.items())
+    assert all(np.array_equal(int8.values, second.int8[name].values) for name, int8 in first.int8.items())

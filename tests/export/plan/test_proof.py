@@ -1,4 +1,4 @@
-"""The proof of an INT8 file sees every defect that is planted in it."""
+"""The proof of an INT8 file finds every planted defect."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,10 +19,8 @@ from export.plan.planned import Int8Weights, PlannedWeights, planned_graph
 from export.plan.precision_plan import PrecisionPlan
 from export.plan.quantize import export_int8, insert_int8
 
-ENDS = ("scale", "zero_point")
 
-
-def in_float(model: onnx.ModelProto) -> None:
+def with_float_input(model: onnx.ModelProto) -> None:
     conv = next(n for n in model.graph.node if n.op_type == "Conv" and n.input[0].endswith(".input"))
     conv.input[0] = next(
         n for n in model.graph.node if n.output[0] == conv.input[0].replace(".input", ".input_int8")
@@ -38,13 +36,13 @@ def with_array(suffix: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> C
 
 
 def one_step_more(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values with a single one changed, by one."""
+    """Change one value by one step."""
     values.flat[0] += 1 if values.flat[0] < 127 else -1
     return values
 
 
 def with_another_scale(model: onnx.ModelProto) -> None:
-    """One scale where values are rounded, another where they are read."""
+    """Dequantize with another scale than the values were quantized with."""
     node = next(n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0].endswith("input_int8"))
     tensor = next(t for t in model.graph.initializer if t.name == node.input[1])
     model.graph.initializer.append(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), "another"))
@@ -52,10 +50,12 @@ def with_another_scale(model: onnx.ModelProto) -> None:
 
 
 def with_quantized_output(model: onnx.ModelProto) -> None:
-    """The logits pass through INT8."""
+    """Quantize the logits."""
     final = next(n for n in model.graph.node if n.name == "head.final_layer/Conv")
     (output,) = final.output
-    constants = [next(t.name for t in model.graph.initializer if t.name.endswith(f".input_{e}")) for e in ENDS]
+    constants = [
+        next(t.name for t in model.graph.initializer if t.name.endswith(f".input_{e}")) for e in ("scale", "zero_point")
+    ]
     for node in model.graph.node:
         node.input[:] = ["through" if name == output else name for name in node.input]
     model.graph.node.extend(
@@ -67,65 +67,65 @@ def with_quantized_output(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plant", "said"),
+    ("plant", "message"),
     [
-        (in_float, "does not have both its input and its weights in int8"),
-        (with_array(".input_scale", lambda a: -a), "has not the plan's scale"),
-        (with_array(".input_scale", lambda a: a * np.nan), "has not the plan's scale"),
-        (with_array(".input_scale", lambda a: a * 40), "has not the plan's scale"),
+        (with_float_input, "does not have both its input and its weights in int8"),
+        (with_array(".input_scale", lambda a: -a), "does not have the plan's scale"),
+        (with_array(".input_scale", lambda a: a * np.nan), "does not have the plan's scale"),
+        (with_array(".input_scale", lambda a: a * 40), "does not have the plan's scale"),
         (with_array(".weight.scales", lambda a: a * 3), "multiplied out, are not the planned ones"),
         (with_array(".weight.scales", lambda a: -a), "a scale of the weights of .* is none in float16"),
         (with_array(".weight.scales", lambda a: a * np.float16(np.inf)), "a scale of the weights of .* is none"),
-        (with_array(".weight.scales", lambda a: a[0]), "do not have one scale a channel"),
-        (with_array(".weight.scales", lambda a: a.astype(np.float32)), "do not have one scale a channel"),
+        (with_array(".weight.scales", lambda a: a[0]), "do not have one scale per channel"),
+        (with_array(".weight.scales", lambda a: a.astype(np.float32)), "do not have one scale per channel"),
         (with_array(".weight.int8", np.zeros_like), "multiplied out, are not the planned ones"),
         (with_array(".weight.int8", lambda a: a[::-1].copy()), "multiplied out, are not the planned ones"),
         (with_array(".weight.int8", one_step_more), "multiplied out, are not the planned ones"),
-        (with_array(".weight.int8", lambda a: a[:, :1].copy()), "are not of its shape"),
-        (with_array(".weight.int8", lambda a: a.astype(np.int16)), "are not of its shape"),
+        (with_array(".weight.int8", lambda a: a[:, :1].copy()), "have another shape or type"),
+        (with_array(".weight.int8", lambda a: a.astype(np.int16)), "have another shape or type"),
         (with_array(".input_zero_point", lambda a: a + 3), "not symmetric"),
         (with_array(".input_zero_point", lambda a: a.astype(np.uint8)), "not symmetric"),
         (with_array("head.deconv_layers_1.dwconv.weight", lambda a: a * 1.01), "constants are not the FP16 graph's"),
-        (with_another_scale, "DequantizeLinear of .* has not the plan's scale"),
-        (with_quantized_output, "is not the FP16 graph's|quantises elsewhere"),
+        (with_another_scale, "DequantizeLinear of .* does not have the plan's scale"),
+        (with_quantized_output, "is not the FP16 graph's|quantizes elsewhere"),
         (lambda model: setattr(model.metadata_props.add(), "key", "another"), "metadata are not the FP16 graph's"),
     ],
 )
-def test_planted_defects_are_noticed(
-    written: Path, half: Path, plan: PrecisionPlan, plant: Callable[[onnx.ModelProto], None], said: str
+def test_planted_defects_are_found(
+    int8_file: Path, fp16_file: Path, plan: PrecisionPlan, plant: Callable[[onnx.ModelProto], None], message: str
 ) -> None:
-    model, before = onnx.load(written), onnx.load(half)
+    model, before = onnx.load(int8_file), onnx.load(fp16_file)
     prove_int8(model, before, plan)
     plant(model)
-    with pytest.raises(CheckFailed, match=said):
+    with pytest.raises(CheckFailed, match=message):
         prove_int8(model, before, plan)
 
 
-def test_other_convolutions_than_planned_are_noticed(written: Path, half: Path, plan: PrecisionPlan) -> None:
-    fewer = plan.keeping([plan.quantized[0].name], "fp16", "a test")
+def test_a_convolution_against_the_plan_is_found(int8_file: Path, fp16_file: Path, plan: PrecisionPlan) -> None:
+    fewer = plan.raise_precision([plan.quantized[0].name], "a test")
     with pytest.raises(CheckFailed, match=plan.quantized[0].name):
-        prove_int8(onnx.load(written), onnx.load(half), fewer)
+        prove_int8(onnx.load(int8_file), onnx.load(fp16_file), fewer)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e6, float("inf")])
-def test_a_scale_that_the_graph_cannot_store_is_no_proof(
-    half: Path, plan: PrecisionPlan, weights: PlannedWeights, scale: float
+def test_a_scale_beyond_float16_is_refused(
+    fp16_file: Path, plan: PrecisionPlan, weights: PlannedWeights, scale: float
 ) -> None:
-    """In float16 it is 0 or infinite, in the file as in what it is compared with."""
+    """In float16 it is 0 or infinite, both in the file and in the expected constant."""
     first = plan.quantized[0].name
     odd = replace(plan, convs=tuple(replace(c, input_scale=scale) if c.name == first else c for c in plan.convs))
-    model = onnx.load(half)
+    model = onnx.load(fp16_file)
     with np.errstate(over="ignore"):
         insert_int8(model, odd, weights.int8)
         with pytest.raises(CheckFailed, match=f"{first}.* is none in float16"):
-            prove_int8(model, onnx.load(half), odd)
+            prove_int8(model, onnx.load(fp16_file), odd)
 
 
-def test_a_file_is_proven_before_it_is_kept(
+def test_an_export_proves_its_file(
     tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def insert_wrongly(model: onnx.ModelProto, plan: PrecisionPlan, of: Mapping[str, Int8Weights]) -> None:
-        insert_int8(model, plan, of)
+    def insert_wrongly(model: onnx.ModelProto, plan: PrecisionPlan, weights: Mapping[str, Int8Weights]) -> None:
+        insert_int8(model, plan, weights)
         with_array(".weight.int8", np.zeros_like)(model)
 
     monkeypatch.setattr(quantize, "insert_int8", insert_wrongly)

@@ -1,4 +1,4 @@
-"""The search keeps out the fewest units that it takes, and says so where none may stay."""
+"""The search raises the fewest units that the budget needs, and says so if it needs all."""
 
 import copy
 from dataclasses import replace
@@ -18,29 +18,28 @@ from export.model.pose import Volume
 from export.model.reference import run_reference
 from export.parity.budgets import GRADES, Grade
 from export.plan import search as plan_search
-from export.plan.placement import place, segment_of
-from export.plan.plan_record import TOO_MANY, require_left
-from export.plan.planned import PlannedWeights, simulated
-from export.plan.precision_plan import PrecisionPlan
-from export.plan.search import KEPT, MARGINS, error_mm, plan_of, search_plan
+from export.plan.placement import PlannedConv, place, segment_of
+from export.plan.planned import PlannedWeights, simulated_graph
+from export.plan.precision_plan import HIGHER, TOO_MANY, PrecisionPlan
+from export.plan.search import MARGINS, error_mm, initial_plan, search_plan
 from tests.support.checkpoints import TINY
-from tests.support.tiny_int8 import tiny_calibration, tiny_network, to_calibrate, to_judge, trained_network
+from tests.support.tiny_int8 import calibration_figures, other_figures, tiny_calibration, tiny_network, trained_network
 
-PLANNED = tuple(KEPT)
+PLANNED = tuple(HIGHER)
 FEW = 4
-"""Images to search on; the budgets of these tests are planted, so that few will do."""
+"""Number of images; these tests plant their budgets, so that few are enough."""
 GENEROUS, IMPOSSIBLE = Grade("usable", 1e4, 1e4), Grade("usable", 1e-9, 1e-9)
 
 
 def searched(
-    network: ConvNeXtPose, precision: str, grade: Grade, monkeypatch: pytest.MonkeyPatch, *, trained: bool = True
+    network: ConvNeXtPose, precision: str, grade: Grade, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[PrecisionPlan, PlannedWeights]:
     monkeypatch.setitem(GRADES, "usable", grade)
-    return search_plan(network, precision, to_calibrate(FEW), trained=trained, require="usable")
+    return search_plan(network, precision, calibration_figures(FEW), trained=True, require="usable")
 
 
-def kept_out(plan: PrecisionPlan) -> set[str]:
-    """Return the convolutions that the rule puts into the plan's precision, and the plan does not."""
+def raised(plan: PrecisionPlan) -> set[str]:
+    """Return the convolutions that the plan has in a higher precision than the rule."""
     rule = {conv.name: conv.precision for conv in place(plan.architecture, plan.precision)}
     return {conv.name for conv in plan.convs if conv.precision != rule[conv.name]}
 
@@ -51,13 +50,13 @@ def test_a_generous_budget_leaves_everything_in_the_lower_precision(
 ) -> None:
     network = trained_network()
     plan, weights = searched(network, precision, GENEROUS, monkeypatch)
-    assert not kept_out(plan)
+    assert not raised(plan)
     assert (plan.aim, len(plan.search)) == ("usable", 1)
     assert all(conv.error_alone_mm is None for conv in plan.convs)
-    images = to_calibrate(FEW).images
+    images = calibration_figures(FEW).images
     target = run_reference(network, images, 4)
     mean, p99 = error_mm(
-        simulated(network, plan, weights), images, target, Volume.from_architecture(network.architecture)
+        simulated_graph(network, plan, weights), images, target, Volume.from_architecture(network.architecture)
     )
     assert plan.mean_mm == pytest.approx(mean, rel=0.02)
     assert plan.p99_mm == pytest.approx(p99, rel=0.02)
@@ -65,7 +64,7 @@ def test_a_generous_budget_leaves_everything_in_the_lower_precision(
 
 
 def with_large_offset(network: ConvNeXtPose) -> tuple[ConvNeXtPose, str]:
-    """Let a block store values of 3000 that its next convolution takes away again, and lose their digits."""
+    """Let a block store values of 3000, which its next convolution subtracts, so that they lose digits."""
     odd = copy.deepcopy(network)
     block = odd.backbone.blocks[3]
     with torch.no_grad():
@@ -78,7 +77,7 @@ def with_large_offset(network: ConvNeXtPose) -> tuple[ConvNeXtPose, str]:
 
 
 def with_dead_channel_of_large_weights(network: ConvNeXtPose) -> tuple[ConvNeXtPose, str]:
-    """Let weights whose input is always zero take all digits of their output channel."""
+    """Let large weights for an input that is always zero determine the scale of each output channel."""
     odd = copy.deepcopy(network)
     layer = odd.head.layers[1]
     with torch.no_grad():
@@ -96,7 +95,7 @@ def with_dead_channel_of_large_weights(network: ConvNeXtPose) -> tuple[ConvNeXtP
         ("int8", with_dead_channel_of_large_weights, Grade("usable", 60.0, 600.0)),
     ],
 )
-def test_the_unit_that_costs_most_is_kept_out_alone(
+def test_only_the_unit_with_the_largest_error_is_raised(
     precision: str, plant: Any, budget: Grade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, victim = plant(trained_network())
@@ -104,61 +103,66 @@ def test_the_unit_that_costs_most_is_kept_out_alone(
     alone = {conv.name: conv.error_alone_mm for conv in plan.convs if conv.error_alone_mm is not None}
     worst = max(alone, key=lambda name: alone[name])
     assert victim in (worst, segment_of(worst))
-    assert {name if precision == "int8" else segment_of(name) for name in kept_out(plan)} == {victim}
-    higher = KEPT[precision]
+    assert {name if precision == "int8" else segment_of(name) for name in raised(plan)} == {victim}
+    higher = HIGHER[precision]
     for conv in plan.convs:
-        if conv.name in kept_out(plan):
+        if conv.name in raised(plan):
             assert conv.precision == higher
             assert conv.reason == f"kept in {higher} by the search: most error for its multiplies"
     assert plan.in_fp32 == ({victim} if precision != "int8" else set())
     assert plan.search_seconds is not None
-    # It holds on other images too.
-    target = run_reference(network, to_judge(FEW), 4)
+    # The plan also holds on other images.
+    target = run_reference(network, other_figures(FEW), 4)
     mean, p99 = error_mm(
-        simulated(network, plan, weights), to_judge(FEW), target, Volume.from_architecture(network.architecture)
+        simulated_graph(network, plan, weights),
+        other_figures(FEW),
+        target,
+        Volume.from_architecture(network.architecture),
     )
     assert budget.holds(mean, p99, None)
 
 
 @pytest.mark.parametrize("answers", [(True,), (False, True), (False, False, False)])
-def test_a_plan_that_fails_elsewhere_is_searched_again_with_less_of_the_budget(
+def test_a_plan_that_fails_on_parity_images_is_searched_again_with_less_of_the_budget(
     answers: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other images only say yes or no; where they never say yes, the strictest plan is left for parity to refuse."""
+    """If every plan fails, the strictest one is left for parity to refuse."""
     whole, _ = searched(trained_network(), "int8", GENEROUS, monkeypatch)
     assert whole.mean_mm is not None
     monkeypatch.setitem(GRADES, "usable", Grade("usable", whole.mean_mm / (0.97 * MARGINS[0]), 1e9))
-    asked: list[float] = []
+    shares: list[float] = []
 
-    def holds_elsewhere(plan: PrecisionPlan, weights: PlannedWeights, grade: Grade) -> bool:
-        asked.append(plan.share("int8"))
-        return answers[len(asked) - 1]
+    def holds(plan: PrecisionPlan, weights: PlannedWeights, grade: Grade) -> bool:
+        shares.append(plan.share("int8"))
+        return answers[len(shares) - 1]
 
     plan, _ = search_plan(
         trained_network(),
         "int8",
-        to_calibrate(FEW),
+        calibration_figures(FEW),
         trained=True,
         require="usable",
-        holds_elsewhere=holds_elsewhere,
+        holds_on_parity_images=holds,
     )
-    assert len(asked) == len(answers)
-    assert asked[0] == whole.share("int8")
-    assert asked == sorted(asked, reverse=True)
-    assert plan.share("int8") == asked[-1]
-    assert (asked[-1] < asked[0]) == (len(answers) > 1)
+    assert len(shares) == len(answers)
+    assert shares[0] == whole.share("int8")
+    assert shares == sorted(shares, reverse=True)
+    assert plan.share("int8") == shares[-1]
+    assert (shares[-1] < shares[0]) == (len(answers) > 1)
     refused = [line for line in plan.search if line.startswith("not usable on the images of parity")]
     assert len(refused) == answers.count(False)
 
 
 @pytest.mark.parametrize("precision", PLANNED)
-def test_an_impossible_budget_leaves_nothing_and_is_refused(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_impossible_budget_leaves_an_empty_plan_that_is_refused(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, _ = searched(trained_network(), precision, IMPOSSIBLE, monkeypatch)
     assert not any(conv.precision == precision for conv in plan.convs)
     assert plan.aim is None
-    assert plan.search[-1] == f"usable needs all of the multiplies in {KEPT[precision]}{TOO_MANY}"
+    assert plan.search[-1] == f"usable needs all of the multiplies in {HIGHER[precision]}{TOO_MANY}"
     with pytest.raises(CheckFailed, match=f"no convolution can be {precision}"):
-        require_left(plan.as_json())
+        plan.require_not_empty()
 
 
 @pytest.mark.parametrize("precision", PLANNED)
@@ -172,72 +176,72 @@ def test_joints_that_are_not_finite_end_the_search(precision: str) -> None:
 
 
 @pytest.mark.parametrize("precision", PLANNED)
-def test_weights_that_were_never_trained_are_not_searched(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_untrained_weights_are_not_searched(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(GRADES, "usable", IMPOSSIBLE)
     few = replace(tiny_calibration(), images=tiny_calibration().images[:4])
-    found, _ = search_plan(tiny_network(), precision, few, trained=False, require="usable")
-    assert not kept_out(found)
-    assert "not searched" in found.search[0]
-    assert all(conv.error_alone_mm is None for conv in found.convs)
-    assert (found.aim, found.search_seconds) == (None, None)
-    assert found.mean_mm is not None
+    plan, _ = search_plan(tiny_network(), precision, few, trained=False, require="usable")
+    assert not raised(plan)
+    assert "not searched" in plan.search[0]
+    assert all(conv.error_alone_mm is None for conv in plan.convs)
+    assert (plan.aim, plan.search_seconds) == (None, None)
+    assert plan.mean_mm is not None
 
 
 # ── the bisection, on planted errors ─────────────────────────────────────────────────────────────────────────────────
 
 
-def additive(plan: PrecisionPlan, alone: dict[str, float]) -> tuple[float, float]:
-    """Return the error of a plan whose units' errors are independent."""
-    whole = plan.precision == "int8"
-    units = {c.name if whole else segment_of(c.name) for c in plan.convs if c.precision == plan.precision}
+def unit_of(conv: PlannedConv, precision: str) -> str:
+    return conv.name if precision == "int8" else segment_of(conv.name)
+
+
+def combined_error(plan: PrecisionPlan, alone: dict[str, float]) -> tuple[float, float]:
+    """Return mean and p99 of a plan with independent errors of its units."""
+    units = {unit_of(conv, plan.precision) for conv in plan.convs if conv.name in plan.in_own_precision}
     mean = float(np.sqrt(sum(alone.get(unit, 0) ** 2 for unit in units)))
     return mean, 4 * mean
 
 
 @settings(max_examples=30)
 @given(precision=st.sampled_from(PLANNED), seed=st.integers(0, 2**32 - 1), share=st.floats(0.05, 1.2))
-def test_no_more_units_are_kept_out_than_the_ranking_needs(precision: str, seed: int, share: float) -> None:
-    plan = plan_of(SimpleNamespace(architecture=TINY), precision, tiny_calibration())  # type: ignore[arg-type]
-    whole, rng = precision == "int8", np.random.default_rng(seed)
-    units = dict.fromkeys(c.name if whole else segment_of(c.name) for c in plan.convs if c.precision == precision)
+def test_no_more_units_are_raised_than_the_ranking_needs(precision: str, seed: int, share: float) -> None:
+    reference: Any = SimpleNamespace(architecture=TINY)
+    rule, rng = initial_plan(reference, precision, tiny_calibration()), np.random.default_rng(seed)
+    macs: dict[str, int] = {}
+    for conv in rule.convs:
+        macs[unit_of(conv, precision)] = macs.get(unit_of(conv, precision), 0) + conv.macs
+    units = dict.fromkeys(unit_of(conv, precision) for conv in rule.convs if conv.precision == precision)
     alone = {unit: float(rng.lognormal(0, 1.5)) for unit in units}
-    grade = Grade("usable", mean_mm=share * additive(plan, alone)[0] / MARGINS[0], p99_mm=1e9)
+    grade = Grade("usable", mean_mm=share * combined_error(rule, alone)[0] / MARGINS[0], p99_mm=1e9)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan_search, "run_reference", lambda *_: None)
         patch.setattr(plan_search._Search, "_errors_alone", lambda _: alone)
-        patch.setattr(plan_search._Search, "error", lambda _, of: additive(of, alone))
-        nothing: Any = SimpleNamespace(exact=None)
-        reference: Any = SimpleNamespace(architecture=TINY)
-        search = plan_search._Search(reference, plan, nothing, tiny_calibration().images, lambda *_: None)
-        found = search.reach(grade, 1.0)
-        ranked = [name for name, _ in search._ranking()]
-    macs: dict[str, int] = {}
-    for conv in plan.convs:
-        unit = conv.name if whole else segment_of(conv.name)
-        macs[unit] = macs.get(unit, 0) + conv.macs
+        patch.setattr(plan_search._Search, "error", lambda _, plan: combined_error(plan, alone))
+        candidates: Any = SimpleNamespace(exact=None)
+        search = plan_search._Search(reference, rule, candidates, tiny_calibration().images, lambda *_: None)
+        plan = search.reach(grade, 1.0)
+        ranked = list(search._ranking())
     assert ranked == sorted(alone, key=lambda unit: -(alone[unit] ** 2) / macs[unit])
 
     def holds(out: set[str]) -> bool:
-        rest = {unit: error for unit, error in alone.items() if unit not in out}
-        return grade.holds(additive(plan, rest)[0] / MARGINS[0], 0, None)
+        others = {unit: error for unit, error in alone.items() if unit not in out}
+        return grade.holds(combined_error(rule, others)[0] / MARGINS[0], 0, None)
 
     needed = next(count for count in range(len(ranked) + 1) if holds(set(ranked[:count])))
     if needed == len(ranked):
-        assert found is None
+        assert plan is None
         return
-    assert found is not None
-    out = {name if whole else segment_of(name) for name in kept_out(found)}
+    assert plan is not None
+    out = {unit_of(conv, precision) for conv in plan.convs if conv.name in raised(plan)}
     assert out <= set(ranked[:needed])
     assert holds(out)
-    for conv in found.convs if needed else ():
-        unit = conv.name if whole else segment_of(conv.name)
-        assert conv.error_alone_mm == alone.get(unit)
+    for conv in plan.convs if needed else ():
+        assert conv.error_alone_mm == alone.get(unit_of(conv, precision))
 
 
-def test_a_half_precision_settles_for_its_grade_where_its_aim_takes_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    """BF16 aims at *near*, and must be *usable*."""
+def test_a_half_precision_settles_for_the_required_grade(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BF16 aims at *near*, and requires *usable*."""
     monkeypatch.setitem(GRADES, "near", IMPOSSIBLE)
     monkeypatch.setitem(GRADES, "usable", GENEROUS)
-    plan, _ = search_plan(trained_network(), "bf16", to_calibrate(4), trained=True)
-    assert (plan.aim, kept_out(plan)) == ("usable", set())
+    plan, _ = search_plan(trained_network(), "bf16", calibration_figures(4), trained=True)
+    assert (plan.aim, raised(plan)) == ("usable", set())
     assert any("more than 25% of the multiplies in fp32" in line and line.endswith(TOO_MANY) for line in plan.search)

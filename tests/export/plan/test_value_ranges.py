@@ -1,4 +1,4 @@
-"""Ranges are those of the values that the half graph stores."""
+"""Ranges are the largest values that the half graph stores."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def written(request: pytest.FixtureRequest, typed_files: dict[str, Path]) -> tup
     return request.param, typed_files[request.param]
 
 
-def test_every_value_that_the_half_file_stores_is_walked_over(written: tuple[str, Path]) -> None:
+def test_every_stored_half_value_of_the_file_is_measured(written: tuple[str, Path]) -> None:
     precision, path = written
     model = onnx.load(path)
     types, half = value_types(model), {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]
@@ -48,7 +48,7 @@ def test_every_value_that_the_half_file_stores_is_walked_over(written: tuple[str
     assert len(list(stored_values(half_graph(network(), HALF[precision])))) == len(stored)
 
 
-def test_ranges_are_those_of_the_network(images: NDArray[np.uint8]) -> None:
+def test_ranges_are_the_largest_values_of_the_network(images: NDArray[np.uint8]) -> None:
     ranges = measure_ranges(network(), "fp16", images, 4)
     assert (ranges.limit, ranges.images) == (65504, COUNT)
     body = half_graph(network(), torch.float32)
@@ -60,9 +60,9 @@ def test_ranges_are_those_of_the_network(images: NDArray[np.uint8]) -> None:
     assert ranges.activations["backbone.downsample_layers.0.0"] == pytest.approx(float(stem.abs().max()), rel=1e-4)
     assert ranges.activations["head.final_layer"] == pytest.approx(float(logits.abs().max()), rel=1e-4)
     assert all(0 < value < 1000 for value in (*ranges.activations.values(), *ranges.weights.values()))
-    shown = ranges.summary()
-    assert list(shown["activations"]) == sorted(ranges.activations, key=lambda n: -ranges.activations[n])[:REPORTED]
-    require_range(shown, "fp16", "fp16")
+    summary = ranges.summary()
+    assert list(summary["activations"]) == sorted(ranges.activations, key=lambda n: -ranges.activations[n])[:REPORTED]
+    require_range(summary, "fp16", "fp16")
 
 
 def test_every_layer_is_reported_with_its_activation_and_its_weight(images: NDArray[np.uint8]) -> None:
@@ -85,7 +85,7 @@ def too_large_inside_a_block(weights: State) -> None:
 
 
 def too_large_a_sum(weights: State) -> None:
-    """No convolution gives more than 50,000; the stream that they are added to holds 80,000."""
+    """Let no convolution exceed 50,000, but the residual stream reach 80,000."""
     for block in (BLOCK, "backbone.stages.2.1"):
         weights[f"{block}.pwconv2.bias"][3] += 40_000
     weights["backbone.stages.2.1.dwconv.weight"][3] = 0
@@ -110,15 +110,15 @@ def not_a_number(weights: State) -> None:
         (not_a_number, "head.deconv_layers_2.pwconv", False),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(
+def test_overflow_is_refused_by_name(
     images: NDArray[np.uint8], plant: Callable[[State], None], first: str, bf16_can: bool
 ) -> None:
     weights = alive_weights()
     plant(weights)
-    found = measure_ranges(network(weights), "fp16", images[:2], 2)
-    report = found.summary()
-    for whole in (report, found.as_json()):
-        json.dumps(whole, allow_nan=False)
+    ranges = measure_ranges(network(weights), "fp16", images[:2], 2)
+    report = ranges.summary()
+    for record in (report, ranges.as_json()):
+        json.dumps(record, allow_nan=False)
     with pytest.raises(CheckFailed) as caught:
         require_range(report, "fp16", "fp16")
     assert caught.value.detail.startswith(f"{first}: ")

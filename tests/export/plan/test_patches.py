@@ -1,0 +1,59 @@
+"""Convolutions as matrix products of patches and columns."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from export.plan.patches import as_columns, from_columns, input_moments, sample_patches
+
+CONVS: dict[str, Callable[[], nn.Conv2d]] = {
+    "stem": lambda: nn.Conv2d(3, 8, 4, stride=4),
+    "depthwise": lambda: nn.Conv2d(6, 6, 7, padding=3, groups=6),
+    "depthwise 3x3": lambda: nn.Conv2d(6, 6, 3, padding=1, groups=6),
+    "downsampling": lambda: nn.Conv2d(6, 10, 2, stride=2),
+    "pointwise": lambda: nn.Conv2d(6, 10, 1),
+}
+
+
+@pytest.fixture(params=CONVS)
+def conv(request: pytest.FixtureRequest) -> nn.Conv2d:
+    torch.manual_seed(0)
+    return CONVS[request.param]().requires_grad_(False)
+
+
+def test_columns_and_back(conv: nn.Conv2d) -> None:
+    assert conv.bias is not None
+    weight, bias = from_columns(conv, as_columns(conv))
+    assert torch.equal(weight, conv.weight.double())
+    assert torch.equal(bias, conv.bias.double())
+
+
+def test_patches_times_weights_are_the_outputs(conv: nn.Conv2d) -> None:
+    """At all positions, in any order, and at a few of them."""
+    x = torch.randn(3, conv.in_channels, 12, 16, generator=torch.Generator().manual_seed(1))
+    outputs = conv(x)
+    height, width = outputs.shape[2:]
+    for count in (height * width, 5):
+        patches = sample_patches(conv, x, count, torch.Generator().manual_seed(2))
+        assert patches.shape == (conv.groups, 3 * count, as_columns(conv).shape[2])
+        assert patches.dtype == x.dtype
+        assert (patches[:, :, -1] == 1).all()
+        products = patches.double() @ as_columns(conv).transpose(1, 2)  # (G, N · count, O)
+        by_image = products.reshape(conv.groups, 3, count, -1).permute(1, 0, 3, 2).reshape(3, conv.out_channels, count)
+        positions = torch.randperm(height * width, generator=torch.Generator().manual_seed(2))[:count]
+        expected = outputs.flatten(2)[:, :, positions]
+        assert torch.allclose(by_image, expected.double(), rtol=0, atol=1e-4)
+
+
+def test_there_is_one_patch_per_position_at_most(conv: nn.Conv2d) -> None:
+    x = torch.randn(2, conv.in_channels, 8, 8)
+    positions = conv(x).shape[2] * conv(x).shape[3]
+    assert sample_patches(conv, x, 10_000, torch.Generator()).shape[1] == 2 * positions
+
+
+def test_moments_are_those_of_all_patches() -> None:
+    x = torch.randn(2, 30, 5, generator=torch.Generator().manual_seed(0))
+    expected = torch.stack([torch.stack([torch.outer(row, row) for row in group]).mean(dim=0) for group in x])
+    assert torch.allclose(input_moments(x), expected.double(), rtol=0, atol=1e-6)
