@@ -53,9 +53,8 @@ def with_quantized_output(model: onnx.ModelProto) -> None:
     """Quantize the logits."""
     final = next(n for n in model.graph.node if n.name == "head.final_layer/Conv")
     (output,) = final.output
-    constants = [
-        next(t.name for t in model.graph.initializer if t.name.endswith(f".input_{e}")) for e in ("scale", "zero_point")
-    ]
+    names = [tensor.name for tensor in model.graph.initializer]
+    constants = [next(n for n in names if n.endswith(end)) for end in (".input_scale", ".input_zero_point")]
     for node in model.graph.node:
         node.input[:] = ["through" if name == output else name for name in node.input]
     model.graph.node.extend(

@@ -95,12 +95,9 @@ def test_inputs_of_any_size_come_to_ordinary_size(network: ConvNeXtPose, calibra
     block = odd.backbone.blocks[2]
     with torch.no_grad():
         pwconv1, pwconv2 = as_conv(block.pwconv1), as_conv(block.pwconv2)
-        for parameter, multiplier in (
-            (pwconv1.weight, factor),
-            (bias_of(pwconv1), factor),
-            (pwconv2.weight, 1 / factor),
-        ):
-            parameter.mul_(multiplier)
+        pwconv1.weight.mul_(factor)
+        bias_of(pwconv1).mul_(factor)
+        pwconv2.weight.div_(factor)
     plan, candidates = prepare(odd, initial_plan(odd, "int8", calibration), images)
     scales = [conv.input_scale for conv in plan.quantized]
     assert all(scale is not None and 0.3 * ORDINARY / LARGEST < scale < 1.8 * ORDINARY / LARGEST for scale in scales)
