@@ -54,7 +54,6 @@ def command(
 ) -> None:
     """Measure parity, latency and speed-up vs PyTorch of every runtime; results go to MODEL/bench."""
     from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Options, benchmark
-    from bench.machine.system import usable_cores
     from bench.results.result import RESULT, place_for
     from bench.results.result_csv import result_csv
     from bench.sessions.exported import read_export
@@ -62,6 +61,7 @@ def command(
     from cli.render.bench import print_benchmark
     from export.common.files import require_writable, write_text
     from export.pipeline.options import parse_numbers
+    from export.runtime.processor import default_threads
 
     deadlines = parse_numbers("--deadline", ",".join("MS" for _ in deadline.split(",")), deadline)
     exported = read_export(model)
@@ -71,7 +71,7 @@ def command(
         mode=PUBLISH_MODE if publish else QUICK_MODE,
         runtimes=names(runtime),
         precisions=names(precision),
-        threads=threads or usable_cores(),
+        threads=threads or default_threads(),
         half_width=half_width,
         budget_s=budget,
         deadlines_ms=deadlines,

@@ -36,7 +36,6 @@ def command(
     from bench.gate.stored import compare_results
     from bench.harness.benchmark import QUICK_MODE
     from bench.harness.settings import Settings
-    from bench.machine.system import usable_cores
     from bench.results.result import read_result
     from bench.sessions.exported import read_export
     from bench.stats.stopping import StopRule
@@ -45,12 +44,13 @@ def command(
     from cli.render.compare import print_comparison, require_pass
     from export.common.errors import BadInput
     from export.common.files import write_json
+    from export.runtime.processor import default_threads
 
     if base.is_dir() != candidate.is_dir():
         pair = f"{base} and {candidate}"
         raise BadInput("a folder cannot be compared with a stored result", pair, "give two folders, or two results")
     if base.is_dir():
-        settings = Settings(threads or usable_cores(), StopRule(budget_s=budget), QUICK_MODE.settings.warm_up)
+        settings = Settings(threads or default_threads(), StopRule(budget_s=budget), QUICK_MODE.settings.warm_up)
         folders, runtimes = (read_export(base), read_export(candidate)), names(runtime) or ()
         observer, lock = ConsoleObserver(), exclusive_machine(runtimes)
         try:

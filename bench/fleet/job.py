@@ -112,14 +112,14 @@ def measure(state: Path, result_folder: Path, spec: JobSpec, send: Send) -> list
 def benchmark_request(spec: JobSpec) -> Any:
     """Return the benchmark's arguments for this machine."""
     from bench.harness.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Options
-    from bench.machine.system import usable_cores
+    from export.runtime.processor import default_threads
 
     options = spec.bench
     return Options(
         mode=PUBLISH_MODE if options.mode == "publish" else QUICK_MODE,
         runtimes=spec.runtimes,
         precisions=spec.precisions,
-        threads=options.threads or usable_cores(),
+        threads=options.threads or default_threads(),
         half_width=options.half_width,
         budget_s=options.budget_s,
         deadlines_ms=options.deadlines_ms or DEADLINES_MS,

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
-from bench.machine.system import machine, usable_cores
+from bench.machine.system import machine
 from bench.results.record import Record
 from bench.sessions.exported import ExportFolder, read_export, usual_runtime
 from export.common.files import write_json
@@ -17,6 +17,7 @@ from export.common.records import peek
 from export.pipeline.layout import STEP_RECORDS
 from export.pipeline.run import Export
 from export.pipeline.steps import Folder, Step
+from export.runtime.processor import default_threads
 
 if TYPE_CHECKING:
     from bench.harness.candidates import Candidate
@@ -58,7 +59,7 @@ class LatencyTable(Record):
     boundary: Literal["host_e2e"] = "host_e2e"
     batch: int = 1
     protocol: str
-    machine: dict[str, str | int]
+    machine: dict[str, str | int | float]
     reason: str | None
     """Reason why the rows have no figures."""
     rows: list[LatencyRow]
@@ -115,7 +116,7 @@ def measure(exported: ExportFolder, precision: str, progress: Progress) -> Laten
     from bench.stats.steadiness import WarmUpRule
     from bench.stats.stopping import StopRule
 
-    threads, parity = usable_cores(), ParityCheck(exported)
+    threads, parity = default_threads(), ParityCheck(exported)
     reference = reference_candidate(threads)
     candidate = Candidate(usual_runtime(precision), precision, threads, exported.onnx(precision))
     rule = StopRule(half_width=0.1, budget_s=BUDGET_S, quantile=0.5, first_look=6)

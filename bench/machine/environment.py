@@ -39,8 +39,14 @@ def environment_record() -> dict[str, Any]:
 
 
 def fingerprint(record: Mapping[str, Any]) -> str:
-    """Return ``sha256:`` of the facts that make two results comparable: hardware, driver, library versions."""
-    text = json.dumps(identity(record), sort_keys=True)
+    """Return ``sha256:`` of the facts that make two results comparable: hardware, driver, library versions.
+
+    A machine without a limit of processor time keeps the fingerprint that it had before limits were recorded.
+    """
+    facts = identity(record)
+    if facts["cpu_limit"] is None:
+        del facts["cpu_limit"]
+    text = json.dumps(facts, sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -49,6 +55,7 @@ def identity(record: Mapping[str, Any]) -> dict[str, Any]:
     host = record["host"]
     return {
         **{name: host[name] for name in ("cpu", "usable_cores", "machine", "governor")},
+        "cpu_limit": host.get("cpu_limit"),
         "gpus": [{name: gpu[name] for name in ("name", "driver", "power_limit_w")} for gpu in record["gpus"]],
         "python": record["software"]["python"],
         "libraries": record["software"]["libraries"],

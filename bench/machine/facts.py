@@ -6,15 +6,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from bench.machine.system import cpu_features, cpu_name, free_disk_bytes, memory_bytes, usable_cores
+from bench.machine.system import cpu_features, cpu_name, free_disk_bytes, memory_bytes
 from export.common.gpu import NO_GPU, Gpu, Jetson, driver_version, gpus, jetson
-from export.pipeline.steps import version
+from export.runtime.processor import cpu_limit, usable_cores
+from export.runtime.registry import metadata_version, module_version
 
 PACKAGES = {
     "torch": "torch",
@@ -29,10 +30,15 @@ PACKAGES = {
 """Name of a package here → its module."""
 
 DISTRIBUTIONS = {
-    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
-    "opencv": ("opencv-python-headless", "opencv-python"),
+    "onnxruntime": (
+        *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-qnn"),
+        *("onnxruntime-rocm", "onnxruntime-migraphx", "onnxruntime-silicon"),
+    ),
+    "opencv": (
+        *("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    ),
 }
-"""Names on the package index, where there are several."""
+"""Names on the package index of distributions that install the same module."""
 
 SESSION_SECONDS = 20
 CUDA_SESSION = """
@@ -80,6 +86,10 @@ class Facts:
     jetson: Answer[Jetson | None]
     cuda_session: Answer[str]
     """The provider that ran first in an ONNX Runtime session for CUDA."""
+    cpu_limit: float | None = None
+    """Time of how many processors control groups leave to this process; None: no limit."""
+    distributions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name and version of each distribution that installs a package, if there are several; the last one has won."""
 
 
 def ask(probe: Callable[[], T]) -> Answer[T]:
@@ -100,9 +110,11 @@ def collect_facts(folder: Path) -> Facts:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         packages={name: ask(partial(package, name)).value for name in PACKAGES},
+        distributions={name: several for name in DISTRIBUTIONS if len(several := distributions(name)) > 1},
         torch_cuda=ask(torch_cuda),
         cpu=ask(cpu_name),
         cores=usable_cores(),
+        cpu_limit=cpu_limit(),
         features=ask(cpu_features),
         memory=ask(memory_bytes),
         disk=ask(lambda: free_disk_bytes(folder)),
@@ -117,8 +129,14 @@ def package(name: str) -> str | None:
     """Return the version of an importable package; JetPack's packages come without metadata."""
     if find_spec(PACKAGES[name]) is None:
         return None
-    versions = (version(distribution) for distribution in DISTRIBUTIONS.get(name, (name,)))
-    return next((number for number in versions if number != "absent"), "of unknown version")
+    versions = map(metadata_version, DISTRIBUTIONS.get(name, (name,)))
+    return module_version(PACKAGES[name]) or next(filter(None, versions), "of unknown version")
+
+
+def distributions(name: str) -> tuple[str, ...]:
+    """Return the installed distributions of a package, such as ``onnxruntime-gpu 1.31.1``."""
+    versions = {distribution: metadata_version(distribution) for distribution in DISTRIBUTIONS[name]}
+    return tuple(f"{distribution} {number}" for distribution, number in versions.items() if number is not None)
 
 
 def torch_cuda() -> str:

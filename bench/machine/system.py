@@ -5,13 +5,11 @@ import platform
 import shutil
 from pathlib import Path
 
-from export.runtime.session import usable_cores as usable_cores
+from export.runtime.processor import cpu_limit, memory_limit, read_text, usable_cores
 
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
 CPU = Path("/sys/devices/system/cpu")
-MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Memory limits of a container, in cgroups of version 2 and 1."""
 
 FEATURES = {
     "avx2": "AVX2",
@@ -39,14 +37,6 @@ INT8_FEATURES = ("AVX-512 VNNI", "AVX VNNI", "AMX INT8", "NEON dot product", "I8
 
 BF16_FEATURES = ("AVX-512 BF16", "AMX BF16", "BF16")
 """Instructions for BF16 products."""
-
-
-def read_text(path: Path) -> str | None:
-    """Return the text of one of the kernel's files, stripped; None if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
 
 
 def cpu_name() -> str:
@@ -106,9 +96,7 @@ def memory_bytes() -> tuple[int, int]:
     lines = (line.split() for line in MEMINFO.read_text(encoding="utf-8").splitlines())
     sizes = {words[0]: int(words[1]) * 1024 for words in lines if len(words) > 1}
     total, free = sizes["MemTotal:"], sizes["MemAvailable:"]
-    for path in MEMORY_LIMITS:
-        if (limit := read_text(path) or "").isdigit():
-            total = min(total, int(limit))
+    total = min(total, memory_limit() or total)
     return total, min(free, total)
 
 
@@ -148,6 +136,7 @@ def host_record() -> dict[str, object]:
     return {
         "cpu": cpu_name(),
         "usable_cores": usable_cores(),
+        "cpu_limit": cpu_limit(),
         "logical_cores": os.cpu_count(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "smt": read_text(CPU / "smt/active"),
@@ -163,6 +152,8 @@ def host_record() -> dict[str, object]:
     }
 
 
-def machine() -> dict[str, str | int]:
+def machine() -> dict[str, str | int | float]:
     """Return the few facts that identify the machine in a table."""
-    return {"cpu": cpu_name(), "cores": usable_cores(), "system": f"{platform.system()} {platform.machine()}"}
+    facts = {"cpu": cpu_name(), "cores": usable_cores(), "system": f"{platform.system()} {platform.machine()}"}
+    limit = cpu_limit()
+    return facts if limit is None else {**facts, "cpu_limit": limit}

@@ -6,6 +6,7 @@ from bench.report.measurement import Measurement
 from bench.report.views import Cell, Line, Table
 from bench.results import cells
 from bench.results.device_report import DeviceReport, Settings
+from export.runtime.processor import limit_note
 
 POWER_MODE, GOVERNOR, PINNED = "power mode", "governor", "pinned clocks"
 COMPARED = (POWER_MODE, GOVERNOR, PINNED)
@@ -71,7 +72,7 @@ def _settings(report: DeviceReport) -> dict[str, str | None]:
     if settings is None:  # written before settings were recorded
         cores, governor = f"{report.device.usable_cores} usable", report.device.governor or UNKNOWN
         return {POWER_MODE: UNKNOWN, GOVERNOR: governor, PINNED: UNKNOWN, "cores": cores}
-    limit = f", limited to the time of {settings.cpu_limit:g} processors" if settings.cpu_limit is not None else ""
+    limit = limit_note(settings.cpu_limit)
     return {
         POWER_MODE: _power_mode(report, settings),
         GOVERNOR: ", ".join(dict.fromkeys(clock.governor or UNKNOWN for clock in settings.cpu_clocks)) or UNKNOWN,

@@ -8,6 +8,7 @@ from bench.report.records import SIMULATED, Evaluated, EvaluatedDataset, Evaluat
 from bench.report.rows import name_of, with_trusted_speed_ups
 from bench.results.result import NotRunRow, RatioRecord, Result, Row
 from bench.sessions.exported import TORCH_FORMS
+from export.runtime.processor import limit_note
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,10 @@ def facts_of(result: Result) -> dict[str, str]:
     host, software = environment.get("host", {}), environment.get("software", {})
     gpus = environment.get("gpus") or ()
     system = " ".join(str(host[name]) for name in ("system", "machine") if host.get(name))
+    cores = f"{host.get('usable_cores', '?')} usable{limit_note(host.get('cpu_limit'))}"
     known = {
         "processor": str(host.get("cpu", "unknown")),
-        "cores": f"{host.get('usable_cores', '?')} usable; threads of each row: {result.protocol['threads']}",
+        "cores": f"{cores}; threads of each row: {result.protocol['threads']}",
         "memory": f"{host['memory_mib'] / 1024:.1f} GiB" if host.get("memory_mib") else "",
         "GPU": ", ".join(str(gpu.get("name")) for gpu in gpus) or "none",
         "GPU driver": ", ".join(str(gpu.get("driver")) for gpu in gpus),

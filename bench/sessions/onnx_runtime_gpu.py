@@ -23,7 +23,8 @@ from export.pipeline.steps import version
 from export.runtime.exchange import BOUNDARIES, Exchange
 from export.runtime.gpu import Driver
 from export.runtime.onnx_runtime import open_session, session_options
-from export.runtime.session import INPUT, usable_cores
+from export.runtime.processor import default_threads
+from export.runtime.session import INPUT
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 PROVIDERS = {"onnxruntime-cuda": CUDA, "onnxruntime-tensorrt": TENSORRT}
@@ -56,7 +57,7 @@ class OnnxRuntimeGpu(GpuBoundaries):
     def __init__(self, model: Path, precision: str, runtime: str, threads: int | None = None) -> None:
         import onnxruntime
 
-        self.runtime, self.precision, self.threads = runtime, precision, threads or usable_cores()
+        self.runtime, self.precision, self.threads = runtime, precision, threads or default_threads()
         self._model, self._provider, self._gpu = model, PROVIDERS[runtime], require_gpu()
         self.largest_batch = LARGEST_TENSORRT_BATCH if self._provider == TENSORRT else LARGEST_BATCH
         image, joints, self.takes_pixels = model_shapes(model)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bench.sessions.protocol import Joints, Profiler
 from export.common.errors import NotPossible
-from export.runtime.session import usable_cores
+from export.runtime.processor import default_threads
 
 
 class PyTorchReference:
@@ -22,7 +22,7 @@ class PyTorchReference:
 
         from export.model.weights_file import load_network
 
-        self.threads = threads or usable_cores()
+        self.threads = threads or default_threads()
         torch.set_num_threads(self.threads)
         self._network: Any = load_network(weights)
 

@@ -12,6 +12,7 @@ from cli.console import out, table
 from cli.render.passes import print_passes
 from cli.render.profile import print_profile
 from export.parity.budgets import WITHIN_ROUNDING
+from export.runtime.processor import limit_note
 
 VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}
 HEADLINE = "host_e2e"
@@ -52,7 +53,8 @@ def _print_header(result: Result) -> None:
     if not result.complete:
         out.print("[red bold]interrupted:[/] these are the measurements until then")
     threads = result.protocol["threads"]
-    out.print(f"{escape(host['cpu'])}, {host['usable_cores']} cores, {threads} threads each; {_protocol(result)}")
+    cores = f"{host['usable_cores']} cores{limit_note(host.get('cpu_limit'))}"
+    out.print(f"{escape(host['cpu'])}, {cores}, {threads} threads each; {_protocol(result)}")
 
 
 def _protocol(result: Result) -> str:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from cli.console import out, table
 from cli.render.text import safe
 from export.common.plain import show_list
+from export.runtime.processor import limit_note
 
 if TYPE_CHECKING:
     from bench.machine.doctor import Capability
@@ -19,7 +20,7 @@ def print_doctor(facts: "Facts", capabilities: Sequence["Capability"]) -> None:
     memory, disk, board = facts.memory.value, facts.disk.value, facts.jetson.value
     grid = table("machine", "")
     grid.add_row("system", f"{facts.system}, Python {facts.python}")
-    grid.add_row("processor", f"{_value(facts.cpu)}, usable cores: {facts.cores}")
+    grid.add_row("processor", f"{_value(facts.cpu)}, usable cores: {facts.cores}{limit_note(facts.cpu_limit)}")
     grid.add_row("", _value(facts.features, show_list(facts.features.value or ["no features that matter"])))
     memory_text = f"{memory[1] / 2**30:.1f} of {memory[0] / 2**30:.1f} GiB free" if memory else ""
     grid.add_row("memory", _value(facts.memory, memory_text))
@@ -33,6 +34,8 @@ def print_doctor(facts: "Facts", capabilities: Sequence["Capability"]) -> None:
         grid.add_row("Jetson", _value(facts.jetson, f"{board.model}, L4T {board.l4t or 'unknown'}" if board else ""))
     for name, version in facts.packages.items():
         grid.add_row(name, version or "[yellow]not installed[/]")
+        if several := facts.distributions.get(name):
+            grid.add_row("", f"[yellow]installed by {', '.join(several)}: uninstall all of them, and install one[/]")
     out.print(grid)
     grid = table("name", "capability", "", "reason, and advice")
     for capability in capabilities:

@@ -10,6 +10,7 @@ from cli.render.text import optional, weights_mark
 from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Manifest
 from export.pipeline.request import ExportRequest
+from export.runtime.processor import limit_note
 
 if TYPE_CHECKING:
     from bench.harness.latency_table import LatencyTable
@@ -55,7 +56,9 @@ def print_latency(result: "LatencyTable | None", manifest: Manifest) -> None:
             ratio += f" \\[{row.speed_up_low:.2f}, {row.speed_up_high:.2f}]"
         grid.add_row(row.runtime, row.precision + computes, str(row.threads), optional(row.latency_ms), ratio)
     out.print(grid)
-    out.print(f"{escape(str(result.machine['cpu']))}, {result.machine['cores']} cores; {result.protocol}")
+    limit = result.machine.get("cpu_limit")
+    cores = f"{result.machine['cores']} cores{limit_note(None if limit is None else float(limit))}"
+    out.print(f"{escape(str(result.machine['cpu']))}, {cores}; {result.protocol}")
 
 
 def print_artifacts(manifest: Manifest, folder: Path, recipe: Path | None) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -17,6 +18,7 @@ from bench.results import cells
 from bench.results.result import Result, Row
 from cli.console import err, out, table
 from cli.render.bench import HEADLINE, VERDICT_STYLE
+from export.runtime.processor import limit_note
 
 STATE_STYLE = {"done": "green", "failed": "red", "lost": "red", "running": "cyan", "waiting": "dim"}
 DEVICE_STYLE = {"ready": "green", "benched": "red", "refused": "red", "silent": "yellow", "gone": "yellow"}
@@ -169,8 +171,12 @@ def _legend(record: FleetRecord, results: Mapping[str, Result]) -> None:
             out.print(f"{place}: {escape(machine)}; {reference}", soft_wrap=True)
 
 
-def _hardware(host: Mapping[str, object], gpus: Sequence[Mapping[str, object]]) -> list[str]:
-    return [str(host["cpu"]), f"{host['usable_cores']} cores", *(str(gpu["name"]) for gpu in gpus)]
+def _hardware(host: Mapping[str, Any], gpus: Sequence[Mapping[str, object]]) -> list[str]:
+    return [
+        str(host["cpu"]),
+        f"{host['usable_cores']} cores{limit_note(host.get('cpu_limit'))}",
+        *(str(gpu["name"]) for gpu in gpus),
+    ]
 
 
 def _notes(record: FleetRecord) -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -31,6 +30,7 @@ from export.common.files import (
 )
 from export.common.progress import Progress, StepObserver
 from export.pipeline.layout import MANIFEST, STEP_RECORDS
+from export.runtime.registry import installed_version
 
 Result = TypeVar("Result")
 Work = Callable[[Path, Progress], Result]
@@ -230,10 +230,7 @@ class Folder:
 
 def version(distribution: str) -> str:
     """Return the installed version, or ``absent``."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "absent"
+    return installed_version(distribution) or "absent"
 
 
 def sha256_code(package: str) -> str:

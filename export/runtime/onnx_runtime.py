@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import NotPossible
-from .session import Images, Joints, Model, usable_cores, version_numbers
+from .processor import default_threads
+from .session import Images, Joints, Model, version_numbers
 
 CPU = ("CPUExecutionProvider",)
 NO_BF16 = "its CPU provider has no BF16 convolution"
@@ -70,7 +71,7 @@ class OnnxRuntimeSession:
         if reason is not None:
             advice = "choose openvino or another precision, or install a newer onnxruntime"
             raise NotPossible(f"ONNX Runtime {version} cannot run {precision} here", reason, advice)
-        self.precision, self.threads, self._model = precision, threads or usable_cores(), model
+        self.precision, self.threads, self._model = precision, threads or default_threads(), model
         self._optimise = optimise
         try:
             self._session: Any = open_session(model, self._options())
@@ -128,7 +129,7 @@ def session_options(threads: int | None = None, *, optimise: bool = True) -> Any
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
+    options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Spinning idle threads would slow the next measurement.

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import NotPossible
-from .session import Images, Joints, Model, usable_cores
+from .processor import default_threads
+from .session import Images, Joints, Model
 
 FILE_TYPES = {"INFERENCE_PRECISION_HINT": "f32"}
 """Option that makes OpenVINO's CPU plug-in keep to the types of the file.
@@ -41,7 +42,7 @@ class OpenVinoSession:
         if precision == "int8" and saturates():
             advice = "choose onnxruntime or another precision, or a processor with VNNI"
             raise NotPossible("OpenVINO cannot run INT8 exactly here", SATURATES, advice)
-        self.precision, self.threads, self._model = precision, threads or usable_cores(), model
+        self.precision, self.threads, self._model = precision, threads or default_threads(), model
         self._options = {
             **FILE_TYPES,
             "INFERENCE_NUM_THREADS": self.threads,

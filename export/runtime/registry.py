@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
+from importlib import metadata
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import NotPossible
@@ -23,6 +26,9 @@ class Runtime(NamedTuple):
     install: str = "pip install {package}"
 
 
+VERSION = re.compile(r"^(?:__version__|opencv_version)\b[^=\n]*=\s*['\"]([^'\"]+)['\"]", re.MULTILINE)
+"""The line of a module that states its version."""
+
 WITH_JETPACK = (
     "on a Jetson apt install python3-libnvinfer, and create the virtual environment with --system-site-packages; "
     "elsewhere pip install {package}"
@@ -41,6 +47,36 @@ RUNTIMES = {
 def installed(runtime: str) -> bool:
     """Return whether the runtime's library is installed; nothing is imported."""
     return importlib.util.find_spec(RUNTIMES[runtime].package) is not None
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version of the module that an import would load, without importing it; None if there is none.
+
+    The module's own files come first, since metadata may belong to another package: ``onnxruntime`` and
+    ``onnxruntime-gpu`` install the same files, and the last one wins. Metadata is the answer where they state nothing.
+    """
+    return module_version(distribution.replace("-", "_")) or metadata_version(distribution)
+
+
+def module_version(module: str) -> str | None:
+    """Return the version that a module's files state; None if there is no such module, or they state none."""
+    spec = importlib.util.find_spec(module)
+    for name in ("__init__.py", "version.py") if spec is not None and spec.origin is not None else ():
+        try:
+            text = Path(spec.origin).with_name(name).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if match := VERSION.search(text):
+            return match[1]
+    return None
+
+
+def metadata_version(distribution: str) -> str | None:
+    """Return the version in a distribution's metadata; None if it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def load_library(runtime: str) -> Any:

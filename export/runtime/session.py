@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -61,14 +60,6 @@ else:
 def model_bytes(model: Model) -> bytes:
     """Return the bytes of a model."""
     return model if isinstance(model, bytes) else model.read_bytes()
-
-
-def usable_cores() -> int:
-    """Return how many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
 
 
 def version_numbers(version: str) -> list[int]:

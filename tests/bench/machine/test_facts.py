@@ -9,10 +9,12 @@ import pytest
 
 from bench.machine import facts, system
 from bench.machine.doctor import capabilities, report
+from bench.machine.environment import environment_record, fingerprint
 from bench.machine.facts import collect_facts
 from cli.render.doctor import print_doctor
 from export.common import gpu
 from export.common.gpu import Gpu, Jetson
+from export.pipeline.steps import version
 from export.runtime import gpu as runtime_gpu
 from tests.support.command_line import ROOT
 
@@ -43,10 +45,10 @@ def test_a_failing_probe_is_an_answer(
 
 
 def test_the_processor_and_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info, limit, memory = tmp_path / "cpuinfo", tmp_path / "memory.max", tmp_path / "meminfo"
+    info, limit, memory = tmp_path / "cpuinfo", None, tmp_path / "meminfo"
     monkeypatch.setattr(system, "CPUINFO", info)
     monkeypatch.setattr(system, "MEMINFO", memory)
-    monkeypatch.setattr(system, "MEMORY_LIMITS", (limit,))
+    monkeypatch.setattr(system, "memory_limit", lambda: limit)
     info.write_text("processor\t: 0\nFeatures\t: fp asimd asimdhp asimddp i8mm bf16\n")
     assert system.cpu_features() == ("NEON", "NEON FP16", "NEON dot product", "I8MM", "BF16")
     info.write_text("flags\t\t: sse avx2 avx_vnni amx_tile amx_int8\n")
@@ -55,9 +57,8 @@ def test_the_processor_and_its_memory(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ValueError, match="names no features"):
         system.cpu_features()
     memory.write_text("MemTotal:  8 kB\nMemFree: 1 kB\nMemAvailable:  4 kB\n\n")
-    limit.write_text("max\n")
     assert system.memory_bytes() == (8192, 4096)
-    limit.write_text("2048\n")
+    limit = 2048
     assert system.memory_bytes() == (2048, 2048)
     assert system.free_disk_bytes(tmp_path / "not" / "there") > 0
 
@@ -113,6 +114,45 @@ def test_the_cuda_version_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for line, cuda in (("cuda: Optional[str] = '13.0'", "13.0"), ('cuda = "12.6"', "12.6"), ("cuda = None", None)):
         (tmp_path / "torch/version.py").write_text(f"__version__ = '2.13.0'\n{line}\nhip = None\n")
         assert facts.ask(facts.torch_cuda).value == cuda
+
+
+def test_a_limit_of_processor_time_is_part_of_the_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = environment_record()
+    assert "cpu_limit" in record["host"]
+    hosts = [record["host"] | {"cpu_limit": limit} for limit in (None, 0.5, 1.0)]
+    prints = [fingerprint(record | {"host": host}) for host in hosts]
+    assert len(set(prints)) == 3
+    del record["host"]["cpu_limit"]
+    assert fingerprint(record) == prints[0]
+    for module in (facts, system):
+        monkeypatch.setattr(module, "cpu_limit", lambda: 0.5)
+    answers = collect_facts(tmp_path)
+    print_doctor(answers, capabilities(answers))
+    assert "limited to the time of 0.5" in capsys.readouterr().out
+    assert system.machine()["cpu_limit"] == 0.5
+
+
+def test_one_distribution_installed_over_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime/__init__.py").write_text('"""A module."""\n__version__ = "1.23.2"\n')
+    for name, number in (("onnxruntime", "1.23.2"), ("onnxruntime_gpu", "1.31.1")):
+        folder = tmp_path / f"{name}-{number}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    assert version("onnxruntime") == "1.23.2"
+    assert environment_record()["software"]["libraries"]["onnxruntime"] == "1.23.2"
+    answers = collect_facts(tmp_path)
+    assert answers.packages["onnxruntime"] == "1.23.2"
+    assert {row.name: row.available for row in capabilities(answers)}["run-onnxruntime-int8"] == "no"
+    print_doctor(answers, capabilities(answers))
+    shown = capsys.readouterr().out
+    assert "installed by onnxruntime 1.23.2, onnxruntime-gpu 1.31.1" in shown
 
 
 def test_a_session_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:

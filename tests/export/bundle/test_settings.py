@@ -5,6 +5,7 @@ Outputs of ``nvpmodel -q`` are those that owners of Jetsons published; the folde
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 from pose_verify import power_mode as modes
-from pose_verify.settings import cpu_clocks, cpu_limit, gpu_clocks
+from pose_verify.device import describe_software
+from pose_verify.settings import cpu_clocks, gpu_clocks
 from pose_verify.table import settings_line
 
 from bench.results.device_report import read_device_report
@@ -148,33 +150,17 @@ def test_names_of_the_gpus_clock(tmp_path: Path, name: str) -> None:
 
 
 def test_a_machine_without_readable_settings(tmp_path: Path) -> None:
-    assert (cpu_clocks(tmp_path), gpu_clocks(tmp_path), cpu_limit(tmp_path)) == ([], [], None)
+    assert (cpu_clocks(tmp_path), gpu_clocks(tmp_path)) == ([], [])
     damaged = write_files(tmp_path, {"sys/devices/system/cpu/cpufreq/policy0/affected_cpus": "0"})
     assert cpu_clocks(damaged) == [{"cores": [0], "governor": None, "min_khz": None, "max_khz": None}]
 
 
-GROUP = "sys/fs/cgroup"
-
-
-@pytest.mark.parametrize(
-    ("files", "limit"),
-    [
-        ({"proc/self/cgroup": "0::/", f"{GROUP}/cpu.max": "150000 100000"}, 1.5),
-        ({"proc/self/cgroup": "0::/a/b", f"{GROUP}/a/cpu.max": "50000 100000", f"{GROUP}/a/b/cpu.max": "max 1"}, 0.5),
-        ({"proc/self/cgroup": "0::/../host/only", f"{GROUP}/cpu.max": "200 100"}, 2.0),
-        ({"proc/self/cgroup": "0::/", f"{GROUP}/cpu.max": "max 100000"}, None),
-        (
-            {
-                "proc/self/cgroup": "4:cpu,cpuacct:/docker/f9\n2:cpuset:/\n0::/",
-                f"{GROUP}/cpu/cpu.cfs_quota_us": "200000",
-                f"{GROUP}/cpu/cpu.cfs_period_us": "100000",
-            },
-            2.0,
-        ),
-    ],
-)
-def test_limits_of_control_groups(tmp_path: Path, files: dict[str, object], limit: float | None) -> None:
-    assert cpu_limit(write_files(tmp_path, files)) == limit
+def test_the_version_is_the_one_of_the_module_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime/__init__.py").write_text('__version__ = "1.23.2"\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    assert describe_software()["onnxruntime"] == "1.23.2"
 
 
 def test_the_verifier_reports_the_mode_and_the_threads(

@@ -7,13 +7,13 @@ import platform
 import re
 from contextlib import suppress
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pose_runtime.runtime.errors import NotPossible
 from pose_runtime.runtime.gpu import DEVICE_TREE, first_gpu, jetson
-from pose_runtime.runtime.session import usable_cores
+from pose_runtime.runtime.processor import memory_limit, read_text, usable_cores
+from pose_runtime.runtime.registry import installed_version
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "opencv-python-headless")
 CPUINFO = Path("/proc/cpuinfo")
@@ -48,23 +48,15 @@ def describe_software() -> dict[str, str]:
     """Return the versions of Python and of the installed packages."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+        number = installed_version(name)
+        if number is not None:
+            versions[name] = number
     return versions
-
-
-def read_text(path: Path) -> str | None:
-    """Return a file's text without surrounding blanks and NUL; None if it is empty or cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
-    except OSError:
-        return None
 
 
 def _memory_bytes() -> int | None:
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return min(installed, memory_limit() or installed)
     except (ValueError, OSError, AttributeError):
         return None

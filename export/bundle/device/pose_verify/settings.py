@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pose_verify.device import read_text
+from pose_runtime.runtime.processor import cpu_limit, read_text
+
 from pose_verify.power_mode import power_mode
 
 ROOT = Path("/")
-CPU_CLOCKS, DEVICE_CLOCKS, CGROUPS = "sys/devices/system/cpu/cpufreq", "sys/class/devfreq", "sys/fs/cgroup"
+CPU_CLOCKS, DEVICE_CLOCKS = "sys/devices/system/cpu/cpufreq", "sys/class/devfreq"
 GPU = re.compile(r"gpu|g[pvab]\d+b")
 """Linux's names for the clock of a Jetson's GPU: ``17000000.gpu``, ``57000000.gpu``, ``17000000.ga10b``."""
 
@@ -58,42 +58,6 @@ def gpu_clocks(root: Path = ROOT) -> list[dict[str, Any]]:
         for clock in sorted((root / DEVICE_CLOCKS).glob("*"))
         if GPU.search(clock.name) or GPU.search(read_text(clock / "device/of_node/name") or "")
     ]
-
-
-def cpu_limit(root: Path = ROOT) -> float | None:
-    """Return how many processors' time control groups (a container) leave to this process; None: no limit.
-
-    Linux, ``Documentation/admin-guide/cgroup-v2.rst`` (``cpu.max``) and ``scheduler/sched-bwc.rst``
-    (``cpu.cfs_quota_us``, which is -1 where there is no limit).
-    """
-    limits = []
-    for folder, version in _groups(root):
-        if version == 2:
-            quota, _, period = (read_text(folder / "cpu.max") or "").partition(" ")
-        else:
-            quota, period = (read_text(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period"))
-        if quota.isdigit() and period.isdigit() and int(period) > 0:
-            limits.append(int(quota) / int(period))
-    return min(limits) if limits else None
-
-
-def _groups(root: Path) -> Iterator[tuple[Path, int]]:
-    """Yield folder and version of this process's control group and of all above, since their limits hold as well.
-
-    In a container the group's path may be the host's and not exist; those above it do.
-    """
-    for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
-        number, _, remainder = line.partition(":")
-        controllers, _, path = remainder.partition(":")
-        if number == "0" and not controllers:
-            top, version = root / CGROUPS, 2
-        elif "cpu" in controllers.split(","):
-            top, version = root / CGROUPS / "cpu", 1
-        else:
-            continue
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        for depth in range(len(parts) + 1):
-            yield top.joinpath(*parts[:depth]), version
 
 
 def _number(path: Path) -> int | None:

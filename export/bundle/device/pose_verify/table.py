@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pose_runtime.runtime.processor import limit_note
+
 COLUMNS = ("runtime", "precision", "status", "mean mm", "p99 mm", "max mm", "p50 ms", "p90 ms", "p99 ms", "samples")
 
 
@@ -46,7 +48,7 @@ def settings_line(report: Mapping[str, Any]) -> str:
     parts += [f"GPU {clock_range(clock['min_hz'], clock['max_hz'], 1e6)}" for clock in settings["gpu_clocks"]]
     if not settings["cpu_clocks"]:
         parts.append("governor not known")
-    limit = "" if settings["cpu_limit"] is None else f", limited to the time of {settings['cpu_limit']:g}"
+    limit = limit_note(settings["cpu_limit"])
     parts.append(f"{device['usable_cores']} of {device['cores']} cores usable{limit}")
     threads = {(row["runtime"], row["threads"]): None for row in report["results"] if row["threads"] is not None}
     parts += [f"{runtime} with {count} thread{'s' * (count != 1)}" for runtime, count in threads]
