@@ -59,7 +59,7 @@ class LatencyTable(Record):
     boundary: Literal["host_e2e"] = "host_e2e"
     batch: int = 1
     protocol: str
-    machine: dict[str, str | int | float]
+    machine: Mapping[str, str | int | float]
     reason: str | None
     """Reason why the rows have no figures."""
     rows: list[LatencyRow]

@@ -154,6 +154,8 @@ def host_record() -> dict[str, object]:
 
 def machine() -> dict[str, str | int | float]:
     """Return the few facts that identify the machine in a table."""
-    facts = {"cpu": cpu_name(), "cores": usable_cores(), "system": f"{platform.system()} {platform.machine()}"}
-    limit = cpu_limit()
-    return facts if limit is None else {**facts, "cpu_limit": limit}
+    facts: dict[str, str | int | float] = {"cpu": cpu_name(), "cores": usable_cores()}
+    facts["system"] = f"{platform.system()} {platform.machine()}"
+    if (limit := cpu_limit()) is not None:
+        facts["cpu_limit"] = limit
+    return facts

@@ -61,7 +61,9 @@ def installed_version(distribution: str) -> str | None:
 def module_version(module: str) -> str | None:
     """Return the version that a module's files state; None if there is no such module, or they state none."""
     spec = importlib.util.find_spec(module)
-    for name in ("__init__.py", "version.py") if spec is not None and spec.origin is not None else ():
+    if spec is None or spec.origin is None:
+        return None
+    for name in ("__init__.py", "version.py"):
         try:
             text = Path(spec.origin).with_name(name).read_text(encoding="utf-8", errors="replace")
         except OSError:
