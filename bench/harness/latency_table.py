@@ -4,6 +4,7 @@ It is a short benchmark with two rows: a worker process for each, parity of the 
 in random order. It has no control and so no quality; a speed-up with a wide interval is not shown.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Literal
