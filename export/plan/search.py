@@ -11,11 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from export.common.errors import CheckFailed
 from export.common.progress import Progress, no_progress
@@ -26,7 +24,7 @@ from export.model.network import ConvNeXtPose
 from export.model.pose import Volume
 from export.model.reference import run_reference
 from export.parity.budgets import GRADES, REQUIRED_GRADE, TARGET_GRADE, Grade
-from export.parity.comparison import errors_mm
+from export.parity.comparison import Joints, errors_mm
 from export.plan.patches import NOT_FINITE
 from export.plan.placement import PlannedConv, other_values, place, segment_of
 from export.plan.planned import PlannedWeights, quantize_conv, round_values, simulated_graph
@@ -42,7 +40,6 @@ MOST_IN_FP32 = 0.25
 """Largest share of the multiplies that a half precision leaves in FP32 to reach its target grade. More leaves little of
 its speed, and the search settles for the required grade."""
 
-Joints = NDArray[np.floating[Any]]
 Unit = tuple[str, Callable[[ConvNeXtPose], None]]
 """Name of a unit, and a function that puts it into the lower precision."""
 PlanCheck = Callable[[PrecisionPlan, PlannedWeights, Grade], bool]

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from export.checkpoint.loading import read_checkpoint
 from export.checkpoint.verdict import judge
@@ -12,6 +14,8 @@ from export.images.drawings import drawn_images
 from export.images.image_set import Images, ImageSet, drawn_set
 from export.model.config import load_config
 from export.model.network import ConvNeXtPose, build_network
+from export.model.pose import Volume
+from export.parity.comparison import Joints, errors_mm
 from export.plan.calibration import FEWEST_IMAGES
 from export.plan.planned import PlannedWeights, simulated_graph
 from export.plan.precision_plan import PrecisionPlan
@@ -53,6 +57,11 @@ def calibration_figures(count: int = FEWEST_IMAGES) -> ImageSet:
 def other_figures(count: int) -> Images:
     """Return other figures, for measurements, (N, S, S, 3)."""
     return figures().images[FEWEST_IMAGES : FEWEST_IMAGES + count]
+
+
+def joint_errors(network: ConvNeXtPose, first: Joints, second: Joints) -> NDArray[np.float64]:
+    """Return the (N, J) distances in mm of two sets of joints in bins."""
+    return errors_mm(first, second, Volume.from_architecture(network.architecture))
 
 
 @cache

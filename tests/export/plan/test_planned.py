@@ -13,9 +13,8 @@ from export.graph.precision import HALF
 from export.graph.segments import segments
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import Volume, normalise
+from export.model.pose import normalise
 from export.model.reference import run_reference
-from export.parity.comparison import errors_mm
 from export.parity.sessions import SimulatedSession, run_batches
 from export.plan.placement import segment_of
 from export.plan.planned import load_planned, planned_graph, save_planned, simulated_graph
@@ -25,6 +24,7 @@ from export.plan.weights import Candidates, prepare
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.tiny_int8 import (
     calibration_figures,
+    joint_errors,
     other_figures,
     tiny_calibration,
     tiny_network,
@@ -61,7 +61,7 @@ def with_fp32(plan: PrecisionPlan, in_fp32: set[str]) -> PrecisionPlan:
 
 
 def mean_mm(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    return float(errors_mm(a, b, Volume.from_architecture(network().architecture)).mean())
+    return float(joint_errors(network(), a, b).mean())
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,7 @@ from torch import nn
 from export.graph.precision import half_graph
 from export.images.image_set import ImageSet
 from export.model.network import ConvNeXtPose
-from export.model.pose import Volume
 from export.model.reference import run_reference
-from export.parity.comparison import errors_mm
 from export.plan.equalization import as_conv, bias_of
 from export.plan.input_scaling import ORDINARY, output_importance, scale_inputs
 from export.plan.planned import fake_quantize, simulated_graph
@@ -25,6 +23,7 @@ from export.plan.precision_plan import PrecisionPlan
 from export.plan.scales import LARGEST, LARGEST_SCALE, SMALLEST_SCALE, stored_scale
 from export.plan.search import initial_plan
 from export.plan.weights import prepare, weight_scales
+from tests.support.tiny_int8 import joint_errors
 
 
 @given(st.floats(1e-9, 60000))
@@ -101,12 +100,8 @@ def test_inputs_of_any_size_come_to_ordinary_size(network: ConvNeXtPose, calibra
     plan, candidates = prepare(odd, initial_plan(odd, "int8", calibration), images)
     scales = [conv.input_scale for conv in plan.quantized]
     assert all(scale is not None and 0.3 * ORDINARY / LARGEST < scale < 1.8 * ORDINARY / LARGEST for scale in scales)
-    moved = errors_mm(
-        run_reference(network, images, 4),
-        run_reference(candidates.exact, images, 4),
-        Volume.from_architecture(odd.architecture),
-    )
-    assert moved.max() < 1
+    before, after = run_reference(network, images, 4), run_reference(candidates.exact, images, 4)
+    assert joint_errors(odd, before, after).max() < 1
 
 
 def with_dead_channels(network: ConvNeXtPose) -> ConvNeXtPose:
@@ -133,7 +128,7 @@ def test_dead_channels_keep_finite_weights(network: ConvNeXtPose, calibration: I
         assert np.isfinite(int8.dequantized).all()
     assert np.isfinite(run_reference(simulated_graph(odd, plan, weights), images, 4)).all()
     rescaled = run_reference(candidates.exact, images, 4)
-    assert errors_mm(run_reference(odd, images, 4), rescaled, Volume.from_architecture(odd.architecture)).max() < 1
+    assert joint_errors(odd, run_reference(odd, images, 4), rescaled).max() < 1
     if precision == "int8":
         assert not weights.int8["backbone.stages.1.0.pwconv2"].values[2].any()
 

@@ -14,9 +14,8 @@ from torch import nn
 from export.common.errors import CheckFailed
 from export.images.image_set import ImageSet
 from export.model.network import ConvNeXtPose
-from export.model.pose import Volume, normalise
+from export.model.pose import normalise
 from export.model.reference import run_reference
-from export.parity.comparison import errors_mm
 from export.parity.sessions import SimulatedSession, run_batches
 from export.plan import weights as plan_weights
 from export.plan.planned import PlannedWeights, planned_graph, simulated_graph
@@ -25,7 +24,14 @@ from export.plan.quantize import export_int8, insert_int8
 from export.plan.search import initial_plan
 from export.plan.weights import prepare
 from export.runtime.onnx_runtime import OnnxRuntimeSession
-from tests.support.tiny_int8 import FEW, calibration_figures, tiny_calibration, tiny_weights, trained_network
+from tests.support.tiny_int8 import (
+    FEW,
+    calibration_figures,
+    joint_errors,
+    tiny_calibration,
+    tiny_weights,
+    trained_network,
+)
 
 
 def test_the_graph_keeps_tensorrts_rules(int8_file: Path, plan: PrecisionPlan) -> None:
@@ -59,13 +65,12 @@ def test_the_graph_agrees_with_its_simulation(
 ) -> None:
     """Up to values between two steps, which floating-point arithmetic rounds either way."""
     images = calibration.images[:8]
-    volume = Volume.from_architecture(network.architecture)
     reference = run_reference(network, images, 4)
     expected = run_reference(simulated_graph(network, plan, weights), images, 4)
     joints = run_batches(SimulatedSession(int8_file, "int8"), normalise(images), 4)
-    error = errors_mm(reference, joints, volume).mean()
+    error = joint_errors(network, reference, joints).mean()
     assert error > 0.5  # otherwise nothing would be tested
-    assert errors_mm(expected, joints, volume).mean() < error
+    assert joint_errors(network, expected, joints).mean() < error
 
 
 def test_a_wrong_scale_changes_the_joints(network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights) -> None:
@@ -75,10 +80,9 @@ def test_a_wrong_scale_changes_the_joints(network: ConvNeXtPose, plan: Precision
         replace(c, input_scale=c.input_scale * 40) if c.name == last and c.input_scale else c for c in plan.convs
     )
     images = tiny_calibration().images[:4]
-    volume = Volume.from_architecture(network.architecture)
     graphs = [simulated_graph(network, p, weights) for p in (plan, replace(plan, convs=convs))]
     right, wrong = (run_reference(graph, images, 4) for graph in graphs)
-    assert errors_mm(right, wrong, volume).mean() > 100
+    assert joint_errors(network, right, wrong).mean() > 100
 
 
 def test_a_plan_for_another_graph_is_a_defect(plan: PrecisionPlan, weights: PlannedWeights, fp16_file: Path) -> None:
@@ -142,6 +146,6 @@ def test_onnx_runtime_computes_large_biases_correctly(
     path = tmp_path / "int8.onnx"
     export_int8(planned_graph(odd, plan, weights), path, {}, plan, weights.int8)
     sessions = (OnnxRuntimeSession(path, "int8"), SimulatedSession(path, "int8"))
-    joints = [run_batches(session, normalise(images), 4) for session in sessions]
-    difference = errors_mm(joints[0], joints[1], Volume.from_architecture(odd.architecture)).mean()
+    joints = (run_batches(session, normalise(images), 4) for session in sessions)
+    difference = joint_errors(odd, *joints).mean()
     assert (difference < 5) == same, difference
