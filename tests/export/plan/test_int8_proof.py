@@ -49,6 +49,16 @@ def with_another_scale(model: onnx.ModelProto) -> None:
     node.input[1] = "another"
 
 
+def with_another_axis(model: onnx.ModelProto) -> None:
+    node = next(n for n in model.graph.node if n.name.endswith("/DequantizeLinear_weight"))
+    node.attribute[0].i = 1
+
+
+def with_unquantized_input(model: onnx.ModelProto) -> None:
+    """Dequantize a value that no node quantizes."""
+    next(n for n in model.graph.node if n.name.endswith("/DequantizeLinear")).input[0] = "another"
+
+
 def with_quantized_output(model: onnx.ModelProto) -> None:
     """Quantize the logits."""
     final = next(n for n in model.graph.node if n.name == "head.final_layer/Conv")
@@ -85,6 +95,8 @@ def with_quantized_output(model: onnx.ModelProto) -> None:
         (with_array(".input_zero_point", lambda a: a + 3), "not symmetric"),
         (with_array(".input_zero_point", lambda a: a.astype(np.uint8)), "not symmetric"),
         (with_array("head.deconv_layers_1.dwconv.weight", lambda a: a * 1.01), "constants are not the FP16 graph's"),
+        (with_another_axis, "are not scaled by output channel"),
+        (with_unquantized_input, "is dequantized, but never quantized"),
         (with_another_scale, "DequantizeLinear of .* does not have the plan's scale"),
         (with_quantized_output, "is not the FP16 graph's|quantizes elsewhere"),
         (lambda model: setattr(model.metadata_props.add(), "key", "another"), "metadata are not the FP16 graph's"),
