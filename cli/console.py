@@ -15,8 +15,9 @@ from export.common.progress import Progress, StepObserver, no_progress
 LOG_WIDTH = 160
 """Columns without a terminal, as in a file or a CI log."""
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
-err = Console(highlight=False, width=None if sys.stderr.isatty() else LOG_WIDTH, stderr=True)
+# Without emoji, ":100:" in a path stays as it is.
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+err = Console(highlight=False, emoji=False, width=None if sys.stderr.isatty() else LOG_WIDTH, stderr=True)
 
 
 def show_failure(failure: Failure) -> None:

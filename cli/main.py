@@ -21,8 +21,10 @@ from cli import (
     report,
     verify,
 )
-from cli.signals import INTERRUPTED, exit_code, install_handlers
+from cli.signals import INTERRUPTED, exit_code, install_handlers, interrupted
+from cli.streams import finish_streams, prepare_streams
 from export.common.errors import Failure
+from export.runtime.host import provide_user, require_temporary_folder
 
 app = typer.Typer(
     name="convnextpose",
@@ -48,21 +50,43 @@ app.command("compare")(compare.command)
 app.add_typer(fleet.app, name="fleet")
 
 
+WITHOUT_TEMPORARY_FILES = ("inspect", "claims", "doctor", "report")
+
+
+@app.callback()
+def prepare(context: typer.Context) -> None:
+    """Check what most commands need, before their work."""
+    provide_user()
+    if context.invoked_subcommand not in WITHOUT_TEMPORARY_FILES and "--help" not in sys.argv:
+        require_temporary_folder()
+
+
 def run() -> None:
     """Run the command line; a failure prints three lines and ends with its exit code."""
+    prepare_streams()
     install_handlers()
+    sys.exit(finish_streams(_exit_code()))
+
+
+def _exit_code() -> int:
+    """Run the command line and return its exit code; an interrupt counts more than any error that follows it."""
     try:
         app()
     except Failure as failure:
-        from cli.console import show_failure
+        if not interrupted():
+            from cli.console import show_failure
 
-        show_failure(failure)
-        sys.exit(failure.exit_code)
+            show_failure(failure)
+            return failure.exit_code
     except SystemExit as end:  # typer has turned Ctrl-C into this
-        if end.code != INTERRUPTED:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if code != INTERRUPTED and not (code and interrupted()):
+            return code
+    except Exception:
+        if not interrupted():
             raise
-        print("interrupted; finished steps are kept, and the next run continues from there", file=sys.stderr)
-        sys.exit(exit_code())
+    print("interrupted; finished steps are kept, and the next run continues from there", file=sys.stderr)
+    return exit_code()
 
 
 if __name__ == "__main__":

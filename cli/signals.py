@@ -35,6 +35,11 @@ def install_handlers() -> None:
                 sys.unraisablehook = _RaiseAgain(sys.unraisablehook)
 
 
+def interrupted() -> bool:
+    """Return whether one of the signals has arrived."""
+    return bool(_received)
+
+
 def exit_code() -> int:
     """Return the exit code of an interrupted run: 128 and the signal's number, as shells count."""
     return 128 + _received[0] if _received else INTERRUPTED

@@ -1,5 +1,6 @@
 """Result folders of a run: each is written completely or not at all, and archived instead of replaced."""
 
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -48,7 +49,7 @@ def write_result(folder: Path, job: JobRecord, outcome: Outcome, files: Mapping[
             raise ValueError("its result was damaged on the way: a hash does not match its file")
         before = read_finished(place, job.spec.id)
         if before is not None and before.files == outcome.files:
-            place.replace(Path(temporary) / "same")
+            shutil.move(place, Path(temporary) / "same")
         elif before is not None:
             earlier.append(_archive(folder, job.model_copy(update={"state": "done", "outcome": before})))
         elif place.exists():
@@ -66,5 +67,5 @@ def _move(folder: Path, place: str, name: str) -> str:
     targets = (f"{EARLIER}/{name}-{number}/{place}" for number in count(1))
     target = next(target for target in targets if not (folder / target).exists())
     (folder / target).parent.mkdir(parents=True, exist_ok=True)
-    (folder / place).replace(folder / target)
+    shutil.move(folder / place, folder / target)  # also where a mount or an image's layer forbids to rename it
     return target

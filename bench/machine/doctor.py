@@ -87,6 +87,8 @@ def _room(facts: Facts) -> Capability:
     about = "room for an export: 2 GiB of memory, 1 GiB on the disk"
     if facts.memory.value is None or facts.disk.value is None:
         return Capability("room", about, "unknown", facts.memory.trouble or facts.disk.trouble)
+    if facts.temporary.value is None:
+        return Capability("room", about, "no", facts.temporary.trouble, "set TMPDIR")
     memory, disk = facts.memory.value[1], facts.disk.value
     reason = f"free: {memory / 2**30:.1f} GiB of memory, {disk / 2**30:.1f} GiB on the disk"
     if memory >= ENOUGH_MEMORY_BYTES and disk >= ENOUGH_DISK_BYTES:

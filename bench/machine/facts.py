@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from bench.machine.system import cpu_features, cpu_name, free_disk_bytes, memory_bytes
 from export.common.gpu import NO_GPU, Gpu, Jetson, driver_version, gpus, jetson
+from export.runtime.host import require_temporary_folder
 from export.runtime.processor import cpu_limit, usable_cores
 from export.runtime.registry import metadata_version, module_version
 
@@ -88,6 +89,8 @@ class Facts:
     """The provider that ran first in an ONNX Runtime session for CUDA."""
     cpu_limit: float | None = None
     """Time of how many processors control groups leave to this process; None: no limit."""
+    temporary: Answer[str] = Answer("")
+    """The folder for temporary files."""
     distributions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Name and version of each distribution that installs a package, if there are several; the last one has won."""
 
@@ -115,6 +118,7 @@ def collect_facts(folder: Path) -> Facts:
         cpu=ask(cpu_name),
         cores=usable_cores(),
         cpu_limit=cpu_limit(),
+        temporary=ask(lambda: str(require_temporary_folder())),
         features=ask(cpu_features),
         memory=ask(memory_bytes),
         disk=ask(lambda: free_disk_bytes(folder)),

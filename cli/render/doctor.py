@@ -25,6 +25,7 @@ def print_doctor(facts: "Facts", capabilities: Sequence["Capability"]) -> None:
     memory_text = f"{memory[1] / 2**30:.1f} of {memory[0] / 2**30:.1f} GiB free" if memory else ""
     grid.add_row("memory", _value(facts.memory, memory_text))
     grid.add_row("disk", _value(facts.disk, f"{disk / 2**30:.1f} GiB free" if disk is not None else ""))
+    grid.add_row("temporary files", _value(facts.temporary))
     for gpu in facts.gpus.value or ():
         size = f"compute capability {gpu.compute_capability}, {gpu.memory_bytes / 2**30:.1f} GiB"
         grid.add_row("GPU", escape(f"{gpu.name}, {size}, driver {_value(facts.driver)}"))

@@ -30,7 +30,7 @@ def whole_folder(place: Path) -> Iterator[Path]:
             folder.mkdir()
             yield folder
             if place.exists():
-                place.rename(Path(parent) / "old")
+                shutil.move(place, Path(parent) / "old")  # a folder of an image's lower layer cannot be renamed
             folder.rename(place)
     except OSError as error:
         raise write_error(place, error) from error

@@ -23,7 +23,7 @@ from export.bundle.manifest import list_files
 from export.bundle.output import require_replaceable, whole_folder
 from export.bundle.text import describe_origin, fill_template
 from export.bundle.triton_config import Tensor, ensemble_config, model_config
-from export.common.files import require_writable
+from export.common.files import apply_umask, require_writable
 from export.common.interface import INPUT, OUTPUT
 from export.engine.plan import EnginePlan
 from export.model.pose import MEAN, STD
@@ -126,7 +126,7 @@ def write_triton(export: Path, out: Path, precisions: tuple[str, ...] | None, pl
         recipes = model_recipes(contents, [model.artifact for model in models], plan)
         recipes = tuple(model.recipe(recipe) for model, recipe in zip(models, recipes, strict=True))
         (folder / SCRIPT).write_text(trtexec_script(SCRIPT, ABOUT_SCRIPT, ENTER_FOLDER, recipes), encoding="utf-8")
-        (folder / SCRIPT).chmod(0o755)
+        apply_umask(folder / SCRIPT, executable=True)
         (folder / "README.md").write_text(_readme(contents, models), encoding="utf-8")
         record = {
             "schema_version": SCHEMA_VERSION,

@@ -12,7 +12,7 @@ from export.bundle.output import require_replaceable, whole_folder, write_archiv
 from export.bundle.text import bundle_readme, write_licences
 from export.bundle.verify import DEVICE, VerifiedRow, prove_bundle
 from export.common.errors import BadInput
-from export.common.files import require_writable, sha256_file, write_text
+from export.common.files import apply_umask, require_writable, sha256_file, write_text
 from export.common.progress import Progress, no_progress
 from export.engine.plan import EnginePlan
 from export.engine.record import beside
@@ -110,5 +110,5 @@ def _fill(folder: Path, contents: Contents, goldens: Goldens, plan: EnginePlan) 
     manifest = manifest_bytes(describe_bundle(contents, goldens, budgets, plan, folder))
     (folder / NAME).write_bytes(manifest)
     for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() or path.name in PROGRAMS else 0o644)
+        apply_umask(path, executable=path.name in PROGRAMS)
     return manifest

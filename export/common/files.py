@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from export.common.errors import BadInput
@@ -24,7 +25,7 @@ PARTIAL_PREFIX = ".partial-"
 """Prefix of every unfinished file, by which the leftovers of a killed run are found."""
 
 WRITE_ERRORS = {
-    *(errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS),
+    *(errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS),
     *(errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY),
 }
 
@@ -61,23 +62,21 @@ def sha256_path(path: Path) -> str:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path; rename it to ``path`` if the block succeeds, and remove it otherwise.
 
-    It is in the same folder, so that the rename is atomic.
+    It is in the same folder, so that the rename is atomic. The umask decides who may read it, as of any file.
 
     Raises:
         BadInput: the folder cannot be written, or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        partial = path.parent / f"{PARTIAL_PREFIX}{token_hex(8)}{path.suffix}"
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except OSError as error:
         raise write_error(path, error) from error
-    partial = Path(name)
     try:
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        partial.chmod(0o644)
         os.replace(partial, path)
     except OSError as error:
         if error.errno in WRITE_ERRORS:
@@ -85,6 +84,25 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def apply_umask(path: Path, *, executable: bool = False) -> None:
+    """Give a copied file or a folder the mode that it would have if it had been made here."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    path.chmod((0o777 if executable or path.is_dir() else 0o666) & ~mask)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Rename a file; where the target's folder is on another file system, copy the file there first."""
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with whole_file(target) as partial:
+            shutil.copyfile(source, partial)
+        source.unlink()
 
 
 def require_writable(folder: Path) -> None:

@@ -23,6 +23,7 @@ from export.common.files import (
     PARTIAL_PREFIX,
     PROJECT,
     WRITE_ERRORS,
+    move_file,
     sha256_file,
     sweep_partials,
     write_error,
@@ -188,7 +189,7 @@ class Folder:
             (self.path / name).unlink(missing_ok=True)
         for name in outputs:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            (partial / name).replace(self.path / name)
+            move_file(partial / name, self.path / name)
         return outputs
 
     def _dependents(self, names: Iterable[str], unchanged: Mapping[str, str]) -> list[str]:

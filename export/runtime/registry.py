@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import NotPossible
+from .host import provide_user
 
 
 class Runtime(NamedTuple):
@@ -91,10 +92,12 @@ def load_library(runtime: str) -> Any:
     if not installed(runtime):
         advice = RUNTIMES[runtime].install.format(package=package)
         raise NotPossible(f"{package} is not installed", "no such package", advice)
+    provide_user()
     try:
         return importlib.import_module(package)
-    except (ImportError, OSError) as error:
-        raise NotPossible(f"{package} does not load", str(error), f"install {package} again") from error
+    except Exception as error:  # whatever fails there is a lack of this machine, and no artifact's fault
+        reason = str(error) or type(error).__name__
+        raise NotPossible(f"{package} does not load", reason, f"install {package} again") from error
 
 
 def session_class(runtime: str) -> Any:

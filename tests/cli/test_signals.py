@@ -58,6 +58,27 @@ def test_keyboard_interrupt_itself_would_lose_the_exit_code(tmp_path: Path) -> N
     assert end_within(planted + ENDED_WITHIN_TEXT, tmp_path, signal.SIGTERM) == -signal.SIGINT
 
 
+SWALLOWED = """
+import os, sys
+import cli.main
+
+def app():
+    try:
+        os.kill(os.getpid(), int(sys.argv[1]))
+    except BaseException:
+        raise EXCEPTION
+
+cli.main.app = app
+cli.main.run()
+"""
+"""As torch does within its imports."""
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('planted')", "cli.main.Failure('a', 'b', 'c')", "SystemExit(1)"])
+def test_an_interrupt_counts_more_than_an_error_that_follows_it(tmp_path: Path, error: str) -> None:
+    assert end_within(SWALLOWED.replace("EXCEPTION", error), tmp_path, signal.SIGTERM) == 128 + signal.SIGTERM
+
+
 BUSY = """
 import threading, time
 start = threading.Thread.start

@@ -265,16 +265,43 @@ def sha256(path: Path) -> str:
 
 def run_program(work: Callable[[], int]) -> int:
     """Call ``work`` and return its exit code; print a failure in its three parts, never as a traceback."""
+    prepare_streams()
     try:
-        return work()
+        exit_code = work()
+        sys.stdout.flush()
+        return exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except Exception as failure:
+    except Exception as error:
+        failure: Any = error
+        if isinstance(error, OSError) and stdout_is_lost():
+            advice, code = "make room, or write it elsewhere", 141 if isinstance(error, BrokenPipeError) else 2
+            failure = Refusal("the output could not be written completely", str(error), advice, code)
         if not hasattr(failure, "report"):
             raise
         print(failure.report(), file=sys.stderr)
         return int(getattr(failure, "exit_code", 1))
+
+
+def prepare_streams() -> None:
+    """Open closed streams, to nowhere; replace characters that a stream's encoding lacks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def stdout_is_lost() -> bool:
+    """Return whether stdout cannot be written; it then leads nowhere, since Python flushes it once more at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from pose_runtime.runtime.errors import BadInput, CheckFailed
@@ -20,6 +20,8 @@ from pose_runtime.runtime.errors import BadInput, CheckFailed
 SCHEMA_VERSION = "1.0"
 VARIABLE = "POSE_RUNTIME_CACHE"
 OTHERS_MAY_WRITE = 0o022
+PRIVATE = 0o644
+"""Mode of an engine and its record, whatever the umask allows."""
 
 
 def cache_folder() -> Path:
@@ -43,8 +45,8 @@ def store_engine(content: bytes, record: Mapping[str, Any]) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _require_private(folder)
-        write_whole(path, content)
-        write_whole(path.with_suffix(".json"), (json.dumps(full, indent=2, sort_keys=True) + "\n").encode())
+        write_whole(path, content, PRIVATE)
+        write_whole(path.with_suffix(".json"), (json.dumps(full, indent=2, sort_keys=True) + "\n").encode(), PRIVATE)
     except OSError as error:
         advice = f"make room, or name another folder with {VARIABLE}"
         raise BadInput(f"cannot write {folder}", error.strerror or str(error), advice) from error
@@ -93,15 +95,15 @@ def engine_content(record: Mapping[str, Any]) -> bytes:
     return content
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a temporary file beside, then rename it: the file appears whole or not at all."""
-    handle, partial = tempfile.mkstemp(prefix=".partial-", dir=str(path.parent))
+def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a temporary file beside, then rename it: it appears whole or not at all. The umask limits its mode."""
+    partial = str(path.parent / f".partial-{token_hex(8)}")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
         os.replace(partial, str(path))
     except BaseException:
         os.unlink(partial)

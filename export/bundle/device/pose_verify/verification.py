@@ -16,6 +16,7 @@ from pose_runtime.bundle import Bundle
 from pose_runtime.engine_cache import write_whole
 from pose_runtime.pose import Pose, require_threads
 from pose_runtime.runtime.errors import BadInput, Failure, NotPossible
+from pose_runtime.runtime.host import require_temporary_folder
 from pose_runtime.runtime.pose import normalise
 from pose_runtime.runtime.registry import RUNTIMES
 from pose_runtime.runtime.session import Session
@@ -45,8 +46,10 @@ def run_verification(folder: Path, out: Path, options: Any) -> int:
     Raises:
         BadInput: an unknown runtime or precision, an option without effect, or the report cannot be written.
         CheckFailed: a file is not the manifest's.
+        NotPossible: there is no folder for temporary files.
     """
     bundle = Bundle(folder)
+    require_temporary_folder()
     runtimes, precisions = choose(options.runtime, tuple(RUNTIMES)), choose(options.precision, bundle.precisions)
     check_options(options, runtimes)
     protocol = Protocol(SECONDS if options.seconds is None else options.seconds)
