@@ -39,10 +39,10 @@ def print_inspection(inspection: "Inspection") -> None:
         _print_upsamplings(inspection.images)
 
 
-def print_other_networks(location: str | None, others: Sequence[str]) -> None:
+def print_other_networks(location: str | None, other_keys: Sequence[str]) -> None:
     """Print which network is used, if the file holds several."""
-    if others:
-        text = f"{location!r} is used; the file also holds {', '.join(map(repr, others))}: --weights-key chooses"
+    if other_keys:
+        text = f"{location!r} is used; the file also holds {', '.join(map(repr, other_keys))}: --weights-key chooses"
         out.print(f"[yellow bold]notice:[/] {safe(text)}", soft_wrap=True)
 
 

@@ -54,5 +54,5 @@ def read_checkpoint(path: Path, weights_key: str | None = None) -> Checkpoint:
         tensors=tensors,
         names_in_file=choice.names_in_file,
         epoch=epoch if isinstance(epoch, int) else None,
-        other_networks=choice.others,
+        other_networks=choice.other_keys,
     )

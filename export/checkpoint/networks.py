@@ -54,7 +54,7 @@ class Choice:
     """Name without wrappers and prefix → tensor."""
     names_in_file: Mapping[str, str]
     """The same name → name in the file."""
-    others: tuple[str, ...]
+    other_keys: tuple[str, ...]
     """Keys of different networks in the file."""
 
 
@@ -83,10 +83,10 @@ class Candidate:
         """Return whether both are the very same tensors of the file."""
         if len(self.state) != len(other.state):
             return False
-        mine, others = ({c.layer(name): t for name, t in c.state.items()} for c in (self, other))
-        return mine.keys() == others.keys() and all(
-            tensor is others[name] or (isinstance(tensor, PickledTensor) and tensor == others[name])
-            for name, tensor in mine.items()
+        layers, compared = ({c.layer(name): t for name, t in c.state.items()} for c in (self, other))
+        return layers.keys() == compared.keys() and all(
+            tensor is compared[name] or (isinstance(tensor, PickledTensor) and tensor == compared[name])
+            for name, tensor in layers.items()
         )
 
 
@@ -105,8 +105,8 @@ def choose_network(path: Path, content: Any, key: str | None = None) -> Choice:
         raise BadInput(f"{path} has no weights under {key!r}", f"it has {keys}", "choose one with --weights-key")
     label = _preferred(path, networks) if key is None else key
     selected = candidates[label]
-    others = [other for other, c in networks.items() if other != label and not c.holds_the_same(selected)]
-    return _normalized(path, label, selected, tuple(shorten(other) for other in others[:8]))
+    other_keys = [other for other, c in networks.items() if other != label and not c.holds_the_same(selected)]
+    return _normalized(path, label, selected, tuple(shorten(other) for other in other_keys[:8]))
 
 
 def canonical_name(name: str) -> str:
@@ -192,7 +192,7 @@ def _split(key: str, state: StateDict) -> dict[str, Candidate]:
     }
 
 
-def _normalized(path: Path, label: str, candidate: Candidate, others: tuple[str, ...]) -> Choice:
+def _normalized(path: Path, label: str, candidate: Candidate, other_keys: tuple[str, ...]) -> Choice:
     """Strip prefix and wrappers.
 
     Raises:
@@ -209,7 +209,7 @@ def _normalized(path: Path, label: str, candidate: Candidate, others: tuple[str,
                 "remove one of the two spellings and save the file again",
             )
         state[canonical], names_in_file[canonical] = tensor, shorten(name)
-    return Choice(shorten(label), state, names_in_file, others)
+    return Choice(shorten(label), state, names_in_file, other_keys)
 
 
 def _no_state_dict(path: Path, content: Any) -> BadInput:

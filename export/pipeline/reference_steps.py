@@ -6,7 +6,7 @@ Like all steps, they import heavy packages inside, so that a run that is up to d
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from export.checkpoint.records import CheckpointRecord
 from export.common.files import sha256_path, write_json
@@ -53,7 +53,7 @@ def weights_step(folder: Folder, request: ExportRequest) -> StepResult[Checkpoin
     if growth and growth.head:
         inputs["head"] = sha256_path(growth.head)
     declared = config.model_dump(mode="json", exclude={"claims", "files", "demo", "demo_head", "grown_from"})
-    options = {"declared": declared, "overrides": dict(request.overrides), "origin": request.origin}
+    options: dict[str, Any] = {"declared": declared, "overrides": dict(request.overrides), "origin": request.origin}
     options |= {"grown_from": asdict(growth.source)} if growth else {}
     options |= {"weights_key": request.weights_key} if request.weights_key is not None else {}
     step = Step("weights", (WEIGHTS,), inputs, options, ("torch", "safetensors"))
