@@ -13,6 +13,12 @@ def command(
     dataset: Annotated[str, typer.Option(help="drawn, coco, human36m or mupots.")] = "drawn",
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the dataset; drawn needs none.")] = None,
     protocol: Annotated[int, typer.Option(help="Protocol of human36m: 1 or 2.")] = 2,
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="stored|shown", help="Pixels that annotations refer to, if images have an EXIF orientation."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of drawn figures.")] = 1024,
     precision: Annotated[str | None, typer.Option(metavar="fp32,fp16", help="Exported files; by default all.")] = None,
     batch: Annotated[int, typer.Option(min=1, max=1024, help="Images at a time.")] = 16,
@@ -23,25 +29,24 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Measure MPJPE and PA-MPJPE of every exported precision and of the reference on the same images."""
-    import json
-
     from bench.accuracy.evaluation import Run, evaluate, open_models, require_fitting
-    from bench.accuracy.record import accuracy_record, require_finite, run_key
-    from bench.datasets.choice import open_dataset, report_name
+    from bench.accuracy.record import evaluation_of, require_finite, run_key
+    from bench.datasets.choice import DatasetOptions, open_dataset, report_name
     from bench.sessions.exported import read_export
     from bench.sessions.inference import no_mirrors
     from cli.console import ConsoleObserver
     from cli.render.evaluate import print_accuracy, print_dataset_notes
-    from export.common.files import require_writable, write_json
+    from export.common.files import require_writable, write_text
 
     exported = read_export(model)
-    images = open_dataset(dataset, data, protocol, count, exported)
+    options = DatasetOptions(dataset, data, protocol, count, pixels)
+    images = open_dataset(options, exported)
     mirrored = images.flip and no_mirrors(exported) is None if flip is None else flip
     require_fitting(exported, images, flip=mirrored)
     folder = model / "accuracy"
     require_writable(folder)
     models = open_models(exported, precision, reference=reference)
-    name = report_name(dataset, protocol, mirrored)
+    name = report_name(options, images, mirrored)
     run = Run(run_key(exported, images, models, mirrored), folder / f".{name}.npz", models)
     interrupted = run.state.is_file()
     run.resume()
@@ -51,12 +56,12 @@ def command(
         evaluate(exported, images, run, batch=batch, flip=mirrored, progress=observer.listener(images.name))
     finally:
         observer.stop()
-    record = accuracy_record(exported, images, run, flip=mirrored)
-    report = folder / f"{name}.json"
-    write_json(report, record)
+    evaluation = evaluation_of(exported, images, run, flip=mirrored)
+    report, text = folder / f"{name}.json", evaluation.model_dump_json(indent=2)
+    write_text(report, text + "\n")
     run.remove_state()
     if as_json:
-        print(json.dumps(record, indent=2))
+        print(text)
     else:
-        print_accuracy(record, report)
-    require_finite(record)
+        print_accuracy(evaluation, report)
+    require_finite(evaluation)

@@ -1,7 +1,10 @@
-"""Result of an evaluation as plain data, with the published figures beside the measured ones."""
+"""``OUT/MODEL/accuracy/DATASET.json``: the errors of every artifact on annotated images, with the published figures."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.accuracy.evaluation import EvaluatedModel, Run
 from bench.accuracy.tally import ALIGNED_MM, ALL, ERROR_MM, ERROR_PX, REFERENCE_MM, Tally
@@ -9,12 +12,125 @@ from bench.datasets.protocol import Dataset
 from bench.machine.system import machine
 from bench.sessions.exported import ExportFolder
 from export.common.errors import CheckFailed
+from export.common.interface import variant_of
 from export.common.plain import all_finite, finite_or_none
 from export.model.config import declared_models, load_config
 from export.pipeline.steps import sha256_code
 
 SCHEMA_VERSION = "1.0"
 MEASURES = {"mpjpe_mm": ERROR_MM, "pa_mpjpe_mm": ALIGNED_MM, "error_px": ERROR_PX}
+
+
+class _Record(BaseModel):
+    """Frozen record without NaN and infinity; some JSON keys are older than the names used here."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True, serialize_by_alias=True
+    )
+
+
+class AccuracyLoss(_Record):
+    """MPJPE of an artifact minus that of the reference, in mm, with its 95 % interval; one sample has none."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class ErrorToReference(_Record):
+    """Distance of joints from the reference's, in mm; null for the reference itself."""
+
+    mean: float | None
+    max: float | None
+
+
+class Errors(_Record):
+    """Mean errors over joints and samples; null without annotations in mm, and for values that are not finite."""
+
+    mpjpe_mm: float | None
+    pa_mpjpe_mm: float | None
+    error_px: float | None
+
+
+class JointErrors(_Record):
+    """Mean errors by joint, in the order of ``joint_names``; empty without such annotations."""
+
+    mpjpe_mm: tuple[float | None, ...]
+    pa_mpjpe_mm: tuple[float | None, ...]
+    error_px: tuple[float | None, ...]
+
+
+class Evaluated(Errors):
+    """One artifact in one runtime, or the reference."""
+
+    name: str
+    runtime: str
+    precision: str
+    takes_pixels: bool
+    run_by: str = Field(pattern=r"^\S")
+    reference: bool
+    sha256: str | None
+    """Of the artifact; null for the reference."""
+    accuracy_loss_mm: AccuracyLoss | None = Field(validation_alias="price_mm", serialization_alias="price_mm")
+    error_mm: ErrorToReference = Field(validation_alias="drift_mm", serialization_alias="drift_mm")
+    joints: JointErrors
+    groups: dict[str, Errors]
+    """By action."""
+    seconds: float
+    finite: bool
+    """False if some joints are not finite."""
+
+    @property
+    def label(self) -> str:
+        """Runtime and variant, for the head of a column."""
+        return f"{self.runtime} {self.variant}"
+
+    @property
+    def variant(self) -> str:
+        """Precision and input format."""
+        return variant_of(self.precision, takes_pixels=self.takes_pixels)
+
+
+class EvaluatedDataset(_Record):
+    """The annotated images; other keys tell them apart, and depend on the dataset."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    samples: int
+    notes: tuple[str, ...]
+
+
+class EvaluatedWeights(_Record):
+    """The weights that were evaluated."""
+
+    origin: Literal["checkpoint", "demo", "stand-in"]
+    path: str | None
+    sha256: str
+
+
+class Evaluation(_Record):
+    """The whole file."""
+
+    schema_version: str = SCHEMA_VERSION
+    model: str
+    weights: EvaluatedWeights
+    dataset: EvaluatedDataset
+    flip: bool
+    """Whether errors are those of the mean over mirrored images."""
+    joint_names: tuple[str, ...]
+    counted_joints: tuple[str, ...]
+    """Joints that errors are averaged over."""
+    published: tuple[dict[str, str], ...]
+    """Published figures of the declared model, by source."""
+    rows: tuple[Evaluated, ...] = Field(validation_alias="contenders", serialization_alias="contenders")
+    machine: dict[str, str | int | float]
+    seconds: float
+    samples_per_s: float | None
+
+    def joint_errors(self, row: Evaluated, measure: str) -> dict[str, float | None]:
+        """Return one row's errors of a measure by joint; empty without such annotations."""
+        return dict(zip(self.joint_names, getattr(row.joints, measure), strict=False))
 
 
 def run_key(exported: ExportFolder, dataset: Dataset, models: Sequence[EvaluatedModel], flip: bool) -> dict[str, Any]:
@@ -29,22 +145,23 @@ def run_key(exported: ExportFolder, dataset: Dataset, models: Sequence[Evaluated
     }
 
 
-def accuracy_record(exported: ExportFolder, dataset: Dataset, run: Run, *, flip: bool) -> dict[str, Any]:
+def evaluation_of(exported: ExportFolder, dataset: Dataset, run: Run, *, flip: bool) -> Evaluation:
     """Return every model's errors; a value that is not finite is null, and then ``finite`` is false."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "model": exported.manifest.model,
-        "weights": exported.manifest.weights.model_dump(include={"origin", "path", "sha256"}),
-        "dataset": {**dataset.identity, "name": dataset.name, "samples": len(dataset), "notes": list(dataset.notes)},
-        "flip": flip,
-        "joint_names": list(dataset.joint_set.joints),
-        "counted_joints": [dataset.joint_set.joints[j] for j in dataset.counted],
-        "published": published(exported.manifest.model, dataset),
-        "contenders": [_row(model) for model in run.models],
-        "machine": machine(),
-        "seconds": run.seconds,
-        "samples_per_s": run.done / run.seconds if run.seconds else None,
-    }
+    weights, names = exported.manifest.weights, dataset.joint_set.joints
+    about = {**dataset.identity, "name": dataset.name, "samples": len(dataset), "notes": dataset.notes}
+    return Evaluation(
+        model=exported.manifest.model,
+        weights=EvaluatedWeights(origin=weights.origin, path=weights.path, sha256=weights.sha256),
+        dataset=EvaluatedDataset.model_validate(about),
+        flip=flip,
+        joint_names=names,
+        counted_joints=tuple(names[j] for j in dataset.counted),
+        published=tuple(published(exported.manifest.model, dataset)),
+        rows=tuple(_row(model) for model in run.models),
+        machine=machine(),
+        seconds=run.seconds,
+        samples_per_s=run.done / run.seconds if run.seconds else None,
+    )
 
 
 def published(model: str, dataset: Dataset) -> list[dict[str, str]]:
@@ -56,19 +173,19 @@ def published(model: str, dataset: Dataset) -> list[dict[str, str]]:
     return [{"source": source, dataset.published: figure} for source, figure in figures if figure is not None]
 
 
-def require_finite(record: dict[str, Any]) -> None:
+def require_finite(evaluation: Evaluation) -> None:
     """Check that every model computed numbers.
 
     Raises:
         CheckFailed: some joints are not finite.
     """
-    wrong = [row["name"] for row in record["contenders"] if not row["finite"]]
+    wrong = [row.name for row in evaluation.rows if not row.finite]
     if wrong:
         detail = f"{', '.join(wrong)}: joints that are not finite"
         raise CheckFailed("a model computes no poses", detail, "do not ship it; `convnextpose predict` shows one image")
 
 
-def _row(model: EvaluatedModel) -> dict[str, Any]:
+def _row(model: EvaluatedModel) -> Evaluated:
     tally, loss = model.tally, model.tally.accuracy_loss()
     row = {
         "name": model.name,
@@ -79,13 +196,16 @@ def _row(model: EvaluatedModel) -> dict[str, Any]:
         "reference": model.is_reference,
         "sha256": model.sha256,
         **_means(tally),
-        "price_mm": None if loss is None else dict(zip(("mean", "low", "high"), loss, strict=True)),
+        "price_mm": dict(zip(("mean", "low", "high"), loss, strict=True)) if loss else None,
         "drift_mm": {"mean": tally.mean(REFERENCE_MM), "max": tally.largest()},
         "joints": {name: tally.joint_means(measure) for name, measure in MEASURES.items()},
         "groups": {group: _means(tally, group) for group in tally.groups(ERROR_PX)},
         "seconds": model.seconds,
     }
-    return {**finite_or_none(row), "finite": all_finite(row)}
+    plain = {**finite_or_none(row), "finite": all_finite(row)}
+    if loss and not math.isfinite(loss[0]):
+        plain["price_mm"] = None
+    return Evaluated.model_validate(plain)
 
 
 def _means(tally: Tally, group: str = ALL) -> dict[str, float | None]:

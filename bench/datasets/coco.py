@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import FiniteFloat, TypeAdapter
 from pydantic.types import FailFast
 
+from bench.datasets.images import Pixels
 from bench.datasets.people import AnnotatedPeople, Person, pelvis
 from bench.datasets.source import NO_AREA, PixelCount, Positive, Source, listed, numbers, with_images
 from export.common.errors import BadInput
@@ -86,7 +87,7 @@ class _Match:
     """... and among the annotated ones."""
 
 
-def open_coco(folder: Path, joint_set: JointSet, input_size: int) -> AnnotatedPeople:
+def open_coco(folder: Path, joint_set: JointSet, input_size: int, pixels: Pixels | None = None) -> AnnotatedPeople:
     """Open the annotated people in ``folder``, for a network with ``joint_set``.
 
     ``keypoints`` are pixels; with ``keypoints_cam`` (joints × 3, mm in the camera's coordinates) on the annotation and
@@ -104,11 +105,12 @@ def open_coco(folder: Path, joint_set: JointSet, input_size: int) -> AnnotatedPe
     people = [person for pair in pairs if (person := _person(*pair, match, source)) is not None]
     return AnnotatedPeople(
         source=source,
-        name=f"{folder.resolve().name} (COCO-style)",
+        name=f"{folder if folder.name else folder.resolve().name} (COCO-style)",
         joint_set=joint_set,
         counted=match.network,
         people=people,
         input_size=input_size,
+        pixels=pixels,
         notes=(*_unmatched(match), *_without_camera(people, data.annotations)),
     )
 

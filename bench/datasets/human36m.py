@@ -13,6 +13,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 from pydantic.types import FailFast
 
 from bench.datasets.estimates import Estimate, read_estimates
+from bench.datasets.images import Pixels
 from bench.datasets.people import AnnotatedPeople, Person, pelvis
 from bench.datasets.source import NO_AREA, PixelCount, Source, numbers, with_images
 from export.common.errors import BadInput
@@ -88,7 +89,9 @@ Joints = dict[str, dict[str, dict[str, Any]]]
 _JOINTS: TypeAdapter[Joints] = TypeAdapter(Joints)
 
 
-def open_human36m(folder: Path, protocol: ProtocolNumber, input_size: int) -> AnnotatedPeople:
+def open_human36m(
+    folder: Path, protocol: ProtocolNumber, input_size: int, pixels: Pixels | None = None
+) -> AnnotatedPeople:
     """Open Human3.6M for protocol 1 (subject 11) or 2 (subjects 9 and 11).
 
     If ``bbox_root/bbox_root_human36m_output.json`` exists, its boxes are the crops and its root depths locate the
@@ -113,6 +116,7 @@ def open_human36m(folder: Path, protocol: ProtocolNumber, input_size: int) -> An
         counted=tuple(range(ANNOTATED_JOINTS)),
         people=[person for subject in SUBJECTS[protocol] for person in _people(source, subject, path, estimates)],
         input_size=input_size,
+        pixels=pixels,
         protocol=protocol,
         published=PUBLISHED[protocol],
         notes=notes,

@@ -14,6 +14,7 @@ from pydantic import FiniteFloat, TypeAdapter
 from pydantic.types import FailFast
 
 from bench.datasets.estimates import Estimate, read_estimates
+from bench.datasets.images import Pixels
 from bench.datasets.people import AnnotatedPeople, Person, pelvis
 from bench.datasets.source import NO_AREA, PixelCount, Positive, Source, numbers, with_images
 from export.common.errors import BadInput
@@ -61,7 +62,7 @@ class _Data:
 _DATA = TypeAdapter(_Data)
 
 
-def open_mupots(folder: Path, input_size: int) -> AnnotatedPeople:
+def open_mupots(folder: Path, input_size: int, pixels: Pixels | None = None) -> AnnotatedPeople:
     """Open MuPoTS-3D in ``folder``: the one that contains data/, or data/ itself.
 
     If ``bbox_root/bbox_mupots_output.json`` exists, each person gets the box and the root depth of the detection with
@@ -90,6 +91,7 @@ def open_mupots(folder: Path, input_size: int) -> AnnotatedPeople:
         counted=tuple(range(ANNOTATED_JOINTS)),
         people=[person for together in people.values() for person in together],
         input_size=input_size,
+        pixels=pixels,
         notes=notes,
     )
 

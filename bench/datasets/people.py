@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.datasets.images import read_image
+from bench.datasets.images import Pixels, find_pixels, read_image
 from bench.datasets.protocol import Sample
 from bench.datasets.source import Source, listed
 from export.common.errors import BadInput
 from export.common.files import sha256_file
+from export.images.orientation import SWAPPED, UPRIGHT, turn_points
 from export.model.joint_sets import JointSet
 from export.model.pose import Array, Box, Camera, crop
 
@@ -86,6 +87,28 @@ class Person:
         """Largest extent of the joints along an axis; None without millimetres."""
         return None if self.joints_cam is None else float(np.ptp(self.joints_cam[self.annotated], axis=0).max())
 
+    def turned(self, orientation: int) -> "Person":
+        """Turn annotations in stored pixels, as the image is turned for display; not for mirrored orientations."""
+        corners = np.reshape(self.box, (2, 2)).cumsum(axis=0)
+        turned = turn_points(corners, self.image_size, orientation)
+        low, (width, height) = turned.min(axis=0), np.ptp(turned, axis=0)
+        swapped, (x_axis, y_axis) = orientation in SWAPPED, turn_points(np.eye(2), (1, 1), orientation)
+        joints_cam, camera = self.joints_cam, self.camera
+        if joints_cam is not None:
+            joints_cam = np.column_stack([joints_cam[:, :2] @ np.stack([x_axis, y_axis]), joints_cam[:, 2]])
+        if camera is not None:
+            centre = turn_points(np.array([camera.cx, camera.cy]), self.image_size, orientation)
+            focal = (camera.fy, camera.fx) if swapped else (camera.fx, camera.fy)
+            camera = Camera(*focal, *centre.tolist())
+        return replace(
+            self,
+            image_size=self.image_size[::-1] if swapped else self.image_size,
+            box=(*low.tolist(), float(width), float(height)),
+            joints_cam=joints_cam,
+            camera=camera,
+            joints_px=None if self.joints_px is None else turn_points(self.joints_px, self.image_size, orientation),
+        )
+
     def sample(self, input_size: int) -> Sample:
         """Return the sample, cut out of the image.
 
@@ -99,7 +122,7 @@ class Person:
         return Sample(
             name=self.name,
             group=self.group,
-            crop=crop(read_image(self.image, *self.image_size), self.box, input_size),
+            crop=crop(read_image(self.image, self.image_size), self.box, input_size),
             box=self.box,
             joints_px=self.projected_px if self.joints_px is None else self.joints_px,
             joints_mm=joints_mm,
@@ -125,6 +148,8 @@ class AnnotatedPeople:
     protocol: int | None = None
     published: str | None = None
     notes: tuple[str, ...] = ()
+    pixels: Pixels | None = None
+    """The user's answer to what annotations refer to; afterwards None if no image has an EXIF orientation."""
     root: int = field(init=False)
     identity: dict[str, Any] = field(init=False)
     mirrors: bool = field(default=True, init=False)
@@ -134,13 +159,18 @@ class AnnotatedPeople:
         """Check the people, and complete notes and identity.
 
         Raises:
-            BadInput: all images are missing, nobody is left, or most annotations contradict themselves.
+            BadInput: all images are missing, nobody is left, most annotations contradict themselves, or it is not known
+                which pixels they refer to.
         """
         notes = self.source.notes()
         if not self.people:
             detail = "; ".join(notes) or "no annotations of anybody who is evaluated"
             raise BadInput(f"{self.source.folder} contains nobody to evaluate", detail, "check the annotations")
-        self.notes = (*self.notes, *notes, *_check_consistency(self.source.folder, self.people))
+        images = {person.image: person.image_size for person in self.people}
+        self.pixels, orientations, remarks = find_pixels(images, self.pixels)
+        if self.pixels == "stored":
+            self.people = [person.turned(orientations.get(person.image, UPRIGHT)) for person in self.people]
+        self.notes = (*self.notes, *notes, *remarks, *_check_consistency(self.source.folder, self.people))
         self.root = pelvis(self.joint_set)
         self.identity = {
             "dataset": self.source.dataset,
@@ -148,6 +178,7 @@ class AnnotatedPeople:
             "joint_set": self.joint_set.name,
             "input_size": self.input_size,
             "files": {path.name: sha256_file(path) for path in self.source.files},
+            "pixels": self.pixels,
             "samples": len(self.people),
             "names_sha256": hashlib.sha256("\n".join(person.name for person in self.people).encode()).hexdigest(),
         }

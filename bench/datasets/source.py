@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from export.common.errors import BadInput
+from export.common.records import as_utf8
 from export.model.pose import Array
 
 SHOWN_NAMES = 3
@@ -81,9 +82,11 @@ class Source:
         """
         self.files.append(path)
         try:
-            return kind.validate_json(path.read_bytes())
+            return kind.validate_json(as_utf8(path.read_bytes()))
         except OSError as error:
             raise BadInput(f"cannot read {path}", error.strerror or str(error), "check the path") from error
+        except UnicodeError as error:
+            raise BadInput(f"{path} is not valid JSON", str(error), "download or write it again") from error
         except ValidationError as error:
             details = error.errors(include_url=False)
             if details[0]["type"] == "json_invalid":

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.accuracy.record import Evaluation
 from bench.report.device_facts import facts_of_report
 from bench.report.device_report_checks import NamedReport
 from bench.report.measurement import Measurement
-from bench.report.records import Evaluation
 from bench.report.rows import HEADLINE, with_trusted_speed_ups
 from bench.report.sources import DEVICE_REPORT
 from bench.results import device_report

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from bench.accuracy.record import Evaluation
 from bench.fleet.plan import EXPORTS
 from bench.fleet.record import FleetRecord, JobRecord, one_machine, read_finished
 from bench.harness.candidates import HOW_TO_MEASURE
 from bench.report.measurement import Measurement, measurement_of
 from bench.report.model_files import read_evaluations, read_model_files
-from bench.report.records import Evaluation
 from bench.report.views import Missing
 from export.common.errors import BadInput
 

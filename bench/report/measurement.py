@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.accuracy.record import Evaluated, EvaluatedDataset, Evaluation
 from bench.report.model_files import ModelFiles
-from bench.report.records import SIMULATED, Evaluated, EvaluatedDataset, Evaluation
+from bench.report.records import SIMULATED
 from bench.report.rows import name_of, with_trusted_speed_ups
 from bench.results.result import NotRunRow, RatioRecord, Result, Row
 from bench.sessions.exported import TORCH_FORMS

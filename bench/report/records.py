@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 Outcome = Literal["PASS", "IMPROVED", "FAIL", "INCONCLUSIVE", "REFUSED"]
 SIMULATED = "rounding, simulated"
@@ -13,47 +13,6 @@ class _Record(BaseModel):
     """Frozen; unknown keys are ignored, because these files serve others, too."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-
-class AccuracyLoss(_Record):
-    """MPJPE of an artifact minus MPJPE of the reference, in mm, with its 95 % interval."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-
-class EvaluatedDataset(_Record):
-    """The annotated images of an evaluation."""
-
-    name: str
-    samples: int
-
-
-class Evaluated(_Record):
-    """One artifact, or the reference."""
-
-    name: str
-    runtime: str
-    run_by: str
-    sha256: str | None
-    mpjpe_mm: float | None
-    accuracy_loss_mm: AccuracyLoss | None = Field(alias="price_mm")
-
-
-class EvaluatedWeights(_Record):
-    """The weights that were evaluated."""
-
-    sha256: str
-
-
-class Evaluation(_Record):
-    """``accuracy/*.json``, as ``evaluate`` writes it."""
-
-    schema_version: Literal["1.0"]
-    weights: EvaluatedWeights
-    dataset: EvaluatedDataset
-    rows: list[Evaluated] = Field(alias="contenders")
 
 
 class Slowdown(_Record):

@@ -63,6 +63,16 @@ def peek(path: Path, key: str) -> Any:
     return plain.get(key) if isinstance(plain, dict) else None
 
 
+def as_utf8(content: bytes) -> bytes:
+    """Return JSON in UTF-8 without a byte order mark, as Windows tools write it; UTF-16 and UTF-32 are converted.
+
+    Raises:
+        ValueError: the text is not valid in its encoding.
+    """
+    encoding = json.detect_encoding(content)
+    return content if encoding == "utf-8" else content.decode(encoding).encode()
+
+
 def _content(path: Path, name: str, remedy: str) -> bytes:
     try:
         with path.open("rb") as file:
@@ -73,7 +83,10 @@ def _content(path: Path, name: str, remedy: str) -> bytes:
         raise BadInput(f"cannot read the {name} {path}", error.strerror or str(error), remedy) from error
     if len(content) > LIMIT_BYTES:
         raise BadInput(f"{path} is no {name}", f"larger than {LIMIT_BYTES >> 20} MiB", remedy)
-    return content
+    try:
+        return as_utf8(content)
+    except ValueError as error:
+        raise BadInput(f"{path} is no {name}", "it is not JSON", remedy) from error
 
 
 def _parse(content: bytes, path: Path, name: str, remedy: str) -> Any:

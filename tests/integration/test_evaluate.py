@@ -48,16 +48,16 @@ def test_unusable_sums_of_a_stopped_run_are_reported(call: Call, demo_export: Pa
     (demo_export / "accuracy/.drawn.npz").write_bytes(b"")
     run = call(demo_export, "--count", 2, "--no-reference")
     assert run.returncode == 0
-    assert "begun anew" in run.stderr
-    assert "begun anew" not in call(demo_export, "--count", 2, "--no-reference").stderr
+    assert "starting again" in run.stderr
+    assert "starting again" not in call(demo_export, "--count", 2, "--no-reference").stderr
 
 
 @pytest.mark.parametrize(
     ("options", "name", "samples", "published"),
     [
-        (("--dataset", "human36m"), "human36m-p2", 60, [{"source": "paper", "mpjpe_mm": "56.61"}]),
-        (("--dataset", "human36m", "--protocol", 1), "human36m-p1", 30, []),
-        (("--dataset", "coco"), "coco", None, []),
+        (("--dataset", "human36m"), "human36m-p2-data", 60, [{"source": "paper", "mpjpe_mm": "56.61"}]),
+        (("--dataset", "human36m", "--protocol", 1), "human36m-p1-data", 30, []),
+        (("--dataset", "coco"), "coco-data", None, []),
     ],
 )
 def test_photographs_are_evaluated_as_the_released_code_does(
@@ -75,7 +75,8 @@ def test_photographs_are_evaluated_as_the_released_code_does(
     run = call(demo_export, *options, "--data", tmp_path / "data", "--json", "--no-reference")
     assert run.returncode == 0, run.stderr
     record = json.loads(run.stdout)
-    assert json.loads((demo_export / f"accuracy/{name}.json").read_text()) == record
+    [report] = (demo_export / "accuracy").glob(f"{name}-????????.json")
+    assert json.loads(report.read_text()) == record
     [row] = record["contenders"]
     assert record["flip"] is False  # the demo's figures have coloured sides
     assert record["published"] == published
@@ -85,6 +86,25 @@ def test_photographs_are_evaluated_as_the_released_code_does(
         assert row["mpjpe_mm"] > row["pa_mpjpe_mm"] > 50
         assert len(record["counted_joints"]) == 17
     assert row["error_px"] > 1
+
+
+def test_two_datasets_of_one_name_keep_both_evaluations(call: Call, tmp_path: Path, demo_export: Path) -> None:
+    for place, in_mm in (("one", True), ("two", False)):
+        write_coco(tmp_path / place / "people", in_mm=in_mm)
+        run = call(demo_export, "--dataset", "coco", "--data", tmp_path / place / "people", "--no-reference")
+        assert run.returncode == 0, run.stderr
+    reports = [json.loads(path.read_text()) for path in (demo_export / "accuracy").glob("coco-people-*.json")]
+    assert len({report["dataset"]["name"] for report in reports}) == 2
+
+
+def test_annotations_in_pixels_give_a_table_in_pixels(call: Call, tmp_path: Path, demo_export: Path) -> None:
+    write_coco(tmp_path / "data", in_mm=False)
+    run = call(demo_export, "--dataset", "coco", "--data", tmp_path / "data", "--no-reference")
+    table = run.stdout[run.stdout.index("error (px) by joint") :].splitlines()
+    joints = {line.split()[0]: line.split()[1] for line in table[1:] if line.startswith(("L_", "R_", "Pelvis"))}
+    assert len(joints) == 13
+    assert all(float(error) > 0 for error in joints.values())
+    assert "MPJPE (mm) by joint" not in run.stdout
 
 
 def test_joints_of_another_set_are_refused_before_anything_runs(call: Call, tmp_path: Path, demo_export: Path) -> None:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.accuracy.record import Evaluation
 from bench.harness.latency_table import LatencyRow, LatencyTable
 from export.parity.budgets import REQUIRED_GRADE
 from export.pipeline.manifest import Manifest, write_manifest
 from tests.support.planted_bench import Planted, write_bench
+from tests.support.planted_evaluation import evaluated, evaluation, loss
 from tests.support.planted_manifest import ERROR_MM, manifest_of
 
 ROUNDS = 24
@@ -45,7 +47,7 @@ def write_folder(
     write_bench(folder / "bench", manifest, planted, cpu, extras, reference_ms, rounds, changes)
     if evaluated:
         (folder / "accuracy").mkdir(exist_ok=True)
-        (folder / "accuracy/drawn.json").write_text(json.dumps(accuracy(manifest)))
+        (folder / "accuracy/drawn.json").write_text(accuracy(manifest).model_dump_json())
     return folder
 
 
@@ -66,40 +68,23 @@ def latency_table() -> dict[str, Any]:
     return LatencyTable(protocol="6 rounds", machine=machine, reason=None, rows=[row]).model_dump()
 
 
-def accuracy(manifest: Manifest) -> dict[str, Any]:
+def accuracy(manifest: Manifest) -> Evaluation:
     """An evaluation of every file."""
-    rows: list[dict[str, Any]] = [
-        {
-            "name": f"ONNX Runtime {of.precision}",
-            "runtime": "ONNX Runtime",
-            "run_by": "onnxruntime 1.31.1, CPU",
-            "reference": False,
-            "sha256": of.sha256,
-            "mpjpe_mm": 52 + ERROR_MM[of.precision] / 4,
-            "price_mm": {"mean": ERROR_MM[of.precision] / 4, "low": 0.0, "high": ERROR_MM[of.precision] / 2},
-        }
+    rows = [
+        evaluated(
+            "ONNX Runtime",
+            of.precision,
+            "onnxruntime 1.31.1, CPU",
+            52 + ERROR_MM[of.precision] / 4,
+            sha256=of.sha256,
+            accuracy_loss_mm=loss(ERROR_MM[of.precision] / 4, 0.0, ERROR_MM[of.precision] / 2),
+        )
         for of in manifest.artifacts
     ]
-    pytorch = {
-        "name": "pytorch fp32",
-        "runtime": "pytorch",
-        "run_by": "torch 2.13.0",
-        "reference": True,
-        "sha256": None,
-        "mpjpe_mm": 52.0,
-    }
-    last = rows[-1]["name"].split()[-1]
-    others = [
-        rows[-1] | {"name": f"{runtime} {last}", "runtime": runtime, "run_by": run_by, "mpjpe_mm": mpjpe_mm}
-        for runtime, run_by, mpjpe_mm in (
-            ("rounding, simulated", "onnxruntime 1.31.1", 99.0),
-            ("OpenVINO", "openvino 2026.4.1", 52.4),
-        )
-    ]
-    return {
-        "schema_version": "1.0",
-        "model": manifest.model,
-        "weights": {"sha256": manifest.weights.sha256},
-        "dataset": {"name": "Human3.6M, protocol 2", "samples": 2000},
-        "contenders": [*rows, *others, pytorch | {"price_mm": None}],
-    }
+    last = {"sha256": rows[-1].sha256, "accuracy_loss_mm": rows[-1].accuracy_loss_mm}
+    others = (
+        evaluated("rounding, simulated", rows[-1].precision, "onnxruntime 1.31.1", 99.0, **last),
+        evaluated("OpenVINO", rows[-1].precision, "openvino 2026.4.1", 52.4, **last),
+        evaluated("pytorch", "fp32", "torch 2.13.0", 52.0, reference=True),
+    )
+    return evaluation([*rows, *others], manifest.weights.sha256, model=manifest.model)

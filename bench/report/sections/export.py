@@ -1,9 +1,10 @@
 """Sections about an export: errors and accuracy of its files, its architecture, its files, the gate's decision."""
 
+from bench.accuracy.record import AccuracyLoss
 from bench.report import commands
 from bench.report.charts.skeleton import skeleton
 from bench.report.model_files import ModelFiles
-from bench.report.records import AccuracyLoss, Comparison
+from bench.report.records import Comparison
 from bench.report.rows import ratio_text
 from bench.report.views import Cell, Line, Missing, Section, Table, Tone, parity_tone
 from bench.results import cells

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import bench.accuracy.evaluation
 from bench.accuracy.evaluation import EvaluatedModel, Run, evaluate, require_fitting
-from bench.accuracy.record import accuracy_record, published, require_finite, run_key
+from bench.accuracy.record import Evaluation, evaluation_of, published, require_finite, run_key
 from bench.accuracy.tally import Tally
 from bench.datasets.drawn import DrawnFigures
 from bench.datasets.protocol import Sample
@@ -74,7 +74,8 @@ def run_on(
     run = Run({"key": key}, state, models)
     run.resume()
     evaluate(exported, dataset, run, batch=BATCH, flip=False, progress=no_progress)
-    return accuracy_record(exported, dataset, run, flip=False)
+    evaluation = evaluation_of(exported, dataset, run, flip=False)
+    return dict(json.loads(evaluation.model_dump_json()))
 
 
 def figures_of(record: dict[str, Any]) -> Any:
@@ -208,7 +209,7 @@ def test_nan_fails_and_stays_nan(exported: ExportFolder, tmp_path: Path) -> None
     assert record["contenders"][1]["drift_mm"]["max"] is None
     json.dumps(record, allow_nan=False)
     with pytest.raises(CheckFailed) as failed:
-        require_finite(record)
+        require_finite(Evaluation.model_validate(record))
     assert "unsure" in failed.value.detail
 
 

@@ -22,7 +22,7 @@ def test_coco_joints_are_matched_by_name(written: dict[str, Any]) -> None:
     assert "annotated joints that the network does not have: left_ear, right_ear" in dataset.notes
     assert "joints of the network that are not annotated, and not counted: Torso, Neck, Thorax" in dataset.notes
     assert dataset.published is None
-    assert dataset.name == f"{folder.name} (COCO-style)"
+    assert dataset.name == f"{folder} (COCO-style)"
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,15 @@ def test_invalid_json_is_refused(folder: Path, name: str, content: bytes) -> Non
 
 
 @every_dataset
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_encodings_of_windows_tools_are_read(folder: Path, name: str, encoding: str) -> None:
+    path = folder / ANNOTATIONS[name]
+    people = len(READERS[name][1](folder))
+    path.write_bytes(path.read_text().encode(encoding))
+    assert len(READERS[name][1](folder)) == people
+
+
+@every_dataset
 @pytest.mark.parametrize("document", [[], {}, None, {"images": 1, "annotations": [], "categories": []}], ids=repr)
 def test_json_of_another_kind_is_refused(folder: Path, name: str, document: Document) -> None:
     write_json(folder / ANNOTATIONS[name], document)

@@ -124,6 +124,6 @@ def test_people_without_a_box_inside_the_image_are_left_out_and_named(folder: Pa
 def test_the_exif_orientation_is_honoured(tmp_path: Path) -> None:
     upright = np.zeros((40, 60, 3), np.uint8)
     upright[:20] = (10, 200, 30)
-    image = read_image(write_rotated_jpeg(tmp_path / "turned.jpg", upright), 60, 40)
+    image = read_image(write_rotated_jpeg(tmp_path / "turned.jpg", upright), (60, 40))
     assert image.shape == upright.shape
     assert np.abs(image.astype(int) - upright).mean() < 3

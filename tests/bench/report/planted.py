@@ -2,13 +2,12 @@
 
 from typing import Any, Literal
 
+from bench.accuracy.record import Evaluation
 from bench.report.measurement import Measurement
-from bench.report.records import Evaluation
 from bench.report.rows import HEADLINE, with_trusted_speed_ups
 from bench.results.result import Latency, MissesRecord, NotRunRow, PercentileRecord, RatioRecord, Row, SpeedUp
 from export.parity.budgets import PASS
-
-DATASET = {"name": "Human3.6M", "samples": 2000}
+from tests.support import planted_evaluation
 
 
 def row(
@@ -77,17 +76,17 @@ def control(low: float, high: float) -> RatioRecord:
 def evaluation(**loss_mm: float) -> Evaluation:
     """An evaluation of the files of these precisions by ONNX Runtime: 50 mm, and the loss."""
     rows = [
-        {
-            "name": f"onnxruntime {precision}",
-            "runtime": "onnxruntime",
-            "run_by": "onnxruntime 1.31",
-            "sha256": precision,
-        }
-        | {"mpjpe_mm": 50 + loss, "price_mm": {"mean": loss, "low": None, "high": None}}
-        for precision, loss in loss_mm.items()
+        planted_evaluation.evaluated(
+            "onnxruntime",
+            precision,
+            "onnxruntime 1.31",
+            50 + mm,
+            sha256=precision,
+            accuracy_loss_mm=planted_evaluation.loss(mm),
+        )
+        for precision, mm in loss_mm.items()
     ]
-    plain = {"schema_version": "1.0", "weights": {"sha256": "w"}, "dataset": DATASET, "contenders": rows}
-    return Evaluation.model_validate(plain)
+    return planted_evaluation.evaluation(rows)
 
 
 def measurement(*rows: Row, **changes: Any) -> Measurement:

@@ -1,6 +1,5 @@
 """A fleet's run becomes measurements, one a job, as it stands."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from bench.report.rows import name_of
 from bench.report.write import write_reports
 from export.pipeline.manifest import read_manifest
 from tests.support.fleet_measured import FAILED, with_idle_devices, write_run
+from tests.support.planted_evaluation import evaluation
 from tests.support.planted_manifest import ERROR_MM
 from tests.support.report_folder import accuracy
 
@@ -84,9 +84,9 @@ def test_an_evaluation_at_home_holds_for_the_same_file_on_a_device(run: Path) ->
     place = run.parent / "exports/S/accuracy"
     place.mkdir(parents=True)
     evaluated = accuracy(manifest)
-    (place / "drawn.json").write_text(json.dumps(evaluated | {"weights": {"sha256": "b" * 64}}))
+    (place / "drawn.json").write_text(evaluation([], "b" * 64).model_dump_json())
     assert not any(of.accuracy_of(row) for of in measured(run) for row in of.rows)
-    (place / "drawn.json").write_text(json.dumps(evaluated))
+    (place / "drawn.json").write_text(evaluated.model_dump_json())
     of = measured(run)[0]
     found, *_ = of.accuracy_of(next(row for row in of.rows if name_of(row) == "tensorrt fp16"))
     assert found.evaluated.mpjpe_mm == pytest.approx(52 + ERROR_MM["fp16"] / 4)

@@ -54,6 +54,13 @@ def test_a_damaged_record_is_refused_by_name(tmp_path: Path, content: str | byte
         read(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_encodings_of_windows_tools_are_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "thing.json"
+    path.write_bytes(json.dumps(GOOD).encode(encoding))
+    assert read(path) == Known("1.1", 3)
+
+
 def test_no_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="there is no thing at"):
         read(tmp_path / "thing.json")
