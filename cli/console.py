@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
+from cli.printable_console import PrintableConsole
 from export.common.errors import Failure
 from export.common.plain import printable
 from export.common.progress import Progress, StepObserver, no_progress
@@ -16,8 +16,8 @@ LOG_WIDTH = 160
 """Columns without a terminal, as in a file or a CI log."""
 
 # Without emoji, ":100:" in a path stays as it is.
-out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
-err = Console(highlight=False, emoji=False, width=None if sys.stderr.isatty() else LOG_WIDTH, stderr=True)
+out = PrintableConsole(highlight=False, emoji=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+err = PrintableConsole(highlight=False, emoji=False, width=None if sys.stderr.isatty() else LOG_WIDTH, stderr=True)
 
 
 def show_failure(failure: Failure) -> None:

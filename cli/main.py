@@ -1,5 +1,6 @@
 """The typer app. Nothing heavy is imported until the command that needs it runs."""
 
+import errno
 import sys
 
 import typer
@@ -23,7 +24,7 @@ from cli import (
 )
 from cli.signals import INTERRUPTED, exit_code, install_handlers, interrupted
 from cli.streams import finish_streams, prepare_streams
-from export.common.errors import Failure
+from export.common.errors import BadInput, Failure
 from export.runtime.host import provide_user, require_temporary_folder
 
 app = typer.Typer(
@@ -50,6 +51,8 @@ app.command("compare")(compare.command)
 app.add_typer(fleet.app, name="fleet")
 
 
+UNUSABLE_PATHS = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)
+"""Errors that ``Path.exists`` and ``Path.is_dir`` raise for what a user named."""
 WITHOUT_TEMPORARY_FILES = ("inspect", "claims", "doctor", "report")
 
 
@@ -78,6 +81,15 @@ def _exit_code() -> int:
 
             show_failure(failure)
             return failure.exit_code
+    except OSError as error:
+        if not interrupted():
+            if error.errno not in UNUSABLE_PATHS:
+                raise
+            from cli.console import show_failure
+
+            detail = error.strerror or str(error)
+            show_failure(BadInput(f"cannot use the path {error.filename}", detail, "name another file or folder"))
+            return BadInput.exit_code
     except SystemExit as end:  # typer has turned Ctrl-C into this
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if code != INTERRUPTED and not (code and interrupted()):

@@ -1,9 +1,9 @@
 """``matrix.yaml``: models, precisions and runtimes, and the devices that measure them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from bench.fleet.record import EARLIER
@@ -12,7 +12,7 @@ from bench.results.record import Record
 from bench.sessions.exported import RUNTIMES
 from export.common.errors import BadInput
 from export.common.interface import PRECISIONS
-from export.common.yaml_keys import UniqueKeys
+from export.common.yaml_file import problems, read_yaml
 from export.model.config import Name
 
 RESERVED = ("exports", "blobs")
@@ -86,16 +86,11 @@ def read_matrix(path: Path) -> Matrix:
         BadInput: unreadable, not YAML, or a key is wrong, missing or unknown.
     """
     advice = "compare it with the example in docs/how-to/fleet.md"
+    document = read_yaml(path, "matrix")
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
         matrix = Matrix.model_validate(document)
     except ValidationError as error:
-        value = "; ".join(map(_problem, error.errors(include_url=False)))
-        raise BadInput(f"{path} is not a valid matrix", value, advice) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read the matrix {path}", str(error), "name a readable YAML file") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is not valid YAML", " ".join(str(error).split()), "correct the named line") from error
+        raise BadInput(f"{path} is not a valid matrix", problems(error, "matrix"), advice) from error
     try:
         name = TypeAdapter(Name).validate_python(matrix.name or path.stem)
     except ValidationError as error:
@@ -110,16 +105,9 @@ def read_matrix(path: Path) -> Matrix:
 def _absolute(entry: ModelEntry, base: Path) -> ModelEntry:
     """Make folders and files relative to the matrix; keep the names of declared models."""
     changes: dict[str, Any] = {}
-    is_folder = "/" in entry.model or (base / entry.model / "manifest.json").is_file()
+    is_folder = "/" in entry.model or os.path.isfile(base / entry.model / "manifest.json")
     if is_folder or entry.model.endswith((".yaml", ".yml")):
         changes["model"] = str(base / entry.model)
     if entry.checkpoint is not None:
         changes["checkpoint"] = base / entry.checkpoint
     return entry.model_copy(update=changes)
-
-
-def _problem(error: Any) -> str:
-    place = ".".join(map(str, error["loc"])) or "matrix"
-    if error["type"] == "extra_forbidden":
-        return f"{place}: unknown key"
-    return f"{place}: {error['msg']} (found: {error['input']!r:.60})"

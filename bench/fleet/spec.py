@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from bench.results.checked import Environment
 from bench.results.record import Record
 from export.pipeline.steps import sha256_code
 
@@ -106,7 +107,7 @@ class DeviceFacts(Record):
     """Hash that distinguishes machines."""
     resources: dict[str, float]
     code: str
-    environment: dict[str, Any]
+    environment: Environment
     """See ``bench.machine.environment``."""
     fingerprint: str
     doctor: dict[str, Any]

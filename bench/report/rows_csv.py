@@ -1,13 +1,11 @@
 """The rows of a report as CSV, for a spreadsheet."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 
 from bench.report.recommend import Choice
 from bench.report.rows import HEADLINE, error_mm, in_order, is_ranked, parity_status, percentile_of
+from bench.results.csv_text import csv_text
 from bench.results.result import NotRunRow, Row
-from export.common.plain import printable
 
 COLUMNS = (
     *("device", "model", "weights", "id", "runtime", "precision", "computes_in", "verdict", "recommended", "parity"),
@@ -22,15 +20,7 @@ def rows_csv(choices: Sequence[Choice]) -> str:
 
     What is not known, or may not be shown, is empty.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for choice in choices:
-        for line in _lines(choice):
-            writer.writerow(
-                {name: printable(value) if isinstance(value, str) else value for name, value in line.items()}
-            )
-    return text.getvalue()
+    return csv_text(COLUMNS, (line for choice in choices for line in _lines(choice)))
 
 
 def _lines(choice: Choice) -> Iterator[dict[str, object]]:

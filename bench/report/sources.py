@@ -1,6 +1,5 @@
 """Sources of a report: models, fleet runs and device reports."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from bench.fleet.record import FLEET
 from bench.report.model_files import BENCH
 from export.common.errors import BadInput
+from export.common.records import peek
 from export.pipeline.layout import MANIFEST
 
 RUNS = "fleet"
@@ -68,10 +68,6 @@ def _runs_in(folder: Path) -> list[Path]:
 
 def _refuse_bundle(folder: Path) -> None:
     """Refuse a bundle, whose manifest has the name of an export's."""
-    try:
-        kind = json.loads((folder / MANIFEST).read_bytes())["kind"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if kind == "bundle":
+    if peek(folder / MANIFEST, "kind") == "bundle":
         advice = f"run verify.py on the device, and name its report: convnextpose report {folder / DEVICE_REPORT}"
         raise BadInput(f"{folder} is a bundle, and no export", "a bundle holds no measurement", advice)

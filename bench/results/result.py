@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.results.checked import Environment, Facts, Parity, Protocol
 from bench.results.profile_record import PeakRecord, ProfileRecord
 from bench.results.record import Record as _Record
 from export.common.errors import BadInput
@@ -165,7 +166,7 @@ class Row(_Record):
     is_reference: bool
     verdict: Literal["stable", "noisy", "unstable", "invalid"]
     reasons: list[str]
-    parity: dict[str, Any] | None
+    parity: Parity | None
     latency: dict[str, Latency]
     """By boundary; host_e2e is the headline."""
     speed_up: SpeedUp | None
@@ -182,7 +183,7 @@ class Row(_Record):
     profile_reason: str | None
     energy: Energy | None
     energy_reason: str | None
-    facts: dict[str, Any]
+    facts: Facts
     description: str | None
 
     @property
@@ -216,11 +217,11 @@ class Result(_Record):
     weights: str
     complete: bool
     mode: str
-    protocol: dict[str, Any]
+    protocol: Protocol
     stop_reason: str | None
     precision_reached: bool
     rounds: int
-    environment: dict[str, Any]
+    environment: Environment
     fingerprint: str
     sensors: list[dict[str, Any]]
     reference_id: str

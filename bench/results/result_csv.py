@@ -1,8 +1,6 @@
 """Rows of a result as CSV, one line for each boundary."""
 
-import csv
-import io
-
+from bench.results.csv_text import csv_text
 from bench.results.result import Latency, Result, Row
 
 COLUMNS = (
@@ -15,13 +13,14 @@ COLUMNS = (
 
 def result_csv(result: Result) -> str:
     """Return the CSV with a header; unknown and hidden figures are empty. An unstable row has no p50."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in result.rows:
-        for boundary, latency in row.latency.items() or [(None, None)]:
-            writer.writerow(_cells(row, boundary, latency))
-    return text.getvalue()
+    return csv_text(
+        COLUMNS,
+        (
+            _cells(row, boundary, latency)
+            for row in result.rows
+            for boundary, latency in row.latency.items() or [(None, None)]
+        ),
+    )
 
 
 def _cells(row: Row, boundary: str | None, latency: Latency | None) -> dict[str, object]:

@@ -89,7 +89,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _parity(row: Row) -> str:
     if row.parity is None:
         return "–"
-    status, mean = row.parity.get("status", row.parity["outcome"]), row.parity.get("mean_mm")
+    status, mean = str(row.parity.get("status", row.parity["outcome"])), row.parity.get("mean_mm")
     style = {"pass": "green", WITHIN_ROUNDING: "yellow"}.get(status, "red")
     return f"[{style}]{status}[/]" + (f" {mean:.3g}" if mean is not None else "")
 

@@ -8,12 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from export.common.errors import BadInput
 from export.common.files import PROJECT
-from export.common.yaml_keys import UniqueKeys
+from export.common.yaml_file import problems, read_yaml
 from export.model.architecture import BACKBONES, HEAD_LAYERS, Architecture, cubic_upsamplings
 
 CONFIG_FOLDER = PROJECT / "configs"
@@ -130,19 +129,12 @@ def load_config(model: str) -> ModelConfig:
         path = CONFIG_FOLDER / f"{model}.yaml"
         if model not in declared_models():
             raise _unknown_model(model)
+    document = read_yaml(path, "configuration")
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
         return ModelConfig.model_validate(document)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'model'}: {e['msg']} (found: {e['input']!r:.60})"
-            for e in error.errors(include_url=False)
-        )
-        raise BadInput(f"{path} is not a model configuration", problems, "compare it with configs/L.yaml") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read the configuration {path}", str(error), "name a readable YAML file") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an invalid date or number
-        raise BadInput(f"{path} is not valid YAML", " ".join(str(error).split()), "correct that line") from error
+        detail, advice = problems(error, "model"), "compare it with configs/L.yaml"
+        raise BadInput(f"{path} is not a model configuration", detail, advice) from error
 
 
 def _unknown_model(model: str) -> BadInput:

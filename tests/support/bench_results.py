@@ -48,7 +48,11 @@ def result(measured: Measurements, **changes: object) -> Result:
         "stop_reason": "enough",
         "precision_reached": True,
         "rounds": 30,
-        "environment": {"host": {"cpu": "a [processor]", "usable_cores": 2}},
+        "environment": {
+            "host": {"cpu": "a [processor]", "usable_cores": 2, "machine": "x86_64", "governor": None},
+            "gpus": [],
+            "software": {"python": "3.11.2", "libraries": {}},
+        },
         "fingerprint": "sha256:0",
         "sensors": [],
         "reference_id": REFERENCE.id,

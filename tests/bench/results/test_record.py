@@ -1,13 +1,17 @@
 """A result as a file: read as it was written, refused if it is of another kind, and where it was measured."""
 
+import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.machine.environment import fingerprint, share_with, steal_share
 from bench.machine.gpu_sensors import held_back
 from bench.results.result import INTERRUPTED, JSON_SCHEMA, json_schema, place_for, read_result, write_result
+from export.common.errors import BadInput
 from tests.support.bench_results import STEADY, measurements, result
 
 
@@ -24,6 +28,33 @@ def test_an_interrupted_result_never_replaces_a_whole_one(tmp_path: Path) -> Non
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
     made = result(measurements(STEADY))
     assert read_result(write_result(tmp_path, made)) == made
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("environment",), {}),
+        (("environment", "host"), {"cpu": "x"}),
+        (("environment", "host", "memory_mib"), "much"),
+        (("environment", "gpus"), [{}]),
+        (("environment", "software", "libraries"), ["torch"]),
+        (("protocol",), {}),
+        (("protocol", "stop"), {"budget_s": {}}),
+        (("rows", 1, "parity"), {}),
+        (("rows", 1, "parity"), {"outcome": "pass", "reason": "", "mean_mm": "small"}),
+        (("rows", 1, "facts", "executed"), {"nodes": 3}),
+    ],
+)
+def test_open_dictionaries_have_what_is_read_of_them(tmp_path: Path, place: tuple[Any, ...], value: object) -> None:
+    path = write_result(tmp_path, result(measurements(STEADY)))
+    plain = json.loads(path.read_text())
+    parent = plain
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = value
+    path.write_text(json.dumps(plain))
+    with pytest.raises(BadInput, match=r"is no result of schema.*" + re.escape(".".join(map(str, place[:2])))):
+        read_result(path)
 
 
 def test_nan_is_never_written() -> None:

@@ -81,7 +81,7 @@ CLAIM = {"source": "paper", "words": "w"}
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        pytest.param({"heads": [1]}, ["heads", "Extra inputs"], id="unknown key"),
+        pytest.param({"heads": [1]}, ["heads: unknown key"], id="unknown key"),
         pytest.param({"claims": [CLAIM | {"parameters": "many"}]}, ["claims.0.parameters"], id="figure no number"),
         pytest.param({"joints": ...}, ["joints", "required"], id="missing key"),
         pytest.param({"joints": "eighteen"}, ["joints", "eighteen"], id="word for a number"),

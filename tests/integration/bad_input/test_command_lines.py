@@ -74,3 +74,11 @@ def test_strict_ends_with_1(place: Path, here: Here, command: tuple[str, ...]) -
     assert_three_parts(run, 1)
     assert "depth_dim: declared 64, used 32" in run.stderr
     assert left_in(place / "build") == []
+
+
+@pytest.mark.parametrize(
+    "command", ["bench", "bundle", "compare", "demo", "engine", "evaluate", "parity", "report", "verify"]
+)
+def test_a_path_too_long_for_the_file_system_is_refused(here: Here, command: str) -> None:
+    names = ["x" * 300] * (2 if command == "compare" else 1)
+    assert_three_parts(here(command, *names), 2)
