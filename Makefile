@@ -13,6 +13,7 @@ GATE ?=
 EVERY_PRECISION := fp32,fp16,bf16,int8
 OUT ?= build
 ARGS ?=
+EXPORT_ARGS ?=
 
 comma := ,
 SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
@@ -23,7 +24,8 @@ GIVEN = $(filter-out file,$(origin MODEL))
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
-	@echo '  variables: MODEL=L MODELS=S,M CHECKPOINT=path PRECISION=fp32 OUT=build GATE=gate.json ARGS="--set upsamplings=2"'
+	@echo '  variables: MODEL=L MODELS=S,M CHECKPOINT=path PRECISION=fp32 OUT=build GATE=gate.json'
+	@echo '  ARGS="--set upsamplings=2" for the last command of a target, EXPORT_ARGS="--images DIR" for its export'
 
 setup: $(READY) ## Make .venv with the tested versions
 
@@ -32,7 +34,7 @@ doctor: $(READY) ## Say what this machine can build and run, and what it lacks
 
 export: $(READY) ## Export MODEL: verdict, ONNX, parity, engine, latency table
 	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
-		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(ARGS)
+		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(EXPORT_ARGS) $(ARGS)
 
 demo: $(READY) ## Export the demo checkpoint and look at what it sees: OUT/demo/figure.png
 	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --out "$(or $(OUT),build)/demo"
@@ -41,7 +43,7 @@ demo: $(READY) ## Export the demo checkpoint and look at what it sees: OUT/demo/
 bench: PRECISION := $(if $(filter file,$(origin PRECISION)),$(EVERY_PRECISION),$(PRECISION))
 bench: $(READY) ## Export MODEL in every precision, then compare every runtime of this machine
 	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
-		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
+		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(EXPORT_ARGS)
 	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
 report: $(READY) ## The page to decide from: of MODEL, of MODELS=S,M side by side, or of all in OUT, fleets too
@@ -55,7 +57,7 @@ all: $(READY) ## Export MODEL in every precision, compare every runtime, write t
 bundle: PRECISION := $(if $(filter file,$(origin PRECISION)),$(EVERY_PRECISION),$(PRECISION))
 bundle: $(READY) ## Export MODEL in every precision, then write what goes to a device: OUT/MODEL/bundle
 	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
-		--precision "$(PRECISION)" --out "$(or $(OUT),build)"
+		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(EXPORT_ARGS)
 	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
 test: $(READY) ## Run the tests, in two processes

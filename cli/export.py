@@ -16,6 +16,7 @@ from cli.options import (
     Tf32,
     TimingCache,
     VersionCompatible,
+    WeightsKey,
     WorkspaceMib,
 )
 
@@ -28,6 +29,7 @@ def command(
             help="In any container. By default the released file in weights/; without one, demo or stand-in weights."
         ),
     ] = None,
+    weights_key: WeightsKey = None,
     precision: Annotated[
         str, typer.Option(metavar="fp32,fp16,bf16,int8", help="Precisions; each has an ONNX file and an engine.")
     ] = "fp32",
@@ -66,7 +68,7 @@ def command(
     """Make checkpoint → verdict → ONNX → parity → engine → latency table in OUT/MODEL."""
     from bench.harness.latency_table import latency_table
     from cli.console import ConsoleObserver
-    from cli.render.checkpoint import print_contradicted_claims, print_verdict
+    from cli.render.checkpoint import print_contradicted_claims, print_other_networks, print_verdict
     from cli.render.export import print_artifacts, print_latency, print_weights
     from cli.render.parity import print_parity
     from export.engine.choice import choose_runtime, complete_plan
@@ -100,6 +102,7 @@ def command(
         parity_images=images,
         calibration=calibration,
         plans=parse_plans(plans or []),
+        weights_key=weights_key,
         require=require,
     )
     observer = ConsoleObserver()
@@ -108,6 +111,7 @@ def command(
         export = run_export(request, out / config.name, observer, dry_run=dry_run)
         observer.stop()
         if (manifest := export.manifest) is not None:
+            print_other_networks(manifest.weights.location, manifest.weights.other_networks)
             print_verdict(manifest.verdict, manifest.nearest_models, manifest.counts)
             print_contradicted_claims(manifest.claims)
             print_parity(manifest)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import AsJson, Settings, Strict
+from cli.options import AsJson, Settings, Strict, WeightsKey
 
 
 def command(
@@ -20,6 +20,7 @@ def command(
             help="Crops of people, to compare with the training's images and to find the upsampling count.",
         ),
     ] = None,
+    weights_key: WeightsKey = None,
     settings: Settings = None,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -36,7 +37,8 @@ def command(
     overrides = parse_overrides(settings or [])
     observer = ConsoleObserver()
     try:
-        inspection = inspect_checkpoint(checkpoint, model, overrides, images, observer.listener("inspect"))
+        progress = observer.listener("inspect")
+        inspection = inspect_checkpoint(checkpoint, model, overrides, images, progress, weights_key)
     except Contradiction as contradiction:
         if as_json:
             print(json.dumps(contradiction.as_json(), indent=2))

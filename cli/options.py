@@ -8,6 +8,12 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=N", help="Set upsamplings, joints, depth_dim or input_size."),
 ]
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Key of the weights in a file with several networks; by default the averaged one."
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if the checkpoint is not as declared.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Runtime = Annotated[

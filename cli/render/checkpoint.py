@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from export.checkpoint.inspection import ImageInspection, Inspection
     from export.images.norm_statistics import ImageStatistics
 
+MOST_PROBLEMS = 100
+"""Rows of the table of contradictions."""
 FINDING_STYLE = {"fits": "green", "unclear": "yellow", "does not fit": "dim", "does not follow": "dim"}
 STATISTICS_STYLE = {"known": "green", "unknown": "red", "not available": "yellow"}
 
@@ -28,12 +30,20 @@ def print_inspection(inspection: "Inspection") -> None:
     header = f"{checkpoint.path}: {record.container}{location}{epoch}, {', '.join(record.dtypes)}"
     out.print(safe(header), soft_wrap=True)
     out.print(f"sha256 {checkpoint.sha256}")
+    print_other_networks(record.location, record.other_networks)
     out.print(f"compared with the declared {inspection.model} ({inspection.chosen_by})")
     print_verdict(record.verdict, record.nearest_models, record.counts)
     print_contradicted_claims(record.claims)
     if inspection.images is not None:
         _print_statistics(inspection.images.statistics)
         _print_upsamplings(inspection.images)
+
+
+def print_other_networks(location: str | None, other_keys: Sequence[str]) -> None:
+    """Print which network is used, if the file holds several."""
+    if other_keys:
+        text = f"{location!r} is used; the file also holds {', '.join(map(repr, other_keys))}: --weights-key chooses"
+        out.print(f"[yellow bold]notice:[/] {safe(text)}", soft_wrap=True)
 
 
 def print_verdict(rows: Sequence[VerdictRow], nearest: Sequence[NearestModel], counts: Counts) -> None:
@@ -57,10 +67,12 @@ def print_verdict(rows: Sequence[VerdictRow], nearest: Sequence[NearestModel], c
 def print_problems(problems: Sequence["Problem"]) -> None:
     """Print all contradictions between tensors of a checkpoint."""
     grid = table("where", "found", "expected")
-    for problem in problems:
+    for problem in problems[:MOST_PROBLEMS]:
         grid.add_row(safe(problem.where), safe(problem.value), safe(problem.expected))
     out.print("\n[bold]Contradictions in the weights[/]")
     out.print(grid)
+    if len(problems) > MOST_PROBLEMS:
+        out.print(f"and {len(problems) - MOST_PROBLEMS} more")
 
 
 def print_contradicted_claims(findings: Sequence[Finding]) -> None:

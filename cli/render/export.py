@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from cli.console import err, out, table
 from cli.render.text import optional, weights_mark
+from export.checkpoint.released_files import has_released_name
 from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Manifest
 from export.pipeline.request import ExportRequest
@@ -23,8 +24,10 @@ def print_weights(request: ExportRequest, *, from_user: bool) -> None:
         request: the export.
         from_user: True if the user named the checkpoint.
     """
-    if request.origin == "checkpoint":
+    if request.origin == "checkpoint" and request.checkpoint is not None:
         source = "" if from_user else " (found in weights/)"
+        if not from_user and not has_released_name(request.checkpoint, request.config.files):
+            source = f" (found in weights/; taken for a copy of {request.config.files[0]})"
         err.print(f"weights: {escape(str(request.checkpoint))}{source}", soft_wrap=True)
         return
     files = ", ".join(request.config.files) or "the configuration names no file"

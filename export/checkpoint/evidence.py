@@ -13,7 +13,9 @@ from typing import Any, Literal
 import torch
 
 from export.checkpoint.loading import Checkpoint
+from export.checkpoint.networks import COUNTER
 from export.common.errors import BadInput
+from export.common.plain import shorten
 from export.model.architecture import HEAD_LAYERS, KERNEL_SIZES, Architecture
 
 FieldName = Literal["depths", "dims", "head_channels", "head_kernels", "volume_channels"]
@@ -23,9 +25,6 @@ MAX_DEPTH = 100
 """Limit on blocks in a stage, above that of any ConvNeXt; a larger block number is damage."""
 
 BLOCK_NAME = re.compile(r"backbone\.stages\.([0-9]{1,9})\.([0-9]{1,9})\.")
-COUNTER = ".num_batches_tracked"
-"""Suffix of a norm's count of training batches. Inference does not use it, so a file may lack it."""
-
 OTHER_NETWORKS = (
     (r"(stem\.0|stages\.\d+\.blocks)\.", "timm's ConvNeXt"),
     (r"features\.\d+\.", "a torchvision classifier"),
@@ -91,7 +90,7 @@ def read_evidence(checkpoint: Checkpoint) -> Evidence:
     _refuse_other_network(checkpoint)
 
     def spelled(name: str) -> str:
-        return checkpoint.names_in_file.get(name, name)
+        return checkpoint.names_in_file.get(name) or shorten(name)
 
     def shape_of(name: str) -> str:
         return f"{spelled(name)} {list(shapes[name])}"
@@ -182,7 +181,7 @@ def _refuse_other_network(checkpoint: Checkpoint) -> None:
     guess = f"; they look like {similar[0]}" if similar else ""
     raise BadInput(
         f"{checkpoint.path} holds another network",
-        f"{len(names)} tensors named {', '.join(repr(n) for n in names[:4])}, …{guess}",
+        f"{len(names)} tensors named {', '.join(repr(shorten(n)) for n in names[:4])}, …{guess}",
         "name a ConvNeXtPose checkpoint: tensors backbone.downsample_layers.*, backbone.stages.*, head.*",
     )
 
@@ -226,6 +225,8 @@ def _shape_problems(
 def _value_problems(tensors: Mapping[str, torch.Tensor]) -> Iterator[Problem]:
     for name, tensor in tensors.items():
         if name.endswith(COUNTER):
+            if tensor.is_floating_point() or tensor.dtype == torch.bool:
+                yield Problem(name, f"{tensor.dtype}", "an integer")
             continue
         if not tensor.is_floating_point():
             yield Problem(name, f"{tensor.dtype}", "floating-point weights")

@@ -9,6 +9,7 @@ from export.checkpoint.claims import audit_by_file
 from export.checkpoint.evidence import floating_dtypes
 from export.checkpoint.loading import Checkpoint, read_checkpoint
 from export.checkpoint.records import CheckpointRecord, Finding
+from export.checkpoint.released_files import has_released_name, is_copy
 from export.checkpoint.verdict import Verdict, judge, nearest_models
 from export.common.progress import Progress, no_progress
 from export.model.config import declared_models, load_config
@@ -87,6 +88,7 @@ def inspect_checkpoint(
     overrides: Mapping[str, int],
     images: Path | None = None,
     progress: Progress = no_progress,
+    weights_key: str | None = None,
 ) -> Inspection:
     """Compare a checkpoint with a declared model, and with a folder of images.
 
@@ -95,7 +97,7 @@ def inspect_checkpoint(
     Raises:
         BadInput: the file cannot be read, is another network, or contradicts itself; too few images can be read.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, weights_key)
     chosen_by = "asked for"
     if model is None:
         model, chosen_by = model_by_name(path), "by its file name"
@@ -116,6 +118,7 @@ def checkpoint_record(verdict: Verdict, file: Checkpoint | None, claims: Sequenc
         location=file.location or None if file else None,
         container=file.container if file else None,
         epoch=file.epoch if file else None,
+        other_networks=file.other_networks if file else (),
         dtypes=floating_dtypes(file) if file else ("float32",),
         claims=tuple(claims),
     )
@@ -140,8 +143,8 @@ def _compare_images(folder: Path, checkpoint: Checkpoint, verdict: Verdict, prog
 
 
 def model_by_name(path: Path) -> str | None:
-    """Return the declared model whose released file or folder is called like ``path``."""
+    """Return the declared model whose released file, its folder or a copy of it is called like ``path``."""
     for name in reversed(declared_models()):  # XS before XS-atto: both expect the same file
-        if path.name in {spelling for file in load_config(name).files for spelling in (file, Path(file).stem)}:
+        if has_released_name(path, load_config(name).files) or is_copy(path, load_config(name).files):
             return name
     return None

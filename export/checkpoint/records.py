@@ -101,3 +101,5 @@ class CheckpointRecord(VerdictRecord):
     dtypes: tuple[str, ...]
     claims: tuple[Finding, ...]
     """Published claims about the declared model, compared with the checkpoint."""
+    other_networks: tuple[str, ...] = ()
+    """Keys of other networks in the file."""

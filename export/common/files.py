@@ -52,7 +52,8 @@ def sha256_path(path: Path) -> str:
             return sha256_file(path)
         digest = hashlib.sha256()
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+            line = f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n"
+            digest.update(line.encode(errors="surrogateescape"))  # a name may be no UTF-8
         return digest.hexdigest()
     except OSError as error:
         raise BadInput(f"cannot read {path}", error.strerror or str(error), "check the path") from error

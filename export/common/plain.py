@@ -34,3 +34,10 @@ def show_list(value: Any) -> str:
 def printable(text: str) -> str:
     """Escape control characters: text from a file must not command the terminal that shows it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shorten(text: str, length: int = 200) -> str:
+    """Return text from a file, cut in the middle to about this length."""
+    if len(text) <= length:
+        return text
+    return f"{text[: length // 2]}… ({len(text):,} characters) …{text[-length // 4 :]}"

@@ -32,7 +32,7 @@ class Photo:
 
 
 def read_photo(path: Path) -> Photo:
-    """Read any image that OpenCV reads, and rotate it as its EXIF says unless it has transparency.
+    """Read any image that OpenCV reads, and rotate it as its EXIF says.
 
     Grey becomes RGB, transparency black (like everything outside of an image), 16 bits become 8.
 
@@ -46,11 +46,12 @@ def read_photo(path: Path) -> Photo:
         encoded = np.fromfile(path, np.uint8)
     except OSError as error:
         raise BadInput(f"cannot read {path}", error.strerror or str(error), "name an image file") from error
-    pixels = _decode(encoded, cv2.IMREAD_UNCHANGED)
+    # IMREAD_UNCHANGED ignores EXIF rotation. Of the other flags, only this one keeps transparency; no GDAL is involved.
+    pixels = _decode(encoded, cv2.IMREAD_LOAD_GDAL | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     if pixels is None:
         size = f"{encoded.size} bytes that OpenCV cannot decode"
         raise BadInput(f"{path} is not an image", size, "name a JPEG, PNG, TIFF, BMP or WebP file")
-    if pixels.ndim == 2 or pixels.shape[2] != 4:  # only this flag applies EXIF rotation
+    if pixels.ndim == 2 or pixels.shape[2] != 4:
         pixels = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         return from_pixels(pixels[..., ::-1], str(path))
     photo = from_pixels(pixels[..., 2::-1], str(path))

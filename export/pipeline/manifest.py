@@ -23,6 +23,8 @@ class Weights(Record):
     """Key of the file's dictionary that holds them."""
     epoch: int | None = None
     dtypes: tuple[str, ...] = ()
+    other_networks: tuple[str, ...] = ()
+    """Keys of other networks in the file."""
     grown_from: str | None = None
     """The model of the demo checkpoint at ``path``, if these weights were grown from it."""
 

@@ -6,7 +6,7 @@ Like all steps, they import heavy packages inside, so that a run that is up to d
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from export.checkpoint.records import CheckpointRecord
 from export.common.files import sha256_path, write_json
@@ -53,8 +53,9 @@ def weights_step(folder: Folder, request: ExportRequest) -> StepResult[Checkpoin
     if growth and growth.head:
         inputs["head"] = sha256_path(growth.head)
     declared = config.model_dump(mode="json", exclude={"claims", "files", "demo", "demo_head", "grown_from"})
-    options = {"declared": declared, "overrides": dict(request.overrides), "origin": request.origin}
+    options: dict[str, Any] = {"declared": declared, "overrides": dict(request.overrides), "origin": request.origin}
     options |= {"grown_from": asdict(growth.source)} if growth else {}
+    options |= {"weights_key": request.weights_key} if request.weights_key is not None else {}
     step = Step("weights", (WEIGHTS,), inputs, options, ("torch", "safetensors"))
     result = folder.perform(step, work, CheckpointRecord)
     if request.strict and result.value:
@@ -78,7 +79,7 @@ def _load_weights(
         verdict = judge(config, None, request.overrides)
         return verdict, None, stand_in_weights(verdict.architecture)
     progress(f"reading {path}")
-    file = read_checkpoint(path)
+    file = read_checkpoint(path, request.weights_key)
     if growth:
         from export.synthetic.grown import grow_demo
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from export.checkpoint.released_files import is_copy
 from export.common.errors import BadInput
 from export.common.files import PROJECT, sha256_path
 from export.common.interface import PRECISIONS, precision_of, variant_of
@@ -39,6 +40,8 @@ class ExportRequest:
     """A folder of crops of people for calibration; None: drawn figures."""
     plans: Mapping[str, Path] = field(default_factory=dict)
     """Precision → a plan of an earlier export, which is used unchanged."""
+    weights_key: str | None = None
+    """Key of the weights in the checkpoint, if it holds several networks; None: the averaged one."""
     require: str | None = None
     """The grade of error that every precision must reach; None: that of ``export.parity.budgets.REQUIRED_GRADE``."""
 
@@ -46,6 +49,8 @@ class ExportRequest:
         if self.strict and self.origin != "checkpoint":
             do = f"name one, or put one into weights/ as {' or '.join(self.config.files) or 'the configuration says'}"
             raise BadInput("--strict needs a checkpoint", "none", do)
+        if self.weights_key is not None and self.origin != "checkpoint":
+            raise BadInput("--weights-key needs a checkpoint", self.weights_key, "name one, or leave the option out")
         precisions = f"precisions {', '.join(self.precisions)}"
         if self.calibration is not None and set(self.precisions) <= {"fp32"}:
             raise BadInput(
@@ -80,8 +85,13 @@ class ExportRequest:
     @cached_property
     def checkpoint_sha256(self) -> str | None:
         """Hash of the checkpoint, or of the demo checkpoint that the weights are grown from."""
+        from export.checkpoint.containers import check_size
+
         path = self.growth.checkpoint if self.growth else self.checkpoint
-        return sha256_path(path) if path else None
+        if path is None:
+            return None
+        check_size(path)  # before it is hashed
+        return sha256_path(path)
 
     @property
     def trained(self) -> bool:
@@ -109,15 +119,23 @@ def choose_checkpoint(config: ModelConfig, path: Path | None) -> Path | None:
 
 
 def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:
-    """Return the released file in ``folder``, or the folder unpacked from it; None if there is none.
+    """Return the released file in ``folder``, the folder unpacked from it, or its only copy; None if there is none.
 
     A broken link counts as found: reading it then reports the error.
+
+    Raises:
+        BadInput: there are several copies.
     """
     for name in config.files:
         for path in (folder / name, folder / Path(name).stem):
             if path.exists() or path.is_symlink():
                 return path
-    return None
+    copies = sorted(path for path in folder.glob("*") if is_copy(path, config.files))
+    if len(copies) > 1:
+        names = ", ".join(repr(path.name) for path in copies)
+        do = f"choose one with --checkpoint, or rename it to {config.files[0]}"
+        raise BadInput(f"several files in {folder} may be the weights of {config.name}", names, do)
+    return copies[0] if copies else None
 
 
 def demo_checkpoint(config: ModelConfig) -> Path | None:

@@ -46,6 +46,7 @@ def manifest_of(folder: Folder, request: ExportRequest, results: ExportResults) 
             location=weights.location,
             epoch=weights.epoch,
             dtypes=weights.dtypes,
+            other_networks=weights.other_networks,
             grown_from=request.growth.model if request.growth else None,
         ),
         architecture=weights.architecture,

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from export.checkpoint.containers import FOLDER_DEPTH
 from export.checkpoint.evidence import floating_dtypes, read_evidence
-from export.checkpoint.loading import STATE_DICT_KEYS, canonical_name, read_checkpoint
+from export.checkpoint.loading import read_checkpoint
+from export.checkpoint.networks import STATE_DICT_KEYS, canonical_name
 from export.common.errors import BadInput
 from export.model.network import build_network
 from tests.support.checkpoints import (
@@ -23,7 +24,6 @@ from tests.support.checkpoints import (
     HeadSpelling,
     State,
     alive_weights,
-    fresh_weights,
     released,
     spelled,
     write,
@@ -152,13 +152,6 @@ def test_weights_under_any_usual_key_or_a_single_one(tmp_path: Path, key: str) -
     torch.save({"epoch": 7, key: alive_weights(), "best": 51.8, "args": {"lr": 1e-3}}, tmp_path / "file")
     found = read_checkpoint(tmp_path / "file")
     assert (found.location, found.epoch) == (key, 7)
-    assert_same(found.tensors, alive_weights())
-
-
-def test_the_released_key_is_preferred_to_an_averaged_copy(tmp_path: Path) -> None:
-    torch.save({"ema": fresh_weights(TINY), "network": alive_weights()}, tmp_path / "file")
-    found = read_checkpoint(tmp_path / "file")
-    assert found.location == "network"
     assert_same(found.tensors, alive_weights())
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.checkpoint.evidence import MAX_DEPTH, read_evidence
-from export.checkpoint.loading import Checkpoint, canonical_name, read_checkpoint
+from export.checkpoint.loading import Checkpoint, read_checkpoint
+from export.checkpoint.networks import canonical_name
 from export.checkpoint.verdict import judge
 from export.common.errors import BadInput
 from export.model.architecture import Architecture

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from export.common.errors import BadInput
 from export.images.photo import read_photo
-from tests.support.photos import write_rgb, write_rotated_jpeg
+from tests.support.photos import write_rgb, write_rotated_jpeg, write_rotated_transparent
 
 
 @pytest.fixture
@@ -31,6 +31,16 @@ def test_exif_rotation_is_honoured(tmp_path: Path) -> None:
     seen = read_photo(write_rotated_jpeg(tmp_path / "a.jpg", upright)).image
     assert seen.shape == upright.shape
     assert np.abs(seen.astype(int) - upright).mean() < 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_exif_rotation_is_honoured_with_transparency(tmp_path: Path, suffix: str, colours: NDArray[np.uint8]) -> None:
+    opacity = np.full((40, 60, 1), 255, np.uint8)
+    opacity[:10, :20] = 0
+    path = write_rotated_transparent(tmp_path / f"a{suffix}", np.concatenate([colours, opacity], axis=2))
+    photo = read_photo(path)
+    assert np.array_equal(photo.image, np.where(opacity > 0, colours, 0))
+    assert photo.notes == ("transparent parts are black",)
 
 
 def test_transparent_parts_are_black_and_said_so(tmp_path: Path, colours: NDArray[np.uint8]) -> None:

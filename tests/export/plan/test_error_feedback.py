@@ -1,7 +1,5 @@
 """Rounding with error feedback: on the grid, and with a smaller output error than rounding to nearest."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from hypothesis import given
@@ -9,11 +7,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from export.plan import error_feedback
-from export.plan.error_feedback import round_with_feedback
+from export.plan.error_feedback import Grid, round_with_feedback
 from export.plan.patches import input_moments
 
 
-def step(size: float) -> Callable[[Tensor, int], Tensor]:
+def step(size: float) -> Grid:
     return lambda values, _: torch.round(values / size) * size
 
 
@@ -68,17 +66,17 @@ def test_output_error_is_smaller_than_by_rounding_to_nearest(groups: int, column
     assert feedback < plain / 3
 
 
-def test_strong_correlation_makes_a_large_difference() -> None:
-    weights, x = zero_sum(1, 32, 49, 0), correlated(1, 49, 1000, 1)
-    moments = input_moments(x)
-    for grid in (half, step(0.05)):
-        nearest = grid(weights, 0)
-        rounded = round_with_feedback(weights, moments, grid)
-        feedback, plain = (output_error(w - weights, moments).mean() for w in (rounded, nearest))
-        assert feedback < plain / 20
-    # Without correlation nothing is gained.
-    uncorrelated = torch.eye(49, dtype=torch.float64)[None]
-    assert torch.equal(round_with_feedback(weights, uncorrelated, half), half(weights, 0))
+@pytest.mark.parametrize("grid", [half, step(0.05)])
+def test_strong_correlation_makes_a_large_difference(grid: Grid) -> None:
+    weights, moments = zero_sum(1, 32, 49, 0), input_moments(correlated(1, 49, 1000, 1))
+    rounded, nearest = round_with_feedback(weights, moments, grid), grid(weights, 0)
+    feedback, plain = (output_error(w - weights, moments).mean() for w in (rounded, nearest))
+    assert feedback < plain / 20
+
+
+def test_without_correlation_weights_are_rounded_to_nearest() -> None:
+    weights = zero_sum(1, 32, 49, 0)
+    assert torch.equal(round_with_feedback(weights, torch.eye(49, dtype=torch.float64)[None], half), half(weights, 0))
 
 
 @pytest.mark.parametrize("block", [1, 40, 1000])
