@@ -1,8 +1,6 @@
 """One benchmark: launches that time all workloads side by side, then the passes; no worker is left behind."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from bench.harness.passes import PASSES, cold_starts
 from bench.harness.settings import CheckParity, Settings
 from bench.harness.worker_process import end_all
 from bench.harness.workload import Workload
+from bench.machine.temporary import temporary_folder
 from export.common.progress import Progress, no_progress
 
 
@@ -41,8 +40,8 @@ def measure_workloads(
     Returns:
         The measurements; after Ctrl-C those until then. No worker is left.
     """
-    with tempfile.TemporaryDirectory(prefix="convnextpose-bench-") as folder:
-        launcher = Launcher(workloads, reference, images, check_parity, settings, sensors, progress, Path(folder))
+    with temporary_folder("bench") as folder:
+        launcher = Launcher(workloads, reference, images, check_parity, settings, sensors, progress, folder)
         measurements = launcher.measurements
         try:
             launcher.run_launches()

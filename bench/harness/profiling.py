@@ -1,6 +1,5 @@
 """Profiling pass: after all timing, each workload in a fresh process, then this machine's peak."""
 
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from bench.harness.settings import Settings
 from bench.harness.worker_process import WorkerLost, WorkerProcess
 from bench.harness.workload import HOST_E2E, Workload
+from bench.machine.temporary import temporary_folder
 from bench.passes.layer_times import Profile
 from bench.results.profile_record import PeakRecord, profile_record
 from bench.results.result import Row
@@ -55,8 +55,8 @@ def take_profiles(
         progress: called at each step.
     """
     result = Profiles()
-    with tempfile.TemporaryDirectory(prefix="convnextpose-profile-") as folder:
-        inputs = Path(folder) / "inputs.npy"
+    with temporary_folder("profile") as folder:
+        inputs = folder / "inputs.npy"
         np.save(inputs, images)
         try:
             for workload in workloads:

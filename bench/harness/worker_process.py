@@ -40,7 +40,7 @@ class WorkerProcess:
             workload: the session to load.
             inputs: a .npy of (N, S, S, 3) uint8 RGB.
             environment: variables to set while it starts; thread pools read them when their library is loaded.
-            folder: place for the worker's log.
+            folder: place for the worker's log and temporary files; a worker is killed in the end, and removes none.
         """
         self._log = folder / f"{os.urandom(4).hex()}.log"
         self._paused = False
@@ -49,7 +49,7 @@ class WorkerProcess:
         self._pipe, child_end = context.Pipe()
         arguments = (child_end, workload, inputs, self._log, os.getpid())
         self._process = context.Process(target=serve, args=arguments, daemon=True)
-        with _environment(environment), _interrupts_blocked():
+        with _environment({**environment, "TMPDIR": str(folder)}), _interrupts_blocked():
             self._process.start()
         child_end.close()
 

@@ -26,7 +26,7 @@ class OnnxRuntimeProfiler:
     def __init__(self, model: Model, options: Any) -> None:
         import onnx
 
-        self._folder = tempfile.TemporaryDirectory(prefix="convnextpose-profile-")
+        self._folder = tempfile.TemporaryDirectory()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(self._folder.name) / "profile")
         self._session: Any = open_session(model, options)

@@ -107,3 +107,12 @@ def test_the_doctor_answers(tmp_path: Path) -> None:
         if verdict != "yes":
             assert_three_parts(run, 4)
     assert_three_parts(in_process("doctor", "--require", "flying", cwd=tmp_path), 2)
+
+
+def test_a_dry_run_of_all_precisions_needs_no_result_of_an_earlier_step(tmp_path: Path) -> None:
+    arguments = ("export", "XS-atto", "--precision", "fp32,fp16,bf16,int8", "--with-preprocess", "--why")
+    run = in_process(*arguments, "--out", "out", cwd=tmp_path, latency=True)
+    assert run.returncode == 0, run.stderr
+    steps = [line.split()[2] for line in run.stderr.splitlines() if "would run" in line]
+    assert {"weights", "plan-int8", "onnx-int8", "parity-int8-pixels", "latency"} <= set(steps)
+    assert not (tmp_path / "out").exists()

@@ -297,7 +297,7 @@ def prepare_streams() -> None:
 def stdout_is_lost() -> bool:
     """Return whether stdout cannot be written; it then leads nowhere, since Python flushes it once more at the end."""
     try:
-        sys.stdout.flush()
+        print(flush=True)  # without a buffer there is nothing to flush
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
