@@ -14,12 +14,14 @@ EVERY_PRECISION := fp32,fp16,bf16,int8
 OUT ?= build
 ARGS ?=
 EXPORT_ARGS ?=
+FUZZ_CASES ?= 3000
+FUZZ_SEED ?= 0
 
 comma := ,
 SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
 GIVEN = $(filter-out file,$(origin MODEL))
 
-.PHONY: help setup doctor export bench report all bundle demo test lint docs demo-checkpoint bench-gate bench-selftest clean
+.PHONY: help setup doctor export bench report all bundle demo test fuzz lint docs demo-checkpoint bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -62,6 +64,9 @@ bundle: $(READY) ## Export MODEL in every precision, then write what goes to a d
 
 test: $(READY) ## Run the tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+fuzz: $(READY) ## Read mutated checkpoints for some minutes: FUZZ_CASES of each form, FUZZ_SEED
+	@FUZZ_CASES="$(FUZZ_CASES)" FUZZ_SEED="$(FUZZ_SEED)" $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 lint: $(READY) ## Check style, spelling, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -16,11 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
 from export.checkpoint.pickled import MAX_PICKLE_BYTES, PickleReader, Storage, only_harmless, refused_globals
 from export.common.errors import BadInput
+from export.common.files import files_below
 from export.common.plain import shorten
 
 Container = Literal["torch zip", "torch legacy", "unpacked folder", "safetensors"]
@@ -124,18 +126,13 @@ def check_size(path: Path) -> int:
 
 def _files(folder: Path) -> list[Path]:
     """Return the files in a folder and below it, sorted; a link counts as the file that it leads to."""
-    files, folders = [], [folder]
-    while folders:
-        for entry in os.scandir(folders.pop()):
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(Path(entry.path))
-            else:
-                files.append(Path(entry.path))
-            if not entry.is_symlink() and not entry.is_file() and not entry.is_dir():
-                kind = f"{shorten(entry.name)!r} is neither a file nor a folder"
-                raise BadInput(f"cannot read the folder {folder}", kind, "remove it, or name another folder")
-            if len(files) + len(folders) > MAX_FILES:
-                raise BadInput(f"the folder {folder} is too large", f"over {MAX_FILES:,} files", "name a checkpoint")
+    files = list(islice(files_below(folder), MAX_FILES + 1))
+    if len(files) > MAX_FILES:
+        raise BadInput(f"the folder {folder} is too large", f"over {MAX_FILES:,} files", "name a checkpoint")
+    for file in files:
+        if not file.is_symlink() and not file.is_file():
+            detail = f"{shorten(file.name)!r} is neither a file nor a folder"
+            raise BadInput(f"cannot read the folder {folder}", detail, "remove it, or name another folder")
     return sorted(files)
 
 

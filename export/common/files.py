@@ -39,6 +39,18 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield all but the folders in a folder and below it, however deep; links are not followed."""
+    folders = [str(folder)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    yield Path(entry.path)
+
+
 def sha256_path(path: Path) -> str:
     """Return the hex digest of a file, or of the sorted relative names and digests of a folder's files.
 
@@ -51,7 +63,7 @@ def sha256_path(path: Path) -> str:
                 raise BadInput(f"cannot read {path}", "neither a file nor a folder", "name a checkpoint")
             return sha256_file(path)
         digest = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        for file in sorted(p for p in files_below(path) if p.is_file()):
             line = f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n"
             digest.update(line.encode(errors="surrogateescape"))  # a name may be no UTF-8
         return digest.hexdigest()

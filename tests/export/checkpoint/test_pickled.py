@@ -266,6 +266,19 @@ def test_a_record_with_a_name_that_is_no_utf8(tmp_path: Path) -> None:
     assert read_checkpoint(path).tensors.keys() == alive_weights().keys()
 
 
+def test_a_folder_that_is_deeply_nested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "file", alive_weights(), "folder")
+    monkeypatch.chdir(path)
+    for _ in range(1500):
+        os.mkdir("d")
+        os.chdir("d")
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert read_checkpoint(path).tensors.keys() == alive_weights().keys()
+    finally:
+        subprocess.run(["rm", "-r", path / "d"], check=True)  # shutil.rmtree is recursive
+
+
 @pytest.mark.parametrize("form", ["folder", "rezipped"])
 def test_the_clock_of_1970(tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "file", alive_weights(), form)
