@@ -4,7 +4,6 @@ It has no figures that must not be shown: an invalid row has no timing, an unsta
 Raw samples are beside it, in ``samples.npz``.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,6 @@ SCHEMA_VERSION = "1.1"
 RESULT, SAMPLES = "result.json", "samples.npz"
 INTERRUPTED = "interrupted"
 """Folder for the result of an interrupted run, if there is a complete one."""
-JSON_SCHEMA = Path(__file__).with_name("result.schema.json")
 
 
 class RatioRecord(_Record):
@@ -287,9 +285,3 @@ def read_result(path: Path) -> Result:
         if samples.is_file() and sha256_file(samples) != result.samples.sha256:
             raise BadInput(f"{samples} does not belong to {path}", "its hash differs", advice)
     return result
-
-
-def json_schema() -> str:
-    """Return the content of ``result.schema.json`` (JSON Schema 2020-12)."""
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return json.dumps(dialect | Result.model_json_schema(), indent=2) + "\n"

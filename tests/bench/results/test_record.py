@@ -10,7 +10,7 @@ import pytest
 
 from bench.machine.environment import fingerprint, share_with, steal_share
 from bench.machine.gpu_sensors import held_back
-from bench.results.result import INTERRUPTED, JSON_SCHEMA, json_schema, place_for, read_result, write_result
+from bench.results.result import INTERRUPTED, place_for, read_result, write_result
 from export.common.errors import BadInput
 from tests.support.bench_results import STEADY, measurements, result
 
@@ -60,11 +60,6 @@ def test_open_dictionaries_have_what_is_read_of_them(tmp_path: Path, place: tupl
 def test_nan_is_never_written() -> None:
     with pytest.raises(ValueError, match="finite"):
         result(measurements(STEADY), harness_overhead_ns=math.nan)
-
-
-def test_the_checked_in_schema_is_current() -> None:
-    text = "write bench.result.json_schema() to bench/results/result.schema.json"
-    assert JSON_SCHEMA.read_text(encoding="utf-8") == json_schema(), text
 
 
 def test_steal_is_a_share_of_ticks_and_unknown_where_it_is_not_told() -> None:
