@@ -63,7 +63,7 @@ def facts_table(measurements: Sequence[Measurement]) -> Table:
         note = ("differs" if differs else "the same") if len(values) > 1 else ""
         lines.append((not differs, Line((Cell(name, note, "warn" if differs else ""), *map(Cell, values)))))
     ordered = tuple(line for _, line in sorted(lines, key=lambda values_of: values_of[0]))
-    return Table("Recorded when each device measured.", ("property", *facts), ordered)
+    return Table("Recorded when each device measured.", ("property", *(device or "value" for device in facts)), ordered)
 
 
 def _settings(report: DeviceReport) -> dict[str, str | None]:

@@ -9,12 +9,11 @@ from bench.accuracy.record import Evaluation
 from bench.fleet.plan import EXPORTS
 from bench.fleet.record import FleetRecord, JobRecord, one_machine, read_finished
 from bench.harness.candidates import HOW_TO_MEASURE
+from bench.report.gaps import IN_THE_MATRIX
 from bench.report.measurement import Measurement, measurement_of
 from bench.report.model_files import read_evaluations, read_model_files
 from bench.report.views import Missing
 from export.common.errors import BadInput
-
-IN_THE_MATRIX = "`mode: publish` or `runtimes` in the matrix measures it"
 
 
 def read_measurements(folder: Path, record: FleetRecord) -> list[Measurement]:

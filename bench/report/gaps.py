@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from bench.harness.candidates import HOW_TO_MEASURE
 from bench.report import commands
 from bench.report.measurement import Measurement
 from bench.report.model_files import ModelFiles
@@ -10,10 +12,13 @@ from bench.report.recommend import Choice
 from bench.report.rows import headline, name_of, percentile_of
 from bench.report.views import Cell, Line, Missing, Section, Table
 from bench.results import cells
-from bench.results.result import Row
+from bench.results.result import NotRunRow, Row
 
+IN_THE_MATRIX = "`mode: publish` or `runtimes` in the matrix measures it"
 MOST = 2
 """Reasons of rows that are listed here; of more, the decision table has each."""
+
+MATTERS, NOT_POSSIBLE = "Matters for your decision", "Not possible on this machine"
 
 Located = tuple[str, Missing]
 """A missing test, and the measurements without it."""
@@ -36,16 +41,24 @@ def gaps_of(choices: Sequence[Choice], more: Sequence[Located] = ()) -> list[Loc
 
 
 def untested(gaps: Sequence[Located], *, several: bool) -> Section:
-    """Return the gaps as a table."""
-    lines = tuple(
-        Line(
-            (*([Cell(where)] if several else []), Cell(gap.item), Cell(gap.reason), Cell(gap.command or cells.NOTHING))
-        )
-        for where, gap in gaps
-    )
-    columns = (*(["where"] if several else []), "not tested", "reason", "command")
-    table = Table("None of this is counted as passed.", columns, lines)
-    return Section("untested", "Not tested", tables=(table,) if lines else ())
+    """Return the gaps in two tables: what matters for the decision, and what this machine cannot do."""
+    tables = []
+    for caption, possible in ((MATTERS, True), (NOT_POSSIBLE, False)):
+        group = [(where, gap) for where, gap in gaps if gap.possible == possible]
+        given = any(gap.command for _, gap in group)
+        lines = [
+            Line(
+                (
+                    Cell(gap.item, where if several else ""),
+                    Cell(gap.reason),
+                    *[Cell(gap.command or cells.NOTHING)] * given,
+                )
+            )
+            for where, gap in group
+        ]
+        columns = ("not tested", "reason", *["command"] * given)
+        tables += [Table(caption, columns, tuple(lines))] if lines else []
+    return Section("untested", "Not tested, and not counted as passed", tables=tuple(tables))
 
 
 def _gaps(choice: Choice) -> list[Missing]:
@@ -57,7 +70,8 @@ def _gaps(choice: Choice) -> list[Missing]:
         *_weights(measurement),
         *_accuracy(measurement),
         *_rows(choice),
-        *_grouped((f"{row.runtime} {row.precision or ''}".strip(), row.reason) for row in measurement.not_run),
+        *_grouped((_skipped(row), row.reason) for row in measurement.not_run if _is_left_out(row)),
+        *_impossible((_skipped(row), row.reason) for row in measurement.not_run if not _is_left_out(row)),
         *(_of_export(measurement, files) if files and not measurement.device else []),
     ]
 
@@ -113,10 +127,12 @@ def _of_export(measurement: Measurement, files: ModelFiles) -> list[Missing]:
     engines = [artifact for artifact in manifest.artifacts if artifact.kind == "engine"]
     idle = Counter(engine.status for engine in engines if engine.path not in run)
     return [
-        *(Missing(f"{count} engine{'s' * (count > 1)}", status) for status, count in idle.items()),
-        *_grouped((f"{entry.precision} {entry.kind}", f"{entry.status}: {entry.reason}") for entry in manifest.not_run),
         *_passes(measurement, files),
-        *_grouped(
+        *(Missing(f"{count} engine{'s' * (count > 1)}", status, possible=False) for status, count in idle.items()),
+        *_impossible(
+            (f"{entry.precision} {entry.kind}", f"{entry.status}: {entry.reason}") for entry in manifest.not_run
+        ),
+        *_impossible(
             (f"parity of {report.precision} by {skipped.runner}", skipped.reason)
             for report in manifest.parity
             for skipped in report.not_run
@@ -138,6 +154,19 @@ def _passes(measurement: Measurement, files: ModelFiles) -> list[Missing]:
         for name, measured, reason, option in passes
         if not measured
     ]
+
+
+def _skipped(row: NotRunRow) -> str:
+    return f"{row.runtime} {row.precision or ''}".strip()
+
+
+def _is_left_out(row: NotRunRow) -> bool:
+    """Return whether an option of the benchmark would have measured it."""
+    return HOW_TO_MEASURE in row.reason or IN_THE_MATRIX in row.reason
+
+
+def _impossible(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
+    return [replace(gap, possible=False) for gap in _grouped(pairs)]
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Missing]:

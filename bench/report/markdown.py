@@ -1,4 +1,4 @@
-"""The short version, for a pull request: answers, the main tables, pictures, and what was not tested."""
+"""The short version, for a pull request: the decision, the main tables, pictures, and what was not tested."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -27,26 +27,28 @@ def escape(text: str) -> str:
 
 
 def _lines(page: Page) -> Iterator[str]:
-    yield f"# {escape(page.title)}"
+    yield f"# {escape(page.head.text)}"
     yield ""
-    yield escape(page.subtitle)
+    yield f"{escape(page.title)}: {escape(page.subtitle)}"
+    yield ""
+    for name, code in page.head.steps:
+        yield f"- {name}: `{code.replace('`', '')}`"
     for notice in page.notices:
         yield f"\n> **{escape(notice)}**"
     yield ""
     for answer in page.answers:
-        next_step = f" Next: `{answer.command.replace('`', '')}`" if answer.command else ""
-        yield f"- **{escape(answer.question)}** {escape(_sentences([answer.text, *answer.details]))}{next_step}"
+        yield f"- **{escape(answer.question)}** {escape(_sentences([answer.text, *answer.details]))}"
     for section in page.sections:
         if section.id in SECTIONS and section.tables:
             yield f"\n## {escape(section.title)}"
+            for text in section.lead:
+                yield f"\n{escape(text)}"
             for table in section.tables:
                 yield ""
                 yield from _table(table)
         if section.id in PICTURES:
             for chart in section.charts:
                 yield f"\n![{escape(chart.alt)}]({chart.id}.png)"
-    if page.facts:
-        yield "\nMeasured on: " + "; ".join(f"{escape(name)} {escape(value)}" for name, value in page.facts)
 
 
 def _sentences(texts: Sequence[str]) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from bench.accuracy.record import Evaluated, EvaluatedDataset, Evaluation
 from bench.report.model_files import ModelFiles
 from bench.report.records import SIMULATED
-from bench.report.rows import name_of, with_trusted_speed_ups
+from bench.report.rows import name_of, parity_status, with_trusted_speed_ups
 from bench.results.result import NotRunRow, RatioRecord, Result, Row
 from bench.sessions.exported import TORCH_FORMS
+from export.parity.budgets import GRADES, PASS, REQUIRED_GRADE
 from export.runtime.processor import limit_note
 
 
@@ -57,6 +58,24 @@ class Measurement:
     def result(self) -> Result | None:
         """The benchmark."""
         return self.export.result if self.export else None
+
+    @property
+    def tolerance(self) -> float:
+        """By how much two processes of one artifact may differ: the reach of the control's interval."""
+        return max(self.control.high - 1, 1 - self.control.low) if self.control else 0.0
+
+    def allowed_mm(self, precision: str) -> float | None:
+        """Return the mean error that a precision may have."""
+        required = self.export.manifest.grade_required(precision) if self.export else None
+        grade = required or REQUIRED_GRADE.get(precision)
+        return GRADES[grade].mean_mm if grade in GRADES else None
+
+    def parity_text(self, row: Row) -> str:
+        """Return the parity of a row; a pass that allows an error says how large it may be."""
+        status, allowed_mm = parity_status(row) or "not judged", self.allowed_mm(row.precision)
+        if status != PASS or allowed_mm is None:
+            return status
+        return f"within the {row.precision.upper()} budget (mean ≤ {allowed_mm:g} mm)"
 
     def accuracy_of(self, row: Row) -> list[Accuracy]:
         """Return the evaluations of the file that a row runs: by the same runtime, otherwise by others."""
@@ -116,6 +135,7 @@ def facts_of(result: Result) -> dict[str, str]:
         "governor": str(host.get("governor") or "unknown"),
         "system": f"{system}, virtual machine" if host.get("virtual") else system,
         "measured": f"{result.created}, {result.mode} mode, {result.rounds} rounds",
+        "fingerprint": f"{result.fingerprint}; results of another are never compared in milliseconds",
         "Python": str(software.get("python", "unknown")),
         **{str(name): str(version) for name, version in software.get("libraries", {}).items()},
     }

@@ -17,11 +17,11 @@ from bench.report.gaps import Located, gaps_of, untested
 from bench.report.measurement import Measurement, references_of
 from bench.report.model_files import ModelFiles
 from bench.report.recommend import Choice, recommend
-from bench.report.sections.answers import answers
+from bench.report.sections.answers import answers, head
 from bench.report.sections.decision import decision, decision_table, side_by_side
 from bench.report.sections.export import architecture, exported_files, gate, joints
-from bench.report.sections.measured import chart_sections, devices
-from bench.report.views import Answer, Page, Section
+from bench.report.sections.measured import chart_section, chart_sections, devices
+from bench.report.views import Page, Section
 from export.common.errors import BadInput
 from export.parity.budgets import PASS
 
@@ -41,27 +41,35 @@ def model_page(measurement: Measurement, files: ModelFiles, on_devices: Sequence
     choice = recommend(measurement)
     device_choices = [recommend(reported) for reported in on_devices]
     gaps = [*gaps_of([choice]), *gaps_of(device_choices)]
-    counts = files.manifest.counts
+    counts, reproduce = files.manifest.counts, commands.reproduce(files)
     sections = [
         decision(choice),
         *([gate(files.comparison)] if files.comparison else []),
         *chart_sections(choice),
-        joints(files),
         *([devices(device_choices)] if device_choices else []),
         untested(gaps, several=bool(device_choices)),
+        joints(files),
         architecture(files),
         exported_files(files),
-        _reproduce([files]),
+        *_environment(measurement),
+        _reproduce((*reproduce, commands.report(files.folder))),
     ]
     first = str(files.latency_table.machine["cpu"]) if files.latency_table else "no machine yet"
     machine = measurement.facts.get("processor", first)
     page = Page(
         title=f"{measurement.model} on {machine}",
-        subtitle=f"{measurement.source}, {counts.parameters:,} parameters, {counts.macs / 1e9:.3f} GMACs",
-        answers=answers([choice], gaps),
+        subtitle=", ".join(
+            (
+                measurement.source,
+                f"{counts.parameters:,} parameters",
+                f"{counts.macs / 1e9:.3f} GMACs",
+                *([f"measured {measurement.facts['measured']}"] if measurement.result else []),
+            )
+        ),
+        head=head([choice], reproduce[1] if measurement.result else reproduce[0]),
+        answers=answers(choice, gaps),
         sections=tuple(sections),
         notices=_notices(measurement),
-        facts=tuple(measurement.facts.items()),
     )
     return page, (choice,)
 
@@ -80,21 +88,20 @@ def models_page(measurements: Sequence[Measurement]) -> Content:
         else replace(measurement, model=f"{measurement.model} ({measurement.source})")
         for measurement in measurements
     ]
-    facts = next((measurement.facts for measurement in distinct if measurement.facts), {})
+    measured = next((measurement for measurement in distinct if measurement.facts), distinct[0])
     choices = tuple(map(recommend, distinct))
-    files = [measurement.export for measurement in distinct if measurement.export]
     report = commands.report(*(measurement.source for measurement in distinct))
-    chart = pareto(choices)
-    charts = [Section("pareto", "Latency against accuracy", charts=(chart,))] if chart else []
-    texts, sections = _side_by_side(choices, (), charts)
+    made = [commands.reproduce(measurement.export) for measurement in distinct if measurement.export]
+    reproduce = (*(command for each in made for command in each), report)
+    charts = [chart_section(chart)] if (chart := pareto(choices)) else []
     names = ", ".join(measurement.model for measurement in distinct)
     page = Page(
-        title=f"{names} on {facts.get('processor', 'no machine yet')}",
+        title=f"{names} on {measured.facts.get('processor', 'no machine yet')}",
         subtitle="Several models on one machine, each measured in a run of its own.",
-        answers=texts,
-        sections=(*sections, _reproduce(files, report)),
+        head=head(choices, report),
+        answers=(),
+        sections=(*_side_by_side(choices, (), charts), *_environment(measured), _reproduce(reproduce)),
         notices=tuple(f"{measurement.model}: {notice}" for measurement in distinct for notice in _notices(measurement)),
-        facts=tuple(facts.items()),
     )
     return page, choices
 
@@ -119,35 +126,29 @@ def devices_page(
         reproduce: the commands that make the page again.
     """
     choices = tuple(map(recommend, measurements))
-    table = Section("devices", "The devices, and what differs", tables=(facts_table(measurements),))
-    texts, sections = _side_by_side(choices, gaps, [table])
+    table = Section("devices", "The devices, and what differs", tables=(facts_table(measurements),), folded=True)
     of_each = dict.fromkeys(notice for measurement in measurements for notice in _notices(measurement))
     page = Page(
         title=title,
         subtitle=subtitle,
-        answers=texts,
-        sections=(*sections, Section("reproduce", "Reproduce", commands=reproduce, folded=True)),
+        head=head(choices, reproduce[-1]),
+        answers=(),
+        sections=(*_side_by_side(choices, gaps, []), table, _reproduce(reproduce)),
         notices=(*notices, *different_settings(measurements), *of_each),
     )
     return page, choices
 
 
-def _side_by_side(
-    choices: Sequence[Choice], more: Sequence[Located], extra: Sequence[Section]
-) -> tuple[tuple[Answer, ...], tuple[Section, ...]]:
-    """Return answers and sections of several measurements: the usual tables, with columns that tell them apart."""
+def _side_by_side(choices: Sequence[Choice], more: Sequence[Located], charts: Sequence[Section]) -> tuple[Section, ...]:
+    """Return the sections of several measurements: the usual tables, with columns that tell them apart."""
     measurements = [choice.measurement for choice in choices]
     reference, gaps, chart = references_of(measurements), gaps_of(choices, more), speed_up(measurements)
-    passed = [f"{choice.measurement.label}: {text}." for choice in choices for text in choice.passed_over]
-    lead = f"Over {reference}. Only rows of one measurement compare."
-    sections = (
-        side_by_side(choices),
-        Section("rows", "Every row", tuple(passed), tables=(decision_table(choices, reference),)),
-        Section("speed-up", "Speed-up over the reference", (lead,), charts=(chart,) if chart else ()),
-        *extra,
-        untested(gaps, several=True),
-    )
-    return answers(choices, gaps), sections
+    reasons = [
+        f"{choice.measurement.label}: {text}" for choice in choices for text in (choice.reason, *choice.passed_over)
+    ]
+    rows = Section("rows", "Every row", tuple(reasons), tables=(decision_table(choices, reference),), folded=True)
+    charts = [*([chart_section(chart)] if chart else []), *charts]
+    return (side_by_side(choices), *charts, untested(gaps, several=True), rows)
 
 
 def _notices(measurement: Measurement) -> tuple[str, ...]:
@@ -161,12 +162,13 @@ def _notices(measurement: Measurement) -> tuple[str, ...]:
     return (*notices, *([f"parity not passed: {', '.join(failed)}; do not ship them"] if failed else []))
 
 
-def _reproduce(files: Sequence[ModelFiles], report: str | None = None) -> Section:
-    each = [command for model in files for command in commands.reproduce(model)]
-    every = (*each, report or commands.report(files[0].folder))
-    prints = ", ".join(dict.fromkeys(model.result.fingerprint for model in files if model.result))
-    lead = (f"Results with another fingerprint than {prints} are never compared in milliseconds.",) if prints else ()
-    return Section("reproduce", "Reproduce", lead, commands=every, folded=True)
+def _environment(measurement: Measurement) -> list[Section]:
+    table = facts_table([measurement])
+    return [Section("environment", "Environment", tables=(table,), folded=True)] if measurement.facts else []
+
+
+def _reproduce(every: tuple[str, ...]) -> Section:
+    return Section("reproduce", "Reproduce", commands=every, folded=True)
 
 
 def require_same_machine(measurements: Sequence[Measurement]) -> None:

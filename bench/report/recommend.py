@@ -5,7 +5,7 @@ instances of the reference: so far apart two processes of one artifact can lie. 
 but the smaller export error, and where that is no difference either, the smaller file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.measurement import Measurement
@@ -13,7 +13,7 @@ from bench.report.rows import error_mm, headline, name_of, parity_status
 from bench.results import cells
 from bench.results.result import RatioRecord, Row
 from bench.sessions.exported import TORCH_FORMS
-from export.parity.budgets import GRADES, PASS, REQUIRED_GRADE, WITHIN_ROUNDING
+from export.parity.budgets import PASS, WITHIN_ROUNDING
 
 SAME_ERROR_MM = 0.1
 """Mean export errors that differ by less are the same: it is the FP32 budget, which is below any use of a pose."""
@@ -33,7 +33,7 @@ class Choice:
     row: Row | None
     reason: str
     passed_over: tuple[str, ...] = ()
-    """Each row that looks faster, and why it may not be shipped."""
+    """The rows that look faster, and why they may not be shipped; each reason once."""
     caveat: str | None = None
 
 
@@ -42,8 +42,7 @@ def recommend(measurement: Measurement) -> Choice:
     caveat = CAVEATS.get(measurement.weights)
     if measurement.missing is not None:
         return Choice(measurement, None, f"Nothing can be recommended: {measurement.missing}.", caveat=caveat)
-    control = measurement.control
-    tolerance = max(control.high - 1, 1 - control.low) if control else 0.0
+    tolerance = measurement.tolerance
     refusals = [(row, refusal(row, measurement)) for row in measurement.rows]
     able = [row for row, reason in refusals if reason is None]
     if not able:
@@ -52,12 +51,9 @@ def recommend(measurement: Measurement) -> Choice:
     same = [row for row in able if not_told_apart(row, fastest, tolerance)]
     chosen, decided_by = _choose(same)
     limit = max(_p50_ms(chosen), _p50_ms(fastest))
-    passed = [
-        f"{name_of(row)} looks faster, but {why_not}"
-        for row, why_not in refusals
-        if why_not and _looks_faster(row, limit)
-    ]
-    reason = _reason(chosen, able, same, decided_by, measurement.reference)
+    faster = _by_reason((row, reason) for row, reason in refusals if _looks_faster(row, limit))
+    passed = [f"Passed over, though it looks faster: {names}: {reason}" for reason, names in faster.items()]
+    reason = _reason(chosen, measurement, able, same, decided_by)
     return Choice(measurement, chosen, reason, tuple(passed), caveat)
 
 
@@ -78,16 +74,19 @@ def not_told_apart(row: Row, other: Row, tolerance: float = 0.0) -> bool:
     """Return whether the intervals of the two speed-ups, each widened by ``tolerance``, overlap."""
     if row is other:
         return True
-    first, second = _over_reference(row), _over_reference(other)
+    first, second = widened(row, tolerance), widened(other, tolerance)
     if first is None or second is None:
         return False
-    wider = (1 + tolerance) ** 2
-    return first.high * wider >= second.low and second.high * wider >= first.low
+    return first.high >= second.low and second.high >= first.low
 
 
-def _over_reference(row: Row) -> RatioRecord | None:
-    """Return the speed-up; the reference itself may be what is shipped, where it is not PyTorch."""
-    return RatioRecord(median=1.0, low=1.0, high=1.0, rounds=1) if row.is_reference else row.speed_up
+def widened(row: Row, tolerance: float) -> RatioRecord | None:
+    """Return the speed-up with the interval that decides; the reference may be shipped, where it is not PyTorch."""
+    up = RatioRecord(median=1.0, low=1.0, high=1.0, rounds=1) if row.is_reference else row.speed_up
+    if up is None:
+        return None
+    bounds = {"low": up.low / (1 + tolerance), "high": up.high * (1 + tolerance)}
+    return up.model_copy(update=bounds)
 
 
 def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:
@@ -95,8 +94,8 @@ def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:
     evaluated = [accuracy.evaluated.accuracy_loss_mm for accuracy in measurement.accuracy_of(row)]
     losses = [loss.mean for loss in evaluated if loss is not None]
     if row.precision == "int8" and not losses:
-        return "the accuracy loss of int8 is unknown (convnextpose evaluate measures it)"
-    limit = GRADES[REQUIRED_GRADE[row.precision]].mean_mm if row.precision in REQUIRED_GRADE else None
+        return f"{measurement.parity_text(row)}; accuracy not evaluated"
+    limit = measurement.allowed_mm(row.precision)
     for loss in losses:
         if limit is not None and not loss <= limit:
             return f"the accuracy loss is {loss:+.2f} mm, allowed {limit:g}"
@@ -105,14 +104,20 @@ def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:
 
 def _no_row(refusals: Sequence[tuple[Row, str | None]]) -> str:
     """Say why nothing is recommended, each reason once for all rows."""
-    by_reason: dict[str, list[str]] = {}
-    for row, reason in refusals:
-        if reason is not None and not row.is_reference:
-            by_reason.setdefault(reason, []).append(name_of(row))
-    reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
+    by_reason = _by_reason((row, reason) for row, reason in refusals if not row.is_reference)
+    reasons = "; ".join(f"{names}: {reason}" for reason, names in by_reason.items())
     return (
         f"No row may be shipped. {reasons}." if reasons else "No row may be shipped: only the reference was measured."
     )
+
+
+def _by_reason(refusals: Iterable[tuple[Row, str | None]]) -> dict[str, str]:
+    """Return the rows of each reason."""
+    names: dict[str, list[str]] = {}
+    for row, reason in refusals:
+        if reason is not None:
+            names.setdefault(reason, []).append(name_of(row))
+    return {reason: ", ".join(rows) for reason, rows in names.items()}
 
 
 def _choose(same: Sequence[Row]) -> tuple[Row, str | None]:
@@ -128,7 +133,9 @@ def _choose(same: Sequence[Row]) -> tuple[Row, str | None]:
     return chosen, "has the smallest file" if smaller else "has the lowest median"
 
 
-def _reason(row: Row, able: Sequence[Row], same: Sequence[Row], decided_by: str | None, reference: str) -> str:
+def _reason(
+    row: Row, measurement: Measurement, able: Sequence[Row], same: Sequence[Row], decided_by: str | None
+) -> str:
     latency, up = headline(row), row.speed_up
     assert latency is not None
     size = f", {cells.megabytes(row.artifact_bytes)}" if row.artifact_bytes else ""
@@ -138,11 +145,19 @@ def _reason(row: Row, able: Sequence[Row], same: Sequence[Row], decided_by: str 
     elif decided_by is None:
         first = f"{name} is the fastest of {len(able)} rows that may be shipped"
     else:
-        rivals = ", ".join(name_of(other) for other in same if other is not row)
-        first = f"{name} is as fast as {rivals}, and {decided_by}"
-    gain = f", {cells.ratio(up.median, up.low, up.high)} times as fast as {reference}" if up else ""
+        first = f"{name} is as fast as {_rivals(row, same, measurement)}, and {decided_by}"
+    gain = f", {cells.ratio(up.median, up.low, up.high)} times as fast as {measurement.reference}" if up else ""
     unlimited = " No accuracy budget applies: the choice is by latency alone." * (parity_status(row) == WITHIN_ROUNDING)
     return f"{first}: {latency.p50_ms:.2f} ms{gain}.{unlimited}"
+
+
+def _rivals(row: Row, same: Sequence[Row], measurement: Measurement) -> str:
+    """Return the rows that are equally fast, with the intervals that say so."""
+    tolerance = measurement.tolerance
+    wide = {name_of(other): interval for other in (row, *same) if (interval := widened(other, tolerance))}
+    texts = [f"{name} [{interval.low:.2f}, {interval.high:.2f}]" for name, interval in wide.items()]
+    rivals = ", ".join(name_of(other) for other in same if other is not row)
+    return f"{rivals} (speed-ups, widened by the {tolerance:.1%} of two references: {', '.join(texts)})"
 
 
 def _p50_ms(row: Row) -> float:

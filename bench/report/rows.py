@@ -1,15 +1,19 @@
 """Readings of a row of ``bench.results.result``, and which speed-ups of a run may be shown."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from bench.report import theme
 from bench.results import cells
 from bench.results.result import Latency, PercentileRecord, Row
+from export.common.interface import PRECISIONS
 
 HEADLINE = "host_e2e"
 """From the image in a NumPy array to the joints in one."""
 RANKED = ("stable", "noisy")
 """Verdicts with which figures of a row may be compared."""
+WORDS = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT"}
+WORDS |= {word: word.upper() for word in ("cuda", "rtx", *PRECISIONS)}
 WIDEST_FACTOR = 1.5
 """A ratio with an interval wider than this factor is not shown: it says almost nothing."""
 
@@ -17,6 +21,11 @@ WIDEST_FACTOR = 1.5
 def name_of(row: Row) -> str:
     """Return the row's name for a reader: ``openvino fp16``."""
     return f"{row.runtime} {row.precision}"
+
+
+def title(name: str) -> str:
+    """Return the name of a row as a sentence has it: ``OpenVINO FP16``."""
+    return " ".join(WORDS.get(word, word) for word in re.split("[- ]", name))
 
 
 def is_ranked(row: Row) -> bool:

@@ -44,10 +44,8 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
-    dense: bool = False
-    """Many short values: none of them is broken into lines."""
     brief: tuple[str, ...] = ()
-    """The columns for where there is little room, as in a pull request; none: all."""
+    """The columns that are shown first, and alone in a pull request; none: all."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,7 @@ class Chart:
 
     id: str
     title: str
+    """Its message."""
     alt: str
     spec: Mapping[str, Any]
 
@@ -67,6 +66,8 @@ class Missing:
     item: str
     reason: str
     command: str | None = None
+    possible: bool = True
+    """False: this machine cannot make it."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,23 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Head:
+    """The decision in one sentence."""
+
+    text: str
+    tone: Tone = ""
+    steps: tuple[tuple[str, str], ...] = ()
+    """What to do with it, each with a path or a command."""
+
+
+@dataclass(frozen=True)
 class Answer:
-    """One of the five questions that a reader comes with."""
+    """A question about the decision, with at most three details."""
 
     question: str
     text: str
     details: tuple[str, ...] = ()
     tone: Tone = ""
-    command: str | None = None
-    """The next command."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +113,11 @@ class Page:
 
     title: str
     subtitle: str
+    head: Head
     answers: tuple[Answer, ...]
     sections: tuple[Section, ...]
     notices: tuple[str, ...] = ()
     """What qualifies everything: an interrupted run, weights that were never trained."""
-    facts: tuple[tuple[str, str], ...] = ()
-    """The machine: name and value."""
 
 
 def clean(value: Any) -> Any:

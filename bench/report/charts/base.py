@@ -66,20 +66,22 @@ def tooltip(**fields: str) -> list[alt.Tooltip]:
 
 
 def finish(chart: AnyChart, height: int, alt_text: str) -> dict[str, Any]:
-    """Return the specification, in the size and the style of all charts."""
+    """Return the specification, in the size and the style of all charts; a y-title lies above, where it has room."""
     quiet: dict[str, Any] = {"labelColor": theme.QUIET, "titleColor": theme.INK, "labelFontSize": 12}
+    above = {"titleAngle": 0, "titleAlign": "left", "titleBaseline": "bottom", "titleX": 0, "titleY": -8}
     axis = {**quiet, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": theme.GRID}
     symbols = {"symbolBaseStrokeColor": theme.QUIET, "symbolBaseFillColor": theme.QUIET}
     styled = (
         chart.properties(
             width=theme.WIDTH,
             height=height,
-            autosize=alt.AutoSizeParams(type="fit", contains="padding"),
+            autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
             description=alt_text,
         )
         .configure(font=theme.FONT, background="transparent", padding=4, aria=False)
         .configure_view(stroke=None)
         .configure_axis(**axis, domainColor=theme.QUIET, tickColor=theme.QUIET, labelLimit=220)
+        .configure_axisY(**above)
         .configure_legend(**quiet, titleFontSize=12, titleFontWeight="normal", symbolStrokeWidth=2, **symbols)
     )
     return dict(styled.to_dict())

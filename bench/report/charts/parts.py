@@ -24,8 +24,14 @@ def parts(rows: Sequence[Row]) -> Chart | None:
         for row, profile in profiles
         for part in profile.parts
     ]
-    alt_text = _words(profiles, macs)
-    return Chart("parts", "Where the time goes", alt_text, _spec([row for row, _ in profiles], values, macs, alt_text))
+    slowest = _slowest(profiles)
+    alt_text = "; ".join(
+        f"{part}, {macs[part]:.0%} of the MACs, takes most of the time in {', '.join(names)}"
+        for part, names in slowest.items()
+    ).capitalize()
+    part = max(slowest, key=lambda part: len(slowest[part]))
+    message = f"{part.capitalize()} takes most of the time, with {macs[part]:.0%} of the MACs"
+    return Chart("parts", message, alt_text, _spec([row for row, _ in profiles], values, macs, alt_text))
 
 
 def _macs(profiles: Sequence[tuple[Row, ProfileRecord]]) -> dict[str, float]:
@@ -52,16 +58,13 @@ def _spec(rows: Sequence[Row], values: base.Values, macs: dict[str, float], alt_
             tooltip=base.tooltip(row="row:N", part="part:N", share="share:Q", ms="ms:Q"),
         ),
     )
-    return base.finish(layers, 340, alt_text)
+    return base.finish(layers, 230, alt_text)
 
 
-def _words(profiles: Sequence[tuple[Row, ProfileRecord]], macs: dict[str, float]) -> str:
-    """Say which part takes most of the time, once for all rows in which it is the same."""
+def _slowest(profiles: Sequence[tuple[Row, ProfileRecord]]) -> dict[str, list[str]]:
+    """Return each part that takes most of the time of some rows, with those rows."""
     slowest: dict[str, list[str]] = {}
     for row, profile in profiles:
         most = max(profile.parts, key=lambda part: part.time_share)
         slowest.setdefault(most.part, []).append(f"{name_of(row)} ({most.time_share:.0%})")
-    return "; ".join(
-        f"{part}, {macs[part]:.0%} of the MACs, takes most of the time in {', '.join(names)}"
-        for part, names in slowest.items()
-    ).capitalize()
+    return slowest

@@ -7,7 +7,7 @@ import altair as alt
 from bench.report import theme
 from bench.report.charts import base
 from bench.report.measurement import Measurement
-from bench.report.rows import in_order, is_ranked, name_of
+from bench.report.rows import in_order, is_ranked, name_of, title
 from bench.report.views import Chart
 from bench.results.result import Row
 
@@ -25,9 +25,16 @@ def speed_up(measurements: Sequence[Measurement]) -> Chart | None:
     several = len(measurements) > 1
     values = [_value(measurement, row, several=several) for measurement, row in pairs]
     alt_text = _words(pairs, several=several)
-    return Chart(
-        "speed-up", "Speed-up over the reference", alt_text, _spec([row for _, row in pairs], values, alt_text)
-    )
+    message = "Each row over the reference of its own device" if several else _message(*max(pairs, key=_speed_up))
+    return Chart("speed-up", message, alt_text, _spec([row for _, row in pairs], values, alt_text))
+
+
+def _speed_up(pair: tuple[Measurement, Row]) -> float:
+    return pair[1].speed_up.median if pair[1].speed_up else 0.0
+
+
+def _message(measurement: Measurement, row: Row) -> str:
+    return f"{title(name_of(row))} is {_speed_up((measurement, row)):.1f}× as fast as {title(measurement.reference)}"
 
 
 def _value(measurement: Measurement, row: Row, *, several: bool) -> dict[str, object]:
@@ -51,7 +58,7 @@ def _spec(rows: Sequence[Row], values: base.Values, alt_text: str) -> dict[str, 
     names = [value["line"] for value in values]
     x = alt.X(
         "low:Q",
-        title="speed-up, 95 % interval; grey: two instances of the reference",
+        title="speed-up, 95 % interval (grey: noise)",
         scale=alt.Scale(type="log", nice=False, padding=36),
         axis=alt.Axis(format="~g", tickCount=6),
     )
@@ -69,7 +76,7 @@ def _spec(rows: Sequence[Row], values: base.Values, alt_text: str) -> dict[str, 
         ),
         points.mark_text(dy=-12, color=theme.INK).encode(x="speed_up:Q", y=y, text="label:N"),
     )
-    return base.finish(layers, 110 + 34 * len(names), alt_text)
+    return base.finish(layers, 34 * len(names), alt_text)
 
 
 def _words(pairs: Sequence[tuple[Measurement, Row]], *, several: bool) -> str:
@@ -80,4 +87,4 @@ def _words(pairs: Sequence[tuple[Measurement, Row]], *, several: bool) -> str:
             name = f"{measurement.label}: {name_of(row)}" if several else name_of(row)
             same = ", not distinguished from the reference" if up.same else ""
             texts.append(f"{name} {up.median:.2f} [{up.low:.2f}, {up.high:.2f}]{same}")
-    return f"{'; '.join(texts)}."
+    return f"{'; '.join(texts)}. Within the grey band, two instances of the reference, rows are equally fast."

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.report import theme
 from bench.report.charts import base
-from bench.report.rows import HEADLINE, headline, in_order, is_ranked, name_of, percentile_of
+from bench.report.rows import HEADLINE, headline, in_order, is_ranked, name_of, percentile_of, title
 from bench.report.views import Chart
 from bench.results.result import Row
 
@@ -34,7 +34,7 @@ def tail(rows: Sequence[Row], samples: Mapping[str, NDArray[Any]]) -> Chart | No
     deadlines = sorted(
         {deadline.deadline_ms for row in ranked if (latency := headline(row)) for deadline in latency.deadlines}
     )
-    return Chart("tail", "How often a call is slow", alt_text, _spec(ranked, values, deadlines, alt_text))
+    return Chart("tail", _message(ranked), alt_text, _spec(ranked, values, deadlines, alt_text))
 
 
 def slower_than(samples_ms: ArrayLike, points: int = POINTS) -> list[tuple[float, float]]:
@@ -53,6 +53,19 @@ def slower_than(samples_ms: ArrayLike, points: int = POINTS) -> list[tuple[float
     shares = (count - 1 - chosen) / count
     shares[-1] = 0.5 / count
     return [(float(ordered[index]), float(share)) for index, share in zip(chosen, shares, strict=True)]
+
+
+def _message(rows: Sequence[Row]) -> str:
+    """Say how slow the slowest hundredth of the fastest row's calls is, as far as it is known."""
+    known = {
+        latency.p50_ms: (row, tail_record.value_ms)
+        for row in rows
+        if (latency := headline(row)) and (tail_record := percentile_of(latency, 0.99)) and tail_record.value_ms
+    }
+    if not known:
+        return "How often a call is slow"
+    row, p99_ms = known[min(known)]
+    return f"One call in a hundred of {title(name_of(row))} takes longer than {p99_ms:.2f} ms"
 
 
 def _spec(rows: Sequence[Row], values: base.Values, deadlines: Sequence[float], alt_text: str) -> dict[str, object]:
@@ -88,7 +101,7 @@ def _spec(rows: Sequence[Row], values: base.Values, deadlines: Sequence[float], 
             rule.mark_rule(color=theme.QUIET, strokeDash=[3, 3]),
             label.encode(text="label:N", y=alt.value(2)),
         ]
-    return base.finish(alt.layer(*layers), 340, alt_text)
+    return base.finish(alt.layer(*layers), 230, alt_text)
 
 
 def _words(row: Row) -> str:

@@ -1,43 +1,82 @@
-"""The five questions that a reader comes with, answered before anything else."""
+"""The head of a page, which is the decision in one sentence, and the cards that say how far to believe it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bench.report import commands
 from bench.report.gaps import Located
-from bench.report.recommend import Choice
-from bench.report.rows import error_mm, headline, name_of, parity_status, percentile_of
-from bench.report.views import VERDICT_TONES, Answer, Tone
+from bench.report.recommend import Choice, widened
+from bench.report.rows import error_mm, headline, name_of, percentile_of, title
+from bench.report.views import VERDICT_TONES, Answer, Head, Tone
 from bench.results import cells
-from export.parity.budgets import PASS
+from bench.results.result import Latency, Row
+from export.parity.budgets import PASS, WITHIN_ROUNDING
 
-MOST = 5
-"""Number of measurements, reasons or gaps in an answer; the tables have all."""
-SHIP, FAST, ACCURATE = "What may I ship?", "How fast is it?", "How accurate is it?"
-SURE, UNTESTED = "How sure is that?", "What was not tested?"
+MOST = 3
+"""Details of a card; the table and the list below have all."""
+FAST, WRONG, SURE, UNTESTED = "How fast is it?", "How wrong is it?", "How sure is that?", "What was not tested?"
 UNKNOWN = "Unknown"
+CONFIDENCE = {"stable": "high", "noisy": "medium"}
 
 
-def answers(choices: Sequence[Choice], gaps: Sequence[Located]) -> tuple[Answer, ...]:
-    """Answer what to ship, how fast, how accurate and how sure that is, and what was not tested."""
-    if len(choices) == 1:
-        (choice,) = choices
-        return (_ship(choice), _fast(choice), _accurate(choice), _sure(choice), _open(gaps))
-    return (
-        _ship_each(choices),
-        _each(FAST, choices, _fast),
-        _each(ACCURATE, choices, _accurate),
-        _each(SURE, choices, _sure),
-        _open(gaps),
+def head(choices: Sequence[Choice], reproduce: str) -> Head:
+    """Return what to ship, of each measurement by itself: none is ranked against another."""
+    steps = [("Copy", copy)] if len(choices) == 1 and (copy := _file(choices[0])) else []
+    steps += [("Next", command)] if (command := next(filter(None, map(commands.next_step, choices)), None)) else []
+    text = _sentence(choices[0]) if len(choices) == 1 else _sentence_of_all(choices)
+    tone: Tone = "good" if all(choice.row and not choice.caveat for choice in choices) else "warn"
+    return Head(text, tone, (*steps, ("Reproduce", reproduce)))
+
+
+def answers(choice: Choice, gaps: Sequence[Located]) -> tuple[Answer, ...]:
+    """Return how fast, how wrong and how sure the choice is, and what was not tested."""
+    return (_fast(choice), _wrong(choice), _sure(choice), _untested(gaps))
+
+
+def _sentence(choice: Choice) -> str:
+    row, latency = choice.row, headline(choice.row) if choice.row else None
+    if row is None or latency is None:
+        return f"Ship nothing yet: {choice.measurement.missing or 'no row may be shipped'}."
+    gain = f", {row.speed_up.median:.1f}× {title(choice.measurement.reference)}" if row.speed_up else ""
+    first = f"Ship {title(name_of(row))}: {latency.p50_ms:.2f} ms{gain}; {_error(choice, row)}."
+    return f"{first} Confidence: {_confidence(choice, row)}."
+
+
+def _sentence_of_all(choices: Sequence[Choice]) -> str:
+    places: dict[str, list[str]] = {}
+    for choice in choices:
+        name = title(name_of(choice.row)) if choice.row else "nothing"
+        places.setdefault(name, []).append(choice.measurement.label)
+    each = "; ".join(f"{name} for {', '.join(labels)}" for name, labels in places.items())
+    return f"Ship {each}."
+
+
+def _file(choice: Choice) -> str | None:
+    row, files = choice.row, choice.measurement.export
+    if row is None or row.artifact is None or row.artifact_bytes is None:
+        return None
+    path = files.folder / row.artifact if files else row.artifact
+    return f"{path} ({cells.megabytes(row.artifact_bytes)})"
+
+
+def _error(choice: Choice, row: Row) -> str:
+    """Return the error against annotations and what the export adds to it, or that it is unknown."""
+    for accuracy in choice.measurement.accuracy_of(row):
+        mpjpe, loss = accuracy.evaluated.mpjpe_mm, accuracy.evaluated.accuracy_loss_mm
+        if mpjpe is not None and loss is not None:
+            change = f"adds {loss.mean:.2f}" if loss.mean >= 0 else f"takes {-loss.mean:.2f}"
+            return f"export {change} mm {'to' if loss.mean >= 0 else 'off'} an error of {mpjpe - loss.mean:.0f} mm"
+        if mpjpe is not None:
+            return f"its error is {mpjpe:.0f} mm"
+    mean, limited = error_mm(row), choice.measurement.parity_text(row) != WITHIN_ROUNDING
+    return "pose error unknown" + (
+        f", export error {cells.millimetres(mean)} mm" if limited and mean is not None else ""
     )
 
 
-def _ship(choice: Choice) -> Answer:
-    """Answer in one or two sentences, with the command that comes next."""
-    details, command = (choice.reason, *([choice.caveat] if choice.caveat else [])), commands.next_step(choice)
-    if choice.row is None:
-        text = "Unknown: nothing was measured" if choice.measurement.missing else "Nothing"
-        return Answer(SHIP, text, details, "warn" if choice.measurement.missing else "bad", command)
-    return Answer(SHIP, name_of(choice.row), details, "warn" if choice.caveat else "good", command)
+def _confidence(choice: Choice, row: Row) -> str:
+    level = CONFIDENCE.get(row.verdict, "low") if choice.measurement.complete else "low"
+    up = widened(row, choice.measurement.tolerance)
+    return level if up is None or row.is_reference else f"{level} (±{(up.high / up.low - 1) / 2:.1%})"
 
 
 def _fast(choice: Choice) -> Answer:
@@ -45,41 +84,40 @@ def _fast(choice: Choice) -> Answer:
     latency = headline(row) if row else None
     if row is None or latency is None:
         return Answer(FAST, UNKNOWN, tone="warn")
-    details = [f"p50 of {latency.samples} calls, one image at a time"]
+    tail = percentile_of(latency, 0.99)
+    slow = f"; p99 {tail.value_ms:.2f} ms" if tail and tail.value_ms is not None else ""
+    details = [f"p50 of {latency.samples} calls, one image each{slow}"]
     if (up := row.speed_up) is not None:
         details.append(f"{cells.ratio(up.median, up.low, up.high)} times as fast as {choice.measurement.reference}")
-    for quantile in (0.9, 0.99):
-        tail = percentile_of(latency, quantile)
-        if tail is not None and tail.value_ms is not None:
-            details.append(f"p{100 * quantile:.0f} {tail.value_ms:.2f} ms")
-    for deadline in latency.deadlines:
-        details.append(f"{deadline.missed} of {latency.samples} calls were later than {deadline.deadline_ms:g} ms")
-    return Answer(FAST, f"{latency.p50_ms:.2f} ms", tuple(details), "good")
+    return Answer(FAST, f"{latency.p50_ms:.2f} ms", (*details, *_late(latency)), "good")
 
 
-def _accurate(choice: Choice) -> Answer:
+def _late(latency: Latency) -> list[str]:
+    late = [f"{deadline.missed} later than {deadline.deadline_ms:g} ms" for deadline in latency.deadlines]
+    return [f"of {latency.samples} calls {', '.join(late)}"] if late else []
+
+
+def _wrong(choice: Choice) -> Answer:
     """Answer with the pose error on annotations; the distance from the reference model is only the export error."""
-    row = choice.row
+    row, measurement = choice.row, choice.measurement
     if row is None:
-        return Answer(ACCURATE, UNKNOWN, tone="warn")
-    text, details, tone = UNKNOWN, [], "warn"
-    for accuracy in choice.measurement.accuracy_of(row):
+        return Answer(WRONG, UNKNOWN, tone="warn")
+    text, details = UNKNOWN, []
+    for accuracy in measurement.accuracy_of(row):
         evaluated, dataset = accuracy.evaluated, accuracy.dataset
         if evaluated.mpjpe_mm is None:
             continue
         text = f"{evaluated.mpjpe_mm:.1f} mm MPJPE" if text == UNKNOWN else text
-        loss = (
-            f", {evaluated.accuracy_loss_mm.mean:+.2f} mm against the reference" if evaluated.accuracy_loss_mm else ""
-        )
-        details.append(f"MPJPE {evaluated.mpjpe_mm:.1f} mm on {dataset.samples:,} samples of {dataset.name}{loss}")
-        tone = ""
-    if not details:
-        details.append("its poses were never compared with annotations")
-    status, mean, largest = parity_status(row), error_mm(row), error_mm(row, "max_mm")
-    if status is not None and mean is not None and largest is not None:
+        loss = evaluated.accuracy_loss_mm
+        added = f"; the export adds {loss.mean:+.2f} mm" if loss else ""
+        details.append(f"{evaluated.mpjpe_mm:.1f} mm on {dataset.samples:,} samples of {dataset.name}{added}")
+    details = details[: MOST - 1] or ["accuracy not evaluated"]
+    mean, largest = error_mm(row), error_mm(row, "max_mm")
+    if mean is not None and largest is not None:
         error = f"mean {cells.millimetres(mean)} mm, max {cells.millimetres(largest)} mm"
-        details.append(f"export error (distance from the reference model): {error}; parity {status}")
-    return Answer(ACCURATE, text, tuple(details), "warn" if status != PASS else tone)  # type: ignore[arg-type]
+        details.append(f"export error, from the reference model: {error}; {measurement.parity_text(row)}")
+    passed = row.parity is not None and row.parity.get("status") == PASS
+    return Answer(WRONG, text, tuple(details), "" if passed and text != UNKNOWN else "warn")
 
 
 def _sure(choice: Choice) -> Answer:
@@ -89,45 +127,22 @@ def _sure(choice: Choice) -> Answer:
     details = [] if measurement.complete else ["the run was interrupted: this is what was measured until then"]
     if row is None:
         reasons = dict.fromkeys(reason for other in measurement.rows for reason in other.reasons)
-        return Answer(SURE, "Not at all", (*details, *list(reasons)[:MOST]), "bad")
-    if row.speed_up is not None:
-        half = (row.speed_up.high / row.speed_up.low - 1) / 2
-        details.append(f"the speed-up is known to ±{half:.1%} (95 %)")
+        return Answer(SURE, "Not at all", (*details, *reasons)[:MOST], "bad")
     if measurement.control is not None:
         details.append(f"two instances of the reference differ by {abs(measurement.control.median - 1):.1%}")
-    details += row.reasons[:2]
-    return Answer(SURE, row.verdict, tuple(details), VERDICT_TONES[row.verdict] if measurement.complete else "warn")
+    details += row.reasons
+    tone = VERDICT_TONES[row.verdict] if measurement.complete else "warn"
+    return Answer(SURE, f"{_confidence(choice, row)}: {row.verdict}", tuple(details[:MOST]), tone)
 
 
-def _open(gaps: Sequence[Located]) -> Answer:
-    if not gaps:
-        return Answer(UNTESTED, "Everything was", tone="good")
-    first = [f"{gap.item}: {gap.reason}" for _, gap in gaps[:MOST]]
-    count = f"{len(gaps)} thing{'s' * (len(gaps) > 1)}"
-    return Answer(UNTESTED, count, (*first, *_remainder(len(gaps))), "warn")
-
-
-def _ship_each(choices: Sequence[Choice]) -> Answer:
-    """Answer for each measurement by itself: none is ranked against another."""
-    names = {name_of(choice.row) for choice in choices if choice.row}
-    measured = [choice for choice in choices if choice.measurement.missing is None]
-    all_shipped = bool(names) and all(choice.row for choice in choices)
-    caveats = tuple(dict.fromkeys(choice.caveat for choice in choices if choice.caveat))
-    text = "Nothing" if not names else names.pop() if len(names) == 1 and len(measured) == 1 else "See each"
-    each = [f"{choice.measurement.label}: {name_of(choice.row) if choice.row else choice.reason}" for choice in choices]
-    command = next((step for choice in choices if choice.row and (step := commands.next_step(choice))), None)
-    tone: Tone = "good" if all_shipped and not caveats else "warn"
-    return Answer(SHIP, text, (*each[:MOST], *_remainder(len(each)), *caveats), tone, command)
-
-
-def _each(question: str, choices: Sequence[Choice], ask: Callable[[Choice], Answer]) -> Answer:
-    """Ask one question of each measurement."""
-    pairs = [(choice.measurement.label, ask(choice)) for choice in choices]
-    lines = [f"{label}: {answer.text}" for label, answer in pairs]
-    tones = {answer.tone for _, answer in pairs}
-    tone: Tone = "warn" if tones & {"warn", "bad"} else "good" if tones == {"good"} else ""
-    return Answer(question, "See each", (*lines[:MOST], *_remainder(len(lines))), tone)
-
-
-def _remainder(count: int) -> tuple[str, ...]:
-    return (f"and {count - MOST} more, see below",) if count > MOST else ()
+def _untested(gaps: Sequence[Located]) -> Answer:
+    open_gaps = [gap for _, gap in gaps if gap.possible]
+    impossible = [f"{len(gaps) - len(open_gaps)} not possible on this machine"] if len(gaps) > len(open_gaps) else []
+    if not open_gaps:
+        return Answer(UNTESTED, "Nothing that matters", tuple(impossible), "good")
+    most = MOST - len(impossible)
+    named = [gap.item for gap in open_gaps[:most]]
+    rest = len(open_gaps) - most
+    named[most - 1 :] = [f"{named[most - 1]}, and {rest} more"] if rest > 0 else named[most - 1 :]
+    count = f"{len(open_gaps)} thing{'s' * (len(open_gaps) > 1)} that matter{'s' * (len(open_gaps) == 1)}"
+    return Answer(UNTESTED, count, (*named, *impossible), "warn")

@@ -1,4 +1,4 @@
-"""The decision table: every row with all that a choice rests on. On a page of several devices it has their column."""
+"""The decision table: every row, the fastest first. On a page of several devices it has their column."""
 
 from collections.abc import Sequence
 
@@ -19,17 +19,15 @@ from bench.report.rows import (
 from bench.report.views import VERDICT_TONES, Cell, Line, Missing, Section, Standing, Table, Tone, parity_tone
 from bench.results import cells
 from bench.results.result import Latency, Row
+from export.parity.budgets import PASS
 
 NONE = Cell(cells.NOTHING, tone="dim")
-BRIEF = (
-    *("model", "device", "row", "verdict", "parity", "export error (mm)", "MPJPE (mm)"),
-    *("p50 (ms)", "speed-up", "file"),
-)
-"""Columns for where there is little room, as in a pull request."""
+MPJPE, ERROR = "MPJPE (mm)", "export error (mm)"
+BRIEF = ("model", "device", "row", MPJPE, "p50 (ms)", "p99 (ms)", "speed-up", "memory (MiB)")
+"""The columns that a decision needs; the export error takes the place of an MPJPE that nobody measured."""
 CAPTION = (
-    f"One image at a time; latency at {HEADLINE}, from the image in a NumPy array to the joints in one. Below p50: the "
-    "lowest and the highest round median; below a percentile: its 99 % upper bound; below late calls and speed-ups: "
-    "the 95 % interval. n/a (351 < 662): so many calls were made, so many are needed. Speed-ups are over "
+    f"One image at a time, {HEADLINE}: from the image in a NumPy array to the joints in one. Small: the range of round "
+    "medians, the 99 % bound of p99, the 95 % interval of the speed-up over "
 )
 
 
@@ -40,18 +38,14 @@ def decision(choice: Choice) -> Section:
         missing = Missing("the benchmark", measurement.missing, measurement.command)
         first = measurement.export.latency_table if measurement.export else None
         return Section("decision", "Decision table", missing=(missing,), tables=(first_look(first),) if first else ())
-    return Section(
-        "decision", "Decision table", choice.passed_over, tables=(decision_table([choice], measurement.reference),)
-    )
+    table = decision_table([choice], measurement.reference)
+    return Section("decision", "Every row, the fastest first", (choice.reason, *choice.passed_over), tables=(table,))
 
 
 def side_by_side(choices: Sequence[Choice]) -> Section:
     """Return the recommended row of each measurement; without one, the reason."""
-    lead = (
-        "Each line is a measurement of its own, and none is ranked: between two of them there is no interval, and "
-        "milliseconds of two devices do not compare."
-    )
-    names = [name for name in _columns(choices) if name in BRIEF]
+    lead = "Each line is a measurement of its own, and none is ranked: milliseconds of two devices do not compare."
+    names = _brief(_columns(choices))
     lines = []
     for choice in choices:
         row_cells = _cells(choice, choice.row) if choice.row else _no_row(choice)
@@ -66,10 +60,10 @@ def decision_table(choices: Sequence[Choice], reference: str) -> Table:
     lines = [
         Line(tuple(row_cells.get(name) or NONE for name in names), _standing(row, choice))
         for choice in choices
-        for row in in_order(choice.measurement.rows)
+        for row in sorted(in_order(choice.measurement.rows), key=lambda row: _speed_key(row, choice))
         for row_cells in [_cells(choice, row)]
     ]
-    return Table(f"{CAPTION}{reference}.", tuple(names), tuple(lines), dense=True, brief=BRIEF)
+    return Table(f"{CAPTION}{reference}.", tuple(names), tuple(lines), brief=_brief(names))
 
 
 def first_look(table: LatencyTable) -> Table:
@@ -88,6 +82,17 @@ def first_look(table: LatencyTable) -> Table:
     return Table(caption, ("runtime", "threads", "p50 (ms)", "speed-up"), tuple(lines))
 
 
+def _speed_key(row: Row, choice: Choice) -> tuple[bool, bool, float]:
+    """Sort the recommended row first, then the ranked ones by their speed; the others last."""
+    latency = headline(row) if is_ranked(row) else None
+    return row is not choice.row, latency is None, latency.p50_ms if latency else 0.0
+
+
+def _brief(names: Sequence[str]) -> tuple[str, ...]:
+    """Return those of these columns that a decision needs."""
+    return tuple(name for name in names if name in BRIEF or (name == ERROR and MPJPE not in names))
+
+
 def _standing(row: Row, choice: Choice) -> Standing:
     return "chosen" if row is choice.row else "" if is_ranked(row) else "greyed"
 
@@ -102,6 +107,7 @@ def _columns(choices: Sequence[Choice]) -> list[str]:
         *(["device"] if not any(measurement.device for measurement in measurements) else []),
     }
     columns = [name for name in names if any(line.get(name) for line in lines) and name not in alike]
+    columns.sort(key=lambda name: name not in _brief(columns))
     return columns or [*({"model", "device"} - alike), "row"]
 
 
@@ -116,23 +122,26 @@ def _cells(choice: Choice, row: Row) -> dict[str, Cell | None]:
     """Return the cells of a row by column; None for what the row lacks."""
     measurement, latency = choice.measurement, headline(row)
     computes = f"computes {row.precision_used}" if row.precision_used not in (None, row.precision) else ""
-    about = [*(["recommended"] if row is choice.row else []), *(["reference"] if row.is_reference else []), computes]
+    doubt = "" if row.verdict == "stable" else row.verdict
+    words = ("recommended" if row is choice.row else "", "reference" if row.is_reference else "", computes, doubt)
     return {
         "model": Cell(measurement.model, f"weights: {measurement.weights}"),
         "device": Cell(measurement.device),
-        "row": Cell(name_of(row), ", ".join(text for text in about if text), "good" if row is choice.row else ""),
-        "verdict": _verdict(row),
-        "parity": _parity(row),
-        "export error (mm)": _error(row),
-        "MPJPE (mm)": _accuracy(measurement, row),
+        "row": Cell(name_of(row), ", ".join(filter(None, words)), "good" if row is choice.row else ""),
+        MPJPE: _accuracy(measurement, row),
+        ERROR: _error(row),
         "p50 (ms)": _p50(row, latency),
-        "p90 (ms)": _percentile(row, latency, 0.9),
         "p99 (ms)": _percentile(row, latency, 0.99),
-        **_late_calls(row, latency),
         "speed-up": _speed_up(row, latency),
+        "memory (MiB)": Cell(f"{row.memory.peak_mib:.0f}") if row.memory and row.memory.peak_mib else None,
+        "verdict": _verdict(row),
+        "parity": _parity(measurement, row),
+        "calls": Cell(str(latency.samples)) if latency else None,
+        "launches (ms)": Cell(cells.each([one.p50_ms for one in row.launches], 2)) if row.launches else None,
+        "p90 (ms)": _percentile(row, latency, 0.9),
+        **_late_calls(row, latency),
         "images/s": _throughput(row),
         "photo to joints (ms)": _photo(row),
-        "peak (MiB)": Cell(f"{row.memory.peak_mib:.0f}") if row.memory and row.memory.peak_mib else None,
         "file": _file(row),
         "cold start (ms)": _cold_start(row),
     }
@@ -145,9 +154,13 @@ def _verdict(row: Row) -> Cell:
     return Cell(row.verdict, reasons, VERDICT_TONES[row.verdict])
 
 
-def _parity(row: Row) -> Cell:
+def _parity(measurement: Measurement, row: Row) -> Cell:
     status = parity_status(row)
-    return Cell(status, tone=parity_tone(status)) if status else Cell(cells.NOTHING, "not judged", "dim")
+    if status is None:
+        return Cell(cells.NOTHING, "not judged", "dim")
+    unknown = row.precision == "int8" and not measurement.accuracy_of(row)
+    note = "accuracy not evaluated" if unknown else ""
+    return Cell(measurement.parity_text(row), note, "warn" if unknown and status == PASS else parity_tone(status))
 
 
 def _error(row: Row) -> Cell | None:
@@ -163,22 +176,19 @@ def _error(row: Row) -> Cell | None:
 def _accuracy(measurement: Measurement, row: Row) -> Cell | None:
     evaluations = measurement.accuracy_of(row)
     if not evaluations:
-        return Cell("unknown", "not evaluated", "dim")
+        return Cell("unknown", "not evaluated", "dim") if measurement.evaluations else None
     evaluated, dataset = evaluations[0].evaluated, evaluations[0].dataset
-    loss = f"loss {evaluated.accuracy_loss_mm.mean:+.2f}, " if evaluated.accuracy_loss_mm else ""
+    loss = f"export {evaluated.accuracy_loss_mm.mean:+.2f}" if evaluated.accuracy_loss_mm else dataset.name
     text = f"{evaluated.mpjpe_mm:.2f}" if evaluated.mpjpe_mm is not None else "unknown"
-    return Cell(text, f"{loss}{dataset.name}")
+    return Cell(text, loss)
 
 
 def _p50(row: Row, latency: Latency | None) -> Cell | None:
     if latency is None:
         return None
     low, high = latency.round_median_low_ms, latency.round_median_high_ms
-    spread = "" if row.verdict == "unstable" else f"{low:.2f} to {high:.2f}; "
-    launches = [launch.p50_ms for launch in row.launches or ()]
-    started = f"; launches {min(launches):.2f} to {max(launches):.2f}" if launches else ""
-    text = cells.milliseconds(row.verdict, latency.p50_ms, low, high)
-    return Cell(text, f"{spread}{latency.samples} calls{started}")
+    spread = "" if row.verdict == "unstable" else f"{low:.2f} to {high:.2f}"
+    return Cell(cells.milliseconds(row.verdict, latency.p50_ms, low, high), spread)
 
 
 def _percentile(row: Row, latency: Latency | None, quantile: float) -> Cell | None:

@@ -1,8 +1,9 @@
 """Sections about an export: errors and accuracy of its files, its architecture, its files, the gate's decision."""
 
+from collections.abc import Sequence
+
 from bench.accuracy.record import AccuracyLoss
 from bench.report import commands
-from bench.report.charts.skeleton import skeleton
 from bench.report.model_files import ModelFiles
 from bench.report.records import Comparison
 from bench.report.rows import ratio_text
@@ -11,6 +12,8 @@ from bench.results import cells
 from export.common.plain import show_list
 from export.model.joint_sets import joint_set
 
+HASH_DIGITS = 16
+"""Digits of a hash that are shown; the manifest has all."""
 GATE_TONES: dict[str, Tone] = {
     "PASS": "good",
     "IMPROVED": "good",
@@ -41,23 +44,27 @@ def gate(comparison: Comparison) -> Section:
 
 
 def joints(files: ModelFiles) -> Section:
-    """Return a picture and a line of every exported file, and a line of everything that was evaluated."""
-    manifest = files.manifest
-    known = joint_set(manifest.architecture.joints)
-    drawn = [skeleton(index, parity, known.joints, known.bones) for index, parity in enumerate(manifest.parity)]
-    missing = () if manifest.parity else (Missing("parity", "the manifest has none", commands.export(files)),)
-    lead = (
-        "The largest distance of each joint from the reference model in FP64, over all parity images. A dot's area "
-        "grows with the logarithm, from 0.001 to 100 mm. The person faces you."
-    )
-    return Section(
-        "joints",
-        "Export error, joint by joint",
-        (lead,) if manifest.parity else (),
-        missing,
-        tables=(*_parity_table(files), *_accuracy_table(files)),
-        charts=tuple(chart for chart in drawn if chart),
-    )
+    """Return the errors of every exported file, by joint too, and everything that was evaluated."""
+    missing = () if files.manifest.parity else (Missing("parity", "the manifest has none", commands.export(files)),)
+    tables = (*_parity_table(files), *_accuracy_table(files), *_joint_table(files))
+    return Section("joints", "Errors of every file and joint", missing=missing, tables=tables, folded=True)
+
+
+def _joint_table(files: ModelFiles) -> list[Table]:
+    reports, names = files.manifest.parity, joint_set(files.manifest.architecture.joints).joints
+    lines = [
+        Line((Cell(name), *(_joint_cell(report.per_joint_max_mm, index) for report in reports)))
+        for index, name in enumerate(names)
+    ]
+    caption = "Largest distance (mm) of each joint from the reference model in FP64, over all parity images."
+    return [Table(caption, ("joint", *(report.variant for report in reports)), tuple(lines))] if reports else []
+
+
+def _joint_cell(errors_mm: Sequence[float | None], index: int) -> Cell:
+    if index >= len(errors_mm):
+        return Cell(cells.NOTHING)
+    error_mm = errors_mm[index]
+    return Cell("not finite", tone="bad") if error_mm is None else Cell(cells.millimetres(error_mm))
 
 
 def _parity_table(files: ModelFiles) -> list[Table]:
@@ -136,11 +143,11 @@ def exported_files(files: ModelFiles) -> Section:
                 Cell(artifact.precision),
                 Cell(cells.megabytes(artifact.size_bytes)),
                 Cell(artifact.status),
-                Cell(artifact.sha256),
+                Cell(artifact.sha256[:HASH_DIGITS]),
             )
         )
         for artifact in files.manifest.artifacts
     ]
     tools = ", ".join(f"{name} {version}" for name, version in files.manifest.tools.items())
-    table = Table(f"Made with {tools}.", ("file", "precision", "size", "status", "sha256"), tuple(lines))
+    table = Table(f"Made with {tools}.", ("file", "precision", "size", "status", "sha256 begins"), tuple(lines))
     return Section("files", "Files", tables=(table,), folded=True)

@@ -1,4 +1,4 @@
-"""The sections that are a chart, each with what to read in it; and the section of device reports."""
+"""The charts of one measurement, and the section of device reports."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,12 @@ from bench.report.device_facts import different_settings, facts_table
 from bench.report.measurement import references_of
 from bench.report.recommend import Choice
 from bench.report.sections.decision import decision_table
-from bench.report.views import Section
+from bench.report.views import Chart, Section
 
-PARETO = "Left is faster, below is more accurate."
-SPEED_UP = (
-    "A ratio within one round cancels slow changes of the machine. Grey: the difference of two instances of the "
-    "reference; within it rows are equally fast."
-)
-TAIL = "The share of calls that took longer than so many milliseconds. Nothing is cut off."
-THROUGHPUT = "A closed loop, apart from the latency rounds."
-PARTS = "A mark right of its bar takes more time than its share of the multiply-accumulates."
+
+def chart_section(chart: Chart) -> Section:
+    """Return a section whose title is the chart's message."""
+    return Section(chart.id, chart.title, charts=(chart,), half=True)
 
 
 def chart_sections(choice: Choice) -> list[Section]:
@@ -28,13 +24,13 @@ def chart_sections(choice: Choice) -> list[Section]:
     measurement = choice.measurement
     samples = measurement.export.samples if measurement.export else None
     charts = (
-        (pareto([choice]), PARETO),
-        (speed_up([measurement]), SPEED_UP),
-        (tail(measurement.rows, samples or {}), TAIL),
-        (throughput(measurement.rows), THROUGHPUT),
-        (parts(measurement.rows), PARTS),
+        pareto([choice]),
+        speed_up([measurement]),
+        tail(measurement.rows, samples or {}),
+        throughput(measurement.rows),
+        parts(measurement.rows),
     )
-    return [Section(chart.id, chart.title, (lead,), charts=(chart,), half=True) for chart, lead in charts if chart]
+    return [chart_section(chart) for chart in charts if chart]
 
 
 def devices(choices: Sequence[Choice]) -> Section:

@@ -5,10 +5,10 @@ for (const picture of document.querySelectorAll("[data-figure]")) {
   const live = document.createElement("div");
   live.className = "live";
   picture.append(live);
-  const specification = specifications[picture.dataset.figure];
-  if (!picture.closest(".small")) specification.width = "container";
+  const specification = { ...specifications[picture.dataset.figure], width: "container" };
   if (picture.clientWidth < 600) {
     specification.config.legend.layout = { bottom: { direction: "vertical", anchor: "start", margin: 6 } };
+    specification.config.legend.columns = 2;
   }
   try {
     await window.vegaEmbed(live, specification, options);
