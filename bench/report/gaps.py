@@ -10,7 +10,7 @@ from bench.report.measurement import Measurement
 from bench.report.model_files import ModelFiles
 from bench.report.recommend import Choice
 from bench.report.rows import headline, name_of, percentile_of
-from bench.report.views import Cell, Line, Missing, Section, Table
+from bench.report.views import Cell, Missing, Section, Table, line
 from bench.results import cells
 from bench.results.result import NotRunRow, Row
 
@@ -47,13 +47,7 @@ def untested(gaps: Sequence[Located], *, several: bool) -> Section:
         group = [(where, gap) for where, gap in gaps if gap.possible == possible]
         given = any(gap.command for _, gap in group)
         lines = [
-            Line(
-                (
-                    Cell(gap.item, where if several else ""),
-                    Cell(gap.reason),
-                    *[Cell(gap.command or cells.NOTHING)] * given,
-                )
-            )
+            line(Cell(gap.item, where if several else ""), gap.reason, *[gap.command or cells.NOTHING] * given)
             for where, gap in group
         ]
         columns = ("not tested", "reason", *["command"] * given)
@@ -127,6 +121,7 @@ def _of_export(measurement: Measurement, files: ModelFiles) -> list[Missing]:
     engines = [artifact for artifact in manifest.artifacts if artifact.kind == "engine"]
     idle = Counter(engine.status for engine in engines if engine.path not in run)
     return [
+        *([] if manifest.parity else [Missing("parity", "the manifest has none", commands.export(files))]),
         *_passes(measurement, files),
         *(Missing(f"{count} engine{'s' * (count > 1)}", status, possible=False) for status, count in idle.items()),
         *_impossible(

@@ -20,7 +20,7 @@ from bench.report.recommend import Choice, recommend
 from bench.report.sections.answers import answers, head
 from bench.report.sections.decision import decision, decision_table, side_by_side
 from bench.report.sections.export import architecture, exported_files, gate, joints
-from bench.report.sections.measured import chart_section, chart_sections, devices
+from bench.report.sections.measured import chart_section, chart_sections, devices, parts
 from bench.report.views import Page, Section
 from export.common.errors import BadInput
 from export.parity.budgets import PASS
@@ -48,6 +48,7 @@ def model_page(measurement: Measurement, files: ModelFiles, on_devices: Sequence
         *chart_sections(choice),
         *([devices(device_choices)] if device_choices else []),
         untested(gaps, several=bool(device_choices)),
+        *parts(measurement.rows),
         joints(files),
         architecture(files),
         exported_files(files),

@@ -37,6 +37,11 @@ class Line:
     standing: Standing = ""
 
 
+def line(*values: Cell | str, standing: Standing = "") -> Line:
+    """Return a line of cells; a text is a cell without a note."""
+    return Line(tuple(Cell(value) if isinstance(value, str) else value for value in values), standing)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table; its first column names the line."""
@@ -61,7 +66,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that is not there, with the reason and the command that makes it."""
+    """Something that was not tested, with the reason and the command that tests it."""
 
     item: str
     reason: str
@@ -77,7 +82,6 @@ class Section:
     id: str
     title: str
     lead: tuple[str, ...] = ()
-    missing: tuple[Missing, ...] = ()
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
     commands: tuple[str, ...] = ()

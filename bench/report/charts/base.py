@@ -45,11 +45,11 @@ def shape(rows: Iterable[Row]) -> alt.Shape:
     return alt.Shape("precision:N", scale=scale, sort=None, legend=legend("precision"))
 
 
-def dash(rows: Iterable[Row]) -> alt.StrokeDash:
-    """Encode the precision of a line."""
+def dash(rows: Iterable[Row], **options: Any) -> alt.StrokeDash:
+    """Encode the precision of a line; ``options`` are the legend's."""
     names = _precisions(rows)
     scale = alt.Scale(domain=names, range=[theme.DASHES.get(name, theme.OTHER_DASH) for name in names])
-    return alt.StrokeDash("precision:N", scale=scale, sort=None, legend=legend("precision", symbolSize=500))
+    return alt.StrokeDash("precision:N", scale=scale, sort=None, legend=legend("precision", **options))
 
 
 def legend(title: str, **more: Any) -> alt.Legend:

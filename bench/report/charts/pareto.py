@@ -10,11 +10,11 @@ from bench.report.recommend import Choice
 from bench.report.rows import error_mm, headline, in_order, is_ranked, title
 from bench.report.views import Chart
 from bench.results.result import Row
+from bench.sessions.exported import TORCH_FORMS
 from export.parity.budgets import PASS
 
 SMALLEST_MM = 1e-4
 """A logarithmic axis has no zero; smaller export errors are drawn here."""
-RINGED = "datum.chosen == true"
 
 
 def pareto(choices: Sequence[Choice]) -> Chart | None:
@@ -40,7 +40,8 @@ def pareto(choices: Sequence[Choice]) -> Chart | None:
     alt_text = f"{len(values)} rows by p50 and {error_name}. Fastest: {fastest}. Most accurate: {best}."
     alt_text += "".join(f" Recommended: {value['name']}." for value in values if value["chosen"])
     spec = _spec([row for _, row in pairs], values, error_name, alt_text, linear=dataset is not None)
-    return Chart("pareto", _message(values), alt_text, spec)
+    files = [value for value, (_, row) in zip(values, pairs, strict=True) if row.runtime not in TORCH_FORMS]
+    return Chart("pareto", _message(files or values), alt_text, spec)
 
 
 def _is_shown(row: Row) -> bool:
@@ -97,13 +98,11 @@ def _spec(
     )
     tips = base.tooltip(row="name:N", p50_ms="p50_ms:Q", mm="mm:Q", verdict="verdict:N")
     points = alt.Chart(base.data(values)).encode(x=x, y=y)
-    layers = alt.layer(
-        points.transform_filter(RINGED).mark_point(size=500, color=theme.CHOSEN, strokeWidth=2),
-        points.mark_point(filled=True, size=base.MARK_SIZE, opacity=0.9).encode(
-            color=base.colour(rows), shape=base.shape(rows), tooltip=tips
-        ),
-        points.transform_filter("datum.label != ''")
-        .mark_text(dy=-20, color=theme.INK, fontWeight="bold")
-        .encode(text="label:N"),
-    )
-    return base.finish(layers, 230, alt_text)
+    marks = points.mark_point(filled=True, size=base.MARK_SIZE, opacity=0.9)
+    layers = [marks.encode(color=base.colour(rows), shape=base.shape(rows), tooltip=tips)]
+    if chosen := [value for value in values if value["chosen"]]:
+        rings = alt.Chart(base.data(chosen)).encode(x=x, y=y)
+        layers.insert(0, rings.mark_point(size=500, color=theme.CHOSEN, strokeWidth=2))
+    if any(value["label"] for value in values):
+        layers.append(points.mark_text(dy=-20, color=theme.INK, fontWeight="bold").encode(text="label:N"))
+    return base.finish(alt.layer(*layers), 230, alt_text)

@@ -70,9 +70,11 @@ def _message(rows: Sequence[Row]) -> str:
 
 def _spec(rows: Sequence[Row], values: base.Values, deadlines: Sequence[float], alt_text: str) -> dict[str, object]:
     ms = [float(value["ms"]) for value in values]
+    within = [deadline_ms for deadline_ms in deadlines if min(ms) < deadline_ms < max(ms)]
+    dashed = f"; dashed: {' and '.join(f'{deadline_ms:g}' for deadline_ms in within)}" if within else ""
     x = alt.X(
         "ms:Q",
-        title="latency (ms)",
+        title=f"latency (ms){dashed}",
         scale=alt.Scale(type="log", nice=False, domain=[0.97 * min(ms), 1.03 * max(ms)]),
         axis=alt.Axis(format="~g", tickCount=8),
     )
@@ -86,21 +88,12 @@ def _spec(rows: Sequence[Row], values: base.Values, deadlines: Sequence[float], 
     lines = alt.Chart(base.data(values)).mark_line(interpolate="step-after", strokeWidth=1.8)
     handles = alt.Chart(base.data(values[:: POINTS // HANDLES])).mark_point(size=60, opacity=0)
     layers = [
-        lines.encode(x=x, y=y, color=base.colour(rows), strokeDash=base.dash(rows), detail="row:N"),
+        lines.encode(x=x, y=y, color=base.colour(rows), strokeDash=base.dash(rows, symbolSize=500), detail="row:N"),
         handles.encode(x=x, y=y, tooltip=tips),
     ]
-    within = [
-        {"ms": deadline_ms, "label": f"{deadline_ms:g} ms"}
-        for deadline_ms in deadlines
-        if min(ms) < deadline_ms < max(ms)
-    ]
     if within:
-        rule = alt.Chart(base.data(within)).encode(x=x)
-        label = rule.mark_text(color=theme.QUIET, align="left", dx=4, baseline="top")
-        layers += [
-            rule.mark_rule(color=theme.QUIET, strokeDash=[3, 3]),
-            label.encode(text="label:N", y=alt.value(2)),
-        ]
+        rule = alt.Chart(base.data([{"ms": deadline_ms} for deadline_ms in within])).encode(x=x)
+        layers.append(rule.mark_rule(color=theme.QUIET, strokeDash=[3, 3]))
     return base.finish(alt.layer(*layers), 230, alt_text)
 
 

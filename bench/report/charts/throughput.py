@@ -25,7 +25,8 @@ def throughput(rows: Sequence[Row]) -> Chart | None:
     ]
     alt_text = f"Most images a second, in a closed loop apart from the latency rounds: {'; '.join(each)}."
     row, point = best[0]
-    message = f"{title(name_of(row))} reaches {point.images_per_s:.0f} images a second at batch {point.batch}"
+    at_once = point.batch * point.in_flight
+    message = f"{title(name_of(row))} reaches {point.images_per_s:.0f} images a second, {at_once} at once"
     return Chart("throughput", message, alt_text, _spec(measured, alt_text))
 
 
@@ -55,7 +56,9 @@ def _spec(rows: Sequence[Row], alt_text: str) -> dict[str, object]:
         row="row:N", batch="batch:Q", in_flight="in_flight:Q", images_a_second="images_per_s:Q", p50_ms="p50_ms:Q"
     )
     layers = alt.layer(
-        single.mark_line(strokeWidth=1.4).encode(color=base.colour(rows), detail="row:N", strokeDash=base.dash(rows)),
+        single.mark_line(strokeWidth=1.4).encode(
+            color=base.colour(rows), detail="row:N", strokeDash=base.dash(rows)
+        ),
         single.mark_point(filled=True, size=70, opacity=0.9).encode(
             color=base.colour(rows), shape=base.shape(rows), tooltip=tips
         ),

@@ -76,7 +76,7 @@ def _error(choice: Choice, row: Row) -> str:
 def _confidence(choice: Choice, row: Row) -> str:
     level = CONFIDENCE.get(row.verdict, "low") if choice.measurement.complete else "low"
     up = widened(row, choice.measurement.tolerance)
-    return level if up is None or row.is_reference else f"{level} (±{(up.high / up.low - 1) / 2:.1%})"
+    return level if up is None or row.is_reference else f"{level} (±{50 * (up.high / up.low - 1):.1f} %)"
 
 
 def _fast(choice: Choice) -> Answer:
@@ -93,8 +93,8 @@ def _fast(choice: Choice) -> Answer:
 
 
 def _late(latency: Latency) -> list[str]:
-    late = [f"{deadline.missed} later than {deadline.deadline_ms:g} ms" for deadline in latency.deadlines]
-    return [f"of {latency.samples} calls {', '.join(late)}"] if late else []
+    late = [f"than {deadline.deadline_ms:g} ms: {deadline.missed}" for deadline in latency.deadlines]
+    return [f"calls later {', '.join(late)}"] if late else []
 
 
 def _wrong(choice: Choice) -> Answer:
@@ -129,10 +129,10 @@ def _sure(choice: Choice) -> Answer:
         reasons = dict.fromkeys(reason for other in measurement.rows for reason in other.reasons)
         return Answer(SURE, "Not at all", (*details, *reasons)[:MOST], "bad")
     if measurement.control is not None:
-        details.append(f"two instances of the reference differ by {abs(measurement.control.median - 1):.1%}")
+        details.append(f"two instances of the reference differ by at most {measurement.tolerance:.1%}")
     details += row.reasons
     tone = VERDICT_TONES[row.verdict] if measurement.complete else "warn"
-    return Answer(SURE, f"{_confidence(choice, row)}: {row.verdict}", tuple(details[:MOST]), tone)
+    return Answer(SURE, f"{_confidence(choice, row).capitalize()}: {row.verdict}", tuple(details[:MOST]), tone)
 
 
 def _untested(gaps: Sequence[Located]) -> Answer:

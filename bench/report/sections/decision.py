@@ -16,7 +16,7 @@ from bench.report.rows import (
     percentile_of,
     ratio_text,
 )
-from bench.report.views import VERDICT_TONES, Cell, Line, Missing, Section, Standing, Table, Tone, parity_tone
+from bench.report.views import VERDICT_TONES, Cell, Line, Section, Standing, Table, Tone, line, parity_tone
 from bench.results import cells
 from bench.results.result import Latency, Row
 from export.parity.budgets import PASS
@@ -27,7 +27,7 @@ BRIEF = ("model", "device", "row", MPJPE, "p50 (ms)", "p99 (ms)", "speed-up", "m
 """The columns that a decision needs; the export error takes the place of an MPJPE that nobody measured."""
 CAPTION = (
     f"One image at a time, {HEADLINE}: from the image in a NumPy array to the joints in one. Small: the range of round "
-    "medians, the 99 % bound of p99, the 95 % interval of the speed-up over "
+    "medians, the 99 % bound of p99, 95 % intervals. Speed-ups are over "
 )
 
 
@@ -35,9 +35,8 @@ def decision(choice: Choice) -> Section:
     """Return all rows of one measurement; without a benchmark, the first look that the export took."""
     measurement = choice.measurement
     if measurement.missing is not None:
-        missing = Missing("the benchmark", measurement.missing, measurement.command)
         first = measurement.export.latency_table if measurement.export else None
-        return Section("decision", "Decision table", missing=(missing,), tables=(first_look(first),) if first else ())
+        return Section("decision", "Not decided", (choice.reason,), tables=(first_look(first),) if first else ())
     table = decision_table([choice], measurement.reference)
     return Section("decision", "Every row, the fastest first", (choice.reason, *choice.passed_over), tables=(table,))
 
@@ -46,11 +45,8 @@ def side_by_side(choices: Sequence[Choice]) -> Section:
     """Return the recommended row of each measurement; without one, the reason."""
     lead = "Each line is a measurement of its own, and none is ranked: milliseconds of two devices do not compare."
     names = _brief(_columns(choices))
-    lines = []
-    for choice in choices:
-        row_cells = _cells(choice, choice.row) if choice.row else _no_row(choice)
-        lines.append(Line(tuple(row_cells.get(name) or NONE for name in names), "" if choice.row else "greyed"))
-    table = Table("The recommended row of each.", tuple(names), tuple(lines))
+    lines = [_line(choice, choice.row, names, "" if choice.row else "greyed") for choice in choices]
+    table = Table("The recommended row of each.", names, tuple(lines))
     return Section("decision", "Side by side", (lead,), tables=(table,))
 
 
@@ -58,10 +54,9 @@ def decision_table(choices: Sequence[Choice], reference: str) -> Table:
     """Return a line for each row of each measurement."""
     names = _columns(choices)
     lines = [
-        Line(tuple(row_cells.get(name) or NONE for name in names), _standing(row, choice))
+        _line(choice, row, names, "chosen" if row is choice.row else "" if is_ranked(row) else "greyed")
         for choice in choices
         for row in sorted(in_order(choice.measurement.rows), key=lambda row: _speed_key(row, choice))
-        for row_cells in [_cells(choice, row)]
     ]
     return Table(f"{CAPTION}{reference}.", tuple(names), tuple(lines), brief=_brief(names))
 
@@ -75,7 +70,7 @@ def first_look(table: LatencyTable) -> Table:
             ratio = ratio_text(row.speed_up, row.speed_up_low, row.speed_up_high)
         text = "–" if row.latency_ms is None else f"{row.latency_ms:.2f}"
         texts = (f"{row.runtime} {row.precision}", str(row.threads), text, ratio)
-        lines.append(Line(tuple(map(Cell, texts)), "greyed"))
+        lines.append(line(*texts, standing="greyed"))
     machine = table.machine
     caption = f"A first look that the export took ({machine['cpu']}, {machine['cores']} cores): never ranked."
     caption += f" Not known: {table.reason}." if table.reason else ""
@@ -93,8 +88,9 @@ def _brief(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name in BRIEF or (name == ERROR and MPJPE not in names))
 
 
-def _standing(row: Row, choice: Choice) -> Standing:
-    return "chosen" if row is choice.row else "" if is_ranked(row) else "greyed"
+def _line(choice: Choice, row: Row | None, names: Sequence[str], standing: Standing) -> Line:
+    by_column = _cells(choice, row) if row else _no_row(choice)
+    return line(*(by_column.get(name) or NONE for name in names), standing=standing)
 
 
 def _columns(choices: Sequence[Choice]) -> list[str]:
@@ -178,9 +174,12 @@ def _accuracy(measurement: Measurement, row: Row) -> Cell | None:
     if not evaluations:
         return Cell("unknown", "not evaluated", "dim") if measurement.evaluations else None
     evaluated, dataset = evaluations[0].evaluated, evaluations[0].dataset
-    loss = f"export {evaluated.accuracy_loss_mm.mean:+.2f}" if evaluated.accuracy_loss_mm else dataset.name
     text = f"{evaluated.mpjpe_mm:.2f}" if evaluated.mpjpe_mm is not None else "unknown"
-    return Cell(text, loss)
+    loss = evaluated.accuracy_loss_mm
+    if loss is None:
+        return Cell(text, dataset.name)
+    interval = f" [{loss.low:+.2f}, {loss.high:+.2f}]" if loss.low is not None else ""
+    return Cell(text, f"export {loss.mean:+.2f}{interval}")
 
 
 def _p50(row: Row, latency: Latency | None) -> Cell | None:

@@ -1,13 +1,9 @@
-"""Sections about an export: errors and accuracy of its files, its architecture, its files, the gate's decision."""
+"""Sections about an export: the errors of its files, its architecture, its files, the gate's decision."""
 
-from collections.abc import Sequence
-
-from bench.accuracy.record import AccuracyLoss
-from bench.report import commands
 from bench.report.model_files import ModelFiles
 from bench.report.records import Comparison
 from bench.report.rows import ratio_text
-from bench.report.views import Cell, Line, Missing, Section, Table, Tone, parity_tone
+from bench.report.views import Cell, Section, Table, Tone, line, parity_tone
 from bench.results import cells
 from export.common.plain import show_list
 from export.model.joint_sets import joint_set
@@ -26,13 +22,11 @@ GATE_TONES: dict[str, Tone] = {
 def gate(comparison: Comparison) -> Section:
     """Return the gate's decision: may this export replace the baseline?"""
     lines = [
-        Line(
-            (
-                Cell(cell.id),
-                Cell(cell.outcome, "; ".join(cell.reasons), GATE_TONES[cell.outcome]),
-                Cell(ratio_text(ratio.median, ratio.low, ratio.high) if (ratio := cell.slowdown) else cells.NOTHING),
-                Cell(f"{1 + cell.allowed:.3f}"),
-            )
+        line(
+            cell.id,
+            Cell(cell.outcome, "; ".join(cell.reasons), GATE_TONES[cell.outcome]),
+            ratio_text(ratio.median, ratio.low, ratio.high) if (ratio := cell.slowdown) else cells.NOTHING,
+            f"{1 + cell.allowed:.3f}",
         )
         for cell in comparison.cells
     ]
@@ -44,86 +38,36 @@ def gate(comparison: Comparison) -> Section:
 
 
 def joints(files: ModelFiles) -> Section:
-    """Return the errors of every exported file, by joint too, and everything that was evaluated."""
-    missing = () if files.manifest.parity else (Missing("parity", "the manifest has none", commands.export(files)),)
-    tables = (*_parity_table(files), *_accuracy_table(files), *_joint_table(files))
-    return Section("joints", "Errors of every file and joint", missing=missing, tables=tables, folded=True)
-
-
-def _joint_table(files: ModelFiles) -> list[Table]:
-    reports, names = files.manifest.parity, joint_set(files.manifest.architecture.joints).joints
+    """Return the export error of every file, and of its joints, in a column each."""
+    reports = files.manifest.parity
     lines = [
-        Line((Cell(name), *(_joint_cell(report.per_joint_max_mm, index) for report in reports)))
-        for index, name in enumerate(names)
+        line("parity", *(Cell(report.status, report.reason, parity_tone(report.status)) for report in reports)),
+        line("mean", *(_millimetres(report.candidate.mean_mm) for report in reports)),
+        line("p99", *(_millimetres(report.candidate.p99_mm) for report in reports)),
+        line("max", *(_millimetres(report.candidate.max_mm) for report in reports)),
+        line("images", *(f"{report.images.count} {report.images.source}" for report in reports)),
+        line("run by", *(report.runtime for report in reports)),
     ]
-    caption = "Largest distance (mm) of each joint from the reference model in FP64, over all parity images."
-    return [Table(caption, ("joint", *(report.variant for report in reports)), tuple(lines))] if reports else []
+    for index, name in enumerate(joint_set(files.manifest.architecture.joints).joints):
+        errors_mm = (report.per_joint_max_mm[index : index + 1] for report in reports)
+        lines.append(line(f"max, {name}", *(_millimetres(*one) if one else cells.NOTHING for one in errors_mm)))
+    caption = "Distance (mm) from the reference model in FP64, of its worst run, over all parity images."
+    table = Table(caption, ("error", *(report.variant for report in reports)), tuple(lines))
+    return Section("joints", "Export error of every file and joint", tables=(table,) if reports else (), folded=True)
 
 
-def _joint_cell(errors_mm: Sequence[float | None], index: int) -> Cell:
-    if index >= len(errors_mm):
-        return Cell(cells.NOTHING)
-    error_mm = errors_mm[index]
-    return Cell("not finite", tone="bad") if error_mm is None else Cell(cells.millimetres(error_mm))
-
-
-def _parity_table(files: ModelFiles) -> list[Table]:
-    columns = ("file", "parity", "mean (mm)", "p99 (mm)", "max (mm)", "worst joint", "images", "run by")
-    lines = []
-    for parity in files.manifest.parity:
-        error = parity.candidate
-        lines.append(
-            Line(
-                (
-                    Cell(parity.variant, parity.artifact),
-                    Cell(parity.status, parity.reason, parity_tone(parity.status)),
-                    *(
-                        Cell("not finite" if mm is None else f"{mm:.3g}")
-                        for mm in (error.mean_mm, error.p99_mm, error.max_mm)
-                    ),
-                    Cell(parity.worst_joint_name),
-                    Cell(f"{parity.images.count} {parity.images.source}"),
-                    Cell(parity.runtime),
-                )
-            )
-        )
-    return [Table("Export error of every file, of its worst run.", columns, tuple(lines))] if lines else []
-
-
-def _accuracy_table(files: ModelFiles) -> list[Table]:
-    columns = ("evaluated", "MPJPE (mm)", "accuracy loss (mm MPJPE)", "dataset", "run by")
-    lines = [
-        Line(
-            (
-                Cell(evaluated.name),
-                Cell(f"{evaluated.mpjpe_mm:.2f}" if evaluated.mpjpe_mm is not None else "unknown"),
-                Cell(_loss(evaluated.accuracy_loss_mm)),
-                Cell(f"{evaluation.dataset.samples:,} samples of {evaluation.dataset.name}"),
-                Cell(evaluated.run_by),
-            )
-        )
-        for evaluation in files.evaluations
-        for evaluated in evaluation.rows
-    ]
-    return [Table("Accuracy on annotated images, with 95 % intervals.", columns, tuple(lines))] if lines else []
-
-
-def _loss(loss: AccuracyLoss | None) -> str:
-    if loss is None:
-        return cells.NOTHING
-    return f"{loss.mean:+.3f}" + (f" [{loss.low:+.3f}, {loss.high:+.3f}]" if loss.low is not None else "")
+def _millimetres(error_mm: float | None) -> Cell:
+    return Cell("not finite", tone="bad") if error_mm is None else Cell(f"{error_mm:.3g}")
 
 
 def architecture(files: ModelFiles) -> Section:
     """Return where each field of the architecture comes from."""
     manifest = files.manifest
     lines = [
-        Line(
-            (
-                Cell(row.field, "" if row.agrees else "not as declared", "" if row.agrees else "warn"),
-                *(Cell(show_list(value)) for value in (row.declared, row.detected, row.used)),
-                Cell(row.source, row.reason),
-            )
+        line(
+            Cell(row.field, "" if row.agrees else "not as declared", "" if row.agrees else "warn"),
+            *map(show_list, (row.declared, row.detected, row.used)),
+            Cell(row.source, row.reason),
         )
         for row in manifest.verdict
     ]
@@ -137,14 +81,12 @@ def architecture(files: ModelFiles) -> Section:
 def exported_files(files: ModelFiles) -> Section:
     """Return every file of the export with its hash, and the versions that made it."""
     lines = [
-        Line(
-            (
-                Cell(artifact.path),
-                Cell(artifact.precision),
-                Cell(cells.megabytes(artifact.size_bytes)),
-                Cell(artifact.status),
-                Cell(artifact.sha256[:HASH_DIGITS]),
-            )
+        line(
+            artifact.path,
+            artifact.precision,
+            cells.megabytes(artifact.size_bytes),
+            artifact.status,
+            artifact.sha256[:HASH_DIGITS],
         )
         for artifact in files.manifest.artifacts
     ]
