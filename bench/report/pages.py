@@ -143,7 +143,7 @@ def devices_page(
 def _side_by_side(choices: Sequence[Choice], more: Sequence[Located], charts: Sequence[Section]) -> tuple[Section, ...]:
     """Return the sections of several measurements: the usual tables, with columns that tell them apart."""
     measurements = [choice.measurement for choice in choices]
-    reference, gaps, chart = references_of(measurements), gaps_of(choices, more), speed_up(measurements)
+    reference, gaps, chart = references_of(measurements), gaps_of(choices, more), speed_up(choices)
     reasons = [
         f"{choice.measurement.label}: {text}" for choice in choices for text in (choice.reason, *choice.passed_over)
     ]

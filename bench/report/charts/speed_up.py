@@ -7,34 +7,35 @@ import altair as alt
 from bench.report import theme
 from bench.report.charts import base
 from bench.report.measurement import Measurement
+from bench.report.recommend import Choice
 from bench.report.rows import in_order, is_ranked, name_of, title
 from bench.report.views import Chart
 from bench.results.result import Row
 
 
-def speed_up(measurements: Sequence[Measurement]) -> Chart | None:
+def speed_up(choices: Sequence[Choice]) -> Chart | None:
     """Return the chart of all rows that have a speed-up; there are no milliseconds, so devices may share it."""
     pairs = [
-        (measurement, row)
-        for measurement in measurements
-        for row in in_order(measurement.rows)
+        (choice.measurement, row)
+        for choice in choices
+        for row in in_order(choice.measurement.rows)
         if row.speed_up and is_ranked(row)
     ]
     if not pairs:
         return None
-    several = len(measurements) > 1
+    several = len(choices) > 1
     values = [_value(measurement, row, several=several) for measurement, row in pairs]
     alt_text = _words(pairs, several=several)
-    message = "Each row over the reference of its own device" if several else _message(*max(pairs, key=_speed_up))
-    return Chart("speed-up", message, alt_text, _spec([row for _, row in pairs], values, alt_text))
+    return Chart("speed-up", _message(choices), alt_text, _spec([row for _, row in pairs], values, alt_text))
 
 
-def _speed_up(pair: tuple[Measurement, Row]) -> float:
-    return pair[1].speed_up.median if pair[1].speed_up else 0.0
-
-
-def _message(measurement: Measurement, row: Row) -> str:
-    return f"{title(name_of(row))} is {_speed_up((measurement, row)):.1f}× as fast as {title(measurement.reference)}"
+def _message(choices: Sequence[Choice]) -> str:
+    if len(choices) > 1:
+        return "Each row over the reference of its own device"
+    row, reference = choices[0].row, title(choices[0].measurement.reference)
+    if row is None or row.speed_up is None:
+        return f"Speed-up over {reference}"
+    return f"{title(name_of(row))} is {row.speed_up.median:.1f}× as fast as {reference}"
 
 
 def _value(measurement: Measurement, row: Row, *, several: bool) -> dict[str, object]:

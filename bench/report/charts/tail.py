@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.report import theme
 from bench.report.charts import base
+from bench.report.recommend import Choice
 from bench.report.rows import HEADLINE, headline, in_order, is_ranked, name_of, percentile_of, title
 from bench.report.views import Chart
 from bench.results.result import Row
@@ -19,10 +20,11 @@ HANDLES = 32
 """Points of each curve with a tooltip; more only make the page larger."""
 
 
-def tail(rows: Sequence[Row], samples: Mapping[str, NDArray[Any]]) -> Chart | None:
+def tail(choice: Choice, samples: Mapping[str, NDArray[Any]]) -> Chart | None:
     """Return the chart of ranked rows; None if there are no samples of any."""
+    rows = in_order(choice.measurement.rows)
     curves = {row.id: slower_than(samples.get(f"{row.id}|{HEADLINE}|samples_ms", ())) for row in rows}
-    ranked = [row for row in in_order(rows) if is_ranked(row) and curves[row.id]]
+    ranked = [row for row in rows if is_ranked(row) and curves[row.id]]
     if not ranked:
         return None
     values = [
@@ -34,7 +36,7 @@ def tail(rows: Sequence[Row], samples: Mapping[str, NDArray[Any]]) -> Chart | No
     deadlines = sorted(
         {deadline.deadline_ms for row in ranked if (latency := headline(row)) for deadline in latency.deadlines}
     )
-    return Chart("tail", _message(ranked), alt_text, _spec(ranked, values, deadlines, alt_text))
+    return Chart("tail", _message(choice.row), alt_text, _spec(ranked, values, deadlines, alt_text))
 
 
 def slower_than(samples_ms: ArrayLike, points: int = POINTS) -> list[tuple[float, float]]:
@@ -55,17 +57,12 @@ def slower_than(samples_ms: ArrayLike, points: int = POINTS) -> list[tuple[float
     return [(float(ordered[index]), float(share)) for index, share in zip(chosen, shares, strict=True)]
 
 
-def _message(rows: Sequence[Row]) -> str:
-    """Say how slow the slowest hundredth of the fastest row's calls is, as far as it is known."""
-    known = {
-        latency.p50_ms: (row, tail_record.value_ms)
-        for row in rows
-        if (latency := headline(row)) and (tail_record := percentile_of(latency, 0.99)) and tail_record.value_ms
-    }
-    if not known:
+def _message(row: Row | None) -> str:
+    latency = headline(row) if row else None
+    slow = percentile_of(latency, 0.99) if latency else None
+    if row is None or slow is None or slow.value_ms is None:
         return "How often a call is slow"
-    row, p99_ms = known[min(known)]
-    return f"One call in a hundred of {title(name_of(row))} takes longer than {p99_ms:.2f} ms"
+    return f"One call in a hundred of {title(name_of(row))} takes longer than {slow.value_ms:.2f} ms"
 
 
 def _spec(rows: Sequence[Row], values: base.Values, deadlines: Sequence[float], alt_text: str) -> dict[str, object]:

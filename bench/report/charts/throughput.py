@@ -56,9 +56,7 @@ def _spec(rows: Sequence[Row], alt_text: str) -> dict[str, object]:
         row="row:N", batch="batch:Q", in_flight="in_flight:Q", images_a_second="images_per_s:Q", p50_ms="p50_ms:Q"
     )
     layers = alt.layer(
-        single.mark_line(strokeWidth=1.4).encode(
-            color=base.colour(rows), detail="row:N", strokeDash=base.dash(rows)
-        ),
+        single.mark_line(strokeWidth=1.4).encode(color=base.colour(rows), detail="row:N", strokeDash=base.dash(rows)),
         single.mark_point(filled=True, size=70, opacity=0.9).encode(
             color=base.colour(rows), shape=base.shape(rows), tooltip=tips
         ),

@@ -103,7 +103,8 @@ def _columns(choices: Sequence[Choice]) -> list[str]:
         *(["device"] if not any(measurement.device for measurement in measurements) else []),
     }
     columns = [name for name in names if any(line.get(name) for line in lines) and name not in alike]
-    columns.sort(key=lambda name: name not in _brief(columns))
+    brief = _brief(columns)
+    columns = [*brief, *(name for name in columns if name not in brief)]
     return columns or [*({"model", "device"} - alike), "row"]
 
 

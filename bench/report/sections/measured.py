@@ -28,8 +28,8 @@ def chart_sections(choice: Choice) -> list[Section]:
     samples = measurement.export.samples if measurement.export else None
     charts = (
         pareto([choice]),
-        speed_up([measurement]),
-        tail(measurement.rows, samples or {}),
+        speed_up([choice]),
+        tail(choice, samples or {}),
         throughput(measurement.rows),
     )
     return [chart_section(chart) for chart in charts if chart]
@@ -56,7 +56,7 @@ def parts(rows: Sequence[Row]) -> list[Section]:
 def devices(choices: Sequence[Choice]) -> Section:
     """Return what devices reported about bundles of one export: the decision table with a column for the device."""
     measurements = [choice.measurement for choice in choices]
-    chart, reference = speed_up(measurements), references_of(measurements)
+    chart, reference = speed_up(choices), references_of(measurements)
     lead = f"Speed-ups are over {reference}. Milliseconds of two devices do not compare."
     return Section(
         "devices",

@@ -13,49 +13,27 @@ import pytest
 
 from bench.report import drawing, theme
 from bench.report.charts.pareto import pareto
-from bench.report.charts.parts import parts
-from bench.report.charts.skeleton import skeleton
 from bench.report.charts.speed_up import speed_up
 from bench.report.charts.tail import POINTS, slower_than, tail
 from bench.report.charts.throughput import throughput
 from bench.report.recommend import recommend
 from bench.report.views import Chart
-from bench.results.profile_record import PartRecord, ProfileRecord
 from bench.results.result import ThroughputPoint
-from bench.sessions.parts import PARTS
 from export.common.files import PROJECT
-from export.model.joint_sets import JOINT_SETS, MUCO, JointSet
-from export.pipeline.reports import ParityReport
 from tests.bench.report.planted import control, evaluation, measurement, row
-from tests.support.planted_manifest import parity
 
 GOLDEN = PROJECT / "tests/data/golden/report"
-PROFILE = ProfileRecord(
-    **dict.fromkeys(("call_p50_ms", "call_mean_ms", "unprofiled_p50_ms", "slowdown", "layers_ms", "attributed"), 1.0),
-    source="its profile",
-    runs=30,
-    remark=None,
-    peak_precision="fp32",
-    parts=[
-        PartRecord(part=part, ms=ms, time_share=ms / 5, macs=1, macs_share=share, gflops=None, peak_share=None)
-        for part, ms, share in ((PARTS[0], 1.0, 0.1), (PARTS[-1], 4.0, 0.9))
-    ],
-    layers=[],
-)
 POINTS_MEASURED = [
     ThroughputPoint(batch=batch, in_flight=flight, images_per_s=rate, p50_ms=10, seconds=5, calls=50)
     for batch, flight, rate in ((1, 1, 100.0), (2, 1, 150.0), (2, 2, 160.0))
 ]
 ROWS = (
     row("pytorch", 20.0),
-    row("onnxruntime", 8.0, throughput=POINTS_MEASURED, profile=PROFILE),
-    row("openvino", 4.0, "int8", error_mm=0.5, profile=PROFILE),
+    row("onnxruntime", 8.0, throughput=POINTS_MEASURED),
+    row("openvino", 4.0, "int8", error_mm=0.5),
 )
 UNRANKED = row("onnxruntime-cuda", 1.0, verdict="unstable", throughput=POINTS_MEASURED)
 FAILED = row("openvino", 3.0, "bf16", parity={"outcome": "fail", "reason": "", "mean_mm": 9.0, "max_mm": 9.0})
-PARITY = ParityReport.model_validate(
-    parity("S", "fp16") | {"worst_joint_name": "L_Hand", "per_joint_max_mm": [*[0.1] * 18, 3.0, None, 0.2]}
-)
 SAMPLES = {f"{of.id}|host_e2e|samples_ms": np.array([4.0, 5.0, 6.0, 20.0]) for of in (*ROWS, UNRANKED)}
 
 
@@ -69,12 +47,10 @@ def charts() -> dict[str, Chart | None]:
     return {
         "pareto": pareto([recommend(of)]),
         "pareto-of-models": pareto(evaluated),
-        "speed-up": speed_up([of]),
-        "speed-up-of-devices": speed_up([orin, box]),
-        "tail": tail(of.rows, SAMPLES),
+        "speed-up": speed_up([recommend(of)]),
+        "speed-up-of-devices": speed_up([recommend(orin), recommend(box)]),
+        "tail": tail(recommend(of), SAMPLES),
         "throughput": throughput(of.rows),
-        "parts": parts(of.rows),
-        "joints": skeleton(0, PARITY, MUCO.joints, MUCO.bones),
     }
 
 
@@ -126,8 +102,9 @@ def test_models_are_compared_by_mpjpe_and_never_by_their_export_errors() -> None
 
 def test_without_anything_to_draw_there_is_no_chart() -> None:
     of = measurement(UNRANKED)
-    assert pareto([recommend(of)]) is speed_up([of]) is tail(of.rows, SAMPLES) is None
-    assert throughput(of.rows) is parts(of.rows) is tail(ROWS, {}) is None
+    choice = recommend(of)
+    assert pareto([choice]) is speed_up([choice]) is tail(choice, SAMPLES) is throughput(of.rows) is None
+    assert tail(recommend(measurement(*ROWS)), {}) is None
 
 
 @pytest.mark.parametrize("name", charts())
@@ -154,17 +131,35 @@ def test_the_tail_keeps_the_slowest_calls_and_lies_on_the_curve_of_all_samples()
     assert (slower_than([]), slower_than([3.0])) == ([], [(3.0, 0.5)])
 
 
-@pytest.mark.parametrize("joints", JOINT_SETS, ids=lambda of: of.name)
-def test_every_joint_set_is_drawn_with_each_joint_at_a_place_of_its_own(joints: JointSet) -> None:
-    count = len(joints.joints)
-    report = PARITY.model_copy(update={"worst_joint_name": joints.joints[2], "per_joint_max_mm": [0.1] * count})
-    drawn = skeleton(0, report, joints.joints, joints.bones)
-    assert drawn is not None
-    dots = drawn.spec["layer"][1]["data"]["values"]
-    assert len({(of["x"], of["y"]) for of in dots}) == count
-    assert len(drawn.spec["layer"][0]["data"]["values"]) == len(joints.bones)
-    assert {of["x"] > 0 for of in dots if of["joint"].startswith("L ")} == {True}
-    assert skeleton(0, report.model_copy(update={"per_joint_max_mm": [0.1, 0.1]}), ("joint_0", "joint_1"), ()) is None
+def test_calls_in_flight_have_places_of_their_own() -> None:
+    """One image at once is one point: eight calls of one image are eight images at once."""
+    points = [ThroughputPoint(batch=1, in_flight=n, images_per_s=n, p50_ms=1, seconds=5, calls=50) for n in (1, 2, 8)]
+    chart = throughput([row("onnxruntime", 8.0, throughput=points)])
+    assert chart is not None
+    assert [of["at_once"] for of in chart.spec["data"]["values"]] == [1, 2, 8]
+
+
+def test_no_text_lies_on_marks_of_one_model() -> None:
+    """The recommended row has a ring; models are named, because nothing else tells them apart."""
+    made = charts()
+    for name, expected in (("pareto", False), ("pareto-of-models", True)):
+        chart = made[name]
+        assert chart is not None
+        assert ("text" in [layer["mark"]["type"] for layer in chart.spec["layer"]]) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pareto", "OpenVINO INT8 is fastest"),
+        ("speed-up", "ONNX Runtime FP32 is 2.5× as fast as PyTorch FP32"),
+        ("throughput", "ONNX Runtime FP32 reaches 160 images a second, 4 at once"),
+    ],
+)
+def test_title_of_a_chart_is_its_message(name: str, message: str) -> None:
+    chart = charts()[name]
+    assert chart is not None
+    assert chart.title.startswith(message)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,23 @@
 """The decision table: of one machine, and with columns for the device and the model."""
 
-from bench.report.recommend import recommend
-from bench.report.sections.decision import decision_table, side_by_side
-from bench.report.views import Table
-from tests.bench.report.planted import measurement, row
+import pytest
 
-GOOD, REFERENCE = row("openvino", 5.0), row("pytorch", 20.0)
+from bench.report.recommend import recommend
+from bench.report.records import Evaluation
+from bench.report.rows import HEADLINE
+from bench.report.sections.decision import ERROR, MPJPE, decision_table, side_by_side
+from bench.report.views import Table
+from bench.results.result import Latency, Memory, PercentileRecord
+from tests.bench.report.planted import evaluation, latency, measurement, row
+
+GOOD, REFERENCE, SLOWER = row("openvino", 5.0), row("pytorch", 20.0), row("onnxruntime", 8.0, "fp16")
 UNSTABLE = row("onnxruntime", 1.0, "fp16", verdict="unstable")
 INVALID = row("onnxruntime", 1.0, "bf16", verdict="invalid", reasons=["7 mm"])
+
+
+def with_p99(p50_ms: float) -> Latency:
+    p99 = PercentileRecord(quantile=0.99, value_ms=2 * p50_ms, upper_ms=3 * p50_ms, floor=662)
+    return latency(p50_ms).model_copy(update={"percentiles": [p99]})
 
 
 def texts(table: Table) -> list[dict[str, str]]:
@@ -17,24 +27,47 @@ def texts(table: Table) -> list[dict[str, str]]:
 def test_rows_that_are_not_ranked_are_greyed_and_have_no_figures_to_compare() -> None:
     table = decision_table([recommend(measurement(GOOD, UNSTABLE, INVALID, REFERENCE))], "pytorch fp32")
     assert [of["row"] for of in texts(table)] == [
+        "openvino fp32",
         "pytorch fp32",
         "onnxruntime fp16",
         "onnxruntime bf16",
-        "openvino fp32",
     ]
-    assert [line.standing for line in table.lines] == ["", "greyed", "greyed", "chosen"]
-    _, unstable, invalid, good = texts(table)
+    assert [line.standing for line in table.lines] == ["chosen", "", "greyed", "greyed"]
+    good, _, unstable, invalid = texts(table)
     assert (unstable["speed-up"], invalid["p50 (ms)"], good["speed-up"]) == ("–", "–", "4.00")
     assert unstable["p50 (ms)"] == "0.90 to 1.10"
     assert unstable["later than 16.7 ms"] == "–"
-    assert table.lines[2].cells[1].note == "7 mm"
+    assert table.lines[3].cells[table.columns.index("verdict")].note == "7 mm"
+    assert (unstable["calls"], "device" in unstable) == ("700", False)
 
 
-def test_every_p50_says_how_many_calls_it_is_of() -> None:
-    table = decision_table([recommend(measurement(GOOD, REFERENCE))], "pytorch fp32")
-    place = table.columns.index("p50 (ms)")
-    assert all("700 calls" in line.cells[place].note for line in table.lines)
-    assert "device" not in table.columns
+@pytest.mark.parametrize(("evaluations", "error"), [((), ERROR), ((evaluation(fp32=1.0),), MPJPE)])
+def test_the_first_columns_are_the_six_of_a_decision(evaluations: tuple[Evaluation, ...], error: str) -> None:
+    memory = Memory(after_import_mib=1, peak_after_load_mib=2, peak_after_first_mib=3, peak_mib=120)
+    rows = (row("openvino", 5.0, memory=memory, latency={HEADLINE: with_p99(5.0)}), REFERENCE)
+    table = decision_table([recommend(measurement(*rows, evaluations=evaluations))], "pytorch fp32")
+    assert table.brief == table.columns[:6] == ("row", error, "p50 (ms)", "p99 (ms)", "speed-up", "memory (MiB)")
+
+
+def test_winner_is_first_and_the_others_are_by_speed() -> None:
+    """The fastest is int8, which was not evaluated; the reference has no place of its own."""
+    rows = (REFERENCE, row("onnxruntime", 30.0), row("openvino", 2.0, "int8"), row("openvino", 4.0), SLOWER)
+    table = decision_table([recommend(measurement(*rows))], "pytorch fp32")
+    assert [of["p50 (ms)"] for of in texts(table)] == ["4.00", "2.00", "8.00", "20.00", "30.00"]
+
+
+def test_int8_that_was_not_evaluated_is_said_to_be_within_its_budget_and_no_more() -> None:
+    rows = (row("openvino", 2.0, "int8", error_mm=4.0), row("openvino", 5.0), REFERENCE)
+    for evaluations, tone in (((), "warn"), ((evaluation(int8=0.4),), "good")):
+        choice = recommend(measurement(*rows, evaluations=evaluations))
+        table = decision_table([choice], "pytorch fp32")
+        cells = {line.cells[0].text: line.cells[table.columns.index("parity")] for line in table.lines}
+        assert cells["openvino int8"].text == "within the INT8 budget (mean ≤ 5 mm)"
+        assert (cells["openvino int8"].note == "accuracy not evaluated", cells["openvino int8"].tone) == (
+            tone == "warn",
+            tone,
+        )
+        assert cells["openvino fp32"].text == "pass"
 
 
 def test_several_devices_are_the_same_table_with_a_column() -> None:
@@ -42,7 +75,7 @@ def test_several_devices_are_the_same_table_with_a_column() -> None:
     table = decision_table(choices, "pytorch fp32")
     assert table.columns[:2] == ("device", "row")
     assert [(of["device"], of["row"]) for of in texts(table)] == [
-        (device, name) for device in ("orin", "box") for name in ("pytorch fp32", "openvino fp32")
+        (device, name) for device in ("orin", "box") for name in ("openvino fp32", "pytorch fp32")
     ]
 
 

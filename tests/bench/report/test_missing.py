@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.report.gaps import gaps_of
+from bench.harness.candidates import HOW_TO_MEASURE
+from bench.report.gaps import MATTERS, NOT_POSSIBLE, gaps_of
 from bench.report.recommend import recommend
 from bench.report.reports import Report, read_all
 from bench.report.sources import find_sources
 from bench.report.views import Section
 from export.common.errors import BadInput
 from export.parity.budgets import WITHIN_ROUNDING
-from tests.bench.report.planted import measurement, row
+from tests.bench.report.planted import measurement, not_run, row
 from tests.support.planted_bench import Planted
 from tests.support.report_folder import USUAL, write_folder
 
@@ -41,26 +42,39 @@ def section(folder: Path, identity: str) -> Section:
     return next(of for of in report(folder).page.sections if of.id == identity)
 
 
-def missing(folder: Path) -> dict[str, str | None]:
-    """Section → the command that makes what is missing in it."""
-    return {of.id: one.command for of in report(folder).page.sections for one in of.missing}
-
-
-def test_nothing_is_missing_in_a_whole_folder(whole: Path) -> None:
-    assert missing(whole) == {}
-
-
 def test_without_a_benchmark_the_first_look_is_shown_and_never_ranked(copy: Path) -> None:
     shutil.rmtree(copy / "bench")
-    assert missing(copy) == {"decision": f"convnextpose bench {copy}"}
+    page = report(copy).page
+    assert page.head.text == "Ship nothing yet: nothing was benchmarked."
+    assert dict(page.head.steps)["Next"] == f"convnextpose bench {copy}"
     (table,) = section(copy, "decision").tables
     assert [cell.text for cell in table.lines[0].cells] == ["onnxruntime fp32", "2", "8.10", "2.50 [2.40, 2.60]"]
     assert {line.standing for line in table.lines} == {"greyed"}
 
 
 def open_points(folder: Path) -> dict[str, str]:
-    """What was not tested → the command that does it."""
+    """What was not tested and matters → the command that does it."""
     return {line.cells[0].text: line.cells[2].text for line in section(folder, "untested").tables[0].lines}
+
+
+def test_what_matters_is_apart_from_what_this_machine_cannot_do(tmp_path: Path) -> None:
+    matters, impossible = section(write_folder(tmp_path / "S", extras=False, evaluated=False), "untested").tables
+    assert (matters.caption, impossible.caption) == (MATTERS, NOT_POSSIBLE)
+    assert "accuracy on annotated images" in {line.cells[0].text for line in matters.lines}
+    assert {line.cells[0].text for line in impossible.lines} == {
+        "tensorrt",
+        "fp32 engine",
+        "parity of bf16 by OpenVINO",
+    }
+
+
+def test_a_runtime_that_an_option_measures_is_not_called_impossible() -> None:
+    skipped = (not_run("pytorch-compile", f"left out; {HOW_TO_MEASURE}"), not_run("tensorrt", "no driver"))
+    gaps = gaps_of([recommend(measurement(row("openvino", 5.0), not_run=skipped))])
+    assert {of.item: of.possible for _, of in gaps if of.item in ("pytorch-compile", "tensorrt")} == {
+        "pytorch-compile": True,
+        "tensorrt": False,
+    }
 
 
 def test_passes_that_were_not_taken_name_their_option(tmp_path: Path) -> None:
@@ -77,7 +91,7 @@ def test_where_no_row_may_be_ranked_more_rounds_are_advised_and_not_the_same_aga
     folder = write_folder(tmp_path / "S", restless, protocol=protocol)
     longer = f"convnextpose bench {folder} --budget 120"
     assert open_points(folder)["speed-up of openvino fp32, openvino fp16"] == longer
-    assert report(folder).page.answers[0].command == longer
+    assert dict(report(folder).page.head.steps)["Next"] == longer
 
 
 def test_without_its_samples_a_result_still_makes_a_page(copy: Path) -> None:
@@ -89,7 +103,8 @@ def test_without_its_samples_a_result_still_makes_a_page(copy: Path) -> None:
 def test_what_was_not_tested_has_its_reason(tmp_path: Path) -> None:
     invalid = Planted("onnxruntime", "bf16", 1.0, faults=("parity fail: 7 mm",), outcome="fail")
     folder = write_folder(tmp_path / "S", (*USUAL, invalid), evaluated=False)
-    rows = {line.cells[0].text: line.cells[1].text for line in section(folder, "untested").tables[0].lines}
+    tables = section(folder, "untested").tables
+    rows = {line.cells[0].text: line.cells[1].text for table in tables for line in table.lines}
     assert rows["tensorrt"] == "there is no NVIDIA driver"
     assert rows["fp32 engine"] == "not run: no builder here"
     assert rows["parity of bf16 by OpenVINO"] == "no bfloat16 here"

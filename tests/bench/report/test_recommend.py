@@ -32,7 +32,7 @@ def test_the_fastest_is_recommended_with_its_figures() -> None:
         (row("openvino", 1.0, verdict="unstable"), {}, "unstable"),
         (row("openvino", 1.0, parity={"outcome": "fail", "reason": "7 mm"}), {}, "7 mm"),
         (row("openvino", 1.0, parity=None), {}, "not judged"),
-        (row("openvino", 1.0, "int8"), {}, "accuracy loss of int8 is unknown"),
+        (row("openvino", 1.0, "int8"), {}, "within the INT8 budget (mean ≤ 5 mm); accuracy not evaluated"),
         (row("openvino", 1.0, "int8"), {"int8": 7.0}, "+7.00 mm, allowed 5"),
         (row("openvino", 1.0, "fp16"), {"fp16": 7.0}, "+7.00 mm, allowed 1"),
         (row("pytorch-compile", 1.0), {}, "not a file to ship"),
@@ -86,6 +86,19 @@ def test_two_processes_of_one_artifact_may_differ_by_as_much_as_the_control_show
         found = chosen(*rows, control=tolerance)
         assert found.row is not None
         assert found.row.precision == expected
+
+
+def test_rows_that_are_equally_fast_are_named_with_the_intervals_that_say_so() -> None:
+    """[3.98, 4.02] and [3.83, 3.87] lie apart: what overlaps is each widened by the difference of two references."""
+    rows = row("openvino", 5.0, "bf16", error_mm=0.6), row("openvino", 5.2)
+    reason = chosen(*rows, control=control(0.96, 0.98)).reason
+    assert "widened by the 4.0% of two references: openvino fp32 [3.68, 4.02], openvino bf16 [3.83, 4.18]" in reason
+
+
+def test_one_reason_of_several_rows_is_said_once() -> None:
+    rows = [row(name, 1.0, "int8") for name in ("openvino", "onnxruntime")]
+    (passed_over,) = chosen(*rows, SLOW).passed_over
+    assert "openvino int8, onnxruntime int8: within the INT8 budget" in passed_over
 
 
 def test_a_reference_that_is_not_pytorch_may_be_what_is_shipped() -> None:
