@@ -132,7 +132,7 @@ def devices_page(
     page = Page(
         title=title,
         subtitle=subtitle,
-        head=head(choices, reproduce[-1]),
+        head=head(choices, reproduce[0]),
         answers=(),
         sections=(*_side_by_side(choices, gaps, []), table, _reproduce(reproduce)),
         notices=(*notices, *different_settings(measurements), *of_each),
