@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from bench.report.views import Cell, Chart, Page, Table
 
 SECTIONS = ("decision", "gate", "rows", "devices", "untested")
+NOT_CODE = dict.fromkeys(map(ord, "`<"))
+"""Characters that could end a span of code, or be taken for HTML; only a hostile name has them."""
 PICTURES = ("pareto", "speed-up", "tail")
 """Charts that come along, as PNG beside the file."""
 
@@ -32,7 +34,7 @@ def _lines(page: Page) -> Iterator[str]:
     yield f"{escape(page.title)}: {escape(page.subtitle)}"
     yield ""
     for name, code in page.head.steps:
-        yield f"- {name}: `{code.replace('`', '')}`"
+        yield f"- {name}: `{code.translate(NOT_CODE)}`"
     for notice in page.notices:
         yield f"\n> **{escape(notice)}**"
     yield ""

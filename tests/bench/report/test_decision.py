@@ -2,8 +2,8 @@
 
 import pytest
 
+from bench.accuracy.record import Evaluation
 from bench.report.recommend import recommend
-from bench.report.records import Evaluation
 from bench.report.rows import HEADLINE
 from bench.report.sections.decision import ERROR, MPJPE, decision_table, side_by_side
 from bench.report.views import Table

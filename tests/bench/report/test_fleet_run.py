@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench.fleet.record import read_fleet, write_fleet
-from bench.report.fleet_run import IN_THE_MATRIX, devices_without_work, notices_of, read_measurements
-from bench.report.gaps import gaps_of
+from bench.report.fleet_run import devices_without_work, notices_of, read_measurements
+from bench.report.gaps import IN_THE_MATRIX, gaps_of
 from bench.report.measurement import Measurement
 from bench.report.recommend import recommend
 from bench.report.rows import name_of
