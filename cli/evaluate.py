@@ -29,8 +29,8 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Measure MPJPE and PA-MPJPE of every exported precision and of the reference on the same images."""
+    from bench.accuracy.assemble import evaluation_of, require_finite, run_key
     from bench.accuracy.evaluation import Run, evaluate, open_models, require_fitting
-    from bench.accuracy.record import evaluation_of, require_finite, run_key
     from bench.datasets.choice import DatasetOptions, open_dataset, report_name
     from bench.sessions.exported import read_export
     from bench.sessions.inference import no_mirrors

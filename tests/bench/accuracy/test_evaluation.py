@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 import bench.accuracy.evaluation
+from bench.accuracy.assemble import evaluation_of, published, require_finite, run_key
 from bench.accuracy.evaluation import EvaluatedModel, Run, evaluate, require_fitting
-from bench.accuracy.record import Evaluation, evaluation_of, published, require_finite, run_key
+from bench.accuracy.record import Evaluation
 from bench.accuracy.tally import Tally
 from bench.datasets.drawn import DrawnFigures
 from bench.datasets.protocol import Sample
