@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.exclusive import exclusive_machine
-from cli.options import AsJson
+from cli.options import AsJson, Verbose, lower
 from cli.signals import INTERRUPTED
 
 
@@ -16,11 +16,14 @@ def command(
         bool, typer.Option("--publish", help="Thorough: all runtimes, 3 launches, 10 min, p99.")
     ] = False,
     runtime: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Runtimes, separated by commas; the reference always runs.")
+        str | None,
+        typer.Option(metavar="NAMES", callback=lower, help="Runtimes, separated by commas; the reference always runs."),
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(metavar="fp32,int8", help="Precisions, separated by commas; by default all in the export."),
+        typer.Option(
+            metavar="fp32,int8", callback=lower, help="Precisions, separated by commas; by default all in the export."
+        ),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Threads of each runtime; by default all cores.")
@@ -50,6 +53,7 @@ def command(
     ] = True,
     csv: Annotated[bool, typer.Option("--csv", help="Also write the table as result.csv.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Random seed for the order of the rounds.")] = 0,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure parity, latency and speed-up vs PyTorch of every runtime; results go to MODEL/bench."""
@@ -59,6 +63,7 @@ def command(
     from bench.sessions.exported import read_export
     from cli.console import ConsoleObserver
     from cli.render.bench import print_benchmark
+    from cli.render.decision import print_decision
     from export.common.files import require_writable, write_text
     from export.pipeline.options import parse_numbers
     from export.runtime.processor import default_threads
@@ -94,7 +99,9 @@ def command(
     if as_json:
         print(result.model_dump_json(indent=2))
     else:
-        print_benchmark(result, folder / RESULT)
+        if verbose:
+            print_benchmark(result, folder / RESULT)
+        print_decision(result, exported, folder / RESULT)
     if not result.complete:
         raise typer.Exit(INTERRUPTED)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Batches, WorkspaceMib
+from cli.options import Batches, WorkspaceMib, lower
 
 if TYPE_CHECKING:
     from export.bundle.triton import Repository
@@ -25,7 +25,8 @@ def command(
     model: Annotated[Path, typer.Argument(help="The folder that `export` filled, as build/S.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default MODEL/bundle.")] = None,
     precision: Annotated[
-        str | None, typer.Option(metavar="fp32,fp16", help="Precisions; by default all that are proven.")
+        str | None,
+        typer.Option(metavar="fp32,fp16", callback=lower, help="Precisions; by default all that are proven."),
     ] = None,
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Crops of people for the goldens, in place of drawn figures.")

@@ -11,6 +11,9 @@ from cli.options import AsJson
 def command(
     target: Annotated[str | None, typer.Argument(metavar="[MODEL | CHECKPOINT]", help="By default all models.")] = None,
     model: Annotated[str | None, typer.Option(help="For a checkpoint: the model that makes the claims.")] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="For a checkpoint: also the claims that it does not contradict.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check every source's claims by arithmetic, or against a checkpoint."""
@@ -18,12 +21,13 @@ def command(
     import os
     from dataclasses import asdict
 
-    from cli.render.checkpoint import print_claims
+    from cli.render.checkpoint import print_claims, print_contradicted
     from export.checkpoint.claims import audit_by_arithmetic
     from export.common.errors import BadInput
     from export.model.config import declared_models, load_config
 
-    if target is not None and target not in declared_models() and os.path.exists(target) and not _is_yaml(target):
+    is_file = target is not None and target not in declared_models() and os.path.exists(target) and not _is_yaml(target)
+    if target is not None and is_file:
         from export.checkpoint.inspection import inspect_checkpoint
 
         findings = inspect_checkpoint(Path(target), model, {}).record.claims
@@ -39,7 +43,10 @@ def command(
     if as_json:
         print(json.dumps({"schema_version": "1.0", "claims": [asdict(finding) for finding in findings]}, indent=2))
     else:
-        print_claims(findings, title)
+        if is_file and not show_all:
+            print_contradicted(findings, title)
+        else:
+            print_claims(findings, title)
 
 
 def _is_yaml(path: str) -> bool:

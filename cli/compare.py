@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.exclusive import exclusive_machine
-from cli.options import AsJson
+from cli.options import AsJson, Verbose, lower
 from cli.signals import INTERRUPTED
 
 
@@ -14,15 +14,18 @@ def command(
     base: Annotated[Path, typer.Argument(help="The baseline: an exported folder, or a result.json of `bench`.")],
     candidate: Annotated[Path, typer.Argument(help="The candidate: another of the same kind.")],
     runtime: Annotated[
-        str, typer.Option(metavar="NAMES", help="Runtimes, separated by commas; for folders.")
+        str, typer.Option(metavar="NAMES", callback=lower, help="Runtimes, separated by commas; for folders.")
     ] = "onnxruntime,openvino",
     precision: Annotated[
         str | None,
-        typer.Option(metavar="fp32,int8", help="Precisions, separated by commas; by default all that both have."),
+        typer.Option(
+            metavar="fp32,int8", callback=lower, help="Precisions, separated by commas; by default all that both have."
+        ),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="By default all cores.")] = None,
     budget: Annotated[float, typer.Option(min=1, metavar="S", help="Time for all rounds in seconds.")] = 240,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the comparison to this file.")] = None,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare latency: PASS or IMPROVED (exit 0), FAIL (1), INCONCLUSIVE (3) or REFUSED (4).
@@ -41,7 +44,7 @@ def command(
     from bench.stats.stopping import StopRule
     from cli.bench import names
     from cli.console import ConsoleObserver
-    from cli.render.compare import print_comparison, require_pass
+    from cli.render.compare import print_comparison, print_decision, require_pass
     from export.common.errors import BadInput
     from export.common.files import write_json
     from export.runtime.processor import default_threads
@@ -66,7 +69,9 @@ def command(
     if as_json:
         print(json.dumps(record, indent=2))
     else:
-        print_comparison(comparison)
+        if verbose:
+            print_comparison(comparison)
+        print_decision(comparison, base, candidate, budget, out)
     if not comparison.complete:
         raise typer.Exit(INTERRUPTED)
     require_pass(comparison)

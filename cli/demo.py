@@ -22,8 +22,9 @@ def command(
     from rich.markup import escape
 
     from bench.predict.picture import draw_prediction
-    from bench.predict.prediction import predict
+    from bench.predict.prediction import parity_warning, predict
     from bench.sessions.exported import load_session, read_export, usual_runtime
+    from cli.console import err as stderr
     from cli.console import out as stdout
     from export.common.errors import BadInput
     from export.common.files import write_image
@@ -47,6 +48,9 @@ def command(
     )
     error_px = np.linalg.norm(prediction.image_px - scene.joints_px, axis=1)
     title = [f"{exported.manifest.model} {precision}, {runtime}, weights: {exported.manifest.weights.origin}"]
+    if warning := parity_warning(exported, precision):
+        title.append(f"WARNING: {warning.partition(':')[0]}")
+        stderr.print(f"[yellow bold]warning:[/] {escape(warning)}")
     write_image(out, draw_prediction(photo, prediction, title))
     stdout.print(f"mean error of the joints: {error_px.mean():.1f} px, {error_mm.mean():.0f} mm (figure {index})")
     stdout.print(f"picture: {escape(str(out))}", soft_wrap=True)

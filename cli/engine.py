@@ -15,12 +15,15 @@ from cli.options import (
     TimingCache,
     VersionCompatible,
     WorkspaceMib,
+    lower,
 )
 
 
 def command(
     onnx: Annotated[Path, typer.Argument(help="An ONNX file with input `image` and output `joints`.")],
-    precision: Annotated[str, typer.Option(help="Precision of the file: fp32, fp16, bf16 or int8.")] = "fp32",
+    precision: Annotated[
+        str | None, typer.Option(metavar="fp32|fp16|…", callback=lower, help="Refuse a file of another precision.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The engine; by default beside the ONNX file.")
     ] = None,
@@ -35,18 +38,21 @@ def command(
     version_compatible: VersionCompatible = False,
 ) -> None:
     """Build an engine with the runtime that is present; its record and its log are written beside it."""
+    from dataclasses import replace
+
     from rich.markup import escape
 
     from cli.console import ConsoleObserver
     from cli.console import out as stdout
     from export.engine.build import build_engine
-    from export.engine.choice import choose_runtime
+    from export.engine.choice import choose_runtime, complete_plan
+    from export.engine.onnx_checks import read_precision
     from export.engine.plan import EnginePlan
     from export.pipeline.options import parse_plan
 
     options = EnginePlan(
         runtime=engine_runtime,
-        precision=precision,
+        precision=precision or "fp32",
         optimization_level=optimization_level,
         tf32=tf32,
         timing_cache=timing_cache,
@@ -54,7 +60,10 @@ def command(
         version_compatible=version_compatible,
     )
     plan = parse_plan(options, batches, targets, workspace_mib)
-    product = choose_runtime(plan.runtime).product
+    choice = choose_runtime(plan.runtime)
+    complete_plan(plan, choice)  # refuse it before the file is read
+    plan = replace(plan, precision=precision or read_precision(onnx) or plan.precision)
+    product = choice.product
     engine = out or onnx.with_suffix(product.suffix if product else ".engine")
     observer = ConsoleObserver()
     try:

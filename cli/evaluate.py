@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import AsJson
+from cli.options import AsJson, Verbose, lower
 
 
 def command(
@@ -20,12 +20,15 @@ def command(
         ),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of drawn figures.")] = 1024,
-    precision: Annotated[str | None, typer.Option(metavar="fp32,fp16", help="Exported files; by default all.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="fp32,fp16", callback=lower, help="Exported files; by default all.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, max=1024, help="Images at a time.")] = 16,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Average over mirrored images; by default as released.")
     ] = None,
     reference: Annotated[bool, typer.Option(help="Also run the PyTorch reference.")] = True,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure MPJPE and PA-MPJPE of every exported precision and of the reference on the same images."""
@@ -35,7 +38,7 @@ def command(
     from bench.sessions.exported import read_export
     from bench.sessions.inference import no_mirrors
     from cli.console import ConsoleObserver
-    from cli.render.evaluate import print_accuracy, print_dataset_notes
+    from cli.render.evaluate import print_accuracy, print_dataset_notes, print_evaluation
     from export.common.files import require_writable, write_text
 
     exported = read_export(model)
@@ -63,5 +66,7 @@ def command(
     if as_json:
         print(text)
     else:
-        print_accuracy(evaluation, report)
+        if verbose:
+            print_accuracy(evaluation, report)
+        print_evaluation(evaluation, model, report)
     require_finite(evaluation)

@@ -15,9 +15,11 @@ from cli.options import (
     Targets,
     Tf32,
     TimingCache,
+    Verbose,
     VersionCompatible,
     WeightsKey,
     WorkspaceMib,
+    lower,
 )
 
 
@@ -31,7 +33,10 @@ def command(
     ] = None,
     weights_key: WeightsKey = None,
     precision: Annotated[
-        str, typer.Option(metavar="fp32,fp16,bf16,int8", help="Precisions; each has an ONNX file and an engine.")
+        str,
+        typer.Option(
+            metavar="fp32,fp16,bf16,int8", callback=lower, help="Precisions; each has an ONNX file and an engine."
+        ),
     ] = "fp32",
     out: Annotated[Path, typer.Option(help="Results go to OUT/MODEL.")] = Path("build"),
     strict: Strict = False,
@@ -64,12 +69,13 @@ def command(
         typer.Option(metavar="near|usable", help="Grade of error that all but fp32 must reach."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--why", help="List the steps that would run, with the reason.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Make checkpoint → verdict → ONNX → parity → engine → latency table in OUT/MODEL."""
     from bench.harness.latency_table import latency_table
     from cli.console import ConsoleObserver
     from cli.render.checkpoint import print_contradicted_claims, print_other_networks, print_verdict
-    from cli.render.export import print_artifacts, print_latency, print_weights
+    from cli.render.export import print_artifacts, print_latency, print_result, print_weights
     from cli.render.parity import print_parity
     from export.engine.choice import choose_runtime, complete_plan
     from export.engine.plan import EnginePlan
@@ -112,6 +118,7 @@ def command(
         observer.stop()
         if (manifest := export.manifest) is not None:
             print_other_networks(manifest.weights.location, manifest.weights.other_networks)
+        if manifest is not None and verbose:
             print_verdict(manifest.verdict, manifest.nearest_models, manifest.counts)
             print_contradicted_claims(manifest.claims)
             print_parity(manifest)
@@ -120,6 +127,8 @@ def command(
         observer.stop()
     if manifest is None:
         return
-    print_latency(latency, manifest)
-    print_artifacts(manifest, export.folder, export.recipe)
+    if verbose:
+        print_latency(latency, manifest)
+        print_artifacts(manifest, export.folder, export.recipe)
+    print_result(manifest, latency, export.folder, recipe=export.recipe)
     export.require_success()

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import AsJson
+from cli.options import AsJson, Command, Group, Verbose
 
 if TYPE_CHECKING:
     from bench.fleet.address import Scheduler
     from bench.fleet.plan import FleetPlan
 
 app = typer.Typer(
-    help="The same export, build and benchmark matrix on many machines, through Dask.", no_args_is_help=True
+    cls=Group, help="The same export, build and benchmark matrix on many machines, through Dask.", no_args_is_help=True
 )
 
 Address = Annotated[
@@ -34,7 +34,7 @@ Folder = Annotated[
 REFRESH_S = 1.0
 
 
-@app.command()
+@app.command(cls=Command)
 def run(
     matrix: Annotated[Path, typer.Argument(help="matrix.yaml; see docs/how-to/fleet.md.")],
     scheduler: Address = None,
@@ -44,6 +44,7 @@ def run(
     tls_cert: Cert = None,
     tls_key: Key = None,
     wait: Wait = 60.0,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Run models × precisions × runtimes × devices: export what is missing, measure on every device, compare."""
@@ -60,10 +61,10 @@ def run(
         plan = plan_fleet(content, observer)
     finally:
         observer.stop()
-    _run_and_print(plan, through, again=again, as_json=as_json)
+    _run_and_print(plan, through, again=again, verbose=verbose, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def resume(
     folder: Folder = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="By default the run's scheduler.")] = None,
@@ -72,6 +73,7 @@ def resume(
     tls_cert: Cert = None,
     tls_key: Key = None,
     wait: Wait = 60.0,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Continue a run: finished results are collected, and the missing jobs are done."""
@@ -81,10 +83,10 @@ def resume(
     place = _run_folder(folder)
     record = read_fleet(place)
     through = _scheduler(scheduler or record.scheduler, insecure, tls_ca, tls_cert, tls_key, wait)
-    _run_and_print(plan_resumed(place, record), through, again=False, as_json=as_json)
+    _run_and_print(plan_resumed(place, record), through, again=False, verbose=verbose, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def status(folder: Folder = None, as_json: AsJson = False) -> None:
     """Show devices, running jobs, done, failed, estimated end; on a terminal, until the run ends."""
     import sys
@@ -106,7 +108,7 @@ def status(folder: Folder = None, as_json: AsJson = False) -> None:
     render.status(read_fleet(place), going_on=going_on(place))
 
 
-@app.command()
+@app.command(cls=Command)
 def devices(
     scheduler: Address = None,
     insecure: Insecure = False,
@@ -154,7 +156,9 @@ def _scheduler(
     return None if address is None else Scheduler(require_safe(address, insecure=insecure), ca, cert, key, wait_s)
 
 
-def _run_and_print(plan: "FleetPlan", scheduler: "Scheduler | None", *, again: bool, as_json: bool) -> None:
+def _run_and_print(
+    plan: "FleetPlan", scheduler: "Scheduler | None", *, again: bool, verbose: bool, as_json: bool
+) -> None:
     """Run the plan with its progress, and compare the devices."""
     from bench.fleet.client import require_done, run_fleet
     from bench.fleet.record import measured
@@ -165,7 +169,9 @@ def _run_and_print(plan: "FleetPlan", scheduler: "Scheduler | None", *, again: b
     if as_json:
         print(record.model_dump_json(indent=2))
     else:
-        render.side_by_side(record, measured(plan.folder, record), plan.folder)
+        if verbose:
+            render.side_by_side(record, measured(plan.folder, record), plan.folder)
+        render.print_result(record, plan.folder)
     require_done(record)
 
 

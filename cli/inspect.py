@@ -32,7 +32,12 @@ def command(
     from cli.render.checkpoint import print_inspection, print_problems
     from export.checkpoint.evidence import Contradiction
     from export.checkpoint.inspection import inspect_checkpoint
-    from export.pipeline.options import parse_overrides, require_agreement, require_images_agree
+    from export.pipeline.options import (
+        parse_overrides,
+        require_agreement,
+        require_declared_count,
+        require_images_agree,
+    )
 
     overrides = parse_overrides(settings or [])
     observer = ConsoleObserver()
@@ -53,4 +58,5 @@ def command(
         print_inspection(inspection)
     if strict:
         require_agreement(inspection.model, inspection.record)
+        require_declared_count(inspection)
         require_images_agree(inspection.images)

@@ -2,6 +2,8 @@
 
 import errno
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -22,32 +24,37 @@ from cli import (
     report,
     verify,
 )
+from cli.options import Command, Group
 from cli.signals import INTERRUPTED, exit_code, install_handlers, interrupted
 from cli.streams import finish_streams, prepare_streams
 from export.common.errors import BadInput, Failure
 from export.runtime.host import provide_user, require_temporary_folder
 
+DISTRIBUTION = "convnextpose-deploy"
+
 app = typer.Typer(
+    cls=Group,
     name="convnextpose",
-    help="From a ConvNeXtPose checkpoint of uncertain origin to a proven ONNX file, an engine and latency figures.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("export")(export.command)
-app.command("inspect")(inspect.command)
-app.command("claims")(claims.command)
-app.command("parity")(parity.command)
-app.command("engine")(engine.command)
-app.command("predict")(predict.command)
-app.command("evaluate")(evaluate.command)
-app.command("demo")(demo.command)
-app.command("bundle")(bundle.command)
-app.command("verify")(verify.command)
-app.command("doctor")(doctor.command)
-app.command("bench")(bench.command)
-app.command("report")(report.command)
-app.command("compare")(compare.command)
+
+
+app.command("export", cls=Command)(export.command)
+app.command("inspect", cls=Command)(inspect.command)
+app.command("claims", cls=Command)(claims.command)
+app.command("parity", cls=Command)(parity.command)
+app.command("engine", cls=Command)(engine.command)
+app.command("predict", cls=Command)(predict.command)
+app.command("evaluate", cls=Command)(evaluate.command)
+app.command("demo", cls=Command)(demo.command)
+app.command("bundle", cls=Command)(bundle.command)
+app.command("verify", cls=Command)(verify.command)
+app.command("doctor", cls=Command)(doctor.command)
+app.command("bench", cls=Command)(bench.command)
+app.command("report", cls=Command)(report.command)
+app.command("compare", cls=Command)(compare.command)
 app.add_typer(fleet.app, name="fleet")
 
 
@@ -56,8 +63,24 @@ UNUSABLE_PATHS = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)
 WITHOUT_TEMPORARY_FILES = ("inspect", "claims", "doctor", "report")
 
 
-@app.callback()
-def prepare(context: typer.Context) -> None:
+def _print_version(asked: bool) -> None:
+    if asked:
+        try:
+            print(f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}")
+        except metadata.PackageNotFoundError:
+            print(f"{DISTRIBUTION}, not installed")
+        raise typer.Exit
+
+
+@app.callback(
+    help="From a ConvNeXtPose checkpoint of uncertain origin to a proven ONNX file, an engine and latency figures."
+)
+def prepare(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Check what most commands need, before their work."""
     provide_user()
     if context.invoked_subcommand not in WITHOUT_TEMPORARY_FILES and "--help" not in sys.argv:

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from cli.options import AsJson
+from cli.options import AsJson, lower
 
 
 def command(
     model: Annotated[Path, typer.Argument(help="The folder that `export` wrote, such as build/S.")],
     trace: Annotated[bool, typer.Option("--trace", help="Compare every convolution's output with FP32's.")] = False,
     precision: Annotated[
-        str | None, typer.Option(metavar="fp16,int8", help="Precisions to trace; by default all but fp32.")
+        str | None,
+        typer.Option(metavar="fp16,int8", callback=lower, help="Precisions to trace; by default all but fp32."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -33,7 +33,7 @@ def command(
     import math
 
     from bench.predict.picture import draw_prediction
-    from bench.predict.prediction import is_prediction, predict, prediction_record
+    from bench.predict.prediction import is_prediction, parity_warning, predict, prediction_record
     from bench.sessions.exported import load_session, read_export, usual_runtime
     from cli.render.predict import print_notes, print_prediction
     from export.common.errors import BadInput
@@ -69,6 +69,8 @@ def command(
     record = prediction_record(exported, backend, photo, image, box, prediction, variant=precision)
 
     title = [f"{record['model']} {precision}, {runtime}, weights: {record['weights']['origin']}"]
+    if warning := parity_warning(exported, precision):
+        title.append(f"WARNING: {warning.partition(':')[0]}")
     write_image(picture, draw_prediction(image, prediction, title))
     write_json(picture.with_suffix(".json"), record)
     print_notes(record)

@@ -110,6 +110,7 @@ def _export(entry: ModelEntry, matrix: Matrix, observer: StepObserver) -> Export
             raise BadInput("an exported folder is used as it is", value, "leave them out, or name the model")
         return read_export(place)
     config = load_config(entry.model)
+    observer.model = entry.name or config.name
     overrides = parse_overrides([f"{field}={value}" for field, value in entry.set.items()])
     request = ExportRequest(config, choose_checkpoint(config, entry.checkpoint), overrides, matrix.precisions)
     export = run_export(request, matrix.out / RUNS / EXPORTS / (entry.name or config.name), observer)

@@ -101,6 +101,16 @@ def predict(
     return prediction
 
 
+def parity_warning(exported: ExportFolder, variant: str) -> str | None:
+    """Return a warning if the export has not proven the file of this variant; None if it has."""
+    report = next((report for report in exported.manifest.parity if report.variant == variant), None)
+    if report is None:
+        return f"the parity of {variant} was not measured: nothing proves this pose"
+    if report.outcome == "pass":
+        return None
+    return f"the parity of {variant} is {report.outcome}: do not trust this pose ({report.reason})"
+
+
 def is_prediction(path: Path) -> bool:
     """Return whether a JSON file is a record of ``prediction_record``."""
     return peek(path, "joints_bins") is not None
@@ -129,6 +139,6 @@ def prediction_record(
         "photo": {"path": str(path), "width": width, "height": height},
         "person_box": None if person_box is None else list(person_box),
         "notes": [*photo.notes, *([whole] if person_box is None else [])],
-        "warnings": [photo.warning] if photo.warning else [],
+        "warnings": [text for text in (photo.warning, parity_warning(exported, variant)) if text],
         **prediction.as_json(),
     }

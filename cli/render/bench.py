@@ -1,25 +1,27 @@
-"""Output of ``bench``: the decision table, and everything that qualifies it."""
+"""Output of ``bench --verbose``: every table, and everything that qualifies it."""
 
 from pathlib import Path
 from statistics import median
 
 from rich.markup import escape
 
+from bench.report.rows import with_trusted_speed_ups
 from bench.results import cells as worded
 from bench.results.result import Latency, Result, Row
 from bench.stats.quality import OVERHEAD_NS, OVERHEAD_SHARE
 from cli.console import out, table
+from cli.render.decision import VERDICT_STYLE
 from cli.render.passes import print_passes
 from cli.render.profile import print_profile
 from export.parity.budgets import WITHIN_ROUNDING
 from export.runtime.processor import limit_note
 
-VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}
 HEADLINE = "host_e2e"
 
 
 def print_benchmark(result: Result, path: Path) -> None:
     """Print parity, latency, speed-up and quality of every row, and everything that qualifies them."""
+    result = result.model_copy(update={"rows": list(with_trusted_speed_ups(result.rows))})
     _print_header(result)
     grid = table(
         *("runtime", "precision", "mean error (mm)", "p50 or range (ms)", "p90 ≤ bound (ms)", "p99 ≤ bound (ms)"),

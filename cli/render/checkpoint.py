@@ -1,11 +1,12 @@
 """Output of ``inspect`` and ``claims``: the verdict on a checkpoint, its problems, and evidence from images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from cli.console import out, table
+from cli.render.screen import command, print_frame
 from cli.render.text import number, optional, outcome, safe
 from export.checkpoint.records import Counts, Finding, NearestModel, VerdictRow
 from export.common.plain import show_list
@@ -31,8 +32,9 @@ def print_inspection(inspection: "Inspection") -> None:
     out.print(safe(header), soft_wrap=True)
     out.print(f"sha256 {checkpoint.sha256}")
     print_other_networks(record.location, record.other_networks)
-    out.print(f"compared with the declared {inspection.model} ({inspection.chosen_by})")
+    out.print(f"compared with the declared {inspection.model} ({inspection.chosen_by}){_equally_near(inspection)}")
     print_verdict(record.verdict, record.nearest_models, record.counts)
+    print_frame(count_notice(record.verdict, inspection.other_counts, checkpoint.path))
     print_contradicted_claims(record.claims)
     if inspection.images is not None:
         _print_statistics(inspection.images.statistics)
@@ -46,15 +48,45 @@ def print_other_networks(location: str | None, other_keys: Sequence[str]) -> Non
         out.print(f"[yellow bold]notice:[/] {safe(text)}", soft_wrap=True)
 
 
+def _equally_near(inspection: "Inspection") -> str:
+    """Return the other declared models that fit as well as the one that the checkpoint is compared with."""
+    names = [near.model for near in inspection.record.nearest_models]
+    others = [name for name in names if name != inspection.model] if inspection.model in names else []
+    return f"; {' and '.join(others)} {'fit' if len(others) > 1 else 'fits'} equally well" if others else ""
+
+
+def count_notice(
+    rows: Sequence[VerdictRow], others: Mapping[int, Sequence[str]] | None = None, checkpoint: object = None
+) -> list[str]:
+    """Return a notice if a rule decides the upsampling count, and a declared model with these layers has another.
+
+    Args:
+        rows: the verdict.
+        others: other counts, with the declared models that may have them.
+        checkpoint: its path.
+    """
+    row = next(row for row in rows if row.field == "upsamplings")
+    if row.source != "rule" or (row.agrees and not others):
+        return []
+    named = [f"{' and '.join(models)} would have {count}" for count, models in (others or {}).items()]
+    return [
+        f"The upsampling count is a rule, here {row.used}: {'; '.join([row.reason, *named])}.",
+        f"check it with: {command('inspect', checkpoint or 'FILE', '--images', 'DIR')}",
+    ]
+
+
 def print_verdict(rows: Sequence[VerdictRow], nearest: Sequence[NearestModel], counts: Counts) -> None:
     """Print the declared, the detected and the used value of each field, and its source."""
-    grid = table("field", "declared", "detected in weights", "used", "source", "evidence")
+    grid, evidence = table("field", "declared", "in weights", "used", "source"), dict[str, list[str]]()
     for row in rows:
         mark = "" if row.agrees else "[yellow]"
         values = (show_list(row.declared), show_list(row.detected), show_list(row.used))
-        grid.add_row(*(mark + escape(cell) for cell in (row.field, *values, row.source, row.reason)))
+        grid.add_row(*(mark + escape(cell) for cell in (row.field, *values, row.source)))
+        evidence.setdefault(row.reason, []).append(row.field)
     out.print("\n[bold]Architecture[/]")
     out.print(grid)
+    for reason, fields in evidence.items():
+        out.print(f"[dim]{', '.join(fields)}:[/] {safe(reason)}")
     wrong = [row.field for row in rows if not row.agrees]
     if wrong:
         out.print(f"[yellow bold]notice:[/] not as declared in {', '.join(wrong)}; the table has the used values")
@@ -77,9 +109,15 @@ def print_problems(problems: Sequence["Problem"]) -> None:
 
 def print_contradicted_claims(findings: Sequence[Finding]) -> None:
     """Print the claims that a checkpoint contradicts, if there are any."""
+    if any(finding.outcome == "contradicted" for finding in findings):
+        print_contradicted(findings, "Claims that this checkpoint contradicts")
+
+
+def print_contradicted(findings: Sequence[Finding], title: str) -> None:
+    """Print the contradicted claims, and the number of the others."""
     contradicted = [finding for finding in findings if finding.outcome == "contradicted"]
-    if contradicted:
-        print_claims(contradicted, "Claims that this checkpoint contradicts")
+    print_claims(contradicted, title)
+    out.print(f"{len(contradicted)} of {len(findings)} claims contradicted; `convnextpose claims FILE --all` shows all")
 
 
 def print_claims(findings: Sequence[Finding], title: str) -> None:

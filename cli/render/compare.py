@@ -1,12 +1,65 @@
-"""Output of ``compare``: a table, and the exit code of the outcome."""
+"""Output of ``compare``: the decision, the cells, and the exit code of the outcome."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 from rich.markup import escape
 
-from bench.gate.compare import Comparison
+from bench.gate.compare import Cell, Comparison
+from bench.report.rows import is_known
+from bench.stats.stopping import FIRST_LOOK
 from cli.console import out, table
+from cli.render.screen import Screen, by_reason, command, listed, shorten
+from cli.render.text import safe
 from export.common.errors import CheckFailed, Inconclusive, NotPossible
 
 STYLE = {"PASS": "green", "IMPROVED": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "REFUSED": "yellow"}
+
+
+DECISIONS = {
+    "PASS": "the candidate is not slower",
+    "IMPROVED": "the candidate is faster",
+    "FAIL": "the candidate is worse; do not merge it",
+    "INCONCLUSIVE": "the data cannot decide",
+    "REFUSED": "the two cannot be compared",
+}
+LONGER = 3
+"""Factor of the budget that is advised where rounds were too few."""
+
+
+def print_decision(comparison: Comparison, base: Path, candidate: Path, budget_s: float, out_file: Path | None) -> None:
+    """Print the outcome, each cell with its interval, and what to do next."""
+    style = STYLE[comparison.outcome]
+    reasons = by_reason((cell.id, reason) for cell in comparison.cells for reason in (*cell.reasons, *cell.notes))
+    Screen(
+        head=[f"[bold {style}]{comparison.outcome}[/]: {DECISIONS[comparison.outcome]} ({comparison.mode})"],
+        columns=("cell", "candidate / baseline", "allowed", "rounds", "outcome"),
+        rows=[_cells(cell) for cell in comparison.cells],
+        tail=[
+            *(f"{listed(names, 3)}: {safe(shorten(reason))}" for reason, names in reasons.items()),
+            *(safe(reason) for reason in comparison.reasons),
+        ],
+        details=f"{out_file}, or --verbose" if out_file else "--verbose; --out FILE.json writes everything",
+        commands=list(_next(comparison, base, candidate, budget_s)),
+    ).show()
+
+
+def _cells(cell: Cell) -> tuple[str, ...]:
+    ratio, slowdown = "–", cell.slowdown
+    if slowdown is not None:
+        interval = escape(f"[{slowdown.low:.3f}, {slowdown.high:.3f}]")
+        ratio = f"{slowdown.median:.3f} {interval}" if is_known(slowdown.low, slowdown.high) else "not known"
+    return cell.id, ratio, f"{1 + cell.allowed:.3f}", str(cell.rounds), f"[{STYLE[cell.outcome]}]{cell.outcome}[/]"
+
+
+def _next(comparison: Comparison, base: Path, candidate: Path, budget_s: float) -> Iterator[str]:
+    if comparison.outcome == "INCONCLUSIVE":
+        yield command("compare", base, candidate, *([f"--budget={LONGER * budget_s:g}"] if base.is_dir() else []))
+    elif comparison.outcome == "REFUSED":
+        yield command("compare", base.parent.parent, candidate.parent.parent)
+    elif comparison.outcome in ("FAIL", "IMPROVED") and candidate.is_dir():
+        yield command("parity", candidate)
+        yield command("bench", candidate, "--profile")
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -43,9 +96,9 @@ def require_pass(comparison: Comparison) -> None:
     if comparison.outcome == "FAIL":
         raise CheckFailed("the candidate is worse than the baseline", reasons, "do not merge it")
     if comparison.outcome == "INCONCLUSIVE":
-        raise Inconclusive(
-            "the data cannot decide whether the candidate is worse", reasons, "measure on a quieter machine"
-        )
+        few = comparison.mode == "paired" and any(cell.rounds < FIRST_LOOK for cell in comparison.cells)
+        advice = "raise --budget: the rounds were too few" if few else "measure on a quieter machine, or raise --budget"
+        raise Inconclusive("the data cannot decide whether the candidate is worse", reasons, advice)
     if comparison.outcome == "REFUSED":
         advice = "measure both here: convnextpose compare BASE_FOLDER CANDIDATE_FOLDER"
         raise NotPossible("refused: the two cannot be compared", "; ".join(comparison.reasons), advice)

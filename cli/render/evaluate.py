@@ -1,13 +1,15 @@
 """Output of ``evaluate``: the accuracy of each artifact."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.markup import escape
 
-from bench.accuracy.record import Evaluated, Evaluation
+from bench.accuracy.record import AccuracyLoss, Evaluated, Evaluation
 from cli.console import err, out, table
+from cli.render.screen import Screen, command, listed
 from cli.render.text import number, optional
+from export.parity.budgets import GRADES, REQUIRED_GRADE
 
 MPJPE, PIXELS = "MPJPE (mm)", "error (px)"
 
@@ -22,6 +24,58 @@ def print_dataset_notes(notes: Sequence[str], done: int, total: int, *, restarte
         err.print(f"continuing after {done} of {total} samples of an earlier run")
 
 
+def print_evaluation(evaluation: Evaluation, model: Path, report: Path) -> None:
+    """Print the accuracy of the reference, the accuracy loss of each file, and whether it is within its budget."""
+    rows, data, origin = evaluation.rows, evaluation.dataset, evaluation.weights.origin
+    mark = f"  [yellow]weights: {origin}[/]" if origin != "checkpoint" else ""
+    in_mm = any(row.mpjpe_mm is not None for row in rows)
+    bundle = [command("bundle", model)] if origin == "checkpoint" else []
+    Screen(
+        head=[f"[bold]{escape(evaluation.model)}[/] on {data.samples} samples of {escape(data.name)}{mark}"],
+        columns=("runtime, precision", MPJPE if in_mm else PIXELS, "PA-MPJPE (mm)", "accuracy loss (mm) [95 %]"),
+        rows=[
+            (
+                escape(row.label),
+                optional(row.mpjpe_mm if in_mm else row.error_px),
+                optional(row.pa_mpjpe_mm),
+                _loss(row.accuracy_loss_mm),
+            )
+            for row in rows
+        ],
+        tail=list(_decisions(evaluation)),
+        details=f"{report}, or --verbose",
+        commands=[command("report", model), *bundle],
+    ).show()
+
+
+def _decisions(evaluation: Evaluation) -> Iterator[str]:
+    """Yield which files keep their budget of accuracy loss, and the published figures."""
+    within, beyond = list[str](), list[str]()
+    for row in evaluation.rows:
+        limit_mm = GRADES[REQUIRED_GRADE[row.precision]].mean_mm
+        if row.accuracy_loss_mm is not None:
+            fits = limit_mm is None or row.accuracy_loss_mm.mean <= limit_mm
+            (within if fits else beyond).append(row.label + (f" (≤ {limit_mm:g} mm)" if limit_mm else ""))
+    if within:
+        yield f"accuracy loss [green]within its budget[/]: {escape(listed(within))}"
+    if beyond:
+        yield f"accuracy loss [red]beyond its budget[/]: {escape(listed(beyond))}"
+    for claim in evaluation.published:
+        measures = {name: figure for name, figure in claim.items() if name != "source"}
+        figures = ", ".join(f"{name.removesuffix('_mm').upper()} {figure} mm" for name, figure in measures.items())
+        yield f"published ({escape(claim['source'])}): {figures}"
+    if evaluation.weights.origin == "demo":
+        yield "demo weights were trained on drawn figures: these figures say nothing about people"
+
+
+def _loss(loss: AccuracyLoss | None) -> str:
+    """Return the accuracy loss with its interval."""
+    if loss is None:
+        return "–"
+    interval = "" if loss.low is None else escape(f" [{loss.low:+.3f}, {loss.high:+.3f}]")
+    return f"{loss.mean:+.3f}{interval}"
+
+
 def print_accuracy(evaluation: Evaluation, report: Path) -> None:
     """Print the errors of each artifact, per joint and per group: in mm, or in pixels for annotations without mm."""
     rows, data, origin = evaluation.rows, evaluation.dataset, evaluation.weights.origin
@@ -31,13 +85,10 @@ def print_accuracy(evaluation: Evaluation, report: Path) -> None:
         *("accuracy loss (mm MPJPE) [95 %]", "error mean, max (mm)"),
     )
     for row in rows:
-        loss, error = row.accuracy_loss_mm, row.error_mm
-        interval = optional(loss.mean if loss else None, "+.3f")
-        if loss and loss.low is not None:
-            interval += f" \\[{loss.low:+.3f}, {loss.high:+.3f}]"
+        error = row.error_mm
         errors = "–" if error.mean is None else f"{number(error.mean)}, {number(error.max)}"
         accuracy = (optional(value) for value in (row.mpjpe_mm, row.pa_mpjpe_mm, row.error_px))
-        grid.add_row(row.runtime, row.variant, *accuracy, interval, errors)
+        grid.add_row(row.runtime, row.variant, *accuracy, _loss(row.accuracy_loss_mm), errors)
     for claim in evaluation.published:
         figures = (claim.get(field, "–") for field in ("mpjpe_mm", "pa_mpjpe_mm"))
         grid.add_row(f"published ({claim['source']})", "–", *figures, "–", "–", "–")

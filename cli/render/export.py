@@ -1,20 +1,33 @@
-"""Output of ``export``: the origin of the weights, the latency table, and the artifacts."""
+"""Output of ``export``: the origin of the weights, the result on one screen, and every table on request."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from bench.report.model_files import read_evaluations
 from cli.console import err, out, table
-from cli.render.text import optional, weights_mark
+from cli.render.checkpoint import count_notice
+from cli.render.screen import Screen, by_reason, command, listed, shorten
+from cli.render.text import number, optional, safe, weights_mark
 from export.checkpoint.released_files import has_released_name
+from export.common.errors import BadInput
+from export.common.interface import precision_of
+from export.common.plain import show_list
+from export.parity.budgets import PASS, WITHIN_ROUNDING, describe_pass
 from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Manifest
+from export.pipeline.reports import ParityReport
 from export.pipeline.request import ExportRequest
 from export.runtime.processor import limit_note
 
 if TYPE_CHECKING:
     from bench.harness.latency_table import LatencyTable
+
+
+MOST_FAILURES = 2
+"""Reasons of failed parity on the screen; ``--verbose`` has all."""
 
 
 def print_weights(request: ExportRequest, *, from_user: bool) -> None:
@@ -40,6 +53,111 @@ def print_weights(request: ExportRequest, *, from_user: bool) -> None:
     if request.origin == "stand-in":
         meaning = "latency is meaningful, poses are not"
     err.print(f"[yellow bold]weights: {request.origin}[/] — {meaning}")
+
+
+def print_result(manifest: Manifest, latency: "LatencyTable | None", folder: Path, *, recipe: Path | None) -> None:
+    """Print what was decided, what differs from the declaration, what may be shipped, and what to do next."""
+    failed = [report.variant for report in manifest.parity if report.outcome != "pass"]
+    failed += [row.precision for row in manifest.not_run if row.kind == "onnx"]
+    proven = [report.variant for report in manifest.parity if report.outcome == "pass"]
+    passed = [report.variant for report in manifest.parity if report.status == PASS]
+    rounding = [variant for variant in proven if variant not in passed]
+    parts = [f"[green]{', '.join(passed)}: parity passed[/]"] if passed else []
+    parts += [f"[yellow]{', '.join(rounding)}: within rounding error[/]"] if rounding else []
+    parts += [f"[red]{', '.join(dict.fromkeys(failed))}: not passed[/]"] if failed or not proven else []
+    verdict = "; ".join(parts)
+    open_points = (*_shippable(manifest, folder, proven), *_differences(manifest), *_latency(latency))
+    Screen(
+        head=[f"[bold]{escape(manifest.model)}[/]: {verdict}{weights_mark(manifest)}"],
+        columns=("ONNX file", "size", "mean error (mm)", "max (mm)", "parity"),
+        rows=list(_files(manifest)),
+        tail=[*open_points, *_open_points(manifest)],
+        box=count_notice(manifest.verdict, checkpoint=manifest.weights.path),
+        details=f"{folder / MANIFEST}, or --verbose" + (f"; engines for a device: {recipe.name}" if recipe else ""),
+        commands=list(_next(manifest, folder, proven)),
+    ).show()
+
+
+def _files(manifest: Manifest) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each ONNX file, with its error."""
+    for report in manifest.parity:
+        size = next((a.size_bytes for a in manifest.artifacts if a.path == report.artifact), 0)
+        style = {PASS: "green", "fail": "red"}.get(report.status, "yellow")
+        status = "rounding" if report.status == WITHIN_ROUNDING else report.outcome
+        errors = (number(report.candidate.mean_mm), number(report.candidate.max_mm))
+        yield escape(report.artifact), f"{size / 1e6:.1f} MB", *errors, f"[{style}]{status}[/]"
+
+
+def _differences(manifest: Manifest) -> Iterator[str]:
+    """Yield what differs from the declaration."""
+    wrong = [f"{row.field} {show_list(row.used)} ({row.source})" for row in manifest.verdict if not row.agrees]
+    yield f"[yellow]not as declared:[/] {escape(', '.join(wrong))}" if wrong else "architecture: as declared"
+    if contradicted := sum(claim.outcome == "contradicted" for claim in manifest.claims):
+        yield f"[yellow]claims:[/] the weights contradict {contradicted} published claims (`claims` lists them)"
+
+
+def _open_points(manifest: Manifest) -> Iterator[str]:
+    """Yield what failed or was not made, each reason once."""
+    reports = [(r.variant, f"parity {r.outcome}: {shorten(r.reason)}") for r in manifest.parity if r.outcome != "pass"]
+    missing = [(f"{r.precision} {r.kind}", f"{r.status}: {shorten(r.reason)}") for r in manifest.not_run]
+    for reason, names in (*list(by_reason(reports).items())[:MOST_FAILURES], *by_reason(missing).items()):
+        yield f"[yellow]{listed(names)}[/] {safe(reason)}"
+    engines = [(a.precision, a.status) for a in manifest.artifacts if a.kind == "engine"]
+    for status, names in by_reason(engines).items():
+        yield f"engines {listed(names)}: {safe(status)}"
+
+
+def _latency(result: "LatencyTable | None") -> Iterator[str]:
+    if result is None or (result.reason is None and not result.rows):
+        return
+    if result.reason:
+        yield f"latency: [yellow]not known[/]: {safe(shorten(result.reason))}"
+        return
+    row = result.rows[-1]
+    speed_up = ""
+    if row.speed_up is not None:
+        interval = escape(f"[{row.speed_up_low:.2f}, {row.speed_up_high:.2f}]")
+        speed_up = f", {row.speed_up:.2f} {interval} times as fast as PyTorch"
+    computes = "" if row.precision_used in (None, row.precision) else f" (computes {row.precision_used})"
+    yield f"latency: {row.runtime} {row.precision}{computes} {optional(row.latency_ms)} ms{speed_up}"
+
+
+def _shippable(manifest: Manifest, folder: Path, proven: list[str]) -> Iterator[str]:
+    """Yield what may be shipped."""
+    if manifest.weights.origin != "checkpoint":
+        yield f"may ship: nothing, these are {manifest.weights.origin} weights; export yours with --checkpoint FILE"
+        return
+    yield f"may ship: [green]{', '.join(v for v in proven if precision_of(v) != 'int8') or 'nothing'}[/]"
+    for report in manifest.parity:
+        if report.precision == "int8" and report.variant in proven:
+            budget = describe_pass(report.precision, report.budget)
+            yield f"[yellow]{report.variant}[/]: {budget}; {_accuracy(folder, manifest, report)}"
+
+
+def _accuracy(folder: Path, manifest: Manifest, report: ParityReport) -> str:
+    """Return the accuracy loss of a file, or that it was never measured on images with annotations."""
+    sha256 = next((a.sha256 for a in manifest.artifacts if a.path == report.artifact), None)
+    try:
+        rows = [row for evaluation in read_evaluations(folder) for row in evaluation.rows if row.sha256 == sha256]
+    except BadInput:  # a damaged evaluation is the report's to refuse
+        rows = []
+    losses = [row.accuracy_loss_mm.mean for row in rows if row.accuracy_loss_mm is not None]
+    return f"accuracy loss {max(losses):+.2f} mm MPJPE" if losses else "accuracy not evaluated"
+
+
+def _next(manifest: Manifest, folder: Path, proven: list[str]) -> Iterator[str]:
+    """Yield the commands that follow."""
+    traceable = [r.variant for r in manifest.parity if r.outcome == "fail" and r.variant != "fp32"]
+    if traceable:
+        yield command("parity", folder, "--trace", "--precision", ",".join(traceable))
+    if proven:
+        yield command("bench", folder)
+        if manifest.weights.origin == "checkpoint":
+            yield command("evaluate" if "int8" in proven else "bundle", folder)
+        elif manifest.weights.origin == "demo":
+            yield command("demo", folder, "--out", folder / "figure.png")
+    elif manifest.weights.path is not None:
+        yield command("inspect", manifest.weights.path)
 
 
 def print_latency(result: "LatencyTable | None", manifest: Manifest) -> None:

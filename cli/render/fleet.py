@@ -14,10 +14,15 @@ from rich.text import Text
 
 from bench.fleet.record import FleetRecord, JobRecord, estimated_end, one_machine
 from bench.fleet.spec import DeviceFacts, code_version
+from bench.report.fleet_run import read_measurements
+from bench.report.recommend import recommend
+from bench.report.rows import with_trusted_speed_ups
 from bench.results import cells
 from bench.results.result import Result, Row
 from cli.console import err, out, table
-from cli.render.bench import HEADLINE, VERDICT_STYLE
+from cli.render.bench import HEADLINE
+from cli.render.decision import CHOICE_COLUMNS, VERDICT_STYLE, choice_cells, choice_reasons
+from cli.render.screen import Screen, by_reason, command, listed, shorten
 from export.runtime.processor import limit_note
 
 STATE_STYLE = {"done": "green", "failed": "red", "lost": "red", "running": "cyan", "waiting": "dim"}
@@ -112,6 +117,32 @@ def _span(seconds: float) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
+def print_result(record: FleetRecord, folder: Path) -> None:
+    """Print what to ship on each device, what failed, and what to do next."""
+    choices = [recommend(measurement) for measurement in read_measurements(folder, record)]
+    done = sum(job.state == "done" for job in record.jobs)
+    missing = [job for job in record.jobs if job.state in ("failed", "lost")]
+    style = "green" if done == len(record.jobs) else "red"
+    resume = [command("fleet", "resume", folder)] if done < len(record.jobs) else []
+    Screen(
+        head=[f"[bold]fleet {escape(record.run)}[/]: [{style}]{done} of {len(record.jobs)} jobs done[/]"],
+        columns=CHOICE_COLUMNS,
+        rows=[choice_cells(choice) for choice in choices],
+        tail=[
+            *(
+                f"[red]{escape(listed(names))}[/] {escape(shorten(reason))}"
+                for reason, names in by_reason(
+                    (job.spec.name, f"{job.state}: {job.outcome.reason if job.outcome else ''}") for job in missing
+                ).items()
+            ),
+            *choice_reasons([choice for choice in choices if choice.measurement.missing is None]),
+            *(escape(note) for note in one_machine(record)),
+        ],
+        details=f"{folder}, or --verbose",
+        commands=[*resume, command("report", folder)],
+    ).show()
+
+
 def side_by_side(record: FleetRecord, results: Mapping[str, Result], folder: Path) -> None:
     """Print a line for each model, runtime and precision, with each device's speed-up over its own reference.
 
@@ -139,7 +170,8 @@ def _cells(result: Result | None, runtime: str, precision: str) -> tuple[str, st
     """Return speed-up and median of a row on one device."""
     if result is None:
         return "not measured", cells.NOTHING
-    row = next((row for row in result.rows if (row.runtime, row.precision) == (runtime, precision)), None)
+    trusted = with_trusted_speed_ups(result.rows)
+    row = next((row for row in trusted if (row.runtime, row.precision) == (runtime, precision)), None)
     if row is None:
         skipped = any(s.runtime == runtime and s.precision in (None, precision) for s in result.not_run)
         return "not run" if skipped else cells.NOTHING, cells.NOTHING

@@ -1,18 +1,11 @@
 """The report in a few lines: what to ship, what comes next, what is open, and where the page is."""
 
-from rich.markup import escape
-
 from bench.report.commands import next_step
 from bench.report.gaps import gaps_of
-from bench.report.recommend import Choice
 from bench.report.reports import Report, Reports
-from bench.report.rows import name_of
-from cli.console import out
-from cli.render import bench as render_bench
-from export.common.plain import printable
-
-MOST = 5
-"""So many open points are named; the page has all."""
+from cli.render.decision import CHOICE_COLUMNS, choice_cells, choice_reasons, describe_choice
+from cli.render.screen import Screen, shorten
+from cli.render.text import safe
 
 
 def reports(written: Reports) -> None:
@@ -23,38 +16,21 @@ def reports(written: Reports) -> None:
 
 
 def _report(report: Report) -> None:
-    if any(choice.measurement.device for choice in report.choices):
-        out.print(f"\n[bold]{_safe(report.page.title)}[/]")
-    for notice in report.page.notices:
-        out.print(f"[yellow]note[/] {_safe(notice)}", soft_wrap=True)
-    for choice in report.choices:
-        _choice(choice)
-    gaps = gaps_of(report.choices)
-    for where, gap in gaps[:MOST]:
-        place = f"{where}: " if len(report.choices) > 1 else ""
-        out.print(f"[dim]not tested[/] {_safe(f'{place}{gap.item}: {gap.reason}')}", soft_wrap=True)
-    if len(gaps) > MOST:
-        out.print(f"[dim]not tested[/] and {len(gaps) - MOST} more, see the page")
+    """Print one page's decision: of one measurement with its reason, of several as a table."""
+    choices, gaps = report.choices, gaps_of(report.choices)
+    one = choices[0] if len(choices) == 1 else None
+    title = one.measurement.label if one else report.page.title
+    open_points = [f"{where + ': ' if one is None else ''}{gap.item}: {gap.reason}" for where, gap in gaps]
     page, *siblings = report.files
-    out.print(f"\npage: {escape(str(page))}", soft_wrap=True)
-    out.print(f"beside it: {escape(', '.join(path.name for path in siblings))}", soft_wrap=True)
-
-
-def _choice(choice: Choice) -> None:
-    row = choice.row
-    out.print(f"\n[bold]{_safe(choice.measurement.label)}[/]")
-    if row is None:
-        out.print(f"[yellow bold]nothing to recommend:[/] {_safe(choice.reason)}", soft_wrap=True)
-    else:
-        style = render_bench.VERDICT_STYLE[row.verdict]
-        file = _safe(row.artifact or "its engine")
-        out.print(f"ship [green bold]{_safe(name_of(row))}[/] ({file}), [{style}]{row.verdict}[/]")
-        out.print(_safe(choice.reason), soft_wrap=True)
-    for text in (*choice.passed_over, *([choice.caveat] if choice.caveat else [])):
-        out.print(f"[yellow]note[/] {_safe(text)}", soft_wrap=True)
-    if command := next_step(choice):
-        out.print(f"next: {_safe(command)}", soft_wrap=True)
-
-
-def _safe(text: str) -> str:
-    return escape(printable(text))
+    Screen(
+        head=[f"[bold]{safe(title)}[/]", *(describe_choice(one) if one else [])],
+        columns=() if one else CHOICE_COLUMNS,
+        rows=[] if one else [choice_cells(choice) for choice in choices],
+        tail=[
+            *(f"[yellow]note[/] {safe(shorten(notice))}" for notice in report.page.notices),
+            *(choice_reasons(choices) if one is None else []),
+            *(f"[dim]not tested[/] {safe(shorten(text))}" for text in open_points),
+        ],
+        details=f"{page} (beside it: {', '.join(path.name for path in siblings)})",
+        commands=[text for choice in choices if (text := next_step(choice))],
+    ).show()

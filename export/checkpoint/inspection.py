@@ -10,7 +10,7 @@ from export.checkpoint.evidence import floating_dtypes
 from export.checkpoint.loading import Checkpoint, read_checkpoint
 from export.checkpoint.records import CheckpointRecord, Finding
 from export.checkpoint.released_files import has_released_name, is_copy
-from export.checkpoint.verdict import Verdict, judge, nearest_models
+from export.checkpoint.verdict import Verdict, judge, nearest_models, other_counts
 from export.common.progress import Progress, no_progress
 from export.model.config import declared_models, load_config
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "1.0"
 FALLBACK_MODEL = "L"
+NEAREST = "the nearest by shape"
+"""Why a model was chosen that neither the user nor the file's name declares."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,15 @@ class Inspection:
     record: CheckpointRecord
     images: ImageInspection | None
 
+    @property
+    def other_counts(self) -> dict[int, tuple[str, ...]]:
+        """Upsampling counts that fit as well as the one in use; empty if something decides the count."""
+        row = next(row for row in self.record.verdict if row.field == "upsamplings")
+        decided = self.images is not None and self.images.agrees is not None
+        if self.chosen_by != NEAREST or row.source != "rule" or decided:
+            return {}
+        return other_counts(self.record.architecture.as_architecture())
+
     def as_json(self) -> dict[str, Any]:
         """Return plain data; without images it has no keys for them."""
         return {
@@ -103,7 +114,7 @@ def inspect_checkpoint(
         model, chosen_by = model_by_name(path), "by its file name"
     if model is None:
         architecture = judge(load_config(FALLBACK_MODEL), checkpoint, overrides).architecture
-        model, chosen_by = nearest_models(architecture)[0].model, "the nearest by shape"
+        model, chosen_by = nearest_models(architecture)[0].model, NEAREST
     config = load_config(model)
     verdict = judge(config, checkpoint, overrides)
     record = checkpoint_record(verdict, checkpoint, audit_by_file(config, verdict))

@@ -12,6 +12,8 @@ from export.model.architecture import Architecture
 
 Outcome = Literal["agrees", "contradicted", "inconclusive"]
 Source = Literal["weights", "configuration", "rule", "command line"]
+BY_RULE = "rule"
+"""Declared value of a field that a configuration leaves to a rule."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,15 @@ from dataclasses import asdict, dataclass
 
 from export.checkpoint.evidence import Evidence, FieldName, contradiction, read_evidence
 from export.checkpoint.loading import Checkpoint
-from export.checkpoint.records import ArchitectureRecord, Counts, NearestModel, Source, VerdictRecord, VerdictRow
+from export.checkpoint.records import (
+    BY_RULE,
+    ArchitectureRecord,
+    Counts,
+    NearestModel,
+    Source,
+    VerdictRecord,
+    VerdictRow,
+)
 from export.common.errors import BadInput
 from export.model.architecture import Architecture, cubic_upsamplings
 from export.model.config import ModelConfig, declared_models, load_config
@@ -63,7 +71,8 @@ def judge(config: ModelConfig, checkpoint: Checkpoint | None, overrides: Mapping
         for field, value in (("joints", joints), ("depth_dim", depth_dim)):
             detected = value if source == "weights" else None
             rows.append(_row(field, getattr(declared, field), detected, value, source, reason))
-    rows.append(_upsampling_row(config, declared, rows[-1].used, overrides))
+    upsamplings = _upsampling_row(config, declared, rows[-1].used, overrides)
+    rows.append(upsamplings if config.upsamplings is not None else _left_to_rule(upsamplings, config))
     rows.append(_setting_row("input_size", config, declared, overrides))
     architecture = Architecture(**{row.field: row.used for row in rows})
     _refuse_impossible_sizes(architecture)
@@ -92,6 +101,23 @@ def nearest_models(architecture: Architecture) -> tuple[NearestModel, ...]:
     return tuple(near for near in models if len(near.differs_in) == fewest)
 
 
+def other_counts(architecture: Architecture) -> dict[int, tuple[str, ...]]:
+    """Return upsampling counts other than the one in use, and the declared models that may have them.
+
+    These have the same layers, and a source claims this depth for them: the file may be theirs, and weights do not show
+    the count.
+    """
+    counts: dict[int, tuple[str, ...]] = {}
+    for name in declared_models():
+        config = load_config(name)
+        declared = config.architecture
+        same_layers = all(getattr(declared, field) == getattr(architecture, field) for field in SHAPE_FIELDS)
+        may_be = same_layers and architecture.depth_dim in {claim.depth_dim for claim in config.claims}
+        if may_be and declared.upsamplings != architecture.upsamplings:
+            counts[declared.upsamplings] = (*counts.get(declared.upsamplings, ()), name)
+    return counts
+
+
 def _row(field: str, declared: object, detected: object, used: object, source: Source, reason: str) -> VerdictRow:
     agrees = used == declared
     return VerdictRow(
@@ -113,6 +139,12 @@ def _setting_row(field: str, config: ModelConfig, declared: Architecture, overri
     if field in overrides:
         return _row(field, value, None, overrides[field], "command line", f"--set {field}={overrides[field]}")
     return _row(field, value, None, value, "configuration", f"configuration {config.name}")
+
+
+def _left_to_rule(row: VerdictRow, config: ModelConfig) -> VerdictRow:
+    """Return the row of an upsampling count that the configuration does not declare."""
+    reason = row.reason if row.agrees else f"{row.reason}; declared {config.name} would have {row.declared}"
+    return row.model_copy(update={"declared": BY_RULE, "reason": reason})
 
 
 Factors = tuple[int, int, Source, str]

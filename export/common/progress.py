@@ -17,6 +17,9 @@ def no_progress(text: str, share: float | None = None) -> None:
 class StepObserver:
     """Observer of the steps of a run; this one ignores them."""
 
+    model = ""
+    """Name of the model at work, if a run has several."""
+
     def up_to_date(self, step: str) -> None:
         """Report a step that need not run: it has a result from the same inputs."""
 
@@ -26,6 +29,9 @@ class StepObserver:
 
     def done(self, step: str, seconds: float) -> None:
         """Report a step that succeeded."""
+
+    def failed(self, step: str, problem: str) -> None:
+        """Report a step that failed; the caller decides whether the run goes on."""
 
     def would_run(self, step: str, reason: str) -> None:
         """Report a step that would run; the caller only asked."""

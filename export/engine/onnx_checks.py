@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.common.errors import BadInput
 from export.common.interface import FP32_CONVOLUTIONS, INPUT
 from export.engine.plan import EnginePlan
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
 
 
 def onnx_precision(model: bytes, path: Path, plan: EnginePlan) -> str:
@@ -30,18 +34,34 @@ def onnx_precision(model: bytes, path: Path, plan: EnginePlan) -> str:
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer):
         advice = "save it as one file; the hash that identifies the engine covers that file"
         raise BadInput(f"{path} is not the whole model", "weights in other files", advice)
-    kinds = {tensor.data_type for tensor in graph.initializer}
-    kinds |= {attribute.i for node in graph.node if node.op_type == "Cast" for attribute in node.attribute}
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
-        precision = "int8"
-    elif TensorProto.BFLOAT16 in kinds:
-        precision = "bf16"
-    else:
-        precision = "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
+    precision = _precision_of_types(graph)
     if precision != plan.precision:
         advice = f"ask for {precision}, or export the model in {plan.precision}"
         raise BadInput(f"{path} has another precision than the plan", f"{precision}, not {plan.precision}", advice)
     return precision
+
+
+def read_precision(path: Path) -> str | None:
+    """Return the precision of an ONNX file; None if it cannot be read, which ``build_engine`` reports."""
+    from google.protobuf.message import DecodeError
+    from onnx import ModelProto
+
+    try:
+        return _precision_of_types(ModelProto.FromString(path.read_bytes()).graph)
+    except (OSError, DecodeError):
+        return None
+
+
+def _precision_of_types(graph: "GraphProto") -> str:
+    from onnx import TensorProto
+
+    kinds = {tensor.data_type for tensor in graph.initializer}
+    kinds |= {attribute.i for node in graph.node if node.op_type == "Cast" for attribute in node.attribute}
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
+        return "int8"
+    if TensorProto.BFLOAT16 in kinds:
+        return "bf16"
+    return "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
 
 
 def planned_fp32(model: bytes) -> int:

@@ -96,6 +96,15 @@ def budget_for(precision: str, *, trained: bool, require: str | None = None) -> 
     return Budget(None, SIMULATION_FACTOR, reason, reference)
 
 
+def describe_pass(precision: str, budget: Budget) -> str:
+    """Return the meaning of a passed parity; it compares with the reference, so it says nothing of accuracy."""
+    if budget.grade is None:
+        return WITHIN_ROUNDING
+    limits = budget.limits
+    limit = f"mean ≤ {limits.mean_mm:g} mm" if limits.mean_mm is not None else f"max ≤ {limits.max_mm:g} mm"
+    return f"within the {precision.upper()} budget ({limit})"
+
+
 def status_of(outcome: Outcome, budget: Budget) -> str:
     """Return an outcome in words; a pass without a limit in mm says so."""
     return WITHIN_ROUNDING if outcome == PASS and budget.grade is None else outcome

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.checkpoint.records import NearestModel, VerdictRecord
+from export.checkpoint.records import BY_RULE, NearestModel, VerdictRecord, VerdictRow
 from export.common.errors import BadInput, CheckFailed
 from export.common.interface import PRECISIONS
 from export.common.records import read_json
@@ -14,7 +14,7 @@ from export.engine.plan import EnginePlan
 from export.model.architecture import HEAD_LAYERS
 
 if TYPE_CHECKING:
-    from export.checkpoint.inspection import ImageInspection
+    from export.checkpoint.inspection import ImageInspection, Inspection
 
 SETTABLE = {"joints": (1, 4096), "depth_dim": (1, 4096), "upsamplings": (0, HEAD_LAYERS), "input_size": (64, 1024)}
 """Field → smallest and largest value, for fields that weights do not show, or show only as a product."""
@@ -83,8 +83,24 @@ def require_agreement(model: str, record: VerdictRecord) -> None:
     if wrong:
         raise CheckFailed(
             f"the checkpoint is not the declared {model}",
-            "; ".join(f"{row.field}: declared {_text(row.declared)}, used {_text(row.used)}" for row in wrong),
+            "; ".join(map(_difference, wrong)),
             f"leave out --strict to use the weights as they are; nearest: {describe_nearest(record.nearest_models)}",
+        )
+
+
+def require_declared_count(inspection: "Inspection") -> None:
+    """Check that something declares the upsampling count of a checkpoint that may be of several models.
+
+    Raises:
+        CheckFailed: no model is declared, and those of the checkpoint's shape have different counts.
+    """
+    if others := inspection.other_counts:
+        used = inspection.record.architecture.upsamplings
+        named = "; ".join(f"{' and '.join(models)} would have {count}" for count, models in others.items())
+        raise CheckFailed(
+            "nothing declares the upsampling count of this checkpoint",
+            f"by the rule it is {used}, as {inspection.model} has; {named}",
+            f"declare the model (--model {inspection.model}), or check the count with --images DIR",
         )
 
 
@@ -109,6 +125,12 @@ def describe_nearest(models: Sequence[NearestModel]) -> str:
         f"{near.model} (" + (f"differs in {', '.join(near.differs_in)})" if near.differs_in else "identical)")
         for near in models
     )
+
+
+def _difference(row: VerdictRow) -> str:
+    if row.declared == BY_RULE:
+        return f"{row.field}: used {_text(row.used)} ({row.reason})"
+    return f"{row.field}: declared {_text(row.declared)}, used {_text(row.used)}"
 
 
 def _text(value: object) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from export.common.errors import Failure
 from export.common.files import (
     PARTIAL_PREFIX,
     PROJECT,
@@ -173,6 +174,9 @@ class Folder:
             with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=self.path) as partial:
                 result = adapter.dump_python(work(Path(partial), progress), mode="json")
                 outputs = self._move_into_place(step, Path(partial))
+        except Failure as failure:
+            self.observer.failed(step.name, failure.problem)
+            raise
         except OSError as error:
             if error.errno in WRITE_ERRORS:
                 raise write_error(self.path, error) from error
@@ -242,20 +246,62 @@ def sha256_code(package: str) -> str:
     return digest.hexdigest()
 
 
+OPTIONS = {
+    "inputs calibration": "the images of --calibration",
+    "inputs parity_images": "the images of --images",
+    "inputs plan": "the file of --plan",
+    "inputs checkpoint": "the checkpoint",
+    "options origin": "the kind of weights",
+    "options require": "--require",
+    "options plan runtime": "--engine-runtime",
+    "options plan workspace_bytes": "--workspace-mib (in bytes)",
+    "options plan batch_min": "--batches MIN",
+    "options plan batch_opt": "--batches OPT",
+    "options plan batch_max": "--batches MAX",
+    "options plan optimization_level": "--optimization-level",
+    "options plan tf32": "--tf32",
+    "options plan timing_cache": "--timing-cache",
+    "options plan targets": "--targets",
+    "options plan hardware_compatible": "--hardware-compatible",
+    "options plan version_compatible": "--version-compatible",
+}
+"""Part of a key → the user's name for it."""
+SECTIONS = {
+    "inputs ": "",
+    "tools ": "",
+    "code ": "this project's code in ",
+    "options overrides ": "--set ",
+    "options declared ": "the declared ",
+    "options ": "",
+}
+"""Beginning of a part's name → its beginning in words, for parts that are not in ``OPTIONS``."""
+
+
 def _changes(before: Any, after: Any, name: str = "") -> Iterator[str]:
-    """Yield the differences of two keys in words."""
+    """Yield the differences of two keys, in the user's words."""
     if isinstance(before, dict) and isinstance(after, dict):
         for part in sorted(before.keys() | after.keys()):
             yield from _changes(before.get(part), after.get(part), f"{name} {part}".strip())
     elif before != after:
         if after == PENDING:
-            yield f"{name} would be rebuilt"
+            yield f"{_in_words(name)} would be rebuilt"
         elif name.startswith(("inputs", "code")):
-            yield f"{name} changed"
+            yield f"{_in_words(name)} changed"
         else:
-            yield f"{name}: {_short(before)} → {_short(after)}"
+            yield f"{_in_words(name)} changed: {_short(before)} → {_short(after)}"
+
+
+def _in_words(name: str) -> str:
+    if name in OPTIONS:
+        return OPTIONS[name]
+    section = next((section for section in SECTIONS if name.startswith(section)), "")
+    return SECTIONS.get(section, "") + name.removeprefix(section)
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    if value is None:
+        return "(none)"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "…"

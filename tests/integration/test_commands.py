@@ -55,6 +55,31 @@ def test_claims_against_a_file(tmp_path: Path, atto_file: Path) -> None:
     assert by_source[TABLE, "dims"] == "contradicted"
     other = in_process("claims", atto_file, "--model", "L", cwd=tmp_path)
     assert "Claims of L, against" in other.stdout
+    assert "contradicted" in other.stdout
+    assert "agrees" not in other.stdout
+    every = in_process("claims", atto_file, "--model", "L", "--all", cwd=tmp_path)
+    assert "agrees" in every.stdout
+    assert "inconclusive" in every.stdout
+
+
+def test_inspect_names_every_model_that_fits_equally_well(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.pth", blank_weights(load_config("S").architecture), "bare")
+    run = in_process("inspect", path, "--strict", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "XS (the nearest by shape); S fits equally well" in run.stdout
+
+
+def test_inspect_is_not_sure_of_a_count_that_follows_from_a_rule(tmp_path: Path) -> None:
+    """1152 channels are those of M, and of S as a source claims it, with two upsamplings."""
+    path = write(tmp_path / "mine.pth", blank_weights(load_config("M").architecture), "bare")
+    run = in_process("inspect", path, "--strict", cwd=tmp_path)
+    assert_three_parts(run, 1)
+    assert "XS and S would have 2" in run.stderr
+    assert "a rule, here 3" in run.stdout
+    as_s = in_process("inspect", path, "--model", "S", cwd=tmp_path)
+    assert as_s.returncode == 0
+    assert "declared S would have 2" in as_s.stdout
+    assert in_process("inspect", path, "--model", "M", "--strict", cwd=tmp_path).returncode == 0
 
 
 def test_inspect_tells_which_claims_the_file_contradicts(tmp_path: Path, atto_file: Path) -> None:

@@ -23,7 +23,7 @@ def call(tmp_path: Path) -> Call:
 def test_an_engine_its_record_and_its_log_lie_beside_each_other(
     call: Call, tmp_path: Path, typed_files: dict[str, Path]
 ) -> None:
-    run = call(typed_files["fp16"], "--precision", "fp16", "--out", "tiny.engine", "--targets", "8.6")
+    run = call(typed_files["fp16"], "--out", "tiny.engine", "--targets", "8.6")
     assert run.returncode == 0, run.stderr
     assert "fp16" in run.stdout
     assert "not run" in run.stdout
@@ -33,7 +33,7 @@ def test_an_engine_its_record_and_its_log_lie_beside_each_other(
 @pytest.mark.parametrize(
     "options",
     [
-        (),
+        ("--precision", "fp32"),
         ("--precision", "fp64"),
         ("--precision", "fp16", "--batches", "4,2,1"),
         ("--workspace-mib", "0"),

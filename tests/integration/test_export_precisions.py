@@ -34,7 +34,7 @@ from tests.support.tiny_export import Run, assert_whole, export_tiny, manifest, 
 
 @pytest.fixture(scope="module")
 def half_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    export_tiny(folder := tmp_path_factory.mktemp("half"), "--precision", "fp16,bf16")
+    export_tiny(folder := tmp_path_factory.mktemp("half"), "--precision", "FP16,bf16", "--verbose")
     return read_run(folder)
 
 
@@ -132,7 +132,8 @@ def test_half_files_are_evaluated_by_what_judged_them(half_run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def int8_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    export_tiny(folder := tmp_path_factory.mktemp("int8"), "--precision", "int8", "--with-preprocess", latency=False)
+    options = ("--precision", "int8", "--with-preprocess", "--verbose")
+    export_tiny(folder := tmp_path_factory.mktemp("int8"), *options, latency=False)
     return read_run(folder)
 
 

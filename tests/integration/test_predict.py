@@ -130,6 +130,35 @@ def test_pixels_divided_by_255_are_warned_of_and_spoil_the_pose(call: Call, plac
     assert off_px(record, scene.joints_px) > 3 * NEAR_PX
 
 
+@pytest.mark.parametrize("outcome", ["inconclusive", "fail", None])
+def test_weights_whose_parity_is_not_passed_are_warned_of(call: Call, place: Path, outcome: str | None) -> None:
+    path = place / "model/manifest.json"
+    plain = json.loads(path.read_text())
+    plain["parity"] = [report | {"outcome": outcome} for report in plain["parity"] if outcome]
+    path.unlink()  # a hard link: the export's own file stays
+    path.write_text(json.dumps(plain))
+    run = call("model", "photo.png", "--out", "doubted.png")
+    assert run.returncode == 0, run.stderr
+    said = f"the parity of fp32 is {outcome}" if outcome else "the parity of fp32 was not measured"
+    [warning] = json.loads((place / "doubted.json").read_text())["warnings"]
+    assert said in warning
+    assert f"warning: {said}" in " ".join(run.stderr.split())
+
+
+def test_a_warning_is_drawn_into_the_picture(call: Call, place: Path) -> None:
+    call("model", "photo.png", "--out", "proven.png")
+    path = place / "model/manifest.json"
+    plain = json.loads(path.read_text())
+    plain["parity"][0]["outcome"] = "inconclusive"
+    path.unlink()
+    path.write_text(json.dumps(plain))
+    call("model", "photo.png", "--out", "doubted.png")
+    proven, doubted = (cv2.imread(str(place / name)) for name in ("proven.png", "doubted.png"))
+    changed = np.argwhere((proven != doubted).any(axis=-1))
+    assert len(changed) > 500
+    assert changed[:, 0].max() < 90  # a line of text below the title
+
+
 def test_json_on_stdout_is_the_file(call: Call, place: Path) -> None:
     run = call("model", "photo.png", "--json")
     assert json.loads(run.stdout) == record_of(place)
@@ -164,7 +193,7 @@ def test_an_onnx_file_that_was_changed_is_refused(call: Call, place: Path) -> No
     path.write_bytes(changed)
     run = call("model", "photo.png")
     assert_three_parts(run, 2)
-    assert "changed" in run.stderr
+    assert "does not match the manifest" in run.stderr
 
 
 class Told:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from cli.render.checkpoint import count_notice
 from export.checkpoint.inspection import inspect_checkpoint
 from export.checkpoint.loading import Checkpoint, read_checkpoint
-from export.checkpoint.records import NearestModel, VerdictRow
+from export.checkpoint.records import BY_RULE, NearestModel, VerdictRow
 from export.checkpoint.verdict import Verdict, judge, nearest_models
 from export.common.errors import BadInput, CheckFailed
 from export.model.architecture import Architecture
 from export.model.config import ModelConfig, load_config
-from export.pipeline.options import parse_overrides, require_agreement
+from export.pipeline.options import parse_overrides, require_agreement, require_declared_count
 from tests.support.checkpoints import HeadSpelling, declared, spelled, write
 from tests.support.grid import blank_weights
 
@@ -77,7 +78,7 @@ def test_weights_win(
     assert [row.field for row in verdict.rows if not row.agrees] == differing
     assert {near.model: near.differs_in for near in verdict.nearest} == nearest
     for field, row in rows(verdict).items():
-        assert row.declared == getattr(declared(model), field)
+        assert row.declared == (BY_RULE if field == "upsamplings" else getattr(declared(model), field))
         assert row.used == getattr(FILES[file], field)
         shown = field not in ("upsamplings", "input_size")
         assert row.source == ("weights" if shown else "rule" if field == "upsamplings" else "configuration")
@@ -115,8 +116,9 @@ def test_upsamplings_may_be_said(files: dict[str, Checkpoint], file: str | None,
     verdict = judged(files, "M", file, f"upsamplings={upsamplings}")
     assert verdict.architecture == replace(declared("M"), upsamplings=upsamplings)
     row = rows(verdict)["upsamplings"]
-    assert (row.declared, row.detected, row.used, row.source) == (3, None, upsamplings, "command line")
-    assert row.reason == f"--set upsamplings={upsamplings}"
+    assert (row.declared, row.detected, row.used, row.source) == (BY_RULE, None, upsamplings, "command line")
+    assert f"--set upsamplings={upsamplings}" in row.reason
+    assert ("declared M would have 3" in row.reason) == (upsamplings != 3)
     assert row.agrees is (upsamplings == 3)
 
 
@@ -232,8 +234,34 @@ def test_strict(files: dict[str, Checkpoint]) -> None:
 
 
 def test_strict_counts_the_command_line_as_a_difference(files: dict[str, Checkpoint]) -> None:
-    with pytest.raises(CheckFailed, match="upsamplings: declared 3, used 2"):
+    with pytest.raises(CheckFailed, match="upsamplings: used 2 .*declared M would have 3"):
         require_agreement("M", judged(files, "M", "depth 64", "upsamplings=2").record())
+
+
+@pytest.mark.parametrize(
+    ("file", "others"), [("depth 64", {2: ("XS", "S")}), ("depth 32", {}), ("head 512", {}), ("Atto", {})]
+)
+def test_a_count_that_nothing_declares_fails_strict(
+    tmp_path: Path, file: str, others: Mapping[int, tuple[str, ...]]
+) -> None:
+    """A source gives S a depth of 64, too: 1152 channels are those of M, or of an S with two upsamplings."""
+    path = write(tmp_path / "mine.pth", blank_weights(FILES[file]), "bare")
+    inspection = inspect_checkpoint(path, None, {})
+    assert inspection.other_counts == others
+    notice = " ".join(count_notice(inspection.record.verdict, inspection.other_counts))
+    assert ("XS and S would have 2" in notice) == bool(others)
+    if others:
+        with pytest.raises(CheckFailed, match="XS and S would have 2"):
+            require_declared_count(inspection)
+    require_declared_count(inspect_checkpoint(path, inspection.model, {}))
+
+
+def test_a_count_unlike_the_declared_model_s_is_noticed(files: dict[str, Checkpoint]) -> None:
+    [about, advice] = count_notice(judged(files, "S", "depth 64").rows)
+    assert "a rule, here 3" in about
+    assert "declared S would have 2" in about
+    assert "--images" in advice
+    assert count_notice(judged(files, "S", "depth 32").rows) == []
 
 
 def test_all_nearest_models_are_told() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from export.common.errors import BadInput
+from export.common.errors import BadInput, CheckFailed
 from export.common.files import PARTIAL_PREFIX, sha256_path, whole_file, write_json
 from export.common.progress import Progress, StepObserver, no_progress
 from export.pipeline.layout import MANIFEST, STEP_RECORDS
@@ -31,6 +31,9 @@ class Heard(StepObserver):
 
     def done(self, step: str, seconds: float) -> None:
         assert seconds >= 0
+
+    def failed(self, step: str, problem: str) -> None:
+        self.said.append((step, "failed", problem))
 
     def would_run(self, step: str, reason: str) -> None:
         self.said.append((step, "would run", reason))
@@ -77,11 +80,11 @@ def test_a_finished_step_is_not_repeated_and_remembers_its_result(folder: Folder
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"inputs": {"source": "bb"}}, "inputs source changed"),
-        ({"options": {"times": 2, "deep": {"er": [1, 2]}}}, "options times: 1 → 2"),
-        ({"options": {"times": 1}}, 'options deep: {"er": [1, 2]} → null'),
-        ({"tools": ("pytest", "no-such-distribution")}, 'tools no-such-distribution: null → "absent"'),
-        ({"code": ("bench",)}, "code bench changed; code export changed"),
+        ({"inputs": {"source": "bb"}}, "source changed"),
+        ({"options": {"times": 2, "deep": {"er": [1, 2]}}}, "times changed: 1 → 2"),
+        ({"options": {"times": 1}}, 'deep changed: {"er": [1, 2]} → (none)'),
+        ({"tools": ("pytest", "no-such-distribution")}, "no-such-distribution changed: (none) → absent"),
+        ({"code": ("bench",)}, "this project's code in bench changed; this project's code in export changed"),
     ],
 )
 def test_a_change_repeats_the_step_and_is_named(folder: Folder, change: Mapping[str, Any], why: str) -> None:
@@ -108,7 +111,7 @@ def test_new_versions_repeat_the_step(folder: Folder) -> None:
     content["key"]["code"]["export"] = "other"
     record.write_text(json.dumps(content))
     folder.perform(STEP, writing(), dict)
-    assert last(folder)[2].startswith('code export changed; tools pytest: "1.0" → ')
+    assert last(folder)[2].startswith("this project's code in export changed; pytest changed: 1.0 → ")
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"key": {}}'])
@@ -123,6 +126,33 @@ def test_a_result_of_another_form_repeats_the_step(folder: Folder) -> None:
     record.write_text(json.dumps(json.loads(record.read_text()) | {"result": "planted"}))
     assert folder.perform(STEP, writing(), dict).get() == {"length": 4, "pair": [1, 2]}
     assert last(folder) == ("copy", "run", "no previous result")
+
+
+def test_a_failed_check_ends_the_step_for_the_observer(folder: Folder) -> None:
+    def failing(made: Path, progress: Progress) -> dict[str, Any]:
+        raise CheckFailed("too far off", "7 mm", "do not ship it")
+
+    with pytest.raises(CheckFailed):
+        folder.perform(replace(STEP, options={}), failing, dict)
+    assert last(folder) == ("copy", "failed", "too far off")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ({"overrides": {}}, {"overrides": {"upsamplings": 2}}, "--set upsamplings changed: (none) → 2"),
+        ({"plan": {"tf32": False}}, {"plan": {"tf32": True}}, "--tf32 changed: off → on"),
+        ({"plan": {"batch_max": 8}}, {"plan": {"batch_max": 4}}, "--batches MAX changed: 8 → 4"),
+        ({"require": None}, {"require": "near"}, "--require changed: (none) → near"),
+        ({"declared": {"joints": 18}}, {"declared": {"joints": 21}}, "the declared joints changed: 18 → 21"),
+    ],
+)
+def test_a_reason_speaks_of_options(
+    folder: Folder, before: Mapping[str, Any], after: Mapping[str, Any], why: str
+) -> None:
+    folder.perform(replace(STEP, options=before), writing(), dict)
+    folder.perform(replace(STEP, options=after), writing(), dict)
+    assert last(folder) == ("copy", "run", why)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, BadInput("what", "seen", "do")])

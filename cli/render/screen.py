@@ -1,0 +1,133 @@
+"""The end of a command: one screen with the decision, the reasons, and what to do next."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.cells import cell_len, set_cell_size
+from rich.markup import escape
+from rich.text import Text
+
+from cli.console import out, table, wrapped
+from cli.render.text import safe
+
+PROGRAM = "convnextpose"
+LINES, WIDTH = 25, 80
+"""Size of a screen."""
+MOST_ROWS, MOST_OPEN, MOST_COMMANDS = 8, 6, 3
+"""Rows, open points and commands on a screen; the rest is in the files and behind ``--verbose``."""
+
+
+def executable() -> str:
+    """Return how a shell calls this program: by its name if that is on PATH, otherwise by its path."""
+    if Path(sys.argv[0]).stem != PROGRAM:
+        return shlex.join([sys.executable, "-m", "cli.main"])
+    on_path = shutil.which(PROGRAM)
+    is_this = on_path is None or Path(on_path).resolve() == Path(sys.argv[0]).resolve()
+    has_path = Path(sys.argv[0]).parent != Path()
+    return PROGRAM if (on_path is not None and is_this) or not has_path else shlex.quote(sys.argv[0])
+
+
+def command(*words: object) -> str:
+    """Return a command of this program that a shell can run."""
+    return f"{executable()} {shlex.join(map(str, words))}"
+
+
+def runnable(text: str) -> str:
+    """Return a command in a text, such as ``convnextpose bench build/S``, as this shell can run it."""
+    return executable() + text.removeprefix(PROGRAM) if text.startswith(f"{PROGRAM} ") else text
+
+
+@dataclass(frozen=True)
+class Screen:
+    """The end of a command: what was decided, a table, what is open, and what to do next."""
+
+    head: Sequence[str]
+    """What was decided, in lines with markup."""
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    tail: Sequence[str] = ()
+    """What differs and what is open, the most important first."""
+    box: Sequence[str] = ()
+    """Lines in a yellow frame."""
+    details: str = ""
+    """The files that have everything."""
+    commands: Sequence[str] = ()
+    """Commands that follow, the most useful first."""
+
+    def show(self) -> None:
+        """Print at most ``LINES`` lines; rows that do not fit are counted."""
+        commands = [runnable(text) for text in dict.fromkeys(self.commands)][:MOST_COMMANDS]
+        tail, box = self.tail[:MOST_OPEN], _frame(self.box)
+        details = f"details: {safe(self.details)}" if self.details else ""
+        used = sum(map(_height, (*self.head, *tail, details))) + len(box) + len(commands) + 3
+        rows = self.rows[: max(1, min(MOST_ROWS, LINES - used))]
+        if hidden := len(self.rows) - len(rows):
+            details += f" ({hidden} more rows)"
+        out.print()
+        for line in self.head:
+            out.print(line)
+        _print_rows(self.columns, rows)
+        for line in (*tail, *box, *([details] if details else [])):
+            out.print(line)
+        print_next(commands)
+
+
+def print_next(commands: Sequence[str]) -> None:
+    """Print commands, each as one line that can be copied."""
+    if commands:
+        out.print("[bold]next:[/]")
+    for text in commands:
+        out.print_command(text)
+
+
+def _print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    grid = table(*columns)
+    for row in rows:
+        grid.add_row(*row)
+    if rows:
+        out.print(grid)
+
+
+def _height(line: str) -> int:
+    return len(wrapped(Text.from_markup(line), WIDTH, indent=2)) if line else 0
+
+
+def _frame(lines: Sequence[str]) -> list[str]:
+    """Return lines in a yellow frame."""
+    if not lines:
+        return []
+    inner = [part.plain for line in lines for part in wrapped(Text(line), WIDTH - 4)]
+    width = max(map(cell_len, inner))
+    framed = [f"│ {set_cell_size(text, width)} │" for text in inner]
+    return [f"[yellow]{escape(line)}[/]" for line in (f"╭{'─' * (width + 2)}╮", *framed, f"╰{'─' * (width + 2)}╯")]
+
+
+def print_frame(lines: Sequence[str]) -> None:
+    """Print lines in a yellow frame."""
+    for line in _frame(lines):
+        out.print(line)
+
+
+def by_reason(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
+    """Return each reason once, with the names that it holds for."""
+    names: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        if name not in names.setdefault(reason, []):
+            names[reason].append(name)
+    return names
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Return names in a phrase: ``a, b and 3 more``."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def shorten(text: str, length: int = 120) -> str:
+    """Return the beginning of a long reason, cut between words."""
+    if len(text) <= length:
+        return text
+    return text[:length].rsplit(" ", 1)[0].rstrip(",;:") + " …"
