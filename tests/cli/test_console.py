@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,11 @@ def test_no_spinner_is_left_behind_a_failed_step(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     observer = ConsoleObserver()
     observer.model = "S"
-    for end in (lambda: observer.failed("onnx-int8", "too [far] off"), lambda: observer.up_to_date("onnx-fp16")):
+    ends: list[Callable[[], None]] = [
+        lambda: observer.failed("onnx-int8", "too [far] off"),
+        lambda: observer.up_to_date("onnx-fp16"),
+    ]
+    for end in ends:
         observer.begin("onnx-int8", "no previous result")
         assert observer._status is not None
         end()

@@ -180,7 +180,7 @@ def test_real_matrix_gives_the_same_rows_locally_and_through_workers(demo_export
 
         thread = threading.Thread(target=replace)
         thread.start()
-        there = convnextpose("fleet", "run", "there.yaml", "--scheduler", cluster.address, cwd=tmp_path)
+        there = convnextpose("fleet", "run", "there.yaml", "--scheduler", cluster.address, "--verbose", cwd=tmp_path)
         thread.join()
     assert there.returncode == 0, there.stderr
     for shown in ("orin: speed-up", "x86: speed-up", "orin-1", "worker orin-2; reference", "worker box; reference"):
