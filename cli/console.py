@@ -77,12 +77,12 @@ class Grid(Table):
 
 def _widened(widths: Sequence[int], columns: Sequence[Sequence[Text]], space: int) -> list[int]:
     """Return widths with which fewer cells wrap; columns share the space by what they want."""
-    wanted = [
+    demand = [
         max(0, max((cell.cell_len for cell in cells), default=0) - width)
         for cells, width in zip(columns, widths, strict=True)
     ]
     spare = space - sum(widths)
-    return [width + min(want, spare * want // max(1, sum(wanted))) for width, want in zip(widths, wanted, strict=True)]
+    return [width + min(want, spare * want // max(1, sum(demand))) for width, want in zip(widths, demand, strict=True)]
 
 
 def _blocks(columns: Sequence[Sequence[Text]], width: int) -> Iterable[Text]:
@@ -97,11 +97,14 @@ def _blocks(columns: Sequence[Sequence[Text]], width: int) -> Iterable[Text]:
 
 def wrapped(line: Text, width: int, indent: int = 0) -> list[Text]:
     """Wrap a line between its words, with further lines indented; a word longer than the line stays whole."""
-    lines, rest = list[Text](), line
-    while rest.cell_len > width and (space := _last_space(rest.plain, width, indent if lines else 0)) is not None:
-        lines.append(_whole(rest[:space]))
-        rest = Text.assemble(" " * indent, rest[space + 1 :])
-    return [*lines, _whole(rest)]
+    lines, remainder = list[Text](), line
+    while (
+        remainder.cell_len > width
+        and (space := _last_space(remainder.plain, width, indent if lines else 0)) is not None
+    ):
+        lines.append(_whole(remainder[:space]))
+        remainder = Text.assemble(" " * indent, remainder[space + 1 :])
+    return [*lines, _whole(remainder)]
 
 
 def _last_space(text: str, width: int, indent: int) -> int | None:

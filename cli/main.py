@@ -63,8 +63,8 @@ UNUSABLE_PATHS = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)
 WITHOUT_TEMPORARY_FILES = ("inspect", "claims", "doctor", "report")
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         try:
             print(f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}")
         except metadata.PackageNotFoundError:

@@ -51,26 +51,26 @@ def print_other_networks(location: str | None, other_keys: Sequence[str]) -> Non
 def _equally_near(inspection: "Inspection") -> str:
     """Return the other declared models that fit as well as the one that the checkpoint is compared with."""
     names = [near.model for near in inspection.record.nearest_models]
-    others = [name for name in names if name != inspection.model] if inspection.model in names else []
-    return f"; {' and '.join(others)} {'fit' if len(others) > 1 else 'fits'} equally well" if others else ""
+    equal = [name for name in names if name != inspection.model] if inspection.model in names else []
+    return f"; {' and '.join(equal)} {'fit' if len(equal) > 1 else 'fits'} equally well" if equal else ""
 
 
 def count_notice(
-    rows: Sequence[VerdictRow], others: Mapping[int, Sequence[str]] | None = None, checkpoint: object = None
+    rows: Sequence[VerdictRow], alternatives: Mapping[int, Sequence[str]] | None = None, checkpoint: object = None
 ) -> list[str]:
     """Return a notice if a rule decides the upsampling count, and a declared model with these layers has another.
 
     Args:
         rows: the verdict.
-        others: other counts, with the declared models that may have them.
+        alternatives: other counts, with the declared models that may have them.
         checkpoint: its path.
     """
     row = next(row for row in rows if row.field == "upsamplings")
-    if row.source != "rule" or (row.agrees and not others):
+    if row.source != "rule" or (row.agrees and not alternatives):
         return []
-    named = [f"{' and '.join(models)} would have {count}" for count, models in (others or {}).items()]
+    texts = [f"{' and '.join(models)} would have {count}" for count, models in (alternatives or {}).items()]
     return [
-        f"The upsampling count is a rule, here {row.used}: {'; '.join([row.reason, *named])}.",
+        f"The upsampling count is a rule, here {row.used}: {'; '.join([row.reason, *texts])}.",
         f"check it with: {command('inspect', checkpoint or 'FILE', '--images', 'DIR')}",
     ]
 

@@ -117,11 +117,11 @@ def _reasons(choice: Choice) -> Iterator[str]:
     for reason, names in list(by_reason(poor).items())[:MOST_REASONS]:
         who = "every row" if len(names) == len(rows) > 1 else listed(names)
         yield f"[dim]{escape(who)}[/] {safe(shorten(reason))}"
-    others = [
+    converted = [
         (name_of(row), str(row.precision_used)) for row in rows if row.precision_used not in (None, row.precision)
     ]
-    if others:
-        texts = (f"{listed(names)} in {used}" for used, names in by_reason(others).items())
+    if converted:
+        texts = (f"{listed(names)} in {used}" for used, names in by_reason(converted).items())
         yield f"[dim]computed[/] {escape('; '.join(texts))}"
     skipped = [f"{s.runtime} {s.precision or ''}".strip() for s in choice.measurement.not_run]
     if skipped:

@@ -18,17 +18,17 @@ def reports(written: Reports) -> None:
 def _report(report: Report) -> None:
     """Print one page's decision: of one measurement with its reason, of several as a table."""
     choices, gaps = report.choices, gaps_of(report.choices)
-    one = choices[0] if len(choices) == 1 else None
-    title = one.measurement.label if one else report.page.title
-    open_points = [f"{where + ': ' if one is None else ''}{gap.item}: {gap.reason}" for where, gap in gaps]
+    single = choices[0] if len(choices) == 1 else None
+    title = single.measurement.label if single else report.page.title
+    open_points = [f"{where + ': ' if single is None else ''}{gap.item}: {gap.reason}" for where, gap in gaps]
     page, *siblings = report.files
     Screen(
-        head=[f"[bold]{safe(title)}[/]", *(describe_choice(one) if one else [])],
-        columns=() if one else CHOICE_COLUMNS,
-        rows=[] if one else [choice_cells(choice) for choice in choices],
+        head=[f"[bold]{safe(title)}[/]", *(describe_choice(single) if single else [])],
+        columns=() if single else CHOICE_COLUMNS,
+        rows=[] if single else [choice_cells(choice) for choice in choices],
         tail=[
             *(f"[yellow]note[/] {safe(shorten(notice))}" for notice in report.page.notices),
-            *(choice_reasons(choices) if one is None else []),
+            *(choice_reasons(choices) if single is None else []),
             *(f"[dim]not tested[/] {safe(shorten(text))}" for text in open_points),
         ],
         details=f"{page} (beside it: {', '.join(path.name for path in siblings)})",

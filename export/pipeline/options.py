@@ -94,12 +94,12 @@ def require_declared_count(inspection: "Inspection") -> None:
     Raises:
         CheckFailed: no model is declared, and those of the checkpoint's shape have different counts.
     """
-    if others := inspection.other_counts:
+    if counts := inspection.other_counts:
         used = inspection.record.architecture.upsamplings
-        named = "; ".join(f"{' and '.join(models)} would have {count}" for count, models in others.items())
+        alternatives = "; ".join(f"{' and '.join(models)} would have {count}" for count, models in counts.items())
         raise CheckFailed(
             "nothing declares the upsampling count of this checkpoint",
-            f"by the rule it is {used}, as {inspection.model} has; {named}",
+            f"by the rule it is {used}, as {inspection.model} has; {alternatives}",
             f"declare the model (--model {inspection.model}), or check the count with --images DIR",
         )
 
