@@ -9,7 +9,7 @@ from bench.report.records import SIMULATED
 from bench.report.rows import name_of, parity_status, with_trusted_speed_ups
 from bench.results.result import NotRunRow, RatioRecord, Result, Row
 from bench.sessions.exported import TORCH_FORMS
-from export.parity.budgets import GRADES, PASS, REQUIRED_GRADE
+from export.parity.budgets import GRADES, PASS, REQUIRED_GRADE, within_budget
 from export.runtime.processor import limit_note
 
 
@@ -75,7 +75,7 @@ class Measurement:
         status, allowed_mm = parity_status(row) or "not judged", self.allowed_mm(row.precision)
         if status != PASS or allowed_mm is None:
             return status
-        return f"within the {row.precision.upper()} budget (mean ≤ {allowed_mm:g} mm)"
+        return within_budget(row.precision, allowed_mm)
 
     def accuracy_of(self, row: Row) -> list[Accuracy]:
         """Return the evaluations of the file that a row runs: by the same runtime, otherwise by others."""

@@ -15,7 +15,7 @@ from export.checkpoint.released_files import has_released_name
 from export.common.errors import BadInput
 from export.common.interface import precision_of
 from export.common.plain import show_list
-from export.parity.budgets import PASS, WITHIN_ROUNDING, describe_pass
+from export.parity.budgets import PASS, WITHIN_ROUNDING, within_budget
 from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Manifest
 from export.pipeline.reports import ParityReport
@@ -130,8 +130,9 @@ def _shippable(manifest: Manifest, folder: Path, proven: list[str]) -> Iterator[
     yield f"may ship: [green]{', '.join(v for v in proven if precision_of(v) != 'int8') or 'nothing'}[/]"
     for report in manifest.parity:
         if report.precision == "int8" and report.variant in proven:
-            budget = describe_pass(report.precision, report.budget)
-            yield f"[yellow]{report.variant}[/]: {budget}; {_accuracy(folder, manifest, report)}"
+            mean_mm = report.budget.limits.mean_mm
+            status = report.status if mean_mm is None else within_budget(report.precision, mean_mm)
+            yield f"[yellow]{report.variant}[/]: {status}; {_accuracy(folder, manifest, report)}"
 
 
 def _accuracy(folder: Path, manifest: Manifest, report: ParityReport) -> str:
