@@ -22,7 +22,7 @@ ABOUT = """\
 # only those have a record of their source. trtexec comes with TensorRT's packages; JetPack has it in
 # /usr/src/tensorrt/bin. TRTEXEC=path names another; TENSORRT_MAJOR=10 or 11 is for one that prints no version."""
 PLACE = """\
-out=${OUT:-${XDG_CACHE_HOME:-$HOME/.cache}/pose_trtexec}
+out=${OUT:-${XDG_CACHE_HOME:-${HOME:?set HOME, or OUT, to a folder that you may write}/.cache}/pose_trtexec}
 mkdir -p "$out/engines"
 cd "$out"
 rm -f onnx

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from export.bundle.contents import Contents
 from export.common.errors import BadInput, Inconclusive
 from export.common.files import UNREADABLE_ARRAYS
+from export.common.plain import printable
 from export.common.progress import Progress, no_progress
 from export.images.image_set import DRAWN
 from export.model.joint_sets import joint_set
@@ -126,7 +127,7 @@ def _goldens_of_export(contents: Contents) -> Goldens:
         advice = f"make it again: convnextpose export {contents.model}"
         raise BadInput(f"{contents.folder} has no images of its parity", str(error), advice) from error
     source = next((report.images.source for report in contents.manifest.parity), "the export's parity")
-    return Goldens(images, truth, references, f"{source}, the first {len(images)}")
+    return Goldens(images, truth, references, printable(f"{source}, the first {len(images)}"))
 
 
 def _goldens_of_crops(contents: Contents, folder: Path, progress: Progress) -> Goldens:
@@ -152,4 +153,4 @@ def _goldens_of_crops(contents: Contents, folder: Path, progress: Progress) -> G
         record, planned, _ = (contents.folder / path for path in plan_paths(precision))
         plan = read_plan(record, network.architecture)
         references[precision] = run(simulated_graph(network, plan, load_planned(planned)))
-    return Goldens(crops.images, run(network.double()), references, crops.source)
+    return Goldens(crops.images, run(network.double()), references, printable(crops.source))

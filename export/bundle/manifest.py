@@ -11,6 +11,7 @@ from export.bundle.contents import BundledEngine, Contents
 from export.bundle.goldens import GOLDEN, Budgets, Goldens
 from export.checkpoint.records import ArchitectureRecord, Counts, VerdictRow
 from export.common.files import sha256_file
+from export.common.plain import printable_texts
 from export.engine.onnx_checks import planned_fp32
 from export.engine.plan import EnginePlan
 from export.model.joint_sets import joint_set
@@ -213,7 +214,7 @@ def list_files(folder: Path) -> list[File]:
 
 def manifest_bytes(manifest: BundleManifest) -> bytes:
     """Return canonical JSON: keys sorted, one form of numbers and spaces. Its SHA-256 is the bundle's id."""
-    plain = manifest.model_dump(mode="json")
+    plain = printable_texts(manifest.model_dump(mode="json"))
     return (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 

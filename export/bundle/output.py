@@ -44,9 +44,14 @@ def require_replaceable(place: Path, record: str, kind: str) -> None:
     """
     if not (place.exists() or place.is_symlink()):
         return
-    value = "a link" if place.is_symlink() else peek(place / record, "kind") or "no manifest"
+    value = "a link" if place.is_symlink() else _kind(place / record)
     if value != kind:
         raise BadInput(f"{place} would be replaced, and is no {kind}", value, "name another folder with --out")
+
+
+def _kind(record: Path) -> str:
+    """Return the kind that a record states; a pipe or a device is never opened."""
+    return str((peek(record, "kind") if record.is_file() else None) or "no manifest")
 
 
 def write_archive(folder: Path, archive: Path) -> None:

@@ -62,10 +62,10 @@ def prove_bundle(folder: Path) -> tuple[VerifiedRow, ...]:
         CheckFailed: it refuses the bundle.
         NotPossible: no runtime here runs any of its files, so that nothing is proven.
     """
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:  # where the bundle is written: TMPDIR may be closed
         report = Path(place) / "device-report.json"
         command = [sys.executable, "-I", str(folder.resolve() / "verify.py"), "--out", str(report), "--seconds", "0"]
-        run = subprocess.run([*command, "--no-build"], capture_output=True, text=True, check=False)
+        run = subprocess.run([*command, "--no-build"], capture_output=True, text=True, errors="replace", check=False)
         lines = (run.stdout + run.stderr).splitlines()
         if run.returncode == NotPossible.exit_code:
             value = "; ".join(line for line in lines if line.startswith(("found", "not run")))

@@ -31,6 +31,15 @@ def show_list(value: Any) -> str:
     return str(value)
 
 
+def printable_texts(value: Any) -> Any:
+    """Copy a value, with control characters in its texts escaped; keys stay."""
+    if isinstance(value, dict):
+        return {k: printable_texts(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [printable_texts(v) for v in value]
+    return printable(value) if isinstance(value, str) else value
+
+
 def printable(text: str) -> str:
     """Escape control characters: text from a file must not command the terminal that shows it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pose_runtime.manifest_form import parse_whole, wrong_values
 from pose_runtime.runtime.errors import BadInput, CheckFailed
 
 SCHEMA_VERSION = "1.1"
 COPY_AGAIN = "copy the bundle again, or ask for a new one; never run a bundle that was changed"
 
-NEEDED: dict[str, tuple[str, ...]] = {
-    "budgets": (),
-    "build": ("batches", "workspace_bytes", "optimization_level"),
-    "engines": (),
-    "golden": ("path", "sha256", "source"),
-    "joints": ("names", "bones"),
-    "model": (),
-    "needed_signal_mm": (),
-    "onnx": (),
-    "volume": ("heatmap_size", "depth_dim", "input_size", "cube_mm"),
-    "weights": ("origin", "sha256", "notice"),
-}
-"""Keys that the runtime and the verifier read, beside the list of files."""
+LARGEST_MANIFEST = 4 << 20
 
 
 class Bundle:
@@ -37,10 +27,9 @@ class Bundle:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            content = (folder / "manifest.json").read_bytes()
-            self.manifest: dict[str, Any] = json.loads(content)
+            content = read_plain(folder / "manifest.json", LARGEST_MANIFEST)
+            self.manifest: dict[str, Any] = json.loads(content, parse_int=parse_whole)
             schema = f"{self.manifest['kind']} {self.manifest['schema_version']}"
-            self._listed = {entry["path"]: entry for entry in self.manifest["files"]}
         except OSError as error:
             raise BadInput(f"there is no bundle in {folder}", str(error), "name the folder of manifest.json") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -48,8 +37,9 @@ class Bundle:
         if schema != f"bundle {SCHEMA_VERSION}":
             advice = "use the runtime that came with the bundle"
             raise BadInput(f"{folder} is no bundle of schema {SCHEMA_VERSION}", schema, advice)
-        if missing := _missing_keys(self.manifest):
-            raise BadInput(f"{folder}/manifest.json lacks what a bundle needs", ", ".join(missing), COPY_AGAIN)
+        if wrong := wrong_values(self.manifest):
+            raise BadInput(f"{folder}/manifest.json lacks what a bundle needs", "; ".join(wrong[:5]), COPY_AGAIN)
+        self._listed = {entry["path"]: entry for entry in self.manifest["files"]}
         self.id = hashlib.sha256(content).hexdigest()
         """The SHA-256 of ``manifest.json``, which holds those of all other files."""
 
@@ -86,7 +76,7 @@ class Bundle:
         if not parts or ".." in parts or PurePosixPath(path).is_absolute() or "\\" in path:
             raise CheckFailed("the manifest names a file outside of the bundle", path, COPY_AGAIN)
         try:
-            content = self.folder.joinpath(*parts).read_bytes()
+            content = read_plain(self.folder.joinpath(*parts), entry["size_bytes"])
         except OSError as error:
             raise CheckFailed(f"{path} cannot be read", error.strerror or str(error), COPY_AGAIN) from error
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
@@ -94,13 +84,15 @@ class Bundle:
         return content
 
 
-def _missing_keys(manifest: dict[str, Any]) -> list[str]:
-    """Return the names of ``NEEDED`` that a manifest does not have."""
-    missing = []
-    for name, parts in NEEDED.items():
-        if name not in manifest:
-            missing.append(name)
-            continue
-        value = manifest[name]
-        missing += [f"{name}.{part}" for part in parts if not isinstance(value, dict) or part not in value]
-    return missing
+def read_plain(path: Path, most: int) -> bytes:
+    """Return the bytes of a plain file; its type and its size are checked first.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or has more bytes than ``most``.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("no plain file")
+    if status.st_size > most:
+        raise OSError(f"{status.st_size} bytes, expected at most {most}")
+    return path.read_bytes()

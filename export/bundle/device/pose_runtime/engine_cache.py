@@ -15,7 +15,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from pose_runtime.runtime.errors import BadInput, CheckFailed
+from pose_runtime.runtime.errors import BadInput, CheckFailed, NotPossible
 
 SCHEMA_VERSION = "1.0"
 VARIABLE = "POSE_RUNTIME_CACHE"
@@ -25,11 +25,19 @@ PRIVATE = 0o644
 
 
 def cache_folder() -> Path:
-    """Return ``$POSE_RUNTIME_CACHE``, or ``pose_runtime`` in the user's cache folder."""
+    """Return ``$POSE_RUNTIME_CACHE``, or ``pose_runtime`` in the user's cache folder.
+
+    Raises:
+        NotPossible: this user has no home folder.
+    """
     folder = os.environ.get(VARIABLE)
     if folder:
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pose_runtime"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pose_runtime"
+    except (RuntimeError, KeyError) as error:  # KeyError: Python 3.8
+        problem, advice = "no folder for engines", f"set HOME or {VARIABLE} to a folder that you may write"
+        raise NotPossible(problem, "this user has no home folder, and HOME is not set", advice) from error
 
 
 def store_engine(content: bytes, record: Mapping[str, Any]) -> Path:
@@ -38,6 +46,7 @@ def store_engine(content: bytes, record: Mapping[str, Any]) -> Path:
     Raises:
         BadInput: the folder cannot be written.
         CheckFailed: others may write in it.
+        NotPossible: there is no such folder.
     """
     folder, digest = cache_folder(), hashlib.sha256(content).hexdigest()
     path = folder / f"{digest}.engine"
@@ -59,9 +68,13 @@ def stored_records(runtime: str, onnx_sha256: str) -> list[dict[str, Any]]:
     Raises:
         CheckFailed: others may write in the folder, or wrote a record.
     """
-    folder, records = cache_folder(), []
+    try:
+        folder = cache_folder()
+    except NotPossible:
+        return []
     if not folder.is_dir():
         return []
+    records = []
     _require_private(folder)
     for path in sorted(folder.glob("*.json")):
         try:

@@ -16,6 +16,8 @@ from pose_runtime.runtime.errors import Failure, NotPossible
 from pose_runtime.runtime.gpu import first_gpu
 from pose_runtime.runtime.registry import load_library
 
+from pose_verify.table import replace_line
+
 LAST_LINES, MOST_LINES = 20, 10_000
 """Number of lines of a builder's log that the report keeps, and that are searched for its error."""
 HEADS = ("error:", "found:", "try:  ")
@@ -66,8 +68,7 @@ def run_builder(bundle: Bundle, precision: str) -> tuple[int, list[str]]:
     command = [sys.executable, *interpreter_flags(), str(bundle.folder / "build.py")]
     command += ["--runtime", TENSORRT.module, "--precision", precision]
     log: deque[str] = deque(maxlen=MOST_LINES)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+    replace_line("")
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import zipfile
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -40,15 +42,34 @@ def read_goldens(bundle: Bundle) -> Goldens:
     Raises:
         CheckFailed: the file is not the manifest's, or has other shapes than the manifest says.
     """
-    entry, volume = bundle.manifest["golden"], Volume(**bundle.manifest["volume"])
-    with np.load(io.BytesIO(bundle.content(entry["path"])), allow_pickle=False) as file:
-        images, truth = file["images"], file["truth"]
+    entry, sizes = bundle.manifest["golden"], bundle.manifest["volume"]
+    volume = Volume(*(sizes[field.name] for field in fields(Volume)))
+    content = bundle.content(entry["path"])
+    try:
+        images, truth = read_arrays(content, "images", "truth")
+    except Exception as error:  # NumPy and zipfile raise a dozen kinds, and MemoryError
+        advice = "ask for a new bundle"
+        raise CheckFailed("the goldens cannot be read", f"{type(error).__name__}: {error}", advice) from error
     size, joints = volume.input_size, len(bundle.manifest["joints"]["names"])
-    shapes = ((entry["count"], size, size, 3), (entry["count"], joints, 3))
-    if (images.shape, truth.shape) != shapes:
-        advice = f"copy the bundle again; its manifest says {shapes}"
-        raise CheckFailed("the goldens are not what the manifest says", f"{images.shape}, {truth.shape}", advice)
+    expected = (("uint8", (entry["count"], size, size, 3)), ("float64", (entry["count"], joints, 3)))
+    arrays = tuple((str(array.dtype), array.shape) for array in (images, truth))
+    if arrays != expected:
+        advice = f"copy the bundle again; its manifest says {expected}"
+        raise CheckFailed("the goldens are not what the manifest says", str(arrays), advice)
     return Goldens(images, truth, volume)
+
+
+def read_arrays(content: bytes, *names: str) -> list[NDArray[Any]]:
+    """Return arrays of an ``.npz`` file, none of which is compressed: a small file must not fill the memory.
+
+    Raises:
+        ValueError: a file in it is compressed, or is no array.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("an array is compressed")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return [file[name] for name in names]
 
 
 def judge(goldens: Goldens, bins: NDArray[Any], limits: list[dict[str, Any]], needed_mm: float) -> dict[str, Any]:

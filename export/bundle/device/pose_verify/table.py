@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,7 @@ COLUMNS = ("runtime", "precision", "status", "mean mm", "p99 mm", "max mm", "p50
 
 def print_report(report: Mapping[str, Any], notice: str | None, path: Path) -> None:
     """Print device, settings, a table with a row for each runtime and precision, and the reasons of failed rows."""
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+    replace_line("")
     bundle, device, overhead = report["bundle"], report["device"], report["overhead"]
     gpu = device["gpu"]["name"] if device["gpu"] else f"no GPU ({device['no_gpu']})"
     print(f"{bundle['model']} on {device['board'] or device['processor'] or device['machine']}, {gpu}")
@@ -32,6 +32,13 @@ def print_report(report: Mapping[str, Any], notice: str | None, path: Path) -> N
     if report["missing"]:
         print(f"asked for by name, and did not run: {', '.join(report['missing'])}")
     print(f"{report['outcome']}; {path}")
+
+
+def replace_line(text: str) -> None:
+    """Replace the current line of stderr, if it is a terminal; the text must have no control characters."""
+    if sys.stderr.isatty():
+        sys.stderr.flush()
+        os.write(sys.stderr.fileno(), b"\r\033[K" + text.encode(errors="replace"))  # print escapes these characters
 
 
 def settings_line(report: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from pose_verify.device import describe_device, describe_software
 from pose_verify.goldens import Goldens, batch_slices, judge, read_goldens
 from pose_verify.latency import Protocol, paired_ratio, summarise, time_rounds
 from pose_verify.settings import describe_settings
-from pose_verify.table import print_report
+from pose_verify.table import print_report, replace_line
 
 SCHEMA_VERSION = "1.2"
 LARGEST_BATCH = 5
@@ -147,12 +146,15 @@ def empty_row(runtime: str, precision: str) -> Row:
 
 
 def judge_session(bundle: Bundle, goldens: Goldens, row: Row, threads: int | None) -> Session | None:
-    """Load the row's artifact, run the goldens, and write the judgement into the row; return what may be timed."""
+    """Load the row's artifact, run the goldens, and write the judgement into the row; return what may be timed.
+
+    What this machine lacks, such as memory, is no fault of the artifact: the row has not run.
+    """
     show_progress(f"{row['runtime']} {row['precision']}")
     try:
         session, artifact, sha256 = open_session(bundle, row["runtime"], row["precision"], threads)
-    except NotPossible as reason:
-        row.update(reason=str(reason))
+    except (NotPossible, OSError, MemoryError) as reason:
+        row.update(reason=describe_failure(reason))
         return None
     except Exception as failure:  # any exception of a runtime fails its row, and no other
         row.update(status="fail", reason=describe_failure(failure))
@@ -166,6 +168,8 @@ def judge_session(bundle: Bundle, goldens: Goldens, row: Row, threads: int | Non
         row.update(describe=session.describe(), threads=session.threads_used(), computes_in=computes_in(session))
         row.update(artifact=artifact, artifact_sha256=sha256, parity=parity)
         row.update(status=parity["outcome"], reason=parity["reason"])
+    except (OSError, MemoryError) as lack:
+        row.update(reason=describe_failure(lack))
     except Exception as failure:
         row.update(status="fail", reason=describe_failure(failure))
     if row["status"] == "pass":
@@ -175,8 +179,11 @@ def judge_session(bundle: Bundle, goldens: Goldens, row: Row, threads: int | Non
 
 
 def computes_in(session: Session) -> str:
-    """Return the types that convolutions compute in."""
-    types = sorted(session.convolution_types())
+    """Return the types that convolutions compute in, as the runtime reports them."""
+    try:
+        types = sorted(session.convolution_types())
+    except OSError as error:  # ONNX Runtime writes them into a temporary file
+        return f"not known: {error}; set TMPDIR to a folder that you may write"
     return " and ".join(types) or "not reported by the runtime; the network is strongly typed"
 
 
@@ -256,5 +263,4 @@ def other_rows(rows: Sequence[Row], precisions: Sequence[str], options: Any) -> 
 
 def show_progress(text: str) -> None:
     """Show progress on stderr, if it is a terminal, in one line."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K  {text}", end="", file=sys.stderr, flush=True)
+    replace_line(f"  {text}")
