@@ -58,7 +58,9 @@ class ParityCheck:
             except UNREADABLE_ARRAYS as error:
                 reason = f"cannot read the error of rounding alone: {error}"
                 return {"outcome": "inconclusive", "reason": reason, "images": count}
-        parity = compare_joints(self._truth[:count], self._floor[:count], joints, self._volume, budget, simulation)
+        parity = compare_joints(
+            self._truth[:count], self._floor[:count], joints, self._volume, budget, simulation, sums_in_fp32=False
+        )
         return {
             "outcome": parity.outcome,
             "status": status_of(parity.outcome, budget),

@@ -53,7 +53,10 @@ REQUIRED_GRADE = TARGET_GRADE | {"bf16": "usable"}
 rounding the activations alone exceeds *near*, and much of the network would stay in FP32 (docs/precision.md)."""
 
 SIMULATION_FACTOR = 1.5
-"""Largest ratio of a file's mean error to that of its simulated graph."""
+"""Largest ratio of a file's mean error to that of its simulated graph, in arithmetic like the simulation's."""
+
+FP16_SUMS_FACTOR = 10.0
+"""The same for random weights, where sums may be in FP16."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from export.common.errors import BadInput, CheckFailed, Inconclusive
 from export.common.plain import finite_or_none
 from export.model.pose import Volume
-from export.parity.budgets import EXACT, GRADES, UNUSABLE, Budget, Grade, Outcome
+from export.parity.budgets import EXACT, FP16_SUMS_FACTOR, GRADES, UNUSABLE, Budget, Grade, Outcome
 
 Joints = NDArray[np.floating[Any]]
 Statistic = Literal["max", "mean", "p99"]
@@ -125,23 +125,33 @@ def joint_spread(truth: Joints, volume: Volume) -> Spread:
     return Spread(float(np.sqrt((over_images**2).mean())), float(np.sqrt((over_joints**2).mean())))
 
 
-def error_limits(budget: Budget, reference: ErrorSummary, fp32: ErrorSummary, count: int) -> tuple[Limit, ...]:
+def error_limits(
+    budget: Budget, reference: ErrorSummary, fp32: ErrorSummary, count: int, *, sums_in_fp32: bool = True
+) -> tuple[Limit, ...]:
     """Return the limits that follow from a budget.
+
+    The simulation sums in FP32. A processor may sum in FP16 as well, as ONNX Runtime does on aarch64, and computes
+    nothing wrong if its error is larger. So there only the grade limits trained weights; random weights have none, and
+    get a wider limit.
 
     Args:
         budget: of the precision.
         reference: errors of the simulated graph; for FP32, of the FP32 reference.
         fp32: errors of the FP32 reference.
         count: number of joints over all images.
+        sums_in_fp32: whether the candidate is known to sum in FP32.
     """
     limits = list(_grade_limits(budget.limits, fp32))
-    if (factor := budget.reference_factor) is not None:
-        derived = f" × the {budget.reference}'s own"
-        if reference.mean_mm > LEAST_REFERENCE_MM:
-            limits.append(Limit("mean", factor * reference.mean_mm, f", {factor:g}{derived}"))
-        if count >= P99_COUNT and reference.p99_mm > LEAST_REFERENCE_MM:
-            allowed = SIMULATION_P99_FACTOR * reference.p99_mm
-            limits.append(Limit("p99", allowed, f", {SIMULATION_P99_FACTOR:g}{derived}"))
+    factor = budget.reference_factor
+    if factor is None or not (sums_in_fp32 or budget.grade is None):
+        return tuple(limits)
+    derived = f" × the {budget.reference}'s own"
+    factor = factor if sums_in_fp32 else FP16_SUMS_FACTOR
+    if reference.mean_mm > LEAST_REFERENCE_MM:
+        limits.append(Limit("mean", factor * reference.mean_mm, f", {factor:g}{derived}"))
+    if sums_in_fp32 and count >= P99_COUNT and reference.p99_mm > LEAST_REFERENCE_MM:
+        allowed = SIMULATION_P99_FACTOR * reference.p99_mm
+        limits.append(Limit("p99", allowed, f", {SIMULATION_P99_FACTOR:g}{derived}"))
     return tuple(limits)
 
 
@@ -187,7 +197,14 @@ def best_grade(candidate: ErrorSummary, fp32: ErrorSummary) -> str:
 
 
 def compare_joints(
-    truth: Joints, fp32: Joints, candidate: Joints, volume: Volume, budget: Budget, simulation: Joints | None = None
+    truth: Joints,
+    fp32: Joints,
+    candidate: Joints,
+    volume: Volume,
+    budget: Budget,
+    simulation: Joints | None = None,
+    *,
+    sums_in_fp32: bool = True,
 ) -> Parity:
     """Compare (N, J, 3) joints of a candidate with the ground truth; NaN fails.
 
@@ -198,6 +215,7 @@ def compare_joints(
         volume: turns bins into mm.
         budget: the allowed error.
         simulation: of the simulated graph that the artifact must compute; None for FP32.
+        sums_in_fp32: whether the candidate is known to sum in FP32, as the simulation does.
 
     Raises:
         BadInput: the arrays differ in shape.
@@ -213,7 +231,8 @@ def compare_joints(
     if reason := _undecidable(spread, reference_error, fp32_error):
         outcome: Outcome = "inconclusive"
     else:
-        outcome, reason = _decide(error, fp32_error, error_limits(budget, reference_error, fp32_error, mm.size))
+        limits = error_limits(budget, reference_error, fp32_error, mm.size, sums_in_fp32=sums_in_fp32)
+        outcome, reason = _decide(error, fp32_error, limits)
     return Parity(
         outcome=outcome,
         reason=reason,

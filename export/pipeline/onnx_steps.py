@@ -85,8 +85,8 @@ def parity_step(
             with np.load(folder.path / simulated) as arrays:
                 simulation = arrays["simulation"]
 
-        def compare(candidate: "Joints") -> "Parity":
-            parity = compare_joints(joints, fp32, candidate, volume, budget, simulation)
+        def compare(candidate: "Joints", sums_in_fp32: bool) -> "Parity":
+            parity = compare_joints(joints, fp32, candidate, volume, budget, simulation, sums_in_fp32=sums_in_fp32)
             if request.trained and known.statistics.verdict == "unknown":
                 return replace(parity, outcome="inconclusive", reason=known.statistics.reason)
             return parity
@@ -97,10 +97,13 @@ def parity_step(
         parities: dict[tuple[str, int], Parity] = {}
         for runtime in runtimes:
             session = runtime.open(folder.path / path, precision)
+            sums_in_fp32 = "float16" not in session.convolution_types()
             batches: dict[int, Parity] = {}
             for batch in PARITY_BATCHES:
                 progress(f"{runtime.name}, batch {batch}", len(parities) / (len(runtimes) * len(PARITY_BATCHES)))
-                batches[batch] = parities[runtime.name, batch] = compare(run_batches(session, inputs, batch))
+                batches[batch] = parities[runtime.name, batch] = compare(
+                    run_batches(session, inputs, batch), sums_in_fp32
+                )
             runs.append(_run_report(runtime.name, computation(session), batches, budget))
         (name, batch), worst = worst_run(parities)
         result = ParityReport(

@@ -65,7 +65,7 @@ def build(options: argparse.Namespace) -> int:
     _verifier.require_numpy()
     from pose_runtime.builder import build_engine
     from pose_runtime.bundle import Bundle
-    from pose_runtime.engine_cache import cache_folder, store_engine
+    from pose_runtime.engine_cache import prepare_cache, store_engine
     from pose_runtime.runtime.engine_file import PRODUCTS
     from pose_runtime.runtime.registry import load_library
 
@@ -75,7 +75,7 @@ def build(options: argparse.Namespace) -> int:
     batches = parse_batches(options.batches, bundle.manifest["build"]["batches"])
     gpu, settings = parse_settings(options, bundle.manifest["build"])
     trt = load_library(options.runtime)
-    cache_folder()  # a build takes minutes, and is of no use without it
+    prepare_cache()
     for entry in entries:
         with heartbeat(f"building {entry['path']} with {product.name} {trt.__version__}"):
             model = bundle.content(entry["path"])

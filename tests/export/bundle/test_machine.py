@@ -1,6 +1,5 @@
 """What a machine lacks, such as a home folder, a temporary folder or a terminal, is never a fault of the bundle."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -16,8 +15,6 @@ from pose_verify import verification
 from pose_verify.goldens import read_goldens
 
 from export.bundle.write import write_bundle
-from export.common import errors
-from export.runtime.registry import load_library
 from tests.support.bundles import PROBE_FREE, QUICK, report_of
 
 OPTIONS = ("--seconds", "0", "--runtime", "onnxruntime", "--precision", "fp32")
@@ -91,12 +88,6 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", home)
     for name in ("HOME", "XDG_CACHE_HOME", VARIABLE):
         monkeypatch.delenv(name, raising=False)
-
-
-def test_a_library_that_needs_a_home_folder_says_so(homeless: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib, "import_module", lambda name: Path.home())
-    with pytest.raises(errors.NotPossible, match=r"openvino does not load.*home directory.*set HOME"):
-        load_library("openvino")
 
 
 def test_without_a_home_folder_there_are_no_stored_engines(homeless: None) -> None:

@@ -7,6 +7,7 @@ write to them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -40,6 +41,25 @@ def cache_folder() -> Path:
         raise NotPossible(problem, "this user has no home folder, and HOME is not set", advice) from error
 
 
+def prepare_cache() -> Path:
+    """Make the folder if there is none, and return it: a build takes minutes, and is of no use without it.
+
+    Raises:
+        BadInput: the folder cannot be written.
+        CheckFailed: others may write in it.
+        NotPossible: there is no such folder.
+    """
+    folder = cache_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_private(folder)
+    except OSError as error:
+        raise _not_written(folder, error) from error
+    if not os.access(str(folder), os.W_OK):
+        raise _not_written(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return folder
+
+
 def store_engine(content: bytes, record: Mapping[str, Any]) -> Path:
     """Write an engine, and then its record, under the name of its hash; return the engine's path.
 
@@ -48,17 +68,14 @@ def store_engine(content: bytes, record: Mapping[str, Any]) -> Path:
         CheckFailed: others may write in it.
         NotPossible: there is no such folder.
     """
-    folder, digest = cache_folder(), hashlib.sha256(content).hexdigest()
+    folder, digest = prepare_cache(), hashlib.sha256(content).hexdigest()
     path = folder / f"{digest}.engine"
     full = {**record, "schema_version": SCHEMA_VERSION, "sha256": digest, "size_bytes": len(content)}
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _require_private(folder)
         write_whole(path, content, PRIVATE)
         write_whole(path.with_suffix(".json"), (json.dumps(full, indent=2, sort_keys=True) + "\n").encode(), PRIVATE)
     except OSError as error:
-        advice = f"make room, or name another folder with {VARIABLE}"
-        raise BadInput(f"cannot write {folder}", error.strerror or str(error), advice) from error
+        raise _not_written(folder, error) from error
     return path
 
 
@@ -121,6 +138,11 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
     except BaseException:
         os.unlink(partial)
         raise
+
+
+def _not_written(folder: Path, error: OSError) -> BadInput:
+    advice = f"make room, or name another folder with {VARIABLE}"
+    return BadInput(f"cannot write {folder}", error.strerror or str(error), advice)
 
 
 def _require_private(folder: Path) -> None:

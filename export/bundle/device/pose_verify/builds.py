@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pose_runtime.bundle import Bundle
+from pose_runtime.engine_cache import prepare_cache
 from pose_runtime.engines import find_engine
 from pose_runtime.runtime.engine_file import TENSORRT, require_recent
-from pose_runtime.runtime.errors import Failure, NotPossible
+from pose_runtime.runtime.errors import BadInput, Failure, NotPossible
 from pose_runtime.runtime.gpu import first_gpu
 from pose_runtime.runtime.registry import load_library
 
@@ -53,14 +54,24 @@ def build_missing(bundle: Bundle, runtimes: Iterable[str], precisions: Iterable[
         try:
             find_engine(bundle, TENSORRT, precision, version, gpu)
         except NotPossible:
-            exit_code, log = run_builder(bundle, precision)
-            if exit_code != 0:
-                status = "not run" if exit_code == NotPossible.exit_code else "fail"
-                reason = f"no engine could be built: {describe_end(exit_code, log)}"
-                failed[precision] = FailedBuild(status, reason, log[-LAST_LINES:])
+            if build := failed_build(bundle, precision):
+                failed[precision] = build
         except Failure:
             continue  # an engine that was changed is reported, not replaced
     return failed
+
+
+def failed_build(bundle: Bundle, precision: str) -> FailedBuild | None:
+    """Build an engine where it can be stored; return why there is none, or None."""
+    try:
+        prepare_cache()
+    except (BadInput, NotPossible) as lack:
+        return FailedBuild("not run", f"no engine could be stored: {lack}", [])
+    exit_code, log = run_builder(bundle, precision)
+    if exit_code == 0:
+        return None
+    status = "not run" if exit_code == NotPossible.exit_code else "fail"
+    return FailedBuild(status, f"no engine could be built: {describe_end(exit_code, log)}", log[-LAST_LINES:])
 
 
 def run_builder(bundle: Bundle, precision: str) -> tuple[int, list[str]]:
