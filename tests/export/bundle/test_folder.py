@@ -7,15 +7,10 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from export.bundle.contents import choose_contents
-from export.bundle.goldens import make_goldens
 from export.bundle.write import BundlePlan, write_bundle
 from export.common.files import sha256_file
-from export.model.pose import Volume
 from export.parity.budgets import budget_for
-from export.parity.comparison import summarize_errors
 from export.pipeline.layout import TRUTH
 from tests.support.bundles import QUICK, manifest_of, rewrite, verify
 from tests.support.command_line import ROOT
@@ -70,19 +65,14 @@ def test_goldens_are_the_first_images_of_parity(once_bundle: Path, once_export: 
     assert (once_bundle / "golden/joints.f64").read_bytes() == truth.astype("<f8").tobytes()
 
 
-def test_budgets_have_reasons_and_limits(once_bundle: Path, once_export: Path) -> None:
-    contents = choose_contents(once_export)
-    goldens = make_goldens(contents, None)
-    volume = Volume.from_architecture(contents.manifest.architecture)
+def test_budgets_have_reasons_and_limits(once_bundle: Path) -> None:
     for precision, budget in manifest_of(once_bundle).budgets.items():
         expected = budget_for(precision, trained=True)
         assert budget.reason == expected.reason
         limits = {(limit.statistic, limit.reason): limit.allowed_mm for limit in budget.limits}
         for statistic in ("max", "mean", "p99"):
             assert limits.get((statistic, expected.reason)) == getattr(expected.limits, f"{statistic}_mm")
-        reference_mm = summarize_errors(goldens.truth, goldens.references[precision], volume).mean_mm
-        relative = [value for (_, reason), value in limits.items() if "× the" in reason]
-        assert relative == ([pytest.approx(1.5 * reference_mm)] if reference_mm > 0.01 and precision != "fp32" else [])
+        assert not [reason for _, reason in limits if "× the simulated" in reason]  # sums may be in FP16
 
 
 def test_stand_in_weights_are_named(exported: Path, tmp_path: Path, unproven: None) -> None:
@@ -96,7 +86,7 @@ def test_stand_in_weights_are_named(exported: Path, tmp_path: Path, unproven: No
     half = manifest.budgets["fp16"]
     assert "random weights do not tell" in half.reason
     assert [limit.statistic for limit in half.limits] == ["mean"]
-    assert "× the simulated FP16 graph's own" in half.limits[0].reason
+    assert "10 × the simulated FP16 graph's own" in half.limits[0].reason
 
 
 def test_the_same_inputs_give_the_same_bytes(once_export: Path, tmp_path: Path, unproven: None) -> None:

@@ -23,7 +23,7 @@ def print_report(report: Mapping[str, Any], notice: str | None, path: Path) -> N
     notice = f" — {notice}" if notice else ""
     print(f"weights: {bundle['weights_origin']}{notice}; goldens: {bundle['golden_source']}")
     print(aligned([COLUMNS, *(cells(row) for row in report["results"] if row["asked"])]))
-    for line in reasons(report["results"]):
+    for line in [*reasons(report["results"]), *computations(report["results"])]:
         print(line)
     if overhead is not None:
         change = f"{100 * abs(overhead['share']):.1f} % {'less' if overhead['share'] < 0 else 'more'}"
@@ -80,6 +80,15 @@ def reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{status}: {runtime} ({', '.join(precisions)}): {reason}"
         for (status, runtime, reason), precisions in groups.items()
     ]
+
+
+def computations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the types that convolutions computed in, one line for the rows that share them."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        if row["computes_in"] is not None:
+            groups.setdefault(row["computes_in"], []).append(f"{row['runtime']} {row['precision']}")
+    return [f"convolutions in {types}: {', '.join(names)}" for types, names in groups.items()]
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
