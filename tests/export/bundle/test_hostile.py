@@ -145,6 +145,12 @@ def test_what_is_written_has_the_form_that_is_read(bundle: Path) -> None:
     assert wrong_values(json.loads((bundle / "manifest.json").read_bytes())) == []
 
 
+def test_a_key_that_nobody_knows_changes_nothing(bundle: Path) -> None:
+    volume = Bundle(bundle).volume
+    change_manifest(bundle, lambda m: [m[key].update(path=None) for key in ("volume", "joints", "build")])
+    assert Bundle(bundle).volume == volume
+
+
 def test_the_runtime_opens_no_pipe(bundle: Path) -> None:
     model = bundle / Bundle(bundle).onnx("fp32")["path"]
     opened = Bundle(bundle)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pose_runtime.manifest_form import parse_whole, wrong_values
 from pose_runtime.runtime.errors import BadInput, CheckFailed
+from pose_runtime.runtime.pose import Volume
 
 SCHEMA_VERSION = "1.1"
 COPY_AGAIN = "copy the bundle again, or ask for a new one; never run a bundle that was changed"
@@ -42,6 +44,12 @@ class Bundle:
         self._listed = {entry["path"]: entry for entry in self.manifest["files"]}
         self.id = hashlib.sha256(content).hexdigest()
         """The SHA-256 of ``manifest.json``, which holds those of all other files."""
+
+    @property
+    def volume(self) -> Volume:
+        """The network's volume."""
+        sizes = self.manifest["volume"]
+        return Volume(*(sizes[field.name] for field in fields(Volume)))
 
     @property
     def precisions(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pose_runtime.bundle import Bundle
 from pose_runtime.runtime.errors import BadInput, CheckFailed, NotPossible
-from pose_runtime.runtime.pose import Volume, crop, crop_box, crop_to_image, normalise
+from pose_runtime.runtime.pose import crop, crop_box, crop_to_image, normalise
 from pose_runtime.runtime.registry import RUNTIMES, installed
 from pose_runtime.runtime.session import Session
 from pose_runtime.sessions import open_session
@@ -38,7 +38,7 @@ class Pose:
         self.bones: list[tuple[int, int]] = [(a, b) for a, b in bundle.manifest["joints"]["bones"]]
         self.weights_origin: str = bundle.manifest["weights"]["origin"]
         """``checkpoint``, ``demo`` or ``stand-in``; poses of stand-in weights mean nothing."""
-        self._volume = Volume(**bundle.manifest["volume"])
+        self._volume = bundle.volume
         size = self._volume.input_size
         self._crops = np.empty((0, size, size, 3), np.uint8)
         self._planes = np.empty((0, 3, size, size), np.float32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -42,8 +41,7 @@ def read_goldens(bundle: Bundle) -> Goldens:
     Raises:
         CheckFailed: the file is not the manifest's, or has other shapes than the manifest says.
     """
-    entry, sizes = bundle.manifest["golden"], bundle.manifest["volume"]
-    volume = Volume(*(sizes[field.name] for field in fields(Volume)))
+    entry, volume = bundle.manifest["golden"], bundle.volume
     content = bundle.content(entry["path"])
     try:
         images, truth = read_arrays(content, "images", "truth")
