@@ -45,8 +45,8 @@ PARITY_RUNTIMES: dict[str, tuple[ParityRuntime, ...]] = {
     "int8": (ONNX_RUNTIME, OPENVINO, SIMULATION),
 }
 """Precision → runtimes for its files, if the machine supports them. OpenVINO computes INT8 convolutions in integers;
-ONNX Runtime rounds and computes them in FP32. On x86-64 both compute FP16 in FP32, and only the simulation rounds it; on aarch64
-ONNX Runtime computes it in FP16."""
+ONNX Runtime rounds and computes them in FP32. On x86-64 both compute FP16 in FP32, and only the simulation rounds
+it. On aarch64 ONNX Runtime computes it in FP16."""
 
 
 def parity_runtimes(precision: str) -> tuple[tuple[ParityRuntime, ...], dict[str, str]]:

@@ -18,7 +18,8 @@ CPU = ("CPUExecutionProvider",)
 NO_BF16 = "its CPU provider has no BF16 convolution"
 RIGHT_INT8 = (1, 30)
 """First version that computes these INT8 files correctly. One release each of 1.19 to 1.31 was measured on x86-64 with
-VNNI: 1.23 to 1.29 have a mean error of 22.7 mm with a small trained network, 1.30.0 of 2.3 mm. On aarch64, emulated, 1.23.2 has 25.2 mm and 1.32.0 2.2 mm."""
+VNNI: 1.23 to 1.29 have a mean error of 22.7 mm with a small trained network, 1.30.0 of 2.3 mm. On aarch64,
+emulated, 1.23.2 has 25.2 mm and 1.32.0 has 2.2 mm."""
 WRONG_INT8 = "computes INT8 files wrongly; 1.30 is correct"
 PIXELS = "tensor(uint8)"
 """ONNX Runtime's type of an input of pixels."""
