@@ -121,7 +121,7 @@ def test_types_are_not_known_without_a_temporary_folder() -> None:
     def fail() -> None:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    text = verification.computes_in(SimpleNamespace(convolution_types=fail))  # type: ignore[arg-type]
+    text = verification.computes_in(SimpleNamespace(convolution_types=fail))
     assert text.startswith("not known: ")
     assert "set TMPDIR" in text
 
