@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Callable
 
 MOST_TEXT, MOST_ITEMS, MOST_SIZE, MOST_BYTES = 10_000, 10_000, 4096, 4 << 30
 MOST_DIGITS = 18
