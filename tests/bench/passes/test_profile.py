@@ -189,7 +189,7 @@ def test_unknown_layers_are_other_with_a_remark() -> None:
     lost = recorded(planted(known, LayerTime("a kernel", 1.0), LayerTime("the kernel", 7.1), final))
     assert lost.remark is not None
     assert "could not be attributed" in lost.remark
-    assert "most of all the kernel" in lost.remark
+    assert "above all the kernel" in lost.remark
 
 
 def test_the_share_of_the_peak() -> None:
