@@ -15,7 +15,7 @@ SIZE_TOLERANCE_PX = 4
 """Allowed difference between an image and its annotated size: tools that cut videos into images drop or pad a few rows.
 A larger one means that it was resized or turned, and then every annotated pixel is wrong."""
 EVIDENCE_IMAGES = 8
-"""Number of images whose sizes are compared to find out what annotations refer to."""
+"""Number of images that are measured to find out which pixels the annotations refer to."""
 
 Size = tuple[int, int]
 """Width, height."""
@@ -101,12 +101,12 @@ def _pixels_by_size(path: Path, size: Size) -> set[Pixels]:
     """Return the pixels whose size only is the annotated one, of an image whose orientation swaps width and height."""
     import cv2
 
-    shown = cv2.imdecode(np.frombuffer(_read(path), np.uint8), cv2.IMREAD_COLOR)
-    if shown is None:
+    image = cv2.imdecode(np.frombuffer(_read(path), np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
         return set()
-    width, height = _size(shown)
+    width, height = _size(image)
     fits: dict[Pixels, bool] = {"shown": _same_size((width, height), size), "stored": _same_size((height, width), size)}
-    return {pixels for pixels in PIXELS if fits[pixels]} if sum(fits.values()) == 1 else set()
+    return {choice for choice in PIXELS if fits[choice]} if sum(fits.values()) == 1 else set()
 
 
 def _read(path: Path, count: int = -1) -> bytes:

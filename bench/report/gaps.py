@@ -45,12 +45,12 @@ def untested(gaps: Sequence[Located], *, several: bool) -> Section:
     tables = []
     for caption, possible in ((MATTERS, True), (NOT_POSSIBLE, False)):
         group = [(where, gap) for where, gap in gaps if gap.possible == possible]
-        given = any(gap.command for _, gap in group)
+        has_command = any(gap.command for _, gap in group)
         lines = [
-            line(Cell(gap.item, where if several else ""), gap.reason, *[gap.command or cells.NOTHING] * given)
+            line(Cell(gap.item, where if several else ""), gap.reason, *[gap.command or cells.NOTHING] * has_command)
             for where, gap in group
         ]
-        columns = ("not tested", "reason", *["command"] * given)
+        columns = ("not tested", "reason", *["command"] * has_command)
         tables += [Table(caption, columns, tuple(lines))] if lines else []
     return Section("untested", "Not tested, and not counted as passed", tables=tuple(tables))
 

@@ -92,8 +92,8 @@ def models_page(measurements: Sequence[Measurement]) -> Content:
     measured = next((measurement for measurement in distinct if measurement.facts), distinct[0])
     choices = tuple(map(recommend, distinct))
     report = commands.report(*(measurement.source for measurement in distinct))
-    made = [commands.reproduce(measurement.export) for measurement in distinct if measurement.export]
-    reproduce = (*(command for each in made for command in each), report)
+    reproductions = [commands.reproduce(measurement.export) for measurement in distinct if measurement.export]
+    reproduce = (*(command for each in reproductions for command in each), report)
     charts = [chart_section(chart)] if (chart := pareto(choices)) else []
     names = ", ".join(measurement.model for measurement in distinct)
     page = Page(

@@ -46,8 +46,8 @@ def read_orientation(encoded: bytes) -> int:
 
 def turn_upright(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn (H, W, …) stored pixels for display."""
-    shown = np.rot90(stored, QUARTER_TURNS.get(orientation, 0))
-    return np.ascontiguousarray(shown[:, ::-1] if orientation in MIRRORED else shown)
+    upright = np.rot90(stored, QUARTER_TURNS.get(orientation, 0))
+    return np.ascontiguousarray(upright[:, ::-1] if orientation in MIRRORED else upright)
 
 
 def turn_points(points: NDArray[Any], size: tuple[int, int], orientation: int) -> NDArray[Any]:

@@ -141,8 +141,8 @@ def _untested(gaps: Sequence[Located]) -> Answer:
     if not open_gaps:
         return Answer(UNTESTED, "Nothing that matters", tuple(impossible), "good")
     most = MOST - len(impossible)
-    named = [gap.item for gap in open_gaps[:most]]
-    rest = len(open_gaps) - most
-    named[most - 1 :] = [f"{named[most - 1]}, and {rest} more"] if rest > 0 else named[most - 1 :]
+    items = [gap.item for gap in open_gaps[:most]]
+    remaining = len(open_gaps) - most
+    items[most - 1 :] = [f"{items[most - 1]}, and {remaining} more"] if remaining > 0 else items[most - 1 :]
     count = f"{len(open_gaps)} thing{'s' * (len(open_gaps) > 1)} that matter{'s' * (len(open_gaps) == 1)}"
-    return Answer(UNTESTED, count, (*named, *impossible), "warn")
+    return Answer(UNTESTED, count, (*items, *impossible), "warn")
