@@ -33,8 +33,10 @@ def test_every_precision_reaches_its_grade_on_photographs(exported: Path) -> Non
     assert parity["fp32"].grade == "exact"
     for precision, (mean_mm, p99_mm) in LIMITS_MM.items():
         error = parity[precision].candidate
-        assert error.mean_mm is not None and error.mean_mm <= mean_mm, (precision, error)
-        assert error.p99_mm is not None and error.p99_mm <= p99_mm, (precision, error)
+        assert error.mean_mm is not None
+        assert error.p99_mm is not None
+        assert error.mean_mm <= mean_mm, (precision, error)
+        assert error.p99_mm <= p99_mm, (precision, error)
 
 
 def test_half_precision_needs_no_fp32_and_int8_has_nearly_half_of_the_multiplies(exported: Path) -> None:

@@ -234,7 +234,7 @@ def test_strict(files: dict[str, Checkpoint]) -> None:
 
 
 def test_strict_counts_the_command_line_as_a_difference(files: dict[str, Checkpoint]) -> None:
-    with pytest.raises(CheckFailed, match="upsamplings: used 2 .*declared M would have 3"):
+    with pytest.raises(CheckFailed, match=r"upsamplings: used 2 .*declared M would have 3"):
         require_agreement("M", judged(files, "M", "depth 64", "upsamplings=2").record())
 
 

@@ -86,7 +86,7 @@ def test_a_limit_on_the_size_of_files_is_an_error_in_three_parts(tmp_path: Path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(BadInput, match="cannot write .*big.txt — File too large"):
+        with pytest.raises(BadInput, match=r"cannot write .*big.txt — File too large"):
             write_text(tmp_path / "big.txt", "x" * 2000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
