@@ -84,6 +84,7 @@ demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour
 	@$(BIN)/python -m demo.train --steps 2940 $(ARGS)
 
 bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the latter is slower
+	@$(if $(BASE),,echo 'error: set BASE to the folder of the earlier export: make bench-gate MODEL=S BASE=old/S' >&2; exit 2)
 	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
 bench-selftest: $(READY) ## Check the timing harness here: known delays, the gate, other tools' timers

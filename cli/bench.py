@@ -58,7 +58,7 @@ def command(
 ) -> None:
     """Measure parity, latency and speed-up vs PyTorch of every runtime; results go to MODEL/bench."""
     from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Options, benchmark
-    from bench.results.result import RESULT, place_for
+    from bench.results.result import RESULT, place_for, require_valid_rows
     from bench.results.result_csv import result_csv
     from bench.sessions.exported import read_export
     from cli.console import ConsoleObserver
@@ -104,6 +104,7 @@ def command(
         print_decision(result, exported, folder / RESULT)
     if not result.complete:
         raise typer.Exit(INTERRUPTED)
+    require_valid_rows(result)
 
 
 def names(text: str | None) -> tuple[str, ...] | None:

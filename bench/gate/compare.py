@@ -152,12 +152,17 @@ def _report(progress: Progress, cell: str, text: str, share: float | None = None
 
 
 def _require_same_task(baseline: ExportFolder, candidate: ExportFolder) -> None:
-    tasks = [
-        (side.manifest.architecture.input_size, side.manifest.architecture.joints) for side in (baseline, candidate)
-    ]
-    if tasks[0] != tasks[1]:
-        inputs = ", and ".join(f"input {input_size} with {joints} joints" for input_size, joints in tasks)
-        raise BadInput("baseline and candidate do different work", inputs, "compare exports of one model")
+    """Refuse two networks: a difference in time or size would say nothing about a regression."""
+    first, second = (side.manifest.architecture.model_dump() for side in (baseline, candidate))
+    if first != second:
+        models = f"{baseline.manifest.model} and {candidate.manifest.model}"
+        detail = f"{models}: {'; '.join(differences(first, second))}"
+        raise BadInput("baseline and candidate are different models", detail, "compare exports of one model")
+
+
+def differences(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[str]:
+    """Return the keys whose values differ, with both values."""
+    return [f"{name}: {value} and {candidate[name]}" for name, value in baseline.items() if value != candidate[name]]
 
 
 def measure_pair(

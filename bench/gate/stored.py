@@ -1,9 +1,9 @@
 """Comparison of two stored results, for a baseline that can no longer be measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bench.gate.compare import Cell, Comparison, both, make_cell
+from bench.gate.compare import Cell, Comparison, both, differences, make_cell
 from bench.gate.decision import (
     CellData,
     Tail,
@@ -49,11 +49,6 @@ def compare_results(baseline: Result, candidate: Result) -> Comparison:
     doubts = [*_run_doubts(SIDES[0], baseline), *_run_doubts(SIDES[1], candidate)]
     cells = [_stored_cell(row, candidate.row(row.id), control, doubts, len(rows)) for row in rows]
     return Comparison("stored", worst_outcome(cell.outcome for cell in cells), tuple(cells))
-
-
-def differences(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[str]:
-    """Return the keys whose values differ, with both values."""
-    return [f"{name}: {value} and {candidate[name]}" for name, value in baseline.items() if value != candidate[name]]
 
 
 def _protocol(result: Result) -> dict[str, Any]:

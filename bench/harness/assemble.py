@@ -56,7 +56,8 @@ def assess_row(name: str, measurements: Measurements, reference: str, control: R
         faults=faults,
         ratio=control if name == reference else rounds.ratio(reference, name),
         control=control,
-        control_faults=_control_faults(measurements.records[reference + CONTROL]),
+        control_faults=_reference_faults(measurements.records[reference + CONTROL]),
+        reference_faults=() if name == reference else _reference_faults(measurements.records[reference]),
         control_shift=_ratio_shift(rounds, reference, reference + CONTROL),
         spread=relative_iqr(medians_ms) if medians_ms else 0.0,
         shift=_ratio_shift(rounds, reference, name),
@@ -68,8 +69,8 @@ def assess_row(name: str, measurements: Measurements, reference: str, control: R
     return assess(evidence)
 
 
-def _control_faults(record: WorkloadRecord) -> tuple[str, ...]:
-    """Return why A′ is no control: its faults, or an unsteady warm-up."""
+def _reference_faults(record: WorkloadRecord) -> tuple[str, ...]:
+    """Return why an instance of the reference is none: its faults, or an unsteady warm-up."""
     faults = [*record.faults, *([record.not_possible] if record.not_possible else [])]
     if record.warm_up is not None and record.warm_up.state != "steady":
         faults.append("warming up did not end in a steady state")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from bench.results.checked import Environment, Facts, Parity, Protocol
 from bench.results.profile_record import PeakRecord, ProfileRecord
 from bench.results.record import Record as _Record
-from export.common.errors import BadInput
+from export.common.errors import BadInput, CheckFailed, Inconclusive
 from export.common.files import sha256_file, write_text
 from export.common.records import peek, read_record
 from export.pipeline.manifest import Manifest
@@ -256,6 +256,23 @@ def require_of_export(result: Result, manifest: Manifest, path: Path) -> None:
             listed = (known.get(row.artifact) or "no such file")[:12]
             detail = f"{row.artifact}: {str(row.artifact_sha256)[:12]} was measured, {listed} is in the manifest"
             raise BadInput(f"{path} was measured on other files than the export's", detail, advice)
+
+
+def require_valid_rows(result: Result) -> None:
+    """Check that at least one artifact could be measured; the reference counts only where it is alone.
+
+    Raises:
+        CheckFailed: every row is invalid, and a check has failed.
+        Inconclusive: every row is invalid, because parity could not decide.
+    """
+    rows = [row for row in result.rows if not row.is_reference] or result.rows
+    if not rows or any(row.verdict != "invalid" for row in rows):
+        return
+    detail = "; ".join(f"{row.id}: {', '.join(row.reasons)}" for row in rows)
+    if all(row.parity and row.parity["outcome"] == "inconclusive" for row in rows):
+        advice = "export again with --images that show people: convnextpose export … --images FOLDER"
+        raise Inconclusive("every row is invalid: parity cannot decide", detail, advice)
+    raise CheckFailed("every row is invalid", detail, "see the reasons; do not ship what fails its parity")
 
 
 def write_result(folder: Path, result: Result) -> Path:

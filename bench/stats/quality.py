@@ -42,6 +42,8 @@ class Evidence:
     """Ratio of A′ to A: two instances of the reference, which must not differ."""
     control_faults: tuple[str, ...] = ()
     """Reasons why A′ is missing or not usable."""
+    reference_faults: tuple[str, ...] = ()
+    """The same of A; none for the row of A itself."""
     control_shift: float = 0.0
     """Drift of A′ to A."""
     spread: float = 0.0
@@ -75,8 +77,9 @@ def assess(evidence: Evidence) -> Quality:
     """Return the quality of one row. Comparisons are written so that NaN is unstable."""
     if evidence.faults:
         return Quality("invalid", evidence.faults)
-    if evidence.control_faults:
-        reasons = (f"the reference's second instance, {fault}" for fault in evidence.control_faults)
+    if evidence.reference_faults or evidence.control_faults:
+        reasons = [f"the reference, {fault}" for fault in evidence.reference_faults]
+        reasons += [f"the reference's second instance, {fault}" for fault in evidence.control_faults]
         return Quality("unstable", tuple(reasons))
     if evidence.ratio is None or evidence.control is None:
         return Quality("unstable", ("too few rounds for an interval",))

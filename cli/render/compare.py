@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from bench.gate.compare import Cell, Comparison
+from bench.gate.decision import last_look
 from bench.report.rows import is_known
 from bench.stats.stopping import FIRST_LOOK
 from cli.console import out, table
@@ -96,9 +97,16 @@ def require_pass(comparison: Comparison) -> None:
     if comparison.outcome == "FAIL":
         raise CheckFailed("the candidate is worse than the baseline", reasons, "do not merge it")
     if comparison.outcome == "INCONCLUSIVE":
-        few = comparison.mode == "paired" and any(cell.rounds < FIRST_LOOK for cell in comparison.cells)
-        advice = "raise --budget: the rounds were too few" if few else "measure on a quieter machine, or raise --budget"
-        raise Inconclusive("the data cannot decide whether the candidate is worse", reasons, advice)
+        problem = "the data cannot decide whether the candidate is worse"
+        raise Inconclusive(problem, reasons, _advice(comparison))
     if comparison.outcome == "REFUSED":
         advice = "measure both here: convnextpose compare BASE_FOLDER CANDIDATE_FOLDER"
         raise NotPossible("refused: the two cannot be compared", "; ".join(comparison.reasons), advice)
+
+
+def _advice(comparison: Comparison) -> str:
+    """Return what helps an inconclusive comparison: more time if it ended before the last look."""
+    rounds = [cell.rounds for cell in comparison.cells if cell.outcome == "INCONCLUSIVE" and cell.rounds]
+    if comparison.mode != "paired" or not rounds or min(rounds) >= last_look():
+        return "measure on a quieter machine"
+    return "raise --budget" if min(rounds) < FIRST_LOOK else "raise --budget, or measure on a quieter machine"

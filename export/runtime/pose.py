@@ -9,6 +9,7 @@ Boxes are (x, y, width, height) in pixels of the image. Joints are (..., J, 3).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Sequence, Tuple
@@ -135,7 +136,7 @@ def crop_box(box: Sequence[float], width: int, height: int, margin: float = BOX_
     left, top = max(0.0, x), max(0.0, y)
     right, bottom = min(width - 1.0, left + max(0.0, w - 1)), min(height - 1.0, top + max(0.0, h - 1))
     outside = x + w <= 0 or y + h <= 0  # clipping alone would move such a box into the image
-    if outside or not (w > 0 and h > 0 and right > left and bottom > top):
+    if outside or not math.isfinite(x + y + w + h) or not (w > 0 and h > 0 and right > left and bottom > top):
         raise BadInput(
             "the person's box has no area inside the image",
             f"box x={x:g}, y={y:g}, width={w:g}, height={h:g}; image {width}×{height}",

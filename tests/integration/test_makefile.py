@@ -8,6 +8,13 @@ import pytest
 from tests.support.command_line import ROOT
 
 
+def test_the_gate_names_its_missing_baseline() -> None:
+    words = ["make", "--old-file", ".venv/.ready", "bench-gate", "MODEL=S", "BASE="]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "set BASE to the folder of the earlier export" in done.stderr
+
+
 @pytest.mark.parametrize("target", ["export", "bench", "bundle", "all"])
 def test_a_target_passes_the_options_of_its_export(target: str) -> None:
     words = ["make", "--dry-run", "--old-file", ".venv/.ready", target, "MODEL=S", "EXPORT_ARGS=--images crops"]

@@ -1,5 +1,6 @@
 """Cells measured side by side: planted defects, the end of a cell, and the budget that cells share."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bench.harness.settings import Settings
 from bench.sessions.exported import read_export
 from bench.stats.steadiness import WarmUpRule
 from bench.stats.stopping import StopRule
+from export.common.errors import BadInput
 from tests.bench.gate.planted import executed, measured_pair
 from tests.support.bench_sessions import FakeClock, Scripted
 
@@ -82,3 +84,12 @@ def test_a_planted_slowdown_fails_and_an_identical_pair_passes(slowdown: float, 
 def test_an_undecided_cell_is_measured_longer_and_may_stay_inconclusive() -> None:
     assert run(1.0, 0.06)[0] in (40, 80, 160)
     assert run(1.03, 0.02) == (160, "INCONCLUSIVE")
+
+
+def test_two_models_are_refused_before_anything_is_measured(demo_export: Path) -> None:
+    exported = read_export(demo_export)
+    deeper = exported.manifest.architecture.model_copy(update={"depths": (3, 3, 9, 3)})
+    other = replace(exported, manifest=exported.manifest.model_copy(update={"model": "L", "architecture": deeper}))
+    settings = Settings(1, StopRule(budget_s=100), WarmUpRule())
+    with pytest.raises(BadInput, match="different models.*XS-atto and L: depths"):
+        compare_folders(exported, other, ("onnxruntime",), ("fp32",), settings)

@@ -10,8 +10,15 @@ import pytest
 
 from bench.machine.environment import fingerprint, share_with, steal_share
 from bench.machine.gpu_sensors import held_back
-from bench.results.result import INTERRUPTED, place_for, read_result, write_result
-from export.common.errors import BadInput
+from bench.results.result import (
+    INTERRUPTED,
+    Result,
+    place_for,
+    read_result,
+    require_valid_rows,
+    write_result,
+)
+from export.common.errors import BadInput, CheckFailed, Inconclusive
 from tests.support.bench_results import STEADY, measurements, result
 
 
@@ -55,6 +62,19 @@ def test_open_dictionaries_have_what_is_read_of_them(tmp_path: Path, place: tupl
     path.write_text(json.dumps(plain))
     with pytest.raises(BadInput, match=r"is no result of schema.*" + re.escape(".".join(map(str, place[:2])))):
         read_result(path)
+
+
+def test_a_result_without_a_valid_artifact_fails() -> None:
+    def planted(outcome: str, fault: str) -> Result:
+        parity = {"outcome": outcome, "reason": "flat", "images": 8}
+        return result(measurements(STEADY, parity=parity, faults=[fault] if fault else []))
+
+    require_valid_rows(planted("pass", ""))
+    with pytest.raises(Inconclusive, match="parity cannot decide.*openvino|onnxruntime"):
+        require_valid_rows(planted("inconclusive", "parity inconclusive: flat"))
+    for outcome, fault in (("fail", "parity fail: far"), ("pass", "crashed")):
+        with pytest.raises(CheckFailed, match=fault):
+            require_valid_rows(planted(outcome, fault))
 
 
 def test_nan_is_never_written() -> None:

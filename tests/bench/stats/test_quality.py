@@ -29,6 +29,7 @@ def ratio(half_width: float, median: float = 2.0) -> Ratio:
         ({"control": Ratio(1.0, 0.985, 1.015, 30)}, "noisy", "equal within ±1.50 %"),
         ({"control": Ratio(1.0, 0.96, 1.04, 30)}, "unstable", "are equal within"),
         ({"control_faults": ("killed",)}, "unstable", "second instance, killed"),
+        ({"reference_faults": ("warming up did not end",)}, "unstable", "the reference, warming up"),
         ({"control_shift": 0.06}, "unstable", "against each other"),
         ({"control_shift": math.nan}, "unstable", "against each other"),
         ({"ratio": ratio(0.031)}, "unstable", "±3.10 %"),

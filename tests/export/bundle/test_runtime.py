@@ -103,16 +103,27 @@ IMAGE = np.zeros((8, 8, 3), np.uint8)
         (np.zeros((8, 8, 4), np.uint8), None, "this is no image"),
         ([[1]], None, "this is no image.*list"),
         (IMAGE, [(1, 2, 3)], r"no boxes.*\(1, 3\)"),
-        (IMAGE, [(1, 2, np.nan, 3)], "no boxes"),
+        (IMAGE, [(1, 2, np.nan, 3)], "box 0: .* no area.*width=nan"),
+        (IMAGE, [(np.nan, 2, 3, 3)], "box 0: .* no area.*x=nan"),
         (IMAGE, "abc", "no boxes.*str"),
         (IMAGE, [(1, 2, 3, 4), (1, 2)], "no boxes.*list"),
         (IMAGE, {"x": 1}, "no boxes.*dict"),
-        (IMAGE, [(0, 0, 8, 8), (20, 20, 4, 4)], "no area inside the image.*x=20"),
+        (IMAGE, [(0, 0, 8, 8), (20, 20, 4, 4)], "box 1: .*no area inside the image.*x=20.*skip_bad_boxes"),
     ],
 )
 def test_wrong_images_and_boxes_are_refused(pose: Pose, image: Any, boxes: Any, message: str) -> None:
     with pytest.raises(pose_runtime.BadInput, match=message):
         pose(image, boxes)
+
+
+@pytest.mark.parametrize("bad", [(10, 10, 0, 0), (9999, 9999, 5, 5), (np.nan, 0, 5, 5)])
+def test_bad_boxes_are_skipped_on_request(pose: Pose, scene: Scene, bad: Any) -> None:
+    expected = pose(scene.image, [scene.person_box])
+    joints = pose(scene.image, [bad, scene.person_box, bad], skip_bad_boxes=True)
+    for part, single in zip(joints, expected, strict=True):
+        assert np.isnan(part[[0, 2]]).all()
+        np.testing.assert_array_equal(part[1], single[0])
+    assert np.isnan(pose(scene.image, bad, skip_bad_boxes=True)[0]).all()
 
 
 def test_a_call_after_close_is_refused(pose: Pose) -> None:

@@ -85,12 +85,15 @@ class Pose:
         advice = "install onnxruntime or openvino, or ask for another precision"
         raise NotPossible(f"nothing here runs {precision}", "; ".join(passed_over.values()), advice)
 
-    def __call__(self, image: NDArray[np.uint8], boxes: Any = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def __call__(
+        self, image: NDArray[np.uint8], boxes: Any = None, skip_bad_boxes: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the joints of every person.
 
         Args:
             image: (H, W, 3) uint8, **RGB**, 0 to 255 (OpenCV reads BGR: ``image[..., ::-1]``).
             boxes: (N, 4) boxes of persons as x, y, width, height in pixels; (4,) for one; None for the whole image.
+            skip_bad_boxes: give NaN as the joints of a box without area inside the image, instead of an error.
 
         Returns:
             ``joints_px``, (N, J, 2) float64: x, y in pixels of the image.
@@ -110,7 +113,16 @@ class Pose:
             value = f"{getattr(image, 'shape', type(image).__name__)} {getattr(image, 'dtype', '')}"
             raise BadInput("this is no image", value, "give (H, W, 3) uint8, RGB, 0 to 255")
         height, width = image.shape[:2]
-        places = [crop_box(box, width, height) for box in as_boxes(boxes, width, height)]
+        places, used, count = [], [], 0
+        for index, box in enumerate(as_boxes(boxes, width, height)):
+            count = index + 1
+            try:
+                places.append(crop_box(box, width, height))
+                used.append(index)
+            except BadInput as error:
+                if not skip_bad_boxes:
+                    advice = f"{error.advice}, or skip it with skip_bad_boxes=True"
+                    raise BadInput(f"box {index}: {error.problem}", error.detail, advice) from error
         if len(self._crops) < len(places):  # memory is reused until a call has more persons
             self._crops = np.empty((len(places), *self._crops.shape[1:]), np.uint8)
         crops = self._crops[: len(places)]
@@ -118,7 +130,12 @@ class Pose:
             crop(image, place, len(out), out)
         bins = self.bins(crops)
         pixels = crop_to_image(self._volume.crop_pixels(bins), np.reshape(places, (-1, 4)), self._volume.input_size)
-        return pixels, self._volume.joints_mm(bins)
+        joints_mm = self._volume.joints_mm(bins)
+        if len(used) == count:
+            return pixels, joints_mm
+        all_px, all_mm = (np.full((count, *part.shape[1:]), np.nan) for part in (pixels, joints_mm))
+        all_px[used], all_mm[used] = pixels, joints_mm
+        return all_px, all_mm
 
     def bins(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn (N, S, S, 3) RGB crops into (N, J, 3) joints in bins, in batches that the network takes.
@@ -162,7 +179,7 @@ def as_boxes(boxes: Any, width: int, height: int) -> list[Sequence[float]]:
     """Turn one box or many into a list of four numbers each; None is the whole image.
 
     Raises:
-        BadInput: other shapes, or values that are not finite.
+        BadInput: other shapes.
     """
     if boxes is None:
         return [(0.0, 0.0, float(width), float(height))]
@@ -174,6 +191,6 @@ def as_boxes(boxes: Any, width: int, height: int) -> list[Sequence[float]]:
         array = array[None]
     if array.size == 0:
         return []
-    if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
+    if array.ndim != 2 or array.shape[1] != 4:
         raise BadInput("these are no boxes", f"shape {array.shape}", BOX_FORM)
     return [tuple(box) for box in array]

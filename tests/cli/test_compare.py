@@ -1,0 +1,24 @@
+"""Advice of an inconclusive comparison."""
+
+import pytest
+
+from bench.gate.compare import Cell, Comparison
+from cli.render.compare import require_pass
+from export.common.errors import Inconclusive
+
+
+@pytest.mark.parametrize(
+    ("mode", "rounds", "advice"),
+    [
+        ("paired", 9, "raise --budget"),
+        ("paired", 40, "raise --budget, or measure on a quieter machine"),
+        ("paired", 160, "measure on a quieter machine"),
+        ("paired", 0, "measure on a quieter machine"),
+        ("stored", 9, "measure on a quieter machine"),
+    ],
+)
+def test_too_little_time_is_told_from_noise(mode: str, rounds: int, advice: str) -> None:
+    cell = Cell("openvino/fp32", "INCONCLUSIVE", ("why",), None, 0.03, None, rounds)
+    with pytest.raises(Inconclusive) as caught:
+        require_pass(Comparison(mode, "INCONCLUSIVE", (cell,)))
+    assert caught.value.advice == advice
