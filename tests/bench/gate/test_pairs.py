@@ -91,5 +91,5 @@ def test_two_models_are_refused_before_anything_is_measured(demo_export: Path) -
     deeper = exported.manifest.architecture.model_copy(update={"depths": (3, 3, 9, 3)})
     other = replace(exported, manifest=exported.manifest.model_copy(update={"model": "L", "architecture": deeper}))
     settings = Settings(1, StopRule(budget_s=100), WarmUpRule())
-    with pytest.raises(BadInput, match="different models.*XS-atto and L: depths"):
+    with pytest.raises(BadInput, match=r"different models.*XS-atto and L: depths"):
         compare_folders(exported, other, ("onnxruntime",), ("fp32",), settings)

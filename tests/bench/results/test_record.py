@@ -70,7 +70,7 @@ def test_a_result_without_a_valid_artifact_fails() -> None:
         return result(measurements(STEADY, parity=parity, faults=[fault] if fault else []))
 
     require_valid_rows(planted("pass", ""))
-    with pytest.raises(Inconclusive, match="parity cannot decide.*(openvino|onnxruntime)"):
+    with pytest.raises(Inconclusive, match="parity cannot decide"):
         require_valid_rows(planted("inconclusive", "parity inconclusive: flat"))
     for outcome, fault in (("fail", "parity fail: far"), ("pass", "crashed")):
         with pytest.raises(CheckFailed, match=fault):
