@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.accuracy.record import Evaluated, EvaluatedDataset, Evaluation
+from bench.accuracy.record import AccuracyLoss, EvaluatedDataset, Evaluation
 from bench.report.model_files import ModelFiles
 from bench.report.records import SIMULATED
 from bench.report.rows import name_of, parity_status, with_trusted_speed_ups
@@ -15,10 +15,11 @@ from export.runtime.processor import limit_note
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The evaluation of one artifact on annotated images."""
+    """The error of one artifact on annotated images."""
 
     dataset: EvaluatedDataset
-    evaluated: Evaluated
+    mpjpe_mm: float
+    loss: AccuracyLoss | None
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,16 @@ class Measurement:
         """Return the evaluations of the file that a row runs: by the same runtime, otherwise by others."""
         if row.artifact_sha256 is None and row.runtime not in TORCH_FORMS:
             return []
-        accuracies = [
-            Accuracy(evaluation.dataset, evaluated)
+        every = [
+            (evaluated.run_by.split()[0], Accuracy(evaluation.dataset, evaluated.mpjpe_mm, evaluated.accuracy_loss_mm))
             for evaluation in self.evaluations
             for evaluated in evaluation.rows
-            if evaluated.sha256 == row.artifact_sha256 and evaluated.runtime != SIMULATED
+            if evaluated.sha256 == row.artifact_sha256
+            and evaluated.runtime != SIMULATED
+            and evaluated.mpjpe_mm is not None
         ]
-        return [
-            accuracy for accuracy in accuracies if accuracy.evaluated.run_by.split()[0] == row.runtime
-        ] or accuracies
+        own = [accuracy for runtime, accuracy in every if runtime == row.runtime]
+        return own or [accuracy for _, accuracy in every]
 
 
 def references_of(measurements: Sequence[Measurement]) -> str:

@@ -91,8 +91,7 @@ def widened(row: Row, tolerance: float) -> RatioRecord | None:
 
 def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:
     """Return the accuracy's reason against the row: a loss beyond the budget or, for int8, an unknown one."""
-    evaluated = [accuracy.evaluated.accuracy_loss_mm for accuracy in measurement.accuracy_of(row)]
-    losses = [loss.mean for loss in evaluated if loss is not None]
+    losses = [accuracy.loss.mean for accuracy in measurement.accuracy_of(row) if accuracy.loss]
     if row.precision == "int8" and not losses:
         return f"{measurement.parity_text(row)}; accuracy not evaluated"
     limit = measurement.allowed_mm(row.precision)

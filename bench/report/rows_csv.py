@@ -40,8 +40,7 @@ def _lines(choice: Choice) -> Iterator[dict[str, object]]:
 
 
 def _row(choice: Choice, row: Row) -> dict[str, object]:
-    evaluated = next((accuracy.evaluated for accuracy in choice.measurement.accuracy_of(row)), None)
-    loss = evaluated.accuracy_loss_mm if evaluated else None
+    accuracy = next(iter(choice.measurement.accuracy_of(row)), None)
     return {
         **{name: getattr(row, name) for name in ("id", "runtime", "precision", "verdict")},
         "computes_in": row.precision_used,
@@ -49,8 +48,8 @@ def _row(choice: Choice, row: Row) -> dict[str, object]:
         "parity": parity_status(row),
         "export_error_mean_mm": error_mm(row),
         "export_error_max_mm": error_mm(row, "max_mm"),
-        "mpjpe_mm": evaluated.mpjpe_mm if evaluated else None,
-        "accuracy_loss_mm": loss.mean if loss else None,
+        "mpjpe_mm": accuracy.mpjpe_mm if accuracy else None,
+        "accuracy_loss_mm": accuracy.loss.mean if accuracy and accuracy.loss else None,
         "images_per_s": row.best_throughput.images_per_s if row.best_throughput and is_ranked(row) else None,
         "peak_mib": row.memory.peak_mib if row.memory else None,
         "file": row.artifact,

@@ -49,20 +49,17 @@ def _is_shown(row: Row) -> bool:
     return is_ranked(row) and headline(row) is not None and passed and error_mm(row) is not None
 
 
-def _mpjpe(choice: Choice, row: Row) -> tuple[str, float] | None:
-    errors = [(accuracy.dataset.name, accuracy.evaluated.mpjpe_mm) for accuracy in choice.measurement.accuracy_of(row)]
-    return next(((name, mm) for name, mm in errors if mm is not None), None)
-
-
 def _common_dataset(pairs: Sequence[tuple[Choice, Row]]) -> str | None:
-    names = {(_mpjpe(choice, row) or (None,))[0] for choice, row in pairs}
+    """Return the dataset that all rows were evaluated on."""
+    first = [next(iter(choice.measurement.accuracy_of(row)), None) for choice, row in pairs]
+    names = {accuracy.dataset.name if accuracy else None for accuracy in first}
     return names.pop() if len(names) == 1 else None
 
 
 def _value(choice: Choice, row: Row, *, evaluated: bool, several: bool) -> dict[str, object]:
-    latency, mpjpe = headline(row), _mpjpe(choice, row)
+    latency, accuracies = headline(row), choice.measurement.accuracy_of(row) if evaluated else []
     assert latency is not None
-    cost = mpjpe[1] if evaluated and mpjpe else max(SMALLEST_MM, error_mm(row) or 0.0)
+    cost = accuracies[0].mpjpe_mm if accuracies else max(SMALLEST_MM, error_mm(row) or 0.0)
     about = base.about(row)
     return {
         **about,

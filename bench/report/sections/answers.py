@@ -61,12 +61,10 @@ def _file(choice: Choice) -> str | None:
 def _error(choice: Choice, row: Row) -> str:
     """Return the error against annotations and what the export adds to it, or that it is unknown."""
     for accuracy in choice.measurement.accuracy_of(row):
-        mpjpe, loss = accuracy.evaluated.mpjpe_mm, accuracy.evaluated.accuracy_loss_mm
-        if mpjpe is not None and loss is not None:
-            change = f"adds {loss.mean:.2f}" if loss.mean >= 0 else f"takes {-loss.mean:.2f}"
-            return f"export {change} mm {'to' if loss.mean >= 0 else 'off'} an error of {mpjpe - loss.mean:.0f} mm"
-        if mpjpe is not None:
-            return f"its error is {mpjpe:.0f} mm"
+        if (loss := accuracy.loss) is None:
+            return f"its error is {accuracy.mpjpe_mm:.0f} mm"
+        change = f"adds {loss.mean:.2f} mm to" if loss.mean >= 0 else f"takes {-loss.mean:.2f} mm off"
+        return f"export {change} an error of {accuracy.mpjpe_mm - loss.mean:.0f} mm"
     mean, limited = error_mm(row), choice.measurement.parity_text(row) != WITHIN_ROUNDING
     return "pose error unknown" + (
         f", export error {cells.millimetres(mean)} mm" if limited and mean is not None else ""
@@ -102,22 +100,19 @@ def _wrong(choice: Choice) -> Answer:
     row, measurement = choice.row, choice.measurement
     if row is None:
         return Answer(WRONG, UNKNOWN, tone="warn")
-    text, details = UNKNOWN, []
-    for accuracy in measurement.accuracy_of(row):
-        evaluated, dataset = accuracy.evaluated, accuracy.dataset
-        if evaluated.mpjpe_mm is None:
-            continue
-        text = f"{evaluated.mpjpe_mm:.1f} mm MPJPE" if text == UNKNOWN else text
-        loss = evaluated.accuracy_loss_mm
-        added = f"; the export adds {loss.mean:+.2f} mm" if loss else ""
-        details.append(f"{evaluated.mpjpe_mm:.1f} mm on {dataset.samples:,} samples of {dataset.name}{added}")
-    details = details[: MOST - 1] or ["accuracy not evaluated"]
+    accuracies, details = measurement.accuracy_of(row), []
+    text = f"{accuracies[0].mpjpe_mm:.1f} mm MPJPE" if accuracies else UNKNOWN
+    for accuracy in accuracies[: MOST - 1]:
+        added = f"; the export adds {accuracy.loss.mean:+.2f} mm" if accuracy.loss else ""
+        of_dataset = f"{accuracy.dataset.samples:,} samples of {accuracy.dataset.name}"
+        details.append(f"{accuracy.mpjpe_mm:.1f} mm on {of_dataset}{added}")
+    details = details or ["accuracy not evaluated"]
     mean, largest = error_mm(row), error_mm(row, "max_mm")
     if mean is not None and largest is not None:
         error = f"mean {cells.millimetres(mean)} mm, max {cells.millimetres(largest)} mm"
         details.append(f"export error, from the reference model: {error}; {measurement.parity_text(row)}")
     passed = row.parity is not None and row.parity.get("status") == PASS
-    return Answer(WRONG, text, tuple(details), "" if passed and text != UNKNOWN else "warn")
+    return Answer(WRONG, text, tuple(details), "" if passed and accuracies else "warn")
 
 
 def _sure(choice: Choice) -> Answer:

@@ -174,11 +174,9 @@ def _accuracy(measurement: Measurement, row: Row) -> Cell | None:
     evaluations = measurement.accuracy_of(row)
     if not evaluations:
         return Cell("unknown", "not evaluated", "dim") if measurement.evaluations else None
-    evaluated, dataset = evaluations[0].evaluated, evaluations[0].dataset
-    text = f"{evaluated.mpjpe_mm:.2f}" if evaluated.mpjpe_mm is not None else "unknown"
-    loss = evaluated.accuracy_loss_mm
+    text, loss = f"{evaluations[0].mpjpe_mm:.2f}", evaluations[0].loss
     if loss is None:
-        return Cell(text, dataset.name)
+        return Cell(text, evaluations[0].dataset.name)
     interval = f" [{loss.low:+.2f}, {loss.high:+.2f}]" if loss.low is not None else ""
     return Cell(text, f"export {loss.mean:+.2f}{interval}")
 

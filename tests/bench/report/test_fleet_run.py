@@ -89,7 +89,7 @@ def test_an_evaluation_at_home_holds_for_the_same_file_on_a_device(run: Path) ->
     (place / "drawn.json").write_text(evaluated.model_dump_json())
     of = measured(run)[0]
     found, *_ = of.accuracy_of(next(row for row in of.rows if name_of(row) == "tensorrt fp16"))
-    assert found.evaluated.mpjpe_mm == pytest.approx(52 + ERROR_MM["fp16"] / 4)
+    assert found.mpjpe_mm == pytest.approx(52 + ERROR_MM["fp16"] / 4)
 
 
 def test_pictures_of_an_earlier_report_are_not_left_to_be_believed(run: Path) -> None:
