@@ -137,7 +137,8 @@ def _untested(gaps: Sequence[Located]) -> Answer:
         return Answer(UNTESTED, "Nothing that matters", tuple(impossible), "good")
     most = MOST - len(impossible)
     items = [gap.item for gap in open_gaps[:most]]
-    remaining = len(open_gaps) - most
-    items[most - 1 :] = [f"{items[most - 1]}, and {remaining} more"] if remaining > 0 else items[most - 1 :]
+    more = len(open_gaps) - most
+    if more > 0:
+        items[-1] = f"{items[-1]}, and {more} more"
     count = f"{len(open_gaps)} thing{'s' * (len(open_gaps) > 1)} that matter{'s' * (len(open_gaps) == 1)}"
     return Answer(UNTESTED, count, (*items, *impossible), "warn")

@@ -50,9 +50,8 @@ def joints(files: ModelFiles) -> Section:
     ]
     for index, name in enumerate(joint_set(files.manifest.architecture.joints).joints):
         errors_mm = (report.per_joint_max_mm[index : index + 1] for report in reports)
-        lines.append(
-            line(f"max, {name}", *(_millimetres(*errors) if errors else cells.NOTHING for errors in errors_mm))
-        )
+        values = (_millimetres(*error_mm) if error_mm else cells.NOTHING for error_mm in errors_mm)
+        lines.append(line(f"max, {name}", *values))
     caption = "Distance (mm) from the reference model in FP64, of its worst run, over all parity images."
     table = Table(caption, ("error", *(report.variant for report in reports)), tuple(lines))
     return Section("joints", "Export error of every file and joint", tables=(table,) if reports else (), folded=True)
