@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bench.results.checked import Environment
 from bench.results.record import Record
 from export.pipeline.steps import sha256_code
 
@@ -107,7 +106,7 @@ class DeviceFacts(Record):
     """Hash that distinguishes machines."""
     resources: dict[str, float]
     code: str
-    environment: Environment
+    environment: dict[str, Any]
     """See ``bench.machine.environment``."""
     fingerprint: str
     doctor: dict[str, Any]
