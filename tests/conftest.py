@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 import torch
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
+
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it in its workers; output in tests is that of a log
 
 from bench.fleet import child, cluster_run, device
 from bench.fleet.blobs import BlobCache

@@ -90,7 +90,7 @@ def empty_result(model: str) -> dict[str, Any]:
         "weights": "checkpoint",
         "complete": True,
         "mode": "quick",
-        "protocol": {},
+        "protocol": {"threads": 1},
         "precision_reached": True,
         "rounds": 0,
         "environment": environment,

@@ -226,7 +226,7 @@ def test_unknown_calibration_images_are_refused(tmp_path: Path) -> None:
 
 def test_stand_in_weights_are_not_refused(tiny_copy: Path) -> None:
     shapes = folder_of(tiny_copy / "shapes", drawn_images(64, 256, SHAPES_SEED))
-    run = in_process("export", "tiny.yaml", "--images", shapes, cwd=tiny_copy)
+    run = in_process("export", "tiny.yaml", "--images", shapes, "--verbose", cwd=tiny_copy)
     assert run.returncode == 0, run.stderr
     parity = json.loads((tiny_copy / "build/tiny/parity/fp32.json").read_text())
     assert (parity["outcome"], parity["images"]["statistics"]["verdict"]) == ("pass", "unknown")
