@@ -99,7 +99,7 @@ def test_two_datasets_of_one_name_keep_both_evaluations(call: Call, tmp_path: Pa
 
 def test_annotations_in_pixels_give_a_table_in_pixels(call: Call, tmp_path: Path, demo_export: Path) -> None:
     write_coco(tmp_path / "data", in_mm=False)
-    run = call(demo_export, "--dataset", "coco", "--data", tmp_path / "data", "--no-reference")
+    run = call(demo_export, "--dataset", "coco", "--data", tmp_path / "data", "--no-reference", "--verbose")
     table = run.stdout[run.stdout.index("error (px) by joint") :].splitlines()
     joints = {line.split()[0]: line.split()[1] for line in table[1:] if line.startswith(("L_", "R_", "Pelvis"))}
     assert len(joints) == 13

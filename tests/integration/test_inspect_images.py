@@ -65,7 +65,7 @@ def test_images_contradict_the_rule(here: Here) -> None:
     strict = here("--model", "by-rule.yaml", "--images", "figures", "--strict")
     assert_three_parts(strict, 1)
     assert "pass --set upsamplings=1" in strict.stderr
-    assert "contradicted: upsamplings=2 is used, the images say 1" in strict.stdout
+    assert "contradicted: upsamplings=2 is used, the images show 1" in strict.stdout
 
 
 def test_cannot_tell_is_no_error(here: Here) -> None:
