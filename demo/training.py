@@ -35,7 +35,7 @@ class Plan:
     marginal_spread_bins: float = 0.7
     seed: int = 0
     bfloat16: bool = True
-    """Whether convolutions run in bfloat16; weights, decode and loss are always float32."""
+    """True if convolutions run in bfloat16; weights, decode and loss are always float32."""
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,27 @@ def test_a_package_says_what_goes_in_and_what_comes_out(package: str) -> None:
     assert len(text.splitlines()) >= 3, text
 
 
+def unclear_docstrings(source: str) -> list[str]:
+    """Return the texts of modules, classes, functions and attributes that begin with a word of a clause."""
+    texts = [text for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr) for text in text_of(node.value)]
+    return [text.splitlines()[0] for text in texts if re.match(r"(Of|Whether|What|How|Who|Why|Where|When) ", text)]
+
+
+def text_of(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+
+
+@pytest.mark.parametrize("package", FILES)
+def test_docstrings_begin_with_nouns_or_verbs(package: str) -> None:
+    assert [text for path in FILES[package] for text in unclear_docstrings(path.read_text(encoding="utf-8"))] == []
+
+
+def test_an_unclear_docstring_is_noticed() -> None:
+    source = '"""What it is."""\nclass A:\n    x: int\n    """Of the first."""\n    y: int\n    """Number of rows."""\n'
+    assert unclear_docstrings(source) == ["What it is.", "Of the first."]
+
+
 @pytest.mark.parametrize("package", FILES)
 def test_names_and_messages_are_those_of_the_glossary(package: str) -> None:
     found = {}

@@ -39,7 +39,7 @@ class EvaluatedModel:
 
     session: Session
     sha256: str | None
-    """Of the artifact; None for the reference, which the weights' hash identifies."""
+    """Hash of the artifact; None for the reference, which the weights' hash identifies."""
     is_reference: bool = False
     tally: Tally = field(default_factory=Tally)
     seconds: float = 0.0

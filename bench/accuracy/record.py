@@ -58,7 +58,7 @@ class Evaluated(Errors):
     run_by: str = Field(pattern=r"^\S")
     reference: bool
     sha256: str | None
-    """Of the artifact; null for the reference."""
+    """Hash of the artifact; null for the reference."""
     accuracy_loss_mm: AccuracyLoss | None = Field(validation_alias="price_mm", serialization_alias="price_mm")
     error_mm: ErrorToReference = Field(validation_alias="drift_mm", serialization_alias="drift_mm")
     joints: JointErrors
@@ -105,7 +105,7 @@ class Evaluation(_Record):
     weights: EvaluatedWeights
     dataset: EvaluatedDataset
     flip: bool
-    """Whether errors are those of the mean over mirrored images."""
+    """True if errors are those of the mean over mirrored images."""
     joint_names: tuple[str, ...]
     counted_joints: tuple[str, ...]
     """Joints that errors are averaged over."""

@@ -74,7 +74,7 @@ class Person:
 
     @property
     def is_consistent(self) -> bool:
-        """Whether most joints lie in the box, and the camera sees them at the annotated pixels."""
+        """True if most joints lie in the box, and the camera sees them at the annotated pixels."""
         projected = self.projected_px[self.annotated]
         annotated = projected if self.joints_px is None else self.joints_px[self.annotated]
         corner, edges = np.array(self.box[:2]), np.array(self.box[2:])

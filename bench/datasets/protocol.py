@@ -45,9 +45,9 @@ class Dataset(Protocol):
     root: int
     """Joint at which predictions and annotations are aligned."""
     mirrors: bool
-    """Whether a mirrored image is a valid image of a person."""
+    """True if a mirrored image is a valid image of a person."""
     flip: bool
-    """Whether the released evaluation averages over the mirrored image."""
+    """True if the released evaluation averages over the mirrored image."""
     published: str | None
     """Field of a configuration's claims with the published figure for this dataset."""
     identity: dict[str, Any]

@@ -67,7 +67,7 @@ class _Deadline:
 
     def __init__(self, session: int) -> None:
         self.reason = ""
-        """Why the session was killed; empty if it was not."""
+        """The reason if the session was killed; empty if it was not."""
         self._session, self._timer = session, threading.Timer(0, lambda: None)
 
     def set(self, seconds: float, reason: str) -> None:

@@ -31,7 +31,7 @@ class Worker:
     resources: Mapping[str, float]
     facts: DeviceFacts | None = None
     problem: str = ""
-    """Why there are no facts."""
+    """The reason if there are no facts."""
     connected: bool = True
 
     def offers(self, resource: str) -> bool:

@@ -36,7 +36,7 @@ class BenchOptions(Record):
 
     mode: Literal["quick", "publish"] = "quick"
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """Of every runtime; None: all cores of the device."""
+    """Threads of every runtime; None: all cores of the device."""
     budget_s: float | None = Field(default=None, ge=1)
     half_width: float = Field(default=0.01, ge=0.0005, le=0.5)
     deadlines_ms: tuple[float, ...] | None = None

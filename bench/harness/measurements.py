@@ -33,7 +33,7 @@ class WorkloadRecord:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the workload can run and has no fault so far."""
+        """True if the workload can run and has no fault so far."""
         return not self.faults and self.not_possible is None
 
 
@@ -55,5 +55,5 @@ class Measurements:
 
     @property
     def complete(self) -> bool:
-        """Whether the benchmark was not interrupted."""
+        """True if the benchmark was not interrupted."""
         return not self.interrupted and not self.rounds.interrupted

@@ -27,7 +27,7 @@ class WorkerLost(Exception):
     def __init__(self, reason: str, *, possible: bool = True) -> None:
         super().__init__(reason)
         self.possible = possible
-        """Whether this machine could have done it: False for a library that is missing."""
+        """True if this machine could have done it: False for a library that is missing."""
 
 
 class WorkerProcess:

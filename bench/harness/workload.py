@@ -41,7 +41,7 @@ class Workload:
 
     @property
     def is_control(self) -> bool:
-        """Whether this is the second instance of the reference, which takes part in the rounds only."""
+        """True for the second instance of the reference, which takes part in the rounds only."""
         return self.name.endswith(CONTROL)
 
 

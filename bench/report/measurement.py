@@ -46,7 +46,7 @@ class Measurement:
     """Properties of the machine: hardware, software, settings."""
     complete: bool = True
     missing: str | None = None
-    """Why nothing was measured."""
+    """The reason if nothing was measured."""
     export: ModelFiles | None = None
     """The folder of the export or of the fleet's job; a device report has none."""
 

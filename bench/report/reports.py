@@ -45,7 +45,7 @@ class Reports:
     models: Report | None
     devices: tuple[Report, ...]
     refused: tuple[BadInput, ...] = ()
-    """Why a page, or a model on a page of several, is missing."""
+    """The reason if a page, or a model on a page of several, is missing."""
 
 
 def read_all(paths: Sequence[Path], out: Path | None = None, gate: Path | None = None) -> Reports:

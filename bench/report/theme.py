@@ -48,7 +48,7 @@ OTHER_DASH = [1, 4]
 
 WIDTH = 720
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
-"""Of pictures: three names of one set of widths, so that what was laid out here fits elsewhere."""
+"""Fonts of pictures: three names for one set of widths, so that a layout fits on every machine."""
 
 
 def order_key(runtime: str, precision: str) -> tuple[int, str, int, str]:

@@ -98,7 +98,7 @@ class Head:
     text: str
     tone: Tone = ""
     steps: tuple[tuple[str, str], ...] = ()
-    """What to do with it, each with a path or a command."""
+    """The next actions, each with a path or a command."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Page:
     answers: tuple[Answer, ...]
     sections: tuple[Section, ...]
     notices: tuple[str, ...] = ()
-    """What qualifies everything: an interrupted run, weights that were never trained."""
+    """Limits of everything on the page: an interrupted run, weights that were never trained."""
 
 
 def clean(value: Any) -> Any:

@@ -49,7 +49,7 @@ class Device(_Record):
     usable_cores: int
     memory_bytes: int | None
     governor: str | None = None
-    """Of the first core; since 1.2 among the settings."""
+    """Governor of the first core; since 1.2 among the settings."""
     board: str | None
     l4t: str | None
     gpu: ReportedGpu | None

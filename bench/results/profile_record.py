@@ -33,7 +33,7 @@ class PartRecord(Record):
     ms: float
     """Mean over the profiled runs."""
     time_share: float
-    """Of all layers' time."""
+    """Share of all layers' time."""
     macs: int
     """For one image, of the graph that ran."""
     macs_share: float

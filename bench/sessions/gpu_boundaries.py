@@ -1,5 +1,6 @@
-"""What a benchmark asks of every session on a GPU, answered by its ``Exchange``."""
+"""Base of sessions on a GPU: their ``Exchange`` answers what a benchmark asks."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ LARGEST_BATCH = 16
 """Room for images, where the model itself sets no limit: the largest batch of a throughput sweep."""
 
 
-class GpuBoundaries:
+class GpuBoundaries(ABC):
     """The boundaries of a session on a GPU: whole runs, bound and pinned memory, and CUDA events."""
 
     _exchange: Exchange | None
@@ -46,13 +47,13 @@ class GpuBoundaries:
             raise ValueError("the session is closed")
         return self._exchange
 
+    @abstractmethod
     def _fitting(self, images: NDArray[Any]) -> Exchange:
         """Return the memory, after the model has been prepared for images of this shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _launch(self) -> None:
         """Put the model's work on the exchange's stream."""
-        raise NotImplementedError
 
 
 def require_gpu() -> Gpu:

@@ -46,11 +46,11 @@ class Screen:
     """The end of a command: what was decided, a table, what is open, and what to do next."""
 
     head: Sequence[str]
-    """What was decided, in lines with markup."""
+    """The decision, in lines with markup."""
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     tail: Sequence[str] = ()
-    """What differs and what is open, the most important first."""
+    """Differences and open points, the most important first."""
     box: Sequence[str] = ()
     """Lines in a yellow frame."""
     details: str = ""

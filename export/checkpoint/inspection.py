@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = "1.0"
 FALLBACK_MODEL = "L"
 NEAREST = "the nearest by shape"
-"""Why a model was chosen that neither the user nor the file's name declares."""
+"""Reason for a model that neither the user nor the file's name declares."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ImageInspection:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the images show the count in use; None if they show none."""
+        """True if the images show the count in use; None if they show none."""
         return None if self.upsamplings.decided is None else self.upsamplings.decided == self.used
 
     def as_json(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Inspection:
     model: str
     """The declared model that it is compared with."""
     chosen_by: str
-    """Why that model."""
+    """Reason for that model."""
     record: CheckpointRecord
     images: ImageInspection | None
 

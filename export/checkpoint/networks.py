@@ -67,7 +67,7 @@ class Candidate:
 
     @property
     def is_network(self) -> bool:
-        """Whether some names are those of this project's networks."""
+        """True if some names are those of this project's networks."""
         return any(FIRST_LAYERS.search(_without_wrappers(name)) for name in self.state)
 
     @property

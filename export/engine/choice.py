@@ -36,7 +36,7 @@ class Choice:
     gpu: Gpu | None = None
     """This machine's GPU, whether or not the library needs one."""
     no_gpu: str = ""
-    """Why there is none."""
+    """The reason if there is none."""
 
     @property
     def tunes_on(self) -> Gpu | None:

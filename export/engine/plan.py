@@ -42,7 +42,7 @@ class EnginePlan:
     batch_max: int = 8
     workspace_bytes: int = 1 << 30
     optimization_level: int = 3
-    """How long kernels are searched for, 0 to 5; TensorRT only."""
+    """Effort of the search for kernels, 0 to 5; TensorRT only."""
     tf32: bool = False
     """Multiply FP32 with 10 bits of mantissa; for fp32 only, since no other precision multiplies in FP32."""
     timing_cache: str = AUTO

@@ -51,16 +51,16 @@ class EngineRecord(BuildResult):
     schema_version: int
     status: str
     not_run: str
-    """Why it has not run."""
+    """The reason if it has not run."""
     runtime: str
     chosen: str
-    """Why this library built it."""
+    """The reason for this library."""
     built_on: str
     gpu: Gpu | None
     """The GPU that the builder tuned on; None: compiled ahead of time, for ``targets``."""
     targets: tuple[str, ...]
     not_inspected: str
-    """Why there is no proof from the inspector; empty where it gave the types of layers."""
+    """The reason if there is no proof from the inspector; empty where it gave the types of layers."""
     workspace_bytes: int
     optimization_level: int
     timing_cache: str | None

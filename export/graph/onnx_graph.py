@@ -53,7 +53,7 @@ class OnnxRecord:
     outputs: tuple[TensorSpec, ...]
     types: TypeProof
     weights: str
-    """How the file's weights were compared with the network's."""
+    """The comparison of the file's weights with the network's."""
     int8: Int8Proof | None = None
     """The proof of its quantized convolutions; only for INT8."""
 

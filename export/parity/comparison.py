@@ -87,9 +87,9 @@ class Parity:
     grade: str
     candidate: ErrorSummary
     reference: ErrorSummary
-    """Of the simulated graph; for FP32, of the FP32 reference."""
+    """Error of the simulated graph; for FP32, of the FP32 reference."""
     floor: ErrorSummary
-    """Of the FP32 reference."""
+    """Error of the FP32 reference."""
     signal: Spread
     per_joint_max_mm: tuple[float, ...]
     worst_image: int

@@ -48,7 +48,7 @@ class LayerError:
     """Root mean square of the difference, relative to that of the reference."""
     largest_error: float
     largest_value: float
-    """Of the reference."""
+    """Value of the reference."""
 
 
 @dataclass(frozen=True)

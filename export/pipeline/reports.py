@@ -1,4 +1,4 @@
-"""What the steps of an export report: their results, as ``.steps`` and the manifest hold them.
+"""Reports of the steps of an export: their results, as ``.steps`` and the manifest hold them.
 
 This module imports neither torch nor onnx, so that an export that is up to date stays fast.
 """

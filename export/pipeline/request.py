@@ -95,7 +95,7 @@ class ExportRequest:
 
     @property
     def trained(self) -> bool:
-        """Whether the weights were trained, so that the accuracy loss of a precision can be measured on them."""
+        """True if the weights were trained, so that the accuracy loss of a precision can be measured on them."""
         return self.origin != "stand-in"
 
     @property

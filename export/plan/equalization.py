@@ -40,7 +40,7 @@ class Edge:
     other_readers: tuple[nn.Conv2d, ...] = ()
     """Depthwise convolutions that read the same tensor."""
     can_shift: bool = False
-    """Whether the producer's bias can take up an offset."""
+    """True if the producer's bias can take up an offset."""
 
 
 def edges(network: ConvNeXtPose) -> dict[str, Edge]:

@@ -1,4 +1,4 @@
-"""What libraries expect of the system: a home folder, a user's name, and a folder for temporary files."""
+"""Expectations of libraries about the system: a home folder, a user's name, and a folder for temporary files."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ BLOCK_PWCONV2 = ConvStatistics(LogNormal(-3.84, 0.28, -3.34), LogNormal(-7.49, 1
 DEAD_HIDDEN_UNITS = 0.238
 """Share of the blocks' hidden units that weight decay reduced to almost nothing."""
 DEAD_HIDDEN_RMS = LogNormal(-21.8, 16.4, -6.6)
-"""Of a dead unit's row in ``pwconv1`` and of its column in ``pwconv2``."""
+"""Distribution of a dead unit's row in ``pwconv1`` and of its column in ``pwconv2``."""
 FINAL_NORM = NormStatistics(
     LogNormal(-2.83, 0.52, -2.39), 0.12, LogNormal(-4.96, 1.32, -3.25), LogNormal(-10.03, 0.22, -9.32)
 )

@@ -99,7 +99,7 @@ def test_mutated_checkpoints(tmp_path: Path, form: str) -> None:
     whole, change = path.read_bytes(), mutated_zip if form in ("zip", "bare") else mutated_bytes
     refused = compared = 0
     for case in range(CASES):
-        path.write_bytes(change(whole, draw))
+        path.write_bytes(change(whole, draw) if case else whole)  # the first is compared in any case
         start = time.monotonic()
         found, message = None, ""
         try:
@@ -116,7 +116,7 @@ def test_mutated_checkpoints(tmp_path: Path, form: str) -> None:
             for name, tensor in expected.items():
                 assert torch.equal(found.tensors[name].nan_to_num(), tensor.nan_to_num()), (case, name)
     assert refused > 0
-    assert compared > 0 or form in ("zip", "zip bytes", "safetensors")  # few mutated zips are whole
+    assert compared > 0 or form == "safetensors"  # which torch does not read
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 30, 100])

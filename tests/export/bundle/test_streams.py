@@ -26,7 +26,7 @@ PROGRAM = f"{shlex.quote(sys.executable)} -c {shlex.quote(CODE)} {shlex.quote(st
         (">&-", "utf-8", 0, ""),
         (">&- 2>&-", "utf-8", 0, ""),
         (">/dev/full", "utf-8", 2, "No space left on device"),
-        ("| true", "utf-8", 141, ""),  # nobody reads an error about that
+        ("| true", "utf-8", 141, ""),  # as of a program that SIGPIPE ends: no message
     ],
 )
 def test_exit_code_and_output(redirection: str, encoding: str, code: int, text: str) -> None:
