@@ -204,11 +204,6 @@ def require_known(statistics: ImageStatistics, source: str) -> None:
         )
 
 
-def unknown_reason(summary: Mapping[str, Any]) -> str | None:
-    """Return why a summary's images are unknown to the network; None if they are not."""
-    return str(summary["reason"]) if summary["verdict"] == "unknown" else None
-
-
 def _norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
     return {name: module for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)}
 

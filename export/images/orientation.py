@@ -44,14 +44,8 @@ def read_orientation(encoded: bytes) -> int:
     return UPRIGHT
 
 
-def turn_upright(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn (H, W, …) stored pixels for display."""
-    upright = np.rot90(stored, QUARTER_TURNS.get(orientation, 0))
-    return np.ascontiguousarray(upright[:, ::-1] if orientation in MIRRORED else upright)
-
-
 def turn_points(points: NDArray[Any], size: tuple[int, int], orientation: int) -> NDArray[Any]:
-    """Turn (…, 2) x, y in pixels of a stored image of this width and height, as ``turn_upright`` turns the image."""
+    """Turn (…, 2) x, y in pixels of a stored image of this width and height as a viewer turns the image."""
     (width, height), (x, y) = size, np.moveaxis(points, -1, 0)
     for _ in range(QUARTER_TURNS.get(orientation, 0)):
         x, y, width, height = y, width - 1 - x, height, width

@@ -84,7 +84,3 @@ HEAD_PWCONVS = (
 )
 FINAL_LAYER = ConvStatistics(LogNormal(-2.52, 0.24, -2.12), LogNormal(-4.06, 1.08, -2.01))
 """``random_weights`` scales this layer further, until joints spread over the volume."""
-BELOW_EPSILON = 0.682
-"""Share of all running variances below the norms' epsilon of 1e-5; 0.99 of those within blocks."""
-SUBNORMAL_WEIGHTS = 0.168
-"""Share of all convolutions' weights that are subnormal in FP16 or zero."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.images.drawings import drawn_images
+from export.images.orientation import MIRRORED, QUARTER_TURNS
 
 ROTATE_90_CLOCKWISE_TO_VIEW = 6
 """EXIF orientation of an image that must be rotated by 90 degrees clockwise."""
@@ -63,3 +64,9 @@ def write_rotated_transparent(path: Path, upright: NDArray[np.uint8]) -> Path:
     body = b"WEBP" + extended + pixels + b"EXIF" + struct.pack("<I", len(EXIF)) + EXIF
     path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
     return path
+
+
+def turn_upright(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn (H, W, …) stored pixels for display."""
+    upright = np.rot90(stored, QUARTER_TURNS.get(orientation, 0))
+    return np.ascontiguousarray(upright[:, ::-1] if orientation in MIRRORED else upright)

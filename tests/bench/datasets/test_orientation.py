@@ -13,10 +13,10 @@ from bench.datasets.coco import open_coco
 from bench.datasets.images import Pixels
 from bench.datasets.protocol import Dataset
 from export.common.errors import BadInput
-from export.images.orientation import turn_points, turn_upright
+from export.images.orientation import turn_points
 from export.model.joint_sets import HUMAN36M
 from tests.bench.datasets.readers import SIZE, edit
-from tests.support.photos import exif_of
+from tests.support.photos import exif_of, turn_upright
 from tests.support.tiny_datasets import HEIGHT, WIDTH, write_coco
 
 UPSIDE_DOWN, CLOCKWISE, COUNTER_CLOCKWISE = 3, 6, 8

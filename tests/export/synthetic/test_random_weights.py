@@ -20,6 +20,11 @@ from export.synthetic.random_weights import stand_in_weights
 from export.synthetic.weight_statistics import LogNormal
 from tests.support.checkpoints import TINY, State, alive_weights, declared
 
+BELOW_EPSILON = 0.682
+"""Share of all running variances of the released XS below the norms' epsilon; 0.99 of those within blocks."""
+SUBNORMAL_WEIGHTS = 0.168
+"""Share of its convolutions' weights that are subnormal in FP16 or zero."""
+
 ATTO = declared("XS-atto")
 ARCHITECTURES = {"XS-atto": ATTO, "tiny": TINY}
 FP16_SMALLEST_NORMAL = 2.0**-14
@@ -44,7 +49,7 @@ def log_median(values: Tensor) -> float:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_most_variances_lie_below_the_epsilon(name: str) -> None:
     below = (named(alive_weights(ARCHITECTURES[name]), ".running_var") < BATCH_NORM_EPS).float().mean()
-    assert float(below) == pytest.approx(released.BELOW_EPSILON, abs=0.2)
+    assert float(below) == pytest.approx(BELOW_EPSILON, abs=0.2)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -74,7 +79,7 @@ def test_hidden_units_are_dead_and_weights_subnormal_in_fp16(name: str) -> None:
     assert float(dead.float().mean()) == pytest.approx(released.DEAD_HIDDEN_UNITS, abs=0.02)
     convs = torch.cat([t.flatten().abs() for t in weights.values() if t.ndim == 4])
     subnormal = float((convs < FP16_SMALLEST_NORMAL).float().mean())
-    assert subnormal == pytest.approx(released.SUBNORMAL_WEIGHTS, abs=0.1)
+    assert subnormal == pytest.approx(SUBNORMAL_WEIGHTS, abs=0.1)
 
 
 @pytest.mark.parametrize(
