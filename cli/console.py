@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -14,10 +15,12 @@ from rich.text import Text
 from cli.printable_console import PrintableConsole
 from export.common.errors import Failure
 from export.common.plain import printable
-from export.common.progress import Progress, StepObserver, no_progress
+from export.common.progress import NO_RESULT, Progress, StepObserver
 
 LOG_WIDTH = 160
 """Columns without a terminal, as in a file or a CI log, unless COLUMNS says otherwise."""
+LOG_PAUSE_S = 20
+"""Seconds between two lines of progress without a terminal."""
 LOG_COLUMNS = None if os.environ.get("COLUMNS", "").isdecimal() else LOG_WIDTH
 
 
@@ -137,6 +140,23 @@ def table(*columns: str) -> Grid:
     return grid
 
 
+def _activity(step: str, text: str, share: float | None) -> str:
+    return f"{step}: {escape(text)}" + (f" {share:.0%}" if share is not None else "")
+
+
+def _log_lines(step: str) -> Progress:
+    """Return a callback that prints at most one line in ``LOG_PAUSE_S``, and none for a short step."""
+    last = monotonic()
+
+    def progress(text: str, share: float | None = None) -> None:
+        nonlocal last
+        if (now := monotonic()) - last >= LOG_PAUSE_S:
+            last = now
+            err.print(f"  [dim]…           {_activity(step, text, share)}[/]", soft_wrap=True)
+
+    return progress
+
+
 # Without emoji, ":100:" in a path stays as it is.
 out = Output(highlight=False, emoji=False, width=None if sys.stdout.isatty() else LOG_COLUMNS)
 err = Output(highlight=False, emoji=False, width=None if sys.stderr.isatty() else LOG_COLUMNS, stderr=True)
@@ -156,25 +176,22 @@ class ConsoleObserver(StepObserver):
     def begin(self, step: str, reason: str) -> Progress:
         """See ``export.common.progress.StepObserver``."""
         self.stop()
-        err.print(f"  [cyan]running[/]     {self._name(step)} [dim]({escape(reason)})[/]", soft_wrap=True)
+        because = "" if reason == NO_RESULT else f" [dim]({escape(reason)})[/]"
+        err.print(f"  [cyan]running[/]     {self._name(step)}{because}", soft_wrap=True)
         return self.listener(self._name(step))
 
     def _name(self, step: str) -> str:
         return escape(f"{self.model} {step}" if self.model else step)
 
     def listener(self, step: str) -> Progress:
-        """Return a progress callback: a spinner on a terminal, nothing in a log file."""
-        if not sys.stderr.isatty():
-            return no_progress
+        """Return a progress callback: a spinner on a terminal; in a log, a line where the last one is old."""
         self.stop()
+        if not sys.stderr.isatty():
+            return _log_lines(step)
         self._status = err.status(step)
         self._status.start()
         status = self._status
-
-        def progress(text: str, share: float | None = None) -> None:
-            status.update(f"{step}: {escape(text)}" + (f" {share:.0%}" if share is not None else ""))
-
-        return progress
+        return lambda text, share=None: status.update(_activity(step, text, share))
 
     def done(self, step: str, seconds: float) -> None:
         """See ``export.common.progress.StepObserver``."""

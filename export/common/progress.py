@@ -2,6 +2,9 @@
 
 from typing import Protocol
 
+NO_RESULT = "no previous result"
+"""The reason of a step that runs for the first time."""
+
 
 class Progress(Protocol):
     """A callback for the current activity and, where known, the share that is done (0 to 1)."""

@@ -98,6 +98,7 @@ def truth_step(
     """Run the reference model on the parity images in FP64, which is the ground truth, and in FP32."""
 
     def work(target: Path, progress: Progress) -> ParityImages:
+        progress("loading PyTorch")
         import numpy as np
 
         from export.images.norm_statistics import judge_images, observe_norms
@@ -108,7 +109,7 @@ def truth_step(
         network = load_network(folder.path / WEIGHTS)
         images = parity_images(network.architecture.input_size, request.parity_images)
         with observe_norms(network) as moments:
-            reference = run_reference(network, images.images, REFERENCE_BATCH)
+            reference = run_reference(network, images.images, REFERENCE_BATCH, progress)
         statistics = judge_images(network, moments)
         truth = run_reference(network.double(), images.images, REFERENCE_BATCH, progress)
         (target / TRUTH).parent.mkdir()

@@ -30,7 +30,7 @@ from export.common.files import (
     write_error,
     write_json,
 )
-from export.common.progress import Progress, StepObserver
+from export.common.progress import NO_RESULT, Progress, StepObserver
 from export.pipeline.layout import MANIFEST, STEP_RECORDS
 from export.runtime.registry import installed_version
 
@@ -38,7 +38,6 @@ Result = TypeVar("Result")
 Work = Callable[[Path, Progress], Result]
 """Writes a step's files into the given folder and returns its result."""
 
-NO_RESULT = "no previous result"
 PENDING = "(pending)"
 """In a dry run, the hash of a file that would be rebuilt."""
 

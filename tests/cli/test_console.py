@@ -10,6 +10,7 @@ import pytest
 
 from cli import console
 from cli.console import ConsoleObserver, Output, table
+from export.common.progress import NO_RESULT
 from tests.support.command_line import assert_three_parts, in_process
 
 WORDS = ("module.head.final_layer.weight", "[576, 16, 1, 1]", "onnxruntime-tensorrt", "stand-in weights of nobody")
@@ -65,12 +66,28 @@ def test_no_spinner_is_left_behind_a_failed_step(monkeypatch: pytest.MonkeyPatch
         lambda: observer.up_to_date("onnx-fp16"),
     ]
     for end in ends:
-        observer.begin("onnx-int8", "no previous result")
+        observer.begin("onnx-int8", NO_RESULT)
         assert observer._status is not None
         end()
         assert observer._status is None
     plain = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", text.getvalue())
     assert "failed      S onnx-int8 (too [far] off)" in plain
+
+
+def test_a_log_tells_of_long_work_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, seconds = io.StringIO(), iter([0, 1, 25, 30, 50])
+    monkeypatch.setattr(console, "err", Output(file=text, width=80))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    monkeypatch.setattr(console, "monotonic", lambda: next(seconds))
+    progress = ConsoleObserver().begin("truth", NO_RESULT)
+    for share in (0, 0.5, 0.6, 0.9):
+        progress("reference [FP64]", share)
+    lines = [line.split() for line in text.getvalue().splitlines()]
+    assert lines == [
+        ["running", "truth"],
+        ["…", "truth:", "reference", "[FP64]", "50%"],
+        ["…", "truth:", "reference", "[FP64]", "90%"],
+    ]
 
 
 def test_version(tmp_path: Path) -> None:
