@@ -21,7 +21,7 @@ comma := ,
 SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
 GIVEN = $(filter-out file,$(origin MODEL))
 
-.PHONY: help setup doctor export bench report all bundle demo test fuzz lint docs demo-checkpoint bench-gate bench-selftest clean
+.PHONY: help setup doctor export bench report all bundle demo test test-arm fuzz lint docs demo-checkpoint bench-gate bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -64,6 +64,13 @@ bundle: $(READY) ## Export MODEL in every precision, then write what goes to a d
 
 test: $(READY) ## Run the tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-arm: $(READY) ## Verify the demo's bundle on an emulated ARM processor (about 15 minutes): OUT/arm
+	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --precision fp32,fp16,int8 \
+		--out "$(or $(OUT),build)/arm"
+	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/arm/XS-atto" --without-engines
+	@$(BIN)/python -m scripts.arm_check "$(or $(OUT),build)/arm/XS-atto/bundle/XS-atto-bundle" \
+		--cache "$(or $(OUT),build)/arm/cache" $(ARGS)
 
 fuzz: $(READY) ## Read mutated checkpoints for some minutes: FUZZ_CASES of each form, FUZZ_SEED
 	@FUZZ_CASES="$(FUZZ_CASES)" FUZZ_SEED="$(FUZZ_SEED)" $(BIN)/python -m pytest tests/fuzz $(ARGS)
