@@ -28,7 +28,7 @@ from cli.options import Command, Group
 from cli.signals import INTERRUPTED, exit_code, install_handlers, interrupted
 from cli.streams import finish_streams, prepare_streams
 from export.common.errors import BadInput, Failure
-from export.runtime.host import provide_user, require_temporary_folder
+from export.runtime.host import prepare_environment, require_temporary_folder
 
 DISTRIBUTION = "convnextpose-deploy"
 
@@ -82,7 +82,7 @@ def prepare(
     ] = False,
 ) -> None:
     """Check what most commands need, before their work."""
-    provide_user()
+    prepare_environment()
     if context.invoked_subcommand not in WITHOUT_TEMPORARY_FILES and "--help" not in sys.argv:
         require_temporary_folder()
 

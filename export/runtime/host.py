@@ -1,4 +1,4 @@
-"""Expectations of libraries about the system: a home folder, a user's name, and a folder for temporary files."""
+"""What libraries read of the system: variables, a home folder, a user's name, and a folder for temporary files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ def require_temporary_folder() -> Path:
         raise NotPossible("there is no folder for temporary files", error.strerror or str(error), advice) from error
 
 
-def provide_user() -> None:
-    """Set HOME and USER where the system knows neither, as for a user id without an entry in the user database.
+def prepare_environment() -> None:
+    """Set variables that libraries read when they are imported, unless the user has set them.
 
-    OpenVINO cannot be imported without a home folder, and torch's compiler asks for the name.
+    HOME and USER are set where the system knows neither, as for a user id without an entry in the user database:
+    OpenVINO cannot be imported without a home folder, and torch's compiler asks for the name. ONNX
+    Runtime 1.31.1 has telemetry, which begins when it is imported; this variable turns it off.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         Path.home()
     except (RuntimeError, KeyError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import NotPossible
-from .host import provide_user
+from .host import prepare_environment
 
 
 class Runtime(NamedTuple):
@@ -92,7 +92,7 @@ def load_library(runtime: str) -> Any:
     if not installed(runtime):
         advice = RUNTIMES[runtime].install.format(package=package)
         raise NotPossible(f"{package} is not installed", "no such package", advice)
-    provide_user()
+    prepare_environment()
     try:
         return importlib.import_module(package)
     except Exception as error:  # whatever fails there is a lack of this machine, and no artifact's fault

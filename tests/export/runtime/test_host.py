@@ -1,6 +1,8 @@
 """A user without a home folder, and a machine without a folder for temporary files."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,8 +12,8 @@ from bench.machine.doctor import capabilities
 from bench.machine.facts import collect_facts
 from export.common.errors import NotPossible
 from export.runtime import registry
-from export.runtime.host import NO_HOME, provide_user, require_temporary_folder
-from tests.support.command_line import assert_three_parts, in_process
+from export.runtime.host import NO_HOME, prepare_environment, require_temporary_folder
+from tests.support.command_line import ROOT, assert_three_parts, in_process
 
 
 def no_folder() -> str:
@@ -30,10 +32,10 @@ def test_a_user_id_without_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     with pytest.raises(RuntimeError):
         Path.home()
-    provide_user()
+    prepare_environment()
     assert (str(Path.home()), os.environ["USER"]) == (NO_HOME, "unknown")
     monkeypatch.setenv("HOME", "/home/somebody")
-    provide_user()
+    prepare_environment()
     assert os.environ["HOME"] == "/home/somebody"
 
 
@@ -58,3 +60,16 @@ def test_no_folder_for_temporary_files(tmp_path: Path, monkeypatch: pytest.Monke
     assert "no folder for temporary files" in facts.temporary.trouble
     assert {row.name: row.available for row in capabilities(facts)}["room"] == "no"
     assert in_process("doctor", "--json", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("chosen", [None, "0"])
+def test_onnx_runtime_reports_nothing_unless_the_user_wants_it(tmp_path: Path, chosen: str | None) -> None:
+    """Its telemetry writes an identifier below the home folder, and a file into the folder for temporary files."""
+    program = "import os; from export.runtime.registry import load_library; load_library('onnxruntime')"
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    if chosen is not None:
+        environment["ORT_DISABLE_TELEMETRY"] = chosen
+    command = [sys.executable, "-c", f"{program}; print(os.environ['ORT_DISABLE_TELEMETRY'])"]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == (chosen or "1")
+    assert chosen or not list(tmp_path.iterdir())
