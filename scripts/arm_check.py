@@ -21,7 +21,8 @@ from export.bundle.manifest import NAME
 from export.bundle.output import whole_folder
 from export.bundle.verify import verify_bundle
 from export.common.errors import Failure, NotPossible
-from export.common.files import sha256_file
+from export.common.files import PARTIAL_PREFIX, sha256_file
+from export.common.temporary import temporary_folder
 from export.runtime.registry import installed_version
 
 PACKAGES = ("python3:arm64", "libstdc++6:arm64")
@@ -172,8 +173,8 @@ def check_on_arm(bundle: Path, cache: Path, precisions: str, out: Path, goldens:
     if status:
         return status
     system = provide_system(cache)
-    with tempfile.TemporaryDirectory(dir=cache) as place:
-        return verify_emulated(system, shorten(bundle, goldens, Path(place)), precisions, out)
+    with temporary_folder(PARTIAL_PREFIX, cache) as place:
+        return verify_emulated(system, shorten(bundle, goldens, place), precisions, out)
 
 
 def main() -> int:

@@ -19,8 +19,8 @@ from bench.fleet.spec import Answer, DeviceFacts, JobSpec, Outcome, ResultFile, 
 from bench.machine.doctor import report
 from bench.machine.environment import environment_record, fingerprint
 from bench.machine.facts import collect_facts
-from bench.machine.locks import hold_lock, is_locked
 from export.common.files import sha256_file, write_text
+from export.common.locks import hold_lock, is_locked
 
 FOLDER_VARIABLE = "CONVNEXTPOSE_FLEET"
 LOCK = ".lock"

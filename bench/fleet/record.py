@@ -16,11 +16,11 @@ from pydantic import AliasChoices, ConfigDict, Field
 
 from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
 from bench.fleet.spec import DeviceFacts, JobSpec, Outcome
-from bench.machine.locks import is_locked
 from bench.results.record import Record
 from bench.results.result import RESULT, Result, read_result
 from export.common.errors import BadInput
 from export.common.files import sha256_file, write_text
+from export.common.locks import is_locked
 from export.common.records import read_record
 
 SCHEMA_VERSION = "1.2"

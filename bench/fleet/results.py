@@ -1,7 +1,6 @@
 """Result folders of a run: each is written completely or not at all, and archived instead of replaced."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from bench.fleet.record import EARLIER, JOB, FleetRecord, JobRecord, read_finished
 from bench.fleet.spec import JobSpec, Outcome, ResultFile
 from export.common.files import PARTIAL_PREFIX, write_text
+from export.common.temporary import temporary_folder
 
 DAMAGED = "damaged"
 """Name in ``earlier`` of a folder that was in a result's place and is not a valid result."""
@@ -39,8 +39,8 @@ def write_result(folder: Path, job: JobRecord, outcome: Outcome, files: Mapping[
     """
     place, earlier = folder / job.folder, list[JobRecord]()
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=place.parent) as temporary:
-        new = Path(temporary) / "new"
+    with temporary_folder(PARTIAL_PREFIX, place.parent) as temporary:
+        new = temporary / "new"
         for name, content in files.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_bytes(content)
@@ -49,7 +49,7 @@ def write_result(folder: Path, job: JobRecord, outcome: Outcome, files: Mapping[
             raise ValueError("its result was damaged on the way: a hash does not match its file")
         before = read_finished(place, job.spec.id)
         if before is not None and before.files == outcome.files:
-            shutil.move(place, Path(temporary) / "same")
+            shutil.move(place, temporary / "same")
         elif before is not None:
             earlier.append(_archive(folder, job.model_copy(update={"state": "done", "outcome": before})))
         elif place.exists():

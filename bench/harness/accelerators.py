@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from bench.machine.locks import hold_lock, holder
 from export.common.errors import NotPossible
+from export.common.locks import hold_lock, holder
 
 CPU = "cpu"
 

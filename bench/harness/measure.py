@@ -12,8 +12,9 @@ from bench.harness.passes import PASSES, cold_starts
 from bench.harness.settings import CheckParity, Settings
 from bench.harness.worker_process import end_all
 from bench.harness.workload import Workload
-from bench.machine.temporary import temporary_folder
 from export.common.progress import Progress, no_progress
+from export.common.temporary import temporary_folder
+from export.runtime.host import TEMPORARY_PREFIX
 
 
 def measure_workloads(
@@ -40,7 +41,7 @@ def measure_workloads(
     Returns:
         The measurements; after Ctrl-C those until then. No worker is left.
     """
-    with temporary_folder("bench") as folder:
+    with temporary_folder(TEMPORARY_PREFIX) as folder:
         launcher = Launcher(workloads, reference, images, check_parity, settings, sensors, progress, folder)
         measurements = launcher.measurements
         try:

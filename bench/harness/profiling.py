@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from bench.harness.settings import Settings
 from bench.harness.worker_process import WorkerLost, WorkerProcess
 from bench.harness.workload import HOST_E2E, Workload
-from bench.machine.temporary import temporary_folder
 from bench.passes.layer_times import Profile
 from bench.results.profile_record import PeakRecord, profile_record
 from bench.results.result import Row
 from bench.sessions.exported import TORCH_FORMS
 from export.common.progress import Progress, no_progress
+from export.common.temporary import temporary_folder
 from export.model.architecture import Architecture
+from export.runtime.host import TEMPORARY_PREFIX
 
 WARM_UP, RUNS = 10, 30
 PEAK_S = 300.0
@@ -55,7 +56,7 @@ def take_profiles(
         progress: called at each step.
     """
     result = Profiles()
-    with temporary_folder("profile") as folder:
+    with temporary_folder(TEMPORARY_PREFIX) as folder:
         inputs = folder / "inputs.npy"
         np.save(inputs, images)
         try:

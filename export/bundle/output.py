@@ -1,7 +1,6 @@
 """Folders that appear whole or not at all, and reproducible archives of them."""
 
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from export.common.errors import BadInput
 from export.common.files import PARTIAL_PREFIX, whole_file, write_error
 from export.common.records import peek
+from export.common.temporary import temporary_folder
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first time that a zip file can hold."""
@@ -25,12 +25,12 @@ def whole_folder(place: Path) -> Iterator[Path]:
         BadInput: it cannot be written.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=place.parent) as parent:
-            folder = Path(parent) / place.name
+        with temporary_folder(PARTIAL_PREFIX, place.parent) as parent:
+            folder = parent / place.name
             folder.mkdir()
             yield folder
             if place.exists():
-                shutil.move(place, Path(parent) / "old")  # a folder of an image's lower layer cannot be renamed
+                shutil.move(place, parent / "old")  # a folder of an image's lower layer cannot be renamed
             folder.rename(place)
     except OSError as error:
         raise write_error(place, error) from error

@@ -14,6 +14,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from export.common.errors import BadInput
+from export.common.temporary import remove_leftovers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 """Folder that holds the packages: the repository, or ``site-packages``."""
-PARTIAL_PREFIX = ".partial-"
-"""Prefix of every unfinished file, by which the leftovers of a killed run are found."""
+PARTIAL_PREFIX = ".convnextpose-partial-"
+"""Prefix of every unfinished file and folder, by which the leftovers of a killed run are found, and no other's."""
 
 WRITE_ERRORS = {
     *(errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS),
@@ -82,6 +83,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(PARTIAL_PREFIX, path.parent)
         partial = path.parent / f"{PARTIAL_PREFIX}{token_hex(8)}{path.suffix}"
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except OSError as error:

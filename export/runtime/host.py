@@ -9,6 +9,8 @@ from pathlib import Path
 
 from .errors import NotPossible
 
+TEMPORARY_PREFIX = "convnextpose-run-"
+"""Prefix of folders for temporary files, by which the leftovers of a killed run are found, and no other's."""
 NO_HOME = "/nonexistent"
 """Home of users that have none, as Debian has it: a shared folder could hold another user's settings."""
 
@@ -30,8 +32,8 @@ def prepare_environment() -> None:
     """Set variables that libraries read when they are imported, unless the user has set them.
 
     HOME and USER are set where the system knows neither, as for a user id without an entry in the user database:
-    OpenVINO cannot be imported without a home folder, and torch's compiler asks for the name. ONNX
-    Runtime 1.31.1 has telemetry, which begins when it is imported; this variable turns it off.
+    OpenVINO cannot be imported without a home folder, and torch's compiler asks for the name. ONNX Runtime 1.31.1
+    has telemetry, which begins when it is imported; its variable turns that off.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import NotPossible
+from .host import TEMPORARY_PREFIX
 from .processor import default_threads
 from .session import Images, Joints, Model, version_numbers
 
@@ -102,7 +103,7 @@ class OnnxRuntimeSession:
         """Count the types of convolutions' outputs, from the profile of one run in another session."""
         import numpy as np
 
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
             options = self._options()
             options.enable_profiling = True
             options.profile_file_prefix = os.path.join(folder, "profile")

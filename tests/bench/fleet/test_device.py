@@ -20,7 +20,7 @@ from bench.fleet.child import ChildFailed, run_child
 from bench.fleet.client import run_fleet
 from bench.fleet.spec import JobSpec, Outcome, code_on_disk, code_version
 from bench.harness.accelerators import lock_folder
-from bench.machine.locks import hold_lock
+from export.common.locks import hold_lock
 from export.pipeline import steps
 from tests.support.command_line import ROOT
 from tests.support.fleet_fake_job import times_measured

@@ -16,16 +16,16 @@ from bench.fleet import child, device
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import COMMAND as REAL
 from bench.harness.accelerators import accelerators, lock_accelerators, lock_folder
-from bench.machine.locks import hold_lock
 from cli.signals import INTERRUPTED
 from export.common.errors import NotPossible
+from export.common.locks import hold_lock
 from tests.support.command_line import ROOT, assert_three_parts, in_process
 from tests.support.fleet_plans import spec_of
 
 HOLD = """
 import sys
 from bench.harness.accelerators import lock_folder
-from bench.machine.locks import hold_lock
+from export.common.locks import hold_lock
 with hold_lock(lock_folder() / "cpu.lock", print):
     print("held", flush=True)
     sys.stdin.read()

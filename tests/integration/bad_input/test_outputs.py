@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from export.common.files import PARTIAL_PREFIX
 from tests.integration.bad_input.refusals import Here, assert_refused, left_in
 from tests.support import bad_files as bad
 
@@ -57,4 +58,4 @@ def test_a_full_disk(place: Path, here: Here, small_disk: Path) -> None:
     run = here("export", "tiny.yaml", "--checkpoint", bad.good(place / "good"), "--out", small_disk)
     assert_refused(run, ("cannot write", "No space left", "make room"))
     assert left_in(small_disk) == []
-    assert list(small_disk.rglob(".partial-*")) == []
+    assert list(small_disk.rglob(PARTIAL_PREFIX + "*")) == []
