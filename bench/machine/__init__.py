@@ -1,4 +1,4 @@
-"""The machine: its facts, sensors and energy meters, locks between processes, and the doctor's judgement.
+"""The machine: its facts, sensors and energy meters, and the doctor's judgement.
 
 In: nothing but the system. Out: facts and readings as plain data; capabilities with a reason each.
 ``system`` reads the processor, its memory and its disk; ``gpu_sensors`` asks NVML, ``export.common.gpu`` the driver;

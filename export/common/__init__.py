@@ -1,4 +1,4 @@
-"""Foundations: whole files and their hashes, JSON records, progress, errors, names of inputs and outputs.
+"""Foundations: whole files, hashes, locks, temporary folders, JSON records, progress, errors, names of a graph.
 
 In: paths and plain data. Out: files that are written whole, records that were validated.
 Imports: ``export.runtime`` only (errors, GPU query).

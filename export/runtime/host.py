@@ -1,4 +1,4 @@
-"""What libraries read of the system: variables, a home folder, a user's name, and a folder for temporary files."""
+"""Expectations of libraries about the system: variables, a home folder, a user's name, a folder for temporary files."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from bench.machine import locks
+from export.common import locks
 
 
 def test_unwritable_lock_of_another_user_is_locked_while_it_is_held(
