@@ -9,6 +9,7 @@ CHECKPOINT ?=
 BASE ?=
 PRECISION ?= fp32
 MODELS ?=
+WEIGHTS ?=
 GATE ?=
 EVERY_PRECISION := fp32,fp16,bf16,int8
 OUT ?= build
@@ -18,6 +19,7 @@ FUZZ_CASES ?= 3000
 FUZZ_SEED ?= 0
 
 comma := ,
+SOURCE = $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
 GIVEN = $(filter-out file,$(origin MODEL))
 
@@ -26,7 +28,7 @@ GIVEN = $(filter-out file,$(origin MODEL))
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
-	@echo '  variables: MODEL=L MODELS=S,M CHECKPOINT=path PRECISION=fp32 OUT=build GATE=gate.json'
+	@echo '  variables: MODEL=L MODELS=S,M CHECKPOINT=path WEIGHTS=folder PRECISION=fp32 OUT=build GATE=gate.json'
 	@echo '  ARGS="--set upsamplings=2" for the last command of a target, EXPORT_ARGS="--images DIR" for its export'
 
 setup: $(READY) ## Make .venv with the tested versions
@@ -34,8 +36,8 @@ setup: $(READY) ## Make .venv with the tested versions
 doctor: $(READY) ## Say what this machine can build and run, and what it lacks
 	@$(BIN)/convnextpose doctor --out "$(or $(OUT),build)" $(ARGS)
 
-export: $(READY) ## Export MODEL: verdict, ONNX, parity, engine, latency table
-	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
+export: $(READY) ## Export MODEL, or each of MODELS=S,M: verdict, ONNX, parity, engine, latency table
+	@$(BIN)/convnextpose export "$(or $(MODELS),$(MODEL))" $(SOURCE) \
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(EXPORT_ARGS) $(ARGS)
 
 demo: $(READY) ## Export the demo checkpoint and look at what it sees: OUT/demo/figure.png
@@ -44,7 +46,7 @@ demo: $(READY) ## Export the demo checkpoint and look at what it sees: OUT/demo/
 
 bench: PRECISION := $(if $(filter file,$(origin PRECISION)),$(EVERY_PRECISION),$(PRECISION))
 bench: $(READY) ## Export MODEL in every precision, then compare every runtime of this machine
-	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
+	@$(BIN)/convnextpose export "$(MODEL)" $(SOURCE) \
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(EXPORT_ARGS)
 	@$(BIN)/convnextpose bench "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
@@ -58,7 +60,7 @@ all: $(READY) ## Export MODEL in every precision, compare every runtime, write t
 
 bundle: PRECISION := $(if $(filter file,$(origin PRECISION)),$(EVERY_PRECISION),$(PRECISION))
 bundle: $(READY) ## Export MODEL in every precision, then write what goes to a device: OUT/MODEL/bundle
-	@$(BIN)/convnextpose export "$(MODEL)" $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") \
+	@$(BIN)/convnextpose export "$(MODEL)" $(SOURCE) \
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(EXPORT_ARGS)
 	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 

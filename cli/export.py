@@ -1,9 +1,11 @@
-"""``convnextpose export``: export a model, from checkpoint to engines."""
+"""``convnextpose export``: export models, from checkpoint to engines."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from cli.options import (
     Batches,
@@ -22,14 +24,27 @@ from cli.options import (
     lower,
 )
 
+if TYPE_CHECKING:
+    from export.checkpoint.folder import WeightsFolder
+    from export.pipeline.request import ExportRequest
+
 
 def command(
-    model: Annotated[str, typer.Argument(help="XS, S, M, L, XS-atto, or the path of your own configuration (.yaml).")],
+    models: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL[,MODEL…]", help="XS, S, M, L, XS-atto, or the path of your own configuration (.yaml)."
+        ),
+    ],
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            help="In any container. By default the released file in weights/; without one, demo or stand-in weights."
+            help="In any container. By default the file in --weights that fits; without one, demo or stand-in weights."
         ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of checkpoints, chosen by their content; by default weights/."),
     ] = None,
     weights_key: WeightsKey = None,
     precision: Annotated[
@@ -71,21 +86,23 @@ def command(
     dry_run: Annotated[bool, typer.Option("--why", help="List the steps that would run, with the reason.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make checkpoint → verdict → ONNX → parity → engine → latency table in OUT/MODEL."""
-    from bench.harness.latency_table import latency_table
-    from cli.console import ConsoleObserver
-    from cli.render.checkpoint import print_contradicted_claims, print_other_networks, print_verdict
-    from cli.render.export import print_artifacts, print_latency, print_result, print_weights
-    from cli.render.parity import print_parity
+    """Make checkpoint → verdict → ONNX → parity → engine → latency table in OUT/MODEL, of each model."""
+    from cli.console import err, raise_all
+    from export.checkpoint.folder import WeightsFolder
+    from export.common.errors import BadInput, Failure, Inconclusive
     from export.engine.choice import choose_runtime, complete_plan
     from export.engine.plan import EnginePlan
     from export.model.config import load_config
     from export.pipeline.options import parse_overrides, parse_plan, parse_plans
     from export.pipeline.request import ExportRequest, choose_checkpoint, parse_precisions, require_plain_paths
-    from export.pipeline.run import run_export
 
-    require_plain_paths(out, *(path for path in (checkpoint, images, calibration, *(plans or ())) if path))
-    config = load_config(model)
+    paths = (checkpoint, weights, images, calibration, *(plans or ()))
+    require_plain_paths(out, *(path for path in paths if path))
+    configs = [load_config(model) for model in split_models(models)]
+    if checkpoint is not None and weights is not None:
+        raise BadInput("--checkpoint and --weights are given", f"{checkpoint}, {weights}", "leave one out")
+    if checkpoint is not None and len(configs) > 1:
+        raise BadInput("--checkpoint is for one model", models, "name one model, or a folder with --weights")
     overrides, precisions = parse_overrides(settings or []), parse_precisions(precision)
     options = EnginePlan(
         runtime=engine_runtime,
@@ -97,22 +114,66 @@ def command(
     )
     plan = parse_plan(options, batches, targets, workspace_mib)
     complete_plan(plan, choose_runtime(plan.runtime))  # refuse it now, not after minutes
-    request = ExportRequest(
-        config,
-        choose_checkpoint(config, checkpoint),
-        overrides,
-        precisions,
-        strict,
-        plan,
-        with_preprocess=with_preprocess,
-        parity_images=images,
-        calibration=calibration,
-        plans=parse_plans(plans or []),
-        weights_key=weights_key,
-        require=require,
-    )
-    observer = ConsoleObserver()
-    print_weights(request, from_user=checkpoint is not None)
+    folder = WeightsFolder(weights or Path("weights"), required=weights is not None)
+    requests = [
+        ExportRequest(
+            config,
+            choose_checkpoint(config, checkpoint, folder),
+            overrides,
+            precisions,
+            strict,
+            plan,
+            with_preprocess=with_preprocess,
+            parity_images=images,
+            calibration=calibration,
+            plans=parse_plans(plans or []),
+            weights_key=weights_key,
+            require=require,
+        )
+        for config in configs
+    ]
+    if checkpoint is None and folder.search.notice:
+        err.print(f"[yellow bold]notice:[/] {escape(folder.search.notice)}", soft_wrap=True)
+    failures: list[Failure] = []
+    for request in requests:
+        try:
+            export_model(request, None if checkpoint else folder, out, dry_run=dry_run, verbose=verbose)
+        except Failure as failure:
+            failures.append(failure)
+    raise_all(sorted(failures, key=lambda failure: failure.exit_code != Inconclusive.exit_code))
+
+
+def split_models(text: str) -> list[str]:
+    """Split ``S,M`` into models, each once; the path of a configuration may contain a comma."""
+    names = [text] if os.path.isfile(text) else text.split(",")
+    return list(dict.fromkeys(names))
+
+
+def export_model(
+    request: "ExportRequest", folder: "WeightsFolder | None", out: Path, *, dry_run: bool, verbose: bool
+) -> None:
+    """Export one model and print the result.
+
+    Args:
+        request: what to export.
+        folder: the folder in which the checkpoint was searched for; None if the user named it.
+        out: results go to ``out/MODEL``.
+        dry_run: list the steps that would run.
+        verbose: print every table.
+
+    Raises:
+        Failure: the export failed, or a check of an artifact did.
+    """
+    from bench.harness.latency_table import latency_table
+    from cli.console import ConsoleObserver
+    from cli.render.checkpoint import print_contradicted_claims, print_other_networks, print_verdict
+    from cli.render.export import print_artifacts, print_latency, print_result, print_weights
+    from cli.render.parity import print_parity
+    from export.checkpoint.records import used_alternative
+    from export.pipeline.run import run_export
+
+    config, observer = request.config, ConsoleObserver()
+    print_weights(request, folder)
     try:
         export = run_export(request, out / config.name, observer, dry_run=dry_run)
         observer.stop()
@@ -130,5 +191,6 @@ def command(
     if verbose:
         print_latency(latency, manifest)
         print_artifacts(manifest, export.folder, export.recipe)
-    print_result(manifest, latency, export.folder, recipe=export.recipe)
+    alternative = used_alternative(config, manifest.nearest_models)
+    print_result(manifest, latency, export.folder, recipe=export.recipe, alternative=alternative)
     export.require_success()

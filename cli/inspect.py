@@ -1,15 +1,19 @@
-"""``convnextpose inspect``: the architecture of a checkpoint."""
+"""``convnextpose inspect``: the architecture of a checkpoint, or of every checkpoint in a folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import AsJson, Settings, Strict, WeightsKey
 
+if TYPE_CHECKING:
+    from export.checkpoint.folder import FolderSearch
+
 
 def command(
-    checkpoint: Annotated[Path, typer.Argument(help="A file or an unpacked folder.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A file, an unpacked folder, or a folder of checkpoints.")],
     model: Annotated[
         str | None, typer.Option(help="The declared model to compare with; by default the one that fits.")
     ] = None,
@@ -40,6 +44,14 @@ def command(
     )
 
     overrides = parse_overrides(settings or [])
+    if checkpoint.is_dir():
+        from export.checkpoint.folder import is_one_checkpoint, search_folder
+
+        search = search_folder(checkpoint)
+        if not is_one_checkpoint(search):
+            options = {"--model": model, "--images": images, "--weights-key": weights_key, "--set": settings}
+            _inspect_folder(search, [name for name, value in options.items() if value], strict, as_json)
+            return
     observer = ConsoleObserver()
     try:
         progress = observer.listener("inspect")
@@ -60,3 +72,34 @@ def command(
         require_agreement(inspection.model, inspection.record)
         require_declared_count(inspection)
         require_images_agree(inspection.images)
+
+
+def _inspect_folder(search: "FolderSearch", options: Sequence[str], strict: bool, as_json: bool) -> None:
+    """Show every checkpoint that a search has found.
+
+    Args:
+        search: the folder.
+        options: options in use that are for one checkpoint.
+        strict: fail if a checkpoint equals no declared model, or has the name of another one.
+        as_json: print JSON.
+    """
+    from cli.console import ConsoleObserver
+    from cli.render.folder import print_folder
+    from export.checkpoint.folder_inspection import inspect_folder, require_checkpoints, require_known_checkpoints
+    from export.common.errors import BadInput
+
+    if options:
+        value = f"{search.folder} holds several files"
+        raise BadInput(f"{options[0]} is for one checkpoint", value, "name one, or leave the option out")
+    observer = ConsoleObserver()
+    try:
+        inspection = inspect_folder(search, observer.listener("inspect"))
+    finally:
+        observer.stop()
+    if as_json:
+        print(inspection.model_dump_json(indent=2))
+    else:
+        print_folder(inspection, search.notice)
+    require_checkpoints(inspection)
+    if strict:
+        require_known_checkpoints(inspection)

@@ -18,6 +18,7 @@ REFERENCE = PROJECT / "docs/reference"
 DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 SCHEMAS = {
     "manifest": ("export.pipeline.manifest", "Manifest", "OUT/MODEL/manifest.json"),
+    "folder-inspection": ("export.checkpoint.folder_inspection", "FolderInspection", "inspect DIR --json"),
     "precision-plan": ("export.plan.precision_plan", "PrecisionPlan", "OUT/MODEL/plan/PRECISION.json"),
     "latency": ("bench.harness.latency_table", "LatencyTable", "OUT/MODEL/latency.json"),
     "result": ("bench.results.result", "Result", "OUT/MODEL/bench/result.json"),
@@ -26,14 +27,14 @@ SCHEMAS = {
     "device-report": ("bench.results.device_report", "DeviceReport", "device-report.json"),
     "fleet": ("bench.fleet.record", "FleetRecord", "OUT/fleet/RUN/fleet.json"),
 }
-"""Name → module and class of the record, and the file that holds it."""
+"""Name → module and class of the record, and the file that holds it or the command that prints it."""
 HEAD = """# JSON schemas
 
 Every result is JSON first, with a schema version; tables, Markdown and HTML are views of it. Units stand in the names
 of the fields. A file of another major version is refused by name. `python -m scripts.write_reference` writes this page
 and the schemas (JSON Schema 2020-12) from the classes that read and write the files.
 
-| file | version | schema | class |
+| file or command | version | schema | class |
 |---|---|---|---|
 """
 

@@ -10,6 +10,7 @@ from cli.render.screen import command, print_frame
 from cli.render.text import number, optional, outcome, safe
 from export.checkpoint.records import Counts, Finding, NearestModel, VerdictRow
 from export.common.plain import show_list
+from export.model.config import Alternative
 from export.pipeline.options import describe_nearest
 
 if TYPE_CHECKING:
@@ -33,12 +34,19 @@ def print_inspection(inspection: "Inspection") -> None:
     out.print(f"sha256 {checkpoint.sha256}")
     print_other_networks(record.location, record.other_networks)
     out.print(f"compared with the declared {inspection.model} ({inspection.chosen_by}){_equally_near(inspection)}")
+    if inspection.alternative:
+        out.print(f"architecture: {describe_alternative(inspection.model, inspection.alternative)}")
     print_verdict(record.verdict, record.nearest_models, record.counts)
     print_frame(count_notice(record.verdict, inspection.other_counts, checkpoint.path))
     print_contradicted_claims(record.claims)
     if inspection.images is not None:
         _print_statistics(inspection.images.statistics)
         _print_upsamplings(inspection.images)
+
+
+def describe_alternative(model: str, alternative: Alternative) -> str:
+    """Return that the architecture is that of a model's published alternative."""
+    return escape(f"that of {alternative.model}, the published {model} (source: {alternative.source})")
 
 
 def print_other_networks(location: str | None, other_keys: Sequence[str]) -> None:

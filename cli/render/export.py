@@ -8,13 +8,15 @@ from rich.markup import escape
 
 from bench.report.model_files import read_evaluations
 from cli.console import err, out, table
-from cli.render.checkpoint import count_notice
+from cli.render.checkpoint import count_notice, describe_alternative
 from cli.render.screen import Screen, by_reason, command, listed, shorten
 from cli.render.text import number, optional, safe, weights_mark
-from export.checkpoint.released_files import has_released_name
+from export.checkpoint.folder import WeightsFolder
+from export.checkpoint.released_files import name_rank
 from export.common.errors import BadInput
 from export.common.interface import precision_of
 from export.common.plain import show_list
+from export.model.config import Alternative, ModelConfig
 from export.parity.budgets import PASS, WITHIN_ROUNDING, within_budget
 from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Manifest
@@ -30,23 +32,27 @@ MOST_FAILURES = 2
 """Reasons of failed parity on the screen; ``--verbose`` has all."""
 
 
-def print_weights(request: ExportRequest, *, from_user: bool) -> None:
+def print_weights(request: ExportRequest, folder: WeightsFolder | None) -> None:
     """Print the origin of the weights, before anything else.
 
     Args:
         request: the export.
-        from_user: True if the user named the checkpoint.
+        folder: the folder in which the checkpoint was searched for; None if the user named it.
     """
-    if request.origin == "checkpoint" and request.checkpoint is not None:
-        source = "" if from_user else " (found in weights/)"
-        if not from_user and not has_released_name(request.checkpoint, request.config.files):
-            source = f" (found in weights/; taken for a copy of {request.config.files[0]})"
-        err.print(f"weights: {escape(str(request.checkpoint))}{source}", soft_wrap=True)
+    config, checkpoint = request.config, request.checkpoint
+    if request.origin == "checkpoint" and checkpoint is not None:
+        place = (
+            ""
+            if folder is None
+            else f" (found in {escape(str(folder.path))}/{_by_content(config, checkpoint, folder)})"
+        )
+        err.print(f"weights: {escape(str(checkpoint))}{place}", soft_wrap=True)
         return
-    files = ", ".join(request.config.files) or "the configuration names no file"
-    files_there = sorted(p.name for p in Path("weights").glob("*") if p.name != "README.md")
+    place = "weights" if folder is None else str(folder.path)
+    files = ", ".join(config.files) or "the configuration names no file"
+    files_there = sorted(p.name for p in Path(place).glob("*") if p.name != "README.md")
     also = f"; other files there: {', '.join(files_there)}" if files_there else ""
-    err.print(escape(f"no checkpoint in weights/ (searched for: {files}{also})"), soft_wrap=True)
+    err.print(escape(f"no checkpoint in {place}/ (searched for: {files}{also})"), soft_wrap=True)
     meaning = "trained on drawn figures: its poses are real, but say nothing about people"
     if request.growth:
         meaning = f"grown from the {request.growth.model} demo checkpoint, {meaning}"
@@ -55,7 +61,22 @@ def print_weights(request: ExportRequest, *, from_user: bool) -> None:
     err.print(f"[yellow bold]weights: {request.origin}[/] — {meaning}")
 
 
-def print_result(manifest: Manifest, latency: "LatencyTable | None", folder: Path, *, recipe: Path | None) -> None:
+def _by_content(config: ModelConfig, checkpoint: Path, folder: WeightsFolder) -> str:
+    """Return why a file was taken that does not have the model's released name."""
+    rank = name_rank(folder.search.names(checkpoint), config.files)
+    if rank is None:
+        return f"; its content fits {escape(config.name)}"
+    return f"; taken for a copy of {escape(config.files[rank[1] // 2])}" if rank[0] else ""
+
+
+def print_result(
+    manifest: Manifest,
+    latency: "LatencyTable | None",
+    folder: Path,
+    *,
+    recipe: Path | None,
+    alternative: Alternative | None = None,
+) -> None:
     """Print what was decided, what differs from the declaration, what may be shipped, and what to do next."""
     failed = [report.variant for report in manifest.parity if report.outcome != "pass"]
     failed += [row.precision for row in manifest.not_run if row.kind == "onnx"]
@@ -66,7 +87,7 @@ def print_result(manifest: Manifest, latency: "LatencyTable | None", folder: Pat
     parts += [f"[yellow]{', '.join(rounding)}: within rounding error[/]"] if rounding else []
     parts += [f"[red]{', '.join(dict.fromkeys(failed))}: not passed[/]"] if failed or not proven else []
     verdict = "; ".join(parts)
-    open_points = (*_shippable(manifest, folder, proven), *_differences(manifest), *_latency(latency))
+    open_points = (*_shippable(manifest, folder, proven), *_differences(manifest, alternative), *_latency(latency))
     Screen(
         head=[f"[bold]{escape(manifest.model)}[/]: {verdict}{weights_mark(manifest)}"],
         columns=("ONNX file", "size", "mean error (mm)", "max (mm)", "parity"),
@@ -88,10 +109,11 @@ def _files(manifest: Manifest) -> Iterator[tuple[str, ...]]:
         yield escape(report.artifact), f"{size / 1e6:.1f} MB", *errors, f"[{style}]{status}[/]"
 
 
-def _differences(manifest: Manifest) -> Iterator[str]:
+def _differences(manifest: Manifest, alternative: Alternative | None) -> Iterator[str]:
     """Yield what differs from the declaration."""
     wrong = [f"{row.field} {show_list(row.used)} ({row.source})" for row in manifest.verdict if not row.agrees]
-    yield f"[yellow]not as declared:[/] {escape(', '.join(wrong))}" if wrong else "architecture: as declared"
+    as_declared = f"architecture: {describe_alternative(manifest.model, alternative) if alternative else 'as declared'}"
+    yield f"[yellow]not as declared:[/] {escape(', '.join(wrong))}" if wrong else as_declared
     if contradicted := sum(claim.outcome == "contradicted" for claim in manifest.claims):
         yield f"[yellow]claims:[/] the weights contradict {contradicted} published claims (`claims` lists them)"
 

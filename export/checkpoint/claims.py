@@ -18,7 +18,7 @@ from export.model.joint_sets import JOINT_SETS
 if TYPE_CHECKING:
     from export.checkpoint.verdict import Verdict
 
-STRUCTURE = ("backbone", "depths", "dims", "head_channels", "joints", "depth_dim")
+STRUCTURE = ("backbone", "depths", "dims", "head_channels", "joints", "depth_dim", "upsamplings")
 COUNTS = ("parameters", "gflops")
 
 DOCUMENT = {
@@ -26,6 +26,7 @@ DOCUMENT = {
     "note's table": "note",
     "repository's documentation": "repository",
     "paper": "paper",
+    "public copy": "public copy",
 }
 """Source → document. A count is evidence only within its document: two documents may describe two files."""
 

@@ -92,7 +92,7 @@ def open_container(path: Path) -> Iterator[Content]:
         if size == 0:
             raise BadInput(f"{path} is empty", "0 bytes", DOWNLOAD_AGAIN)
         # First: the length that safetensors begin with may look like the mark of another container.
-        if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < size:
+        if _is_safetensors(head, size):
             yield _open_safetensors(path, file, size)
         elif head.startswith(b"PK"):
             yield _open_zip(path, file)
@@ -100,6 +100,20 @@ def open_container(path: Path) -> Iterator[Content]:
             yield _open_legacy(path, file, size)
         else:
             raise _not_a_checkpoint(path, head)
+
+
+def has_checkpoint_head(path: Path) -> bool:
+    """Return whether a path is a folder, or a file that begins like a checkpoint or another zip."""
+    try:
+        if path.is_dir():
+            return True
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            head = file.read(512)
+        return _is_safetensors(head, path.stat().st_size) or head.startswith((b"PK", b"\x80"))
+    except OSError:
+        return False
 
 
 def check_size(path: Path) -> int:
@@ -122,6 +136,10 @@ def check_size(path: Path) -> int:
     if size > MAX_BYTES:
         raise BadInput(f"{path} is too large", f"{size:,} bytes", "expected a checkpoint below 4 GiB")
     return size
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    return head[8:9] == b"{" and bool(struct.unpack("<Q", head[:8])[0] < size)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -267,7 +285,7 @@ def _unpacked_root(path: Path) -> Path:
     raise BadInput(
         f"the folder {path} is no unpacked checkpoint",
         f"expected one {PICKLE_RECORD}, found {number}",
-        "name the folder that holds data.pkl, data/ and version",
+        "name the folder that holds data.pkl, data/ and version; `convnextpose inspect` lists those below a folder",
     )
 
 

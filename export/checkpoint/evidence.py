@@ -58,6 +58,11 @@ class Evidence:
     read_from: Mapping[FieldName, str]
     problems: tuple[Problem, ...]
 
+    def fits(self, architecture: Architecture) -> bool:
+        """Return whether every tensor shape is that of ``architecture``; upsamplings have no shape."""
+        fields = ("depths", "dims", "head_channels", "head_kernels", "volume_channels")
+        return all(getattr(self, field) == getattr(architecture, field) for field in fields)
+
     def as_architecture(self, joints: int, depth_dim: int, upsamplings: int, input_size: int) -> Architecture:
         """Return an architecture of the detected fields and of those that weights do not show."""
         return Architecture(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from export.checkpoint.claims import audit_by_file
 from export.checkpoint.evidence import floating_dtypes
 from export.checkpoint.loading import Checkpoint, read_checkpoint
-from export.checkpoint.records import CheckpointRecord, Finding
-from export.checkpoint.released_files import has_released_name, is_copy
+from export.checkpoint.records import CheckpointRecord, Finding, equal_models, used_alternative
+from export.checkpoint.released_files import models_named
 from export.checkpoint.verdict import Verdict, judge, nearest_models, other_counts
 from export.common.progress import Progress, no_progress
-from export.model.config import declared_models, load_config
+from export.model.config import Alternative, ModelConfig, load_config
 
 if TYPE_CHECKING:
     from export.checkpoint.upsampling.evidence import UpsamplingEvidence
@@ -68,6 +68,8 @@ class Inspection:
     """The declared model that it is compared with."""
     chosen_by: str
     """Reason for that model."""
+    alternative: Alternative | None
+    """The published alternative of that model, if the checkpoint is of that one."""
     record: CheckpointRecord
     images: ImageInspection | None
 
@@ -100,10 +102,13 @@ def inspect_checkpoint(
     images: Path | None = None,
     progress: Progress = no_progress,
     weights_key: str | None = None,
+    names: Sequence[str] | None = None,
 ) -> Inspection:
     """Compare a checkpoint with a declared model, and with a folder of images.
 
-    Without ``model`` it is the declared model whose released file has this name, otherwise the nearest one.
+    Without ``model`` it is the declared model whose released file has this name, otherwise the nearest one. Of several
+    with this name it is the one whose content this is. With ``names``, the content decides first, and the names only
+    between models that it equals.
 
     Raises:
         BadInput: the file cannot be read, is another network, or contradicts itself; too few images can be read.
@@ -111,15 +116,18 @@ def inspect_checkpoint(
     checkpoint = read_checkpoint(path, weights_key)
     chosen_by = "asked for"
     if model is None:
-        model, chosen_by = model_by_name(path), "by its file name"
-    if model is None:
-        architecture = judge(load_config(FALLBACK_MODEL), checkpoint, overrides).architecture
-        model, chosen_by = nearest_models(architecture)[0].model, NEAREST
+        named = models_named([path.name] if names is None else names)
+        nearest = nearest_models(judge(load_config(FALLBACK_MODEL), checkpoint, overrides).architecture)
+        equal = equal_models(nearest)
+        fitting = [name for name in named if equal & _accepted(load_config(name))]
+        by_name = fitting or (named if names is None or not equal else [])
+        model, chosen_by = (by_name[0], "by its file name") if by_name else (nearest[0].model, NEAREST)
     config = load_config(model)
     verdict = judge(config, checkpoint, overrides)
     record = checkpoint_record(verdict, checkpoint, audit_by_file(config, verdict))
     compared = None if images is None else _compare_images(images, checkpoint, verdict, progress)
-    return Inspection(checkpoint, config.name, chosen_by, record, compared)
+    alternative = used_alternative(config, verdict.nearest)
+    return Inspection(checkpoint, config.name, chosen_by, alternative, record, compared)
 
 
 def checkpoint_record(verdict: Verdict, file: Checkpoint | None, claims: Sequence[Finding]) -> CheckpointRecord:
@@ -153,9 +161,5 @@ def _compare_images(folder: Path, checkpoint: Checkpoint, verdict: Verdict, prog
     )
 
 
-def model_by_name(path: Path) -> str | None:
-    """Return the declared model whose released file, its folder or a copy of it is called like ``path``."""
-    for name in reversed(declared_models()):  # XS before XS-atto: both expect the same file
-        if has_released_name(path, load_config(name).files) or is_copy(path, load_config(name).files):
-            return name
-    return None
+def _accepted(config: ModelConfig) -> set[str]:
+    return {config.name, config.alternative.model} if config.alternative else {config.name}

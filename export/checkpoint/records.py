@@ -3,12 +3,14 @@
 This module imports no torch, so that an export that is up to date stays fast.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from export.model.architecture import Architecture
+from export.model.config import Alternative, ModelConfig
 
 Outcome = Literal["agrees", "contradicted", "inconclusive"]
 Source = Literal["weights", "configuration", "rule", "command line"]
@@ -105,3 +107,14 @@ class CheckpointRecord(VerdictRecord):
     """Published claims about the declared model, compared with the checkpoint."""
     other_networks: tuple[str, ...] = ()
     """Keys of other networks in the file."""
+
+
+def equal_models(nearest: Sequence[NearestModel]) -> set[str]:
+    """Return the declared models without a difference."""
+    return {near.model for near in nearest if not near.differs_in}
+
+
+def used_alternative(config: ModelConfig, nearest: Sequence[NearestModel]) -> Alternative | None:
+    """Return the published alternative of a model if the weights are of that one; None if they are not."""
+    alternative = config.alternative
+    return alternative if alternative and alternative.model in equal_models(nearest) else None

@@ -53,14 +53,18 @@ class Verdict:
 def judge(config: ModelConfig, checkpoint: Checkpoint | None, overrides: Mapping[str, int] | None = None) -> Verdict:
     """Decide every field from the weights, the command line, the declaration and the rules.
 
-    Without a checkpoint the declaration is used, except for the overrides.
+    Without a checkpoint the declaration is used, except for the overrides. A checkpoint that equals the published
+    alternative of the model is compared with the declaration of that one.
 
     Raises:
         BadInput: the weights contradict themselves, or an override contradicts the weights.
     """
     overrides = overrides or {}
-    declared = config.architecture
     evidence = read_evidence(checkpoint) if checkpoint is not None else None
+    if evidence is not None and config.alternative is not None:
+        alternative = load_config(config.alternative.model)
+        config = alternative if evidence.fits(alternative.architecture) else config
+    declared = config.architecture
     if checkpoint is not None and evidence is not None and evidence.problems:
         raise contradiction(checkpoint, evidence.problems)
     rows = [_shape_row(field, config, declared, evidence) for field in SHAPE_FIELDS]

@@ -40,10 +40,13 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
+SourceName = Literal["note's text", "note's table", "repository's documentation", "paper", "public copy"]
+
+
 class Claim(_Strict):
     """Claims of one source about one model: never used to build, only checked."""
 
-    source: Literal["note's text", "note's table", "repository's documentation", "paper"]
+    source: SourceName
     words: str
     """The source's words, or where to find them."""
     backbone: str | None = None
@@ -52,6 +55,7 @@ class Claim(_Strict):
     head_channels: HeadChannels | None = None
     joints: Count | None = None
     depth_dim: Count | None = None
+    upsamplings: Upsamplings | None = None
     parameters: Figure | None = None
     gflops: Figure | None = None
     mpjpe_mm: Figure | None = None
@@ -60,6 +64,13 @@ class Claim(_Strict):
     def values(self) -> dict[str, Any]:
         """Return field → claimed value for the fields that the source mentions."""
         return {name: value for name, value in self if name not in ("source", "words") and value is not None}
+
+
+class Alternative(_Strict):
+    """Another declared model that a source publishes under this model's name."""
+
+    model: Name
+    source: SourceName
 
 
 class ModelConfig(_Strict):
@@ -76,8 +87,10 @@ class ModelConfig(_Strict):
     upsamplings: Upsamplings | None = None
     """None: the number that makes the volume a cube."""
     input_size: InputSize = 256
+    alternative: Alternative | None = None
+    """A checkpoint that equals it is as declared, too."""
     files: tuple[str, ...] = ()
-    """Names under which the released checkpoint is found in ``weights/``, most likely first."""
+    """Names of the released checkpoint, likeliest first; they decide where content does not."""
     demo: str | None = None
     """Path of this project's demo checkpoint in its repository, used if there is no other."""
     demo_head: str | None = None

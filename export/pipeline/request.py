@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from export.checkpoint.released_files import is_copy
+from export.checkpoint.folder import WeightsFolder
 from export.common.errors import BadInput
 from export.common.files import PROJECT, sha256_path
 from export.common.interface import PRECISIONS, precision_of, variant_of
@@ -113,29 +113,15 @@ class ExportRequest:
         return f"onnx/{self.config.name}-{variant}.onnx"
 
 
-def choose_checkpoint(config: ModelConfig, path: Path | None) -> Path | None:
-    """Return the user's checkpoint, the released one in ``weights/``, or the model's demo checkpoint."""
-    return path or find_checkpoint(config, Path("weights")) or demo_checkpoint(config)
+def choose_checkpoint(config: ModelConfig, path: Path | None, folder: WeightsFolder | None = None) -> Path | None:
+    """Return the user's checkpoint, the file in ``folder`` that fits, or the model's demo checkpoint.
 
-
-def find_checkpoint(config: ModelConfig, folder: Path) -> Path | None:
-    """Return the released file in ``folder``, the folder unpacked from it, or its only copy; None if there is none.
-
-    A broken link counts as found: reading it then reports the error.
-
-    Raises:
-        BadInput: there are several copies.
+    Args:
+        config: the model.
+        path: the user's checkpoint.
+        folder: the released checkpoints; by default those in ``weights/``.
     """
-    for name in config.files:
-        for path in (folder / name, folder / Path(name).stem):
-            if path.exists() or path.is_symlink():
-                return path
-    copies = sorted(path for path in folder.glob("*") if is_copy(path, config.files))
-    if len(copies) > 1:
-        names = ", ".join(repr(path.name) for path in copies)
-        do = f"choose one with --checkpoint, or rename it to {config.files[0]}"
-        raise BadInput(f"several files in {folder} may be the weights of {config.name}", names, do)
-    return copies[0] if copies else None
+    return path or (folder or WeightsFolder()).find(config) or demo_checkpoint(config)
 
 
 def demo_checkpoint(config: ModelConfig) -> Path | None:

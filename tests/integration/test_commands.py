@@ -38,7 +38,8 @@ def test_claims_of_one_model(tmp_path: Path) -> None:
     as_json = in_process("claims", "S", "--json", cwd=tmp_path)
     found = findings_of(as_json.stdout)
     assert {finding["model"] for finding in found} == {"S"}
-    assert [f["outcome"] for f in found if f["field"] == "depth_dim"] == ["contradicted", "contradicted"]
+    depths = [(f["source"], f["claimed"], f["outcome"]) for f in found if f["field"] == "depth_dim"]
+    assert depths == [(TEXT, 64, "contradicted"), (TEXT, 64, "contradicted"), ("public copy", 32, "agrees")]
     table = in_process("claims", "S", cwd=tmp_path)
     assert (table.returncode, table.stderr) == (0, "")
     assert "Claims against the arithmetic" in table.stdout

@@ -13,6 +13,7 @@ from tests.support.checkpoints import declared
 from tests.support.grid import seen_in
 
 TEXT, TABLE, REPOSITORY, PAPER = "note's text", "note's table", "repository's documentation", "paper"
+COPY = "public copy"
 MODELS = ["XS-atto", "XS", "S", "M", "L"]
 
 
@@ -40,6 +41,11 @@ def outcomes(findings: list[Finding]) -> dict[tuple[str, str], tuple[set[str], s
         ("M", PAPER, "parameters", "agrees", ["7,587,008"]),
         ("M", TABLE, "parameters", "agrees", ["7,596,986"]),
         ("M", TEXT, "joints", "agrees", ["joints 18"]),
+        # the public copy
+        ("S", COPY, "depth_dim", "agrees", ["7,448,954", "depth_dim 32"]),
+        ("M", COPY, "upsamplings", "agrees", ["paper, gflops 2.82", "upsamplings 3"]),
+        ("XS", COPY, "backbone", "inconclusive", ["note's table", "7.45M", "only a file can"]),
+        ("XS", COPY, "upsamplings", "inconclusive", ["no printed count shows it"]),
         # what arithmetic cannot know
         *((model, PAPER, "mpjpe_mm", "inconclusive", ["needs images"]) for model in MODELS),
         *((model, PAPER, "pa_mpjpe_mm", "inconclusive", ["needs images"]) for model in ("M", "L")),
@@ -118,14 +124,23 @@ def test_an_atto_file_agrees_with_the_repository_and_contradicts_the_note(model:
     assert "3,528,008 parameters, 3,534,140 state elements" in told[TABLE, "parameters"][1]
     assert told[TEXT, "depth_dim"][0] == {"contradicted"}
     assert told[TEXT, "joints"][0] == {"agrees"}
+    shown = ("backbone", "depths", "dims", "head_channels", "joints", "depth_dim")
+    assert [told[COPY, field][0] for field in shown] == [{"agrees"}] * len(shown)
+    assert told[COPY, "upsamplings"][0] == {"inconclusive"}
 
 
 @pytest.mark.parametrize(
     ("architecture", "contradicted"),
     [
         (declared("M"), set()),
-        (declared("S"), {(TEXT, "depth_dim"), (TABLE, "parameters"), (PAPER, "parameters")}),
-        (replace(declared("M"), joints=21), {(TEXT, "joints"), (TABLE, "parameters"), (PAPER, "parameters")}),
+        (
+            declared("S"),
+            {(TEXT, "depth_dim"), (COPY, "depth_dim"), *((source, "parameters") for source in (TABLE, PAPER, COPY))},
+        ),
+        (
+            replace(declared("M"), joints=21),
+            {(TEXT, "joints"), *((source, "parameters") for source in (TABLE, PAPER, COPY))},
+        ),
     ],
     ids=["as claimed", "depth_dim 32", "21 joints"],
 )

@@ -9,7 +9,7 @@ import pytest
 from cli.render.checkpoint import count_notice
 from export.checkpoint.inspection import inspect_checkpoint
 from export.checkpoint.loading import Checkpoint, read_checkpoint
-from export.checkpoint.records import BY_RULE, NearestModel, VerdictRow
+from export.checkpoint.records import BY_RULE, NearestModel, VerdictRow, used_alternative
 from export.checkpoint.verdict import Verdict, judge, nearest_models
 from export.common.errors import BadInput, CheckFailed
 from export.model.architecture import Architecture
@@ -57,7 +57,7 @@ FIELDS = ("depths", "dims", "head_channels", "head_kernels", "joints", "depth_di
     [
         ("M", "depth 32", ["depth_dim", "upsamplings"], {"XS": (), "S": ()}),
         ("S", "depth 64", ["depth_dim", "upsamplings"], {"M": ()}),
-        ("XS", "Atto", ["depths", "dims", "head_channels"], {"XS-atto": ()}),
+        ("S", "Atto", ["depths", "dims", "head_channels"], {"XS-atto": ()}),
         ("XS-atto", "Atto", [], {"XS-atto": ()}),
         ("M", "head 512", ["head_channels"], {"L": ()}),
         ("M", "21 joints", ["joints"], {"M": ("joints",)}),
@@ -224,13 +224,25 @@ def test_joints_of_an_own_configuration(files: dict[str, Checkpoint], tmp_path: 
 def test_strict(files: dict[str, Checkpoint]) -> None:
     require_agreement("S", judged(files, "S", "depth 32").record())
     with pytest.raises(CheckFailed) as caught:
-        require_agreement("XS", judged(files, "XS", "Atto").record())
-    assert "not the declared XS" in caught.value.problem
+        require_agreement("S", judged(files, "S", "Atto").record())
+    assert "not the declared S" in caught.value.problem
     assert "dims: declared [48, 96, 192, 384], used [40, 80, 160, 320]" in caught.value.detail
     assert "depths: declared [3, 3, 9, 3], used [2, 2, 6, 2]" in caught.value.detail
     assert "depth_dim" not in caught.value.detail
     assert "nearest: XS-atto (identical)" in caught.value.advice
     assert caught.value.exit_code == 1
+
+
+def test_the_published_alternative_is_as_declared(files: dict[str, Checkpoint]) -> None:
+    verdict = judged(files, "XS", "Atto")
+    require_agreement("XS", verdict.record())
+    assert rows(verdict)["dims"].declared == declared("XS-atto").dims
+    assert used_alternative(load_config("XS"), verdict.nearest) == load_config("XS").alternative
+    assert used_alternative(load_config("XS"), judged(files, "XS", "depth 32").nearest) is None
+    with pytest.raises(CheckFailed, match="depth_dim: declared 32, used 64"):
+        require_agreement("XS", judged(files, "XS", "depth 64").record())
+    with pytest.raises(CheckFailed, match="upsamplings: used 1"):
+        require_agreement("XS", judged(files, "XS", "Atto", "upsamplings=1").record())
 
 
 def test_strict_counts_the_command_line_as_a_difference(files: dict[str, Checkpoint]) -> None:
@@ -277,6 +289,11 @@ def test_all_nearest_models_are_told() -> None:
         ("snapshot_83.pth.tar", "Atto", "L", "by its file name"),
         ("mine.pth", "Atto", "XS-atto", "the nearest by shape"),
         ("mine.pth", "head 512", "L", "the nearest by shape"),
+        ("snapshot_67.pth", "Atto", "XS", "by its file name"),
+        ("snapshot_68.pth", "Atto", "XS", "by its file name"),
+        ("snapshot_67.pth", "depth 32", "S", "by its file name"),
+        ("snapshot_68.pth", "depth 32", "XS", "by its file name"),
+        ("snapshot_68.pth", "head 512", "XS", "by its file name"),
     ],
 )
 def test_inspect_finds_what_to_compare_with(tmp_path: Path, name: str, file: str, model: str, chosen_by: str) -> None:

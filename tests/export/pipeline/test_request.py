@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from export.checkpoint.folder import WeightsFolder
 from export.common.errors import BadInput
 from export.model.config import load_config
-from export.pipeline.request import ExportRequest, find_checkpoint
+from export.pipeline.request import ExportRequest
 
 XS = load_config("XS")
 
@@ -20,7 +21,7 @@ def folder_with(path: Path, *names: str) -> Path:
 @pytest.mark.parametrize("name", ["ConvNeXtPose_XS.tar", "ConvNeXtPose_XS", "snapshot_67.pth"])
 def test_a_released_name_comes_first(tmp_path: Path, name: str) -> None:
     folder = folder_with(tmp_path, name, "ConvNeXtPose_XS (1).tar", "ConvNeXtPose_XS (2).tar")
-    assert find_checkpoint(XS, folder) == folder / name
+    assert WeightsFolder(folder).find(XS) == folder / name
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_a_released_name_comes_first(tmp_path: Path, name: str) -> None:
 )
 def test_a_single_copy_is_taken(tmp_path: Path, name: str) -> None:
     folder = folder_with(tmp_path, name, "README.md", "ConvNeXtPose_S.tar", "ConvNeXtPose_XS.tar.sha256")
-    assert find_checkpoint(XS, folder) == folder / name
+    assert WeightsFolder(folder).find(XS) == folder / name
 
 
 @pytest.mark.parametrize(
@@ -41,13 +42,13 @@ def test_a_single_copy_is_taken(tmp_path: Path, name: str) -> None:
     ["ConvNeXtPose_S (1).tar", "ConvNeXtPose_XSL.tar", "snapshot_6.pth", "snapshot_670.pth", "._snapshot_67.pth"],
 )
 def test_other_files_are_not_taken(tmp_path: Path, name: str) -> None:
-    assert find_checkpoint(XS, folder_with(tmp_path, name)) is None
+    assert WeightsFolder(folder_with(tmp_path, name)).find(XS) is None
 
 
 def test_of_several_copies_the_user_chooses(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, "ConvNeXtPose_XS (1).tar", "ConvNeXtPose_XS (2).tar")
     with pytest.raises(BadInput, match=r"several files.*\(1\).*\(2\).*--checkpoint"):
-        find_checkpoint(XS, folder)
+        WeightsFolder(folder).find(XS)
 
 
 def test_a_key_needs_a_checkpoint() -> None:

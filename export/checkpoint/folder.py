@@ -1,0 +1,253 @@
+"""Search of a folder for checkpoints, and the choice of the one whose content fits a model.
+
+This module imports no torch until a file must be read: most exports have no checkpoint to look for.
+"""
+
+import os
+import sys
+import zipfile
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from export.checkpoint.containers import DAMAGED_ZIP, FOLDER_DEPTH, PICKLE_RECORD, has_checkpoint_head
+from export.checkpoint.released_files import models_named, name_rank
+from export.common.errors import BadInput
+from export.common.plain import shorten
+from export.model.config import ModelConfig, declared_models, load_config
+
+if TYPE_CHECKING:
+    from export.checkpoint.evidence import Evidence
+
+MAX_ENTRIES = 20_000
+"""Limit of files and folders that a search looks at; those nearest to the top come first."""
+
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".safetensors")
+"""Suffixes by which a file claims to be a checkpoint."""
+
+TORCH_RECORDS = {"data", "version", "byteorder", ".data", ".format_version", ".storage_alignment"}
+"""Entries of an unpacked torch file beside its pickle."""
+
+NO_NAME = (True, sys.maxsize)
+"""Rank of a file without a released name."""
+
+
+@dataclass(frozen=True)
+class FolderSearch:
+    """The files below a folder, and the folders unpacked from a torch file, those nearest to the top first."""
+
+    folder: Path
+    paths: tuple[Path, ...]
+    entries: int
+    """Files and folders that were looked at."""
+    complete: bool
+    """False if there are more than the limit."""
+
+    def names(self, path: Path) -> tuple[str, ...]:
+        """Return the names that may tell the model of a found path: its parts below the folder."""
+        return path.relative_to(self.folder).parts or (path.name,)
+
+    @property
+    def notice(self) -> str | None:
+        """The limit, if the search has reached it."""
+        if self.complete:
+            return None
+        return f"looked at the first {self.entries:,} entries of {self.folder} only; name a folder further down"
+
+
+def search_folder(folder: Path, most: int = MAX_ENTRIES) -> FolderSearch:
+    """Find every file and every unpacked checkpoint below a folder.
+
+    Links are followed, and each folder is visited once. Hidden entries and ``__MACOSX`` are passed over.
+    """
+    found: list[Path] = []
+    queue, visited, entries = deque([folder]), set[tuple[int, int]](), 0
+    while queue and entries <= most:
+        current = queue.popleft()
+        try:
+            status = current.stat()
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(current) as content:
+                names = sorted(entry.name for entry in islice(content, most + 1 - entries))
+        except OSError:
+            found.append(current)  # reading it tells the reason
+            continue
+        entries += len(names)
+        if _is_unpacked(current, names):
+            found.append(current)
+            continue
+        for name in names:
+            if not name.startswith(".") and name != "__MACOSX":
+                is_folder = os.path.isdir(current / name)
+                (queue if is_folder else found).append(current / name)
+    return FolderSearch(folder, tuple(found), min(entries, most), complete=entries <= most)
+
+
+def is_one_checkpoint(search: FolderSearch) -> bool:
+    """Return whether a folder is to be read as a whole: it is, or only wraps, one unpacked checkpoint, or has none."""
+    candidates = [path for path in search.paths if claims_to_be_checkpoint(path)]
+    if not candidates:
+        return True
+    only = candidates[0]
+    return len(candidates) == 1 and os.path.isdir(only) and len(only.relative_to(search.folder).parts) <= FOLDER_DEPTH
+
+
+def claims_to_be_checkpoint(path: Path) -> bool:
+    """Return whether a found path is an unpacked folder, or has the content or the suffix of a checkpoint."""
+    if os.path.isdir(path) or path.name.casefold().endswith(CHECKPOINT_SUFFIXES):
+        return True
+    return has_checkpoint_head(path) and not _is_other_zip(path)
+
+
+def _is_other_zip(path: Path) -> bool:
+    """Return whether a file is a zip without a checkpoint's pickle, such as an ``.npz`` or a data set."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not any(name.endswith(PICKLE_RECORD) for name in archive.namelist())
+    except (*DAMAGED_ZIP, NotImplementedError):
+        return False
+
+
+def _is_unpacked(folder: Path, names: Sequence[str]) -> bool:
+    """Return whether a folder was unpacked from a torch file, even if it lacks its pickle."""
+    if PICKLE_RECORD in names:
+        return True
+    if "data" not in names or not TORCH_RECORDS.issuperset(names):
+        return False
+    try:
+        with os.scandir(folder / "data") as storages:
+            return any(entry.name.isdigit() for entry in islice(storages, 10))
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """A checkpoint that could be read, and does not contradict itself."""
+
+    path: Path
+    names: tuple[str, ...]
+    sha256: str
+    evidence: "Evidence"
+
+    @cached_property
+    def equal_models(self) -> tuple[str, ...]:
+        """The declared models that the content equals."""
+        return tuple(name for name in declared_models() if self.evidence.fits(load_config(name).architecture))
+
+
+class WeightsFolder:
+    """A folder of released checkpoints, such as ``weights/``. It is read when it is first needed."""
+
+    def __init__(self, path: Path = Path("weights"), *, required: bool = False) -> None:
+        """Remember the folder.
+
+        Args:
+            path: the folder, or a link to one.
+            required: True if the user named it; then a model without a file is an error.
+        """
+        self.path, self.required = path, required
+
+    @cached_property
+    def search(self) -> FolderSearch:
+        """The files below the folder.
+
+        Raises:
+            BadInput: the user named it, and it is no folder.
+        """
+        if os.path.isdir(self.path):
+            return search_folder(self.path)
+        if self.required:
+            found = "a file" if self.path.is_file() else "no such folder"
+            raise BadInput(f"cannot search {self.path}", found, "name a folder of checkpoints, or use --checkpoint")
+        return FolderSearch(self.path, (), 0, complete=True)
+
+    @cached_property
+    def files(self) -> tuple[ReadFile, ...]:
+        """The checkpoints in the folder."""
+        candidates = [path for path in self.search.paths if has_checkpoint_head(path)]
+        return tuple(file for path in candidates if (file := _read(path, self.search.names(path))) is not None)
+
+    def find(self, config: ModelConfig) -> Path | None:
+        """Return the file whose content fits the model; names decide only between files that fit.
+
+        A file that fits no other declared model comes first. If none fits, a file with a released name is taken: it is
+        damaged, or its network was changed.
+
+        Raises:
+            BadInput: several different files fit and none has the model's name; a file with its name is another
+                declared model; the user named the folder, and it has no file for the model.
+        """
+        fitting = [file for file in self.files if _fits(config, file)]
+        if fitting:
+            return self._choose(config, [file for file in fitting if _fits_only(config, file)] or fitting)
+        path = self._named(config)
+        if path is None and self.required:
+            equal = sorted({name for file in self.files for name in file.equal_models}, key=declared_models().index)
+            value = f"{len(self.files)} checkpoints that can be read; they equal {', '.join(equal) or 'no model'}"
+            advice = f"see `convnextpose inspect {self.path}`, or name a file with --checkpoint"
+            raise BadInput(f"no file in {self.path} fits {config.name}", value, advice)
+        return path
+
+    def _choose(self, config: ModelConfig, files: Sequence[ReadFile]) -> Path:
+        """Return the file with the likeliest name; copies with the same bytes are one file."""
+        ranks = {file.path: name_rank(file.names, config.files) or NO_NAME for file in files}
+        best = [file for file in files if ranks[file.path] == min(ranks.values())]
+        if len({file.sha256 for file in best}) > 1:
+            raise self._ambiguous(config, [file.path for file in best])
+        return best[0].path
+
+    def _named(self, config: ModelConfig) -> Path | None:
+        """Return the file with a released name, or its only copy, though its content does not fit."""
+        read = {file.path: file for file in self.files}
+        ranks: dict[Path, tuple[bool, int]] = {}
+        for path in self.search.paths:
+            names = self.search.names(path) if claims_to_be_checkpoint(path) else (path.name,)
+            rank = name_rank(names, config.files)
+            equal = read[path].equal_models if path in read else ()
+            if rank is not None and not set(equal) & set(models_named(names)):  # otherwise it is that model's file
+                ranks[path] = rank
+        if not ranks:
+            return None
+        best = min(ranks, key=lambda path: ranks[path])
+        if ranks[best][0] and len(ranks) > 1:
+            raise self._ambiguous(config, sorted(ranks))
+        if equal := read[best].equal_models if best in read else ():
+            value = f"its content equals {' and '.join(equal)}"
+            advice = "get the right file, or name this one with --checkpoint to use it nevertheless"
+            raise BadInput(f"{best} is not {config.name}, although it has its name", value, advice)
+        return best
+
+    def _ambiguous(self, config: ModelConfig, paths: Sequence[Path]) -> BadInput:
+        names = ", ".join(repr(shorten(str(path.relative_to(self.path)))) for path in paths[:8])
+        rename = f", or rename it to {config.files[0]}" if config.files else ""
+        problem = f"several files in {self.path} may be the weights of {config.name}"
+        return BadInput(problem, names, f"choose one with --checkpoint (make: CHECKPOINT=){rename}")
+
+
+def _read(path: Path, names: tuple[str, ...]) -> ReadFile | None:
+    from export.checkpoint.evidence import read_evidence
+    from export.checkpoint.loading import read_checkpoint
+
+    try:
+        checkpoint = read_checkpoint(path)
+        evidence = read_evidence(checkpoint)
+    except BadInput:
+        return None
+    return None if evidence.problems else ReadFile(path, names, checkpoint.sha256, evidence)
+
+
+def _fits(config: ModelConfig, file: ReadFile) -> bool:
+    accepted = [config] + ([load_config(config.alternative.model)] if config.alternative else [])
+    return any(file.evidence.fits(declared.architecture) for declared in accepted)
+
+
+def _fits_only(config: ModelConfig, file: ReadFile) -> bool:
+    own = {config.name, config.alternative.model} if config.alternative else {config.name}
+    return own.issuperset(file.equal_models)
