@@ -1,5 +1,6 @@
 """``convnextpose inspect``: the architecture of a checkpoint, or of every checkpoint in a folder."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,7 +45,7 @@ def command(
     )
 
     overrides = parse_overrides(settings or [])
-    if checkpoint.is_dir():
+    if os.path.isdir(checkpoint):
         from export.checkpoint.folder import is_one_checkpoint, search_folder
 
         search = search_folder(checkpoint)

@@ -23,7 +23,7 @@ def print_folder(folder: FolderInspection, notice: str | None) -> None:
     """
     checkpoints = folder.checkpoints
     refused = [file for file in folder.files if file.reason is not None and file.claims_to_be_checkpoint]
-    others = [_short(folder, file) for file in folder.files if not file.claims_to_be_checkpoint and file.reason]
+    further = [_short(folder, file) for file in folder.files if not file.claims_to_be_checkpoint and file.reason]
     count = f"{len(checkpoints)} checkpoint{'' if len(checkpoints) == 1 else 's'}"
     count += f", [yellow]{len(refused)} not usable[/]" if refused else ""
     export = [command("export", ",".join(folder.models), "--weights", folder.path)] if folder.models else []
@@ -33,7 +33,7 @@ def print_folder(folder: FolderInspection, notice: str | None) -> None:
         rows=[_row(folder, file) for file in (*checkpoints, *refused)],
         tail=[*_points(folder), *_contradictions(folder)],
         box=[notice] if notice else [],
-        details="--json" + (f"; other files: {listed(others)}" if others else ""),
+        details="--json" + (f"; other files: {listed(further)}" if further else ""),
         commands=[*export, *(command("inspect", file.path) for file in checkpoints[:1])],
     ).show()
 
@@ -42,7 +42,13 @@ def _row(folder: FolderInspection, file: InspectedFile) -> tuple[str, ...]:
     name = _short(folder, file)
     if file.reason is not None:
         return name, "[yellow]not usable[/]", "–", "–", "–"
-    says = "[green]agrees[/]" if file.name_agrees else f"[yellow]says {file.named[0]}[/]" if file.named else "–"
+    says = (
+        "[green]agrees[/]"
+        if file.name_agrees
+        else f"[yellow]says {file.models_by_name[0]}[/]"
+        if file.models_by_name
+        else "–"
+    )
     claims = len(file.contradicted_claims)
     equal = ", ".join(file.equals) or "[yellow]none[/]"
     return name, file.container or "–", equal, says, f"{claims} claim{'s' if claims > 1 else ''}" if claims else "–"
@@ -57,7 +63,8 @@ def _points(folder: FolderInspection) -> Iterator[str]:
         if not file.equals:
             yield f"[yellow]{_short(folder, file)}[/] nearest: {escape(describe_nearest(file.nearest_models))}"
         elif file.name_agrees is False:
-            yield f"[yellow]{_short(folder, file)}[/] is {' and '.join(file.equals)}; its name says {file.named[0]}"
+            content, name = " and ".join(file.equals), file.models_by_name[0]
+            yield f"[yellow]{_short(folder, file)}[/] is {content}; its name says {name}"
     first: dict[str, InspectedFile] = {}
     for file in folder.checkpoints:
         if file.sha256 is not None and (same := first.setdefault(file.sha256, file)) is not file:

@@ -48,8 +48,8 @@ class FolderSearch:
     """False if there are more than the limit."""
 
     def names(self, path: Path) -> tuple[str, ...]:
-        """Return the names that may tell the model of a found path: its parts below the folder."""
-        return path.relative_to(self.folder).parts or (path.name,)
+        """Return the names that may tell the model of a path: its parts below the folder, and folders in it."""
+        return (*(path.relative_to(self.folder).parts or (path.name,)), *_folders_in(path))
 
     @property
     def notice(self) -> str | None:
@@ -62,12 +62,13 @@ class FolderSearch:
 def search_folder(folder: Path, most: int = MAX_ENTRIES) -> FolderSearch:
     """Find every file and every unpacked checkpoint below a folder.
 
-    Links are followed, and each folder is visited once. Hidden entries and ``__MACOSX`` are passed over.
+    Links are followed, and each folder is visited once. Hidden entries and ``__MACOSX`` are passed over. An unpacked
+    checkpoint that is alone in a folder is that folder: an unzip tool made it, and it has the file's name.
     """
-    found: list[Path] = []
-    queue, visited, entries = deque([folder]), set[tuple[int, int]](), 0
+    paths: list[Path] = []
+    queue, visited, entries = deque([(folder, folder)]), set[tuple[int, int]](), 0
     while queue and entries <= most:
-        current = queue.popleft()
+        current, outer = queue.popleft()
         try:
             status = current.stat()
             if (status.st_dev, status.st_ino) in visited:
@@ -76,17 +77,20 @@ def search_folder(folder: Path, most: int = MAX_ENTRIES) -> FolderSearch:
             with os.scandir(current) as content:
                 names = sorted(entry.name for entry in islice(content, most + 1 - entries))
         except OSError:
-            found.append(current)  # reading it tells the reason
+            paths.append(current)  # reading it tells the reason
             continue
         entries += len(names)
         if _is_unpacked(current, names):
-            found.append(current)
+            paths.append(outer)
             continue
-        for name in names:
-            if not name.startswith(".") and name != "__MACOSX":
-                is_folder = os.path.isdir(current / name)
-                (queue if is_folder else found).append(current / name)
-    return FolderSearch(folder, tuple(found), min(entries, most), complete=entries <= most)
+        entries_below = [current / name for name in names if not name.startswith(".") and name != "__MACOSX"]
+        for path in entries_below:
+            if os.path.isdir(path):
+                wrapped = len(entries_below) == 1 and current != folder
+                queue.append((path, current if wrapped else path))
+            else:
+                paths.append(path)
+    return FolderSearch(folder, tuple(paths), min(entries, most), complete=entries <= most)
 
 
 def is_one_checkpoint(search: FolderSearch) -> bool:
@@ -95,11 +99,14 @@ def is_one_checkpoint(search: FolderSearch) -> bool:
     if not candidates:
         return True
     only = candidates[0]
-    return len(candidates) == 1 and os.path.isdir(only) and len(only.relative_to(search.folder).parts) <= FOLDER_DEPTH
+    if len(candidates) > 1 or not os.path.isdir(only):
+        return False
+    depth = len(only.relative_to(search.folder).parts) + (not os.path.lexists(only / PICKLE_RECORD))
+    return depth <= FOLDER_DEPTH
 
 
 def claims_to_be_checkpoint(path: Path) -> bool:
-    """Return whether a found path is an unpacked folder, or has the content or the suffix of a checkpoint."""
+    """Return whether a path is an unpacked folder, or has the content or the suffix of a checkpoint."""
     if os.path.isdir(path) or path.name.casefold().endswith(CHECKPOINT_SUFFIXES):
         return True
     return has_checkpoint_head(path) and not _is_other_zip(path)
@@ -125,6 +132,15 @@ def _is_unpacked(folder: Path, names: Sequence[str]) -> bool:
             return any(entry.name.isdigit() for entry in islice(storages, 10))
     except OSError:
         return False
+
+
+def _folders_in(path: Path) -> list[str]:
+    """Return the names of the folders in a folder; none in a file, or in a folder that cannot be read."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
 
 
 @dataclass(frozen=True)
@@ -164,8 +180,8 @@ class WeightsFolder:
         if os.path.isdir(self.path):
             return search_folder(self.path)
         if self.required:
-            found = "a file" if self.path.is_file() else "no such folder"
-            raise BadInput(f"cannot search {self.path}", found, "name a folder of checkpoints, or use --checkpoint")
+            value = "a file" if self.path.is_file() else "no such folder"
+            raise BadInput(f"cannot search {self.path}", value, "name a folder of checkpoints, or use --checkpoint")
         return FolderSearch(self.path, (), 0, complete=True)
 
     @cached_property
@@ -187,7 +203,7 @@ class WeightsFolder:
         fitting = [file for file in self.files if _fits(config, file)]
         if fitting:
             return self._choose(config, [file for file in fitting if _fits_only(config, file)] or fitting)
-        path = self._named(config)
+        path = self._by_name(config)
         if path is None and self.required:
             equal = sorted({name for file in self.files for name in file.equal_models}, key=declared_models().index)
             value = f"{len(self.files)} checkpoints that can be read; they equal {', '.join(equal) or 'no model'}"
@@ -203,7 +219,7 @@ class WeightsFolder:
             raise self._ambiguous(config, [file.path for file in best])
         return best[0].path
 
-    def _named(self, config: ModelConfig) -> Path | None:
+    def _by_name(self, config: ModelConfig) -> Path | None:
         """Return the file with a released name, or its only copy, though its content does not fit."""
         read = {file.path: file for file in self.files}
         ranks: dict[Path, tuple[bool, int]] = {}

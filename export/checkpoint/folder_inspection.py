@@ -21,8 +21,8 @@ class InspectedFile(Record):
     path: str
     claims_to_be_checkpoint: bool
     """True if it is an unpacked folder, or a file with the content or the suffix of a checkpoint."""
-    named: tuple[str, ...]
-    """The declared models whose released files have its name, the likeliest first."""
+    models_by_name: tuple[str, ...]
+    """The declared models with a released file of its name, the likeliest first."""
     reason: str | None = None
     """The reason why it cannot be read; None for a checkpoint."""
     sha256: str | None = None
@@ -34,7 +34,7 @@ class InspectedFile(Record):
     name_agrees: bool | None = None
     """False if its name is that of other models than its content; None if its name tells no model."""
     compared_with: str | None = None
-    """The declared model whose claims it is compared with."""
+    """The declared model of the claims that it is compared with."""
     counts: Counts | None = None
     contradicted_claims: tuple[Finding, ...] = ()
 
@@ -102,25 +102,27 @@ def require_checkpoints(folder: FolderInspection) -> None:
 
 
 def _inspect_file(path: Path, names: Sequence[str]) -> InspectedFile:
-    named = models_named(names)
+    by_name = models_named(names)
     claims = claims_to_be_checkpoint(path)
     try:
         inspection = inspect_checkpoint(path, None, {}, names=names)
     except BadInput as refusal:
         reason = shorten(f"{refusal.problem.replace(str(path), 'the file')}: {refusal.detail}")
-        return InspectedFile(path=str(path), claims_to_be_checkpoint=claims, named=tuple(named), reason=reason)
+        return InspectedFile(
+            path=str(path), claims_to_be_checkpoint=claims, models_by_name=tuple(by_name), reason=reason
+        )
     record = inspection.record
     equal = equal_models(record.nearest_models)
     return InspectedFile(
         path=str(path),
         claims_to_be_checkpoint=claims,
-        named=tuple(named),
+        models_by_name=tuple(by_name),
         sha256=inspection.checkpoint.sha256,
         container=record.container,
         epoch=record.epoch,
         equals=_in_order(equal),
         nearest_models=record.nearest_models,
-        name_agrees=bool(equal & set(named)) if named else None,
+        name_agrees=bool(equal & set(by_name)) if by_name else None,
         compared_with=inspection.model,
         counts=record.counts,
         contradicted_claims=tuple(claim for claim in record.claims if claim.outcome == "contradicted"),

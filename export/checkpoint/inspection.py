@@ -116,11 +116,11 @@ def inspect_checkpoint(
     checkpoint = read_checkpoint(path, weights_key)
     chosen_by = "asked for"
     if model is None:
-        named = models_named([path.name] if names is None else names)
+        models = models_named([path.name] if names is None else names)
         nearest = nearest_models(judge(load_config(FALLBACK_MODEL), checkpoint, overrides).architecture)
         equal = equal_models(nearest)
-        fitting = [name for name in named if equal & _accepted(load_config(name))]
-        by_name = fitting or (named if names is None or not equal else [])
+        fitting = [name for name in models if equal & _accepted(load_config(name))]
+        by_name = fitting or (models if names is None or not equal else [])
         model, chosen_by = (by_name[0], "by its file name") if by_name else (nearest[0].model, NEAREST)
     config = load_config(model)
     verdict = judge(config, checkpoint, overrides)

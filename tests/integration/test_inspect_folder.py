@@ -58,7 +58,7 @@ def test_every_file_is_a_row(downloads: Path) -> None:
     assert (small.container, small.equals, small.name_agrees) == ("torch zip", ("XS", "S"), True)
     assert small.compared_with == "S"  # as the public copy has it
     assert {claim.source for claim in small.contradicted_claims} == {"note's text"}
-    assert (medium.equals, medium.name_agrees, medium.named) == (("M",), False, ("L",))
+    assert (medium.equals, medium.name_agrees, medium.models_by_name) == (("M",), False, ("L",))
     assert (medium.compared_with, medium.contradicted_claims) == ("M", ())
     assert medium.counts is not None
     assert medium.counts.state_elements == 7_596_986
@@ -149,10 +149,10 @@ def test_each_model_is_exported_from_the_file_that_fits(downloads: Path) -> None
     assert run.returncode == 0, run.stderr
     taken = [line for line in run.stderr.splitlines() if line.startswith("weights: ")]
     assert [line.split(" (found in input/")[0] for line in taken] == [
-        "weights: input/models/ConvNeXtPose_XS/packed",
+        "weights: input/models/ConvNeXtPose_XS",
         "weights: input/snapshot_67.pth.tar",
         "weights: input/ConvNeXtPose_L (1).tar",
-        "weights: input/models/ConvNeXtPose_L/packed",
+        "weights: input/models/ConvNeXtPose_L",
     ]
     assert "its content fits M" in taken[2]
     assert "would run   XS" not in run.stderr
@@ -161,7 +161,7 @@ def test_each_model_is_exported_from_the_file_that_fits(downloads: Path) -> None
 def test_weights_may_be_a_link_to_the_folder(downloads: Path, tmp_path: Path) -> None:
     (tmp_path / "weights").symlink_to(downloads)
     run = in_process("export", "L", "--why", cwd=tmp_path)
-    assert "weights: weights/models/ConvNeXtPose_L/packed (found in weights/)" in run.stderr
+    assert "weights: weights/models/ConvNeXtPose_L (found in weights/)" in run.stderr
 
 
 @pytest.mark.parametrize(

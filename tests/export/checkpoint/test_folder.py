@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from export.checkpoint import folder as searched
 from export.checkpoint.folder import WeightsFolder, is_one_checkpoint, search_folder
+from export.checkpoint.folder_inspection import inspect_folder
 from export.common.errors import BadInput
 from export.model.config import load_config
 from tests.support.checkpoints import Form, State, alive_weights, declared, write
@@ -38,15 +40,25 @@ def test_files_and_unpacked_folders_are_found_at_any_depth(tmp_path: Path) -> No
     (tmp_path / "__MACOSX").mkdir()
     for hidden in ("__MACOSX/a.pth", ".a.pth", "one/.DS_Store"):
         (tmp_path / hidden).write_text("left by a tool")
-    assert found_in(tmp_path) == {"a.pth", "one/notes.txt", "one/two/three/four/b.pth/b.pth"}
+    assert found_in(tmp_path) == {"a.pth", "one/notes.txt", "one/two/three/four/b.pth"}
+
+
+def test_the_name_of_an_inner_folder_counts_too(tmp_path: Path) -> None:
+    """Torch writes the name that a file had when it was saved into the zip."""
+    write(tmp_path / "model/download/snapshot_83.pth", alive_weights(), "folder")
+    write(tmp_path / "model/more", alive_weights(), "folder")
+    search = search_folder(tmp_path)
+    [path] = [path for path in search.paths if path.name == "snapshot_83.pth"]
+    assert "snapshot_83.pth" in search.names(path)
+    [path] = [path for path in search.paths if path.name == "more"]
+    assert search.names(path) == ("model", "more", "more")
 
 
 def test_an_unpacked_folder_without_its_pickle_is_one_path(tmp_path: Path) -> None:
     """A public copy looks like this."""
     unpacked = write(tmp_path / "snapshot_68", alive_weights(), "folder")
     next(unpacked.rglob("data.pkl")).unlink()
-    [path] = search_folder(tmp_path).paths
-    assert (path / "data").is_dir()
+    assert found_in(tmp_path) == {"snapshot_68"}
 
 
 def test_a_folder_called_data_hides_nothing(tmp_path: Path) -> None:
@@ -71,6 +83,22 @@ def test_a_link_to_a_folder_is_searched(tmp_path: Path) -> None:
     write(tmp_path / "elsewhere/ConvNeXtPose_S.tar", halved("S"), "bare")
     (tmp_path / "weights").symlink_to("elsewhere")
     assert chosen(tmp_path / "weights", "S") == "ConvNeXtPose_S.tar"
+
+
+def test_a_folder_that_cannot_be_read_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(path: Path) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    write(tmp_path / "a.pth", alive_weights())
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", refusing)
+    search = search_folder(tmp_path)
+    assert [search.names(path) for path in search.paths] == [("a.pth",), ("closed",)]
+    [row] = [row for row in inspect_folder(search).files if row.path.endswith("closed")]
+    assert "Permission denied" in (row.reason or "")
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
