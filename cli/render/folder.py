@@ -23,7 +23,11 @@ def print_folder(folder: FolderInspection, notice: str | None) -> None:
     """
     checkpoints = folder.checkpoints
     refused = [file for file in folder.files if file.reason is not None and file.claims_to_be_checkpoint]
-    further = [_short(folder, file) for file in folder.files if not file.claims_to_be_checkpoint and file.reason]
+    further = [
+        os.path.relpath(file.path, folder.path)
+        for file in folder.files
+        if not file.claims_to_be_checkpoint and file.reason
+    ]
     count = f"{len(checkpoints)} checkpoint{'' if len(checkpoints) == 1 else 's'}"
     count += f", [yellow]{len(refused)} not usable[/]" if refused else ""
     export = [command("export", ",".join(folder.models), "--weights", folder.path)] if folder.models else []
@@ -42,13 +46,9 @@ def _row(folder: FolderInspection, file: InspectedFile) -> tuple[str, ...]:
     name = _short(folder, file)
     if file.reason is not None:
         return name, "[yellow]not usable[/]", "–", "–", "–"
-    says = (
-        "[green]agrees[/]"
-        if file.name_agrees
-        else f"[yellow]says {file.models_by_name[0]}[/]"
-        if file.models_by_name
-        else "–"
-    )
+    says = f"[yellow]says {file.models_by_name[0]}[/]" if file.models_by_name else "–"
+    if file.name_agrees:
+        says = "[green]agrees[/]"
     claims = len(file.contradicted_claims)
     equal = ", ".join(file.equals) or "[yellow]none[/]"
     return name, file.container or "–", equal, says, f"{claims} claim{'s' if claims > 1 else ''}" if claims else "–"

@@ -1,5 +1,6 @@
 """Inspection of every checkpoint below a folder: ``convnextpose inspect DIR``."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from export.checkpoint.inspection import inspect_checkpoint
 from export.checkpoint.records import Counts, Finding, NearestModel, Record, equal_models
 from export.checkpoint.released_files import models_named
 from export.common.errors import BadInput, CheckFailed
-from export.common.plain import shorten
+from export.common.plain import printable, shorten
 from export.common.progress import Progress, no_progress
 from export.model.config import declared_models, load_config
 
@@ -74,7 +75,7 @@ def inspect_folder(search: FolderSearch, progress: Progress = no_progress) -> Fo
         files.append(_inspect_file(path, search.names(path)))
     files.sort(key=lambda file: (file.reason is not None, not file.claims_to_be_checkpoint, file.path))
     return FolderInspection(
-        path=str(search.folder), entries=search.entries, complete=search.complete, files=tuple(files)
+        path=_text(search.folder), entries=search.entries, complete=search.complete, files=tuple(files)
     )
 
 
@@ -107,14 +108,14 @@ def _inspect_file(path: Path, names: Sequence[str]) -> InspectedFile:
     try:
         inspection = inspect_checkpoint(path, None, {}, names=names)
     except BadInput as refusal:
-        reason = shorten(f"{refusal.problem.replace(str(path), 'the file')}: {refusal.detail}")
+        reason = printable(shorten(f"{refusal.problem.replace(str(path), 'the file')}: {refusal.detail}"))
         return InspectedFile(
-            path=str(path), claims_to_be_checkpoint=claims, models_by_name=tuple(by_name), reason=reason
+            path=_text(path), claims_to_be_checkpoint=claims, models_by_name=tuple(by_name), reason=reason
         )
     record = inspection.record
     equal = equal_models(record.nearest_models)
     return InspectedFile(
-        path=str(path),
+        path=_text(path),
         claims_to_be_checkpoint=claims,
         models_by_name=tuple(by_name),
         sha256=inspection.checkpoint.sha256,
@@ -127,6 +128,11 @@ def _inspect_file(path: Path, names: Sequence[str]) -> InspectedFile:
         counts=record.counts,
         contradicted_claims=tuple(claim for claim in record.claims if claim.outcome == "contradicted"),
     )
+
+
+def _text(path: Path) -> str:
+    """Return a path as JSON can hold it; bytes that are no UTF-8 are escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _in_order(models: set[str]) -> tuple[str, ...]:

@@ -120,8 +120,17 @@ def choose_checkpoint(config: ModelConfig, path: Path | None, folder: WeightsFol
         config: the model.
         path: the user's checkpoint.
         folder: the released checkpoints; by default those in ``weights/``.
+
+    Raises:
+        BadInput: the folder has no file, or several, as ``WeightsFolder.find`` says; its name is not valid text.
     """
-    return path or (folder or WeightsFolder()).find(config) or demo_checkpoint(config)
+    if path is not None:
+        return path
+    path = (folder or WeightsFolder()).find(config)
+    if path is None:
+        return demo_checkpoint(config)
+    require_plain_paths(path)
+    return path
 
 
 def demo_checkpoint(config: ModelConfig) -> Path | None:

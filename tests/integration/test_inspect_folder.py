@@ -1,12 +1,14 @@
 """``inspect DIR`` and ``export --weights DIR``: four released files, some zipped, some unpacked, one named wrongly."""
 
 import json
+import os
 import shutil
 import zipfile
 from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from rich.cells import cell_len
 
 from cli import console
@@ -111,6 +113,28 @@ def test_a_folder_without_a_checkpoint_is_wrong_input(tmp_path: Path) -> None:
     assert json.loads(run.stdout)["files"][0]["claims_to_be_checkpoint"] is True
 
 
+def test_names_and_keys_that_are_no_text_or_markup_are_rows(tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    for name in (os.fsdecode(b"bad\xff.pth"), "[boom].pth"):
+        write(tmp_path / "odd" / name, halved("S"), "bare")
+    torch.save({"\ud800[/boom]": 1}, tmp_path / "odd/key.pth")
+    for name in (os.fsdecode(b"notes\xff"), "[b]notes"):
+        (tmp_path / "odd" / name).write_text("notes")
+    run = in_process("inspect", "odd", "--json", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    rows = {Path(file["path"]).name: file for file in json.loads(run.stdout)["files"]}
+    assert rows.keys() == {r"bad\xff.pth", "[boom].pth", "key.pth", "[b]notes", r"notes\xff"}
+    assert r"\ud800[/boom]" in rows["key.pth"]["reason"]
+    run = in_process("inspect", "odd", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "[boom].pth" in run.stdout
+    assert "other files: [b]notes" in run.stdout
+    (tmp_path / "odd/[boom].pth").unlink()
+    run = in_process("export", "S", "--weights", "odd", "--why", cwd=tmp_path)
+    assert_three_parts(run, 2)
+    assert "UTF-8" in run.stderr
+
+
 def test_a_search_that_ends_at_its_limit_says_so(downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("export.checkpoint.folder.search_folder", partial(search_folder, most=7))
     run = in_process("inspect", "input", cwd=downloads.parent)
@@ -156,6 +180,16 @@ def test_each_model_is_exported_from_the_file_that_fits(downloads: Path) -> None
     ]
     assert "its content fits M" in taken[2]
     assert "would run   XS" not in run.stderr
+
+
+def test_a_model_that_fails_does_not_stop_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/ConvNeXtPose_M.tar").symlink_to("nowhere")
+    run = in_process("export", "M,S", "--why", cwd=tmp_path, latency=True)
+    assert_three_parts(run, 2)
+    assert "cannot read weights/ConvNeXtPose_M.tar" in run.stderr
+    steps = run.stderr[run.stderr.index("weights: demo") :]
+    assert "would run   weights" in steps
 
 
 def test_weights_may_be_a_link_to_the_folder(downloads: Path, tmp_path: Path) -> None:
