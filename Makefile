@@ -67,7 +67,7 @@ bundle: $(READY) ## Export MODEL in every precision, then write what goes to a d
 test: $(READY) ## Run the tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-arm: $(READY) ## Verify the demo's bundle on an emulated ARM processor (about 15 minutes): OUT/arm
+test-arm: $(READY) ## Verify the demo's bundle on an emulated ARM processor (some minutes): OUT/arm
 	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --precision fp32,fp16,int8 \
 		--out "$(or $(OUT),build)/arm"
 	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/arm/XS-atto" --without-engines

@@ -33,6 +33,10 @@ FP32_FACTOR = 1.5
 """An artifact is exact if its error is at most this many times that of the FP32 reference, mean to mean and p99 to p99.
 (The largest single error is one rounding accident; two sound graphs differed in it by 1.3.)"""
 
+ANY_FP32_FACTOR = 10.0
+"""The same where the processor is not known. The shorter its vectors, the longer are the partial sums of a softmax over
+a volume: ONNX Runtime on aarch64 had up to 4.3 times the error of the FP32 reference on x86-64 (docs/parity.md)."""
+
 LEAST_REFERENCE_MM = 0.01
 """A simulated graph with a smaller error than this sets no limit: everything below is rounding."""
 
@@ -130,18 +134,18 @@ def error_limits(
 ) -> tuple[Limit, ...]:
     """Return the limits that follow from a budget.
 
-    The simulation sums in FP32. A processor may sum in FP16 as well, as ONNX Runtime does on aarch64, and computes
-    nothing wrong if its error is larger. So there only the grade limits trained weights; random weights have none, and
-    get a wider limit.
+    The simulation sums in FP32. A processor may sum in FP16 as well, as ONNX Runtime does on aarch64, or in another
+    order, and computes nothing wrong if its error is larger. So there the FP32 reference's own error counts for less,
+    and of a half precision or INT8 only the grade limits trained weights; random weights get a wider limit.
 
     Args:
         budget: of the precision.
         reference: errors of the simulated graph; for FP32, of the FP32 reference.
         fp32: errors of the FP32 reference.
         count: number of joints over all images.
-        sums_in_fp32: whether the candidate is known to sum in FP32.
+        sums_in_fp32: whether the candidate is known to sum in FP32, on a processor like the reference's.
     """
-    limits = list(_grade_limits(budget.limits, fp32))
+    limits = list(_grade_limits(budget.limits, fp32, FP32_FACTOR if sums_in_fp32 else ANY_FP32_FACTOR))
     factor = budget.reference_factor
     if factor is None or not (sums_in_fp32 or budget.grade is None):
         return tuple(limits)
@@ -155,15 +159,15 @@ def error_limits(
     return tuple(limits)
 
 
-def _grade_limits(grade: Grade, fp32: ErrorSummary) -> tuple[Limit, ...]:
-    """Return the limits of a grade; none is below ``FP32_FACTOR`` times the FP32 reference's error."""
-    derived = f", {FP32_FACTOR:g} × the FP32 reference's own"
-    if grade.max_mm is not None and FP32_FACTOR * fp32.max_mm > grade.max_mm:
-        return Limit("mean", FP32_FACTOR * fp32.mean_mm, derived), Limit("p99", FP32_FACTOR * fp32.p99_mm, derived)
+def _grade_limits(grade: Grade, fp32: ErrorSummary, factor: float) -> tuple[Limit, ...]:
+    """Return the limits of a grade; none is below ``factor`` times the FP32 reference's error."""
+    derived = f", {factor:g} × the FP32 reference's own"
+    if grade.max_mm is not None and factor * fp32.max_mm > grade.max_mm:
+        return Limit("mean", factor * fp32.mean_mm, derived), Limit("p99", factor * fp32.p99_mm, derived)
     limits: tuple[tuple[Statistic, float | None, float], ...] = (
         ("max", grade.max_mm, 0.0),
-        ("mean", grade.mean_mm, FP32_FACTOR * fp32.mean_mm),
-        ("p99", grade.p99_mm, FP32_FACTOR * fp32.p99_mm),
+        ("mean", grade.mean_mm, factor * fp32.mean_mm),
+        ("p99", grade.p99_mm, factor * fp32.p99_mm),
     )
     return tuple(
         Limit(statistic, max(allowed, least), derived if least > allowed else "")
@@ -192,7 +196,11 @@ def simulation_is_within(truth: Joints, simulation: Joints, volume: Volume, grad
 
 def best_grade(candidate: ErrorSummary, fp32: ErrorSummary) -> str:
     """Return the best grade that these errors reach, given those of the FP32 reference."""
-    grades = (grade for grade in GRADES.values() if _first_exceeded(candidate, _grade_limits(grade, fp32)) is None)
+    grades = (
+        grade
+        for grade in GRADES.values()
+        if _first_exceeded(candidate, _grade_limits(grade, fp32, FP32_FACTOR)) is None
+    )
     return next(grades, UNUSABLE).name
 
 
