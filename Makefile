@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+SETUP = $(PYTHON) scripts/setup_environment.py --environment "$(VENV)"
+UNFINISHED := $(wildcard $(VENV)/.unfinished)
 
 MODEL ?= L
 CHECKPOINT ?=
@@ -15,6 +18,7 @@ EVERY_PRECISION := fp32,fp16,bf16,int8
 OUT ?= build
 ARGS ?=
 EXPORT_ARGS ?=
+TORCH_INDEX ?=
 FUZZ_CASES ?= 3000
 FUZZ_SEED ?= 0
 
@@ -31,7 +35,7 @@ help: ## Show what can be made
 	@echo '  variables: MODEL=L MODELS=S,M CHECKPOINT=path WEIGHTS=folder PRECISION=fp32 OUT=build GATE=gate.json'
 	@echo '  ARGS="--set upsamplings=2" for the last command of a target, EXPORT_ARGS="--images DIR" for its export'
 
-setup: $(READY) ## Make .venv with the tested versions
+setup: $(READY) ## Make .venv with the tested versions; TORCH_INDEX=URL: with the PyTorch from there
 
 doctor: $(READY) ## Say what this machine can build and run, and what it lacks
 	@$(BIN)/convnextpose doctor --out "$(or $(OUT),build)" $(ARGS)
@@ -64,7 +68,7 @@ bundle: $(READY) ## Export MODEL in every precision, then write what goes to a d
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(EXPORT_ARGS)
 	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
-test: $(READY) ## Run the tests, in two processes
+test: $(READY_DEV) ## Run the tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-arm: $(READY) ## Verify the demo's bundle on an emulated ARM processor (some minutes): OUT/arm
@@ -74,10 +78,10 @@ test-arm: $(READY) ## Verify the demo's bundle on an emulated ARM processor (som
 	@$(BIN)/python -m scripts.arm_check "$(or $(OUT),build)/arm/XS-atto/bundle/XS-atto-bundle" \
 		--cache "$(or $(OUT),build)/arm/cache" $(ARGS)
 
-fuzz: $(READY) ## Read mutated checkpoints for some minutes: FUZZ_CASES of each form, FUZZ_SEED
+fuzz: $(READY_DEV) ## Read mutated checkpoints for some minutes: FUZZ_CASES of each form, FUZZ_SEED
 	@FUZZ_CASES="$(FUZZ_CASES)" FUZZ_SEED="$(FUZZ_SEED)" $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
-lint: $(READY) ## Check style, spelling, types and the direction of imports
+lint: $(READY_DEV) ## Check style, spelling, types and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/codespell
@@ -85,7 +89,7 @@ lint: $(READY) ## Check style, spelling, types and the direction of imports
 	@$(BIN)/mypy
 
 docs: $(READY) ## Build the documentation as a site: build/site
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@$(SETUP) --extra docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 	@echo 'build/site/index.html'
 
@@ -96,19 +100,18 @@ bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the
 	@$(if $(BASE),,echo 'error: set BASE to the folder of the earlier export: make bench-gate MODEL=S BASE=old/S' >&2; exit 2)
 	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
-bench-selftest: $(READY) ## Check the timing harness here: known delays, the gate, other tools' timers
+bench-selftest: $(READY_DEV) ## Check the timing harness here: known delays, the gate, other tools' timers
 	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --out "$(or $(OUT),build)/demo"
 	@$(BIN)/python -m scripts.bench_selftest "$(or $(OUT),build)/demo/XS-atto"
 
 clean: ## Remove .venv and build
 	rm -rf $(VENV) build
 
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name one with PYTHON=")'
-	@echo 'setting up $(VENV) with the tested versions; this takes a minute or two' >&2
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fleet,report]'
-	@if [ -e /proc/driver/nvidia/version ]; then \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tensorrt]' \
-		|| echo 'notice: tensorrt could not be installed; engines are built with TensorRT-RTX instead' >&2; fi
-	@touch $(READY)
+$(READY): pyproject.toml constraints.txt $(UNFINISHED)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name one with PYTHON=")'
+	@$(SETUP) $(if $(TORCH_INDEX),--torch-index "$(TORCH_INDEX)")
+	@touch $@
+
+$(READY_DEV): $(READY)
+	@$(SETUP) --extra dev
+	@touch $@
