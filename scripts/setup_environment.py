@@ -188,7 +188,9 @@ def run(*command: str | Path) -> None:
     if code != 0:
         problem = f"failed with exit code {code}" if code > 0 else f"was ended by signal {-code}"
         error = SetupError if code > 0 else Killed
-        raise error(f"this {problem}: {' '.join(map(str, command))}\ntry: the same again; its output above has the reason")
+        raise error(
+            f"this {problem}: {' '.join(map(str, command))}\ntry: the same again; its output above has the reason"
+        )
 
 
 def exit_code(*command: str | Path) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from bench.fleet import worker
@@ -14,6 +13,7 @@ from bench.fleet.device import OTHER_CODE
 from bench.fleet.record import DeviceRecord, DeviceState
 from bench.fleet.spec import DeviceFacts, JobSpec, code_version
 from export.common.errors import BadInput, NotPossible
+from export.common.extras import require_modules
 
 CONNECT_S = 10.0
 ANSWER_S = 30.0
@@ -68,9 +68,7 @@ def connected(scheduler: Scheduler) -> Iterator[Any]:
         NotPossible: Dask is not installed, or no scheduler answers.
         BadInput: certificates are missing or cannot be used.
     """
-    if find_spec("distributed") is None:
-        advice = "install it: pip install '.[fleet]'"
-        raise NotPossible("--scheduler needs Dask", "distributed is not installed", advice)
+    require_modules("--scheduler", "distributed")
     from distributed import Client
 
     security = _security(scheduler)

@@ -26,6 +26,7 @@ from bench.sessions.exported import (
 )
 from bench.sessions.gpu_runtimes import is_gpu, no_engine, no_gpu_runtime
 from export.common.errors import BadInput, NotPossible
+from export.common.extras import EXTRAS, missing
 from export.pipeline.manifest import Artifact
 from export.runtime.onnx_runtime import NO_BF16
 
@@ -167,7 +168,7 @@ def unavailable(exported: ExportFolder, runtime: str, precision: str) -> str | N
     """Return why this machine cannot run it; None if it can. GPU runtimes as such are checked before."""
     for module in MODULES[runtime]:
         if find_spec(module) is None:
-            return f"{module} is not installed"
+            return missing(module) if module in EXTRAS else f"{module} is not installed"
     if runtime == OPENVINO and precision == "bf16" and not cpu_has_bfloat16():
         return "the processor has no bfloat16"
     if runtime == ONNX_RUNTIME and precision == "bf16":

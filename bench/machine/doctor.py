@@ -7,6 +7,7 @@ from typing import Any, Literal
 from bench.machine.facts import CUDA_PROVIDER, Facts
 from bench.machine.system import BF16_FEATURES, INT8_FEATURES
 from export.common.errors import BadInput, NotPossible
+from export.common.extras import install_command
 from export.common.gpu import NO_GPU
 from export.common.interface import PRECISIONS
 from export.engine.plan import DEFAULT_RTX_TARGETS, RTX_TARGETS
@@ -99,7 +100,7 @@ def _room(facts: Facts) -> Capability:
 def _build_tensorrt(facts: Facts) -> Capability:
     name, about = "build-tensorrt", "build a TensorRT engine, for this machine's GPU"
     if facts.packages["tensorrt"] is None:
-        advice = "pip install tensorrt, where there is an NVIDIA GPU; JetPack brings its own"
+        advice = f"{install_command('tensorrt')}, where there is an NVIDIA GPU; JetPack brings its own"
         return Capability(name, about, "no", "tensorrt is not installed", advice)
     if no_gpu := _no_gpu(facts):
         advice = "TensorRT tunes on a GPU: build on the device that will run it"
@@ -111,7 +112,7 @@ def _build_tensorrt_rtx(facts: Facts) -> Capability:
     name = "build-tensorrt-rtx"
     about = f"build a TensorRT-RTX engine ahead of time, for any of {', '.join(RTX_TARGETS)}"
     if (installed := facts.packages["tensorrt-rtx"]) is None:
-        advice = "pip install tensorrt-rtx on x86-64; it does not build for Jetson"
+        advice = f"{install_command('tensorrt_rtx')}; it does not build for Jetson"
         return Capability(name, about, "no", "tensorrt-rtx is not installed", advice)
     reason = f"tensorrt-rtx {installed}, needs no GPU; by default {', '.join(DEFAULT_RTX_TARGETS)}"
     return Capability(name, about, "yes", reason)
@@ -154,7 +155,7 @@ def _openvino(facts: Facts) -> Iterator[Capability]:
     about, installed = "run the {} ONNX file on the CPU with OpenVINO", facts.packages["openvino"]
     if installed is None:
         for precision in PRECISIONS:
-            name, advice = f"run-openvino-{precision}", "pip install openvino"
+            name, advice = f"run-openvino-{precision}", install_command("openvino")
             yield Capability(name, about.format(precision), "no", "openvino is not installed", advice)
         return
     fast = _features(facts, BF16_FEATURES)
@@ -194,7 +195,7 @@ def _cuda_provider(facts: Facts) -> Capability:
 def _engines(facts: Facts, package: str, product: str) -> Capability:
     name, about, installed = f"run-{package}", f"run a {product} engine", facts.packages[package]
     if installed is None:
-        return Capability(name, about, "no", f"{package} is not installed", f"pip install {package}")
+        return Capability(name, about, "no", f"{package} is not installed", install_command(package.replace("-", "_")))
     if no_gpu := _no_gpu(facts):
         return Capability(name, about, "no", no_gpu, "build engines here, and run them where there is an NVIDIA GPU")
     assert facts.gpus.value

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from bench.report import theme
-from export.common.errors import NotPossible
+from export.common.extras import require_modules
 
 VEGA_LITE = "6.4"
 """The version that Altair's specifications are of; a test compares them."""
@@ -37,12 +37,7 @@ def require_report_extra() -> None:
     Raises:
         NotPossible: the libraries of the extra are missing.
     """
-    for name in ("altair", "jinja2", "vl_convert"):
-        try:
-            __import__(name)
-        except ImportError as error:
-            do = "install them: pip install '.[report]' (make setup does)"
-            raise NotPossible("a report needs altair, Jinja2 and vl-convert", str(error), do) from error
+    require_modules("a report", "altair", "jinja2", "vl_convert")
 
 
 def _converter() -> Any:

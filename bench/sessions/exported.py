@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.sessions.protocol import Session
 from export.common.errors import BadInput, NotPossible
+from export.common.extras import EXTRAS, install_command
 from export.common.files import sha256_file
 from export.common.interface import PRECISIONS, precision_of, variant_of
 from export.engine.record import beside, read_engine_record
@@ -198,6 +199,7 @@ def load_session(
             path = exported.path / exported.onnx(variant).path
             session = session_class(path, precision_of(variant), *options, threads=threads)
     except ImportError as error:
-        advice = "install it, or choose another with --runtime"
+        command = install_command(runtime) if runtime in EXTRAS else f"pip install {error.name}"
+        advice = f"{command}, or choose another with --runtime"
         raise NotPossible(f"{runtime} is not installed", str(error), advice) from error
     return session

@@ -16,6 +16,7 @@ from bench.sessions.engine_file import require_gpu, require_version
 from bench.sessions.exported import ENGINES, GPU_RUNTIMES, ExportFolder
 from bench.sessions.onnx_runtime_gpu import LIBRARIES, PROVIDERS
 from export.common.errors import BadInput, NotPossible
+from export.common.extras import missing
 from export.common.gpu import default_gpu
 from export.engine.plan import RTX_TARGETS
 from export.engine.record import beside, read_engine_record
@@ -46,7 +47,7 @@ def no_gpu_runtime(runtime: str) -> str | None:
 def no_package(runtime: str) -> str:
     """Return which package a runtime needs; empty if nothing is missing."""
     if runtime in ENGINES and find_spec(ENGINES[runtime].module) is None:
-        return f"{ENGINES[runtime].module} is not installed: pip install {runtime}"
+        return missing(ENGINES[runtime].module)
     if runtime in PROVIDERS:
         spec = find_spec("onnxruntime")
         if spec is None or spec.origin is None:

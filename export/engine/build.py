@@ -21,6 +21,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from export.common.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
+from export.common.extras import install_command
 from export.common.files import PROJECT, sha256_file, whole_file, write_json, write_text
 from export.common.progress import Progress, no_progress
 from export.engine.choice import Choice, choose_runtime, complete_plan
@@ -62,7 +63,8 @@ def build_engine(
     """
     choice = choose_runtime(plan.runtime)
     if choice.product is None:
-        advice = "install tensorrt-rtx (x86-64, needs no GPU), or tensorrt where there is an NVIDIA GPU"
+        rtx, tensorrt = install_command("tensorrt_rtx"), install_command("tensorrt")
+        advice = f"{rtx}, which needs no GPU; or {tensorrt} where there is one"
         raise NotPossible("no engine can be built here", choice.reason, advice)
     plan = complete_plan(plan, choice)
     _check_paths(onnx_path, engine_path)

@@ -11,9 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from export.common.extras import missing
 from export.graph.simulation import with_rounding
 from export.runtime.onnx_runtime import OnnxRuntimeSession, why_not
 from export.runtime.openvino import SATURATES, OpenVinoSession, layer_types, saturates
+from export.runtime.registry import installed
 from export.runtime.session import Images, Joints, Session
 
 
@@ -52,12 +54,15 @@ it. On aarch64 ONNX Runtime computes it in FP16."""
 def parity_runtimes(precision: str) -> tuple[tuple[ParityRuntime, ...], dict[str, str]]:
     """Return the runtimes for this precision on this machine, and the skipped ones by name with a reason.
 
-    OpenVINO is skipped on a processor with saturating integer sums, since it does not compute the file's function.
+    OpenVINO is skipped where it is not installed, and for INT8 on a processor with saturating integer sums, since there
+    it does not compute the file's function.
     """
     skipped = {}
     if reason := why_not(precision):
         skipped[ONNX_RUNTIME.name] = reason
-    if precision == "int8" and saturates():
+    if OPENVINO in PARITY_RUNTIMES[precision] and not installed("openvino"):
+        skipped[OPENVINO.name] = missing("openvino")
+    elif precision == "int8" and saturates():
         skipped[OPENVINO.name] = SATURATES
     return tuple(runtime for runtime in PARITY_RUNTIMES[precision] if runtime.name not in skipped), skipped
 

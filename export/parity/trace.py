@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from export.common.errors import BadInput
+from export.common.extras import missing
 from export.common.files import UNREADABLE_ARRAYS
 from export.common.interface import INPUT
 from export.common.plain import finite_or_none
@@ -24,6 +25,7 @@ from export.model.pose import normalise
 from export.parity.sessions import in_words
 from export.runtime.onnx_runtime import open_session, session_options
 from export.runtime.openvino import FILE_TYPES, compile_for_cpu, layer_types
+from export.runtime.registry import installed
 
 Values = dict[str, NDArray[np.float32]]
 Run = Callable[[bytes, NDArray[Any]], tuple[Values, str]]
@@ -162,7 +164,10 @@ def run_rounded(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
 
 
 def run_bf16(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
-    """Run in OpenVINO if it convolves in bfloat16 on this CPU, otherwise with rounding simulated."""
+    """Run in OpenVINO if it is installed and convolves in bfloat16 on this CPU, otherwise with rounding simulated."""
+    if not installed("openvino"):
+        values, runtime = run_rounded(model, images)
+        return values, f"{runtime} ({missing('openvino')})"
     compiled = compile_for_cpu(model, FILE_TYPES)
     types = layer_types(compiled, "Convolution")
     if types.keys() != {"bfloat16"}:

@@ -15,7 +15,8 @@ def test_a_missing_library_is_a_row_with_its_reason(demo_export: Path, monkeypat
     monkeypatch.setattr("bench.harness.candidates.find_spec", lambda name: None if name == "openvino" else object())
     candidates, skipped = find_candidates(read_export(demo_export), ("onnxruntime", "openvino"), None, 1)
     assert [candidate.runtime for candidate in candidates] == ["pytorch", "onnxruntime"]
-    assert {(row.runtime, row.reason) for row in skipped} >= {("openvino", "openvino is not installed")}
+    reason = "openvino is not installed: pip install 'convnextpose-deploy[openvino]'"
+    assert {(row.runtime, row.reason) for row in skipped} >= {("openvino", reason)}
 
 
 def test_a_missing_precision_is_refused(demo_export: Path) -> None:

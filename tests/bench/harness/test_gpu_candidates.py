@@ -128,7 +128,7 @@ def test_torch_for_the_cpu_is_told_apart_from_a_gpu_that_torch_does_not_reach(mo
 def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gpu_runtimes, "find_spec", lambda name: None)
     for runtime in ENGINES:
-        assert f"pip install {runtime}" in gpu_runtimes.no_package(runtime)
+        assert f"pip install 'convnextpose-deploy[{runtime}]'" in gpu_runtimes.no_package(runtime)
     assert "pip install onnxruntime-gpu" in gpu_runtimes.no_package("onnxruntime-cuda")
     assert gpu_runtimes.no_package("pytorch-cuda") == ""
 
