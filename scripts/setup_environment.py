@@ -2,8 +2,8 @@
 
     python3 -m scripts.setup_environment [--extra dev] [--torch-index URL]
 
-``uv`` makes it where that is installed, else ``python -m venv``, else ``virtualenv``. Where ``ensurepip`` is missing and
-none of these helps, a pip outside the environment installs one into it.
+``uv`` makes it where that is installed, else ``python -m venv``. Where ``ensurepip`` is missing, ``virtualenv`` makes
+it, or a pip outside the environment installs one into it.
 """
 
 import argparse
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 USERS = ("report", "fleet", "openvino", "tensorrt-rtx")
 """The extras that everybody gets."""
 UNFINISHED = ".unfinished"
-"""A file in the environment while something is installed. It stays if that is killed; the Makefile looks for it, too."""
+"""A file in the environment while something is installed; it stays if that is killed. The Makefile names it, too."""
 DRIVER = Path("/proc/driver/nvidia/version")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 RTX_GLIBC = (2, 35)
@@ -42,11 +42,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--extra", help="install this extra of pyproject.toml, not those for users")
     parser.add_argument("--torch-index", metavar="URL", help="take PyTorch from this package index")
     options = parser.parse_args(words)
+    environment = options.environment.resolve()  # venv refuses a link
     started, uv = time.monotonic(), find_uv()
     try:
-        if reason := trouble(options.environment):
-            make(options.environment, uv, reason)
-        install = Installer(options.environment, uv)
+        if reason := trouble(environment):
+            make(environment, uv, reason)
+        install = Installer(environment, uv)
         if options.extra:
             say(f"installing what {options.extra} needs")
             install.require("--editable", f".[{options.extra}]")
@@ -57,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    say(f"{options.environment.name} is ready after {time.monotonic() - started:.0f} s")
+    say(f"{environment.name} is ready after {time.monotonic() - started:.0f} s")
     return 0
 
 
@@ -89,27 +90,36 @@ def make(environment: Path, uv: str | None, reason: str) -> None:
             shutil.rmtree(path)
         elif path.name != UNFINISHED:
             path.unlink()
-    python, pip_outside = sys.executable, False
+    for tool, commands in makers(environment, uv).items():
+        say(f"making {environment.name} with {tool} ({reason})")
+        try:
+            for command in commands:
+                run(*command)
+        except SetupError as error:
+            reason = str(error).splitlines()[0]
+        else:
+            return
+    raise SetupError(
+        f"no environment can be made: {reason}\n"
+        f"try: install one of uv, virtualenv, or what {sys.executable} lacks (Debian, Ubuntu: apt install python3-venv)"
+    )
+
+
+def makers(environment: Path, uv: str | None) -> dict[str, list[list[str | Path]]]:
+    """Return the tools of this machine that make environments, in the order to try them, with their commands."""
+    python = sys.executable
+    tools: dict[str, list[list[str | Path]]] = {}
     if uv:
-        tool, command = "uv", [uv, "venv", "--quiet", "--allow-existing", "--python", python]
-    elif find_spec("ensurepip"):
-        tool, command = "venv", [python, "-m", "venv"]
-    elif find_spec("virtualenv"):
-        tool, command = "virtualenv, since ensurepip is missing", [python, "-m", "virtualenv", "--quiet"]
-    elif virtualenv := shutil.which("virtualenv"):
-        tool, command = "virtualenv, since ensurepip is missing", [virtualenv, "--quiet", "--python", python]
-    elif find_spec("pip"):
-        tool, command = "venv and the pip outside, since ensurepip is missing", [python, "-m", "venv", "--without-pip"]
-        pip_outside = True
-    else:
-        raise SetupError(
-            f"no environment can be made: {python} has neither ensurepip nor pip, and uv and virtualenv are missing\n"
-            "try: install one of them (Debian, Ubuntu: apt install python3-venv)"
-        )
-    say(f"making {environment.name} with {tool} ({reason})")
-    run(*command, environment)
-    if pip_outside:
-        run(python, "-m", "pip", "--python", interpreter(environment), "install", "--quiet", "pip")
+        tools["uv"] = [[uv, "venv", "--quiet", "--allow-existing", "--python", python, environment]]
+    if find_spec("ensurepip"):
+        tools["venv"] = [[python, "-m", "venv", environment]]
+    if virtualenv := shutil.which("virtualenv"):
+        tools["virtualenv"] = [[virtualenv, "--quiet", "--python", python, environment]]
+    if find_spec("pip"):
+        outside = [python, "-m", "pip", "--python", interpreter(environment)]
+        install = [*outside, "install", "--quiet", "--disable-pip-version-check", "pip"]
+        tools["venv, and pip from outside"] = [[python, "-m", "venv", "--without-pip", environment], install]
+    return tools
 
 
 class Installer:
@@ -120,7 +130,11 @@ class Installer:
         if not uv and exit_code(python, "-m", "pip", "--version") != 0:
             run(python, "-m", "ensurepip")
         self._unfinished = environment / UNFINISHED
-        command = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+        command = (
+            [uv, "pip", "install", "--python", python]
+            if uv
+            else [python, "-m", "pip", "install", "--disable-pip-version-check"]
+        )
         quiet = [] if sys.stderr.isatty() else ["--quiet"]
         self._command = [*command, *quiet, "--constraint", ROOT / "constraints.txt"]
 
@@ -144,12 +158,13 @@ class Installer:
 def install_for_users(install: Installer, torch_index: str | None) -> None:
     """Install what the commands use; TensorRT only where there is an NVIDIA driver."""
     extras = [name for name in USERS if name != "tensorrt-rtx" or not too_old_for_rtx()]
-    say(f"installing PyTorch, ONNX, ONNX Runtime and {', '.join(extras)}: sizes in docs/how-to/install.md")
+    say(f"installing PyTorch, ONNX, ONNX Runtime and {', '.join(extras)}")
+    say("to download: 0.8 GB with PyTorch for the CPU, 3.3 GB with PyTorch for CUDA")
     if torch_index:
         say(f"PyTorch comes from {torch_index}")
         install.require("--index-url", torch_index, "--no-deps", "torch")
     elif sys.platform == "linux" and not DRIVER.exists():
-        say(f"PyTorch may bring CUDA, several GB. Without it: make setup TORCH_INDEX={CPU_INDEX}")
+        say(f"there is no NVIDIA driver; PyTorch without CUDA: make setup TORCH_INDEX={CPU_INDEX}")
     install.require("--editable", f".[{','.join(extras)}]")
     if DRIVER.exists():
         try:

@@ -1,9 +1,11 @@
 """What `pip install .` puts into another environment: all of this project, and the same code."""
 
+import os
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,8 @@ ROOMS = ("export", "bench", "cli", "configs", "demo")
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel's contents, in a folder of their own."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the tracked files alone."""
     place = tmp_path_factory.mktemp("wheel")
     source = place / "source"  # setuptools leaves its build/ beside the sources
     files = tracked()
@@ -27,10 +29,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (source / name).write_bytes((ROOT / name).read_bytes())
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "--wheel-dir", place, source], check=True)
-    (wheel,) = place.glob("*.whl")
+    (built,) = place.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Path:
+    """The wheel's contents, in a folder of their own."""
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(place / "installed")
-    return place / "installed"
+        archive.extractall(wheel.parent / "installed")
+    return wheel.parent / "installed"
 
 
 def tracked() -> list[str]:
@@ -70,3 +78,69 @@ def test_no_onnx_runtime_that_computes_int8_wrongly_is_installed() -> None:
         assert requirement.specifier.contains("1.30.0")
     (tested,) = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("onnxruntime")]
     assert not int8_is_wrong(tested.partition("==")[2])
+
+
+class BareEnvironment:
+    """An environment with the wheel and what it requires, linked from this one: no index is asked."""
+
+    def __init__(self, folder: Path, wheel: Path) -> None:
+        self.folder = folder
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "environment"], check=True)
+        self.bin = folder / "environment/bin"
+        pip = [sys.executable, "-m", "pip", "--python", self.bin / "python", "install", "--quiet", "--no-index"]
+        subprocess.run([*pip, "--no-deps", wheel], check=True)
+        (self.packages,) = folder.glob("environment/lib/python3*/site-packages")
+        self.add()
+
+    def add(self, *extras: str) -> None:
+        """Link the requirements of the base, or of extras, and what those require."""
+        (record,) = self.packages.glob("convnextpose_deploy-*.dist-info")
+        waiting = [(metadata.Distribution.at(record), frozenset(extras))]
+        done: set[tuple[str, frozenset[str]]] = set()
+        while waiting:
+            distribution, wanted = waiting.pop()
+            for line in distribution.requires or []:
+                needed = Requirement(line)
+                entry = (needed.name, frozenset(needed.extras))
+                applies = needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in ("", *wanted))
+                if applies and entry not in done:
+                    done.add(entry)
+                    self._link(metadata.distribution(needed.name))
+                    waiting.append((metadata.distribution(needed.name), entry[1]))
+
+    def _link(self, distribution: metadata.Distribution) -> None:
+        for name in {path.parts[0] for path in distribution.files or () if path.parts[0] not in ("..", "__pycache__")}:
+            if not (self.packages / name).exists():
+                (self.packages / name).symlink_to(str(distribution.locate_file(name)))
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        command = [self.bin / "convnextpose", *words]
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+
+
+def test_the_wheel_alone_exports_and_names_what_it_lacks(wheel: Path, tmp_path: Path) -> None:
+    convnextpose = BareEnvironment(tmp_path, wheel)
+    for module in ("openvino", "altair", "distributed", "tensorrt_rtx", "pytest"):
+        assert not (convnextpose.packages / module).exists()
+    done = convnextpose("export", "XS-atto", "--precision", "fp32,bf16", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert "bf16" in done.stdout
+    assert "tensorrt_rtx is not installed" in done.stdout + done.stderr
+    refusals = {
+        ("report", "out/XS-atto"): "report",
+        ("bench", "out/XS-atto", "--runtime", "openvino"): "openvino",
+        ("parity", "out/XS-atto", "--trace", "--precision", "bf16"): "",
+        ("engine", "out/XS-atto"): "tensorrt-rtx",
+    }
+    for words, extra in refusals.items():
+        done = convnextpose(*words)
+        assert done.returncode == (4 if extra else 0), (words, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert not extra or f"pip install 'convnextpose-deploy[{extra}]'" in " ".join(done.stderr.split()), done.stderr
+    convnextpose.add("report")
+    assert convnextpose("report", "out/XS-atto").returncode == 0
+    assert (tmp_path / "out/XS-atto/report/report.html").is_file()
+    assert convnextpose("bundle", "out/XS-atto").returncode == 0
