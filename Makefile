@@ -27,7 +27,8 @@ SOURCE = $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(WEIGHTS),--weig
 SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
 GIVEN = $(filter-out file,$(origin MODEL))
 
-.PHONY: help setup doctor export bench report all bundle demo test test-arm fuzz lint docs demo-checkpoint bench-gate bench-selftest clean
+.PHONY: help setup setup-dev doctor export bench report all bundle demo test test-arm fuzz lint docs demo-checkpoint bench-gate
+.PHONY: bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -36,6 +37,8 @@ help: ## Show what can be made
 	@echo '  ARGS="--set upsamplings=2" for the last command of a target, EXPORT_ARGS="--images DIR" for its export'
 
 setup: $(READY) ## Make .venv with the tested versions; TORCH_INDEX=URL: with the PyTorch from there
+
+setup-dev: $(READY_DEV) ## Make .venv with the tools of developers, too
 
 doctor: $(READY) ## Say what this machine can build and run, and what it lacks
 	@$(BIN)/convnextpose doctor --out "$(or $(OUT),build)" $(ARGS)

@@ -21,10 +21,9 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from export.common.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
-from export.common.extras import install_command
 from export.common.files import PROJECT, sha256_file, whole_file, write_json, write_text
 from export.common.progress import Progress, no_progress
-from export.engine.choice import Choice, choose_runtime, complete_plan
+from export.engine.choice import TO_INSTALL, Choice, choose_runtime, complete_plan
 from export.engine.plan import AUTO, NONE, BuildJob, EnginePlan
 from export.engine.record import SCHEMA_VERSION, BuildResult, EngineRecord, beside
 from export.engine.timing_cache import timing_cache_path
@@ -63,9 +62,7 @@ def build_engine(
     """
     choice = choose_runtime(plan.runtime)
     if choice.product is None:
-        rtx, tensorrt = install_command("tensorrt_rtx"), install_command("tensorrt")
-        advice = f"{rtx}, which needs no GPU; or {tensorrt} where there is one"
-        raise NotPossible("no engine can be built here", choice.reason, advice)
+        raise NotPossible("no engine can be built here", choice.reason, TO_INSTALL)
     plan = complete_plan(plan, choice)
     _check_paths(onnx_path, engine_path)
     folder = kept_in or engine_path.parent

@@ -7,11 +7,15 @@ from functools import cache
 from importlib.util import find_spec
 
 from export.common.errors import BadInput
+from export.common.extras import install_command
 from export.common.gpu import Gpu, default_gpu, jetson
 from export.engine.plan import AUTO, DEFAULT_RTX_TARGETS, RUNTIMES, EnginePlan
 from export.runtime.engine_file import PRODUCTS, Product
 
 IMPORT_SECONDS = 60
+TO_INSTALL = (
+    f"{install_command('tensorrt_rtx')}, which needs no GPU; or {install_command('tensorrt')} where there is one"
+)
 
 IGNORED_SETTINGS = {
     "tensorrt": {"targets": "it builds for this machine's GPU only"},

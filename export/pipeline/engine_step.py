@@ -6,7 +6,7 @@ from pathlib import Path
 from export.common.errors import Failure, NotPossible
 from export.common.interface import precision_of
 from export.common.progress import Progress
-from export.engine.choice import choose_runtime
+from export.engine.choice import TO_INSTALL, choose_runtime
 from export.engine.plan import EnginePlan
 from export.pipeline.reports import BuiltEngine
 from export.pipeline.request import ExportRequest
@@ -44,7 +44,7 @@ def built_engine(
     choice = choose_runtime(plan.runtime)
     product = choice.product
     if product is None:
-        return NotBuilt("not run", choice.reason)
+        return NotBuilt("not run", f"{choice.reason}; {TO_INSTALL}")
     names = {known.module: f"engines/{Path(source).stem}{known.suffix}" for known in PRODUCTS.values()}
 
     def work(target: Path, progress: Progress) -> BuiltEngine:

@@ -125,22 +125,18 @@ def test_the_wheel_alone_exports_and_names_what_it_lacks(wheel: Path, tmp_path: 
     convnextpose = BareEnvironment(tmp_path, wheel)
     for module in ("openvino", "altair", "distributed", "tensorrt_rtx", "pytest"):
         assert not (convnextpose.packages / module).exists()
-    done = convnextpose("export", "XS-atto", "--precision", "fp32,bf16", "--out", "out")
+    done = convnextpose("export", "XS-atto", "--out", "out")
     assert done.returncode == 0, done.stderr
-    assert "bf16" in done.stdout
-    assert "tensorrt_rtx is not installed" in done.stdout + done.stderr
+    assert "pip install 'convnextpose-deploy[tensorrt-rtx]'" in " ".join(done.stdout.split())
     refusals = {
         ("report", "out/XS-atto"): "report",
         ("bench", "out/XS-atto", "--runtime", "openvino"): "openvino",
-        ("parity", "out/XS-atto", "--trace", "--precision", "bf16"): "",
         ("engine", "out/XS-atto"): "tensorrt-rtx",
     }
     for words, extra in refusals.items():
         done = convnextpose(*words)
-        assert done.returncode == (4 if extra else 0), (words, done.stderr)
-        assert "Traceback" not in done.stderr
-        assert not extra or f"pip install 'convnextpose-deploy[{extra}]'" in " ".join(done.stderr.split()), done.stderr
+        assert done.returncode == 4, (words, done.stderr)
+        assert f"pip install 'convnextpose-deploy[{extra}]'" in " ".join(done.stderr.split()), done.stderr
     convnextpose.add("report")
     assert convnextpose("report", "out/XS-atto").returncode == 0
     assert (tmp_path / "out/XS-atto/report/report.html").is_file()
-    assert convnextpose("bundle", "out/XS-atto").returncode == 0

@@ -113,8 +113,8 @@ def test_a_fresh_machine(project: Project) -> None:
     assert project.has_project()
     assert project.make("setup").stderr == ""
     assert not (project.environment / ".ready-dev").exists()
-    assert "installing what dev needs" in project.make(".venv/.ready-dev").stderr
-    assert project.make(".venv/.ready-dev").stderr == ""
+    assert "installing what dev needs" in project.make("setup-dev").stderr
+    assert project.make("setup-dev").stderr == ""
 
 
 def test_without_ensurepip_a_pip_outside_installs_one(project: Project) -> None:
@@ -180,7 +180,7 @@ def test_a_killed_installation_is_made_anew(project: Project) -> None:
     project.plant_uv()
     assert project.make("setup").returncode == 0
     (project.root / "uv.killed").touch()
-    done = project.make(".venv/.ready-dev")
+    done = project.make("setup-dev")
     assert done.returncode == 2
     assert "was ended by signal 9" in done.stderr
     assert (project.environment / ".ready").exists()
@@ -196,7 +196,7 @@ def test_a_failed_installation_leaves_a_complete_environment_alone(project: Proj
     project.plant_uv()
     assert project.make("setup").returncode == 0
     (project.root / "uv.fails").touch()
-    assert project.make(".venv/.ready-dev").returncode == 2
+    assert project.make("setup-dev").returncode == 2
     assert project.make("setup").stderr == ""
 
 
