@@ -26,11 +26,11 @@ def missing(module: str) -> str:
     return f"{module} is not installed: {install_command(module)}"
 
 
-def require_modules(what: str, *modules: str) -> None:
+def require_modules(user: str, *modules: str) -> None:
     """Check, by importing them, that modules of an extra are installed.
 
     Args:
-        what: the subject of the error: ``a report``.
+        user: what needs them, as the subject of the error: ``a report``.
         modules: names of ``EXTRAS``.
 
     Raises:
@@ -42,4 +42,4 @@ def require_modules(what: str, *modules: str) -> None:
         except ImportError as error:
             detail = f"{module} is not installed" if error.name == module else str(error)
             advice = f"install it: {install_command(module)} (make setup does)"
-            raise NotPossible(f"{what} needs {', '.join(modules)}", detail, advice) from error
+            raise NotPossible(f"{user} needs {', '.join(modules)}", detail, advice) from error
