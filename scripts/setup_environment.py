@@ -105,20 +105,20 @@ def make(environment: Path, uv: str | None, reason: str) -> None:
     )
 
 
-def makers(environment: Path, uv: str | None) -> dict[str, list[list[str | Path]]]:
+def makers(environment: Path, uv: str | None) -> dict[str, list[list[str]]]:
     """Return the tools of this machine that make environments, in the order to try them, with their commands."""
     python = sys.executable
-    tools: dict[str, list[list[str | Path]]] = {}
+    tools: dict[str, list[list[str]]] = {}
     if uv:
-        tools["uv"] = [[uv, "venv", "--quiet", "--allow-existing", "--python", python, environment]]
+        tools["uv"] = [[uv, "venv", "--quiet", "--allow-existing", "--python", python, str(environment)]]
     if find_spec("ensurepip"):
-        tools["venv"] = [[python, "-m", "venv", environment]]
+        tools["venv"] = [[python, "-m", "venv", str(environment)]]
     if virtualenv := shutil.which("virtualenv"):
-        tools["virtualenv"] = [[virtualenv, "--quiet", "--python", python, environment]]
+        tools["virtualenv"] = [[virtualenv, "--quiet", "--python", python, str(environment)]]
     if find_spec("pip"):
         outside = [python, "-m", "pip", "--python", interpreter(environment)]
         install = [*outside, "install", "--quiet", "--disable-pip-version-check", "pip"]
-        tools["venv, and pip from outside"] = [[python, "-m", "venv", "--without-pip", environment], install]
+        tools["venv, and pip from outside"] = [[python, "-m", "venv", "--without-pip", str(environment)], install]
     return tools
 
 
@@ -130,13 +130,9 @@ class Installer:
         if not uv and exit_code(python, "-m", "pip", "--version") != 0:
             run(python, "-m", "ensurepip")
         self._unfinished = environment / UNFINISHED
-        command = (
-            [uv, "pip", "install", "--python", python]
-            if uv
-            else [python, "-m", "pip", "install", "--disable-pip-version-check"]
-        )
+        command = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
         quiet = [] if sys.stderr.isatty() else ["--quiet"]
-        self._command = [*command, *quiet, "--constraint", ROOT / "constraints.txt"]
+        self._command = [*command, *quiet, "--constraint", str(ROOT / "constraints.txt")]
 
     def require(self, *words: str) -> None:
         """Install.
@@ -187,12 +183,12 @@ def find_uv() -> str | None:
     return uv if uv and exit_code(uv, "--version") == 0 else None
 
 
-def interpreter(environment: Path) -> Path:
-    """Return the environment's Python."""
-    return environment / "bin/python"
+def interpreter(environment: Path) -> str:
+    """Return the path of the environment's Python."""
+    return str(environment / "bin/python")
 
 
-def run(*command: str | Path) -> None:
+def run(*command: str) -> None:
     """Run a command in the project's folder, with its output on stderr.
 
     Raises:
@@ -208,7 +204,7 @@ def run(*command: str | Path) -> None:
         )
 
 
-def exit_code(*command: str | Path) -> int:
+def exit_code(*command: str) -> int:
     """Return the exit code of a command without its output; 127 if it does not run."""
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode

@@ -87,7 +87,7 @@ class BareEnvironment:
         self.folder = folder
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "environment"], check=True)
         self.bin = folder / "environment/bin"
-        pip = [sys.executable, "-m", "pip", "--python", self.bin / "python", "install", "--quiet", "--no-index"]
+        pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", "--quiet", "--no-index"]
         subprocess.run([*pip, "--no-deps", wheel], check=True)
         (self.packages,) = folder.glob("environment/lib/python3*/site-packages")
         self.add()
@@ -95,6 +95,7 @@ class BareEnvironment:
     def add(self, *extras: str) -> None:
         """Link the requirements of the base, or of extras, and what those require."""
         (record,) = self.packages.glob("convnextpose_deploy-*.dist-info")
+        waiting: list[tuple[metadata.Distribution, frozenset[str]]]
         waiting = [(metadata.Distribution.at(record), frozenset(extras))]
         done: set[tuple[str, frozenset[str]]] = set()
         while waiting:
@@ -115,7 +116,7 @@ class BareEnvironment:
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        command = [self.bin / "convnextpose", *words]
+        command = [str(self.bin / "convnextpose"), *words]
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
         )

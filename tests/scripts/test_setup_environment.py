@@ -83,7 +83,7 @@ class Project:
 
     def has_project(self) -> bool:
         """Whether the environment has the project."""
-        run = [self.environment / "bin/python", "-c", "import planted"]
+        run = [str(self.environment / "bin/python"), "-c", "import planted"]
         return subprocess.run(run, capture_output=True, check=False).returncode == 0
 
     def plant_uv(self) -> None:
