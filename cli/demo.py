@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Precision, Runtime
+from cli.options import JointNames, Precision, Runtime
 
 
 def command(
@@ -15,13 +15,14 @@ def command(
     ] = 0,
     runtime: Runtime = None,
     precision: Precision = "fp32",
+    names: JointNames = False,
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture.")] = Path("build/demo/figure.png"),
 ) -> None:
     """Draw a figure, find its joints with the exported model, and compare them with the known ones."""
     import numpy as np
     from rich.markup import escape
 
-    from bench.predict.picture import draw_prediction
+    from bench.predict.picture import OtherPose, draw_prediction
     from bench.predict.prediction import parity_warning, predict
     from bench.sessions.exported import load_session, read_export, usual_runtime
     from cli.console import err as stderr
@@ -51,6 +52,7 @@ def command(
     if warning := parity_warning(exported, precision):
         title.append(f"WARNING: {warning.partition(':')[0]}")
         stderr.print(f"[yellow bold]warning:[/] {escape(warning)}")
-    write_image(out, draw_prediction(photo, prediction, title))
+    known = OtherPose("known joints", scene.joints_px, scene.joints_mm)
+    write_image(out, draw_prediction(photo, prediction, title, known, names=names))
     stdout.print(f"mean error of the joints: {error_px.mean():.1f} px, {error_mm.mean():.0f} mm (figure {index})")
     stdout.print(f"picture: {escape(str(out))}", soft_wrap=True)

@@ -56,6 +56,8 @@ Runtime = Annotated[
 ]
 Precision = Annotated[str, typer.Option(metavar="fp32|fp16-pixels|…", callback=lower, help="The exported file to run.")]
 
+JointNames = Annotated[bool, typer.Option("--names", help="Write the joints' names into the picture.")]
+
 Batches = Annotated[str, typer.Option(metavar="MIN,OPT,MAX", help="Batch sizes of an engine.")]
 Targets = Annotated[str | None, typer.Option(metavar="8.6,8.9", help="Compute capabilities for TensorRT-RTX.")]
 WorkspaceMib = Annotated[int, typer.Option(help="Scratch memory of an engine in MiB.")]

@@ -1,11 +1,14 @@
 """``convnextpose predict``: show the pose that an exported model finds in a photo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import AsJson, Precision, Runtime
+from cli.options import AsJson, JointNames, Precision, Runtime, lower
+
+if TYPE_CHECKING:
+    from export.model.pose import Camera
 
 BBOX, CAMERA = "X,Y,W,H", "FX,FY,CX,CY"
 
@@ -23,6 +26,15 @@ def command(
         str | None, typer.Option(metavar=CAMERA, help="Intrinsics in pixels; with --root-depth they give true mm.")
     ] = None,
     root_depth: Annotated[float | None, typer.Option(metavar="MM", help="Distance of the root joint.")] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fp32|…",
+            callback=lower,
+            help="Draw this precision's pose beside it, with the difference in mm.",
+        ),
+    ] = None,
+    names: JointNames = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="The picture; by default in MODEL/predictions.")
     ] = None,
@@ -30,19 +42,67 @@ def command(
 ) -> None:
     """Draw the pose on the photo and in space, and write it as JSON beside the picture."""
     import json
-    import math
+    from dataclasses import asdict
 
-    from bench.predict.picture import draw_prediction
-    from bench.predict.prediction import is_prediction, parity_warning, predict, prediction_record
+    import numpy as np
+
+    from bench.predict.picture import OtherPose, draw_overlay, draw_prediction
+    from bench.predict.prediction import difference, parity_warning, predict, prediction_record
     from bench.sessions.exported import load_session, read_export, usual_runtime
     from cli.render.predict import print_notes, print_prediction
-    from export.common.errors import BadInput
     from export.common.files import write_image, write_json
     from export.images.photo import read_photo
-    from export.model.pose import Camera
     from export.pipeline.options import parse_numbers
 
     box = parse_numbers("--bbox", BBOX, bbox) if bbox is not None else None
+    lens = _lens(camera, root_depth)
+    exported = read_export(model)
+    runtime_of = {variant: runtime or usual_runtime(variant) for variant in (precision, compare) if variant}
+    name = f"{photo.name}-{'-vs-'.join(runtime_of)}-{runtime_of[precision]}.png"
+    picture = out or model / "predictions" / name
+    _require_writable(picture, photo, named=out is not None)
+    image = read_photo(photo)
+    sessions = {variant: load_session(exported, name, variant) for variant, name in runtime_of.items()}
+    predictions = {
+        variant: predict(exported, session, image, box, flip=flip, camera=lens, root_depth_mm=root_depth)
+        for variant, session in sessions.items()
+    }
+    prediction = predictions[precision]
+    record = prediction_record(exported, sessions[precision], photo, image, box, prediction, variant=precision)
+
+    def title(variant: str) -> list[str]:
+        lines = [f"{record['model']} {variant}, {runtime_of[variant]}, weights: {record['weights']['origin']}"]
+        if warning := parity_warning(exported, variant):
+            lines.append(f"WARNING: {warning.partition(':')[0]}")
+        return lines
+
+    if compare is None:
+        drawn = draw_prediction(image, prediction, title(precision), names=names)
+    else:
+        reference = predictions[compare]
+        distance = difference(prediction, reference, compare)
+        record["difference"] = asdict(distance)
+        other = OtherPose(compare, reference.image_px, reference.space_mm)
+        left = draw_overlay(image, reference, title(compare), names=names)
+        right = draw_prediction(image, prediction, [*title(precision), str(distance)], other, names=names)
+        drawn = np.hstack([left, right])
+    write_image(picture, drawn)
+    write_json(picture.with_suffix(".json"), record)
+    print_notes(record)
+    if as_json:
+        print(json.dumps(record, indent=2))
+    else:
+        print_prediction(record, picture)
+
+
+def _lens(camera: str | None, root_depth: float | None) -> "Camera | None":
+    """Return the camera of ``--camera``, checked together with ``--root-depth``."""
+    import math
+
+    from export.common.errors import BadInput
+    from export.model.pose import Camera
+    from export.pipeline.options import parse_numbers
+
     lens = Camera(*parse_numbers("--camera", CAMERA, camera)) if camera is not None else None
     if (lens is None) != (root_depth is None):
         options = "only --root-depth" if lens is None else "only --camera"
@@ -53,28 +113,19 @@ def command(
         raise BadInput("a camera's focal lengths are positive", str(camera), f"give {CAMERA} in pixels")
     if root_depth is not None and not 0 < root_depth < math.inf:
         raise BadInput("the root joint lies before the camera", f"{root_depth} mm", "give its distance in mm")
-    exported = read_export(model)
-    runtime = runtime or usual_runtime(precision)
-    picture = out or model / "predictions" / f"{photo.name}-{precision}-{runtime}.png"
+    return lens
+
+
+def _require_writable(picture: Path, photo: Path, *, named: bool) -> None:
+    """Refuse a picture that would replace the photo or, where the user named it, a file of another kind."""
+    from bench.predict.prediction import is_prediction
+    from export.common.errors import BadInput
+
+    record = picture.with_suffix(".json")
     if picture.suffix != ".png":
         raise BadInput("the picture is written as PNG", str(picture), "name a .png file with --out")
     if photo.exists() and picture.exists() and picture.samefile(photo):
         raise BadInput("the picture would replace the photo", str(picture), "name another file with --out")
-    if out is not None and picture.with_suffix(".json").exists() and not is_prediction(picture.with_suffix(".json")):
+    if named and record.exists() and not is_prediction(record):
         do = "name another file with --out; the joints are written beside the picture"
-        raise BadInput("a file of another kind would be replaced", str(picture.with_suffix(".json")), do)
-    image = read_photo(photo)
-    backend = load_session(exported, runtime, precision)
-    prediction = predict(exported, backend, image, box, flip=flip, camera=lens, root_depth_mm=root_depth)
-    record = prediction_record(exported, backend, photo, image, box, prediction, variant=precision)
-
-    title = [f"{record['model']} {precision}, {runtime}, weights: {record['weights']['origin']}"]
-    if warning := parity_warning(exported, precision):
-        title.append(f"WARNING: {warning.partition(':')[0]}")
-    write_image(picture, draw_prediction(image, prediction, title))
-    write_json(picture.with_suffix(".json"), record)
-    print_notes(record)
-    if as_json:
-        print(json.dumps(record, indent=2))
-    else:
-        print_prediction(record, picture)
+        raise BadInput("a file of another kind would be replaced", str(record), do)

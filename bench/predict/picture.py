@@ -1,4 +1,4 @@
-"""A picture of a pose: the skeleton on the photo, and in space from two sides."""
+"""A picture of a pose: the skeleton on the photo, and in space from two sides; a second pose in grey beneath it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,19 +23,58 @@ PANEL = HEIGHT // 2
 GRID_MM = 500
 RIGHT, LEFT, MIDDLE = (240, 120, 20), (40, 130, 240), (70, 160, 70)
 """Warm on the person's right, cool on the left."""
+GREY = (130, 130, 130)
+"""Colour of the other pose."""
 INK, PAPER, LINE, WHITE = (60, 60, 60), (250, 250, 248), (222, 222, 218), (255, 255, 255)
 SHIFT = 4
 """Fractional bits of coordinates in OpenCV's drawing calls."""
 
 
-def draw_prediction(photo: Photo, prediction: Prediction, title: Sequence[str]) -> Image:
+@dataclass(frozen=True, eq=False)
+class OtherPose:
+    """A second pose of the same person, such as the known one or that of another precision."""
+
+    name: str
+    image_px: Array
+    """(J, 2) x, y in the photo."""
+    mm: Array
+    """(J, 3) in the coordinates of the prediction: the camera's if it has them, otherwise the cube's."""
+
+
+def draw_prediction(
+    photo: Photo,
+    prediction: Prediction,
+    title: Sequence[str],
+    other: OtherPose | None = None,
+    *,
+    names: bool = False,
+) -> Image:
     """Draw the photo with skeleton and crop, and beside it the pose from the front and from the side: (960, W, 3) RGB.
 
     Args:
         photo: the photo.
         prediction: the joints in it.
         title: lines written over the photo, in ASCII.
+        other: a pose drawn in grey beneath the prediction.
+        names: whether to write each joint's name beside it.
     """
+    overlay = draw_overlay(photo, prediction, title, other, names=names)
+    space = Space.from_prediction(prediction)
+    others = () if other is None else (space.centred(other.mm),)
+    front = _panel(space, (0, 1), "from the front", -prediction.bins[:, 2], others)
+    side = _panel(space, (2, 1), "from the side (camera on the left)", -space.mm[:, 0], others)
+    return np.hstack([overlay, np.vstack([front, side])])
+
+
+def draw_overlay(
+    photo: Photo,
+    prediction: Prediction,
+    title: Sequence[str],
+    other: OtherPose | None = None,
+    *,
+    names: bool = False,
+) -> Image:
+    """Draw the photo with skeleton, crop and legend, as ``draw_prediction``: (960, W, 3) RGB."""
     height, width = photo.image.shape[:2]
     scale = min(HEIGHT / height, LONGEST / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -45,13 +84,32 @@ def draw_prediction(photo: Photo, prediction: Prediction, title: Sequence[str]) 
     overlay[: size[1]] = view
     x, y, w, h = (value * scale for value in prediction.box)
     cv2.rectangle(overlay, (round(x), round(y)), (round(x + w), round(y + h)), WHITE, 1, cv2.LINE_AA)
-    _skeleton(overlay, prediction.image_px * scale, prediction.joint_set, _nearness(prediction.bins), outlined=True)
+    joints, points, nearness = prediction.joint_set, prediction.image_px * scale, -prediction.bins[:, 2]
+    if other is not None:
+        _skeleton(overlay, other.image_px * scale, joints, nearness, outlined=True, colour=GREY)
+    _skeleton(overlay, points, joints, nearness, outlined=True)
+    if names:
+        for name, point in zip(joints.joints, np.clip(points, 0, size), strict=True):
+            at = round(point[0]) + 10, round(point[1]) + 5
+            cv2.putText(overlay, name, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 4, cv2.LINE_AA)
+            _text(overlay, name, at, size=0.45, colour=WHITE)
     for line, text in enumerate(title):
-        _text(overlay, text, (14, 30 + 30 * line), ground=INK)
-    space = Space.from_prediction(prediction)
-    front = _panel(space.mm[:, :2], space, "from the front", _nearness(prediction.bins))
-    side = _panel(space.mm[:, [2, 1]], space, "from the side (camera on the left)", -space.mm[:, 0])
-    return np.hstack([overlay, np.vstack([front, side])])
+        _text(overlay, text, (14, 30 + 30 * line), colour=WHITE, ground=INK)
+    _legend(overlay, joints, other)
+    return overlay
+
+
+def _legend(image: Image, joints: JointSet, other: OtherPose | None) -> None:
+    """Write what the colours mean, in the lower left corner."""
+    used = {_colour(joints, joint) for joint in range(len(joints.joints))}
+    sides = {RIGHT: "the person's right", LEFT: "the person's left", MIDDLE: "middle"}
+    rows = [(colour, text) for colour, text in sides.items() if colour in used]
+    rows += [(GREY, other.name)] if other is not None else []
+    for row, (colour, text) in enumerate(reversed(rows)):
+        y = HEIGHT - 16 - 26 * row
+        _text(image, text, (46, y), size=0.5, colour=WHITE, ground=INK)
+        cv2.line(image, (12, y - 5), (36, y - 5), WHITE, 7, cv2.LINE_AA)
+        cv2.line(image, (12, y - 5), (36, y - 5), colour, 4, cv2.LINE_AA)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +117,8 @@ class Space:
     """A pose in mm around the middle of its extent, and the radius that shows all of it."""
 
     mm: Array
+    middle: Array
+    """(3,) The middle, in the coordinates of the prediction."""
     radius_mm: float
     joint_set: JointSet
     metric: bool
@@ -68,14 +128,19 @@ class Space:
     def from_prediction(cls, prediction: Prediction) -> "Space":
         """Take camera coordinates, or else those of the volume's cube."""
         metric = prediction.camera_mm is not None
-        joints = prediction.camera_mm if prediction.camera_mm is not None else prediction.cube_mm
+        joints = prediction.space_mm
         middle = (joints.min(axis=0) + joints.max(axis=0)) / 2
         radius = max(CUBE_MM / 2, 1.1 * float(np.abs(joints - middle).max()))
-        return cls(joints - middle, radius, prediction.joint_set, metric)
+        return cls(joints - middle, middle, radius, prediction.joint_set, metric)
+
+    def centred(self, joints_mm: Array) -> Array:
+        """Return another pose in mm around the middle of this one."""
+        centred: Array = joints_mm - self.middle
+        return centred
 
 
-def _panel(flat_mm: Array, space: Space, title: str, nearness: Array) -> Image:
-    """Draw the pose projected along one axis, on a grid: (480, 480, 3)."""
+def _panel(space: Space, axes: tuple[int, int], title: str, nearness: Array, others: Sequence[Array]) -> Image:
+    """Draw the poses projected to two axes, on a grid: (480, 480, 3)."""
     panel = np.full((PANEL, PANEL, 3), PAPER, np.uint8)
     scale = PANEL / 2 / space.radius_mm
     lines = int(space.radius_mm // GRID_MM)
@@ -83,22 +148,25 @@ def _panel(flat_mm: Array, space: Space, title: str, nearness: Array) -> Image:
         at = round(PANEL / 2 + step * GRID_MM * scale)
         cv2.line(panel, (at, 0), (at, PANEL), LINE, 1)
         cv2.line(panel, (0, at), (PANEL, at), LINE, 1)
-    _skeleton(panel, PANEL / 2 + flat_mm * scale, space.joint_set, nearness, outlined=False)
+    for mm, colour in (*((mm, GREY) for mm in others), (space.mm, None)):
+        _skeleton(panel, PANEL / 2 + mm[:, axes] * scale, space.joint_set, nearness, outlined=False, colour=colour)
     _text(panel, title, (12, 24))
     measure = f"grid {GRID_MM} mm" if space.metric else f"grid {GRID_MM} mm if the crop is {CUBE_MM:.0f} mm wide"
     _text(panel, measure, (12, PANEL - 12), size=0.4)
     return panel
 
 
-def _skeleton(image: Image, points: Array, joints: JointSet, nearness: Array, *, outlined: bool) -> None:
-    """Draw bones and joints, the farthest first."""
+def _skeleton(
+    image: Image, points: Array, joints: JointSet, nearness: Array, *, outlined: bool, colour: Colour | None = None
+) -> None:
+    """Draw bones and joints, the farthest first; by default in the colours of the person's sides."""
     fixed = np.rint(np.clip(points, -1e5, 1e5) * 2**SHIFT).astype(int)
     for a, b in sorted(joints.bones, key=lambda bone: nearness[list(bone)].mean()):
-        for colour, width in ((WHITE, 7), (_colour(joints, a, b), 4))[not outlined :]:
-            cv2.line(image, fixed[a].tolist(), fixed[b].tolist(), colour, width, cv2.LINE_AA, SHIFT)
+        for ink, width in ((WHITE, 7), (colour or _colour(joints, a, b), 4))[not outlined :]:
+            cv2.line(image, fixed[a].tolist(), fixed[b].tolist(), ink, width, cv2.LINE_AA, SHIFT)
     for j in np.argsort(nearness):
-        for colour, radius in ((WHITE, 6), (_colour(joints, j), 4))[not outlined :]:
-            cv2.circle(image, fixed[j].tolist(), radius << SHIFT, colour, cv2.FILLED, cv2.LINE_AA, SHIFT)
+        for ink, radius in ((WHITE, 6), (colour or _colour(joints, j), 4))[not outlined :]:
+            cv2.circle(image, fixed[j].tolist(), radius << SHIFT, ink, cv2.FILLED, cv2.LINE_AA, SHIFT)
 
 
 def _colour(joints: JointSet, *ends: int) -> Colour:
@@ -106,16 +174,16 @@ def _colour(joints: JointSet, *ends: int) -> Colour:
     return RIGHT if "R_" in sides else LEFT if "L_" in sides else MIDDLE
 
 
-def _nearness(bins: Array) -> Array:
-    nearness: Array = -bins[:, 2]
-    return nearness
-
-
-def _text(image: Image, text: str, at: tuple[int, int], size: float = 0.6, ground: Colour | None = None) -> None:
-    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+def _text(
+    image: Image,
+    text: str,
+    at: tuple[int, int],
+    size: float = 0.6,
+    colour: Colour = INK,
+    ground: Colour | None = None,
+) -> None:
     if ground is not None:
-        cv2.rectangle(
-            image, (at[0] - 6, at[1] - height - 6), (at[0] + width + 6, at[1] + below + 2), ground, cv2.FILLED
-        )
-    colour = INK if ground is None else WHITE
+        (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+        corners = (at[0] - 6, at[1] - height - 6), (at[0] + width + 6, at[1] + below + 2)
+        cv2.rectangle(image, *corners, ground, cv2.FILLED)
     cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)

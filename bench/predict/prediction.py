@@ -16,7 +16,7 @@ from export.images.photo import Photo
 from export.model.joint_sets import JointSet
 from export.model.pose import CUBE_MM, Array, Box, Camera, crop, crop_box, crop_to_image, locate
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,11 @@ class Prediction:
     the network's; x and y assume a crop 2000 mm wide, which no photo alone can confirm."""
     camera_mm: Array | None
     """(J, 3) in the camera's coordinates, where camera and distance are known."""
+
+    @property
+    def space_mm(self) -> Array:
+        """Return the camera's coordinates where they are known, otherwise the cube's."""
+        return self.cube_mm if self.camera_mm is None else self.camera_mm
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data, with lists in the order of ``joint_names``."""
@@ -101,6 +106,26 @@ def predict(
     return prediction
 
 
+@dataclass(frozen=True)
+class Difference:
+    """The distance of each joint from the same joint in another precision, in mm of the volume's cube."""
+
+    precision: str
+    mean_mm: float
+    max_mm: float
+    farthest: str
+    """The joint with the largest distance."""
+
+    def __str__(self) -> str:
+        return f"{self.mean_mm:.2f} mm from {self.precision} (mean), {self.max_mm:.2f} mm at most ({self.farthest})"
+
+
+def difference(prediction: Prediction, other: Prediction, precision: str) -> Difference:
+    """Return how far a prediction is from ``other``, which is of ``precision``."""
+    mm = np.linalg.norm(prediction.cube_mm - other.cube_mm, axis=1)
+    return Difference(precision, float(mm.mean()), float(mm.max()), prediction.joint_set.joints[int(mm.argmax())])
+
+
 def parity_warning(exported: ExportFolder, variant: str) -> str | None:
     """Return a warning if the export has not proven the file of this variant; None if it has."""
     report = next((report for report in exported.manifest.parity if report.variant == variant), None)
@@ -139,6 +164,7 @@ def prediction_record(
         "photo": {"path": str(path), "width": width, "height": height},
         "person_box": None if person_box is None else list(person_box),
         "notes": [*photo.notes, *([whole] if person_box is None else [])],
+        "difference": None,
         "warnings": [text for text in (photo.warning, parity_warning(exported, variant)) if text],
         **prediction.as_json(),
     }

@@ -67,7 +67,7 @@ def test_the_skeleton_lies_on_the_figure(call: Call, place: Path, scene: Scene) 
     assert run.returncode == 0, run.stderr
     record = record_of(place)
     assert off_px(record, scene.joints_px) < NEAR_PX
-    assert record["schema_version"] == "1.0"
+    assert record["schema_version"] == "1.1"
     assert record["joint_names"] == list(HUMAN36M.joints)
     assert record["weights"]["origin"] == "demo"
     assert record["joints_camera_mm"] is None
