@@ -60,7 +60,7 @@ def command(
     runtime_of = {variant: runtime or usual_runtime(variant) for variant in (precision, compare) if variant}
     name = f"{photo.name}-{'-vs-'.join(runtime_of)}-{runtime_of[precision]}.png"
     picture = out or model / "predictions" / name
-    _require_writable(picture, photo, named=out is not None)
+    _require_writable(picture, photo, by_user=out is not None)
     image = read_photo(photo)
     sessions = {variant: load_session(exported, name, variant) for variant, name in runtime_of.items()}
     predictions = {
@@ -116,7 +116,7 @@ def _lens(camera: str | None, root_depth: float | None) -> "Camera | None":
     return lens
 
 
-def _require_writable(picture: Path, photo: Path, *, named: bool) -> None:
+def _require_writable(picture: Path, photo: Path, *, by_user: bool) -> None:
     """Refuse a picture that would replace the photo or, where the user named it, a file of another kind."""
     from bench.predict.prediction import is_prediction
     from export.common.errors import BadInput
@@ -126,6 +126,6 @@ def _require_writable(picture: Path, photo: Path, *, named: bool) -> None:
         raise BadInput("the picture is written as PNG", str(picture), "name a .png file with --out")
     if photo.exists() and picture.exists() and picture.samefile(photo):
         raise BadInput("the picture would replace the photo", str(picture), "name another file with --out")
-    if named and record.exists() and not is_prediction(record):
+    if by_user and record.exists() and not is_prediction(record):
         do = "name another file with --out; the joints are written beside the picture"
         raise BadInput("a file of another kind would be replaced", str(record), do)

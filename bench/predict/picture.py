@@ -60,9 +60,9 @@ def draw_prediction(
     """
     overlay = draw_overlay(photo, prediction, title, other, names=names)
     space = Space.from_prediction(prediction)
-    others = () if other is None else (space.centred(other.mm),)
-    front = _panel(space, (0, 1), "from the front", -prediction.bins[:, 2], others)
-    side = _panel(space, (2, 1), "from the side (camera on the left)", -space.mm[:, 0], others)
+    second_poses = () if other is None else (space.centred(other.mm),)
+    front = _panel(space, (0, 1), "from the front", -prediction.bins[:, 2], second_poses)
+    side = _panel(space, (2, 1), "from the side (camera on the left)", -space.mm[:, 0], second_poses)
     return np.hstack([overlay, np.vstack([front, side])])
 
 
@@ -139,7 +139,7 @@ class Space:
         return centred
 
 
-def _panel(space: Space, axes: tuple[int, int], title: str, nearness: Array, others: Sequence[Array]) -> Image:
+def _panel(space: Space, axes: tuple[int, int], title: str, nearness: Array, second_poses: Sequence[Array]) -> Image:
     """Draw the poses projected to two axes, on a grid: (480, 480, 3)."""
     panel = np.full((PANEL, PANEL, 3), PAPER, np.uint8)
     scale = PANEL / 2 / space.radius_mm
@@ -148,7 +148,7 @@ def _panel(space: Space, axes: tuple[int, int], title: str, nearness: Array, oth
         at = round(PANEL / 2 + step * GRID_MM * scale)
         cv2.line(panel, (at, 0), (at, PANEL), LINE, 1)
         cv2.line(panel, (0, at), (PANEL, at), LINE, 1)
-    for mm, colour in (*((mm, GREY) for mm in others), (space.mm, None)):
+    for mm, colour in (*((mm, GREY) for mm in second_poses), (space.mm, None)):
         _skeleton(panel, PANEL / 2 + mm[:, axes] * scale, space.joint_set, nearness, outlined=False, colour=colour)
     _text(panel, title, (12, 24))
     measure = f"grid {GRID_MM} mm" if space.metric else f"grid {GRID_MM} mm if the crop is {CUBE_MM:.0f} mm wide"
