@@ -50,12 +50,15 @@ def command(
     from bench.predict.prediction import difference, parity_warning, predict, prediction_record
     from bench.sessions.exported import load_session, read_export, usual_runtime
     from cli.render.predict import print_notes, print_prediction
+    from export.common.errors import BadInput
     from export.common.files import write_image, write_json
     from export.images.photo import read_photo
     from export.pipeline.options import parse_numbers
 
     box = parse_numbers("--bbox", BBOX, bbox) if bbox is not None else None
     lens = _lens(camera, root_depth)
+    if compare == precision:
+        raise BadInput("--compare wants another precision", precision, "name another one, such as fp32")
     exported = read_export(model)
     runtime_of = {variant: runtime or usual_runtime(variant) for variant in (precision, compare) if variant}
     name = f"{photo.name}-{'-vs-'.join(runtime_of)}-{runtime_of[precision]}.png"

@@ -49,13 +49,12 @@ def print_weights(request: ExportRequest, folder: WeightsFolder | None) -> None:
         err.print(f"weights: {escape(str(checkpoint))}{place}", soft_wrap=True)
         return
     place = "weights" if folder is None else str(folder.path)
-    files = ", ".join(config.files) or "the configuration names no file"
     files_there = sorted(p.name for p in Path(place).glob("*") if p.name != "README.md")
     also = f"; other files there: {', '.join(files_there)}" if files_there else ""
-    err.print(escape(f"no checkpoint in {place}/ (searched for: {files}{also})"), soft_wrap=True)
-    meaning = "trained on drawn figures: its poses are real, but say nothing about people"
+    err.print(escape(f"no checkpoint of {config.name} in {place}/{also}"), soft_wrap=True)
+    meaning = "trained on drawn figures, not on people"
     if request.growth:
-        meaning = f"grown from the {request.growth.model} demo checkpoint, {meaning}"
+        meaning = f"grown from {request.growth.model}, {meaning}"
     if request.origin == "stand-in":
         meaning = "latency is meaningful, poses are not"
     err.print(f"[yellow bold]weights: {request.origin}[/] — {meaning}")

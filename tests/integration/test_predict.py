@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.predict.picture import HEIGHT, draw_prediction
+from bench.predict.picture import GREY, HEIGHT, PANEL, OtherPose, draw_prediction
 from bench.predict.prediction import predict
-from bench.sessions.exported import read_export
+from bench.sessions.exported import load_session, read_export
 from bench.sessions.inference import run_network
 from export.common.errors import CheckFailed
 from export.images.figures import EVALUATION_SEED, Scene, draw_scene
@@ -178,6 +178,8 @@ def test_json_on_stdout_is_the_file(call: Call, place: Path) -> None:
         ("model", "photo.png", "--camera", "1000,1000,500,500", "--root-depth", "nan"),
         ("model", "photo.png", "--out", "photo.png"),
         ("model", "photo.png", "--flip"),
+        ("model", "photo.png", "--compare", "fp32"),
+        ("model", "photo.png", "--compare", "bf16"),
         ("model", "model/manifest.json"),
         ("nowhere", "photo.png"),
     ],
@@ -245,3 +247,45 @@ def test_joints_without_bones_and_tiny_photos_are_drawn_too(demo_export: Path) -
     few = {name: getattr(whole, name)[:5] for name in ("bins", "image_px", "cube_mm")}
     picture = draw_prediction(photo, replace(whole, joint_set=joint_set(5), **few), ["a"])
     assert picture.shape[0] == HEIGHT
+
+
+def test_two_precisions_stand_side_by_side_with_their_distance(once_export: Path, tmp_path: Path, scene: Scene) -> None:
+    write_rgb(tmp_path / "photo.png", scene.image)
+    args = ("predict", once_export, "photo.png", "--bbox", box_of(scene), "--precision", "int8")
+    run = in_process(*args, "--compare", "fp32", "--out", "both.png", "--json", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    record = json.loads(run.stdout)
+    other = in_process(*args[:-1], "fp32", "--out", "fp32.png", "--json", cwd=tmp_path)
+    mm = np.linalg.norm(np.subtract(record["joints_cube_mm"], json.loads(other.stdout)["joints_cube_mm"]), axis=1)
+    assert record["difference"] == {
+        "precision": "fp32",
+        "mean_mm": pytest.approx(mm.mean()),
+        "max_mm": pytest.approx(mm.max()),
+        "farthest": record["joint_names"][mm.argmax()],
+    }
+    both, alone = (cv2.imread(str(tmp_path / name)) for name in ("both.png", "fp32.png"))
+    assert both is not None
+    assert alone is not None
+    photo_width = alone.shape[1] - PANEL
+    assert both.shape[1] == alone.shape[1] + photo_width
+    assert np.array_equal(both[:, :photo_width], alone[:, :photo_width])
+
+
+def test_a_second_pose_is_drawn_in_grey_and_named(demo_export: Path) -> None:
+    photo = Photo(np.zeros((960, 960, 3), np.uint8), (), None)
+    pose = Told(lambda images: np.full((len(images), 18, 3), 16, np.float32))
+    prediction = predict(read_export(demo_export), pose, photo)
+    other = OtherPose("known", prediction.image_px + 200, prediction.cube_mm + 500)
+    alone, both = draw_prediction(photo, prediction, []), draw_prediction(photo, prediction, [], other)
+    added = np.argwhere((both == GREY).all(axis=-1) & (alone != GREY).any(axis=-1))
+    x, y = np.rint(other.image_px[0]).astype(int)
+    assert [y, x] in added.tolist()
+    assert (added[:, 1] >= 960).any()  # in the panels
+    assert (both[900:, :120] != alone[900:, :120]).any()  # in the legend
+
+
+def test_names_are_written_on_request(demo_export: Path, scene: Scene) -> None:
+    exported, photo = read_export(demo_export), Photo(scene.image, (), None)
+    prediction = predict(exported, load_session(exported, "onnxruntime", "fp32"), photo, scene.person_box)
+    plain, with_names = (draw_prediction(photo, prediction, [], names=names) for names in (False, True))
+    assert (plain != with_names).any(axis=-1).sum() > 500
