@@ -19,7 +19,7 @@ from tests.support.checkpoints import declared
 from tests.support.command_line import assert_three_parts, in_process
 
 DEMO = PROJECT / "demo/XS-atto-demo.pth"
-GROWN = "weights: demo — grown from the XS-atto demo checkpoint"
+GROWN = "weights: demo — grown from XS-atto"
 
 
 @pytest.fixture
