@@ -82,9 +82,8 @@ def test_a_missing_runtime_is_inconclusive_with_the_reason(
     comparison = compared(exported, exported)
     assert comparison.outcome == "INCONCLUSIVE"
     cell = next(cell for cell in comparison.cells if cell.id == "openvino/fp32")
-    assert cell.reasons == tuple(
-        f"the {side} cannot run here: openvino is not installed" for side in ("baseline", "candidate")
-    )
+    for side, reason in zip(("baseline", "candidate"), cell.reasons, strict=True):
+        assert reason.startswith(f"the {side} cannot run here: openvino is not installed")
 
 
 def test_a_gpu_runtime_without_a_gpu_is_inconclusive(exported: ExportFolder, monkeypatch: pytest.MonkeyPatch) -> None:
