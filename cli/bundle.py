@@ -92,7 +92,7 @@ def _print_bundle(bundle: "Bundle") -> None:
     if bundle.archive is not None:
         size = f"{bundle.archive.stat().st_size / 1e6:.1f} MB"
         out.print(f"{escape(str(bundle.archive))} ({size})\n  sha256     {bundle.archive_sha256}", soft_wrap=True)
-    out.print("Send the id another way than the bundle. The receiver runs: python3 verify.py --expect ID")
+    out.print("Send the id separately from the bundle; the receiver checks it: python3 verify.py --expect ID")
 
 
 def _print_triton(repository: "Repository") -> None:

@@ -22,7 +22,6 @@ USERS = ("report", "fleet", "openvino", "tensorrt-rtx")
 UNFINISHED = ".unfinished"
 """A file in the environment while something is installed; it stays if that is killed. The Makefile names it, too."""
 DRIVER = Path("/proc/driver/nvidia/version")
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 RTX_GLIBC = (2, 35)
 """The oldest C library that TensorRT-RTX loads with on aarch64."""
 
@@ -160,7 +159,7 @@ def install_for_users(install: Installer, torch_index: str | None) -> None:
         say(f"PyTorch comes from {torch_index}")
         install.require("--index-url", torch_index, "--no-deps", "torch")
     elif sys.platform == "linux" and not DRIVER.exists():
-        say(f"there is no NVIDIA driver; PyTorch without CUDA: make setup TORCH_INDEX={CPU_INDEX}")
+        say("no NVIDIA driver was found; TORCH_INDEX=URL (PyTorch's index for the CPU) leaves out the CUDA packages")
     install.require("--editable", f".[{','.join(extras)}]")
     if DRIVER.exists():
         try:

@@ -104,9 +104,11 @@ def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:
 def _no_row(refusals: Sequence[tuple[Row, str | None]]) -> str:
     """Say why nothing is recommended, each reason once for all rows."""
     by_reason = _by_reason((row, reason) for row, reason in refusals if not row.is_reference)
-    reasons = "; ".join(f"{names}: {reason}" for reason, names in by_reason.items())
-    return (
-        f"No row may be shipped. {reasons}." if reasons else "No row may be shipped: only the reference was measured."
+    if not by_reason:
+        return "No row may be shipped: only the reference was measured."
+    reasons = [f"{names}: {reason}" for reason, names in by_reason.items()]
+    return "No row may be shipped. " + (
+        f"Every row: {next(iter(by_reason))}." if len(reasons) == 1 else "; ".join(reasons) + "."
     )
 
 

@@ -102,7 +102,10 @@ def _unstable(evidence: Evidence, ratio: Ratio, control: Ratio) -> Iterator[str]
     steal = evidence.steal or 0.0
     checks = (
         (distance <= LUCK, f"two instances of the reference differ by more than {LUCK:.0%}: {_interval(control)}"),
-        (control.half_width <= USABLE, f"two instances of the reference are equal within {_width(control)} only"),
+        (
+            control.half_width <= USABLE,
+            f"the ratio of two instances of the reference is known to {_width(control)} only",
+        ),
         (
             evidence.control_shift <= SHIFT,
             f"two instances of the reference shifted by {evidence.control_shift:.1%} against each other",
@@ -120,7 +123,10 @@ def _noisy(evidence: Evidence, ratio: Ratio, control: Ratio) -> Iterator[str]:
     hidden = f"differences below {2 * control.reach:.0%} are not shown"
     checks = (
         (control.contains_one, f"two instances of the reference differ: {_interval(control)}; {hidden}"),
-        (control.half_width <= PRECISE, f"two instances of the reference are equal within {_width(control)} only"),
+        (
+            control.half_width <= PRECISE,
+            f"the ratio of two instances of the reference is known to {_width(control)} only",
+        ),
         (ratio.half_width <= PRECISE, f"the ratio is known to {_width(ratio)} only"),
         (evidence.spread <= SPREAD, f"round medians spread by {evidence.spread:.1%}"),
         (evidence.power_capped <= POWER_CAPPED, f"power-capped in {evidence.power_capped:.0%} of the rounds"),

@@ -50,14 +50,16 @@ def print_evaluation(evaluation: Evaluation, model: Path, report: Path) -> None:
 
 def _decisions(evaluation: Evaluation) -> Iterator[str]:
     """Yield which files keep their budget of accuracy loss, and the published figures."""
-    within, beyond = list[str](), list[str]()
+    within, beyond, limits = list[str](), list[str](), dict[str, float]()
     for row in evaluation.rows:
         limit_mm = GRADES[REQUIRED_GRADE[row.precision]].mean_mm
         if row.accuracy_loss_mm is not None:
+            limits |= {row.precision: limit_mm} if limit_mm else {}
             fits = limit_mm is None or row.accuracy_loss_mm.mean <= limit_mm
             (within if fits else beyond).append(row.label + (f" (≤ {limit_mm:g} mm)" if limit_mm else ""))
     if within:
-        yield f"accuracy loss [green]within its budget[/]: {escape(listed(within))}"
+        names = listed(within) if beyond else f"every row ({'; '.join(f'{p} ≤ {mm:g} mm' for p, mm in limits.items())})"
+        yield f"accuracy loss [green]within its budget[/]: {escape(names)}"
     if beyond:
         yield f"accuracy loss [red]beyond its budget[/]: {escape(listed(beyond))}"
     for claim in evaluation.published:

@@ -66,7 +66,7 @@ class Screen:
         used = sum(map(_height, (*self.head, *tail, details))) + len(box) + len(commands) + 3
         rows = self.rows[: max(1, min(MOST_ROWS, LINES - used))]
         if hidden := len(self.rows) - len(rows):
-            details += f" ({hidden} more rows)"
+            details += f" ({hidden} more row{'s' * (hidden > 1)})"
         out.print()
         for line in self.head:
             out.print(line)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.setup_environment import CPU_INDEX
 from tests.support.command_line import ROOT
 
+INDEX = "https://index.example/cpu"
 PROJECT = """
 [build-system]
 requires = []
@@ -169,9 +169,9 @@ def test_uv_that_does_not_run_is_left_out(project: Project) -> None:
 
 def test_torch_comes_from_the_index_that_is_named(project: Project) -> None:
     project.plant_uv()
-    assert project.make("setup", f"TORCH_INDEX={CPU_INDEX}").returncode == 0
+    assert project.make("setup", f"TORCH_INDEX={INDEX}").returncode == 0
     torch, rest = (project.root / "uv.log").read_text().splitlines()[2:4]
-    assert torch.endswith(f"--index-url {CPU_INDEX} --no-deps torch")
+    assert torch.endswith(f"--index-url {INDEX} --no-deps torch")
     assert "index" not in rest
 
 

@@ -129,6 +129,10 @@ def test_without_an_accuracy_budget_the_reason_says_so() -> None:
 def test_nothing_is_recommended_where_nothing_may_be_shipped() -> None:
     found = chosen(row("pytorch", 20.0), row("openvino", 5.0, verdict="unstable"))
     assert found.row is None
-    assert "openvino fp32: unstable" in found.reason
+    assert "Every row: unstable" in found.reason
+    two = chosen(
+        row("pytorch", 20.0), row("openvino", 5.0, verdict="unstable"), row("onnxruntime", 5.0, verdict="invalid")
+    )
+    assert "openvino fp32: unstable" in two.reason
     assert chosen().row is None
     assert chosen(missing="it failed").row is None
