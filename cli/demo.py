@@ -23,7 +23,7 @@ def command(
     from rich.markup import escape
 
     from bench.predict.picture import OtherPose, draw_prediction
-    from bench.predict.prediction import parity_warning, predict
+    from bench.predict.prediction import parity_warning, picture_title, predict
     from bench.sessions.exported import load_session, read_export, usual_runtime
     from cli.console import err as stderr
     from cli.console import out as stdout
@@ -48,10 +48,9 @@ def command(
         (prediction.camera_mm - prediction.camera_mm[0]) - (scene.joints_mm - scene.joints_mm[0]), axis=1
     )
     error_px = np.linalg.norm(prediction.image_px - scene.joints_px, axis=1)
-    title = [f"{exported.manifest.model} {precision}, {runtime}, weights: {exported.manifest.weights.origin}"]
     if warning := parity_warning(exported, precision):
-        title.append(f"WARNING: {warning.partition(':')[0]}")
         stderr.print(f"[yellow bold]warning:[/] {escape(warning)}")
+    title = picture_title(exported, runtime, precision)
     known = OtherPose("known joints", scene.joints_px, scene.joints_mm)
     write_image(out, draw_prediction(photo, prediction, title, known, names=names))
     stdout.print(f"mean error of the joints: {error_px.mean():.1f} px, {error_mm.mean():.0f} mm (figure {index})")

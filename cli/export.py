@@ -25,7 +25,7 @@ from cli.options import (
 )
 
 if TYPE_CHECKING:
-    from export.checkpoint.folder import WeightsFolder
+    from export.checkpoint.weights_folder import WeightsFolder
     from export.pipeline.request import ExportRequest
 
 
@@ -88,7 +88,7 @@ def command(
 ) -> None:
     """Make checkpoint → verdict → ONNX → parity → engine → latency table in OUT/MODEL, of each model."""
     from cli.console import err, raise_all
-    from export.checkpoint.folder import WeightsFolder
+    from export.checkpoint.weights_folder import WeightsFolder
     from export.common.errors import BadInput, Failure, Inconclusive
     from export.engine.choice import choose_runtime, complete_plan
     from export.engine.plan import EnginePlan

@@ -10,7 +10,7 @@ import typer
 from cli.options import AsJson, Settings, Strict, WeightsKey
 
 if TYPE_CHECKING:
-    from export.checkpoint.folder import FolderSearch
+    from export.checkpoint.folder_search import FolderSearch
 
 
 def command(
@@ -46,7 +46,7 @@ def command(
 
     overrides = parse_overrides(settings or [])
     if os.path.isdir(checkpoint):
-        from export.checkpoint.folder import is_one_checkpoint, search_folder
+        from export.checkpoint.folder_search import is_one_checkpoint, search_folder
 
         search = search_folder(checkpoint)
         if not is_one_checkpoint(search):

@@ -42,12 +42,9 @@ def command(
 ) -> None:
     """Draw the pose on the photo and in space, and write it as JSON beside the picture."""
     import json
-    from dataclasses import asdict
 
-    import numpy as np
-
-    from bench.predict.picture import OtherPose, draw_overlay, draw_prediction
-    from bench.predict.prediction import difference, parity_warning, predict, prediction_record
+    from bench.predict.picture import draw_comparison, draw_prediction
+    from bench.predict.prediction import difference, picture_title, predict, prediction_record
     from bench.sessions.exported import load_session, read_export, usual_runtime
     from cli.render.predict import print_notes, print_prediction
     from export.common.errors import BadInput
@@ -70,25 +67,17 @@ def command(
         variant: predict(exported, session, image, box, flip=flip, camera=lens, root_depth_mm=root_depth)
         for variant, session in sessions.items()
     }
-    prediction = predictions[precision]
-    record = prediction_record(exported, sessions[precision], photo, image, box, prediction, variant=precision)
-
-    def title(variant: str) -> list[str]:
-        lines = [f"{record['model']} {variant}, {runtime_of[variant]}, weights: {record['weights']['origin']}"]
-        if warning := parity_warning(exported, variant):
-            lines.append(f"WARNING: {warning.partition(':')[0]}")
-        return lines
-
+    prediction, title = predictions[precision], picture_title(exported, runtime_of[precision], precision)
     if compare is None:
-        drawn = draw_prediction(image, prediction, title(precision), names=names)
+        distance = None
+        drawn = draw_prediction(image, prediction, title, names=names)
     else:
-        reference = predictions[compare]
+        reference, reference_title = predictions[compare], picture_title(exported, runtime_of[compare], compare)
         distance = difference(prediction, reference, compare)
-        record["difference"] = asdict(distance)
-        other = OtherPose(compare, reference.image_px, reference.space_mm)
-        left = draw_overlay(image, reference, title(compare), names=names)
-        right = draw_prediction(image, prediction, [*title(precision), str(distance)], other, names=names)
-        drawn = np.hstack([left, right])
+        title = [*title, str(distance)]
+        drawn = draw_comparison(image, prediction, title, reference, reference_title, name=compare, names=names)
+    session = sessions[precision]
+    record = prediction_record(exported, session, photo, image, box, prediction, variant=precision, distance=distance)
     write_image(picture, drawn)
     write_json(picture.with_suffix(".json"), record)
     print_notes(record)

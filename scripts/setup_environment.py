@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def trouble(environment: Path) -> str:
-    """Return why the environment has to be made anew; empty if it can be finished."""
+    """Return why the environment must be replaced; empty if it can be finished."""
     if not environment.exists():
         return "there is none"
     if (environment / UNFINISHED).exists():

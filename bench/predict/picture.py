@@ -49,7 +49,7 @@ def draw_prediction(
     *,
     names: bool = False,
 ) -> Image:
-    """Draw the photo with skeleton and crop, and beside it the pose from the front and from the side: (960, W, 3) RGB.
+    """Draw the photo with skeleton, crop and legend, and beside it the pose from two sides: (960, W, 3) RGB.
 
     Args:
         photo: the photo.
@@ -58,23 +58,41 @@ def draw_prediction(
         other: a pose drawn in grey beneath the prediction.
         names: whether to write each joint's name beside it.
     """
-    overlay = draw_overlay(photo, prediction, title, other, names=names)
     space = Space.from_prediction(prediction)
     second_poses = () if other is None else (space.centred(other.mm),)
     front = _panel(space, (0, 1), "from the front", -prediction.bins[:, 2], second_poses)
     side = _panel(space, (2, 1), "from the side (camera on the left)", -space.mm[:, 0], second_poses)
-    return np.hstack([overlay, np.vstack([front, side])])
+    return np.hstack([_overlay(photo, prediction, title, other, names), np.vstack([front, side])])
 
 
-def draw_overlay(
+def draw_comparison(
     photo: Photo,
     prediction: Prediction,
     title: Sequence[str],
-    other: OtherPose | None = None,
+    reference: Prediction,
+    reference_title: Sequence[str],
     *,
+    name: str,
     names: bool = False,
 ) -> Image:
-    """Draw the photo with skeleton, crop and legend, as ``draw_prediction``: (960, W, 3) RGB."""
+    """Draw the photo with the reference, and beside it ``draw_prediction`` with the reference in grey: (960, W, 3) RGB.
+
+    Args:
+        photo: the photo.
+        prediction: the joints in it.
+        title: lines over the prediction, in ASCII.
+        reference: the joints to compare with.
+        reference_title: lines over the reference.
+        name: of the reference, in the legend.
+        names: whether to write each joint's name beside it.
+    """
+    other = OtherPose(name, reference.image_px, reference.space_mm)
+    left = _overlay(photo, reference, reference_title, None, names)
+    return np.hstack([left, draw_prediction(photo, prediction, title, other, names=names)])
+
+
+def _overlay(photo: Photo, prediction: Prediction, title: Sequence[str], other: OtherPose | None, names: bool) -> Image:
+    """Draw the photo with skeleton, crop and legend: (960, W, 3)."""
     height, width = photo.image.shape[:2]
     scale = min(HEIGHT / height, LONGEST / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))

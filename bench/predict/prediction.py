@@ -1,7 +1,7 @@
 """The joints of one person in one photo, in bins, pixels and mm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,15 @@ def difference(prediction: Prediction, other: Prediction, precision: str) -> Dif
     return Difference(precision, float(mm.mean()), float(mm.max()), prediction.joint_set.joints[int(mm.argmax())])
 
 
+def picture_title(exported: ExportFolder, runtime: str, variant: str) -> list[str]:
+    """Return the lines over a picture: the model with its weights, and a warning if its parity is not proven."""
+    manifest = exported.manifest
+    lines = [f"{manifest.model} {variant}, {runtime}, weights: {manifest.weights.origin}"]
+    if warning := parity_warning(exported, variant):
+        lines.append(f"WARNING: {warning.partition(':')[0]}")
+    return lines
+
+
 def parity_warning(exported: ExportFolder, variant: str) -> str | None:
     """Return a warning if the export has not proven the file of this variant; None if it has."""
     report = next((report for report in exported.manifest.parity if report.variant == variant), None)
@@ -150,8 +159,11 @@ def prediction_record(
     prediction: Prediction,
     *,
     variant: str,
+    distance: Difference | None = None,
 ) -> dict[str, Any]:
-    """Return plain data: model, photo and prediction."""
+    """Return plain data: model, photo and prediction, and the distance from another precision if there is one."""
+    variants = [variant, *([distance.precision] if distance else [])]
+    warnings = (photo.warning, *(parity_warning(exported, name) for name in variants))
     height, width = photo.image.shape[:2]
     whole = "no person's box was given: the whole photo is taken as the person's"
     return {
@@ -164,7 +176,7 @@ def prediction_record(
         "photo": {"path": str(path), "width": width, "height": height},
         "person_box": None if person_box is None else list(person_box),
         "notes": [*photo.notes, *([whole] if person_box is None else [])],
-        "difference": None,
-        "warnings": [text for text in (photo.warning, parity_warning(exported, variant)) if text],
+        "difference": asdict(distance) if distance else None,
+        "warnings": [text for text in warnings if text],
         **prediction.as_json(),
     }

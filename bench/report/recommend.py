@@ -106,10 +106,9 @@ def _no_row(refusals: Sequence[tuple[Row, str | None]]) -> str:
     by_reason = _by_reason((row, reason) for row, reason in refusals if not row.is_reference)
     if not by_reason:
         return "No row may be shipped: only the reference was measured."
-    reasons = [f"{names}: {reason}" for reason, names in by_reason.items()]
-    return "No row may be shipped. " + (
-        f"Every row: {next(iter(by_reason))}." if len(reasons) == 1 else "; ".join(reasons) + "."
-    )
+    if len(by_reason) == 1:
+        return f"No row may be shipped. Every row: {next(iter(by_reason))}."
+    return f"No row may be shipped. {'; '.join(f'{names}: {reason}' for reason, names in by_reason.items())}."
 
 
 def _by_reason(refusals: Iterable[tuple[Row, str | None]]) -> dict[str, str]:

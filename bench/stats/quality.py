@@ -102,15 +102,12 @@ def _unstable(evidence: Evidence, ratio: Ratio, control: Ratio) -> Iterator[str]
     steal = evidence.steal or 0.0
     checks = (
         (distance <= LUCK, f"two instances of the reference differ by more than {LUCK:.0%}: {_interval(control)}"),
-        (
-            control.half_width <= USABLE,
-            f"the ratio of two instances of the reference is known to {_width(control)} only",
-        ),
+        (control.half_width <= USABLE, _known("the ratio of two instances of the reference", control)),
         (
             evidence.control_shift <= SHIFT,
             f"two instances of the reference shifted by {evidence.control_shift:.1%} against each other",
         ),
-        (ratio.half_width <= USABLE, f"the ratio is known to {_width(ratio)} only"),
+        (ratio.half_width <= USABLE, _known("the ratio", ratio)),
         (evidence.shift <= SHIFT, f"the ratio shifted by {evidence.shift:.1%}"),
         (steal <= STEAL, f"{steal:.1%} of the processor time was stolen"),
         (evidence.throttled <= THROTTLED, f"throttled in {evidence.throttled:.0%} of the rounds"),
@@ -123,11 +120,8 @@ def _noisy(evidence: Evidence, ratio: Ratio, control: Ratio) -> Iterator[str]:
     hidden = f"differences below {2 * control.reach:.0%} are not shown"
     checks = (
         (control.contains_one, f"two instances of the reference differ: {_interval(control)}; {hidden}"),
-        (
-            control.half_width <= PRECISE,
-            f"the ratio of two instances of the reference is known to {_width(control)} only",
-        ),
-        (ratio.half_width <= PRECISE, f"the ratio is known to {_width(ratio)} only"),
+        (control.half_width <= PRECISE, _known("the ratio of two instances of the reference", control)),
+        (ratio.half_width <= PRECISE, _known("the ratio", ratio)),
         (evidence.spread <= SPREAD, f"round medians spread by {evidence.spread:.1%}"),
         (evidence.power_capped <= POWER_CAPPED, f"power-capped in {evidence.power_capped:.0%} of the rounds"),
     )
@@ -138,5 +132,5 @@ def _interval(ratio: Ratio) -> str:
     return f"[{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
-def _width(ratio: Ratio) -> str:
-    return f"±{ratio.half_width:.2%}"
+def _known(name: str, ratio: Ratio) -> str:
+    return f"{name} is known to ±{ratio.half_width:.2%} only"

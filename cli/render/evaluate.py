@@ -58,8 +58,9 @@ def _decisions(evaluation: Evaluation) -> Iterator[str]:
             fits = limit_mm is None or row.accuracy_loss_mm.mean <= limit_mm
             (within if fits else beyond).append(row.label + (f" (≤ {limit_mm:g} mm)" if limit_mm else ""))
     if within:
-        names = listed(within) if beyond else f"every row ({'; '.join(f'{p} ≤ {mm:g} mm' for p, mm in limits.items())})"
-        yield f"accuracy loss [green]within its budget[/]: {escape(names)}"
+        budgets = ", ".join(f"{precision} ≤ {limit_mm:g} mm" for precision, limit_mm in limits.items())
+        rows = listed(within) if beyond else "every row" + (f" ({budgets})" if budgets else "")
+        yield f"accuracy loss [green]within its budget[/]: {escape(rows)}"
     if beyond:
         yield f"accuracy loss [red]beyond its budget[/]: {escape(listed(beyond))}"
     for claim in evaluation.published:

@@ -11,8 +11,8 @@ from cli.console import err, out, table
 from cli.render.checkpoint import count_notice, describe_alternative
 from cli.render.screen import Screen, by_reason, command, listed, shorten
 from cli.render.text import number, optional, safe, weights_mark
-from export.checkpoint.folder import WeightsFolder
 from export.checkpoint.released_files import name_rank
+from export.checkpoint.weights_folder import WeightsFolder
 from export.common.errors import BadInput
 from export.common.interface import precision_of
 from export.common.plain import show_list
@@ -41,12 +41,8 @@ def print_weights(request: ExportRequest, folder: WeightsFolder | None) -> None:
     """
     config, checkpoint = request.config, request.checkpoint
     if request.origin == "checkpoint" and checkpoint is not None:
-        place = (
-            ""
-            if folder is None
-            else f" (found in {escape(str(folder.path))}/{_by_content(config, checkpoint, folder)})"
-        )
-        err.print(f"weights: {escape(str(checkpoint))}{place}", soft_wrap=True)
+        source = f" (found in {escape(str(folder.path))}/{_by_content(config, checkpoint, folder)})" if folder else ""
+        err.print(f"weights: {escape(str(checkpoint))}{source}", soft_wrap=True)
         return
     place = "weights" if folder is None else str(folder.path)
     files_there = sorted(p.name for p in Path(place).glob("*") if p.name != "README.md")
@@ -65,7 +61,7 @@ def _by_content(config: ModelConfig, checkpoint: Path, folder: WeightsFolder) ->
     rank = name_rank(folder.search.names(checkpoint), config.files)
     if rank is None:
         return f"; its content fits {escape(config.name)}"
-    return f"; taken for a copy of {escape(config.files[rank[1] // 2])}" if rank[0] else ""
+    return f"; taken for a copy of {escape(config.files[rank.position])}" if rank.is_copy else ""
 
 
 def print_result(

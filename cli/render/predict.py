@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from bench.predict.prediction import Difference
 from cli.console import err, out, table
 
 
@@ -19,9 +20,8 @@ def print_prediction(record: Mapping[str, Any], picture: Path) -> None:
     out.print(grid)
     measure = "mm are the camera's" if in_camera else "mm are the cube's: true only if the crop is 2000 mm wide"
     out.print(f"pixels are the photo's; {measure}")
-    if difference := record["difference"]:
-        mean, most, farthest = (difference[key] for key in ("mean_mm", "max_mm", "farthest"))
-        out.print(f"{mean:.2f} mm from {difference['precision']} (mean), {most:.2f} mm at most ({farthest})")
+    if record["difference"]:
+        out.print(escape(str(Difference(**record["difference"]))))
     out.print(f"picture: {escape(str(picture))}", soft_wrap=True)
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.checkpoint.folder import FolderSearch, claims_to_be_checkpoint
+from export.checkpoint.folder_search import FolderSearch, claims_to_be_checkpoint
 from export.checkpoint.inspection import inspect_checkpoint
 from export.checkpoint.records import Counts, Finding, NearestModel, Record, equal_models
 from export.checkpoint.released_files import models_named

@@ -1,8 +1,10 @@
 """Names of released files, and of the copies that browsers and file managers make of them."""
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from export.model.config import declared_models, load_config
 
@@ -13,19 +15,30 @@ COPY_WORDS = {
 """Words that a copy, an unfinished download or another suffix adds to a name."""
 
 
-def name_rank(names: Iterable[str], released: Sequence[str]) -> tuple[bool, int] | None:
-    """Return how likely one of a path's names is a released one: (is a copy, position); None if none is.
+class NameRank(NamedTuple):
+    """Likelihood that a name is a released one; the smallest rank is the likeliest."""
 
-    The name of a folder that was unpacked from a released file counts as released. Copies are such as
-    ``ConvNeXtPose_XS (1).tar`` or ``convnextpose-xs.pth``.
-    """
+    is_copy: bool
+    """True for names such as ``ConvNeXtPose_XS (1).tar`` or ``convnextpose-xs.pth``."""
+    position: int
+    """Position of the released file among the model's."""
+    is_folder: bool
+    """True for the name of the folder that was unpacked from it."""
+
+
+NO_NAME = NameRank(is_copy=True, position=sys.maxsize, is_folder=True)
+"""Rank of a file without a released name."""
+
+
+def name_rank(names: Iterable[str], released: Sequence[str]) -> NameRank | None:
+    """Return the smallest rank of a path's names, given a model's released files; None if none is like them."""
     ranks = []
     for position, file in enumerate(released):
         for name in names:
             if name in (file, Path(file).stem):
-                ranks.append((False, 2 * position + (name != file)))
+                ranks.append(NameRank(is_copy=False, position=position, is_folder=name != file))
             elif _is_copy(name, file):
-                ranks.append((True, 2 * position))
+                ranks.append(NameRank(is_copy=True, position=position, is_folder=False))
     return min(ranks, default=None)
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from export.checkpoint.folder import WeightsFolder
+from export.checkpoint.weights_folder import WeightsFolder
 from export.common.errors import BadInput
 from export.common.files import PROJECT, sha256_path
 from export.common.interface import PRECISIONS, precision_of, variant_of

@@ -180,6 +180,16 @@ def test_evaluate_ends_with_what_keeps_its_budget(tmp_path: Path, shown: Callabl
     assert "published (paper): MPJPE 51.80 mm" in text
 
 
+def test_evaluate_says_once_that_every_row_keeps_its_budget(tmp_path: Path, shown: Callable[[], list[str]]) -> None:
+    path = write_folder(tmp_path / "S") / "accuracy/drawn.json"
+    evaluation = Evaluation.model_validate_json(path.read_text())
+    evaluate.print_evaluation(evaluation, tmp_path / "S", path)
+    text = assert_one_screen(shown())
+    assert "within its budget: every row (" in text
+    assert "int8 ≤ 5 mm" in text
+    assert "beyond" not in text
+
+
 def test_report_ends_with_what_to_ship(folder: Path, tmp_path: Path, shown: Callable[[], list[str]]) -> None:
     report.reports(write_reports([folder]))
     assert "ship openvino bf16" in assert_one_screen(shown())

@@ -13,12 +13,12 @@ from rich.cells import cell_len
 
 from cli import console
 from cli.render.screen import LINES
-from export.checkpoint.folder import search_folder
 from export.checkpoint.folder_inspection import FolderInspection
+from export.checkpoint.folder_search import search_folder
 from export.pipeline.manifest import read_manifest
-from tests.export.checkpoint.test_folder import halved
 from tests.support.checkpoints import alive_weights, spelled, write
 from tests.support.command_line import ROOT, assert_three_parts, in_process
+from tests.support.grid import halved
 
 MODELS = ("XS", "S", "M", "L")
 
@@ -136,7 +136,8 @@ def test_names_and_keys_that_are_no_text_or_markup_are_rows(tmp_path: Path) -> N
 
 
 def test_a_search_that_ends_at_its_limit_says_so(downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.checkpoint.folder.search_folder", partial(search_folder, most=7))
+    for module in ("folder_search", "weights_folder"):
+        monkeypatch.setattr(f"export.checkpoint.{module}.search_folder", partial(search_folder, most=7))
     run = in_process("inspect", "input", cwd=downloads.parent)
     assert run.returncode == 0, run.stderr
     assert "looked at the first 7 entries of input only" in " ".join(run.stdout.split())

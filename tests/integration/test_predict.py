@@ -271,6 +271,21 @@ def test_two_precisions_stand_side_by_side_with_their_distance(once_export: Path
     assert np.array_equal(both[:, :photo_width], alone[:, :photo_width])
 
 
+def test_a_compared_precision_that_is_not_proven_is_warned_of(once_export: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(once_export, model, copy_function=lambda a, b: Path(b).hardlink_to(a))
+    plain = json.loads((model / "manifest.json").read_text())
+    plain["parity"] = [row | {"outcome": "fail"} if row["edition"] == "int8" else row for row in plain["parity"]]
+    (model / "manifest.json").unlink()  # a hard link: the export's own file stays
+    (model / "manifest.json").write_text(json.dumps(plain))
+    write_rgb(tmp_path / "photo.png", np.zeros((64, 64, 3), np.uint8))
+    run = in_process("predict", "model", "photo.png", "--compare", "int8", "--json", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    [warning] = json.loads(run.stdout)["warnings"]
+    assert "the parity of int8 is fail" in warning
+    assert "the parity of int8 is fail" in " ".join(run.stderr.split())
+
+
 def test_a_second_pose_is_drawn_in_grey_and_named(demo_export: Path) -> None:
     photo = Photo(np.zeros((960, 960, 3), np.uint8), (), None)
     pose = Told(lambda images: np.full((len(images), 18, 3), 16, np.float32))

@@ -82,7 +82,7 @@ class Project:
         return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
 
     def has_project(self) -> bool:
-        """Whether the environment has the project."""
+        """Return whether the environment has the project."""
         run = [str(self.environment / "bin/python"), "-c", "import planted"]
         return subprocess.run(run, capture_output=True, check=False).returncode == 0
 
@@ -175,7 +175,7 @@ def test_torch_comes_from_the_index_that_is_named(project: Project) -> None:
     assert "index" not in rest
 
 
-def test_a_killed_installation_is_made_anew(project: Project) -> None:
+def test_a_killed_installation_is_replaced(project: Project) -> None:
     """Also of the developers' tools, which leaves the users' mark in place."""
     project.plant_uv()
     assert project.make("setup").returncode == 0
@@ -201,7 +201,7 @@ def test_a_failed_installation_leaves_a_complete_environment_alone(project: Proj
 
 
 @pytest.mark.parametrize("damage", ["no Python", "empty folder", "half a package", "broken link"])
-def test_a_damaged_environment_is_made_anew(project: Project, damage: str) -> None:
+def test_a_damaged_environment_is_replaced(project: Project, damage: str) -> None:
     project.plant_uv()
     (project.environment / "half").mkdir(parents=True)
     if damage != "empty folder":

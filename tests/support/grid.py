@@ -10,7 +10,7 @@ from export.checkpoint.loading import Checkpoint
 from export.checkpoint.verdict import Verdict, judge
 from export.model.architecture import KERNEL_SIZES, Architecture
 from export.model.config import ModelConfig
-from tests.support.checkpoints import State
+from tests.support.checkpoints import State, declared
 
 
 def architectures(
@@ -50,3 +50,11 @@ def seen_in(config: ModelConfig, architecture: Architecture, overrides: Mapping[
     weights = blank_weights(architecture)
     names = {name: name for name in weights}
     return judge(config, Checkpoint(Path("a file"), "torch zip", "0" * 64, "", weights, names), overrides)
+
+
+def halved(model: str) -> State:
+    """Return blank weights of a declared model, half as large."""
+    return {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in blank_weights(declared(model)).items()
+    }

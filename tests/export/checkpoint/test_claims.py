@@ -19,11 +19,11 @@ MODELS = ["XS-atto", "XS", "S", "M", "L"]
 
 def outcomes(findings: list[Finding]) -> dict[tuple[str, str], tuple[set[str], str]]:
     """(source, field) → outcomes, and by what."""
-    told: dict[tuple[str, str], tuple[set[str], str]] = {}
+    found: dict[tuple[str, str], tuple[set[str], str]] = {}
     for finding in findings:
-        seen, by = told.get((finding.source, finding.field), (set(), ""))
-        told[finding.source, finding.field] = (seen | {finding.outcome}, by + finding.by)
-    return told
+        seen, by = found.get((finding.source, finding.field), (set(), ""))
+        found[finding.source, finding.field] = (seen | {finding.outcome}, by + finding.by)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -116,17 +116,17 @@ ATTO = declared("XS-atto")
 @pytest.mark.parametrize("model", ["XS", "XS-atto"])
 def test_an_atto_file_agrees_with_the_repository_and_contradicts_the_note(model: str) -> None:
     config = load_config(model)
-    told = outcomes(audit_by_file(config, seen_in(config, ATTO)))
+    found = outcomes(audit_by_file(config, seen_in(config, ATTO)))
     for field in ("backbone", "depths", "dims", "head_channels"):
-        assert told[REPOSITORY, field][0] == {"agrees"}
-        assert told[TEXT, field][0] == {"contradicted"}
-    assert told[TABLE, "backbone"][0] == told[TABLE, "parameters"][0] == {"contradicted"}
-    assert "3,528,008 parameters, 3,534,140 state elements" in told[TABLE, "parameters"][1]
-    assert told[TEXT, "depth_dim"][0] == {"contradicted"}
-    assert told[TEXT, "joints"][0] == {"agrees"}
+        assert found[REPOSITORY, field][0] == {"agrees"}
+        assert found[TEXT, field][0] == {"contradicted"}
+    assert found[TABLE, "backbone"][0] == found[TABLE, "parameters"][0] == {"contradicted"}
+    assert "3,528,008 parameters, 3,534,140 state elements" in found[TABLE, "parameters"][1]
+    assert found[TEXT, "depth_dim"][0] == {"contradicted"}
+    assert found[TEXT, "joints"][0] == {"agrees"}
     shown = ("backbone", "depths", "dims", "head_channels", "joints", "depth_dim")
-    assert [told[COPY, field][0] for field in shown] == [{"agrees"}] * len(shown)
-    assert told[COPY, "upsamplings"][0] == {"inconclusive"}
+    assert [found[COPY, field][0] for field in shown] == [{"agrees"}] * len(shown)
+    assert found[COPY, "upsamplings"][0] == {"inconclusive"}
 
 
 @pytest.mark.parametrize(
@@ -146,14 +146,14 @@ def test_an_atto_file_agrees_with_the_repository_and_contradicts_the_note(model:
 )
 def test_claims_of_m_against_files(architecture: Architecture, contradicted: set[tuple[str, str]]) -> None:
     config = load_config("M")
-    told = outcomes(audit_by_file(config, seen_in(config, architecture)))
-    assert {claim for claim, (seen, _) in told.items() if "contradicted" in seen} == contradicted
-    assert told[PAPER, "gflops"][0] == told[PAPER, "mpjpe_mm"][0] == {"inconclusive"}
-    assert "weights do not show upsamplings" in told[PAPER, "gflops"][1]
+    found = outcomes(audit_by_file(config, seen_in(config, architecture)))
+    assert {claim for claim, (seen, _) in found.items() if "contradicted" in seen} == contradicted
+    assert found[PAPER, "gflops"][0] == found[PAPER, "mpjpe_mm"][0] == {"inconclusive"}
+    assert "weights do not show upsamplings" in found[PAPER, "gflops"][1]
 
 
 def test_what_was_only_said_proves_nothing() -> None:
     config = load_config("M")
-    told = outcomes(audit_by_file(config, seen_in(config, declared("M"), {"joints": 36})))
-    assert told[TEXT, "joints"][0] == told[TEXT, "depth_dim"][0] == {"inconclusive"}
-    assert "used is 36 (command line)" in told[TEXT, "joints"][1]
+    found = outcomes(audit_by_file(config, seen_in(config, declared("M"), {"joints": 36})))
+    assert found[TEXT, "joints"][0] == found[TEXT, "depth_dim"][0] == {"inconclusive"}
+    assert "used is 36 (command line)" in found[TEXT, "joints"][1]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from export.checkpoint.folder import WeightsFolder
+from export.checkpoint.weights_folder import WeightsFolder
 from export.common.errors import BadInput
 from export.model.config import load_config
 from export.pipeline.request import ExportRequest
