@@ -1,5 +1,6 @@
 """Parity check of the session that is timed: its joints against the ground truth that the export stored."""
 
+import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from export.common.errors import BadInput
 from export.common.files import UNREADABLE_ARRAYS
 from export.common.plain import finite_or_none
 from export.parity.budgets import REQUIRED_GRADE, budget_for, status_of
-from export.parity.comparison import compare_joints
+from export.parity.comparison import compare_joints, fp32_factor
 from export.pipeline.layout import TRUTH, plan_paths
 
 STATISTICS = ("mean_mm", "p99_mm", "max_mm")
@@ -59,7 +60,9 @@ class ParityCheck:
                 reason = f"cannot read the error of rounding alone: {error}"
                 return {"outcome": "inconclusive", "reason": reason, "images": count}
         parity = compare_joints(
-            self._truth[:count], self._floor[:count], joints, self._volume, budget, simulation, sums_in_fp32=False
+            *(self._truth[:count], self._floor[:count], joints, self._volume, budget, simulation),
+            sums_in_fp32=False,
+            factor_to_fp32=fp32_factor(platform.machine()),
         )
         return {
             "outcome": parity.outcome,

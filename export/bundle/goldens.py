@@ -21,7 +21,14 @@ from export.images.image_set import DRAWN
 from export.model.joint_sets import joint_set
 from export.model.pose import CUBE_MM, MEAN, STD, Volume
 from export.parity.budgets import Budget, budget_for
-from export.parity.comparison import NEEDED_SPREAD_MM, Limit, error_limits, joint_spread, summarize_errors
+from export.parity.comparison import (
+    ANY_FP32_FACTOR,
+    NEEDED_SPREAD_MM,
+    Limit,
+    error_limits,
+    joint_spread,
+    summarize_errors,
+)
 from export.pipeline.layout import TRUTH, WEIGHTS, plan_paths
 from export.pipeline.reference_steps import REFERENCE_BATCH
 
@@ -77,10 +84,10 @@ def budgets_of(contents: Contents, goldens: Goldens) -> Budgets:
     budgets = {}
     for precision in (artifact.precision for artifact in contents.onnx):
         budget = budget_for(precision, trained=trained, require=contents.manifest.grade_required(precision))
-        budgets[precision] = (
-            budget,
-            error_limits(budget, errors[precision], errors["fp32"], count, sums_in_fp32=False),
+        limits = error_limits(
+            *(budget, errors[precision], errors["fp32"], count), sums_in_fp32=False, factor_to_fp32=ANY_FP32_FACTOR
         )
+        budgets[precision] = budget, limits
     return budgets
 
 

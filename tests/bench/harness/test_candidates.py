@@ -1,5 +1,6 @@
 """Candidates of a machine without a GPU, and the parity check before they are timed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,3 +35,17 @@ def test_without_its_simulation_a_precision_is_inconclusive(demo_export: Path) -
     assert parity["outcome"] == "inconclusive"
     assert "rounding" in parity["reason"]
     assert check("fp4", joints)["outcome"] == "inconclusive"
+
+
+@pytest.mark.parametrize(("machine", "outcome"), [("x86_64", "fail"), ("aarch64", "pass")])
+def test_fp32_sums_of_x86_64_are_held_to_those_of_the_reference(
+    demo_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, outcome: str
+) -> None:
+    """The candidate has four times the error of a reference that is itself 0.05 bins off."""
+    exported = read_export(demo_export)
+    with np.load(demo_export / "parity/truth.npz") as arrays:
+        truth, images = arrays["truth"], arrays["images"]
+    (tmp_path / "parity").mkdir()
+    np.savez(tmp_path / "parity/truth.npz", truth=truth, reference=truth + 0.05, images=images)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert ParityCheck(replace(exported, path=tmp_path))("fp32", truth + 0.2)["outcome"] == outcome
