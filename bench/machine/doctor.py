@@ -1,38 +1,27 @@
 """Capabilities of a machine, judged from its facts alone."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
-from bench.machine.facts import CUDA_PROVIDER, Facts
+from bench.machine.capability import Capability
+from bench.machine.facts import Facts
+from bench.machine.gpu_rows import engine_row, gpu_rows
 from bench.machine.system import BF16_FEATURES, INT8_FEATURES
 from export.common.errors import BadInput, NotPossible
 from export.common.extras import install_command
-from export.common.gpu import NO_GPU
 from export.common.interface import PRECISIONS
 from export.engine.plan import DEFAULT_RTX_TARGETS, RTX_TARGETS
 from export.runtime.onnx_runtime import WRONG_INT8, int8_is_wrong
 from export.runtime.openvino import SATURATES
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 ENOUGH_DISK_BYTES = 1 << 30
 """The fp32 files of L take 70 MB; other precisions, temporary files and records multiply that."""
 ENOUGH_MEMORY_BYTES = 2 << 30
 """An export of L peaks at 1.1 GB."""
 SETUP = "run `make setup`"
-
-
-@dataclass(frozen=True)
-class Capability:
-    """One task that this project may do on a machine."""
-
-    name: str
-    """Name for ``--require``."""
-    about: str
-    available: Literal["yes", "no", "unknown"]
-    reason: str
-    advice: str = ""
 
 
 def capabilities(facts: Facts) -> tuple[Capability, ...]:
@@ -45,9 +34,7 @@ def capabilities(facts: Facts) -> tuple[Capability, ...]:
         _pytorch(facts),
         *_onnx_runtime(facts),
         *_openvino(facts),
-        _cuda_provider(facts),
-        _engines(facts, "tensorrt", "TensorRT"),
-        _engines(facts, "tensorrt-rtx", "TensorRT-RTX"),
+        *gpu_rows(facts),
     )
 
 
@@ -98,14 +85,12 @@ def _room(facts: Facts) -> Capability:
 
 
 def _build_tensorrt(facts: Facts) -> Capability:
-    name, about = "build-tensorrt", "build a TensorRT engine, for this machine's GPU"
+    row = engine_row(facts, "tensorrt", "build-tensorrt", "build a TensorRT engine, for this machine's GPU")
     if facts.packages["tensorrt"] is None:
-        advice = f"{install_command('tensorrt')}, where there is an NVIDIA GPU; JetPack brings its own"
-        return Capability(name, about, "no", "tensorrt is not installed", advice)
-    if no_gpu := _no_gpu(facts):
-        advice = "TensorRT tunes on a GPU: build on the device that will run it"
-        return Capability(name, about, "no", no_gpu, advice)
-    return Capability(name, about, "yes", f"tensorrt {facts.packages['tensorrt']}, {_first_gpu(facts)}")
+        return replace(row, advice=f"{row.advice}, where there is an NVIDIA GPU; JetPack brings its own")
+    if not facts.gpus.value:
+        return replace(row, advice="TensorRT tunes on a GPU: build on the device that will run it")
+    return row
 
 
 def _build_tensorrt_rtx(facts: Facts) -> Capability:
@@ -179,43 +164,6 @@ def _openvino_int8(facts: Facts, about: str) -> Capability:
     return Capability(name, about, "unknown", reason, advice)
 
 
-def _cuda_provider(facts: Facts) -> Capability:
-    name, about = "run-onnxruntime-cuda", "run ONNX files on the GPU with ONNX Runtime"
-    if facts.packages["onnxruntime"] is None:
-        return Capability(name, about, "no", "onnxruntime is not installed", "pip install onnxruntime-gpu")
-    if no_gpu := _no_gpu(facts):
-        return Capability(name, about, "no", no_gpu, "run it where there is an NVIDIA GPU")
-    if facts.cuda_session.value == CUDA_PROVIDER:
-        return Capability(name, about, "yes", "a session for CUDA opened, and runs there")
-    reason = facts.cuda_session.trouble or f"the session fell back to {facts.cuda_session.value}"
-    advice = "install onnxruntime-gpu and the CUDA and cuDNN libraries that it names"
-    return Capability(name, about, "no", reason, advice)
-
-
-def _engines(facts: Facts, package: str, product: str) -> Capability:
-    name, about, installed = f"run-{package}", f"run a {product} engine", facts.packages[package]
-    if installed is None:
-        return Capability(name, about, "no", f"{package} is not installed", install_command(package.replace("-", "_")))
-    if no_gpu := _no_gpu(facts):
-        return Capability(name, about, "no", no_gpu, "build engines here, and run them where there is an NVIDIA GPU")
-    assert facts.gpus.value
-    gpu = facts.gpus.value[0]
-    if package == "tensorrt-rtx" and gpu.compute_capability not in RTX_TARGETS:
-        reason = f"TensorRT-RTX does not run on compute capability {gpu.compute_capability} ({gpu.name})"
-        return Capability(name, about, "no", reason, "use TensorRT on this GPU")
-    return Capability(name, about, "yes", f"{package} {installed}, {gpu}")
-
-
 def _features(facts: Facts, names: Sequence[str]) -> str:
     """Return those of these features that the processor has, joined by commas."""
     return ", ".join(name for name in facts.features.value or () if name in names)
-
-
-def _no_gpu(facts: Facts) -> str:
-    """Return why no GPU answers; empty if one does."""
-    return "" if facts.gpus.value else facts.gpus.trouble or NO_GPU
-
-
-def _first_gpu(facts: Facts) -> str:
-    assert facts.gpus.value
-    return str(facts.gpus.value[0])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from bench.machine.system import cpu_features, cpu_name, free_disk_bytes, memory_bytes
-from export.common.gpu import NO_GPU, Gpu, Jetson, driver_version, gpus, jetson
+from export.common.gpu import NO_GPU, Gpu, Jetson, driver_cuda, driver_version, gpus, jetson
 from export.runtime.host import require_temporary_folder
 from export.runtime.processor import cpu_limit, usable_cores
 from export.runtime.registry import metadata_version, module_version
@@ -41,10 +41,15 @@ DISTRIBUTIONS = {
 }
 """Names on the package index of distributions that install the same module."""
 
-SESSION_SECONDS = 20
+SESSION_SECONDS = 60
 CUDA_SESSION = """
-import json, onnxruntime
+import contextlib, io, json
+with contextlib.suppress(ImportError):
+    import torch
+import onnxruntime
 from onnx import TensorProto, helper
+with contextlib.redirect_stdout(io.StringIO()):
+    onnxruntime.preload_dlls()
 node = helper.make_node("Relu", ["x"], ["y"])
 ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
 model = helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:]), ir_version=8,
@@ -52,7 +57,12 @@ model = helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:]), ir
 session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CUDAExecutionProvider"])
 print(json.dumps(session.get_providers()))
 """
+"""Libraries of CUDA are loaded as a benchmark's worker does: torch, and what ONNX Runtime finds among the packages."""
 CUDA_PROVIDER = "CUDAExecutionProvider"
+TORCH_FOR_CPU = "torch is built for the CPU only"
+ONNX_RUNTIME_FOR_CPU = "onnxruntime is built for the CPU only"
+TENSORRT_CUDA = (11, 12, 13, 14)
+"""Versions of CUDA for which packages such as ``tensorrt-cu13`` are searched."""
 
 T = TypeVar("T")
 
@@ -87,6 +97,15 @@ class Facts:
     jetson: Answer[Jetson | None]
     cuda_session: Answer[str]
     """The provider that ran first in an ONNX Runtime session for CUDA."""
+    driver_cuda: Answer[str]
+    """The newest CUDA that the driver runs."""
+    onnxruntime_cuda: Answer[str]
+    """The CUDA version that ONNX Runtime was built with."""
+    libnvinfer: Answer[str]
+    """The major version of TensorRT's library that ONNX Runtime's TensorRT provider loads."""
+    tensorrt_cuda: Answer[str]
+    """The major version of CUDA that TensorRT's package is for."""
+    tensorrt_rtx_cuda: Answer[str]
     cpu_limit: float | None = None
     """Time of how many processors control groups leave to this process; None: no limit."""
     temporary: Answer[str] = Answer("")
@@ -126,6 +145,11 @@ def collect_facts(folder: Path) -> Facts:
         driver=ask(driver_version),
         jetson=ask(jetson),
         cuda_session=session,
+        driver_cuda=ask(driver_cuda),
+        onnxruntime_cuda=ask(onnxruntime_cuda),
+        libnvinfer=ask(libnvinfer),
+        tensorrt_cuda=ask(partial(package_cuda, "tensorrt")),
+        tensorrt_rtx_cuda=ask(partial(package_cuda, "tensorrt-rtx")),
     )
 
 
@@ -155,7 +179,54 @@ def torch_cuda() -> str:
     text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
     if match := re.search(r"^cuda\b[^=\n]*= *['\"]([\d.]+)['\"]", text, re.MULTILINE):
         return match[1]
-    raise RuntimeError("torch is built for the CPU only")
+    raise RuntimeError(TORCH_FOR_CPU)
+
+
+def onnxruntime_cuda() -> str:
+    """Return the CUDA version that ONNX Runtime was built with, from its files.
+
+    Raises:
+        RuntimeError: it is not installed, or was built for the CPU only.
+        OSError: it has no file that says so.
+    """
+    text = (_onnxruntime_folder() / "build_and_package_info.py").read_text(encoding="utf-8")
+    if match := re.search(r"^cuda_version *= *['\"]([\d.]+)['\"]", text, re.MULTILINE):
+        return match[1]
+    raise RuntimeError(ONNX_RUNTIME_FOR_CPU)
+
+
+def libnvinfer() -> str:
+    """Return the major version of ``libnvinfer`` in the names of libraries that the TensorRT provider loads.
+
+    Raises:
+        RuntimeError: ONNX Runtime is not installed, or its provider names none.
+        OSError: it has no TensorRT provider.
+    """
+    content = (_onnxruntime_folder() / "libonnxruntime_providers_tensorrt.so").read_bytes()
+    if match := re.search(rb"\0libnvinfer\.so\.(\d+)\0", content):
+        return match[1].decode()
+    raise RuntimeError("ONNX Runtime's TensorRT provider names no libnvinfer")
+
+
+def package_cuda(name: str) -> str:
+    """Return the major version of CUDA in the name of the distribution that installs TensorRT or TensorRT-RTX.
+
+    Raises:
+        RuntimeError: there is none with such a name, as in JetPack, or several overwrite each other.
+    """
+    majors = [str(major) for major in TENSORRT_CUDA if metadata_version(f"{name}-cu{major}") is not None]
+    if not majors:
+        raise RuntimeError(f"no package {name}-cu…")
+    if len(majors) > 1:
+        raise RuntimeError(f"{name} is installed for CUDA {' and '.join(majors)}")
+    return majors[0]
+
+
+def _onnxruntime_folder() -> Path:
+    spec = find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("onnxruntime is not installed")
+    return Path(spec.origin).parent / "capi"
 
 
 def cuda_session() -> str:

@@ -11,7 +11,7 @@ from export.common.plain import show_list
 from export.runtime.processor import limit_note
 
 if TYPE_CHECKING:
-    from bench.machine.doctor import Capability
+    from bench.machine.capability import Capability
     from bench.machine.facts import Answer, Facts
 
 
@@ -33,6 +33,8 @@ def print_doctor(facts: "Facts", capabilities: Sequence["Capability"]) -> None:
         grid.add_row("GPU", f"none: {escape(facts.gpus.trouble or 'the driver sees none')}")
     if board or facts.jetson.trouble:
         grid.add_row("Jetson", _value(facts.jetson, f"{board.model}, L4T {board.l4t or 'unknown'}" if board else ""))
+    if facts.gpus.value:
+        grid.add_row("CUDA", _cuda(facts))
     for name, version in facts.packages.items():
         grid.add_row(name, version or "[yellow]not installed[/]")
         if several := facts.distributions.get(name):
@@ -46,6 +48,18 @@ def print_doctor(facts: "Facts", capabilities: Sequence["Capability"]) -> None:
         grid.add_row(capability.name, escape(capability.about), available, safe(advice))
     out.print("\n[bold]Capabilities[/]")
     out.print(grid)
+
+
+def _cuda(facts: "Facts") -> str:
+    """Return the CUDA of the driver, and that which each installed package is built for."""
+    built = {
+        "torch": facts.torch_cuda,
+        "onnxruntime": facts.onnxruntime_cuda,
+        "tensorrt": facts.tensorrt_cuda,
+        "tensorrt-rtx": facts.tensorrt_rtx_cuda,
+    }
+    packages = [f"{name} {_value(answer)}" for name, answer in built.items() if facts.packages[name] is not None]
+    return "; ".join([f"driver {_value(facts.driver_cuda)}", *packages])
 
 
 def _value(answer: "Answer[Any]", text: str | None = None) -> str:

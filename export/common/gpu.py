@@ -4,7 +4,18 @@ import ctypes
 
 from export.runtime.gpu import NO_GPU, Driver, Gpu, Jetson, default_gpu, gpus, jetson
 
-__all__ = ["NO_GPU", "Gpu", "Jetson", "default_gpu", "device_name", "driver_version", "first_bus_id", "gpus", "jetson"]
+__all__ = [
+    "NO_GPU",
+    "Gpu",
+    "Jetson",
+    "default_gpu",
+    "device_name",
+    "driver_cuda",
+    "driver_version",
+    "first_bus_id",
+    "gpus",
+    "jetson",
+]
 
 MANAGEMENT = "libnvidia-ml.so.1"
 
@@ -26,6 +37,17 @@ def device_name() -> str | None:
     """Return the default GPU, such as ``NVIDIA GeForce RTX 4090 (8.9)``; None if there is none."""
     gpu, _ = default_gpu()
     return str(gpu) if gpu is not None else None
+
+
+def driver_cuda() -> str:
+    """Return the newest CUDA that the driver runs, such as 13.0; NVIDIA's package of forward compatibility counts.
+
+    Raises:
+        OSError, RuntimeError: there is no driver, or the call fails.
+    """
+    number = ctypes.c_int(0)
+    Driver().call("cuDriverGetVersion", ctypes.byref(number))
+    return f"{number.value // 1000}.{number.value % 1000 // 10}"
 
 
 def driver_version() -> str:

@@ -26,6 +26,7 @@ Handle, Address, Size = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t
 
 SIGNATURES = {
     "cuInit": (ctypes.c_uint,),
+    "cuDriverGetVersion": (ctypes.POINTER(ctypes.c_int),),
     "cuDeviceGetCount": (ctypes.POINTER(ctypes.c_int),),
     "cuDeviceGet": (ctypes.POINTER(ctypes.c_int), ctypes.c_int),
     "cuDeviceGetName": (ctypes.c_char_p, ctypes.c_int, ctypes.c_int),

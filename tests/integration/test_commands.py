@@ -121,7 +121,7 @@ def test_the_doctor_answers(tmp_path: Path) -> None:
     run = in_process("doctor", "--json", cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
     record = json.loads(run.stdout)
-    assert record["schema_version"] == "1.0"
+    assert record["schema_version"] == "1.1"
     assert {capability["available"] for capability in record["capabilities"]} <= {"yes", "no", "unknown"}
     shown = in_process("doctor", "--require", "run-pytorch-fp32", cwd=tmp_path)
     assert (shown.returncode, shown.stderr) == (0, "")

@@ -25,6 +25,7 @@ static int gpus(void) { return getenv("FAKE_NO_GPU") ? 0 : (int)number("FAKE_GPU
 static CUresult known(int device) { return device >= 0 && device < gpus() ? 0 : 101; }
 
 CUresult cuInit(unsigned flags) { return flags == 0 ? refuses("cuInit") : 1; }
+CUresult cuDriverGetVersion(int *version) { *version = 13000; return refuses("cuDriverGetVersion"); }
 CUresult cuDeviceGetCount(int *count) { *count = gpus(); return 0; }
 CUresult cuDeviceGet(int *device, int index) { *device = index; return known(index); }
 CUresult cuDeviceGetName(char *name, int length, int device) {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench.machine.doctor import capabilities, report, require
-from bench.machine.facts import PACKAGES, Answer, Facts
+from bench.machine.facts import ONNX_RUNTIME_FOR_CPU, PACKAGES, Answer, Facts
 from export.common.errors import BadInput, NotPossible
 from export.common.gpu import Gpu, Jetson
 from export.runtime.openvino import SATURATES
@@ -27,11 +27,18 @@ PLAIN = Facts(
     driver=NO_DRIVER,
     jetson=Answer(None),
     cuda_session=NO_DRIVER,
+    driver_cuda=NO_DRIVER,
+    onnxruntime_cuda=Answer("13.0"),
+    libnvinfer=Answer("10"),
+    tensorrt_cuda=Answer(None, "no package tensorrt-cu…"),
+    tensorrt_rtx_cuda=Answer("13"),
 )
 WITH_GPU = replace(
     PLAIN,
-    packages=PLAIN.packages | {"tensorrt": "10.3.0"},
+    packages=PLAIN.packages | {"tensorrt": "10.16.1.11"},
     torch_cuda=Answer("13.0"),
+    driver_cuda=Answer("13.0"),
+    tensorrt_cuda=Answer("13"),
     gpus=Answer((Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 * GIB, 128),)),
     driver=Answer("580.65.06"),
     cuda_session=Answer("CUDAExecutionProvider"),
@@ -39,7 +46,12 @@ WITH_GPU = replace(
 ORIN = replace(
     WITH_GPU,
     system="Linux aarch64",
-    packages=WITH_GPU.packages | {"tensorrt-rtx": None},
+    packages=WITH_GPU.packages | {"tensorrt": "10.3.0", "tensorrt-rtx": None},
+    driver_cuda=Answer("12.6"),
+    torch_cuda=Answer("12.6"),
+    onnxruntime_cuda=Answer(None, ONNX_RUNTIME_FOR_CPU),
+    tensorrt_cuda=Answer(None, "no package tensorrt-cu…"),
+    tensorrt_rtx_cuda=Answer(None, "no package tensorrt-rtx-cu…"),
     features=Answer(("NEON", "NEON FP16", "NEON dot product")),
     gpus=Answer((Gpu("Orin", "8.7", 32 * GIB, 16),)),
     jetson=Answer(Jetson("NVIDIA Jetson AGX Orin", "36.4.0")),
@@ -63,9 +75,12 @@ def test_a_machine_without_a_gpu() -> None:
     assert [name for name, answer in answers.items() if answer == "no"] == [
         "build-tensorrt",
         "run-onnxruntime-bf16",
+        "run-pytorch-cuda",
         "run-onnxruntime-cuda",
+        "run-onnxruntime-tensorrt",
         "run-tensorrt",
         "run-tensorrt-rtx",
+        "run-bf16-gpu",
     ]
     assert set(answers.values()) == {"yes", "no"}
     assert "AVX-512 VNNI" in reason(PLAIN, "run-onnxruntime-int8")

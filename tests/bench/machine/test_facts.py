@@ -16,14 +16,16 @@ from export.common import gpu
 from export.common.gpu import Gpu, Jetson
 from export.pipeline.steps import version
 from export.runtime import gpu as runtime_gpu
+from export.runtime.registry import metadata_version
 from tests.support.command_line import ROOT
 
 GIB = 1 << 30
 
 PROBES = ("gpus", "driver_version", "jetson", "cpu_name", "cpu_features", "memory_bytes", "torch_cuda")
+GPU_PROBES = ("driver_cuda", "onnxruntime_cuda", "libnvinfer", "package_cuda")
 
 
-@pytest.mark.parametrize("probe", [*PROBES, "free_disk_bytes", "package", "cuda_session"])
+@pytest.mark.parametrize("probe", [*PROBES, *GPU_PROBES, "free_disk_bytes", "package", "cuda_session"])
 @pytest.mark.parametrize("error", [KeyError("planted"), PermissionError(13, "planted")])
 def test_a_failing_probe_is_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probe: str, error: Exception, capsys: pytest.CaptureFixture[str]
@@ -95,7 +97,7 @@ def test_a_driver_with_two_gpus_and_one_that_refuses(tmp_path: Path, monkeypatch
     first, second = gpu.gpus()
     assert (first.name, second.name) == ("Orin", "Orin 1")
     assert gpu.default_gpu() == (first, "")
-    assert gpu.driver_version() == "580.65.06"
+    assert (gpu.driver_version(), gpu.driver_cuda()) == ("580.65.06", "13.0")
     monkeypatch.setenv("FAKE_REFUSES", "cuInit")
     with pytest.raises(RuntimeError, match="cuInit: error 999"):
         gpu.gpus()
@@ -114,6 +116,41 @@ def test_the_cuda_version_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for line, cuda in (("cuda: Optional[str] = '13.0'", "13.0"), ('cuda = "12.6"', "12.6"), ("cuda = None", None)):
         (tmp_path / "torch/version.py").write_text(f"__version__ = '2.13.0'\n{line}\nhip = None\n")
         assert facts.ask(facts.torch_cuda).value == cuda
+
+
+def test_versions_that_onnx_runtimes_files_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    origin, folder = tmp_path / "onnxruntime/__init__.py", tmp_path / "onnxruntime/capi"
+    monkeypatch.setattr(facts, "find_spec", lambda _: type("Spec", (), {"origin": str(origin)}))
+    assert "build_and_package_info" in facts.ask(facts.onnxruntime_cuda).trouble
+    folder.mkdir(parents=True)
+    for text, cuda in (("cuda_version = '12.8'", "12.8"), ("package_name = 'onnxruntime'", None)):
+        (folder / "build_and_package_info.py").write_text(f"__version__ = '1.31.1'\n{text}\n")
+        assert facts.ask(facts.onnxruntime_cuda).value == cuda
+    assert facts.ask(facts.onnxruntime_cuda).trouble == facts.ONNX_RUNTIME_FOR_CPU
+    provider = folder / "libonnxruntime_providers_tensorrt.so"
+    for content, major in (
+        (b"\x7fELF\0libcudart.so.13\0libnvinfer.so.11\0", "11"),
+        (b"\x7fELF\0libcudart.so.13\0", None),
+    ):
+        provider.write_bytes(content)
+        assert facts.ask(facts.libnvinfer).value == major
+    assert "names no libnvinfer" in facts.ask(facts.libnvinfer).trouble
+
+
+def test_the_installed_onnx_runtime_states_its_versions() -> None:
+    if metadata_version("onnxruntime-gpu") != "1.31.1":
+        pytest.skip("another onnxruntime than the pinned onnxruntime-gpu 1.31.1")
+    assert facts.onnxruntime_cuda() == "13.0"
+    assert sys.platform != "linux" or facts.libnvinfer() == "10"
+
+
+def test_the_cuda_in_the_names_of_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"tensorrt-cu12"}
+    monkeypatch.setattr(facts, "metadata_version", lambda name: "1.0" if name in installed else None)
+    assert facts.package_cuda("tensorrt") == "12"
+    assert "no package tensorrt-rtx-cu" in facts.ask(lambda: facts.package_cuda("tensorrt-rtx")).trouble
+    installed.add("tensorrt-cu13")
+    assert "installed for CUDA 12 and 13" in facts.ask(lambda: facts.package_cuda("tensorrt")).trouble
 
 
 def test_a_limit_of_processor_time_is_part_of_the_fingerprint(
