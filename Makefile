@@ -27,7 +27,7 @@ SOURCE = $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(WEIGHTS),--weig
 SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)/$(model)")
 GIVEN = $(filter-out file,$(origin MODEL))
 
-.PHONY: help setup setup-dev doctor export bench report all bundle demo test test-arm fuzz lint docs demo-checkpoint bench-gate
+.PHONY: help setup setup-dev doctor export bench report all bundle gpu-report demo test test-arm fuzz lint docs demo-checkpoint bench-gate
 .PHONY: bench-selftest clean
 .DEFAULT_GOAL := help
 
@@ -70,6 +70,10 @@ bundle: $(READY) ## Export MODEL in every precision, then write what goes to a d
 	@$(BIN)/convnextpose export "$(MODEL)" $(SOURCE) \
 		--precision "$(PRECISION)" --out "$(or $(OUT),build)" $(EXPORT_ARGS)
 	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
+
+gpu-report: PRECISION := $(if $(filter file,$(origin PRECISION)),$(EVERY_PRECISION),$(PRECISION))
+gpu-report: $(READY) ## Run all that a GPU can do for this project; one file to send: OUT/MODEL/gpu-report.json
+	@$(BIN)/python -m scripts.gpu_report "$(MODEL)" $(SOURCE) --precision "$(PRECISION)" --out "$(or $(OUT),build)" $(ARGS)
 
 test: $(READY_DEV) ## Run the tests, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -25,6 +25,7 @@ SCHEMAS = {
     "evaluation": ("bench.accuracy.record", "Evaluation", "OUT/MODEL/accuracy/DATASET.json"),
     "bundle-manifest": ("export.bundle.manifest", "BundleManifest", "MODEL-bundle/manifest.json"),
     "device-report": ("bench.results.device_report", "DeviceReport", "device-report.json"),
+    "gpu-report": ("scripts.gpu_report", "GpuReport", "OUT/MODEL/gpu-report.json"),
     "fleet": ("bench.fleet.record", "FleetRecord", "OUT/fleet/RUN/fleet.json"),
 }
 """Name → module and class of the record, and the file that holds it or the command that prints it."""

@@ -46,6 +46,10 @@ CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
              : attribute == 16 ? (int)number("FAKE_MULTIPROCESSORS", 8) : -1;
     return known(device);
 }
+CUresult cuDeviceGetPCIBusId(char *text, int length, int device) {
+    snprintf(text, (size_t)length, "0000:01:00.%d", device);
+    return known(device);
+}
 int nvmlInit_v2(void) { return refuses("nvmlInit_v2"); }
 int nvmlShutdown(void) { return 0; }
 int nvmlSystemGetDriverVersion(char *text, unsigned size) { snprintf(text, size, "580.65.06"); return 0; }

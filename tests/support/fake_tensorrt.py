@@ -114,6 +114,17 @@ class OnnxParser:
         return self.num_errors == 0
 
 
+class IProgressMonitor:
+    """Base class of a monitor; this builder reports no progress."""
+
+
+class ITimingCache:
+    """Timings of kernels."""
+
+    def serialize(self) -> bytes:
+        return b"timings"
+
+
 class IBuilderConfig:
     """Settings of a build."""
 
@@ -124,6 +135,16 @@ class IBuilderConfig:
         self.hardware_compatibility_level: Any = None
         self.num_compute_capabilities = 0
         self.profiles: list[Any] = []
+
+    def create_timing_cache(self, serialized_timing_cache: bytes, /) -> ITimingCache:
+        return ITimingCache()
+
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool, /) -> bool:
+        self.cache = cache
+        return True
+
+    def get_timing_cache(self) -> ITimingCache:
+        return self.cache
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int, /) -> None:
         pass
@@ -169,7 +190,7 @@ class Builder:
     def create_optimization_profile(self) -> IOptimizationProfile:
         return IOptimizationProfile()
 
-    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig, /) -> bytes | None:
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig, /) -> memoryview | None:
         if "BF16" in {network.get_layer(index).get_output(0).dtype.name for index in range(network.num_layers)}:
             self.logger.log(ILogger.ERROR, "planted: no BF16 kernel")
             return None
@@ -178,7 +199,7 @@ class Builder:
             os.kill(os.getpid(), int(os.environ["FAKE_BUILDER_DIES"]))
         version = bytes(int(part) for part in __version__.split("."))
         shapes = np.array(config.profiles[0].shapes, "<i4").tobytes()
-        return (b"vtrt" if RTX else b"ftrt") + bytes(20) + version + shapes + network.content
+        return memoryview((b"vtrt" if RTX else b"ftrt") + bytes(20) + version + shapes + network.content)
 
 
 class IProfiler:
