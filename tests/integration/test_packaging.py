@@ -1,6 +1,7 @@
 """What `pip install .` puts into another environment: all of this project, and the same code."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -106,10 +107,10 @@ class BareEnvironment:
                 applies = needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in ("", *wanted))
                 if applies and entry not in done:
                     done.add(entry)
-                    self._link(metadata.distribution(needed.name))
+                    self.link(metadata.distribution(needed.name))
                     waiting.append((metadata.distribution(needed.name), entry[1]))
 
-    def _link(self, distribution: metadata.Distribution) -> None:
+    def link(self, distribution: metadata.Distribution) -> None:
         for name in {path.parts[0] for path in distribution.files or () if path.parts[0] not in ("..", "__pycache__")}:
             if not (self.packages / name).exists():
                 (self.packages / name).symlink_to(str(distribution.locate_file(name)))
@@ -141,3 +142,26 @@ def test_the_wheel_alone_exports_and_names_what_it_lacks(wheel: Path, tmp_path: 
     convnextpose.add("report")
     assert convnextpose("report", "out/XS-atto").returncode == 0
     assert (tmp_path / "out/XS-atto/report/report.html").is_file()
+
+
+def test_the_notebook_installs_the_wheel_that_lies_beside_the_checkpoints(wheel: Path, tmp_path: Path) -> None:
+    convnextpose = BareEnvironment(tmp_path, wheel)
+    convnextpose.add("report", "openvino")
+    convnextpose.link(metadata.distribution("pip"))
+    python = convnextpose.bin / "python"
+    subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", "convnextpose-deploy"], check=True)
+    environment = {"PATH": str(convnextpose.bin), "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+    def notebook() -> subprocess.CompletedProcess[str]:
+        command = [str(python), str(ROOT / "notebooks/convnextpose.py")]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    (tmp_path / "weights/first/second").mkdir(parents=True)
+    (tmp_path / "weights/damaged.pth").write_text("<html>")
+    without = notebook()
+    assert without.returncode == 2, without.stderr
+    assert "no convnextpose_deploy-*.whl below weights" in without.stdout
+    shutil.copy(wheel, tmp_path / "weights/first/second")
+    done = notebook()
+    assert f"convnextpose-deploy {metadata.version('convnextpose-deploy')}" in done.stdout, done.stdout + done.stderr
+    assert "damaged.pth: the file is not a checkpoint" in done.stdout
