@@ -2,10 +2,11 @@
 # # ConvNeXtPose: from downloaded checkpoints to bundles
 #
 # For Kaggle, Colab or your own machine, as a notebook (`convnextpose.ipynb`) or as a script (`python convnextpose.py`).
-# Change the settings in the first cell, and run everything. You need no GPU. A second run repeats only what has
+# Change the settings in the first cell, and run everything. You need no GPU. A second run exports only what has
 # changed.
 #
-# The outputs in the repository are those of made-up files, exported as XS on a CPU, not of released ones.
+# The outputs in the repository are those of made-up files, not of released ones: XS with the weights of the demo, on
+# one core of a busy machine, so no row of the benchmark is stable.
 
 # %% [markdown]
 # ## Settings
@@ -27,7 +28,7 @@ OUT = Path("build")
 MODELS = os.environ.get("MODELS", "XS,S,M,L").split(",")
 CROPS = os.environ.get("CROPS")  # a folder of 64 or more crops of people, for parity; None: drawn figures
 CALIBRATION = os.environ.get("CALIBRATION")  # a folder of other crops, for all precisions but fp32
-QUICK = bool(os.environ.get("QUICK"))  # True: one precision and a short benchmark, to try the notebook
+QUICK = bool(os.environ.get("QUICK"))  # True: FP32 only and a short benchmark, to try the notebook
 PRECISION = "fp32" if QUICK else "fp32,fp16"  # more: int8, and bf16, which a T4 (compute capability 7.5) has not
 GPU = shutil.which("nvidia-smi") is not None
 

@@ -1,4 +1,4 @@
-"""The notebook: what it does from top to bottom on made-up released files, and what its script does without a kernel."""
+"""The notebook: its outputs on made-up released files, its failures, and its script without a kernel."""
 
 import re
 import subprocess
