@@ -11,7 +11,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 
 from scripts.write_notebook import NOTEBOOK, SCRIPT, execute, read_script, write_released_files
-from tests.support.command_line import assert_three_parts
+from tests.support.command_line import TEMPORARY, assert_three_parts
 from tests.support.tiny_datasets import write_human36m
 
 MOST_BYTES = 100_000
@@ -43,7 +43,9 @@ def test_the_committed_outputs_are_small_and_name_no_machine() -> None:
     assert all(outputs(nbformat.read(NOTEBOOK, as_version=4))), "every cell shows something"
 
 
-def test_it_runs_from_top_to_bottom(tmp_path: Path) -> None:
+def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", TEMPORARY)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     write_released_files(tmp_path / "weights")
     write_human36m(tmp_path / "weights/h36m", subjects=(9, 11), frames=(0,), actions=(2, 3))
     notebook = read_script()
