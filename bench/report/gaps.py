@@ -16,7 +16,7 @@ from bench.results.result import NotRunRow, Row
 
 IN_THE_MATRIX = "`mode: publish` or `runtimes` in the matrix measures it"
 MOST = 2
-"""Reasons of rows that are listed here; of more, the decision table has each."""
+"""Rows, and reasons of rows, that are listed here; of more, the decision table has each."""
 
 MATTERS, NOT_POSSIBLE = "Matters for your decision", "Not possible on this machine"
 
@@ -99,7 +99,8 @@ def _rows(choice: Choice) -> list[Missing]:
         if rows:
             reason = "; ".join(reasons) if len(reasons) <= MOST else "the decision table has the reason of each"
             advice = longer if verdict == "unstable" else None
-            gaps.append(Missing(f"speed-up of {', '.join(map(name_of, rows))}", f"{verdict}: {reason}", advice))
+            names = ", ".join(map(name_of, rows)) if len(rows) <= MOST else f"{len(rows)} rows"
+            gaps.append(Missing(f"speed-up of {names}", f"{verdict}: {reason}", advice))
     if files and files.result and files.result.samples and files.samples is None:
         gaps.append(Missing("how often a call is slow", "samples.npz is not beside the result", command))
     return [*gaps, *_p99(choice.row, measurement)]

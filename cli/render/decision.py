@@ -12,6 +12,7 @@ from bench.report.measurement import measurement_of
 from bench.report.model_files import ModelFiles, read_model_files
 from bench.report.recommend import Choice, recommend
 from bench.report.rows import error_mm, headline, is_ranked, name_of
+from bench.report.sections.answers import confidence, describe_error
 from bench.results import cells
 from bench.results.result import Result, Row
 from bench.sessions.exported import ExportFolder
@@ -36,7 +37,8 @@ def print_decision(result: Result, exported: ExportFolder, path: Path) -> None:
     choice = choice_of(result, exported)
     mark = f"  [yellow]weights: {result.weights}[/]" if result.weights != "checkpoint" else ""
     rounds = f"{result.rounds} round{'s' * (result.rounds != 1)}"
-    machine = f"{result.environment['host']['cpu']}, {result.protocol['threads']} threads, {rounds}"
+    threads = result.protocol["threads"]
+    machine = f"{result.environment['host']['cpu']}, {threads} thread{'s' * (threads != 1)}, {rounds}"
     head = [f"[bold]{escape(result.model)}[/] on {escape(machine)}{mark}"]
     if not result.complete:
         head.append("[red bold]interrupted:[/] these are the measurements until then")
@@ -71,13 +73,17 @@ def choice_reasons(choices: Sequence[Choice]) -> Iterator[str]:
 
 
 def describe_choice(choice: Choice) -> list[str]:
-    """Return what to ship, and why; or why nothing may be shipped."""
+    """Return what to ship, how wrong and how sure that is, and why; or why nothing may be shipped."""
     row = choice.row
     if row is None:
         lines = [f"[yellow bold]nothing to recommend:[/] {safe(shorten(choice.reason, 220))}"]
     else:
         file = f"[green bold]{safe(name_of(row))}[/] ({safe(row.artifact or 'its engine')})"
-        lines = [f"ship {file}, [{VERDICT_STYLE[row.verdict]}]{row.verdict}[/]", safe(shorten(choice.reason, 220))]
+        lines = [
+            f"ship {file}, [{VERDICT_STYLE[row.verdict]}]{row.verdict}[/]",
+            safe(f"{describe_error(choice, row)}; confidence: {confidence(choice, row)}"),
+            safe(shorten(choice.reason, 220)),
+        ]
     passed_over = sorted(choice.passed_over, key=lambda text: "evaluate" not in text)  # what a command can change
     notes = [*map(shorten, passed_over[:1]), *([choice.caveat] if choice.caveat else [])]
     return [*lines, *(f"[yellow]note[/] {safe(text)}" for text in notes)]

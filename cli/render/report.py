@@ -2,6 +2,7 @@
 
 from bench.report.commands import next_step
 from bench.report.gaps import gaps_of
+from bench.report.pages import WEIGHTS
 from bench.report.reports import Report, Reports
 from cli.render.decision import CHOICE_COLUMNS, choice_cells, choice_reasons, describe_choice
 from cli.render.screen import Screen, shorten
@@ -27,7 +28,11 @@ def _report(report: Report) -> None:
         columns=() if single else CHOICE_COLUMNS,
         rows=[] if single else [choice_cells(choice) for choice in choices],
         tail=[
-            *(f"[yellow]note[/] {safe(shorten(notice))}" for notice in report.page.notices),
+            *(
+                f"[yellow]note[/] {safe(shorten(notice))}"
+                for notice in report.page.notices
+                if not notice.endswith(tuple(WEIGHTS.values()))  # the choice says it
+            ),
             *(choice_reasons(choices) if single is None else []),
             *(f"[dim]not tested[/] {safe(shorten(text))}" for text in open_points),
         ],

@@ -17,8 +17,8 @@ from cli.render.text import safe
 PROGRAM = "convnextpose"
 LINES, WIDTH = 25, 80
 """Size of a screen."""
-MOST_ROWS, MOST_OPEN, MOST_COMMANDS = 8, 6, 3
-"""Rows, open points and commands on a screen; the rest is in the files and behind ``--verbose``."""
+MOST_ROWS, MOST_COMMANDS = 9, 3
+"""Rows (a reference and eight others) and commands on a screen; the rest is behind ``--verbose``."""
 
 
 def executable() -> str:
@@ -59,21 +59,33 @@ class Screen:
     """Commands that follow, the most useful first."""
 
     def show(self) -> None:
-        """Print at most ``LINES`` lines; rows that do not fit are counted."""
-        commands = [runnable(text) for text in dict.fromkeys(self.commands)][:MOST_COMMANDS]
-        tail, box = self.tail[:MOST_OPEN], _frame(self.box)
-        details = f"details: {safe(self.details)}" if self.details else ""
-        used = sum(map(_height, (*self.head, *tail, details))) + len(box) + len(commands) + 3
-        rows = self.rows[: max(1, min(MOST_ROWS, LINES - used))]
-        if hidden := len(self.rows) - len(rows):
-            details += f" ({hidden} more row{'s' * (hidden > 1)})"
+        """Print at most ``LINES`` lines: the rows, then as many open points as there is room for."""
+        commands, box = [runnable(text) for text in dict.fromkeys(self.commands)][:MOST_COMMANDS], _frame(self.box)
+        count = min(MOST_ROWS, len(self.rows))
+        while (space := self._space(count, len(box) + len(commands))) < 0 and count > 1:
+            count -= 1
+        details, tail = self._details(count), list[str]()
+        for line in self.tail:
+            if (space := space - _height(line)) < 0:
+                break
+            tail.append(line)
         out.print()
         for line in self.head:
             out.print(line)
-        _print_rows(self.columns, rows)
+        _print_rows(self.columns, self.rows[:count])
         for line in (*tail, *box, *([details] if details else [])):
             out.print(line)
         print_next(commands)
+
+    def _details(self, count: int) -> str:
+        """Return where everything is, and which rows are not shown."""
+        hidden = [row[0] for row in self.rows[count:]]
+        not_shown = f" (not shown: {listed(hidden)})" if hidden else ""
+        return f"details: {safe(self.details)}{not_shown}" if self.details else ""
+
+    def _space(self, count: int, others: int) -> int:
+        """Return the lines that so many rows leave for open points; below 0 there are too many rows."""
+        return LINES - 3 - others - count - sum(map(_height, (*self.head, self._details(count))))
 
 
 def print_next(commands: Sequence[str]) -> None:

@@ -37,8 +37,8 @@ def _sentence(choice: Choice) -> str:
     if row is None or latency is None:
         return f"Ship nothing yet: {choice.measurement.missing or 'no row may be shipped'}."
     gain = f", {row.speed_up.median:.1f}× {title(choice.measurement.reference)}" if row.speed_up else ""
-    first = f"Ship {title(name_of(row))}: {latency.p50_ms:.2f} ms{gain}; {_error(choice, row)}."
-    return f"{first} Confidence: {_confidence(choice, row)}."
+    first = f"Ship {title(name_of(row))}: {latency.p50_ms:.2f} ms{gain}; {describe_error(choice, row)}."
+    return f"{first} Confidence: {confidence(choice, row)}."
 
 
 def _sentence_of_all(choices: Sequence[Choice]) -> str:
@@ -58,7 +58,7 @@ def _file(choice: Choice) -> str | None:
     return f"{path} ({cells.megabytes(row.artifact_bytes)})"
 
 
-def _error(choice: Choice, row: Row) -> str:
+def describe_error(choice: Choice, row: Row) -> str:
     """Return the error against annotations and what the export adds to it, or that it is unknown."""
     for accuracy in choice.measurement.accuracy_of(row):
         if (loss := accuracy.loss) is None:
@@ -71,7 +71,8 @@ def _error(choice: Choice, row: Row) -> str:
     )
 
 
-def _confidence(choice: Choice, row: Row) -> str:
+def confidence(choice: Choice, row: Row) -> str:
+    """Return the confidence in a recommended row, with half of the width of its speed-up's interval."""
     level = CONFIDENCE.get(row.verdict, "low") if choice.measurement.complete else "low"
     up = widened(row, choice.measurement.tolerance)
     return level if up is None or row.is_reference else f"{level} (±{50 * (up.high / up.low - 1):.1f} %)"
@@ -127,7 +128,7 @@ def _sure(choice: Choice) -> Answer:
         details.append(f"two instances of the reference differ by at most {measurement.tolerance:.1%}")
     details += row.reasons
     tone = VERDICT_TONES[row.verdict] if measurement.complete else "warn"
-    return Answer(SURE, f"{_confidence(choice, row).capitalize()}: {row.verdict}", tuple(details[:MOST]), tone)
+    return Answer(SURE, f"{confidence(choice, row).capitalize()}: {row.verdict}", tuple(details[:MOST]), tone)
 
 
 def _untested(gaps: Sequence[Located]) -> Answer:
