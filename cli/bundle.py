@@ -74,25 +74,39 @@ def command(
 
 
 def _print_bundle(bundle: "Bundle") -> None:
+    """Print which files passed the bundle's own verifier, the hashes, and what to do next."""
     from rich.markup import escape
 
-    from cli.console import out, table
+    from cli.render.screen import Screen, by_reason
+    from cli.render.screen import command as command_line
     from export.bundle.text import describe_origin
 
-    out.print(f"weights: {describe_origin(bundle.contents.manifest.weights.origin)}")
-    files = table("file", "precision", "size", "result of the bundle's own verifier on this machine")
-    for artifact in bundle.contents.artifacts:
+    contents, rows = bundle.contents, []
+    for artifact in (artifact for artifact in contents.artifacts if artifact.kind == "onnx"):
         passed = [row for row in bundle.verified if row.precision == artifact.precision and row.status == "pass"]
-        result = "; ".join(f"{row.runtime} {row.reason}" for row in passed) or "no runtime here runs it"
-        if artifact.kind == "engine":
-            result = artifact.status
-        files.add_row(escape(artifact.path), artifact.precision, f"{artifact.size_bytes / 1e6:.1f} MB", result)
-    out.print(files)
-    out.print(f"{escape(str(bundle.folder))}\n  bundle id  {bundle.id}", soft_wrap=True)
+        for result in [f"{row.runtime} {row.reason}" for row in passed] or ["no runtime here runs it"]:
+            rows.append((escape(artifact.path), f"{artifact.size_bytes / 1e6:.1f} MB", result))
+    engines = by_reason((a.precision, a.status) for a in contents.artifacts if a.kind == "engine")
+    archive = []
     if bundle.archive is not None:
         size = f"{bundle.archive.stat().st_size / 1e6:.1f} MB"
-        out.print(f"{escape(str(bundle.archive))} ({size})\n  sha256     {bundle.archive_sha256}", soft_wrap=True)
-    out.print("Send the id separately from the bundle; the receiver checks it: python3 verify.py --expect ID")
+        archive = [f"{escape(str(bundle.archive))} ({size})", f"  sha256     {bundle.archive_sha256}"]
+    Screen(
+        head=[
+            f"[bold]{escape(contents.model)}[/]: [green]the bundle passed its own verifier on this machine[/]",
+            f"weights: {describe_origin(contents.manifest.weights.origin)}",
+        ],
+        columns=("file", "size", "error on the goldens"),
+        rows=rows,
+        tail=[
+            *(f"engines {', '.join(names)}: {status}" for status, names in engines.items()),
+            escape(str(bundle.folder)),
+            f"  bundle id  {bundle.id}",
+            *archive,
+            "Send the id separately; the receiver checks it: python3 verify.py --expect ID",
+        ],
+        commands=[command_line("verify", bundle.folder)],
+    ).show()
 
 
 def _print_triton(repository: "Repository") -> None:

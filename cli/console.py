@@ -15,6 +15,7 @@ from rich.text import Text
 from cli.printable_console import PrintableConsole
 from export.common.errors import Failure
 from export.common.plain import printable
+from export.common.program import runnable
 from export.common.progress import NO_RESULT, Progress, StepObserver
 
 LOG_WIDTH = 160
@@ -46,7 +47,7 @@ def show_failure(failure: Failure) -> None:
     """Print the three parts of an error, a line each."""
     parts = {"[bold red]error:[/]": failure.problem, "found:": failure.detail, "try:  ": failure.advice}
     for label, text in parts.items():
-        err.print(f"{label} {escape(printable(text))}", soft_wrap=True)
+        err.print(f"{label} {escape(runnable(printable(text)))}", soft_wrap=True)
 
 
 def raise_all(failures: Sequence[Failure]) -> None:
@@ -166,6 +167,8 @@ class ConsoleObserver(StepObserver):
     """One line for each step, and on a terminal a spinner with its progress."""
 
     def __init__(self) -> None:
+        self.ran_steps = False
+        """Whether any step was not up to date."""
         self._status: Status | None = None
 
     def up_to_date(self, step: str) -> None:
@@ -176,6 +179,7 @@ class ConsoleObserver(StepObserver):
     def begin(self, step: str, reason: str) -> Progress:
         """See ``export.common.progress.StepObserver``."""
         self.stop()
+        self.ran_steps = True
         because = "" if reason == NO_RESULT else f" [dim]({escape(reason)})[/]"
         err.print(f"  [cyan]running[/]     {self._name(step)}{because}", soft_wrap=True)
         return self.listener(self._name(step))

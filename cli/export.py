@@ -167,7 +167,14 @@ def export_model(
     from bench.harness.latency_table import latency_table
     from cli.console import ConsoleObserver
     from cli.render.checkpoint import print_contradicted_claims, print_other_networks, print_verdict
-    from cli.render.export import print_artifacts, print_latency, print_result, print_weights
+    from cli.render.export import (
+        needs_attention,
+        print_artifacts,
+        print_latency,
+        print_result,
+        print_unchanged,
+        print_weights,
+    )
     from cli.render.parity import print_parity
     from export.checkpoint.records import used_alternative
     from export.pipeline.run import run_export
@@ -191,6 +198,9 @@ def export_model(
     if verbose:
         print_latency(latency, manifest)
         print_artifacts(manifest, export.folder, export.recipe)
-    alternative = used_alternative(config, manifest.nearest_models)
-    print_result(manifest, latency, export.folder, recipe=export.recipe, alternative=alternative)
+    if observer.ran_steps or verbose or needs_attention(manifest):
+        alternative = used_alternative(config, manifest.nearest_models)
+        print_result(manifest, latency, export.folder, recipe=export.recipe, alternative=alternative)
+    else:
+        print_unchanged(manifest, export.folder)
     export.require_success()

@@ -64,7 +64,7 @@ def _gaps(choice: Choice) -> list[Missing]:
         *_weights(measurement),
         *_accuracy(measurement),
         *_rows(choice),
-        *_grouped((_skipped(row), row.reason) for row in measurement.not_run if _is_left_out(row)),
+        *_left_out(measurement, files),
         *_impossible((_skipped(row), row.reason) for row in measurement.not_run if not _is_left_out(row)),
         *(_of_export(measurement, files) if files and not measurement.device else []),
     ]
@@ -154,6 +154,13 @@ def _passes(measurement: Measurement, files: ModelFiles) -> list[Missing]:
 
 def _skipped(row: NotRunRow) -> str:
     return f"{row.runtime} {row.precision or ''}".strip()
+
+
+def _left_out(measurement: Measurement, files: ModelFiles | None) -> list[Missing]:
+    """Return the rows that an option of the benchmark would have measured."""
+    command = commands.bench(files.folder, "--publish") if files and not measurement.device else None
+    gaps = _grouped((_skipped(row), row.reason) for row in measurement.not_run if _is_left_out(row))
+    return [replace(gap, command=command) for gap in gaps]
 
 
 def _is_left_out(row: NotRunRow) -> bool:

@@ -6,10 +6,11 @@ their hashes.
 
 import base64
 import hashlib
+import re
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bench.report import drawing, theme
 from bench.report.views import Page
@@ -23,6 +24,7 @@ def html(page: Page) -> str:
     bundle, upgrade = drawing.bundle(), _template("upgrade.js")
     loader = PackageLoader("bench.report", TEMPLATES)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    environment.filters["unbroken"] = _unbroken
     return environment.get_template("page.html.j2").render(
         page=page,
         style=Markup(_template("page.css") + _dark_pictures()),
@@ -32,6 +34,12 @@ def html(page: Page) -> str:
         upgrade=Markup(upgrade),
         script_hashes=Markup(" ".join(map(_csp_hash, (bundle, upgrade)))),
     )
+
+
+def _unbroken(text: str) -> Markup:
+    """Return text that wraps neither within an option nor between a figure and its unit."""
+    options = re.sub(r"(?<!\S)--?[a-z][\w-]*", r'<span class="option">\g<0></span>', str(escape(text)))
+    return Markup(re.sub(r"(?<=\d) (?=(?:%|×|ms|mm|MB|MiB)(?!\w))", "\u00a0", options))
 
 
 def _template(name: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from export.common.plain import printable
+from export.common.program import runnable
 from export.parity.budgets import PASS, WITHIN_ROUNDING
 
 Tone = Literal["", "good", "warn", "bad", "dim"]
@@ -125,12 +126,12 @@ class Page:
 
 
 def clean(value: Any) -> Any:
-    """Return a copy in which every text is printable.
+    """Return a copy in which every text is printable, and every command one that this shell can run.
 
     Names in files may hold anything. A control character ends the program that draws it (vl-convert), or is no XML.
     """
     if isinstance(value, str):
-        return printable(value)
+        return runnable(printable(value))
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{field.name: clean(getattr(value, field.name)) for field in fields(value)})
     if isinstance(value, (tuple, list)):

@@ -16,7 +16,7 @@ def milliseconds(verdict: str, p50_ms: float, low_ms: float, high_ms: float) -> 
 def percentile(
     verdict: str, value_ms: float | None, upper_ms: float | None, *, samples: int, floor: int, rounds: int
 ) -> str:
-    """Return a percentile with its upper bound, or why there is none: ``n/a (412 < 662)``."""
+    """Return a percentile with its upper bound, or why there is none: ``n/a (412 of 662 calls)``."""
     if value_ms is not None:
         return f"{value_ms:.2f} ≤ {upper_ms:.2f}"
     return no_percentile(verdict, samples=samples, floor=floor, rounds=rounds)
@@ -25,7 +25,7 @@ def percentile(
 def no_percentile(verdict: str, *, samples: int, floor: int, rounds: int) -> str:
     """Return why there is no percentile."""
     if samples < floor:
-        return f"n/a ({samples} < {floor})"
+        return f"n/a ({samples} of {floor} calls)"
     return "n/a (unstable)" if verdict == "unstable" else f"n/a ({rounds} < {FIRST_LOOK} rounds)"
 
 

@@ -125,7 +125,7 @@ def print_contradicted(findings: Sequence[Finding], title: str) -> None:
     """Print the contradicted claims, and the number of the others."""
     contradicted = [finding for finding in findings if finding.outcome == "contradicted"]
     print_claims(contradicted, title)
-    out.print(f"{len(contradicted)} of {len(findings)} claims contradicted; `convnextpose claims FILE --all` shows all")
+    out.print(f"{len(contradicted)} of {len(findings)} claims contradicted; `claims FILE --all` shows all")
 
 
 def print_claims(findings: Sequence[Finding], title: str) -> None:

@@ -73,8 +73,7 @@ def print_result(
     alternative: Alternative | None = None,
 ) -> None:
     """Print what was decided, what differs from the declaration, what may be shipped, and what to do next."""
-    failed = [report.variant for report in manifest.parity if report.outcome != "pass"]
-    failed += [row.precision for row in manifest.not_run if row.kind == "onnx"]
+    failed = _failed(manifest)
     proven = [report.variant for report in manifest.parity if report.outcome == "pass"]
     passed = [report.variant for report in manifest.parity if report.status == PASS]
     rounding = [variant for variant in proven if variant not in passed]
@@ -83,15 +82,37 @@ def print_result(
     parts += [f"[red]{', '.join(dict.fromkeys(failed))}: not passed[/]"] if failed or not proven else []
     verdict = "; ".join(parts)
     open_points = (*_shippable(manifest, folder, proven), *_differences(manifest, alternative), *_latency(latency))
+    images = next((report.images for report in manifest.parity), None)
+    errors = [f"errors: over {images.count} images ({safe(images.source)})"] if images else []
     Screen(
         head=[f"[bold]{escape(manifest.model)}[/]: {verdict}{weights_mark(manifest)}"],
         columns=("ONNX file", "size", "mean error (mm)", "max (mm)", "parity"),
         rows=list(_files(manifest)),
-        tail=[*open_points, *_open_points(manifest)],
+        tail=[*open_points, *errors, *_open_points(manifest)],
         box=count_notice(manifest.verdict, checkpoint=manifest.weights.path),
         details=f"{folder / MANIFEST}, or --verbose" + (f"; engines for a device: {recipe.name}" if recipe else ""),
         commands=list(_next(manifest, folder, proven)),
     ).show()
+
+
+def needs_attention(manifest: Manifest) -> bool:
+    """Return whether a precision failed, or the architecture is not the declared one."""
+    return bool(_failed(manifest)) or not all(row.agrees for row in manifest.verdict)
+
+
+def _failed(manifest: Manifest) -> list[str]:
+    """Return the precisions without a proven file."""
+    failed = [report.variant for report in manifest.parity if report.outcome != "pass"]
+    return failed + [row.precision for row in manifest.not_run if row.kind == "onnx"]
+
+
+def print_unchanged(manifest: Manifest, folder: Path) -> None:
+    """Print one line on an export that was complete before."""
+    precisions = ", ".join(report.variant for report in manifest.parity)
+    out.print(
+        f"[bold]{escape(manifest.model)}[/]: {escape(str(folder))} is up to date ({precisions}); --verbose shows it"
+        f"{weights_mark(manifest)}"
+    )
 
 
 def _files(manifest: Manifest) -> Iterator[tuple[str, ...]]:
@@ -136,7 +157,8 @@ def _latency(result: "LatencyTable | None") -> Iterator[str]:
         interval = escape(f"[{row.speed_up_low:.2f}, {row.speed_up_high:.2f}]")
         speed_up = f", {row.speed_up:.2f} {interval} times as fast as PyTorch"
     computes = "" if row.precision_used in (None, row.precision) else f" (computes {row.precision_used})"
-    yield f"latency: {row.runtime} {row.precision}{computes} {optional(row.latency_ms)} ms{speed_up}"
+    figures = f"{row.runtime} {row.precision}{computes} {optional(row.latency_ms)} ms{speed_up}"
+    yield f"latency at a first look: {figures}; `bench` decides"
 
 
 def _shippable(manifest: Manifest, folder: Path, proven: list[str]) -> Iterator[str]:
@@ -185,7 +207,7 @@ def print_latency(result: "LatencyTable | None", manifest: Manifest) -> None:
         return
     out.print(f"\n[bold]Latency[/], one image, NumPy to NumPy (host_e2e){weights_mark(manifest)}")
     if result.reason:
-        out.print(f"[yellow]not known[/]: {escape(result.reason)}; `convnextpose bench` measures longer")
+        out.print(f"[yellow]not known[/]: {escape(result.reason)}; `bench` measures longer")
         return
     grid = table("runtime", "precision", "threads", "p50 (ms)", "speed-up vs PyTorch [95 % interval]")
     for row in result.rows:

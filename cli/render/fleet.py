@@ -79,7 +79,7 @@ def status(record: FleetRecord, *, going_on: bool) -> None:
     """Print the run's present state."""
     out.print(_status(record))
     if not record.complete and not going_on:
-        out.print(f"no client works on it: convnextpose fleet resume does the missing jobs ({escape(record.run)})")
+        out.print(f"no client works on it: {command('fleet', 'resume')} does the missing jobs ({escape(record.run)})")
 
 
 def _status(record: FleetRecord) -> Group:

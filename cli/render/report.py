@@ -21,7 +21,9 @@ def _report(report: Report) -> None:
     choices, gaps = report.choices, gaps_of(report.choices)
     single = choices[0] if len(choices) == 1 else None
     title = single.measurement.label if single else report.page.title
-    open_points = [f"{where + ': ' if single is None else ''}{gap.item}: {gap.reason}" for where, gap in gaps]
+    open_points = [
+        f"{where + ': ' if single is None else ''}{gap.item}: {gap.reason}" for where, gap in gaps if gap.possible
+    ]
     page, *siblings = report.files
     Screen(
         head=[f"[bold]{safe(title)}[/]", *(describe_choice(single) if single else [])],

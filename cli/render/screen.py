@@ -1,11 +1,8 @@
 """The end of a command: one screen with the decision, the reasons, and what to do next."""
 
 import shlex
-import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 from rich.markup import escape
@@ -13,32 +10,17 @@ from rich.text import Text
 
 from cli.console import out, table, wrapped
 from cli.render.text import safe
+from export.common.program import executable, runnable
 
-PROGRAM = "convnextpose"
 LINES, WIDTH = 25, 80
 """Size of a screen."""
 MOST_ROWS, MOST_COMMANDS = 9, 3
 """Rows (a reference and eight others) and commands on a screen; the rest is behind ``--verbose``."""
 
 
-def executable() -> str:
-    """Return how a shell calls this program: by its name if that is on PATH, otherwise by its path."""
-    if Path(sys.argv[0]).stem != PROGRAM:
-        return shlex.join([sys.executable, "-m", "cli.main"])
-    on_path = shutil.which(PROGRAM)
-    is_this = on_path is None or Path(on_path).resolve() == Path(sys.argv[0]).resolve()
-    has_path = Path(sys.argv[0]).parent != Path()
-    return PROGRAM if (on_path is not None and is_this) or not has_path else shlex.quote(sys.argv[0])
-
-
 def command(*words: object) -> str:
     """Return a command of this program that a shell can run."""
     return f"{executable()} {shlex.join(map(str, words))}"
-
-
-def runnable(text: str) -> str:
-    """Return a command in a text, such as ``convnextpose bench build/S``, as this shell can run it."""
-    return executable() + text.removeprefix(PROGRAM) if text.startswith(f"{PROGRAM} ") else text
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def line(text: str, start: str) -> str:
 def test_the_table_names_boundary_samples_floors_and_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(measurements(STEADY), monkeypatch)
     assert "2.00 [2.00, 2.00]" in line(text, "onnxruntime")
-    assert "n/a (150 < 662)" in line(text, "onnxruntime")
+    assert "n/a (150 of 662 calls)" in line(text, "onnxruntime")
     assert "150" in line(text, "host_e2e  onnxruntime")
     assert "boundary host_e2e" in text
     assert "A′ over A 1.000" in text

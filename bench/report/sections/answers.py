@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bench.report import commands
 from bench.report.gaps import Located
+from bench.report.measurement import Measurement
 from bench.report.recommend import Choice, widened
 from bench.report.rows import error_mm, headline, name_of, percentile_of, title
 from bench.report.views import VERDICT_TONES, Answer, Head, Tone
@@ -100,7 +101,7 @@ def _wrong(choice: Choice) -> Answer:
     """Answer with the pose error on annotations; the distance from the reference model is only the export error."""
     row, measurement = choice.row, choice.measurement
     if row is None:
-        return Answer(WRONG, UNKNOWN, tone="warn")
+        return _evaluated(measurement)
     accuracies, details = measurement.accuracy_of(row), []
     text = f"{accuracies[0].mpjpe_mm:.1f} mm MPJPE" if accuracies else UNKNOWN
     for accuracy in accuracies[: MOST - 1]:
@@ -116,6 +117,18 @@ def _wrong(choice: Choice) -> Answer:
     return Answer(WRONG, text, tuple(details), "" if passed and accuracies else "warn")
 
 
+def _evaluated(measurement: Measurement) -> Answer:
+    """Answer with the pose errors of all evaluated files, where none is recommended."""
+    ranges = [
+        (min(errors_mm), max(errors_mm), evaluation.dataset)
+        for evaluation in measurement.evaluations
+        if (errors_mm := [row.mpjpe_mm for row in evaluation.rows if row.mpjpe_mm is not None])
+    ]
+    details = [f"{low:.1f} to {high:.1f} mm on {data.samples:,} samples of {data.name}" for low, high, data in ranges]
+    text = f"{ranges[0][0]:.1f} to {ranges[0][1]:.1f} mm MPJPE" if ranges else UNKNOWN
+    return Answer(WRONG, text, tuple(details[:MOST]), "warn")
+
+
 def _sure(choice: Choice) -> Answer:
     measurement, row = choice.measurement, choice.row
     if measurement.missing is not None:
@@ -124,7 +137,7 @@ def _sure(choice: Choice) -> Answer:
     if row is None:
         reasons = dict.fromkeys(reason for other in measurement.rows for reason in other.reasons)
         return Answer(SURE, "Not at all", (*details, *reasons)[:MOST], "bad")
-    if measurement.control is not None:
+    if measurement.control is not None and not row.reasons:
         details.append(f"two instances of the reference differ by at most {measurement.tolerance:.1%}")
     details += row.reasons
     tone = VERDICT_TONES[row.verdict] if measurement.complete else "warn"

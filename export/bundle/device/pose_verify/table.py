@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pose_runtime.runtime.processor import limit_note
 
-COLUMNS = ("runtime", "precision", "status", "mean mm", "p99 mm", "max mm", "p50 ms", "p90 ms", "p99 ms", "samples")
+COLUMNS = ("runtime, precision", "status", "mean error (mm)", "max (mm)", "p50 (ms)", "p99 (ms)")
+TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
+"""Name, in a session's own words, of the type that a precision asks for."""
+MOST_LINES = 2
+"""Lines of a reason on a terminal; the report has the whole."""
 
 
 def print_report(report: Mapping[str, Any], notice: str | None, path: Path) -> None:
-    """Print device, settings, a table with a row for each runtime and precision, and the reasons of failed rows."""
+    """Print the outcome, a line for each session that ran, the reasons of the others, and the settings."""
     replace_line("")
     bundle, device, overhead = report["bundle"], report["device"], report["overhead"]
-    gpu = device["gpu"]["name"] if device["gpu"] else f"no GPU ({device['no_gpu']})"
-    print(f"{bundle['model']} on {device['board'] or device['processor'] or device['machine']}, {gpu}")
-    print(settings_line(report))
-    notice = f" — {notice}" if notice else ""
-    print(f"weights: {bundle['weights_origin']}{notice}; goldens: {bundle['golden_source']}")
-    print(aligned([COLUMNS, *(cells(row) for row in report["results"] if row["asked"])]))
+    board, gpu = device["board"] or device["processor"] or device["machine"], device["gpu"]
+    show(f"{report['outcome']}: {bundle['model']} on {board}, {gpu['name'] if gpu else 'no GPU'}")
+    show(f"weights: {bundle['weights_origin']}" + (f" — {notice}" if notice else ""))
+    ran = [row for row in report["results"] if row["asked"] and row["parity"]]
+    if ran:
+        print(aligned([COLUMNS, *map(cells, ran)]))
+        show(f"errors: over {ran[0]['parity']['images']} images ({bundle['golden_source']})")
     for line in [*reasons(report["results"]), *computations(report["results"])]:
-        print(line)
+        show(line)
     if overhead is not None:
         change = f"{100 * abs(overhead['share']):.1f} % {'less' if overhead['share'] < 0 else 'more'}"
         network = f"the network in {overhead['runtime']} {overhead['precision']}"
-        print(f"pose(image) takes {change} time than {network} ({overhead['rounds']} rounds)")
+        show(f"pose(image) takes {change} time than {network} ({overhead['rounds']} rounds)")
     if report["missing"]:
-        print(f"asked for by name, and did not run: {', '.join(report['missing'])}")
-    print(f"{report['outcome']}; {path}")
+        show(f"asked for by name, and did not run: {', '.join(report['missing'])}")
+    show(settings_line(report))
+    print(f"details: {path}")
+
+
+def show(line: str) -> None:
+    """Print a line; on a terminal, wrap it between words and cut what would take more than ``MOST_LINES``."""
+    if sys.stdout.isatty():
+        columns = shutil.get_terminal_size().columns
+        line = textwrap.fill(
+            line, columns, subsequent_indent="  ", max_lines=MOST_LINES, placeholder=" …", break_on_hyphens=False
+        )
+    print(line)
 
 
 def replace_line(text: str) -> None:
@@ -83,10 +101,10 @@ def reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def computations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the types that convolutions computed in, one line for the rows that share them."""
+    """Return the types that convolutions computed in where these are not the precision's, one line for each."""
     groups: dict[str, list[str]] = {}
     for row in rows:
-        if row["computes_in"] is not None:
+        if row["computes_in"] is not None and TYPES.get(row["precision"], "") not in row["computes_in"].split():
             groups.setdefault(row["computes_in"], []).append(f"{row['runtime']} {row['precision']}")
     return [f"convolutions in {types}: {', '.join(names)}" for types, names in groups.items()]
 
@@ -94,11 +112,11 @@ def computations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def cells(row: Mapping[str, Any]) -> list[str]:
     """Return a row's cells; a dash where nothing was measured."""
     parity, latency = row["parity"] or {}, row["latency"] or {}
-    errors = [parity.get(f"{name}_mm") for name in ("mean", "p99", "max")]
-    times = [latency.get(f"{name}_ms") for name in ("p50", "p90", "p99")]
+    errors = (parity.get(f"{name}_mm") for name in ("mean", "max"))
+    times = (latency.get(f"{name}_ms") for name in ("p50", "p99"))
     texts = ["–" if error is None else f"{error:.3g}" for error in errors]
     texts += ["–" if time is None else f"{time:.2f}" for time in times]
-    return [row["runtime"], row["precision"], row["status"], *texts, str(latency.get("samples", "–"))]
+    return [f"{row['runtime']} {row['precision']}", row["status"], *texts]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
