@@ -21,9 +21,10 @@ from bench.sessions.exported import read_export
 from bench.stats.statistics import Ratio
 from cli import console
 from cli.render import checkpoint, compare, decision, evaluate, export, report, screen
-from cli.render.screen import LINES, WIDTH
+from cli.render.screen import LINES, MOST_ROWS, WIDTH
 from export.checkpoint.records import BY_RULE
 from export.common.errors import Inconclusive
+from export.common.program import executable, runnable
 from export.pipeline.manifest import Manifest, NotRun, read_manifest
 from tests.support.planted_bench import Planted
 from tests.support.report_folder import USUAL, write_folder
@@ -85,6 +86,7 @@ def test_bench_ends_with_what_to_ship(folder: Path, shown: Callable[[], list[str
     assert "ship openvino bf16 (onnx/S-bf16.onnx), stable" in text
     assert "within the INT8 budget (mean ≤ 5 mm)" in text
     assert f"bundle {folder} --precision bf16" in text
+    assert "pose error unknown, export error 0.2 mm; confidence: high" in text
 
 
 def test_bench_shows_no_speed_up_that_cannot_be_believed(folder: Path, shown: Callable[[], list[str]]) -> None:
@@ -207,14 +209,43 @@ def test_a_command_is_named_as_the_shell_finds_it(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PATH", str(program.parent))
     assert screen.command("bench", "a b") == "convnextpose bench 'a b'"
     monkeypatch.setenv("PATH", "/nowhere")
-    assert screen.runnable("convnextpose bench x") == f"{program} bench x"
+    assert runnable("convnextpose bench x") == f"{program} bench x"
     shutil.copy(program, tmp_path / "convnextpose")
     monkeypatch.setenv("PATH", str(tmp_path))  # another installation
-    assert screen.executable() == str(program)
+    assert executable() == str(program)
     monkeypatch.setattr(sys, "argv", ["cli/main.py"])
-    assert screen.executable() == f"{sys.executable} -m cli.main"
+    assert executable() == f"{sys.executable} -m cli.main"
 
 
-def test_replaced_rows_are_counted(folder: Path, shown: Callable[[], list[str]]) -> None:
+def test_an_error_names_the_command_as_the_shell_finds_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [".venv/bin/convnextpose"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    console.show_failure(Inconclusive("cannot decide", "my/convnextpose is a folder", "run convnextpose bench build/S"))
+    printed = capsys.readouterr().err
+    assert "run .venv/bin/convnextpose bench build/S" in printed
+    assert "my/convnextpose is a folder" in printed
+
+
+def test_every_usual_row_is_shown_and_further_ones_are_named(folder: Path, shown: Callable[[], list[str]]) -> None:
     print_bench(folder)
-    assert "more rows)" in " ".join(shown())
+    text = " ".join(" ".join(shown()).split())
+    assert len(read_result(folder / "bench/result.json").rows) == 10
+    assert f"({MOST_ROWS} rows" not in text
+    assert "openvino fp32 6.10" in text
+    assert "(not shown: " in text
+
+
+def test_an_export_that_was_complete_takes_one_line(folder: Path, shown: Callable[[], list[str]]) -> None:
+    manifest = read_manifest(folder / "manifest.json")
+    export.print_unchanged(manifest, folder)
+    text = " ".join(" ".join(shown()).split())
+    assert text == f"S: {folder} is up to date (fp32, fp16, bf16, int8); --verbose shows it"
+    agreeing = manifest.model_copy(
+        update={"verdict": [r.model_copy(update={"agrees": True}) for r in manifest.verdict]}
+    )
+    failed = [agreeing.parity[0].model_copy(update={"outcome": "fail"}), *agreeing.parity[1:]]
+    assert not export.needs_attention(agreeing)
+    assert export.needs_attention(manifest)  # not as declared
+    assert export.needs_attention(agreeing.model_copy(update={"parity": failed}))

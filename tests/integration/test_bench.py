@@ -179,6 +179,19 @@ def test_wrong_results_are_not_timed(measured: Path, tmp_path: Path, here: Run) 
     assert all(entry["latency"] == {} and "error" in entry["reasons"][0] for entry in rows)
 
 
+def test_images_that_all_look_alike_end_with_exit_code_3(measured: Path, tmp_path: Path, here: Run) -> None:
+    """Any joints agree on them, so that parity is inconclusive, and no row is valid."""
+    folder = tmp_path / "XS-atto"
+    shutil.copytree(measured, folder)
+    with np.load(folder / "parity/truth.npz") as arrays:
+        alike = {name: np.repeat(arrays[name][:1], len(arrays[name]), axis=0) for name in arrays}
+    np.savez(folder / "parity/truth.npz", **alike)
+    run = here("bench", folder, *ONE_ROW, "--budget", "1")
+    assert_three_parts(run, 3)
+    assert "every row is invalid: parity cannot decide" in run.stderr
+    assert "nothing to recommend" in run.stdout
+
+
 @pytest.mark.parametrize(
     "option", [("--runtime", "abacus"), ("--precision", "fp8"), ("--deadline", "soon"), ("--reference", "abacus")]
 )

@@ -137,7 +137,7 @@ def _sure(choice: Choice) -> Answer:
     if row is None:
         reasons = dict.fromkeys(reason for other in measurement.rows for reason in other.reasons)
         return Answer(SURE, "Not at all", (*details, *reasons)[:MOST], "bad")
-    if measurement.control is not None and not row.reasons:
+    if measurement.control is not None and not any("two instances" in reason for reason in row.reasons):
         details.append(f"two instances of the reference differ by at most {measurement.tolerance:.1%}")
     details += row.reasons
     tone = VERDICT_TONES[row.verdict] if measurement.complete else "warn"

@@ -68,6 +68,20 @@ def test_without_an_evaluation_the_error_is_unknown_and_not_good() -> None:
     assert "pose error unknown, export error 0.59 mm" in head_of(measurement(FAST)).text
 
 
+def test_evaluated_error_is_shown_where_no_row_is_recommended() -> None:
+    unstable = row("openvino", 5.0, verdict="unstable")
+    wrong = cards(measurement(unstable, evaluations=(evaluation(fp32=0.0, int8=0.4),)))[1]
+    assert (wrong.text, wrong.tone) == ("50.0 to 50.4 mm MPJPE", "warn")
+    assert wrong.details == ("50.0 to 50.4 mm on 64 samples of drawn figures",)
+    assert cards(measurement(unstable))[1].text == "Unknown"
+
+
+def test_card_says_once_that_two_references_differ() -> None:
+    noisy = row("openvino", 5.0, verdict="noisy", reasons=["two instances of the reference differ: [1.02, 1.06]"])
+    sure = cards(measurement(noisy, control=control(1.02, 1.06)))[2]
+    assert sum("two instances" in detail for detail in sure.details) == 1
+
+
 def test_random_weights_are_never_said_to_pass() -> None:
     parity = {"outcome": "pass", "status": WITHIN_ROUNDING, "reason": "", "mean_mm": 183.2, "max_mm": 300.0}
     of = measurement(row("openvino", 5.0, parity=parity), weights="stand-in")

@@ -1,12 +1,15 @@
 """The verifier on a whole bundle: its report, its options, its outcomes."""
 
 import hashlib
+import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from pose_runtime import BadInput
 from pose_runtime.bundle import Bundle
+from pose_verify.table import print_report
 from pose_verify.verification import overall_outcome
 
 from bench.results.device_report import read_device_report
@@ -47,6 +50,23 @@ def test_a_whole_bundle_passes_and_is_reported(bundle: Path) -> None:
     assert f"onnxruntime with {cores} thread" in run.stdout
     assert "weights: checkpoint" in run.stdout
     assert verify(bundle, "--hashes-only").returncode == 0  # its own report does not count as added
+
+
+def test_the_output_fits_a_terminal_of_80_columns(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify(bundle, "--seconds", 0).returncode == 0
+    report = json.loads((bundle / "device-report.json").read_text())
+    report["results"][-1] |= {"status": "inconclusive", "reason": "a reason of many words " * 20}
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    print_report(report, "trained on drawn figures", Path("device-report.json"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith(f"{report['outcome']}: once on ")
+    assert any(line.startswith("errors: over 16 images (") for line in lines)
+    assert not any(line.startswith("tensorrt fp32") for line in lines)  # what did not run has no figures
 
 
 def test_only_named_runtimes_and_precisions_run(bundle: Path, tmp_path: Path) -> None:
