@@ -59,8 +59,10 @@ def recommend(measurement: Measurement) -> Choice:
 
 def refusal(row: Row, measurement: Measurement) -> str | None:
     """Return the reason against recommending this row; None if there is none."""
-    if row.verdict in ("invalid", "unstable"):
-        return f"{row.verdict}" + (f" ({row.reasons[0]})" if row.reasons else "")
+    if row.verdict == "unstable":
+        return "unstable"  # the reason, which differs from row to row, is in the table
+    if row.verdict == "invalid":
+        return "invalid" + (f" ({row.reasons[0]})" if row.reasons else "")
     if row.parity is None or row.parity["outcome"] != PASS:
         return f"parity not passed ({row.parity['reason'] if row.parity else 'not judged'})"
     if headline(row) is None:
