@@ -81,14 +81,19 @@ def print_result(
     parts += [f"[yellow]{', '.join(rounding)}: within rounding error[/]"] if rounding else []
     parts += [f"[red]{', '.join(dict.fromkeys(failed))}: not passed[/]"] if failed or not proven else []
     verdict = "; ".join(parts)
-    open_points = (*_shippable(manifest, folder, proven), *_differences(manifest, alternative), *_latency(latency))
     images = next((report.images for report in manifest.parity), None)
     errors = [f"errors: over {images.count} images ({safe(images.source)})"] if images else []
     Screen(
         head=[f"[bold]{escape(manifest.model)}[/]: {verdict}{weights_mark(manifest)}"],
         columns=("ONNX file", "size", "mean error (mm)", "max (mm)", "parity"),
         rows=list(_files(manifest)),
-        tail=[*open_points, *errors, *_open_points(manifest)],
+        tail=[
+            *_shippable(manifest, folder, proven),
+            *_differences(manifest, alternative),
+            *_open_points(manifest),
+            *errors,
+            *_latency(latency),
+        ],
         box=count_notice(manifest.verdict, checkpoint=manifest.weights.path),
         details=f"{folder / MANIFEST}, or --verbose" + (f"; engines for a device: {recipe.name}" if recipe else ""),
         commands=list(_next(manifest, folder, proven)),

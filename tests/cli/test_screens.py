@@ -21,7 +21,7 @@ from bench.sessions.exported import read_export
 from bench.stats.statistics import Ratio
 from cli import console
 from cli.render import checkpoint, compare, decision, evaluate, export, report, screen
-from cli.render.screen import LINES, MOST_ROWS, WIDTH
+from cli.render.screen import LINES, WIDTH
 from export.checkpoint.records import BY_RULE
 from export.common.errors import Inconclusive
 from export.common.program import executable, runnable
@@ -86,7 +86,7 @@ def test_bench_ends_with_what_to_ship(folder: Path, shown: Callable[[], list[str
     assert "ship openvino bf16 (onnx/S-bf16.onnx), stable" in text
     assert "within the INT8 budget (mean ≤ 5 mm)" in text
     assert f"bundle {folder} --precision bf16" in text
-    assert "pose error unknown, export error 0.2 mm; confidence: high" in text
+    assert "pose error unknown, export error 0.6 mm; confidence: high" in text
 
 
 def test_bench_shows_no_speed_up_that_cannot_be_believed(folder: Path, shown: Callable[[], list[str]]) -> None:
@@ -232,9 +232,10 @@ def test_every_usual_row_is_shown_and_further_ones_are_named(folder: Path, shown
     print_bench(folder)
     text = " ".join(" ".join(shown()).split())
     assert len(read_result(folder / "bench/result.json").rows) == 10
-    assert f"({MOST_ROWS} rows" not in text
-    assert "openvino fp32 6.10" in text
+    for row in ("openvino fp32 6.09", "onnxruntime fp32 7.97", "onnxruntime int8 17.90"):
+        assert row in text
     assert "(not shown: " in text
+    assert "onnxruntime bf16)" in text
 
 
 def test_an_export_that_was_complete_takes_one_line(folder: Path, shown: Callable[[], list[str]]) -> None:

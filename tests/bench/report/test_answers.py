@@ -72,7 +72,7 @@ def test_evaluated_error_is_shown_where_no_row_is_recommended() -> None:
     unstable = row("openvino", 5.0, verdict="unstable")
     wrong = cards(measurement(unstable, evaluations=(evaluation(fp32=0.0, int8=0.4),)))[1]
     assert (wrong.text, wrong.tone) == ("50.0 to 50.4 mm MPJPE", "warn")
-    assert wrong.details == ("50.0 to 50.4 mm on 64 samples of drawn figures",)
+    assert wrong.details == ("50.0 to 50.4 mm on 2,000 samples of Human3.6M, protocol 2",)
     assert cards(measurement(unstable))[1].text == "Unknown"
 
 
