@@ -59,10 +59,8 @@ def recommend(measurement: Measurement) -> Choice:
 
 def refusal(row: Row, measurement: Measurement) -> str | None:
     """Return the reason against recommending this row; None if there is none."""
-    if row.verdict == "unstable":
-        return "unstable"  # the reason, which differs from row to row, is in the table
-    if row.verdict == "invalid":
-        return "invalid" + (f" ({row.reasons[0]})" if row.reasons else "")
+    if row.verdict in ("invalid", "unstable"):
+        return f"{row.verdict}" + (f" ({row.reasons[0]})" if row.reasons else "")
     if row.parity is None or row.parity["outcome"] != PASS:
         return f"parity not passed ({row.parity['reason'] if row.parity else 'not judged'})"
     if headline(row) is None:
@@ -114,11 +112,13 @@ def _no_row(refusals: Sequence[tuple[Row, str | None]]) -> str:
 
 
 def _by_reason(refusals: Iterable[tuple[Row, str | None]]) -> dict[str, str]:
-    """Return the rows of each reason."""
+    """Return the rows of each reason; unstable rows with different causes share one, as the table has the causes."""
+    pairs = [(row, reason) for row, reason in refusals if reason is not None]
+    causes = {reason for row, reason in pairs if row.verdict == "unstable"}
     names: dict[str, list[str]] = {}
-    for row, reason in refusals:
-        if reason is not None:
-            names.setdefault(reason, []).append(name_of(row))
+    for row, reason in pairs:
+        group = "unstable" if row.verdict == "unstable" and len(causes) > 1 else reason
+        names.setdefault(group, []).append(name_of(row))
     return {reason: ", ".join(rows) for reason, rows in names.items()}
 
 

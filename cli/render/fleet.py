@@ -122,6 +122,7 @@ def print_result(record: FleetRecord, folder: Path) -> None:
     choices = [recommend(measurement) for measurement in read_measurements(folder, record)]
     done = sum(job.state == "done" for job in record.jobs)
     missing = [job for job in record.jobs if job.state in ("failed", "lost")]
+    unstable = any(row.verdict == "unstable" for choice in choices for row in choice.measurement.rows)
     style = "green" if done == len(record.jobs) else "red"
     resume = [command("fleet", "resume", folder)] if done < len(record.jobs) else []
     Screen(
@@ -136,6 +137,7 @@ def print_result(record: FleetRecord, folder: Path) -> None:
                 ).items()
             ),
             *choice_reasons([choice for choice in choices if choice.measurement.missing is None]),
+            *(["unstable: quieten the device or raise `budget_s`, then `fleet run MATRIX --again`"] * unstable),
             *(escape(note) for note in one_machine(record)),
         ],
         details=f"{folder}, or --verbose",
