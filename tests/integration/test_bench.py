@@ -184,7 +184,7 @@ def test_images_that_all_look_alike_end_with_exit_code_3(measured: Path, tmp_pat
     folder = tmp_path / "XS-atto"
     shutil.copytree(measured, folder)
     with np.load(folder / "parity/truth.npz") as arrays:
-        alike = {name: np.repeat(arrays[name][:1], len(arrays[name]), axis=0) for name in arrays}
+        alike: dict[str, Any] = {name: np.repeat(arrays[name][:1], len(arrays[name]), axis=0) for name in arrays}
     np.savez(folder / "parity/truth.npz", **alike)
     run = here("bench", folder, *ONE_ROW, "--budget", "1")
     assert_three_parts(run, 3)
