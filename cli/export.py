@@ -190,6 +190,7 @@ def export_model(
             print_verdict(manifest.verdict, manifest.nearest_models, manifest.counts)
             print_contradicted_claims(manifest.claims)
             print_parity(manifest)
+        is_unchanged = not observer.ran_steps  # a latency table alone, which a busy machine repeats, is no change
         latency = latency_table(export, observer)
     finally:
         observer.stop()
@@ -198,7 +199,7 @@ def export_model(
     if verbose:
         print_latency(latency, manifest)
         print_artifacts(manifest, export.folder, export.recipe)
-    if observer.ran_steps or verbose or needs_attention(manifest):
+    if not is_unchanged or verbose or needs_attention(manifest):
         alternative = used_alternative(config, manifest.nearest_models)
         print_result(manifest, latency, export.folder, recipe=export.recipe, alternative=alternative)
     else:

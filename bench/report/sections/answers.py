@@ -36,7 +36,10 @@ def answers(choice: Choice, gaps: Sequence[Located]) -> tuple[Answer, ...]:
 def _sentence(choice: Choice) -> str:
     row, latency = choice.row, headline(choice.row) if choice.row else None
     if row is None or latency is None:
-        return f"Ship nothing yet: {choice.measurement.missing or 'no row may be shipped'}."
+        rows = choice.measurement.rows
+        unstable = sum(row.verdict == "unstable" for row in rows)
+        why = f"{unstable} of {len(rows)} rows are unstable" if unstable else "no row may be shipped"
+        return f"Ship nothing yet: {choice.measurement.missing or why}."
     gain = f", {row.speed_up.median:.1f}× {title(choice.measurement.reference)}" if row.speed_up else ""
     first = f"Ship {title(name_of(row))}: {latency.p50_ms:.2f} ms{gain}; {describe_error(choice, row)}."
     return f"{first} Confidence: {confidence(choice, row)}."

@@ -38,12 +38,8 @@ def decision(choice: Choice) -> Section:
         first = measurement.export.latency_table if measurement.export else None
         return Section("decision", "Not decided", (choice.reason,), tables=(first_look(first),) if first else ())
     table = decision_table([choice], measurement.reference)
-    return Section(
-        "decision",
-        "Every row: the recommended one, then by speed",
-        (choice.reason, *choice.passed_over),
-        tables=(table,),
-    )
+    title = "Every row: the recommended one, then by speed" if choice.row else "Every row"
+    return Section("decision", title, (choice.reason, *choice.passed_over), tables=(table,))
 
 
 def side_by_side(choices: Sequence[Choice]) -> Section:

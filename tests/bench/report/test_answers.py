@@ -117,6 +117,12 @@ def test_where_nothing_may_be_shipped_the_next_command_measures_what_is_open(
     assert dict(found.steps)["Next"].startswith(f"{command} {folder}")
 
 
+def test_head_says_why_nothing_may_be_shipped() -> None:
+    unstable, int8 = row("openvino", 5.0, verdict="unstable"), row("openvino", 2.0, "int8")
+    assert head_of(measurement(unstable, int8)).text == "Ship nothing yet: 1 of 2 rows are unstable."
+    assert head_of(measurement(int8)).text == "Ship nothing yet: no row may be shipped."
+
+
 def test_interrupted_run_is_less_sure() -> None:
     assert cards(measurement(FAST))[2].tone == "good"
     assert cards(measurement(FAST, complete=False))[2].tone == "warn"
