@@ -17,16 +17,15 @@ from export.model.architecture import Layer
 STAGES = tuple(f"stage {index}" for index in range(4))
 STEM, HEAD, FINAL, DECODE, OTHER = "stem", "head", "final layer", "decode", "other"
 PARTS = (STEM, *STAGES, HEAD, FINAL, DECODE, OTHER)
-"""In the order of the data. A stage includes the downsampling before it, the last one the norm behind it; the head
-includes all upsamplings, that of the logits too. ``other``: layers of no part, or of several."""
+"""In the order of the data. A stage includes the downsampling before it, the last one the norm behind it; the decode
+includes the upsampling of logits. ``other``: layers of no part, or of several."""
 
 _PATH = re.compile(
     r"backbone\.(?:downsample_layers|stages)\.(?P<stage>[0-3])(?!\d)|(?P<norm>backbone\.norm)"
-    r"|(?P<final>head\.final_layer)|(?P<head>head\.(?:deconv_layers_\d|logit_upsample))"
+    r"|(?P<final>head\.final_layer)|(?P<head>head\.deconv_layers_\d)"
     r"|(?<![A-Za-z])(?P<decode>decode)(?=[/.]|$)|(?<![A-Za-z])(?P<entry>entry)(?=[/.]|$)"
 )
 _STEM = re.compile(r"backbone\.downsample_layers\.0(?!\d)")
-_CASTS = re.compile(r"head\.logit_upsample(?:\.\d)?/(?:Cast|Convert)")
 _CONVOLUTION = re.compile(r"/Conv(?![A-Za-z])")
 _JOINT = re.compile(r"\s*(?:\+|,|\x1e)\s*")
 
@@ -76,8 +75,6 @@ def macs_of_parts(layers: Iterable[Layer]) -> dict[str, int]:
 def _parts_in(piece: str) -> set[str]:
     if piece == OUTPUT:  # OpenVINO gives the last node the output's name
         return {DECODE}
-    if _CASTS.search(piece):
-        return {OTHER}
     return {_part(match) for match in _PATH.finditer(piece)}
 
 

@@ -29,6 +29,8 @@ EXCLUDED = {"fp32": {"bf16", "fp16", "fp8", "int8"}, "fp16": {"bf16", "fp8", "in
 
 WEIGHTED = ("conv", "gemm")
 """Parts of the names of layers that hold the body's weights, in lower case."""
+DECODE = "decode/"
+"""Part of the names of the decode's nodes."""
 
 MOST_NAMED = 5
 """Number of layers that a message names."""
@@ -142,7 +144,9 @@ def _unquantized(weighted: list[dict[str, Any]], convolutions: Convolutions) -> 
 
 
 def _is_weighted(layer: Mapping[str, Any]) -> bool:
-    return any(word in str(layer.get("LayerType", "")).lower() for word in WEIGHTED)
+    """Return whether a layer holds weights of the body; the decode's products are FP32 in every precision."""
+    origin = f"{layer.get('Name')} {layer.get('Metadata')}"
+    return DECODE not in origin and any(word in str(layer.get("LayerType", "")).lower() for word in WEIGHTED)
 
 
 def _types(layer: Mapping[str, Any], sides: tuple[str, ...] = ("Inputs", "Outputs")) -> set[str]:

@@ -16,8 +16,7 @@ def deploy(reference: ConvNeXtPose) -> ConvNeXtPose:
     """Return a rewritten copy of ``reference``."""
     network = copy.deepcopy(reference)
     fold_norms(network)
-    defer_last_upsampling(network)
-    decode_from_marginals(network)
+    decode_by_matrices(network)
     return network
 
 
@@ -44,48 +43,67 @@ def fold_norms(network: ConvNeXtPose) -> None:
         layer.dwconv, layer.norm = _absorb_norm_after(layer.dwconv, layer.norm), nn.Identity()
 
 
-def defer_last_upsampling(network: ConvNeXtPose) -> None:
-    """Convolve to logits on the small map and upsample the logits.
+def decode_by_matrices(network: ConvNeXtPose) -> None:
+    """Decode with matrix products, the last upsampling included.
 
     Upsampling U acts on each channel alone and its weights sum to one; a 1x1 convolution acts on each pixel alone:
-    ``W·U(x) + b = U(W·x + b)``. This applies only if the last head layer upsamples.
+    ``W·U(x) + b = U(W·x + b)``. So if the last head layer upsamples, its logits are upsampled instead, and those by
+    two products: ``U(x) = A·x·Aᵀ`` (``doubling``).
     """
-    head = network.head
-    last = head.layers[-1]
-    if isinstance(last.upsample, Doubling):
-        last.upsample, head.logit_upsample = nn.Identity(), last.upsample
+    architecture, last = network.architecture, network.head.layers[-1]
+    doubles = isinstance(last.upsample, Doubling)
+    last.upsample = nn.Identity()
+    decode = MatrixDecode(architecture.joints, architecture.depth_dim, architecture.heatmap_size, doubles=doubles)
+    network.decode = decode.to(network.head.final_layer.weight.dtype)
 
 
-def decode_from_marginals(network: ConvNeXtPose) -> None:
-    """Sum the volume once to the map and once to the depth; compute x and y from the map.
+class MatrixDecode(nn.Module):
+    """The decode of ``SoftArgmax`` with products instead of sums; all sizes but the batch are constants.
 
-    Sums may be taken in any order: ``Σ_d Σ_h p = Σ_h (Σ_d p)``.
+    Sums may be taken in any order. With P the (D, H·W) volume of a joint, ``Z·P·C`` has all its first moments: the rows
+    of Z are 1 and z for each depth, the rows of C are (x, y, 1) for each pixel. So a volume is read once behind its
+    softmax, in the layout of the logits.
     """
-    architecture = network.architecture
-    network.decode = MarginalDecode(architecture.joints, architecture.depth_dim, architecture.heatmap_size)
 
+    doubling: Tensor
+    depths: Tensor
+    pixels: Tensor
+    joint: Tensor
 
-class MarginalDecode(nn.Module):
-    """The decode of ``SoftArgmax`` with fewer passes; all sizes but the batch are constants."""
-
-    def __init__(self, joints: int, depth_dim: int, edge: int) -> None:
+    def __init__(self, joints: int, depth_dim: int, edge: int, *, doubles: bool) -> None:
+        """Make the decode of logits on a map of ``edge``², or of half that edge if the decode ``doubles`` the map."""
         super().__init__()
-        self.joints = joints
-        self.depth_dim = depth_dim
-        self.edge = edge
+        self.joints, self.depth_dim, self.edge, self.doubles = joints, depth_dim, edge, doubles
+        y, x = torch.meshgrid(torch.arange(edge), torch.arange(edge), indexing="ij")
+        constants = {
+            "depths": torch.stack((torch.ones(depth_dim), torch.arange(depth_dim))),
+            "pixels": torch.stack((x.flatten(), y.flatten(), torch.ones(edge**2)), dim=1),
+            "joint": torch.tensor([0, 1, 5]),  # of ((x, y, 1), (zx, zy, z))
+        }
+        if doubles:
+            constants["doubling"] = doubling(edge // 2)
+        for name, values in constants.items():
+            self.register_buffer(name, values, persistent=False)
 
     def forward(self, logits: Tensor) -> Tensor:
-        """(N, joints * depth_dim, edge, edge) → (N, joints, 3) in bins."""
-        pixels = self.edge * self.edge
-        volume = logits.reshape(-1, self.joints, self.depth_dim * pixels).softmax(dim=2)
-        volume = volume.reshape(-1, self.joints, self.depth_dim, pixels)
-        depth = volume.sum(dim=3)
-        plane = volume.sum(dim=2).reshape(-1, self.joints, self.edge, self.edge)
-        bins = torch.arange(max(self.edge, self.depth_dim), dtype=logits.dtype, device=logits.device)
-        x = (plane.sum(dim=2) * bins[: self.edge]).sum(dim=2)
-        y = (plane.sum(dim=3) * bins[: self.edge]).sum(dim=2)
-        z = (depth * bins[: self.depth_dim]).sum(dim=2)
-        return torch.stack((x, y, z), dim=2)
+        """(N, joints * depth_dim, h, h) of any type → (N, joints, 3) in bins, in the type of the constants."""
+        maps, edge, half, dtype = self.joints * self.depth_dim, self.edge, self.edge // 2, self.pixels.dtype
+        if self.doubles:
+            wide = logits.reshape(-1, maps * half, half).to(dtype) @ self.doubling.T
+            logits = self.doubling @ wide.reshape(-1, maps, half, edge)
+        volume = logits.reshape(-1, self.joints, self.depth_dim * edge**2).to(dtype).softmax(dim=2)
+        moments = self.depths @ (volume.reshape(-1, self.joints, self.depth_dim, edge**2) @ self.pixels)
+        return moments.reshape(-1, self.joints, 6).index_select(2, self.joint)
+
+
+def doubling(size: int) -> Tensor:
+    """Return the (2·size, size) matrix of ``Doubling`` along one axis, in FP64.
+
+    Corners are aligned: output r lies at ``r·(size - 1) / (2·size - 1)`` of the input, between its two neighbours.
+    """
+    position = torch.arange(2 * size, dtype=torch.float64)[:, None] * (size - 1) / (2 * size - 1)
+    distance = (position - torch.arange(size)).abs()
+    return (1 - distance).clamp(min=0)
 
 
 def _absorb_norm_after(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:

@@ -67,7 +67,7 @@ def half_graph(
         network.entry = Bytes(first)
     elif first != torch.float32:
         network.entry = nn.Sequential(network.entry, Cast(first))
-    network.head.logit_upsample = nn.Sequential(network.head.logit_upsample, Cast(torch.float32))
+    network.decode.float()
     return network
 
 

@@ -1,6 +1,6 @@
 """A network as a chain of segments, which can be run from the middle on cached activations.
 
-    entry → stem → blocks → downsampling → … → last norm → head layers → final layer → logits' upsampling → decode
+    entry → stem → blocks → downsampling → … → last norm → head layers → final layer → decode
 
 A segment has one input and one output; a block includes its residual sum. Segments are the units that a plan keeps in
 FP32.
@@ -74,7 +74,7 @@ def run_from(network: ConvNeXtPose, index: int, x: Tensor) -> Tensor:
     def run(part: Tensor) -> Tensor:
         for module in modules:
             part = module(part)
-        joints: Tensor = network.decode(network.head.logit_upsample(part))
+        joints: Tensor = network.decode(part)
         return joints
 
     return in_batches(run, x)

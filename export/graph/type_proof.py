@@ -23,6 +23,8 @@ LARGEST_SHARE = {"fp32": 1.0, "fp16": 0.55, "bf16": 0.55, "int8": 0.55}
 and the factors of upsamplings. INT8 has 0.26 to 0.28 where its plan keeps nothing in FP16."""
 ENDS = ("entry", "decode")
 """Modules before and after the body, with which their nodes' names begin."""
+DECODE = ("Softmax", "MatMul")
+"""Operators of the decode alone. They need FP32, since a softmax over 262,144 bins has tiny terms."""
 WHOLE_NUMBERS = (TensorProto.INT64, TensorProto.INT8)
 
 
@@ -48,7 +50,7 @@ class Int8Proof:
 
 
 def prove_types(model: onnx.ModelProto, precision: str, in_fp32: Collection[str] = ()) -> TypeProof:
-    """Check that convolutions have the planned types, softmax and sums are FP32, and types change only where planned.
+    """Check the types of convolutions and of the decode, and that types change only where planned.
 
     The number of casts is exact, so no other part of the body can be FP32 and no part of the decode half. A cast is the
     only operation on uint8, quantization and dequantization the only ones on int8.
@@ -81,7 +83,7 @@ def prove_types(model: onnx.ModelProto, precision: str, in_fp32: Collection[str]
         elif node.op_type == "Conv":
             planned = _conv_type(node, body, in_fp32)
             _require(all(kind == planned for kind in floats), f"{where} is not {_name(planned)} throughout", names)
-        elif must_be_fp32(node.op_type):
+        elif node.op_type in DECODE:
             _require(all(kind == FLOAT for kind in floats), f"{where} is not float32", names)
         allowed = (FLOAT, body, TensorProto.UINT8) if node.op_type == "Cast" else (FLOAT, body)
         _require(all(kind in allowed for kind in floats), f"{where} has a type of another precision", names)
@@ -106,11 +108,6 @@ def planned_casts(model: onnx.ModelProto, body: int, in_fp32: Collection[str]) -
 
 def _conv_type(node: onnx.NodeProto, body: int, in_fp32: Collection[str]) -> int:
     return FLOAT if node.name.removesuffix("/Conv") in in_fp32 else body
-
-
-def must_be_fp32(operator: str) -> bool:
-    """Return whether an operator needs FP32, such as a softmax over 262,144 bins and sums of its tiny terms."""
-    return operator in ("Softmax", "LogSoftmax", "CumSum") or operator.startswith("Reduce")
 
 
 def value_types(model: onnx.ModelProto) -> dict[str, int]:

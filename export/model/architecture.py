@@ -126,7 +126,7 @@ class Architecture:
         """Yield the layers of the deploy graph (``export/graph/deploy.py``) in data order, the same in every precision.
 
         All norms but the backbone's last are folded away. If the last head layer doubles the map, the last convolution
-        works on the small map, and its logits are doubled.
+        works on the small map instead, and the decode doubles its logits.
         """
         deferred = self.upsamplings == HEAD_LAYERS
         for layer in self.layers():
@@ -136,7 +136,6 @@ class Architecture:
                 continue
             if deferred and layer.name == "head.final_layer":
                 yield replace(layer, size=layer.size // 2)
-                yield Layer("upsample", "head.logit_upsample", layer.outputs, layer.outputs, layer.size)
             else:
                 yield layer
 

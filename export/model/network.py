@@ -101,8 +101,6 @@ class Head(nn.Module):
             self.add_module(f"deconv_layers_{k}", layer)
             inputs = outputs
         self.final_layer = nn.Conv2d(inputs, architecture.volume_channels, 1)
-        self.logit_upsample: nn.Module = nn.Identity()
-        """The last upsampling in the deploy graph; the released network has nothing here."""
 
     @property
     def layers(self) -> list[HeadLayer]:
@@ -113,7 +111,7 @@ class Head(nn.Module):
         """(N, dims[3], h, h) → (N, joints * depth_dim, H, H) logits."""
         for layer in self.layers:
             x = layer(x)
-        logits: Tensor = self.logit_upsample(self.final_layer(x))
+        logits: Tensor = self.final_layer(x)
         return logits
 
 

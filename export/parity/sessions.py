@@ -36,6 +36,9 @@ class ParityRuntime(NamedTuple):
     """(ONNX file, precision) → session."""
 
 
+DECODE_LAYERS = ("Softmax", "MatMul", "FullyConnected")
+"""OpenVINO's names of the decode's layers."""
+
 ONNX_RUNTIME = ParityRuntime("ONNX Runtime", OnnxRuntimeSession)
 OPENVINO = ParityRuntime("OpenVINO", OpenVinoSession)
 SIMULATION = ParityRuntime("rounding, simulated", SimulatedSession)
@@ -78,7 +81,7 @@ def computation(session: Session) -> str:
         return f"{session.describe()}; computes in float32 and rounds every value to the file's type"
     text = f"{session.describe()}; {in_words(session.convolution_types())}"
     if isinstance(session, OpenVinoSession):
-        text += f", decode in {' and '.join(sorted(layer_types(session.compiled, 'Softmax', 'Reduce')))}"
+        text += f", decode in {' and '.join(sorted(layer_types(session.compiled, *DECODE_LAYERS)))}"
     return text
 
 

@@ -90,10 +90,7 @@ def simulated_graph(reference: ConvNeXtPose, plan: PrecisionPlan, weights: Plann
     for conv in plan.quantized:
         assert conv.input_scale is not None
         quantize_conv(network, conv.name, conv.input_scale, weights.int8[conv.name])
-    chain, dtype = segments(network), BODY[plan.precision]
-    round_values(chain, dtype, plan.in_fp32)
-    if chain[-1].name not in plan.in_fp32:  # the logits' upsampling has the type of the logits
-        _round_stored(network.head.logit_upsample, dtype)
+    round_values(segments(network), BODY[plan.precision], plan.in_fp32)
     return network
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 BODY_TYPE = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "HALF"}
 """Precision → TensorRT's name for the type of its convolutions."""
 
-WEIGHTED = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "EINSUM")
-"""Kinds of layers that multiply, and so must have the body's type."""
+DECODE = ("SOFTMAX", "MATRIX_MULTIPLY")
+"""Kinds of layers of the decode, which must be FP32."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def check_layers(
     precision: str,
     planned_fp32: int = 0,
 ) -> None:
-    """Check that layers that multiply have the precision's type, softmax and sums FP32, and that INT8 is INT8.
+    """Check that convolutions have the precision's type, the decode's layers FP32, and that INT8 is INT8.
 
     Raises:
         BadInput: the network has no convolution.
@@ -117,7 +117,7 @@ def check_layers(
     if convolutions.total == 0:
         kinds = ", ".join(sorted(layer_types))
         raise BadInput(f"{name} is not a pose network: it has no convolution", kinds, "give an exported ONNX file")
-    expected = {**dict.fromkeys(WEIGHTED, BODY_TYPE[precision]), "SOFTMAX": "FLOAT", "REDUCE": "FLOAT"}
+    expected = {"CONVOLUTION": BODY_TYPE[precision], **dict.fromkeys(DECODE, "FLOAT")}
     if precision == "int8":
         expected["QUANTIZE"] = "INT8"
     for layer, kind in expected.items():

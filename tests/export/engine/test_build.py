@@ -13,7 +13,7 @@ from export.engine.plan import DEFAULT_RTX_TARGETS, EnginePlan
 from export.engine.record import Profile, read_engine_record
 from export.runtime.engine_network import Convolutions
 from tests.support.planted_worker import plant, setting
-from tests.support.small_networks import HALF, half_network, int8_network, product_network
+from tests.support.small_networks import FLOAT, half_network, int8_network, product_network
 
 
 @pytest.mark.usefixtures("rtx", "no_partial_left")
@@ -70,7 +70,7 @@ def test_the_network_that_is_built_has_the_precision_s_types(
     assert record.precision == precision
     assert record.layer_types["CONVOLUTION"] == {kind: 26}
     assert record.layer_types["SOFTMAX"] == {"FLOAT": 1}
-    assert record.layer_types["REDUCE"] == {"FLOAT": 7}
+    assert record.layer_types["MATRIX_MULTIPLY"] == {"FLOAT": 2}
     assert record.layer_types.get("CAST", {}).get(kind, 0) == (precision != "fp32")
 
 
@@ -79,7 +79,7 @@ def test_the_network_that_is_built_has_the_precision_s_types(
     ("content", "precision", "layers", "convolutions"),
     [
         (int8_network(), "int8", {}, Convolutions(1, 1)),
-        (product_network(conv=True, product=HALF), "fp16", {"MATRIX_MULTIPLY": {"HALF": 1}}, Convolutions(1, 0)),
+        (product_network(conv=True, product=FLOAT), "fp16", {"MATRIX_MULTIPLY": {"FLOAT": 1}}, Convolutions(1, 0)),
     ],
 )
 def test_int8_convolutions_and_products_are_counted(

@@ -50,10 +50,11 @@ def test_a_half_engine_keeps_its_promise(precision: str, later: bool) -> None:
     described = [
         layer("in", "Reformat", "fp32", precision, later=later),
         layer("stem", "CaskConvolution", precision, precision, later=later),
+        layer("decode/MatMul_2", "gemm", "fp32", "fp32", later=later),
         layer("decode", "Softmax", precision, "fp32", later=later),
     ]
     layers = read_layers(document(*described), precision)
-    assert (layers.layers, layers.problems, layers.has_types) == (3, (), True)
+    assert (layers.layers, layers.problems, layers.has_types) == (4, (), True)
     assert layers.types["CaskConvolution"] == {precision: 1}
     assert layers.types["Softmax"] == {"+".join(sorted((precision, "fp32"))): 1}
 

@@ -65,7 +65,7 @@ FP16, INT8 = {"precision": "fp16"}, {"precision": "int8"}
         pytest.param(half_network(conv=FLOAT), FP16, CheckFailed, ["CONVOLUTION", "1 FLOAT"], id="FP32 convolution"),
         pytest.param(half_network(softmax=HALF), FP16, CheckFailed, ["SOFTMAX", "1 HALF"], id="half softmax"),
         pytest.param(
-            product_network(conv=True, product=FLOAT), FP16, CheckFailed, ["MATRIX_MULTIPLY", "1 FLOAT"], id="product"
+            product_network(conv=True, product=HALF), FP16, CheckFailed, ["MATRIX_MULTIPLY", "1 HALF"], id="product"
         ),
         pytest.param(
             product_network(conv=False, product=HALF), FP16, BadInput, ["no convolution"], id="only a product"

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from torch import nn
 
-from export.graph.deploy import decode_from_marginals, defer_last_upsampling, deploy, fold_norms
+from export.graph.deploy import MatrixDecode, decode_by_matrices, deploy, doubling, fold_norms
 from export.model.architecture import Architecture
-from export.model.network import ConvNeXtPose
+from export.model.network import ConvNeXtPose, Doubling
 from tests.support import grid
 from tests.support.checkpoints import TINY
 
@@ -43,7 +43,7 @@ def images(architecture: Architecture) -> torch.Tensor:
     return 100 * torch.randn(2, 3, architecture.input_size, architecture.input_size, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("rewrite", [fold_norms, defer_last_upsampling, decode_from_marginals, None])
+@pytest.mark.parametrize("rewrite", [fold_norms, decode_by_matrices, None])
 @settings(max_examples=25)
 @given(architecture=architectures)
 def test_rewriting_is_exact(rewrite: Callable[[ConvNeXtPose], None] | None, architecture: Architecture) -> None:
@@ -66,8 +66,16 @@ def test_every_norm_is_folded_but_the_last() -> None:
 @pytest.mark.parametrize(("upsamplings", "moved"), [(0, False), (2, False), (3, True)])
 def test_upsampling_moves_only_if_it_is_the_last_layer_before_the_logits(upsamplings: int, moved: bool) -> None:
     network = deploy(lively(replace(TINY, upsamplings=upsamplings)))
-    assert isinstance(network.head.logit_upsample, nn.Identity) is not moved
+    assert isinstance(network.decode, MatrixDecode)
+    assert network.decode.doubles is moved
     assert isinstance(network.head.layers[-1].upsample, nn.Identity)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 32])
+def test_the_matrix_of_a_doubling_is_torchs(size: int) -> None:
+    x = torch.randn(1, 1, size, size, dtype=torch.float64)
+    matrix = doubling(size)
+    assert torch.allclose(matrix @ x @ matrix.T, Doubling()(x), rtol=0, atol=1e-12)
 
 
 def test_the_reference_is_left_alone() -> None:
@@ -89,7 +97,9 @@ def test_a_wrong_rewriting_is_seen(defect: str) -> None:
     elif defect == "shift forgotten":
         block.bias.zero_()
     elif defect == "upsampling lost":
-        rewritten.head.logit_upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        assert isinstance(rewritten.decode, MatrixDecode)
+        nearest = torch.eye(rewritten.decode.edge // 2, dtype=torch.float64).repeat_interleave(2, dim=0)
+        rewritten.decode.doubling.copy_(nearest)
     else:
         decode = rewritten.decode
         rewritten.decode = nn.Sequential(decode, _Exchange())

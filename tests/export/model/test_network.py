@@ -94,7 +94,8 @@ def decode_defect(reshape: Callable[[Tensor], Tensor]) -> Callable[[ConvNeXtPose
 
 def head_defect(network: ConvNeXtPose) -> None:
     """Batch and joints mixed up: twice the channels for half the batch."""
-    network.head.logit_upsample = Reshaped(nn.Identity(), lambda x: x.reshape(1, -1, *x.shape[2:]))
+    mixed = Reshaped(network.head.final_layer, lambda x: x.reshape(1, -1, *x.shape[2:]))
+    network.head.add_module("final_layer", mixed)
 
 
 @pytest.mark.parametrize(
