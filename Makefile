@@ -107,6 +107,10 @@ bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the
 	@$(if $(BASE),,echo 'error: set BASE to the folder of the earlier export: make bench-gate MODEL=S BASE=old/S' >&2; exit 2)
 	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
+bench-graph: $(READY) ## Compare the deploy graph of MODEL with the graphs that it replaced, one thread
+	@$(BIN)/convnextpose export "$(MODEL)" --precision fp32,bf16,int8 --out "$(or $(OUT),build)"
+	@$(BIN)/python -m scripts.graph_speed "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))"
+
 bench-selftest: $(READY_DEV) ## Check the timing harness here: known delays, the gate, other tools' timers
 	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --out "$(or $(OUT),build)/demo"
 	@$(BIN)/python -m scripts.bench_selftest "$(or $(OUT),build)/demo/XS-atto"

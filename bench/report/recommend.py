@@ -13,10 +13,14 @@ from bench.report.rows import error_mm, headline, name_of, parity_status
 from bench.results import cells
 from bench.results.result import RatioRecord, Row
 from bench.sessions.exported import TORCH_FORMS
+from export.common.interface import HALVES
 from export.parity.budgets import PASS, WITHIN_ROUNDING
 
 SAME_ERROR_MM = 0.1
 """Mean export errors that differ by less are the same: it is the FP32 budget, which is below any use of a pose."""
+
+LEAST_INT8_GAIN = 0.02
+"""Least gain of INT8 over the best half precision, whose error is smaller, for a recommendation."""
 
 CAVEATS = {
     "stand-in": "Stand-in weights: only the latency is meaningful, so choose again with your own checkpoint.",
@@ -44,16 +48,17 @@ def recommend(measurement: Measurement) -> Choice:
         return Choice(measurement, None, f"Nothing can be recommended: {measurement.missing}.", caveat=caveat)
     tolerance = measurement.tolerance
     refusals = [(row, refusal(row, measurement)) for row in measurement.rows]
-    able = [row for row, reason in refusals if reason is None]
+    able: Sequence[Row] = [row for row, reason in refusals if reason is None]
     if not able:
         return Choice(measurement, None, _no_row(refusals), caveat=caveat)
+    able, int8_gain = _weigh_int8(able)
     fastest = min(able, key=_p50_ms)
     same = [row for row in able if not_told_apart(row, fastest, tolerance)]
     chosen, decided_by = _choose(same)
     limit = max(_p50_ms(chosen), _p50_ms(fastest))
     faster = _by_reason((row, reason) for row, reason in refusals if _looks_faster(row, limit))
     passed = [f"Passed over, though it looks faster: {names}: {reason}" for reason, names in faster.items()]
-    reason = _reason(chosen, measurement, able, same, decided_by)
+    reason = _reason(chosen, measurement, able, same, decided_by) + int8_gain
     return Choice(measurement, chosen, reason, tuple(passed), caveat)
 
 
@@ -133,6 +138,19 @@ def _choose(same: Sequence[Row]) -> tuple[Row, str | None]:
         return chosen, "has the smallest export error"
     smaller = any((row.artifact_bytes or 0) > (chosen.artifact_bytes or 0) for row in near)
     return chosen, "has the smallest file" if smaller else "has the lowest median"
+
+
+def _weigh_int8(able: Sequence[Row]) -> tuple[Sequence[Row], str]:
+    """Return the rows to choose from, without INT8 where it gains too little, and a sentence on its gain."""
+    fastest, halves = min(able, key=_p50_ms), [row for row in able if row.precision in HALVES]
+    if fastest.precision != "int8" or not halves:
+        return able, ""
+    half = min(halves, key=_p50_ms)
+    gain = _p50_ms(half) / _p50_ms(fastest) - 1
+    text = f" {name_of(fastest)} is {gain:.1%} faster than {name_of(half)}"
+    if gain >= LEAST_INT8_GAIN:
+        return able, f"{text}."
+    return [row for row in able if row.precision != "int8"], f"{text}, too little for its error."
 
 
 def _reason(

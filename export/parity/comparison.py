@@ -40,9 +40,10 @@ a softmax over a volume: ONNX Runtime on aarch64 had 3.9 times the mean error of
 LEAST_REFERENCE_MM = 0.01
 """A simulated graph with a smaller error than this sets no limit: everything below is rounding."""
 
-SIMULATION_P99_FACTOR = 2.0
+SIMULATION_P99_FACTOR = 3.0
 """Largest ratio of a file's p99 to that of its simulated graph. A dozen joints decide a p99, and two roundings move
-different ones. (Sound BF16 graphs, run by OpenVINO and simulated, differed by 1.6.)"""
+different ones. (Sound BF16 graphs, run by OpenVINO and simulated, differed by 1.6, and by 2.0
+on a processor with AMX.)"""
 
 SIMULATION_SHARE = 0.85
 """Share of a grade that the simulation of a plan may use: runtimes sum in another order, and the p99 of a file was up
