@@ -11,8 +11,9 @@
 # %% [markdown]
 # ## Settings
 #
-# Checkpoints are searched below `INPUT`, at any depth: files, zips or unpacked folders, under any name. The wheel of
-# this project and data sets are searched three folders deep. Results go to `build` in the working folder.
+# Checkpoints are searched below `WEIGHTS`, at any depth: files, zips or unpacked folders, under any name. Name their
+# folder there if `INPUT` also holds thousands of images. The wheel of this project and data sets are searched in both,
+# three folders deep. Results go to `build` in the working folder.
 
 # %%
 import os
@@ -23,7 +24,8 @@ import zipfile
 from pathlib import Path
 
 PLACES = ["/kaggle/input", "/content/drive/MyDrive/weights", "weights", "../weights"]
-INPUT = Path(os.environ.get("CONVNEXTPOSE_WEIGHTS") or next(filter(os.path.isdir, PLACES), "weights"))
+INPUT = Path(next(filter(os.path.isdir, PLACES), "weights"))
+WEIGHTS = Path(os.environ.get("CONVNEXTPOSE_WEIGHTS", INPUT))
 OUT = Path("build")
 MODELS = os.environ.get("MODELS", "XS,S,M,L").split(",")
 CROPS = os.environ.get("CROPS")  # a folder of 64 or more crops of people, for parity; None: drawn figures
@@ -44,17 +46,18 @@ def run(*words):
 
 
 def find(pattern):
-    """Return the first path of a pattern below INPUT, at most three folders down, or None."""
-    return next((path for depth in range(4) for path in sorted(INPUT.glob("*/" * depth + pattern))), None)
+    """Return the first path of a pattern below WEIGHTS or INPUT, at most three folders down, or None."""
+    patterns = ["*/" * depth + pattern for depth in range(4)]
+    return next((path for place in (WEIGHTS, INPUT) for glob in patterns for path in sorted(place.glob(glob))), None)
 
 
-print(f"checkpoints: {INPUT}, results: {OUT}, GPU: {'yes' if GPU else 'no'}")
+print(f"checkpoints: {WEIGHTS}, results: {OUT}, GPU: {'yes' if GPU else 'no'}")
 
 # %% [markdown]
 # ## Install
 #
-# From the wheel below `INPUT`, or from the clone that this notebook is in. Nothing happens where the command is already
-# installed.
+# From the wheel beside the checkpoints, or from the clone that this notebook is in. Nothing happens where the command is
+# already installed.
 
 # %%
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -62,7 +65,9 @@ if not shutil.which("convnextpose"):
     clones = [path.parent for path in (Path("pyproject.toml"), Path("../pyproject.toml")) if path.is_file()]
     source = find("convnextpose_deploy-*.whl") or next(iter(clones), None)
     if source is None:
-        print(f"error: convnextpose is not installed\nfound: no convnextpose_deploy-*.whl below {INPUT}, and no clone")
+        print(
+            f"error: convnextpose is not installed\nfound: no convnextpose_deploy-*.whl below {WEIGHTS}, and no clone"
+        )
         print("try:   put the wheel beside the checkpoints, or run this in a clone of the repository")
         raise SystemExit(2)
     extras = "report,openvino,tensorrt" if GPU else "report,openvino"
@@ -75,7 +80,7 @@ run("convnextpose", "--version")
 # Which network each file holds, whether its name agrees, and which published claims it contradicts.
 
 # %%
-run("convnextpose", "inspect", INPUT)
+run("convnextpose", "inspect", WEIGHTS)
 
 # %% [markdown]
 # ## Export
@@ -86,14 +91,14 @@ run("convnextpose", "inspect", INPUT)
 images = ["--images", CROPS] if CROPS else []
 calibration = ["--calibration", CALIBRATION] if CALIBRATION else []
 run(
-    *("convnextpose", "export", ",".join(MODELS), "--weights", INPUT, "--precision", PRECISION, "--out", OUT),
+    *("convnextpose", "export", ",".join(MODELS), "--weights", WEIGHTS, "--precision", PRECISION, "--out", OUT),
     *(*images, *calibration),
 )
 
 # %% [markdown]
 # ## Evaluate
 #
-# MPJPE, if Human3.6M or a data set with COCO-style annotations is mounted below `INPUT`.
+# MPJPE, if Human3.6M or a data set with COCO-style annotations is mounted.
 
 # %%
 human36m, coco = find("annotations/Human36M_subject9_data.json"), find("annotations.json")
@@ -103,7 +108,7 @@ for name, folder in datasets.items():
     for model in MODELS:
         run("convnextpose", "evaluate", OUT / model, "--dataset", name, "--data", folder)
 if not datasets:
-    print(f"Not evaluated: neither Human3.6M nor a COCO-style annotations.json is below {INPUT}.")
+    print("Not evaluated: no Human3.6M and no COCO-style annotations.json was found.")
 
 # %% [markdown]
 # ## Benchmark

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,11 +45,14 @@ def name_rank(names: Iterable[str], released: Sequence[str]) -> NameRank | None:
 
 def models_named(names: Sequence[str]) -> list[str]:
     """Return the declared models whose released files, or copies of them, have one of these names; likeliest first."""
-    ranks = {}
-    for model in reversed(declared_models()):  # XS before XS-atto: both expect the same file
-        if (rank := name_rank(names, load_config(model).files)) is not None:
-            ranks[model] = rank
+    ranks = {model: rank for model, files in _released_files().items() if (rank := name_rank(names, files)) is not None}
     return sorted(ranks, key=lambda model: ranks[model])
+
+
+@cache
+def _released_files() -> dict[str, tuple[str, ...]]:
+    """Return the released files of each declared model; a folder may hold thousands of files to compare with them."""
+    return {model: tuple(load_config(model).files) for model in reversed(declared_models())}  # XS before XS-atto
 
 
 def _is_copy(name: str, released: str) -> bool:
