@@ -56,8 +56,8 @@ print(f"checkpoints: {WEIGHTS}, results: {OUT}, GPU: {'yes' if GPU else 'no'}")
 # %% [markdown]
 # ## Install
 #
-# From the wheel beside the checkpoints, or from the clone that this notebook is in. Nothing happens where the command is
-# already installed.
+# From the wheel beside the checkpoints, or from the clone that this notebook is in. Nothing happens where the command
+# is already installed.
 
 # %%
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
