@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -91,3 +92,15 @@ def test_the_script_ends_with_the_exit_code_of_the_command(damaged: Path) -> Non
     run.stderr = run.stdout
     assert_three_parts(run, 2)
     assert "a web page" in run.stdout
+
+
+def test_only_inconclusive_results_do_not_stop_it(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = next(cell.source for cell in read_script().cells if cell.cell_type == "code")
+    names: dict[str, Any] = {}
+    exec(settings, names)
+    names["run"](sys.executable, "-c", "print('a word'); raise SystemExit(3)")
+    assert "a word" in capsys.readouterr().out
+    for code in (1, 2, 4):
+        with pytest.raises(SystemExit) as stop:
+            names["run"](sys.executable, "-c", f"raise SystemExit({code})")
+        assert stop.value.code == code
