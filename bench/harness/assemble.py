@@ -37,7 +37,6 @@ from bench.stats.statistics import (
     percentile,
     relative_iqr,
     shift,
-    tukey_outliers,
 )
 from bench.stats.stopping import FIRST_LOOK
 from export.common.plain import finite_or_none
@@ -153,20 +152,15 @@ def latency_of(rounds: Rounds, name: str, boundary: str, deadlines_ms: Sequence[
                 floor=value.floor,
             )
         )
-    p50_ms = float(np.median(medians_ms))
-    p99_ms = next(record.value_ms for record in records if record.quantile == 0.99)
     return Latency(
         samples=samples_ms.size,
         rounds=len(medians_ms),
-        p50_ms=p50_ms,
+        p50_ms=float(np.median(medians_ms)),
         round_median_low_ms=float(medians_ms.min()),
         round_median_high_ms=float(medians_ms.max()),
         max_ms=float(samples_ms.max()),
         percentiles=records,
         deadlines=[_misses(samples_ms, deadline_ms) for deadline_ms in deadlines_ms] if tails else [],
-        jitter_ms=p99_ms - p50_ms if p99_ms is not None else None,
-        outliers=tukey_outliers(samples_ms),
-        round_spread=relative_iqr(medians_ms),
     )
 
 
@@ -251,9 +245,5 @@ def _cold_start(record: WorkloadRecord) -> ColdStart | None:
 
 
 def _memory(record: WorkloadRecord) -> Memory | None:
-    if record.loaded is None:
-        return None
-    figures = finite_or_none({f"{name}_mib": value for name, value in record.loaded.memory_mib.items()})
-    if None in figures.values():
-        return None
-    return Memory(**figures, peak_mib=record.memory_mib.get("peak"))
+    peak_mib = finite_or_none(record.memory_mib.get("peak"))
+    return None if peak_mib is None else Memory(peak_mib=peak_mib)

@@ -42,18 +42,15 @@ class TimedModel:
         self._bound: list[Callable[[], object]] = []
 
     def load(self) -> Loaded:
-        """Import, load and run once; return times, memory and facts."""
+        """Import, load and run once; return times and facts."""
         started = time.perf_counter()
         self._import()
         imported = time.perf_counter()
-        memory = {"after_import": memory_mib()["now"]}
         loading = time.perf_counter()
         self._session = self._workload.open()
         loaded = time.perf_counter()
-        memory["peak_after_load"] = memory_mib()["peak"]
         self._prepare()
         (first,) = time_runs([lambda: checked(self._session.run(self._inputs[0]))], 1)
-        memory["peak_after_first"] = memory_mib()["peak"]
         boundaries = [HOST_E2E]
         if isinstance(self._session, SelfTiming):
             boundaries.append(DEVICE)
@@ -66,7 +63,6 @@ class TimedModel:
             first_ms=first,
             description=self._session.describe(),
             facts=self.facts(),
-            memory_mib=memory,
             boundaries=tuple(boundaries),
         )
 

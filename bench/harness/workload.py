@@ -47,14 +47,13 @@ class Workload:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Time and memory up to the first result."""
+    """Times up to the first result, and facts."""
 
     import_s: float
     load_s: float
     first_ms: float
     description: str
     facts: Mapping[str, Any]
-    memory_mib: Mapping[str, float]
     boundaries: tuple[str, ...]
 
 

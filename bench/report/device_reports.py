@@ -165,7 +165,4 @@ def _latency(latency: device_report.Latency, medians: Sequence[float], floors: M
         max_ms=max(max(samples) for samples in latency.rounds_ms),
         percentiles=percentiles,
         deadlines=[],
-        jitter_ms=None,
-        outliers=0,
-        round_spread=0.0,
     )

@@ -19,8 +19,6 @@ from bench.report.views import Page, clean
 from export.common.files import whole_file, write_text
 
 HTML, MARKDOWN, CSV, BADGE, JUNIT = "report.html", "report.md", "report.csv", "badge.json", "junit.xml"
-LARGEST_BYTES = 3_000_000
-"""Largest page: it still opens at once on a phone, and may be attached to a mail."""
 
 
 def write_reports(paths: Sequence[Path], out: Path | None = None, gate: Path | None = None) -> Reports:

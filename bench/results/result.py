@@ -15,7 +15,7 @@ from export.common.files import sha256_file, write_text
 from export.common.records import peek, read_record
 from export.pipeline.manifest import Manifest
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 RESULT, SAMPLES = "result.json", "samples.npz"
 INTERRUPTED = "interrupted"
 """Folder for the result of an interrupted run, if there is a complete one."""
@@ -67,12 +67,6 @@ class Latency(_Record):
     max_ms: float
     percentiles: list[PercentileRecord]
     deadlines: list[MissesRecord]
-    jitter_ms: float | None
-    """p99 − p50."""
-    outliers: int
-    """Samples beyond Tukey's outer fences; they are counted, and kept."""
-    round_spread: float
-    """Interquartile range of round medians over their median."""
 
 
 class LaunchRecord(_Record):
@@ -104,10 +98,7 @@ class ColdStart(_Record):
 class Memory(_Record):
     """Resident memory of the worker, in MiB."""
 
-    after_import_mib: float
-    peak_after_load_mib: float
-    peak_after_first_mib: float
-    peak_mib: float | None
+    peak_mib: float
 
 
 class ThroughputPoint(_Record):

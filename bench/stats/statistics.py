@@ -167,13 +167,6 @@ def deadline_misses(samples_ms: ArrayLike, deadline_ms: float) -> Misses:
     return Misses(deadline_ms, missed, array.size, missed / array.size, float(low), float(high))
 
 
-def tukey_outliers(samples: ArrayLike) -> int:
-    """Count the samples beyond Tukey's outer fences (three interquartile ranges); none is ever removed."""
-    array = np.asarray(samples, np.float64)
-    low, high = np.quantile(array, (0.25, 0.75))
-    return int(((array < low - 3 * (high - low)) | (array > high + 3 * (high - low))).sum())
-
-
 def relative_iqr(values: ArrayLike) -> float:
     """Return the interquartile range over the median."""
     low, median, high = np.quantile(np.asarray(values, np.float64), (0.25, 0.5, 0.75))

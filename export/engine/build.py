@@ -9,12 +9,10 @@ No NVIDIA library is loaded into this process: a crash of the builder, or Ctrl-C
 
 import json
 import platform
-import re
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -115,13 +113,8 @@ def _make_record(job: BuildJob, choice: Choice, result: BuildResult, log: list[s
         timing_cache=str(job.timing_cache.parent) if job.timing_cache else None,
         hardware_compatible=plan.hardware_compatible,
         version_compatible=plan.version_compatible,
-        weight_bytes=bytes_in_log(log, "Total Weights Memory"),
-        scratch_bytes=bytes_in_log(log, "Max Scratch Memory"),
-        activation_bytes=bytes_in_log(log, "Total Activation Memory"),
         warnings=tuple(dict.fromkeys(line.removeprefix("WARNING ") for line in log if line.startswith("WARNING "))),
         engine_sha256=sha256_file(job.engine),
-        engine_reproducible=False,
-        plan_magic=choice.product.magic.decode(),
         plan_version=check_engine_file(job.engine, choice.product, result),
     )
 
@@ -158,12 +151,6 @@ def check_engine_file(path: Path, product: Product, result: BuildResult) -> str:
     if problem:
         raise CheckFailed(f"the written file is no {product.name} engine", problem, "build again")
     return ".".join(map(str, header[24:]))
-
-
-def bytes_in_log(log: Iterable[str], label: str) -> int | None:
-    """Return the last ``<label>: <n> bytes`` of a builder's log; None where there is none."""
-    sizes = re.findall(rf"{re.escape(label)}: (\d+) bytes", "\n".join(log))
-    return int(sizes[-1]) if sizes else None
 
 
 def _check_paths(onnx_path: Path, engine_path: Path) -> None:

@@ -9,7 +9,7 @@ from export.common.records import read_record
 from export.engine.layers import EngineLayers
 from export.runtime.engine_network import Convolutions
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,8 @@ class EngineRecord(BuildResult):
     """The folder of kernel timings; None: nothing was kept."""
     hardware_compatible: bool
     version_compatible: bool
-    weight_bytes: int | None
-    scratch_bytes: int | None
-    activation_bytes: int | None
     warnings: tuple[str, ...]
     engine_sha256: str
-    engine_reproducible: bool
-    """False: the same inputs give other bytes each time, so only the ONNX hash and the options are an identity."""
-    plan_magic: str
     plan_version: str
 
 

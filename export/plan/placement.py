@@ -1,6 +1,5 @@
-"""The precision of each convolution by rule, before any measurement, and the reasons for everything else."""
+"""The precision of each convolution by rule, before any measurement."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from export.model.architecture import Architecture
@@ -26,15 +25,6 @@ class PlannedConv:
     """RMS error on calibration images with only its unit in the lower precision; None if not measured."""
 
 
-@dataclass(frozen=True)
-class OtherValue:
-    """A value that no convolution computes, and that is never quantized."""
-
-    name: str
-    kind: str
-    reason: str
-
-
 INT8_RULE = {
     "stem": (False, "pixels of a large range, three input channels: little to gain, and every layer depends on it"),
     "downsampling": (True, "a dense convolution: INT8 multiplies pay"),
@@ -44,16 +34,6 @@ INT8_RULE = {
 }
 """Kind of convolution → (whether it may be quantized, the reason)."""
 HALF_REASON = "the requested precision"
-
-OTHER_REASON = {
-    "input": "stays in FP32: the normalised image becomes pixels here, which half precision holds exactly",
-    "norm": "stays in {half}: one factor and one summand per channel, before a depthwise convolution",
-    "upsampling": "stays in {half}: few operations, and its reader is not quantized",
-    "activation": "stays in {half}: fused with the convolution before it",
-    "residual sum": "stays in {half}: depthwise convolutions and the next sum read it, and neither is quantized",
-    "decode": "stays in FP32: a softmax over all bins has terms that half precision cannot hold",
-}
-"""Kind of another value → reason."""
 
 
 def place(architecture: Architecture, precision: str) -> tuple[PlannedConv, ...]:
@@ -98,25 +78,3 @@ def segment_of(conv: str) -> str:
     ('backbone.stages.0.1', 'head.final_layer')
     """
     return conv if conv == "head.final_layer" else conv.rpartition(".")[0]
-
-
-def other_values(architecture: Architecture, precision: str) -> tuple[OtherValue, ...]:
-    """Return all values that no convolution computes, in data order, with sums and the decode."""
-    half = "BF16" if precision == "bf16" else "FP16"
-    rows = _other_values(architecture)
-    return tuple(OtherValue(name, kind, OTHER_REASON[kind].format(half=half)) for name, kind in rows)
-
-
-def _other_values(architecture: Architecture) -> Iterator[tuple[str, str]]:
-    yield "entry", "input"
-    for layer in architecture.deployed_layers():
-        parent, _, last = layer.name.rpartition(".")
-        if layer.kind == "norm":
-            yield layer.name, "norm"
-        elif layer.kind == "upsample":
-            yield layer.name, "upsampling"
-        elif last in ("pwconv1", "pwconv"):
-            yield f"{parent}.act", "activation"
-        elif last == "pwconv2":
-            yield parent, "residual sum"
-    yield "decode", "decode"

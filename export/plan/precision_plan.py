@@ -10,10 +10,12 @@ from export.common.records import read_record
 from export.images.image_set import ImagesRecord, set_sha256
 from export.model.architecture import Architecture
 from export.plan.calibration import FEWEST_IMAGES
-from export.plan.placement import OtherValue, PlannedConv, other_values, place, segment_of
+from export.plan.placement import PlannedConv, place, segment_of
 from export.plan.scales import LARGEST_SCALE, SMALLEST_SCALE, stored_scale
 
-SCHEMA_VERSION = "3.0"
+SCHEMA_VERSION = "3.1"
+READABLE = ("3.0", SCHEMA_VERSION)
+"""3.0 also listed the values that no convolution computes."""
 HIGHER = {"int8": "fp16", "fp16": "fp32", "bf16": "fp32"}
 """Precision → the next higher one, for convolutions that cost too much accuracy."""
 BY_HAND = "changed by hand in the user's plan"
@@ -25,13 +27,12 @@ ADVICE = "take a plan of an earlier export of the same checkpoint, or leave --pl
 
 @dataclass(frozen=True)
 class PrecisionPlan:
-    """The convolutions and other values in data order, and the calibration images."""
+    """The convolutions in data order, and the calibration images."""
 
     precision: str
     """The requested precision: fp16, bf16 or int8."""
     architecture: Architecture
     convs: tuple[PlannedConv, ...]
-    left_alone: tuple[OtherValue, ...]
     calibration: ImagesRecord
     weights_sha256: str | None = None
     """Hash of the weights' file; None if there is none, and then a user cannot pass the plan back."""
@@ -106,7 +107,7 @@ def read_plan(path: Path, architecture: Architecture) -> PrecisionPlan:
         BadInput: not a plan, another schema version, another network, unknown calibration images, a scale that FP16
             cannot hold, or a convolution in a precision that it cannot have.
     """
-    plan = read_record(path, PrecisionPlan, (SCHEMA_VERSION,), "precision plan", ADVICE)
+    plan = read_record(path, PrecisionPlan, READABLE, "precision plan", ADVICE)
     if plan.precision not in HIGHER:
         raise BadInput(f"{path} is no precision plan", f"precision: {plan.precision}", ADVICE)
     rule = {conv.name: conv for conv in place(architecture, plan.precision)}
@@ -117,7 +118,7 @@ def read_plan(path: Path, architecture: Architecture) -> PrecisionPlan:
     if split:
         advice = "set all convolutions of a block to fp32, or none"
         raise BadInput(f"{path} has only a part of a block in FP32", f"not in FP32: {', '.join(split)}", advice)
-    return replace(plan, left_alone=other_values(architecture, plan.precision))
+    return plan
 
 
 def accept_plan(plan: PrecisionPlan, weights_sha256: str) -> PrecisionPlan:

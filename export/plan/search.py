@@ -26,7 +26,7 @@ from export.model.reference import run_reference
 from export.parity.budgets import GRADES, REQUIRED_GRADE, TARGET_GRADE, Grade
 from export.parity.comparison import Joints, errors_mm
 from export.plan.patches import NOT_FINITE
-from export.plan.placement import PlannedConv, other_values, place, segment_of
+from export.plan.placement import PlannedConv, place, segment_of
 from export.plan.planned import PlannedWeights, quantize_conv, round_values, simulated_graph
 from export.plan.precision_plan import HIGHER, TOO_MANY, PrecisionPlan
 from export.plan.weights import Candidates, prepare
@@ -52,7 +52,6 @@ def initial_plan(reference: ConvNeXtPose, precision: str, calibration: ImageSet)
         precision=precision,
         architecture=architecture,
         convs=place(architecture, precision),
-        left_alone=other_values(architecture, precision),
         calibration=calibration.record,
     )
 

@@ -12,7 +12,6 @@ from bench.results.result import Result, Row
 
 REFERENCE, CANDIDATE = reference_candidate(2), Candidate("onnxruntime", "fp32", 2, None)
 CONTROL = REFERENCE.id + "#control"
-MEMORY = {"after_import": 50.0, "peak_after_load": 80.0, "peak_after_first": 90.0}
 QUIET: dict[str, Any] = {"steal_ticks": 0, "total_ticks": 0, "gpus": []}
 STEADY = {REFERENCE.id: [20.0] * 30, CONTROL: [20.0] * 30, CANDIDATE.id: [10.0] * 30}
 """Latency in ms of each round."""
@@ -24,7 +23,7 @@ def measurements(latencies_ms: Mapping[str, Sequence[float]], samples: int = 5, 
         name: [Block(index, 0, {HOST_E2E: [latency_ms] * samples}) for index, latency_ms in enumerate(rounds)]
         for name, rounds in latencies_ms.items()
     }
-    loaded = Loaded(1, 0.5, 20, "described", {"problems": [], "precision_used": "fp32"}, MEMORY, (HOST_E2E,))
+    loaded = Loaded(1, 0.5, 20, "described", {"problems": [], "precision_used": "fp32"}, (HOST_E2E,))
     records = {n: WorkloadRecord(loaded=loaded, warm_up=WarmUp("steady", 1, 10, (10, 10, 10))) for n in latencies_ms}
     for name, value in record.items():
         setattr(records[CANDIDATE.id], name, value)

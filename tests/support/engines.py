@@ -46,14 +46,9 @@ RECORD = EngineRecord(
     version_compatible=False,
     build_seconds=0.5,
     size_bytes=31_648_260,
-    weight_bytes=None,
-    scratch_bytes=64_800_000,
-    activation_bytes=None,
     warnings=("a warning",),
     onnx_sha256="0" * 64,
     engine_sha256="1" * 64,
-    engine_reproducible=False,
-    plan_magic="vtrt",
     plan_version="1.7.1.116",
 )
 
@@ -65,7 +60,6 @@ def write_engine(path: Path, product: Product, content: bytes = b"content", **ch
     path.write_bytes(product.magic + bytes(20) + bytes(map(int, version.split("."))) + content)
     fields: dict[str, Any] = {
         "runtime": product.module,
-        "plan_magic": product.magic.decode(),
         "package_version": version,
         "plan_version": version,
         "profile": Profile("image", (1, *SHAPE), (1, *SHAPE), (4, *SHAPE)),

@@ -31,7 +31,6 @@ from tests.support.planted_manifest import ERROR_MM
 
 REFERENCE = reference_candidate(2)
 CONTROL = REFERENCE.id + "#control"
-MEMORY = {"after_import": 50.0, "peak_after_load": 80.0, "peak_after_first": 90.0}
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def write_bench(
 def record_of(of: Planted) -> WorkloadRecord:
     """Return the record of a row's worker."""
     facts = {"problems": [], "precision_used": of.computes or of.precision}
-    loaded = Loaded(1, 0.5, 20, "described", facts, MEMORY, (HOST_E2E,))
+    loaded = Loaded(1, 0.5, 20, "described", facts, (HOST_E2E,))
     mean = of.error_mm if of.error_mm is not None else ERROR_MM[of.precision]
     parity: dict[str, Any] = {
         "outcome": of.outcome,

@@ -33,10 +33,6 @@ class Run:
     mode_distance_mm: Array
     """(N, J) of the unchanged crops."""
 
-    def select(self, images: slice) -> "Run":
-        """Return the run of some of the images."""
-        return Run(self.joints_px[:, images], self.entropy_share[images], self.mode_distance_mm[images])
-
 
 @torch.inference_mode()
 def run_candidates(

@@ -33,7 +33,7 @@ def measured_pair(
         rounds_ms = samples(30, 40, late=late if planted else 1.5, seed=seed)
         blocks[name] = [Block(index, 0, {HOST_E2E: list(values)}) for index, values in enumerate(rounds_ms)]
         all_facts = {"device": "CPU", "executed": executed(), **(facts if planted else {})}
-        loaded = Loaded(1, load_s if planted else 0.5, 20, "described", all_facts, {}, (HOST_E2E,))
+        loaded = Loaded(1, load_s if planted else 0.5, 20, "described", all_facts, (HOST_E2E,))
         records[name] = WorkloadRecord(loaded=loaded, memory_mib={"peak": peak_mib if planted else 100})
     quiet: Mapping[str, Any] = {"steal_ticks": None, "total_ticks": None, "gpus": []}
     return Measurements(records, Rounds(blocks, completed=30, sensors=[quiet, quiet]))

@@ -56,9 +56,6 @@ def latency(p50_ms: float) -> Latency:
         max_ms=2 * p50_ms,
         percentiles=[PercentileRecord(quantile=0.9, value_ms=1.2 * p50_ms, upper_ms=1.3 * p50_ms, floor=64)],
         deadlines=[MissesRecord(deadline_ms=16.7, missed=3, rate=0.01, low=0.0, high=0.02)],
-        jitter_ms=None,
-        outliers=0,
-        round_spread=0.01,
     )
 
 

@@ -43,7 +43,7 @@ def test_rows_that_are_not_ranked_are_greyed_and_have_no_figures_to_compare() ->
 
 @pytest.mark.parametrize(("evaluations", "error"), [((), ERROR), ((evaluation(fp32=1.0),), MPJPE)])
 def test_the_first_columns_are_the_six_of_a_decision(evaluations: tuple[Evaluation, ...], error: str) -> None:
-    memory = Memory(after_import_mib=1, peak_after_load_mib=2, peak_after_first_mib=3, peak_mib=120)
+    memory = Memory(peak_mib=120)
     rows = (row("openvino", 5.0, memory=memory, latency={HEADLINE: with_p99(5.0)}), REFERENCE)
     table = decision_table([recommend(measurement(*rows, evaluations=evaluations))], "pytorch fp32")
     assert table.brief == table.columns[:6] == ("row", error, "p50 (ms)", "p99 (ms)", "speed-up", "memory (MiB)")

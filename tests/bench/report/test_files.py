@@ -20,7 +20,7 @@ from bench.report.recommend import Choice, recommend
 from bench.report.records import Comparison
 from bench.report.rows import name_of
 from bench.report.rows_csv import rows_csv
-from bench.report.write import LARGEST_BYTES, write_reports
+from bench.report.write import write_reports
 from export.common.errors import BadInput
 from export.common.files import PARTIAL_PREFIX
 from tests.bench.report.planted import measurement, not_run, row
@@ -114,7 +114,7 @@ def test_the_page_of_a_long_run_with_many_rows_is_small_too(tmp_path: Path) -> N
     planted = [Planted(name, of, 4.0) for name in runtimes for of in ("fp32", "fp16", "int8")]
     folder = write_folder(tmp_path / "S", planted, rounds=300)
     write_reports([folder])
-    assert (folder / "report/report.html").stat().st_size <= LARGEST_BYTES
+    assert (folder / "report/report.html").stat().st_size <= 3_000_000  # opens at once on a phone
     assert not list(tmp_path.rglob(PARTIAL_PREFIX + "*"))
 
 

@@ -99,11 +99,6 @@ def test_missed_deadlines_have_an_exact_interval() -> None:
     assert some.low < some.rate == 0.1 < some.high
 
 
-def test_outliers_are_counted() -> None:
-    assert statistics.tukey_outliers([*np.linspace(1, 2, 50), 9, 0.001]) == 1
-    assert statistics.tukey_outliers([3.0] * 20) == 0
-
-
 def test_drift_is_that_of_the_ends() -> None:
     assert statistics.shift(np.log(np.linspace(1, 1.3, 30))) == pytest.approx(0.2, abs=0.01)
     assert statistics.shift([0.0] * 10) == 0

@@ -34,13 +34,9 @@ def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatc
     assert record.targets == DEFAULT_RTX_TARGETS
     assert record.profile == Profile("image", (1, 3, 32, 32), (1, 3, 32, 32), (8, 3, 32, 32))
     assert record.size_bytes == path.stat().st_size
-    assert record.plan_magic.encode() == path.read_bytes()[:4]
     assert record.package_version.startswith(".".join(record.plan_version.split(".")[:3]))
     assert record.onnx_sha256 == sha256_file(tiny)
-    assert (record.engine_sha256, record.engine_reproducible) == (sha256_file(path), False)
-    assert record.weight_bytes == (8 * 3 * 3 * 3) * 4 + 256  # the library rounds up; FP32 weights nevertheless
-    assert record.scratch_bytes is not None
-    assert record.activation_bytes is not None
+    assert record.engine_sha256 == sha256_file(path)
     assert 0 < record.build_seconds < 60
     assert "INFO Engine generation completed" in (tmp_path / "new" / "tiny.rtx.engine.log").read_text()
     assert read_engine_record(tmp_path / "new" / "tiny.rtx.engine.json") == record

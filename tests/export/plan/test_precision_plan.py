@@ -15,7 +15,7 @@ from export.common.files import write_json
 from export.common.interface import PRECISIONS
 from export.images.drawings import drawn_images
 from export.images.image_set import ImageSet, ImagesRecord
-from export.plan.placement import HALF_REASON, other_values, place
+from export.plan.placement import HALF_REASON, place
 from export.plan.precision_plan import BY_HAND, FROM_FILE, PrecisionPlan, accept_plan, read_plan
 from export.plan.scales import stored_scale
 from export.plan.weights import prepare
@@ -72,7 +72,7 @@ def few_images(count: int) -> ImagesRecord:
         (lambda p: p["convs"][2].update(precision="fp32"), "impossible precision.*choose int8 or fp16"),
         (lambda p: p["convs"][0].update(precision="int8", input_scale=1.0), "cannot be INT8.*stem"),
         (lambda p: p["convs"][1].update(precision="int8", input_scale=1.0), "cannot be INT8.*depthwise"),
-        (lambda p: p.update(schema_version="2.0"), "no precision plan of schema 3.0.*schema_version 2.0"),
+        (lambda p: p.update(schema_version="2.0"), "no precision plan of schema 3.0 or 3.1.*schema_version 2.0"),
         (lambda p: p.pop("convs"), "no precision plan.*convs"),
         (lambda p: p.update(precision="fp8"), "no precision plan.*precision: fp8"),
         (lambda p: p.update(precision="bf16"), "impossible precision.*choose bf16 or fp32"),
@@ -117,14 +117,12 @@ def test_an_edited_plan_gets_true_reasons_and_no_measurements(tmp_path: Path) ->
     rows[0].update(precision="fp16", macs=1)
     rows[1].update(precision="fp16", reason="my own")
     rows[2].update(reason="kept out by the search: no longer", input_scale=0.1)
-    record["left_alone"][0].update(reason="because")
     write_json(tmp_path / "plan.json", record)
     read = accept_plan(read_plan(tmp_path / "plan.json", TINY), WEIGHTS_SHA256)
     rule = place(TINY, "int8")
     first, second, third = (read.convs[index] for index in places)
     assert (first.reason, first.macs, second.reason) == (BY_HAND, rule[places[0]].macs, "my own")
     assert (third.reason, third.input_scale) == (rule[places[2]].reason, stored_scale(0.1))
-    assert read.left_alone == other_values(TINY, "int8")
     assert (read.aim, read.mean_mm, read.p99_mm, read.search_seconds) == (None, None, None, None)
     assert read.search == (FROM_FILE,)
     assert accept_plan(read, WEIGHTS_SHA256).search == read.search
