@@ -154,13 +154,6 @@ def export_model(
 ) -> None:
     """Export one model and print the result.
 
-    Args:
-        request: what to export.
-        folder: the folder in which the checkpoint was searched for; None if the user named it.
-        out: results go to ``out/MODEL``.
-        dry_run: list the steps that would run.
-        verbose: print every table.
-
     Raises:
         Failure: the export failed, or a check of an artifact did.
     """

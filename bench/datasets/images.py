@@ -52,10 +52,6 @@ def read_image(path: Path, size: Size) -> NDArray[np.uint8]:
 def find_pixels(images: Mapping[Path, Size], option: Pixels | None) -> tuple[Pixels | None, dict[Path, int], list[str]]:
     """Find out which pixels the annotations of a dataset refer to.
 
-    Args:
-        images: image files with their annotated sizes.
-        option: the user's answer.
-
     Returns:
         The pixels, None if no image has an EXIF orientation; the orientations of those that have one; notes.
 

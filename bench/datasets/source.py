@@ -31,14 +31,7 @@ class Source:
     """Folder of a dataset, with the problems found while its annotations are read."""
 
     def __init__(self, dataset: str, folder: Path, expected: str, image_folders: Sequence[Path]) -> None:
-        """Read nothing yet.
-
-        Args:
-            dataset: its name.
-            folder: as the user named it.
-            expected: one line about the places of annotations and images.
-            image_folders: searched in this order.
-        """
+        """Read nothing yet."""
         self.dataset, self.folder = dataset, folder
         self.files: list[Path] = []
         """Annotation files that were read."""

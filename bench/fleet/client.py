@@ -18,13 +18,7 @@ LOCAL = "here"
 
 
 def run_fleet(plan: FleetPlan, scheduler: Scheduler | None, on_change: OnChange, *, again: bool = False) -> FleetRecord:
-    """Do the unfinished jobs; return the record, which is in the run's folder, too.
-
-    Args:
-        plan: the jobs, and the folder of their results.
-        scheduler: its workers do the jobs; None: this machine, without Dask.
-        on_change: is called with the record after every change.
-        again: whether to repeat finished jobs.
+    """Do the unfinished jobs, on this machine without a scheduler; return the record of the run's folder.
 
     Raises:
         BadInput: the folder has a run of another kind, is in use, or cannot be written.

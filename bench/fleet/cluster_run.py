@@ -50,11 +50,6 @@ class Job:
 def run_on_cluster(run: Run, scheduler: Scheduler, *, again: bool) -> None:
     """Do the unfinished jobs of a run.
 
-    Args:
-        run: the jobs.
-        scheduler: its workers do them.
-        again: whether to repeat jobs whose results are there.
-
     Raises:
         NotPossible: the scheduler does not answer, or is gone.
         BadInput: a result cannot be written, or certificates cannot be used.
@@ -64,14 +59,7 @@ def run_on_cluster(run: Run, scheduler: Scheduler, *, again: bool) -> None:
 
 
 class ClusterRun:
-    """A run through one connection.
-
-    Args:
-        client: a ``distributed.Client``.
-        run: the jobs.
-        wait_s: time for which a job waits for a worker.
-        again: whether to repeat jobs whose results are there.
-    """
+    """A run through one connection."""
 
     def __init__(self, client: Any, run: Run, *, wait_s: float, again: bool) -> None:
         self._client, self._run, self._wait_s, self._again = client, run, wait_s, again

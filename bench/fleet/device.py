@@ -58,12 +58,6 @@ def send_files(
 ) -> int:
     """Send a device the job's files that it lacks; return the number of bytes.
 
-    Args:
-        spec: the job.
-        sources: the client's files.
-        missing: calls ``missing_files`` on the device.
-        store: calls ``store_file`` there.
-
     Raises:
         BadFile: the client's file is missing or was changed, or it was damaged on the way.
     """
@@ -96,13 +90,7 @@ def device_facts(jobs: Sequence[str]) -> DeviceFacts:
 
 
 def run_job(spec: JobSpec, again: bool, on_progress: Callable[[str], None]) -> Answer:
-    """Do a job, or find its result: that of the same specification, code, hardware and libraries.
-
-    Args:
-        spec: the job.
-        again: whether to repeat a job whose result is there.
-        on_progress: is called with the present activity.
-    """
+    """Do a job, or find its result: that of the same specification, code, hardware and libraries."""
     own_fingerprint, start = fingerprint(environment_record()), monotonic()
     outcome = Outcome(
         job=spec.id,

@@ -25,11 +25,6 @@ OnChange = Callable[[FleetRecord], None]
 class Run:
     """The record of a run, and the folder of its results. Only one thread may use it.
 
-    Args:
-        plan: the jobs, and the folder of their results.
-        scheduler: its address; None for a local run.
-        on_change: is called with the record after every change.
-
     Raises:
         BadInput: the folder has a run of the other kind, or a record of another schema.
     """
@@ -86,11 +81,6 @@ class Run:
 
     def finish(self, job: JobRecord, answer: Answer, **about: object) -> Outcome:
         """Write the result, if there is one, and then the job's end.
-
-        Args:
-            job: the job.
-            answer: the device's answer.
-            about: fields of the outcome that the client knows.
 
         Returns:
             The outcome; failed, if the result was damaged on the way.

@@ -25,13 +25,6 @@ def missing_cells(
 
     A precision that the candidate's export has lost fails: no quieter machine changes that. A runtime or engine that
     cannot run here is inconclusive. No cell is made of what no machine can run, and of the candidate's new precisions.
-
-    Args:
-        baseline: the baseline.
-        candidate: the candidate.
-        runtimes: as the user named them.
-        baseline_rows: candidates and skipped rows of the baseline.
-        candidate_rows: the same of the candidate.
     """
     cells: dict[str, Decision] = {}
     lost = set(baseline.precisions) - set(candidate.precisions)

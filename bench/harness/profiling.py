@@ -46,15 +46,7 @@ def take_profiles(
     settings: Settings,
     progress: Progress = no_progress,
 ) -> Profiles:
-    """Profile the timed workloads one after the other; a failure leaves a reason and nothing more.
-
-    Args:
-        workloads: of the benchmark that has ended.
-        timed: names of the workloads to profile.
-        images: (N, S, S, 3) RGB.
-        settings: the benchmark's.
-        progress: called at each step.
-    """
+    """Profile the timed workloads one after the other; a failure leaves a reason and nothing more."""
     result = Profiles()
     with temporary_folder(TEMPORARY_PREFIX) as folder:
         inputs = folder / "inputs.npy"

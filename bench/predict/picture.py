@@ -49,15 +49,7 @@ def draw_prediction(
     *,
     names: bool = False,
 ) -> Image:
-    """Draw the photo with skeleton, crop and legend, and beside it the pose from two sides: (960, W, 3) RGB.
-
-    Args:
-        photo: the photo.
-        prediction: the joints in it.
-        title: lines written over the photo, in ASCII.
-        other: a pose drawn in grey beneath the prediction.
-        names: whether to write each joint's name beside it.
-    """
+    """Draw the photo with skeleton, crop and legend, and beside it the pose from two sides: (960, W, 3) RGB."""
     space = Space.from_prediction(prediction)
     second_poses = () if other is None else (space.centred(other.mm),)
     front = _panel(space, (0, 1), "from the front", -prediction.bins[:, 2], second_poses)
@@ -75,17 +67,7 @@ def draw_comparison(
     name: str,
     names: bool = False,
 ) -> Image:
-    """Draw the photo with the reference, and beside it ``draw_prediction`` with the reference in grey: (960, W, 3) RGB.
-
-    Args:
-        photo: the photo.
-        prediction: the joints in it.
-        title: lines over the prediction, in ASCII.
-        reference: the joints to compare with.
-        reference_title: lines over the reference.
-        name: of the reference, in the legend.
-        names: whether to write each joint's name beside it.
-    """
+    """Draw the photo with the reference, and beside it the prediction over it in grey: (960, W, 3) RGB."""
     other = OtherPose(name, reference.image_px, reference.space_mm)
     left = _overlay(photo, reference, reference_title, None, names)
     return np.hstack([left, draw_prediction(photo, prediction, title, other, names=names)])

@@ -27,13 +27,7 @@ REFERENCES = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
 def measurements_of(
     reports: Sequence[NamedReport], evaluations: Sequence[Evaluation] = (), size_bytes: Mapping[str, int] | None = None
 ) -> list[Measurement]:
-    """Return a measurement for each report.
-
-    Args:
-        reports: the reports with their paths.
-        evaluations: those of the same weights, where the export is at hand.
-        size_bytes: the sizes of the export's files by their sha256.
-    """
+    """Return a measurement for each report."""
     names = _names(reports)
     return [
         _measurement(name, path, report, tuple(evaluations), size_bytes or {})

@@ -25,12 +25,7 @@ Located = tuple[str, Missing]
 
 
 def gaps_of(choices: Sequence[Choice], more: Sequence[Located] = ()) -> list[Located]:
-    """Return everything that was not tested; the same gap of several measurements is listed once.
-
-    Args:
-        choices: all measurements.
-        more: gaps that belong to no measurement, as devices without work.
-    """
+    """Return everything that was not tested; the same gap of several measurements is listed once."""
     where: dict[Missing, list[str]] = {}
     for choice in choices:
         for gap in _gaps(choice):

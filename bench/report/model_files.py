@@ -39,10 +39,6 @@ class ModelFiles:
 def read_model_files(folder: Path, gate: Path | None = None) -> ModelFiles:
     """Read everything in ``folder``; only the manifest has to be there.
 
-    Args:
-        folder: the folder that ``export`` filled.
-        gate: what ``compare --out`` wrote.
-
     Raises:
         BadInput: no export lies there, or a file is damaged, has an unknown schema version, or is of another export.
     """

@@ -116,16 +116,7 @@ def devices_page(
     gaps: Sequence[Located],
     reproduce: tuple[str, ...],
 ) -> Content:
-    """Return the page of several devices; milliseconds are never compared across devices.
-
-    Args:
-        title: names the devices.
-        subtitle: names the source of the measurements.
-        measurements: one for each device and model.
-        notices: notices about all of them.
-        gaps: gaps that belong to none of them.
-        reproduce: the commands that make the page again.
-    """
+    """Return the page of several devices; milliseconds are never compared across devices."""
     choices = tuple(map(recommend, measurements))
     table = Section("devices", "The devices, and what differs", tables=(facts_table(measurements),), folded=True)
     of_each = dict.fromkeys(notice for measurement in measurements for notice in _notices(measurement))

@@ -62,9 +62,7 @@ class ExportFolder:
     @cached_property
     def architecture(self) -> Architecture:
         """The network."""
-        plain = self.manifest.architecture.model_dump(exclude={"heatmap_size"})
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
-        return Architecture(**fields)
+        return self.manifest.architecture.as_architecture()
 
     @cached_property
     def joint_set(self) -> JointSet:

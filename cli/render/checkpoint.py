@@ -165,7 +165,7 @@ def _print_upsamplings(images: "ImageInspection") -> None:
     evidence = images.upsamplings
     grid = table(
         *("upsamplings", "map", "missed when turned", "when mirrored", "centre off by (px)", "allowed (px)"),
-        *("entropy", "mean to mode (mm)", "finding"),
+        "finding",
     )
     for row in evidence.candidates:
         grid.add_row(
@@ -175,8 +175,6 @@ def _print_upsamplings(images: "ImageInspection") -> None:
             number(row.mirrored_missed, ".0%"),
             f"{number(row.offset_px, '.1f')} ± {number(row.uncertainty_px, '.1f')}",
             number(row.allowed_px, ".1f"),
-            number(row.entropy_share, ".0%"),
-            number(row.mode_distance_mm),
             f"[{FINDING_STYLE[row.finding]}]{row.finding}[/]",
         )
     out.print("[bold]Upsamplings, from images[/]")

@@ -9,7 +9,6 @@ __all__ = [
     "Gpu",
     "Jetson",
     "default_gpu",
-    "device_name",
     "driver_cuda",
     "driver_version",
     "first_bus_id",
@@ -31,12 +30,6 @@ def first_bus_id() -> str:
     driver.call("cuDeviceGet", ctypes.byref(device), 0)
     driver.call("cuDeviceGetPCIBusId", text, 32, device)
     return text.value.decode(errors="replace")
-
-
-def device_name() -> str | None:
-    """Return the default GPU, such as ``NVIDIA GeForce RTX 4090 (8.9)``; None if there is none."""
-    gpu, _ = default_gpu()
-    return str(gpu) if gpu is not None else None
 
 
 def driver_cuda() -> str:

@@ -67,13 +67,6 @@ def export_onnx(
 ) -> OnnxRecord:
     """Write ``network``, which is already in this precision, as an ONNX file and check the file.
 
-    Args:
-        network: any form of the network.
-        path: the file to write.
-        metadata: the file's metadata, from ``consumer_metadata``.
-        precision: precision of the file.
-        in_fp32: names of the convolutions that its plan keeps in FP32.
-
     Raises:
         CheckFailed: the file fails ``check_onnx``.
     """

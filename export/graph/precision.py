@@ -30,14 +30,7 @@ BODY = HALF | {"int8": torch.float16}
 def in_precision(
     reference: ConvNeXtPose, precision: str, *, takes_pixels: bool = False, in_fp32: Collection[str] = ()
 ) -> ConvNeXtPose:
-    """Return the graph to export in this precision, with weights rounded to nearest; INT8 is not quantized yet.
-
-    Args:
-        reference: the reference network.
-        precision: fp32, fp16, bf16 or int8.
-        takes_pixels: whether its input is (N, S, S, 3) uint8.
-        in_fp32: names of the segments that a plan keeps in FP32.
-    """
+    """Return the graph to export in this precision, with weights rounded to nearest; INT8 is not quantized yet."""
     if precision in BODY:
         return half_graph(reference, BODY[precision], takes_pixels=takes_pixels, in_fp32=in_fp32)
     if not takes_pixels:

@@ -55,11 +55,6 @@ def prove_types(model: onnx.ModelProto, precision: str, in_fp32: Collection[str]
     The number of casts is exact, so no other part of the body can be FP32 and no part of the decode half. A cast is the
     only operation on uint8, quantization and dequantization the only ones on int8.
 
-    Args:
-        model: a model with nodes named by module (``export.graph.onnx_graph``).
-        precision: precision of the file.
-        in_fp32: names of the convolutions that its plan keeps in FP32.
-
     Raises:
         CheckFailed: a check fails, and the message names the node; or the weights are too large.
     """

@@ -170,13 +170,7 @@ def measure_images(
 def compare_statistics(
     stored: Mapping[str, ChannelStatistics], observed: Mapping[str, ChannelStatistics], images: int
 ) -> ImageStatistics:
-    """Compare the statistics of norms by name; a number that is not finite makes the images unknown.
-
-    Args:
-        stored: the network's running statistics.
-        observed: statistics of the same norms on these images.
-        images: number of images.
-    """
+    """Compare the statistics of norms by name; a number that is not finite makes the images unknown."""
     limits = LIMITS.for_count(images)
     if reason := _defect(stored, limits):
         return _not_available(reason, images)

@@ -84,11 +84,6 @@ def budget_for(precision: str, *, trained: bool, require: str | None = None) -> 
 
     With random weights, volumes have many peaks of nearly the same height, so that a rounding moves joints from one to
     another. This says nothing about a trained network, so the file is compared with its simulation only.
-
-    Args:
-        precision: the precision of the file.
-        trained: whether the weights were trained.
-        require: the grade that every precision but FP32 must reach; None: that of ``REQUIRED_GRADE``.
     """
     if precision == "fp32":
         return Budget(EXACT.name, None, EXACT.reason)

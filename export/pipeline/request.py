@@ -116,11 +116,6 @@ class ExportRequest:
 def choose_checkpoint(config: ModelConfig, path: Path | None, folder: WeightsFolder | None = None) -> Path | None:
     """Return the user's checkpoint, the file in ``folder`` that fits, or the model's demo checkpoint.
 
-    Args:
-        config: the model.
-        path: the user's checkpoint.
-        folder: the released checkpoints; by default those in ``weights/``.
-
     Raises:
         BadInput: the folder has no file, or several, as ``WeightsFolder.find`` says; its name is not valid text.
     """

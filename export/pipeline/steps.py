@@ -145,11 +145,6 @@ class Folder:
     def perform(self, step: Step, work: Work[Result], kind: type[Result]) -> StepResult[Result]:
         """Run ``step`` unless it is up to date; tell the observer which, with the reason.
 
-        Args:
-            step: the step.
-            work: writes its files and returns its result.
-            kind: the type of the result: a pydantic model or dataclass, which is stored as JSON.
-
         Raises:
             BadInput: the folder cannot be written.
         """

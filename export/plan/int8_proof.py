@@ -30,11 +30,6 @@ def prove_int8(model: onnx.ModelProto, half: onnx.ModelProto, plan: PrecisionPla
     channel. Multiplied out and rounded to FP16, these are the weights of ``half``. Every other node, constant, input,
     output and metadata entry is that of ``half``.
 
-    Args:
-        model: the INT8 graph.
-        half: the FP16 graph, with proven weights, types and interface.
-        plan: the quantized convolutions and their scales.
-
     Returns:
         The comparison, and the counts of convolutions.
 

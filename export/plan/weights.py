@@ -99,12 +99,6 @@ def _int8_weights(
 ) -> tuple[dict[str, Int8Weights], dict[str, Tensor]]:
     """Round the weights of some convolutions to INT8 with error feedback, each for its rounded input.
 
-    Args:
-        network: the FP32 graph with rescaled channels.
-        scales: convolution → scale of its input.
-        images: calibration images, (N, S, S, 3) RGB.
-        progress: called before each segment.
-
     Returns:
         Weights, and biases in FP16, by convolution.
     """

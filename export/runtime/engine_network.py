@@ -56,12 +56,6 @@ def check_types(
 ) -> tuple[dict[str, dict[str, int]], Convolutions]:
     """Return the types of a network's layers and its convolutions, after checking that they keep the precision.
 
-    Args:
-        network: the parsed network.
-        name: of the ONNX model, for messages.
-        precision: of the ONNX model.
-        planned_fp32: number of convolutions that its plan keeps in FP32.
-
     Raises:
         BadInput: the network has no convolution.
         CheckFailed: a layer has another type than the precision says.

@@ -7,7 +7,6 @@ too often therefore places every joint too far from the crop's upper left corner
 
 The stretch moves the point about which poses turn when the crop is turned or mirrored (``centre.py``): with the
 right count it is the crop's centre, with any other it lies at least 2 px off along x and y. Annotations are not needed.
-The sharpness of the volumes is shown too, but decides nothing: docs/checkpoints.md says why.
 """
 
 import math
@@ -21,11 +20,12 @@ from torch import Tensor
 
 from export.checkpoint.upsampling.centre import centres, missed_share, pooled_offset
 from export.checkpoint.upsampling.motions import MIRRORED, TURNED
-from export.checkpoint.upsampling.runs import Run, run_candidates
+from export.checkpoint.upsampling.runs import run_candidates
 from export.checkpoint.verdict import MAX_VOLUME_ELEMENTS
 from export.common.progress import Progress, no_progress
 from export.model.architecture import HEAD_LAYERS, Architecture
 from export.model.joint_sets import joint_set
+from export.model.pose import Array
 
 FEWEST_IMAGES = 8
 """Least number of images: with fewer, the width of the interval is hardly known."""
@@ -55,10 +55,6 @@ class Candidate:
     """Half the width of its 95 % interval."""
     allowed_px: float
     """Half of the offset that the nearest other count would cause."""
-    entropy_share: float
-    """Mean entropy of the volumes, as a share of the largest possible."""
-    mode_distance_mm: float
-    """Median distance of a decoded joint from the most probable bin of its volume, in the cube of 2000 mm."""
 
     @property
     def finding(self) -> Finding:
@@ -125,11 +121,11 @@ def possible_candidates(
     return [c for c in candidates if c.volume_channels * c.heatmap_size**2 <= MAX_VOLUME_ELEMENTS]
 
 
-def evidence_of(candidates: Sequence[Architecture], runs: Sequence[Run]) -> UpsamplingEvidence:
-    """Return the evidence of the candidates' runs on the same images."""
-    rows = tuple(map(_candidate, candidates, runs))
+def evidence_of(candidates: Sequence[Architecture], joints_px: Sequence[Array]) -> UpsamplingEvidence:
+    """Return the evidence of the candidates' joints on the same images, as ``run_candidates`` returns them."""
+    rows = tuple(map(_candidate, candidates, joints_px))
     decided, reason = decide(rows)
-    return UpsamplingEvidence(len(runs[0].entropy_share), rows, decided, reason)
+    return UpsamplingEvidence(joints_px[0].shape[1], rows, decided, reason)
 
 
 def decide(rows: Sequence[Candidate]) -> tuple[int | None, str]:
@@ -160,8 +156,8 @@ def allowed_offset_px(architecture: Architecture) -> float:
     return (architecture.input_size - 1) / 2 * min(abs(own / other - 1) for other in share.values()) / 2
 
 
-def _candidate(architecture: Architecture, run: Run) -> Candidate:
-    before, turned, mirrored = run.joints_px[0], run.joints_px[1:-1], run.joints_px[-1:]
+def _candidate(architecture: Architecture, joints_px: Array) -> Candidate:
+    before, turned, mirrored = joints_px[0], joints_px[1:-1], joints_px[-1:]
     mirror_pairs = joint_set(architecture.joints).mirror_pairs
     mirrored_missed = missed_share(before, mirrored, MIRRORED, mirror_pairs)
     points = centres(before, turned, TURNED)
@@ -176,8 +172,6 @@ def _candidate(architecture: Architecture, run: Run) -> Candidate:
         offset_px=offset.px,
         uncertainty_px=offset.uncertainty_px,
         allowed_px=allowed_offset_px(architecture),
-        entropy_share=float(run.entropy_share.mean()),
-        mode_distance_mm=float(np.median(run.mode_distance_mm)),
     )
 
 

@@ -21,14 +21,14 @@ from export.checkpoint.upsampling.evidence import (
     upsampling_evidence,
 )
 from export.checkpoint.upsampling.motions import MIRRORED, TURNED
-from export.checkpoint.upsampling.runs import Run, entropy_share, mode_distance_mm, run_candidates
+from export.checkpoint.upsampling.runs import run_candidates
 from export.common.files import PROJECT
 from export.common.progress import no_progress
 from export.images.figures import EVALUATION_SEED, draw_figures
 from export.model.architecture import Architecture
 from export.model.config import load_config
 from export.model.network import Doubling
-from export.model.pose import Volume
+from export.model.pose import Array, Volume
 from tests.support.checkpoints import TINY, State, alive_weights, fresh_weights
 
 ONCE = PROJECT / "tests/data/once-demo.pth"
@@ -70,7 +70,7 @@ def test_allowed_is_half_of_what_the_nearest_other_count_would_show(upsamplings:
     assert allowed_offset_px(here) > 1
 
 
-Demo = tuple[list[Architecture], list[Run]]
+Demo = tuple[list[Architecture], list[Array]]
 
 
 @pytest.fixture(scope="module")
@@ -82,25 +82,25 @@ def demo() -> Demo:
 
 def test_a_doubling_too_many_stretches_the_poses_of_a_trained_network(demo: Demo) -> None:
     _, own, stretched = demo[1]
-    difference = stretched.joints_px - own.joints_px * 63 / 62
+    difference = stretched - own * 63 / 62
     assert np.median(np.abs(difference)) < 0.2
-    assert np.median(np.abs(stretched.joints_px - own.joints_px)) > 1.5
+    assert np.median(np.abs(stretched - own)) > 1.5
 
 
 # ── decisions on made-up runs ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def made_up(stretch: float = 1.0, noise_px: float = 0.4, images: int = 16, shift_x_px: float = 0.0) -> Run:
+def made_up(stretch: float = 1.0, noise_px: float = 0.4, images: int = 16, shift_x_px: float = 0.0) -> Array:
     """A network that follows the image about its centre but for noise, with all positions stretched afterwards."""
     rng = np.random.default_rng(1)
     before = rng.uniform(30, 225, (images, 18, 2))
     views = [before] + [(before - 127.5) @ m.T + 127.5 for m in (*TURNED.matrices, *MIRRORED.matrices)]
     seen = np.stack(views) + noise_px * rng.standard_normal((4, images, 1, 2))
-    joints = seen * stretch + [shift_x_px, 0]
-    return Run(joints, np.full((images, 18), 0.4), np.full((images, 18), 30.0))
+    joints: Array = seen * stretch + [shift_x_px, 0]
+    return joints
 
 
-def runs_of(trained: int, **options: float) -> list[Run]:
+def runs_of(trained: int, **options: float) -> list[Array]:
     """What a network that was trained with this count would show with each, were the stretch all that changed."""
     edges = [candidate.heatmap_size for candidate in possible_candidates(TINY)]
     share = [(edge - 1) / edge for edge in edges]
@@ -207,18 +207,3 @@ def test_too_few_images_tell_nothing() -> None:
     evidence = upsampling_evidence(*once(), figures(FEWEST_IMAGES - 1))
     assert (evidence.decided, evidence.candidates) == (None, ())
     assert "at least 8" in evidence.reason
-
-
-# ── how sharp volumes are ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_sharpness_of_known_volumes() -> None:
-    volume = Volume(heatmap_size=4, depth_dim=2, input_size=128)
-    flat = torch.zeros(1, 2, 4, 4)
-    full = flat.clone()
-    full[0, 1, 2, 3] = 100.0
-    assert entropy_share(flat, 1).item() == pytest.approx(1)
-    assert entropy_share(full, 1).item() == pytest.approx(0, abs=1e-6)
-    assert mode_distance_mm(full, torch.tensor([[[3.0, 2.0, 1.0]]]), volume).item() == pytest.approx(0)
-    off = mode_distance_mm(full, torch.tensor([[[2.0, 2.0, 1.5]]]), volume).item()
-    assert off == pytest.approx(np.hypot(500, 500))
