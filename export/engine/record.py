@@ -10,6 +10,8 @@ from export.engine.layers import EngineLayers
 from export.runtime.engine_network import Convolutions
 
 SCHEMA_VERSION = 6
+READABLE = (5, SCHEMA_VERSION)
+"""5 also had sizes of memory from the builder's log."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def read_engine_record(path: Path) -> EngineRecord:
     Raises:
         BadInput: unreadable, another ``schema_version``, or fields missing or of another type.
     """
-    return read_record(path, EngineRecord, (SCHEMA_VERSION,), "engine record", "build the engine again", strict=True)
+    return read_record(path, EngineRecord, READABLE, "engine record", "build the engine again", strict=True)
 
 
 def beside(engine_path: Path, suffix: str) -> Path:

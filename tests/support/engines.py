@@ -23,7 +23,7 @@ without_gpu = pytest.mark.skipif(has_gpu, reason="this machine has a GPU")
 SHAPE, JOINTS = (3, 4, 4), (2, 3)
 VERSIONS = {"tensorrt": "10.3.0.26", "tensorrt_rtx": "1.7.1.116"}
 RECORD = EngineRecord(
-    schema_version=5,
+    schema_version=6,
     status="built for SM 8.9; not run",
     not_run="there is no NVIDIA driver",
     runtime="tensorrt_rtx",
