@@ -176,11 +176,7 @@ def _run_and_print(
 
 
 def _run_folder(folder: Path | None) -> Path:
-    """Return the named folder, or that of the latest run.
-
-    Raises:
-        BadInput: there is none.
-    """
+    """Return the named folder, or that of the latest run."""
     from bench.fleet.record import FLEET
     from export.common.errors import BadInput
 

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.gate.compare import Cell, compare_pairs
-from bench.gate.decision import confidence_of_a_look
+from bench.gate.compare import compare_pairs
+from bench.gate.decision import Cell, confidence_of_a_look
 from bench.harness.benchmark import IMAGES, QUICK_MODE
 from bench.harness.candidates import Candidate
 from bench.harness.parity_check import ParityCheck

@@ -145,11 +145,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _security(scheduler: Scheduler) -> Any:
-    """Return the TLS settings for the scheduler; None for a plain connection.
-
-    Raises:
-        BadInput: certificates are missing or cannot be used.
-    """
+    """Return the TLS settings for the scheduler; None for a plain connection."""
     from distributed.security import Security
 
     if not scheduler.address.startswith(("tls://", "wss://")):

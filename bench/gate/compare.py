@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import Any, TypeVar
@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bench.gate.decision import (
+    Cell,
     CellData,
-    Outcome,
-    Slowdown,
+    Comparison,
     allowed_slowdown,
     confidence_of_a_cell,
     confidence_of_a_look,
@@ -50,38 +50,6 @@ CONTROL = BASELINE + CONTROL_SUFFIX
 
 Pair = tuple[Candidate, Candidate]
 """The two sides of one cell: baseline and candidate."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Comparison of one runtime × precision."""
-
-    id: str
-    outcome: Outcome
-    reasons: tuple[str, ...]
-    slowdown: Slowdown | None
-    allowed: float
-    control: Ratio | None
-    rounds: int
-    boundary: str = "host_e2e"
-    notes: tuple[str, ...] = ()
-    p99: Slowdown | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All cells, and their common outcome."""
-
-    mode: str
-    outcome: Outcome
-    cells: tuple[Cell, ...]
-    complete: bool = True
-    reasons: tuple[str, ...] = ()
-    """Reasons of a refusal."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {"schema_version": "1.0", "kind": "compare", **asdict(self)}
 
 
 def compare_folders(

@@ -5,7 +5,7 @@ between is inconclusive, and is measured longer. Ratios here are candidate over 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bench.stats.quality import USABLE
@@ -81,6 +81,38 @@ class Decision:
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Remarks that decide nothing."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Comparison of one runtime × precision."""
+
+    id: str
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    slowdown: Slowdown | None
+    allowed: float
+    control: Ratio | None
+    rounds: int
+    boundary: str = "host_e2e"
+    notes: tuple[str, ...] = ()
+    p99: Slowdown | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All cells, and their common outcome."""
+
+    mode: str
+    outcome: Outcome
+    cells: tuple[Cell, ...]
+    complete: bool = True
+    reasons: tuple[str, ...] = ()
+    """Reasons of a refusal."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"schema_version": "1.0", "kind": "compare", **asdict(self)}
 
 
 def slowdown_of(speed_up: Ratio) -> Slowdown:

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.gate.compare import Cell, Comparison, both, differences, make_cell
+from bench.gate.compare import both, differences, make_cell
 from bench.gate.decision import (
+    Cell,
     CellData,
+    Comparison,
     Tail,
     allowed_slowdown,
     confidence_of_a_cell,

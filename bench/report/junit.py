@@ -1,9 +1,10 @@
 """A comparison as JUnit XML: one test case a cell. An undecided cell is skipped, never passed."""
 
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from bench.report.records import ComparedCell, Comparison, Outcome
+from bench.gate.decision import Cell, Comparison, Outcome
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 does not have."""
@@ -33,8 +34,8 @@ def junit(comparison: Comparison, model: str) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _cell(name: str, outcome: Outcome, reasons: list[str]) -> ComparedCell:
-    return ComparedCell(id=name, outcome=outcome, reasons=reasons, slowdown=None, allowed=0.0)
+def _cell(name: str, outcome: Outcome, reasons: Sequence[str]) -> Cell:
+    return Cell(name, outcome, tuple(reasons), slowdown=None, allowed=0.0, control=None, rounds=0)
 
 
 def _text(value: str) -> str:

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 from bench.accuracy.record import AccuracyLoss, EvaluatedDataset, Evaluation
 from bench.report.model_files import ModelFiles
-from bench.report.records import SIMULATED
 from bench.report.rows import name_of, parity_status, with_trusted_speed_ups
 from bench.results.result import NotRunRow, RatioRecord, Result, Row
 from bench.sessions.exported import TORCH_FORMS
 from export.parity.budgets import GRADES, PASS, REQUIRED_GRADE, within_budget
 from export.runtime.processor import limit_note
+
+SIMULATED = "rounding, simulated"
+"""The runtime name of an evaluation that simulates rounding: nobody ships it."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.accuracy.record import Evaluation
+from bench.gate.decision import Comparison
 from bench.harness.latency_table import REPORT, LatencyTable
-from bench.report.records import Comparison
 from bench.results.result import RESULT, Result, read_result, require_of_export
 from bench.sessions.exported import read_export
 from export.common.errors import BadInput

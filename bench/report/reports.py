@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.fleet.record import read_fleet
+from bench.gate.decision import Comparison
 from bench.report import commands, fleet_run
 from bench.report.device_report_checks import DEVICES, read_reports, require_alike, require_of_export, require_of_place
 from bench.report.device_reports import measurements_of, same_machine
@@ -14,7 +15,6 @@ from bench.report.measurement import Measurement, measurement_of
 from bench.report.model_files import ModelFiles, read_model_files
 from bench.report.pages import Content, devices_page, model_page, models_page
 from bench.report.recommend import Choice
-from bench.report.records import Comparison
 from bench.report.sources import Sources, find_sources
 from bench.report.views import Page
 from export.common.errors import BadInput
@@ -74,11 +74,7 @@ def beside(report: Path) -> Path:
 
 
 def _require_unambiguous(sources: Sources, out: Path | None, gate: Path | None) -> None:
-    """Check that the arguments allow one division into pages.
-
-    Raises:
-        BadInput: they do not.
-    """
+    """Check that the arguments allow one division into pages."""
     if sources.reports and (len(sources.models) > 1 or sources.runs):
         detail = f"{len(sources.reports)} reports, {len(sources.models)} models, {len(sources.runs)} runs"
         raise BadInput("device reports belong to one model, or to none", detail, "name one model's folder, or none")

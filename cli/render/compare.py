@@ -5,8 +5,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from bench.gate.compare import Cell, Comparison
-from bench.gate.decision import last_look
+from bench.gate.decision import Cell, Comparison, last_look
 from bench.report.rows import is_known
 from bench.stats.stopping import FIRST_LOOK
 from cli.console import out, table

@@ -88,11 +88,7 @@ def copy_programs(folder: Path) -> None:
 
 
 def _fill(folder: Path, contents: Contents, goldens: Goldens, plan: EnginePlan) -> bytes:
-    """Write all files of a bundle; return the manifest.
-
-    Raises:
-        BadInput: the export was changed meanwhile.
-    """
+    """Write all files of a bundle; return the manifest."""
     copy_programs(folder)
     files = [Path(artifact.path) for artifact in contents.artifacts]
     records = [beside(Path(engine.artifact.path), ".json") for engine in contents.engines]

@@ -193,11 +193,7 @@ def _split(key: str, state: StateDict) -> dict[str, Candidate]:
 
 
 def _normalized(path: Path, label: str, candidate: Candidate, other_keys: tuple[str, ...]) -> Choice:
-    """Strip prefix and wrappers.
-
-    Raises:
-        BadInput: two names in the file mean one layer.
-    """
+    """Strip prefix and wrappers."""
     state: dict[str, Any] = {}
     names_in_file: dict[str, str] = {}
     for name, tensor in candidate.state.items():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.gate.compare import Cell, Comparison
+from bench.gate.decision import Cell, Comparison
 from cli.render.compare import require_pass
 from export.common.errors import Inconclusive
 

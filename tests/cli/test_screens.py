@@ -12,8 +12,7 @@ import pytest
 from rich.cells import cell_len
 
 from bench.accuracy.record import Evaluation
-from bench.gate.compare import Cell, Comparison
-from bench.gate.decision import Slowdown
+from bench.gate.decision import Cell, Comparison, Slowdown
 from bench.harness.latency_table import LatencyTable
 from bench.report.write import write_reports
 from bench.results.result import read_result

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.gate.compare import Cell
-from bench.gate.decision import Outcome, Slowdown
+from bench.gate.decision import Cell, Outcome, Slowdown
 from bench.harness.workload import DEVICE, Samples
 from bench.sessions.openvino import OpenVino
 from bench.stats.statistics import Ratio

@@ -8,6 +8,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+from bench.gate.decision import Cell, Comparison, Slowdown
 from tests.support.planted_bench import Planted
 
 UNSTABLE = Planted("onnxruntime", "fp16", 1.0, noise=0.3)
@@ -39,9 +40,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(plain))
 
 
-def write_gate(path: Path, outcome: str = "PASS") -> Path:
-    cell: dict[str, Any] = {"id": "openvino/fp32/b1/t2", "outcome": outcome, "reasons": ["so & <so>"], "allowed": 0.03}
-    cell["slowdown"] = {"median": 1.0, "low": 0.99, "high": 1.01}
-    plain = {"schema_version": "1.0", "kind": "compare", "mode": "paired", "outcome": outcome, "cells": [cell]}
-    path.write_text(json.dumps(plain | {"complete": True, "reasons": []}))
+def write_gate(path: Path, outcome: Any = "PASS") -> Path:
+    cell = Cell("openvino/fp32/b1/t2", outcome, ("so & <so>",), Slowdown(1.0, 0.99, 1.01), 0.03, None, 40)
+    path.write_text(json.dumps(Comparison("paired", outcome, (cell,)).as_json()))
     return path

@@ -1,7 +1,7 @@
 """Sections about an export: the errors of its files, its architecture, its files, the gate's decision."""
 
+from bench.gate.decision import Comparison
 from bench.report.model_files import ModelFiles
-from bench.report.records import Comparison
 from bench.report.rows import ratio_text
 from bench.report.views import Cell, Section, Table, Tone, line, parity_tone
 from bench.results import cells

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.gate import compare
-from bench.gate.compare import Comparison, compare_folders
+from bench.gate.compare import compare_folders
+from bench.gate.decision import Comparison
 from bench.harness.settings import Settings
 from bench.sessions.exported import ExportFolder, read_export
 from bench.stats.steadiness import WarmUpRule

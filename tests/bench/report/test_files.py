@@ -11,13 +11,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.gate.decision import Cell, Comparison, Outcome
 from bench.report.badge import badge
 from bench.report.junit import junit
 from bench.report.measurement import Measurement, measurement_of
 from bench.report.model_files import read_model_files
 from bench.report.pages import models_page
 from bench.report.recommend import Choice, recommend
-from bench.report.records import Comparison
 from bench.report.rows import name_of
 from bench.report.rows_csv import rows_csv
 from bench.report.write import write_reports
@@ -44,18 +44,12 @@ def test_the_badge_is_an_endpoint_of_shields(choice: Choice, message: str, colou
     assert badge(choice) == {"schemaVersion": 1, "label": "S", "message": message, "color": colour}
 
 
-def gate(*outcomes: str, complete: bool = True, reasons: tuple[str, ...] = ()) -> Comparison:
+def gate(*outcomes: Outcome, complete: bool = True, reasons: tuple[str, ...] = ()) -> Comparison:
+    names = [f"{index}/fp32" for index in range(len(outcomes))]
     cells = [
-        {"id": f"{index}/fp32", "outcome": of, "reasons": ["why \x00 & <so>"], "slowdown": None, "allowed": 0.03}
-        for index, of in enumerate(outcomes)
+        Cell(name, of, ("why \x00 & <so>",), None, 0.03, None, 0) for name, of in zip(names, outcomes, strict=True)
     ]
-    plain = {
-        "schema_version": "1.0",
-        "kind": "compare",
-        "mode": "paired",
-        "outcome": outcomes[0] if outcomes else "REFUSED",
-    }
-    return Comparison.model_validate({**plain, "cells": cells, "complete": complete, "reasons": reasons})
+    return Comparison("paired", outcomes[0] if outcomes else "REFUSED", tuple(cells), complete, reasons)
 
 
 def test_junit_fails_what_failed_and_skips_what_is_undecided() -> None:

@@ -1,14 +1,11 @@
 """Speed-ups that say nothing are shown nowhere."""
 
-import json
-from typing import Any
-
 import pytest
 
+from bench.gate.decision import Cell, Comparison, Slowdown
 from bench.harness.latency_table import LatencyTable
 from bench.report.charts.speed_up import speed_up as speed_up_chart
 from bench.report.recommend import recommend
-from bench.report.records import Comparison
 from bench.report.rows import is_known, with_trusted_speed_ups
 from bench.report.rows_csv import rows_csv
 from bench.report.sections.answers import answers, head
@@ -55,9 +52,7 @@ def test_no_view_shows_a_speed_up_over_an_unstable_reference() -> None:
 def test_the_first_look_and_the_gate_show_no_wide_ratio() -> None:
     table = latency_table()
     table["rows"][0] |= {"speed_up": 2.5, "speed_up_low": 0.5, "speed_up_high": 2.0}
-    cell: dict[str, Any] = {"id": "a", "outcome": "INCONCLUSIVE", "reasons": [], "allowed": 0.03}
-    cell["slowdown"] = {"median": 2.5, "low": 0.5, "high": 2.0}
-    compared: dict[str, Any] = {"schema_version": "1.0", "kind": "compare", "mode": "paired", "outcome": "INCONCLUSIVE"}
-    compared |= {"cells": [cell], "complete": True, "reasons": []}
-    shown = first_look(LatencyTable.model_validate(table)), gate(Comparison.model_validate_json(json.dumps(compared)))
+    cell = Cell("a", "INCONCLUSIVE", (), Slowdown(2.5, 0.5, 2.0), 0.03, None, 0)
+    compared = Comparison("paired", "INCONCLUSIVE", (cell,))
+    shown = first_look(LatencyTable.model_validate(table)), gate(compared)
     assert not [of for of in shown if "2.50" in str(of)]

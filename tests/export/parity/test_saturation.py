@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from bench.machine.system import INT8_FEATURES, cpu_features
-from bench.report.records import SIMULATED
+from bench.report.measurement import SIMULATED
 from export.common.errors import NotPossible
 from export.common.interface import PRECISIONS
 from export.parity import sessions as parity_sessions

@@ -152,12 +152,7 @@ def _require_private(folder: Path) -> None:
 
 
 def _private_content(path: Path) -> bytes:
-    """Return the bytes of a file of this user's; owner and mode are read from the open file.
-
-    Raises:
-        CheckFailed: it belongs to another user, or others may write to it.
-        OSError: it cannot be read.
-    """
+    """Return the bytes of a file of this user's; owner and mode are read from the open file."""
     with path.open("rb") as file:
         if writers := _other_writers(os.fstat(file.fileno())):
             advice = f"delete all files in {path.parent}, and build again"

@@ -137,7 +137,7 @@ def test_a_stretch_that_no_count_explains_fits_none() -> None:
 
 
 def row(upsamplings: int, offset_px: float, uncertainty_px: float = 0.3, turned_missed: float = 0.1) -> Candidate:
-    return Candidate(upsamplings, 8 << upsamplings, turned_missed, 0.1, offset_px, uncertainty_px, 1.0, 0.4, 30.0)
+    return Candidate(upsamplings, 8 << upsamplings, turned_missed, 0.1, offset_px, uncertainty_px, 1.0)
 
 
 @pytest.mark.parametrize(
