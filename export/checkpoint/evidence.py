@@ -63,19 +63,6 @@ class Evidence:
         fields = ("depths", "dims", "head_channels", "head_kernels", "volume_channels")
         return all(getattr(self, field) == getattr(architecture, field) for field in fields)
 
-    def as_architecture(self, joints: int, depth_dim: int, upsamplings: int, input_size: int) -> Architecture:
-        """Return an architecture of the detected fields and of those that weights do not show."""
-        return Architecture(
-            depths=self.depths,
-            dims=self.dims,
-            head_channels=self.head_channels,
-            head_kernels=self.head_kernels,
-            joints=joints,
-            depth_dim=depth_dim,
-            upsamplings=upsamplings,
-            input_size=input_size,
-        )
-
 
 STEM = "backbone.downsample_layers.0.0.weight"
 DOWNSAMPLINGS = tuple(f"backbone.downsample_layers.{i}.1.weight" for i in range(1, STAGES))

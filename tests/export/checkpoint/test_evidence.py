@@ -55,8 +55,7 @@ def test_any_network_is_read_back_from_its_state_dict(
     assert (evidence.depths, evidence.dims) == (architecture.depths, architecture.dims)
     assert (evidence.head_channels, evidence.head_kernels) == (architecture.head_channels, architecture.head_kernels)
     assert evidence.volume_channels == architecture.joints * architecture.depth_dim
-    told = (architecture.joints, architecture.depth_dim, 3, 256)
-    assert evidence.as_architecture(*told) == architecture
+    assert evidence.fits(architecture)
     for where in evidence.read_from.values():
         for name in re.findall(r"\S+\.weight", where):
             assert name in state, "tensors are named as the file spells them"
