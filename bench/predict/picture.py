@@ -67,7 +67,7 @@ def draw_comparison(
     name: str,
     names: bool = False,
 ) -> Image:
-    """Draw the photo with the reference, and beside it the prediction over it in grey: (960, W, 3) RGB."""
+    """Draw the photo with the reference, and beside it the prediction over the grey reference: (960, W, 3)."""
     other = OtherPose(name, reference.image_px, reference.space_mm)
     left = _overlay(photo, reference, reference_title, None, names)
     return np.hstack([left, draw_prediction(photo, prediction, title, other, names=names)])
