@@ -33,7 +33,6 @@ from export.model.config import load_config
 from export.model.network import ConvNeXtPose, build_network
 from export.parity.images import parity_images
 from export.plan.calibration import drawn_calibration
-from scripts.image_mismatch import DEFECTS, shrink
 from tests.export.checkpoint.upsampling.test_evidence import ONCE
 from tests.support.checkpoints import TINY, fresh_weights, spelled, write
 from tests.support.command_line import assert_three_parts, in_process
@@ -42,6 +41,14 @@ from tests.support.real_weights import needs_real_weights, real_calibration, rea
 
 Images = NDArray[np.uint8]
 Damage = Callable[[Images], Images]
+
+
+def shrink(images: Images) -> Images:
+    """Return each image at a quarter of its size in the middle of a grey image."""
+    canvas, edge = np.full_like(images, 114), images.shape[1] // 4
+    start = (images.shape[1] - edge) // 2
+    canvas[:, start : start + edge, start : start + edge] = images[:, ::4, ::4]
+    return canvas
 
 
 def statistics(mean: float = 0.3, variance: float = 2.0, channels: int = 9) -> dict[str, ChannelStatistics]:
@@ -152,12 +159,12 @@ def network_of(path: Path, model: str) -> ConvNeXtPose:
 
 
 PLANTED: dict[str, Damage] = {
-    "divided by 255": DEFECTS["divided by 255"],
+    "divided by 255": lambda images: np.rint(images / 255).astype(np.uint8),
     "noise": lambda images: np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8),
     "flat": lambda images: np.broadcast_to(images[:, :1, :1], images.shape).copy(),
     "shapes": lambda images: drawn_images(len(images), images.shape[1], SHAPES_SEED),
     "figure far too small": shrink,
-    "rotated": DEFECTS["rotated by 90°"],
+    "rotated": lambda images: np.rot90(images, axes=(1, 2)).copy(),
 }
 
 
