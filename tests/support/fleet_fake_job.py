@@ -84,7 +84,7 @@ def empty_result(model: str) -> dict[str, Any]:
     return {
         **absent,
         **empty,
-        "schema_version": "1.1",
+        "schema_version": "1.2",
         "created": uuid.uuid4().hex,
         "model": model,
         "weights": "checkpoint",
