@@ -24,7 +24,7 @@ from export.model.network import ConvNeXtPose
 from export.model.pose import Volume
 from export.model.reference import run_reference
 from export.parity.budgets import GRADES, REQUIRED_GRADE, TARGET_GRADE, Grade
-from export.parity.comparison import Joints, errors_mm
+from export.parity.comparison import SIMULATION_SHARE, Joints, errors_mm
 from export.plan.patches import NOT_FINITE
 from export.plan.placement import PlannedConv, place, segment_of
 from export.plan.planned import PlannedWeights, quantize_conv, round_values, simulated_graph
@@ -33,7 +33,7 @@ from export.plan.weights import Candidates, prepare
 
 SENSITIVITY_IMAGES = 16
 """Number of images for the error of each unit alone; enough to rank units."""
-MARGINS = (0.7, 0.5, 0.35)
+MARGINS = (SIMULATION_SHARE, 0.7, 0.5, 0.35)
 """Shares of the budget for the search; each follows if the plan of the one before fails on the parity images. One or
 two of 64 images, with joints at two likely places, decide the p99; on other images it was up to 2.5 times as large."""
 MOST_IN_FP32 = 0.25

@@ -122,7 +122,7 @@ def test_only_the_unit_with_the_largest_error_is_raised(
     assert budget.holds(mean, p99, None)
 
 
-@pytest.mark.parametrize("answers", [(True,), (False, True), (False, False, False)])
+@pytest.mark.parametrize("answers", [(True,), (False, True), (False, False, False, False)])
 def test_a_plan_that_fails_on_parity_images_is_searched_again_with_less_of_the_budget(
     answers: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

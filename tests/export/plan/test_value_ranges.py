@@ -44,7 +44,8 @@ def test_every_stored_half_value_of_the_file_is_measured(written: tuple[str, Pat
     precision, path = written
     model = onnx.load(path)
     types, half = value_types(model), {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]
-    stored = [name for node in model.graph.node for name in node.output if types[name] == half]
+    computed = [node for node in model.graph.node if node.op_type != "Reshape"]
+    stored = [name for node in computed for name in node.output if types[name] == half]
     assert len(list(stored_values(half_graph(network(), HALF[precision])))) == len(stored)
 
 
