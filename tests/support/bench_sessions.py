@@ -1,8 +1,12 @@
-"""Sessions for tests of the harness: small, quick, and broken in every way in which runtimes break."""
+"""Sessions for tests of the harness: small, quick, and broken in every way in which runtimes break.
+
+A worker imports the module of its session, so these lie here and not in tests, which import torch: 3 s for each worker.
+"""
 
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,8 @@ import numpy as np
 
 from bench.harness.worker_process import WorkerLost
 from bench.harness.workload import HOST_E2E, Samples
-from bench.sessions.protocol import Joints
-from export.common.errors import NotPossible
+from bench.sessions.protocol import Joints, LayerTime, Profiler
+from export.common.errors import CheckFailed, NotPossible
 
 
 class Sleeper:
@@ -69,6 +73,57 @@ class Recompiling(Sleeper):
 
     def facts(self) -> dict[str, Any]:
         return {"problems": ["2 compiled graphs, not one"] if self.runs > 40 else []}
+
+
+class Counted(Sleeper):
+    """A session that records in which process it was opened."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        (folder / str(os.getpid())).touch()
+
+
+class BrokenLater(Broken):
+    """A session that breaks only in the processes after the first ``sound`` ones."""
+
+    def __init__(self, folder: Path, sound: int, defect: str, at: int) -> None:
+        super().__init__(defect, at)
+        folder.mkdir(exist_ok=True)
+        (folder / str(os.getpid())).touch()
+        if len(list(folder.iterdir())) <= sound:
+            self.at = 1 << 30
+
+
+class Telling(Sleeper):
+    """A sleeper with a profiler: two layers, or a defect."""
+
+    source = "a sleeper's word"
+
+    def __init__(self, layers: int = 2, how: str = "") -> None:
+        super().__init__()
+        self.count, self.broken = layers, Broken(how, 5)
+
+    def profiler(self) -> Profiler:
+        return self
+
+    def start(self) -> None:
+        pass
+
+    def run(self, images: Any) -> Any:
+        return self.broken.run(images)
+
+    def layers(self) -> list[LayerTime]:
+        return [LayerTime("head.final_layer", 1.0), LayerTime("decode", 0.5)][: self.count]
+
+
+def predict_nothing(session: Any, lap: Callable[[str], None]) -> None:
+    session.run(np.zeros((1, 8, 8, 3), np.uint8))
+    for stage in ("crop", "network", "decode"):
+        lap(stage)
+
+
+def refuse(session: Any, lap: Callable[[str], None]) -> None:
+    raise CheckFailed("the model computes no pose", "NaN", "do not ship it")
 
 
 def missing() -> Sleeper:

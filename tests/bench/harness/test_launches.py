@@ -1,6 +1,5 @@
 """Several launches of real workers: each starts, checks and times afresh."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from bench.harness.workload import Workload
 from bench.stats.stopping import StopRule
 from tests.bench.harness.test_rounds import rounds_of_launches
 from tests.support.bench_quick import QUICK, check_parity, worker_processes
-from tests.support.bench_sessions import IMAGES, Broken, Sleeper
+from tests.support.bench_sessions import IMAGES, BrokenLater, Counted, Sleeper
 
 THREE = replace(QUICK, launches=3, rule=StopRule(half_width=10.0, quantile=0.5, first_look=6))
 
@@ -24,14 +23,6 @@ def measure(progress: Any = None, **sessions: Any) -> Measurements:
     workloads = [Workload(name, open_session) for name, open_session in sessions.items()]
     progress = progress or (lambda text, share=None: None)
     return measure_workloads(workloads, "A", IMAGES, check_parity, THREE, progress=progress)
-
-
-class Counted(Sleeper):
-    """A session that records in which process it was opened."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        (folder / str(os.getpid())).touch()
 
 
 def test_every_launch_has_fresh_workers_with_a_parity_check(tmp_path: Path) -> None:
@@ -50,17 +41,6 @@ def test_every_launch_has_fresh_workers_with_a_parity_check(tmp_path: Path) -> N
     assert {block.launch for block in measurements.rounds.blocks["B"]} == {0, 1, 2}
     assert measurements.complete
     assert worker_processes() == []
-
-
-class BrokenLater(Broken):
-    """A session that breaks only in the processes after the first ``sound`` ones."""
-
-    def __init__(self, folder: Path, sound: int, defect: str, at: int) -> None:
-        super().__init__(defect, at)
-        folder.mkdir(exist_ok=True)
-        (folder / str(os.getpid())).touch()
-        if len(list(folder.iterdir())) <= sound:
-            self.at = 1 << 30
 
 
 def test_a_failure_in_a_later_launch_is_a_row_with_its_reason(tmp_path: Path) -> None:

@@ -26,11 +26,10 @@ from bench.passes.image_to_joints import (
 from bench.results.result import ImageToJoints
 from bench.sessions.exported import ExportFolder, load_session, read_export
 from bench.sessions.inference import STAGES, Lap
-from export.common.errors import CheckFailed
 from export.images.figures import EVALUATION_SEED, IMAGE_SIZE, draw_scene
 from tests.integration.test_predict import NEAR_PX
 from tests.support.bench_quick import QUICK, check_parity
-from tests.support.bench_sessions import IMAGES, Sleeper
+from tests.support.bench_sessions import IMAGES, Sleeper, predict_nothing, refuse
 from tests.support.command_line import ROOT
 
 
@@ -107,16 +106,6 @@ def test_joints_lie_on_the_person_in_the_photo(exported: ExportFolder) -> None:
 
 
 # ── in a session ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def predict_nothing(session: Any, lap: Lap) -> None:
-    session.run(np.zeros((1, 8, 8, 3), np.uint8))
-    for stage in ("crop", "network", "decode"):
-        lap(stage)
-
-
-def refuse(session: Any, lap: Lap) -> None:
-    raise CheckFailed("the model computes no pose", "NaN", "do not ship it")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from bench.sessions.onnx_profile import origin, read_events
 from bench.sessions.onnx_runtime import OnnxRuntime
 from bench.sessions.openvino import OpenVino, averages_ms, recorded_means
 from bench.sessions.parts import DECODE, FINAL, OTHER, PARTS
-from bench.sessions.protocol import LayerTime, Profiler, Session
+from bench.sessions.protocol import LayerTime, Session
 from bench.sessions.pytorch import PyTorchReference, TorchChannelsLast, TorchCompiled
 from bench.sessions.pytorch_cuda import TorchCuda
 from export.common.errors import NotPossible
@@ -28,7 +28,7 @@ from export.images.drawings import drawn_images
 from export.model.weights_file import save_weights
 from tests.support.bench_quick import QUICK, worker_processes
 from tests.support.bench_results import STEADY, measurements, row
-from tests.support.bench_sessions import IMAGES, Broken, Sleeper
+from tests.support.bench_sessions import IMAGES, Sleeper, Telling
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.host_cuda import HostTorch, note_driver
 
@@ -233,28 +233,6 @@ def test_macs_are_those_of_the_graph_that_ran(runtime: str) -> None:
 
 
 # ── the pass ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Telling(Sleeper):
-    """A sleeper with a profiler: two layers, or a defect."""
-
-    source = "a sleeper's word"
-
-    def __init__(self, layers: int = 2, how: str = "") -> None:
-        super().__init__()
-        self.count, self.broken = layers, Broken(how, 5)
-
-    def profiler(self) -> Profiler:
-        return self
-
-    def start(self) -> None:
-        pass
-
-    def run(self, images: Any) -> Any:
-        return self.broken.run(images)
-
-    def layers(self) -> list[LayerTime]:
-        return [LayerTime("head.final_layer", 1.0), LayerTime("decode", 0.5)][: self.count]
 
 
 def workloads(**sessions: Any) -> list[Workload]:
