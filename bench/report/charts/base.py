@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
+from altair.utils.schemapi import disable_debug_mode
 
 from bench.report import theme
 from bench.report.rows import in_order, name_of
@@ -14,6 +15,9 @@ Value = Mapping[str, Any]
 Values = Sequence[Value]
 
 MARK_SIZE = 110
+
+disable_debug_mode()
+"""Altair would check each part of a chart against Vega-Lite's schema, in half of a report's time; a test checks it."""
 
 
 def short(value: float) -> float:
@@ -84,7 +88,7 @@ def finish(chart: AnyChart, height: int, alt_text: str) -> dict[str, Any]:
         .configure_axisY(**above)
         .configure_legend(**quiet, titleFontSize=12, titleFontWeight="normal", symbolStrokeWidth=2, **symbols)
     )
-    return dict(styled.to_dict())
+    return dict(styled.to_dict(validate=False))
 
 
 def _precisions(rows: Iterable[Row]) -> list[str]:

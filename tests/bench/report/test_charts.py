@@ -5,6 +5,7 @@ After an intended change write the golden files again, and read the difference:
 """
 
 import json
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -37,6 +38,7 @@ FAILED = row("openvino", 3.0, "bf16", parity={"outcome": "fail", "reason": "", "
 SAMPLES = {f"{of.id}|host_e2e|samples_ms": np.array([4.0, 5.0, 6.0, 20.0]) for of in (*ROWS, UNRANKED)}
 
 
+@cache
 def charts() -> dict[str, Chart | None]:
     of = measurement(*ROWS, UNRANKED, FAILED, control=control(0.99, 1.01))
     orin, box = (measurement(*ROWS[:2], device=name, model="S") for name in ("orin", "box"))
@@ -76,6 +78,15 @@ def text_of(chart: Chart | None) -> str:
 @pytest.mark.parametrize("name", charts())
 def test_chart_has_the_marks_encodings_and_data_of_its_golden_file(name: str) -> None:
     assert text_of(charts()[name]) == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", charts())
+def test_chart_follows_the_schema_of_vega_lite(name: str) -> None:
+    chart = charts()[name]
+    assert chart is not None
+    alt.Chart.from_dict(dict(chart.spec))
+    with pytest.raises(Exception, match="'planted'"):
+        alt.Chart.from_dict({**chart.spec, "layer": [{"mark": "planted"}]})
 
 
 def test_rows_that_are_not_ranked_or_failed_are_in_no_chart_that_compares() -> None:
