@@ -26,7 +26,7 @@ from export.graph.precision import in_precision
 from export.model.network import build_network
 from export.runtime import gpu
 from export.runtime.gpu import Driver
-from tests.support.bundles import copied, export_once
+from tests.support.bundles import copied, export_once, verify
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.command_line import ROOT, in_process
 from tests.support.fleet_cluster import Cluster
@@ -43,7 +43,9 @@ for number in INTERRUPTS:
 """What a shell in the background, or ``nohup``, has these tests ignore: it would be ignored by every process that they
 start, signals are sent to some of them, and a handler of Python's is not inherited."""
 
-settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("repeatable")
 """The same examples in each run, however long making or trying one takes: what fails here fails everywhere."""
 
@@ -62,26 +64,31 @@ def made_once(factory: pytest.TempPathFactory, worker_id: str, name: str, make: 
 
 
 def export_demo(place: Path) -> None:
-    run = in_process("export", "XS-atto", "--checkpoint", ROOT / "demo/XS-atto-demo.pth", cwd=place, latency=True)
+    run = in_process("export", "XS-atto", "--checkpoint", ROOT / "demo/XS-atto-demo.pth", cwd=place)
     assert run.returncode == 0, run.stderr
 
 
 @pytest.fixture(scope="session")
 def demo_export(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Path]:
-    """The demo checkpoint's folder, as ``convnextpose export`` makes it, once for all processes, and left as it is."""
+    """The demo checkpoint's folder, as ``convnextpose export`` makes it but for the latency table, once for all
+    processes, and left as it is."""
     folder = made_once(tmp_path_factory, worker_id, "demo", export_demo) / "build/XS-atto"
     before = sha256_path(folder)
     yield folder
     assert sha256_path(folder) == before, "a test has changed what is all tests'"
 
 
-@pytest.fixture(scope="session")
-def typed_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The tiny network in FP32 and in both halves; tests must leave the files as they are."""
-    folder, network = tmp_path_factory.mktemp("typed"), build_network(TINY, alive_weights())
+def export_typed(folder: Path) -> None:
+    network = build_network(TINY, alive_weights())
     for precision in ("fp32", *HALVES):
         path, metadata = folder / f"{precision}.onnx", consumer_metadata(TINY, precision=precision)
         export_onnx(in_precision(network, precision), path, metadata, precision)
+
+
+@pytest.fixture(scope="session")
+def typed_files(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, Path]:
+    """The tiny network in FP32 and in both halves; tests must leave the files as they are."""
+    folder = made_once(tmp_path_factory, worker_id, "typed", export_typed)
     return {precision: folder / f"{precision}.onnx" for precision in ("fp32", *HALVES)}
 
 
@@ -120,6 +127,17 @@ def once_bundle(once_export: Path) -> Path:
             write_bundle(once_export, place, BundlePlan())
             done.touch()
     return place / "once-bundle"
+
+
+@pytest.fixture(scope="session")
+def device_report(once_bundle: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The real report of that bundle's verifier, made once for all processes; tests must leave it as it is."""
+
+    def run_verifier(place: Path) -> None:
+        run = verify(once_bundle, "--out", place / "orin.json", "--seconds", "4", "--no-build")
+        assert run.returncode == 0, run.stderr
+
+    return made_once(tmp_path_factory, worker_id, "verified", run_verifier) / "orin.json"
 
 
 @pytest.fixture

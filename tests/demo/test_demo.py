@@ -113,7 +113,7 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
 
 
 @given(steps=st.integers(500, 20_000))
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_the_learning_rate_rises_stays_and_falls(steps: int) -> None:
     plan = Plan(steps=steps)
     rates = [learning_rate(step, plan) for step in range(steps)]

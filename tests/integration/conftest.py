@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bundles import verify
 from tests.support.command_line import in_process
 from tests.support.fleet_measured import write_run
 from tests.support.report_folder import USUAL, write_folder
@@ -44,12 +43,3 @@ def planted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run_folder(planted_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(planted_run, tmp_path / "build/fleet/spring"))
-
-
-@pytest.fixture(scope="session")
-def device_report(once_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run a bundle's verifier on this machine; tests must not change its report."""
-    path = tmp_path_factory.mktemp("verified") / "orin.json"
-    done = verify(once_bundle, "--out", path, "--seconds", "4", "--no-build")
-    assert done.returncode == 0, done.stderr
-    return path

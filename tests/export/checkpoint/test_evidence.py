@@ -39,7 +39,7 @@ def problems_of(damage: Callable[[State], object], head: HeadSpelling = "named")
     return {problem.where: problem.value for problem in read_evidence(in_memory(state, head)).problems}
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     architecture=architectures(upsamplings=(3,)),
     head=st.sampled_from(get_args(HeadSpelling)),
@@ -69,7 +69,7 @@ def test_any_network_is_read_back_from_its_state_dict(
     assert verdict.architecture.tensor_shapes() == architecture.tensor_shapes()
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(architecture=architectures(), data=st.data())
 def test_any_lost_tensor_is_noticed(architecture: Architecture, data: st.DataObject) -> None:
     state = blank_weights(architecture)
@@ -84,7 +84,7 @@ def test_any_lost_tensor_is_noticed(architecture: Architecture, data: st.DataObj
     assert len(problems) == 1 or lost.startswith(tuple(deepest)) is False, problems
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(architecture=architectures(), data=st.data())
 def test_any_wrong_shape_is_noticed(architecture: Architecture, data: st.DataObject) -> None:
     state = blank_weights(architecture)

@@ -44,7 +44,7 @@ def images(architecture: Architecture) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("rewrite", [fold_norms, decode_by_matrices, None])
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(architecture=architectures)
 def test_rewriting_is_exact(rewrite: Callable[[ConvNeXtPose], None] | None, architecture: Architecture) -> None:
     reference = lively(architecture)

@@ -26,7 +26,7 @@ def rewritten(reference: ConvNeXtPose) -> ConvNeXtPose:
     return network
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(architecture=architectures)
 def test_the_rewritings_are_exact(architecture: Architecture) -> None:
     reference = lively(architecture)

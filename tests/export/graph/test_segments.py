@@ -23,7 +23,7 @@ def half_form(reference: ConvNeXtPose) -> ConvNeXtPose:
 
 
 @pytest.mark.parametrize("form", [lambda network: network, deploy, half_form], ids=["released", "deploy", "half"])
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(architecture=architectures)
 def test_every_convolution_lies_in_exactly_one_segment(form: object, architecture: Architecture) -> None:
     network = form(lively(architecture))  # type: ignore[operator]

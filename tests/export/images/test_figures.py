@@ -65,7 +65,7 @@ def test_bins_lead_back_to_millimetres(index: int, volume: tuple[int, int]) -> N
 
 
 @given(seed=numbers)
-@settings(max_examples=50)
+@settings(max_examples=20)
 def test_bodies_are_bodies(seed: int) -> None:
     joints = random_joints(np.random.default_rng(seed))
 
@@ -84,7 +84,7 @@ def test_bodies_are_bodies(seed: int) -> None:
 
 
 @given(seed=numbers)
-@settings(max_examples=50)
+@settings(max_examples=20)
 def test_knees_bend_backwards_and_elbows_forwards(seed: int) -> None:
     """The person's left, up and forward are a right-handed frame; left is told by the hips."""
     joints = random_joints(np.random.default_rng(seed))

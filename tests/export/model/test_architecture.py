@@ -30,7 +30,7 @@ def test_exact_counts(architecture: Architecture, parameters: int, state_element
     assert f"{architecture.macs / 1e9:.3f}" == gmacs
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(architecture=architectures(joints=(1, 18, 21), depth_dims=(1, 32), input_sizes=(64, 256)))
 def test_the_description_has_the_names_and_shapes_of_the_network(architecture: Architecture) -> None:
     with torch.device("meta"):

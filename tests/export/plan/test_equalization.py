@@ -36,7 +36,7 @@ def inputs_of(networks: tuple[ConvNeXtPose, ...], name: str, image: Tensor) -> l
     return inputs
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(architecture=architectures)
 def test_every_quantizable_convolution_has_exactly_one_edge(architecture: Architecture) -> None:
     network = deploy(lively(architecture))
@@ -55,7 +55,7 @@ def test_every_quantizable_convolution_has_exactly_one_edge(architecture: Archit
 
 
 @pytest.mark.parametrize("form", [deploy, lambda network: half_graph(network, torch.float64)], ids=["deploy", "half"])
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(architecture=architectures, seed=st.integers(0, 2**31), spread=st.floats(0.1, 3))
 def test_rescaling_and_shifting_every_input_is_exact(
     form: object, architecture: Architecture, seed: int, spread: float

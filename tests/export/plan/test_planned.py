@@ -68,7 +68,6 @@ def mean_mm(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     ("in_fp32", "precision", "takes_pixels"),
     [
         (STEM, "bf16", True),
-        (BLOCK, "fp16", False),
         (FINAL, "fp16", True),
         (NEIGHBOURS, "fp16", False),
         (ALL, "fp16", True),

@@ -122,12 +122,18 @@ def test_only_the_unit_with_the_largest_error_is_raised(
     assert budget.holds(mean, p99, None)
 
 
+@pytest.fixture(scope="module")
+def whole() -> PrecisionPlan:
+    """Return the plan with all in INT8 that may be."""
+    with pytest.MonkeyPatch.context() as patch:
+        return searched(trained_network(), "int8", GENEROUS, patch)[0]
+
+
 @pytest.mark.parametrize("answers", [(True,), (False, True), (False, False, False, False)])
 def test_a_plan_that_fails_on_parity_images_is_searched_again_with_less_of_the_budget(
-    answers: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
+    whole: PrecisionPlan, answers: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If every plan fails, the strictest one is left for parity to refuse."""
-    whole, _ = searched(trained_network(), "int8", GENEROUS, monkeypatch)
     assert whole.mean_mm is not None
     monkeypatch.setitem(GRADES, "usable", Grade("usable", whole.mean_mm / (0.97 * MARGINS[0]), 1e9))
     shares: list[float] = []
@@ -201,7 +207,7 @@ def combined_error(plan: PrecisionPlan, alone: dict[str, float]) -> tuple[float,
     return mean, 4 * mean
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(precision=st.sampled_from(PLANNED), seed=st.integers(0, 2**32 - 1), share=st.floats(0.05, 1.2))
 def test_no_more_units_are_raised_than_the_ranking_needs(precision: str, seed: int, share: float) -> None:
     reference: Any = SimpleNamespace(architecture=TINY)

@@ -25,7 +25,7 @@ def follow(before: Array, motion: Motion, centre: Array) -> Array:
 
 @pytest.mark.parametrize("name", MOTIONS)
 @given(seed=st.integers(0, 10_000), x=st.floats(0, 255), y=st.floats(0, 255))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_the_centre_is_where_it_was_put(name: str, seed: int, x: float, y: float) -> None:
     motion, centre, before = MOTIONS[name], np.array([x, y]), poses(seed)
     after = follow(before, motion, centre)
