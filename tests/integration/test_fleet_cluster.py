@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.support.command_line import ROOT, assert_three_parts, convnextpose
 from tests.support.fleet_cluster import Cluster, until
 from tests.support.fleet_plans import KINDS, ORIN, X86, jobs_of, record_of, states_of, write_matrix
+from tests.support.tiny_export import Run
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -162,9 +163,14 @@ def rows(run: Path) -> dict[str, list[str]]:
     return {folder: [row["id"] for row in result["rows"]] for folder, result in results.items()}
 
 
-def test_real_matrix_gives_the_same_rows_locally_and_through_workers(demo_export: Path, tmp_path: Path) -> None:
+def test_real_matrix_gives_the_same_rows_locally_and_through_workers(tiny_run: Run, tmp_path: Path) -> None:
     """Everything is real, though nothing is measured for long; the local run has no Dask."""
-    shared = {"name": "whole", "models": [str(demo_export)], "devices": KINDS, "runtimes": ["onnxruntime"]}
+    shared = {
+        "name": "whole",
+        "models": [str(tiny_run[0] / "build/tiny")],
+        "devices": KINDS,
+        "runtimes": ["onnxruntime"],
+    }
     for out in ("here", "there"):
         matrix = shared | {"bench": {"budget_s": 1, "threads": 1}, "out": out}
         (tmp_path / f"{out}.yaml").write_text(json.dumps(matrix))
@@ -191,4 +197,4 @@ def test_real_matrix_gives_the_same_rows_locally_and_through_workers(demo_export
     assert here.returncode == 0, here.stderr
     found = rows(tmp_path / "there/fleet/whole")
     assert found == rows(tmp_path / "here/fleet/whole")
-    assert {folder: len(names) for folder, names in found.items()} == {"orin/XS-atto": 2, "x86/XS-atto": 2}
+    assert {folder: len(names) for folder, names in found.items()} == {"orin/tiny": 2, "x86/tiny": 2}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import export.engine.choice
 from export.pipeline.manifest import read_manifest
 from tests.support.command_line import in_process
 from tests.support.real_weights import needs_real_weights, real_calibration, real_checkpoint, real_parity
@@ -19,10 +20,13 @@ convolves in BF16 had 0.27 / 1.9, 2.3 / 14.5 and 3.2 / 23.3, with 63 % of the mu
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Without engines, of which no test asks anything."""
     folder = tmp_path_factory.mktemp("real")
     photographs = ("--images", real_parity(), "--calibration", real_calibration())
     options = ("--checkpoint", real_checkpoint(), "--precision", ",".join(PRECISIONS), *photographs)
-    run = in_process("export", "XS", *options, cwd=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export.engine.choice, "find_spec", lambda name: None)
+        run = in_process("export", "XS", *options, cwd=folder)
     assert run.returncode == 0, run.stderr
     return folder / "build/XS"
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.support.checkpoints import alive_weights, spelled, write
-from tests.support.command_line import convnextpose
+from tests.support.command_line import in_process
 from tests.support.tiny_export import manifest, tiny_config
 
 SHARPER = 30
@@ -15,7 +15,7 @@ def test_fp32_is_asked_no_more_than_fp32_can(tmp_path: Path) -> None:
     weights = alive_weights()
     weights["head.final_layer.weight"] *= SHARPER
     write(tmp_path / "sharp.tar", spelled(weights))
-    run = convnextpose("export", "tiny.yaml", "--checkpoint", "sharp.tar", cwd=tmp_path)
+    run = in_process("export", "tiny.yaml", "--checkpoint", "sharp.tar", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     (parity,) = manifest(tmp_path).parity
     assert parity.floor.max_mm is not None

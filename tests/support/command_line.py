@@ -20,9 +20,11 @@ TEMPORARY = tempfile.mkdtemp(prefix="convnextpose-tests-")
 atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
 
 
-def convnextpose(*arguments: object, cwd: Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+def convnextpose(
+    *arguments: object, cwd: Path, timeout_s: float = 300, module: str = "cli.main"
+) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own; return output and exit code, never raise."""
-    command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd), "OMP_NUM_THREADS": "1"}
     environment["TMPDIR"] = TEMPORARY
     return subprocess.run(
