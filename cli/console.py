@@ -168,7 +168,7 @@ class ConsoleObserver(StepObserver):
 
     def __init__(self) -> None:
         self.ran_steps = False
-        """Whether any step was not up to date."""
+        """True if a step was not up to date."""
         self._status: Status | None = None
 
     def up_to_date(self, step: str) -> None:

@@ -20,7 +20,7 @@ SAME_ERROR_MM = 0.1
 """Mean export errors that differ by less are the same: it is the FP32 budget, which is below any use of a pose."""
 
 LEAST_INT8_GAIN = 0.02
-"""Least gain of INT8 over the best half precision, whose error is smaller, for a recommendation."""
+"""Least gain of INT8 over the best half precision for a recommendation, since its error is larger."""
 
 CAVEATS = {
     "stand-in": "Stand-in weights: only the latency is meaningful, so choose again with your own checkpoint.",

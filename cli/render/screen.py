@@ -15,7 +15,7 @@ from export.common.program import executable, runnable
 LINES, WIDTH = 25, 80
 """Size of a screen."""
 MOST_ROWS, MOST_COMMANDS = 9, 3
-"""Rows (a reference and eight others) and commands on a screen; the rest is behind ``--verbose``."""
+"""Rows (a reference and eight more) and commands on a screen; the rest is behind ``--verbose``."""
 
 
 def command(*words: object) -> str:
@@ -65,9 +65,9 @@ class Screen:
         not_shown = f" (not shown: {listed(hidden)})" if hidden else ""
         return f"details: {safe(self.details)}{not_shown}" if self.details else ""
 
-    def _space(self, count: int, others: int) -> int:
+    def _space(self, count: int, more: int) -> int:
         """Return the lines that so many rows leave for open points; below 0 there are too many rows."""
-        return LINES - 3 - others - count - sum(map(_height, (*self.head, self._details(count))))
+        return LINES - 3 - more - count - sum(map(_height, (*self.head, self._details(count))))
 
 
 def print_next(commands: Sequence[str]) -> None:

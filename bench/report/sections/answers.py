@@ -38,8 +38,8 @@ def _sentence(choice: Choice) -> str:
     if row is None or latency is None:
         rows = choice.measurement.rows
         unstable = sum(row.verdict == "unstable" for row in rows)
-        why = f"{unstable} of {len(rows)} rows are unstable" if unstable else "no row may be shipped"
-        return f"Ship nothing yet: {choice.measurement.missing or why}."
+        reason = f"{unstable} of {len(rows)} rows are unstable" if unstable else "no row may be shipped"
+        return f"Ship nothing yet: {choice.measurement.missing or reason}."
     gain = f", {row.speed_up.median:.1f}× {title(choice.measurement.reference)}" if row.speed_up else ""
     first = f"Ship {title(name_of(row))}: {latency.p50_ms:.2f} ms{gain}; {describe_error(choice, row)}."
     return f"{first} Confidence: {confidence(choice, row)}."
