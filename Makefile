@@ -28,7 +28,7 @@ SIDE_BY_SIDE = $(foreach model,$(subst $(comma), ,$(MODELS)),"$(or $(OUT),build)
 GIVEN = $(filter-out file,$(origin MODEL))
 
 .PHONY: help setup setup-dev doctor export bench report all bundle gpu-report demo test test-arm fuzz lint docs demo-checkpoint bench-gate
-.PHONY: bench-selftest clean
+.PHONY: bench-graph bench-selftest clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -108,7 +108,7 @@ bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the
 	@$(BIN)/convnextpose compare "$(BASE)" "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))" $(ARGS)
 
 bench-graph: $(READY) ## Compare the deploy graph of MODEL with the graphs that it replaced, one thread
-	@$(BIN)/convnextpose export "$(MODEL)" --precision fp32,bf16,int8 --out "$(or $(OUT),build)"
+	@$(BIN)/convnextpose export "$(MODEL)" $(SOURCE) --precision fp32,bf16,int8 $(ARGS) --out "$(or $(OUT),build)"
 	@$(BIN)/python -m scripts.graph_speed "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))"
 
 bench-selftest: $(READY_DEV) ## Check the timing harness here: known delays, the gate, other tools' timers

@@ -27,10 +27,10 @@ PLACES = ["/kaggle/input", "/content/drive/MyDrive/weights", "weights", "../weig
 INPUT = Path(next(filter(os.path.isdir, PLACES), "weights"))
 WEIGHTS = Path(os.environ.get("CONVNEXTPOSE_WEIGHTS", INPUT))
 OUT = Path("build")
-MODELS = os.environ.get("MODELS", "XS,S,M,L").split(",")
+MODELS = os.environ.get("MODELS", "XS,S,M,L").replace(" ", "").split(",")
 CROPS = os.environ.get("CROPS")  # a folder of 64 or more crops of people, for parity; None: drawn figures
 CALIBRATION = os.environ.get("CALIBRATION")  # a folder of other crops, for all precisions but fp32
-QUICK = bool(os.environ.get("QUICK"))  # True: FP32 only and a short benchmark, to try the notebook
+QUICK = os.environ.get("QUICK", "") not in ("", "0")  # True: FP32 only and a short benchmark, to try the notebook
 PRECISION = "fp32" if QUICK else "fp32,fp16"  # more: int8, and bf16, which a T4 (compute capability 7.5) has not
 GPU = shutil.which("nvidia-smi") is not None
 

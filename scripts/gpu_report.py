@@ -46,7 +46,7 @@ RESULT_CODES = (0, CheckFailed.exit_code, Inconclusive.exit_code)
 MESSAGE_CHARACTERS = 2000
 TRTEXEC_FOLDER = "/usr/src/tensorrt/bin"
 """Folder of trtexec in NVIDIA's Debian packages and in JetPack; pip's packages do not contain it."""
-ABSOLUTE_PATH = re.compile(r"(?<![\w.~/:…])(?:/[\w.+@-]+)*/([\w.+@-]+)")
+ABSOLUTE_PATH = re.compile(r"(?:(?<![\w.~/…])|(?<=file://))(?:/[\w.+@~-]+)*/([\w.+@~-]+)")
 
 
 class Step(Record):
@@ -261,7 +261,7 @@ def _message(text: str) -> str:
 def _without_places(value: Any) -> Any:
     """Return plain data without absolute paths and the name of the machine in its texts."""
     if isinstance(value, dict):
-        return {name: _without_places(item) for name, item in value.items()}
+        return {_without_places(name): _without_places(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_without_places(item) for item in value]
     if not isinstance(value, str):

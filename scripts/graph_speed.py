@@ -1,7 +1,7 @@
 """Speed of the deploy graph beside the graphs that it replaced, in one interleaved run.
 
-Run as ``python -m scripts.graph_speed EXPORTED_FOLDER`` (``make bench-graph``), for every precision of the export, in
-ONNX Runtime and OpenVINO, on one thread:
+Run as ``python -m scripts.graph_speed EXPORTED_FOLDER`` (``make bench-graph``), for FP32, BF16 and INT8, in ONNX
+Runtime and OpenVINO, on one thread:
 
 * ``reference``: the network as it was released, exported unchanged; FP32 only;
 * ``resized``: the deploy graph with its logits upsampled by a resize and decoded by sums;
@@ -103,7 +103,7 @@ def compare(files: dict[str, Path], precision: str) -> Iterator[tuple[str, Round
         try:
             timers = {name: _Timer(open_session(path, precision, 1), image) for name, path in files.items()}
         except NotPossible as reason:
-            print(f"{precision:<5} {open_session.runtime:<12} {reason}")
+            print(f"{precision:<5} {open_session.runtime:<12} not run: {reason.detail}")
             continue
         latencies = {name: timer(5)[HOST_E2E][-1] for name, timer in timers.items()}
         yield open_session.runtime, run_rounds(timers, latencies, Plan(BASE, RULE), clock=time.monotonic)

@@ -48,17 +48,17 @@ def recommend(measurement: Measurement) -> Choice:
         return Choice(measurement, None, f"Nothing can be recommended: {measurement.missing}.", caveat=caveat)
     tolerance = measurement.tolerance
     refusals = [(row, refusal(row, measurement)) for row in measurement.rows]
-    able: Sequence[Row] = [row for row, reason in refusals if reason is None]
+    able = [row for row, reason in refusals if reason is None]
     if not able:
         return Choice(measurement, None, _no_row(refusals), caveat=caveat)
-    able, int8_gain = _weigh_int8(able)
-    fastest = min(able, key=_p50_ms)
-    same = [row for row in able if not_told_apart(row, fastest, tolerance)]
+    weighed, int8_gain = _weigh_int8(able)
+    fastest = min(weighed, key=_p50_ms)
+    same = [row for row in weighed if not_told_apart(row, fastest, tolerance)]
     chosen, decided_by = _choose(same)
     limit = max(_p50_ms(chosen), _p50_ms(fastest))
     faster = _by_reason((row, reason) for row, reason in refusals if _looks_faster(row, limit))
     passed = [f"Passed over, though it looks faster: {names}: {reason}" for reason, names in faster.items()]
-    reason = _reason(chosen, measurement, able, same, decided_by) + int8_gain
+    reason = _reason(chosen, measurement, able, weighed, same, decided_by) + int8_gain
     return Choice(measurement, chosen, reason, tuple(passed), caveat)
 
 
@@ -142,20 +142,27 @@ def _choose(same: Sequence[Row]) -> tuple[Row, str | None]:
 
 def _weigh_int8(able: Sequence[Row]) -> tuple[Sequence[Row], str]:
     """Return the rows to choose from, without INT8 where it gains too little, and a sentence on its gain."""
-    fastest, halves = min(able, key=_p50_ms), [row for row in able if row.precision in HALVES]
-    if fastest.precision != "int8" or not halves:
+    int8s, halves = ([row for row in able if row.precision in kinds] for kinds in (("int8",), HALVES))
+    if not int8s or not halves:
         return able, ""
-    half = min(halves, key=_p50_ms)
-    gain = _p50_ms(half) / _p50_ms(fastest) - 1
-    text = f" {name_of(fastest)} is {gain:.1%} faster than {name_of(half)}"
+    int8, half = min(int8s, key=_p50_ms), min(halves, key=_p50_ms)
+    gain = _p50_ms(half) / _p50_ms(int8) - 1
+    text = f" {name_of(int8)} is {gain:.1%} faster than {name_of(half)}"
     if gain >= LEAST_INT8_GAIN:
-        return able, f"{text}."
-    return [row for row in able if row.precision != "int8"], f"{text}, too little for its error."
+        return able, f"{text}." if _p50_ms(int8) == min(map(_p50_ms, able)) else ""
+    rows = [row for row in able if row.precision != "int8"]
+    return rows, f"{text}, too little for its error." if gain > 0 else ""
 
 
 def _reason(
-    row: Row, measurement: Measurement, able: Sequence[Row], same: Sequence[Row], decided_by: str | None
+    row: Row,
+    measurement: Measurement,
+    able: Sequence[Row],
+    weighed: Sequence[Row],
+    same: Sequence[Row],
+    decided_by: str | None,
 ) -> str:
+    """Return why the row is chosen; ``weighed`` are those of the ``able`` rows that were considered."""
     latency, up = headline(row), row.speed_up
     assert latency is not None
     size = f", {cells.megabytes(row.artifact_bytes)}" if row.artifact_bytes else ""
@@ -164,6 +171,7 @@ def _reason(
         first = f"{name} is the only row that may be shipped"
     elif decided_by is None:
         first = f"{name} is the fastest of {len(able)} rows that may be shipped"
+        first += ", int8 left aside" * any(_p50_ms(faster) < latency.p50_ms for faster in able if faster not in weighed)
     else:
         first = f"{name} is as fast as {_rivals(row, same, measurement)}, and {decided_by}"
     gain = f", {cells.ratio(up.median, up.low, up.high)} times as fast as {measurement.reference}" if up else ""

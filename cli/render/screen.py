@@ -48,9 +48,9 @@ class Screen:
             count -= 1
         details, tail = self._details(count), list[str]()
         for line in self.tail:
-            if (space := space - _height(line)) < 0:
-                break
-            tail.append(line)
+            if (height := _height(line)) <= space:
+                space -= height
+                tail.append(line)
         out.print()
         for line in self.head:
             out.print(line)

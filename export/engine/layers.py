@@ -146,7 +146,8 @@ def _unquantized(weighted: list[dict[str, Any]], convolutions: Convolutions) -> 
 def _is_weighted(layer: Mapping[str, Any]) -> bool:
     """Return whether a layer holds weights of the body; the decode's products are FP32 in every precision."""
     origin = f"{layer.get('Name')} {layer.get('Metadata')}"
-    return DECODE not in origin and any(word in str(layer.get("LayerType", "")).lower() for word in WEIGHTED)
+    of_decode = DECODE in origin and "/Conv" not in origin  # the last convolution may be fused with the decode's cast
+    return not of_decode and any(word in str(layer.get("LayerType", "")).lower() for word in WEIGHTED)
 
 
 def _types(layer: Mapping[str, Any], sides: tuple[str, ...] = ("Inputs", "Outputs")) -> set[str]:

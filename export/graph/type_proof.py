@@ -78,11 +78,11 @@ def prove_types(model: onnx.ModelProto, precision: str, in_fp32: Collection[str]
         elif node.op_type == "Conv":
             planned = _conv_type(node, body, in_fp32)
             _require(all(kind == planned for kind in floats), f"{where} is not {_name(planned)} throughout", names)
-        elif node.op_type in DECODE:
+        elif node.op_type in DECODE or node.op_type.startswith("Reduce"):
             _require(all(kind == FLOAT for kind in floats), f"{where} is not float32", names)
         allowed = (FLOAT, body, TensorProto.UINT8) if node.op_type == "Cast" else (FLOAT, body)
         _require(all(kind in allowed for kind in floats), f"{where} has a type of another precision", names)
-    _require("Conv" in operators and "Softmax" in operators, "it has no convolution or no softmax", list(operators))
+    _require({"Conv", *DECODE} <= operators.keys(), "it lacks a convolution or the decode", list(operators))
     _require(precision != "int8" or "QuantizeLinear" in operators, "it quantizes nothing", list(operators))
     planned_counts = planned_casts(model, body, in_fp32)
     counts_text = f"{dict(casts)}, planned {dict(planned_counts)}"

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 BODY_TYPE = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "HALF"}
 """Precision → TensorRT's name for the type of its convolutions."""
 
-DECODE = ("SOFTMAX", "MATRIX_MULTIPLY")
+BODY = ("CONVOLUTION", "DECONVOLUTION", "EINSUM")
+"""Kinds of layers that multiply in the body, and so must have its type."""
+DECODE = ("SOFTMAX", "MATRIX_MULTIPLY", "REDUCE")
 """Kinds of layers of the decode, which must be FP32."""
 
 
@@ -111,7 +113,7 @@ def check_layers(
     if convolutions.total == 0:
         kinds = ", ".join(sorted(layer_types))
         raise BadInput(f"{name} is not a pose network: it has no convolution", kinds, "give an exported ONNX file")
-    expected = {"CONVOLUTION": BODY_TYPE[precision], **dict.fromkeys(DECODE, "FLOAT")}
+    expected = {**dict.fromkeys(BODY, BODY_TYPE[precision]), **dict.fromkeys(DECODE, "FLOAT")}
     if precision == "int8":
         expected["QUANTIZE"] = "INT8"
     for layer, kind in expected.items():

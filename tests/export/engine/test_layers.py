@@ -22,6 +22,8 @@ WORDS = {
     "bf16": ("Row major linear BF16 format", "BFloat16"),
     "int8": ("Thirty-two wide channel vectorized row major Int8 format.", "Int8"),
 }
+FUSED = "head.final_layer/Conv+decode/Cast"
+"""A layer of the body, although a node of the decode is part of it."""
 
 
 def read_layers(
@@ -72,6 +74,7 @@ def test_a_half_engine_keeps_its_promise(precision: str, later: bool) -> None:
         ("fp16", layer("stem", "CaskConvolution", "fp32", "fp32"), "stem does not compute in fp16"),
         ("bf16", layer("stem", "gemm", "fp32", "fp32", later=True), "stem does not compute in bf16"),
         ("bf16", layer("stem", "gemm", "int8", "bf16"), "stem computes in int8"),
+        ("fp16", layer(FUSED, "conv", "fp32", "fp32"), f"{FUSED} does not compute in fp16"),
         ("int8", layer("stem", "CaskConvolution", "fp16", "fp16"), "no layer computes in int8"),
         ("int8", layer("stem", "CaskConvolution", "fp16", "int8"), "no convolution takes int8; the network has 1"),
     ],

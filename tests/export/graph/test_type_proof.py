@@ -14,6 +14,7 @@ from export.graph.precision import in_precision
 from export.graph.type_proof import OPSETS, prove_types
 from export.model.network import ConvNeXtPose, build_network
 from tests.support.checkpoints import TINY, alive_weights
+from tests.support.small_networks import half_network
 
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 NUMPY = {"fp16": "float16", "bf16": "bfloat16"}
@@ -126,6 +127,11 @@ def test_planted_defects_are_named(
     onnx.checker.check_model(model, full_check=True)
     with pytest.raises(CheckFailed, match=said):
         prove_types(model, "fp16")
+
+
+def test_a_file_without_the_products_of_the_decode_is_refused() -> None:
+    with pytest.raises(CheckFailed, match="lacks a convolution or the decode"):
+        prove_types(onnx.load_from_string(half_network()), "fp16")
 
 
 # ── a plan that keeps segments in FP32 ───────────────────────────────────────────────────────────────────────────────
