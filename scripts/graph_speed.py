@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from bench.harness.rounds import Plan, Rounds, run_rounds
 from bench.harness.workload import HOST_E2E, Samples
 from bench.passes.timing import settle, time_runs
+from bench.sessions.exported import read_export
 from bench.stats.stopping import StopRule
 from export.common.errors import Failure, NotPossible
 from export.graph.deploy import MatrixDecode
@@ -66,17 +67,19 @@ class ResizedDecode(nn.Module):
 
 
 def write_graphs(exported: Path, precision: str, folder: Path) -> dict[str, Path]:
-    """Write the graphs of one precision of an export; return graph → file."""
+    """Write the graphs of one precision of an export; return graph → file.
+
+    Raises:
+        BadInput: its weights or its plan cannot be read.
+    """
     reference = load_network(exported / WEIGHTS)
     insert = None
     if precision == "fp32":
         graph = in_precision(reference, precision)
     else:
         paths = plan_paths(precision)
-        plan, planned = (
-            read_plan(exported / paths.record, reference.architecture),
-            load_planned(exported / paths.weights),
-        )
+        plan = read_plan(exported / paths.record, reference.architecture)
+        planned = load_planned(exported / paths.weights)
         graph = planned_graph(reference, plan, planned)
         insert = (plan, planned.int8) if precision == "int8" else None
     resized = copy.deepcopy(graph)
@@ -124,13 +127,11 @@ def main() -> int:
     """Print a row for each precision, runtime and graph; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m scripts.graph_speed", description=__doc__)
     parser.add_argument("folder", type=Path, help="an exported model, as build/L")
-    exported = parser.parse_args().folder
     try:
+        exported = read_export(parser.parse_args().folder)
         with tempfile.TemporaryDirectory(prefix="convnextpose-graphs-") as folder:
-            for precision in PRECISIONS:
-                if not (exported / "onnx" / f"{exported.name}-{precision}.onnx").exists():
-                    continue
-                files = write_graphs(exported, precision, Path(folder))
+            for precision in (name for name in PRECISIONS if name in exported.precisions):
+                files = write_graphs(exported.path, precision, Path(folder))
                 for runtime, rounds in compare(files, precision):
                     for name in files:
                         ms, ratio = sorted(rounds.round_medians_ms(name).values()), rounds.ratio(BASE, name)

@@ -68,7 +68,7 @@ class MatrixDecode(nn.Module):
     doubling: Tensor
     depths: Tensor
     pixels: Tensor
-    joint: Tensor
+    xyz: Tensor
 
     def __init__(self, joints: int, depth_dim: int, edge: int, *, doubles: bool) -> None:
         """Make the decode of logits on a map of ``edge``², or of half that edge if the decode ``doubles`` the map."""
@@ -78,7 +78,7 @@ class MatrixDecode(nn.Module):
         constants = {
             "depths": torch.stack((torch.ones(depth_dim), torch.arange(depth_dim))),
             "pixels": torch.stack((x.flatten(), y.flatten(), torch.ones(edge**2)), dim=1),
-            "joint": torch.tensor([0, 1, 5]),  # of ((x, y, 1), (zx, zy, z))
+            "xyz": torch.tensor([0, 1, 5]),  # of ((x, y, 1), (zx, zy, z))
         }
         if doubles:
             constants["doubling"] = doubling(edge // 2)
@@ -93,7 +93,7 @@ class MatrixDecode(nn.Module):
             logits = self.doubling @ wide.reshape(-1, maps, half, edge)
         volume = logits.reshape(-1, self.joints, self.depth_dim * edge**2).to(dtype).softmax(dim=2)
         moments = self.depths @ (volume.reshape(-1, self.joints, self.depth_dim, edge**2) @ self.pixels)
-        return moments.reshape(-1, self.joints, 6).index_select(2, self.joint)
+        return moments.reshape(-1, self.joints, 6).index_select(2, self.xyz)
 
 
 def doubling(size: int) -> Tensor:

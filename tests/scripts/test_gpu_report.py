@@ -261,3 +261,17 @@ sys.argv[1:] = {arguments}; sys.exit(gpu_report.main())"
     }
     doctor = {row["name"]: row["available"] for row in steps["doctor"].result["capabilities"]}
     assert (doctor["run-tensorrt"], doctor["run-pytorch-cuda"]) == ("unknown", "no")
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("LD_PRELOAD=/opt/secret/a.so:/srv/secret/b.so", "LD_PRELOAD=…/a.so:…/b.so"),
+        ("found:/data/secret/y.onnx", "found:…/y.onnx"),
+        ("file:///mnt/secret/q", "file://…/q"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+    ],
+)
+def test_absolute_paths_lose_their_folders(text: str, clean: str) -> None:
+    report = GpuReport(created="", model="XS", environment={text: text}, steps=[])
+    assert json.loads(packed(report))["environment"] == {clean: clean}

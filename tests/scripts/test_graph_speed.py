@@ -23,6 +23,14 @@ def test_the_earlier_decode_has_the_same_function(upsamplings: int) -> None:
     assert torch.allclose(ResizedDecode(decode)(logits), decode(logits), rtol=0, atol=1e-3)
 
 
+def test_a_folder_without_an_export_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["graph_speed", str(tmp_path / "nowhere")])
+    assert scripts.graph_speed.main() == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
 def test_every_graph_of_an_export_is_timed(tiny_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scripts.graph_speed, "RULE", StopRule(budget_s=0.1))
     files = write_graphs(tiny_copy / "build/tiny", "fp32", tmp_path)

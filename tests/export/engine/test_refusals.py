@@ -128,6 +128,14 @@ def test_fp8_is_not_int8() -> None:
         check_layers(types, Convolutions(2, 1), "file.onnx", "int8")
 
 
+@pytest.mark.parametrize(
+    ("kind", "wrong"), [("REDUCE", "HALF"), ("SOFTMAX", "HALF"), ("EINSUM", "FLOAT"), ("DECONVOLUTION", "FLOAT")]
+)
+def test_every_kind_of_layer_has_the_type_of_its_place(kind: str, wrong: str) -> None:
+    with pytest.raises(CheckFailed, match=f"{kind} layers"):
+        check_layers({"CONVOLUTION": {"HALF": 2}, kind: {wrong: 1}}, Convolutions(2, 0), "file.onnx", "fp16")
+
+
 @pytest.mark.parametrize("text", ["no JSON", "7", '{"a": 1}', "[" * 100_000])
 def test_metadata_without_a_list_of_convolutions(text: str) -> None:
     assert planned_fp32(ModelProto().SerializeToString()) == 0
