@@ -111,7 +111,7 @@ bench-graph: $(READY) ## Compare the deploy graph of MODEL with the graphs that 
 	@$(BIN)/convnextpose export "$(MODEL)" $(SOURCE) --precision fp32,bf16,int8 $(ARGS) --out "$(or $(OUT),build)"
 	@$(BIN)/python -m scripts.graph_speed "$(or $(OUT),build)/$(notdir $(basename $(MODEL)))"
 
-bench-selftest: $(READY_DEV) ## Check the timing harness here: known delays, the gate, other tools' timers
+bench-selftest: $(READY_DEV) ## Check the timing harness here: known delays, the gate
 	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --out "$(or $(OUT),build)/demo"
 	@$(BIN)/python -m scripts.bench_selftest "$(or $(OUT),build)/demo/XS-atto"
 

@@ -51,7 +51,6 @@ def command(
     cuda_graph: Annotated[
         bool, typer.Option("--cuda-graph/--no-cuda-graph", help="Launch engines as CUDA graphs.")
     ] = True,
-    csv: Annotated[bool, typer.Option("--csv", help="Also write the table as result.csv.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Random seed for the order of the rounds.")] = 0,
     verbose: Verbose = False,
     as_json: AsJson = False,
@@ -59,12 +58,11 @@ def command(
     """Measure parity, latency and speed-up vs PyTorch of every runtime; results go to MODEL/bench."""
     from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Options, benchmark
     from bench.results.result import RESULT, place_for, require_valid_rows
-    from bench.results.result_csv import result_csv
     from bench.sessions.exported import read_export
     from cli.console import ConsoleObserver
     from cli.render.bench import print_benchmark
     from cli.render.decision import print_decision
-    from export.common.files import require_writable, write_text
+    from export.common.files import require_writable
     from export.pipeline.options import parse_numbers
     from export.runtime.processor import default_threads
 
@@ -94,8 +92,6 @@ def command(
     finally:
         observer.stop()
     folder = place_for(out, complete=result.complete)
-    if csv:
-        write_text(folder / "result.csv", result_csv(result))
     if as_json:
         print(result.model_dump_json(indent=2))
     else:

@@ -11,10 +11,10 @@ from cli.signals import INTERRUPTED
 
 
 def command(
-    base: Annotated[Path, typer.Argument(help="The baseline: an exported folder, or a result.json of `bench`.")],
-    candidate: Annotated[Path, typer.Argument(help="The candidate: another of the same kind.")],
+    base: Annotated[Path, typer.Argument(help="The baseline: a folder that `export` wrote.")],
+    candidate: Annotated[Path, typer.Argument(help="The candidate: another one.")],
     runtime: Annotated[
-        str, typer.Option(metavar="NAMES", callback=lower, help="Runtimes, separated by commas; for folders.")
+        str, typer.Option(metavar="NAMES", callback=lower, help="Runtimes, separated by commas.")
     ] = "onnxruntime,openvino",
     precision: Annotated[
         str | None,
@@ -28,41 +28,31 @@ def command(
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare latency: PASS or IMPROVED (exit 0), FAIL (1), INCONCLUSIVE (3) or REFUSED (4).
+    """Compare latency: PASS or IMPROVED (exit 0), FAIL (1) or INCONCLUSIVE (3).
 
-    Two folders are measured side by side on this machine. Two results are compared by their speed-ups over their own
-    references, and only if machine, software and protocol are the same.
+    The two are measured side by side on this machine.
     """
     import json
 
     from bench.gate.compare import compare_folders
-    from bench.gate.stored import compare_results
     from bench.harness.benchmark import QUICK_MODE
     from bench.harness.settings import Settings
-    from bench.results.result import read_result
     from bench.sessions.exported import read_export
     from bench.stats.stopping import StopRule
     from cli.bench import names
     from cli.console import ConsoleObserver
     from cli.render.compare import print_comparison, print_decision, require_pass
-    from export.common.errors import BadInput
     from export.common.files import write_json
     from export.runtime.processor import default_threads
 
-    if base.is_dir() != candidate.is_dir():
-        pair = f"{base} and {candidate}"
-        raise BadInput("a folder cannot be compared with a stored result", pair, "give two folders, or two results")
-    if base.is_dir():
-        settings = Settings(threads or default_threads(), StopRule(budget_s=budget), QUICK_MODE.settings.warm_up)
-        folders, runtimes = (read_export(base), read_export(candidate)), names(runtime) or ()
-        observer, lock = ConsoleObserver(), exclusive_machine(runtimes)
-        try:
-            progress = observer.listener("compare")
-            comparison = compare_folders(*folders, runtimes, names(precision), settings, progress, lock)
-        finally:
-            observer.stop()
-    else:
-        comparison = compare_results(read_result(base), read_result(candidate))
+    settings = Settings(threads or default_threads(), StopRule(budget_s=budget), QUICK_MODE.settings.warm_up)
+    folders, runtimes = (read_export(base), read_export(candidate)), names(runtime) or ()
+    observer, lock = ConsoleObserver(), exclusive_machine(runtimes)
+    try:
+        progress = observer.listener("compare")
+        comparison = compare_folders(*folders, runtimes, names(precision), settings, progress, lock)
+    finally:
+        observer.stop()
     record = comparison.as_json()
     if out is not None:
         write_json(out, record)

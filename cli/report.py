@@ -22,11 +22,11 @@ def command(
     ] = None,
     gate: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.json", help="The file that `compare --out` wrote: adds a section, and junit.xml."),
+        typer.Option(metavar="FILE.json", help="The file that `compare --out` wrote: adds a section."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a page that says what to ship: HTML, Markdown, CSV and a badge, of models or of devices side by side.
+    """Write a page that says what to ship: HTML and Markdown, of models or of devices side by side.
 
     Nothing is measured: it reads the files of export, bench and evaluate, and says which of them are missing. Damaged
     files are named; the other pages are written, and then the exit code is 2.

@@ -1,4 +1,4 @@
-"""Comparison of two exported folders, measured side by side. ``bench.gate.stored`` compares stored results."""
+"""Comparison of two exported folders, measured side by side."""
 
 import time
 from collections.abc import Mapping, Sequence

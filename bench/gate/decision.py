@@ -12,12 +12,10 @@ from bench.stats.quality import USABLE
 from bench.stats.statistics import CONFIDENCE, Ratio
 from bench.stats.stopping import FIRST_LOOK
 
-Outcome = Literal["PASS", "IMPROVED", "FAIL", "INCONCLUSIVE", "REFUSED"]
+Outcome = Literal["PASS", "IMPROVED", "FAIL", "INCONCLUSIVE"]
 
 ALLOWED = {"CPU": 0.03, "GPU": 0.02}
 """Allowed slow-down of a candidate. Processors of shared machines cannot be measured better than to 3 %."""
-STORED_FACTOR = 2.0
-"""Factor on the allowed slow-down, if the baseline was measured in another run."""
 BIASED = 0.01
 """Largest distance of the control's interval from 1: a gate that decides on 3 % needs a better control than a row."""
 MAX_EXTENSIONS = 3
@@ -30,7 +28,7 @@ TAIL_ALLOWED = 0.10
 START_ALLOWED = 0.25
 """Allowed slow-down of building and starting; they are measured once or a few times, so that they only warn."""
 
-SEVERITY: tuple[Outcome, ...] = ("FAIL", "REFUSED", "INCONCLUSIVE", "PASS", "IMPROVED")
+SEVERITY: tuple[Outcome, ...] = ("FAIL", "INCONCLUSIVE", "PASS", "IMPROVED")
 """Worst first."""
 
 
@@ -107,12 +105,10 @@ class Comparison:
     outcome: Outcome
     cells: tuple[Cell, ...]
     complete: bool = True
-    reasons: tuple[str, ...] = ()
-    """Reasons of a refusal."""
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data."""
-        return {"schema_version": "1.0", "kind": "compare", **asdict(self)}
+        return {"schema_version": "1.1", "kind": "compare", **asdict(self)}
 
 
 def slowdown_of(speed_up: Ratio) -> Slowdown:
@@ -120,25 +116,19 @@ def slowdown_of(speed_up: Ratio) -> Slowdown:
     return Slowdown(1 / speed_up.median, 1 / speed_up.high, 1 / speed_up.low)
 
 
-def slowdown_between_runs(baseline: Ratio, candidate: Ratio) -> Slowdown:
-    """Divide each run's speed-up over its own reference; the intervals' widths add up in logarithms."""
-    median = baseline.median / candidate.median
-    return Slowdown(median, baseline.low / candidate.high, baseline.high / candidate.low)
-
-
-def allowed_slowdown(device: str, control: Ratio | None, *, stored: bool = False) -> float:
+def allowed_slowdown(device: str, control: Ratio | None) -> float:
     """Return the allowed slow-down, which is never less than the uncertainty of two equal instances."""
-    limit = ALLOWED["CPU" if device.startswith("CPU") else "GPU"] * (STORED_FACTOR if stored else 1.0)
+    limit = ALLOWED["CPU" if device.startswith("CPU") else "GPU"]
     return max(limit, control.half_width) if control is not None else limit
 
 
-def control_doubts(control: Ratio, side: str = "the baseline") -> list[str]:
+def control_doubts(control: Ratio) -> list[str]:
     """Return why two equal instances forbid a decision on this machine: noise must not widen the allowance."""
     distance, doubts = max(control.low - 1, 1 - control.high), []
     if not distance <= BIASED:
-        doubts.append(f"two instances of {side} differ: [{control.low:.3f}, {control.high:.3f}]")
+        doubts.append(f"two instances of the baseline differ: [{control.low:.3f}, {control.high:.3f}]")
     if not control.half_width <= USABLE:
-        doubts.append(f"two instances of {side} are known to be equal to ±{control.half_width:.1%} only")
+        doubts.append(f"two instances of the baseline are known to be equal to ±{control.half_width:.1%} only")
     return doubts
 
 

@@ -22,7 +22,6 @@ from bench.machine.energy_meters import NoMeter, find_meter
 from bench.machine.environment import environment_record, fingerprint, read_sensors
 from bench.machine.system import memory_mib
 from bench.passes.energy import EnergyPlan
-from bench.results.profile_record import NO_PROFILE
 from bench.results.result import SAMPLES, NotRunRow, Result, SamplesFile, place_for, write_result
 from bench.sessions.exported import ExportFolder
 from bench.sessions.gpu_runtimes import is_gpu
@@ -225,8 +224,6 @@ def _write(
         coordinator_peak_mib=finite_or_none(memory_mib()["peak"]),
         rows=rows,
         not_run=[*impossible, *skipped],
-        peaks=profiles.peaks if profiles else [],
-        peaks_reason=profiles.peaks_reason if profiles else NO_PROFILE,
         samples=_write_samples(out, sample_arrays(rounds, rows)),
     )
     write_result(out, result)

@@ -1,9 +1,8 @@
-"""Profiling pass: after all timing, each workload in a fresh process, then this machine's peak."""
+"""Profiling pass: after all timing, each workload in a fresh process."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from bench.harness.settings import Settings
 from bench.harness.worker_process import WorkerLost, WorkerProcess
 from bench.harness.workload import HOST_E2E, Workload
 from bench.passes.layer_times import Profile
-from bench.results.profile_record import PeakRecord, profile_record
+from bench.results.profile_record import profile_record
 from bench.results.result import Row
 from bench.sessions.exported import TORCH_FORMS
 from export.common.progress import Progress, no_progress
@@ -21,21 +20,16 @@ from export.model.architecture import Architecture
 from export.runtime.host import TEMPORARY_PREFIX
 
 WARM_UP, RUNS = 10, 30
-PEAK_S = 300.0
-"""Timeout of the peak measurement, which should take a few seconds."""
-
-CPU, INTERRUPTED = "CPU", "interrupted"
+INTERRUPTED = "interrupted"
 
 
 @dataclass
 class Profiles:
-    """Profiles of the workloads, and the machine's peak."""
+    """Profiles of the workloads."""
 
     profiles: dict[str, Profile] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     """Workload's name → reason why there is no profile."""
-    peaks: list[PeakRecord] = field(default_factory=list)
-    peaks_reason: str | None = INTERRUPTED
     interrupted: bool = False
 
 
@@ -56,12 +50,8 @@ def take_profiles(
                 if workload.name in timed:
                     progress(f"profiling {workload.name}")
                     _take_profile(workload, result, settings, inputs)
-            result.peaks_reason = "no row was profiled"
-            if result.profiles:
-                progress("measuring this machine's peak")
-                _measure_peaks(workloads[0], result, settings, inputs)
         except KeyboardInterrupt:
-            result.interrupted, result.peaks_reason = True, INTERRUPTED
+            result.interrupted = True
             result.reasons = dict.fromkeys(set(timed) - result.profiles.keys(), INTERRUPTED) | result.reasons
     return result
 
@@ -75,15 +65,14 @@ def add_profile(row: Row, profiles: Profiles | None, architecture: Architecture)
         default = INTERRUPTED if profiles.interrupted else f"{row.verdict}: nothing was timed to compare it with"
         return row.model_copy(update={"profile_reason": profiles.reasons.get(row.id, default)})
     graph = architecture.layers() if row.runtime in TORCH_FORMS else architecture.deployed_layers()
-    peaks = profiles.peaks if row.facts.get("device", CPU) == CPU else []
-    record = profile_record(profile, graph, headline.p50_ms, row.precision_used or row.precision, peaks)
+    record = profile_record(profile, graph, headline.p50_ms)
     return row.model_copy(update={"profile": record, "profile_reason": None})
 
 
 def _take_profile(workload: Workload, result: Profiles, settings: Settings, inputs: Path) -> None:
     timeout_s = settings.load_timeout_s(workload) + settings.timeouts.answer_s
     try:
-        profile: Profile = _call_once(workload, settings, inputs, "profile", WARM_UP, RUNS, timeout_s=timeout_s)
+        profile = _profile_in_worker(workload, settings, inputs, timeout_s)
     except WorkerLost as loss:
         result.reasons[workload.name] = str(loss)
         return
@@ -93,22 +82,11 @@ def _take_profile(workload: Workload, result: Profiles, settings: Settings, inpu
         result.reasons[workload.name] = f"{profile.source} reported no layer"
 
 
-def _measure_peaks(workload: Workload, result: Profiles, settings: Settings, inputs: Path) -> None:
-    """Measure the peak in a worker that loads no model."""
-    try:
-        peaks = _call_once(workload, settings, inputs, "peaks", settings.threads, timeout_s=PEAK_S)
-    except WorkerLost as loss:
-        result.peaks_reason = str(loss)
-        return
-    result.peaks, result.peaks_reason = [PeakRecord(**peak) for peak in peaks], None
-
-
-def _call_once(
-    workload: Workload, settings: Settings, inputs: Path, method: str, *arguments: Any, timeout_s: float
-) -> Any:
-    """Return the answer to one call of a fresh worker."""
+def _profile_in_worker(workload: Workload, settings: Settings, inputs: Path, timeout_s: float) -> Profile:
+    """Return the profile that a fresh worker takes."""
     worker = WorkerProcess(workload, inputs, settings.worker_environment, inputs.parent)
     try:
-        return worker.call(method, *arguments, timeout_s=timeout_s)
+        profile: Profile = worker.call("profile", WARM_UP, RUNS, timeout_s=timeout_s)
+        return profile
     finally:
         worker.end()

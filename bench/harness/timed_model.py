@@ -167,12 +167,6 @@ class TimedModel:
         self._prepare()
         return take_profile(self._session, self._inputs, warm_up, runs)
 
-    def peaks(self, threads: int) -> list[dict[str, Any]]:
-        """Return the measurements of ``bench.passes.peak``."""
-        from bench.passes.peak import measure_peaks
-
-        return measure_peaks(threads)
-
     def _import(self) -> None:
         for module in self._workload.modules:
             importlib.import_module(module)

@@ -1,11 +1,9 @@
-"""Specifications as pictures: SVG and PNG without a browser, and the library that makes them interactive in one."""
+"""Specifications as pictures: SVG without a browser, and the library that makes them interactive in one."""
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from bench.report import theme
 from export.common.extras import require_modules
 
 VEGA_LITE = "6.4"
@@ -15,14 +13,6 @@ VEGA_LITE = "6.4"
 def svg(spec: Mapping[str, Any]) -> str:
     """Return SVG markup, without a background."""
     return str(_converter().vegalite_to_svg(dict(spec), vl_version=VEGA_LITE))
-
-
-def png(spec: Mapping[str, Any], scale: float = 2.0) -> bytes:
-    """Return a picture on white paper, for where a page's style sheet does not reach."""
-    white = json.loads(json.dumps(spec))
-    white["config"]["background"] = theme.PAPER
-    white["config"]["font"] = "Liberation Sans, Arial, sans-serif"
-    return bytes(_converter().vegalite_to_png(white, vl_version=VEGA_LITE, scale=scale))
 
 
 @cache

@@ -1,25 +1,18 @@
-"""The short version, for a pull request: the decision, the main tables, pictures, and what was not tested."""
+"""The short version, for a notebook or a pull request: the decision, the main tables, and what was not tested."""
 
 import re
 from collections.abc import Iterator, Sequence
 
-from bench.report.views import Cell, Chart, Page, Table
+from bench.report.views import Cell, Page, Table
 
 SECTIONS = ("decision", "gate", "rows", "devices", "untested")
 NOT_CODE = dict.fromkeys(map(ord, "`<"))
 """Characters that could end a span of code, or be taken for HTML; only a hostile name has them."""
-PICTURES = ("pareto", "speed-up", "tail")
-"""Charts that come along, as PNG beside the file."""
 
 
 def markdown(page: Page) -> str:
     """Return GitHub-flavoured text; what comes from data is escaped."""
     return "\n".join(_lines(page)).rstrip() + "\n"
-
-
-def pictures(page: Page) -> list[Chart]:
-    """Return the charts that the text links."""
-    return [chart for section in page.sections if section.id in PICTURES for chart in section.charts]
 
 
 def escape(text: str) -> str:
@@ -48,9 +41,6 @@ def _lines(page: Page) -> Iterator[str]:
             for table in section.tables:
                 yield ""
                 yield from _table(table)
-        if section.id in PICTURES:
-            for chart in section.charts:
-                yield f"\n![{escape(chart.alt)}]({chart.id}.png)"
 
 
 def _sentences(texts: Sequence[str]) -> str:

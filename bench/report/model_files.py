@@ -54,7 +54,7 @@ def read_model_files(folder: Path, gate: Path | None = None) -> ModelFiles:
         result=result,
         samples=_read_samples(folder, result),
         evaluations=tuple(_read_evaluation(path, manifest) for path in sorted((folder / ACCURACY).glob("*.json"))),
-        comparison=read_record(gate, Comparison, ["1.0"], "comparison", compare) if gate else None,
+        comparison=read_record(gate, Comparison, ["1.1"], "comparison", compare) if gate else None,
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.fleet.record import read_fleet
-from bench.gate.decision import Comparison
 from bench.report import commands, fleet_run
 from bench.report.device_report_checks import DEVICES, read_reports, require_alike, require_of_export, require_of_place
 from bench.report.device_reports import measurements_of, same_machine
@@ -31,9 +30,6 @@ class Report:
     folder: Path
     page: Page
     choices: tuple[Choice, ...]
-    single: bool = False
-    """True for one model; False if only one of several can be shown."""
-    comparison: Comparison | None = None
     files: tuple[Path, ...] = ()
     """Files that were written."""
 
@@ -111,7 +107,7 @@ def _read_models(sources: Sources, out: Path | None, gate: Path | None, refused:
         page, choices = model_page(*read[0]) if single else models_page([measurement for measurement, _, _ in read])
         require_writable(place)
         page = replace(page, notices=(*missing, *page.notices))
-        return Report(place, page, choices, single, read[0][1].comparison if single else None)
+        return Report(place, page, choices)
     return None
 
 

@@ -1,24 +1,19 @@
 """``convnextpose report`` as a function: from folders to the files of a report, each whole or not at all."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.report.badge import badge
-from bench.report.drawing import png
 from bench.report.html import html
-from bench.report.junit import junit
-from bench.report.markdown import PICTURES, markdown, pictures
+from bench.report.markdown import markdown
 from bench.report.recommend import Choice
 from bench.report.reports import Report, Reports, read_all
 from bench.report.rows import headline, parity_status
-from bench.report.rows_csv import rows_csv
 from bench.report.views import Page, clean
-from export.common.files import whole_file, write_text
+from export.common.files import write_text
 
-HTML, MARKDOWN, CSV, BADGE, JUNIT = "report.html", "report.md", "report.csv", "badge.json", "junit.xml"
+HTML, MARKDOWN = "report.html", "report.md"
 
 
 def write_reports(paths: Sequence[Path], out: Path | None = None, gate: Path | None = None) -> Reports:
@@ -67,27 +62,10 @@ def as_json(reports: Reports) -> dict[str, Any]:
 
 def _write(report: Report) -> Report:
     page: Page = clean(report.page)
-    texts = {HTML: html(page), MARKDOWN: markdown(page), CSV: rows_csv(report.choices)}
-    if report.comparison is not None:
-        texts[JUNIT] = junit(report.comparison, report.choices[0].measurement.model)
-    if report.single:
-        texts[BADGE] = json.dumps(badge(report.choices[0]), indent=2) + "\n"
-    return replace(report, files=tuple(_write_files(report.folder, page, texts)))
-
-
-def _write_files(place: Path, page: Page, texts: Mapping[str, str]) -> list[Path]:
-    """Write texts and pictures; remove those of an earlier report, because they would be believed."""
-    drawn = {f"{chart.id}.png": png(chart.spec) for chart in pictures(page)}
-    written = [place / name for name in (*texts, *drawn)]
-    for name, text in texts.items():
-        write_text(place / name, text)
-    for name, picture in drawn.items():
-        with whole_file(place / name) as partial:
-            partial.write_bytes(picture)
-    for name in (JUNIT, BADGE, *(f"{name}.png" for name in PICTURES)):
-        if place / name not in written:
-            (place / name).unlink(missing_ok=True)
-    return written
+    files = (report.folder / HTML, report.folder / MARKDOWN)
+    for path, text in zip(files, (html(page), markdown(page)), strict=True):
+        write_text(path, text)
+    return replace(report, files=files)
 
 
 def _plain(choice: Choice) -> dict[str, Any]:

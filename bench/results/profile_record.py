@@ -14,18 +14,6 @@ MOSTLY = 0.5
 """Smallest attributed share of a usable profile."""
 
 
-class PeakRecord(Record):
-    """The fastest of several products of two matrices on the CPU, with all threads of the benchmark."""
-
-    precision: str
-    library: str
-    size: int
-    """The matrices' edge."""
-    gflops: float
-    """2·size³ operations in the time of the fastest run; integer operations for int8."""
-    runs: int
-
-
 class PartRecord(Record):
     """One part of the network."""
 
@@ -37,9 +25,6 @@ class PartRecord(Record):
     macs: int
     """For one image, of the graph that ran."""
     macs_share: float
-    gflops: float | None
-    """2·macs in that time; null for parts without macs, such as the decode."""
-    peak_share: float | None
 
 
 class LayerRecord(Record):
@@ -67,23 +52,17 @@ class ProfileRecord(Record):
     attributed: float
     """Share of ``layers_ms`` that belongs to a part of the network."""
     remark: str | None
-    peak_precision: str | None
-    """Precision of the peak: the fastest of those that the row computes in."""
     parts: list[PartRecord]
     layers: list[LayerRecord]
 
 
-def profile_record(
-    profile: Profile, graph: Iterable[Layer], unprofiled_p50_ms: float, computes_in: str, peaks: Sequence[PeakRecord]
-) -> ProfileRecord:
+def profile_record(profile: Profile, graph: Iterable[Layer], unprofiled_p50_ms: float) -> ProfileRecord:
     """Attribute every layer, and compare each part's time with its work.
 
     Args:
         profile: as the worker took it, with at least one layer.
         graph: the layers of the network that ran.
         unprofiled_p50_ms: the row's headline.
-        computes_in: as ``precision_used``, ``fp32`` or ``fp32+int8``.
-        peaks: of the device that it ran on; empty if unknown.
     """
     parts = attribute([(layer.name, layer.origin) for layer in profile.layers])
     times = dict.fromkeys(PARTS, 0.0)
@@ -91,8 +70,6 @@ def profile_record(
         times[part] += layer.ms
     total, macs = sum(times.values()), macs_of_parts(graph)
     attributed = 1 - times[OTHER] / total if total else 0.0
-    best = {peak.precision: peak.gflops for peak in sorted(peaks, key=lambda peak: peak.gflops)}
-    limit = max((name for name in computes_in.split("+") if name in best), key=best.__getitem__, default=None)
     call = median(profile.calls_ms)
     return ProfileRecord(
         source=profile.source,
@@ -104,8 +81,7 @@ def profile_record(
         layers_ms=total,
         attributed=attributed,
         remark=_remark(profile, parts) if not attributed >= MOSTLY else None,
-        peak_precision=limit,
-        parts=[_part(part, times[part], total, macs, best[limit] if limit else None) for part in PARTS],
+        parts=[_part(part, times[part], total, macs) for part in PARTS],
         layers=[
             LayerRecord(name=layer.name, origin=layer.origin, part=part, ms=layer.ms)
             for layer, part in zip(profile.layers, parts, strict=True)
@@ -113,16 +89,13 @@ def profile_record(
     )
 
 
-def _part(part: str, ms: float, total_ms: float, macs: dict[str, int], peak: float | None) -> PartRecord:
-    gflops = 2 * macs[part] / ms / 1e6 if macs[part] and ms else None
+def _part(part: str, ms: float, total_ms: float, macs: dict[str, int]) -> PartRecord:
     return PartRecord(
         part=part,
         ms=ms,
         time_share=ms / total_ms if total_ms else 0.0,
         macs=macs[part],
         macs_share=macs[part] / sum(macs.values()),
-        gflops=gflops,
-        peak_share=gflops / peak if gflops is not None and peak else None,
     )
 
 

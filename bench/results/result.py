@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.results.checked import Environment, Facts, Parity, Protocol
-from bench.results.profile_record import PeakRecord, ProfileRecord
+from bench.results.profile_record import ProfileRecord
 from bench.results.record import Record as _Record
 from export.common.errors import BadInput, CheckFailed, Inconclusive
 from export.common.files import sha256_file, write_text
 from export.common.records import peek, read_record
 from export.pipeline.manifest import Manifest
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 RESULT, SAMPLES = "result.json", "samples.npz"
 INTERRUPTED = "interrupted"
 """Folder for the result of an interrupted run, if there is a complete one."""
@@ -200,7 +200,7 @@ class Result(_Record):
     """The whole file."""
 
     schema_version: str = SCHEMA_VERSION
-    kind: Literal["bench", "compare"] = "bench"
+    kind: Literal["bench"] = "bench"
     created: str
     model: str
     weights: str
@@ -221,14 +221,7 @@ class Result(_Record):
     """Resident memory of the process that times the workers."""
     rows: list[Row]
     not_run: list[NotRunRow]
-    peaks: list[PeakRecord]
-    """Peaks that the parts of profiles are compared with."""
-    peaks_reason: str | None
     samples: SamplesFile | None
-
-    def row(self, identity: str) -> Row | None:
-        """Return the row of this id."""
-        return next((row for row in self.rows if row.id == identity), None)
 
 
 def require_of_export(result: Result, manifest: Manifest, path: Path) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom, binomtest, norm, quantile_test
+from scipy.stats import binom, binomtest, quantile_test
 
 CONFIDENCE = 0.95
 TAIL_CONFIDENCE = 0.99
@@ -113,17 +113,6 @@ def speed_up(base_ms: ArrayLike, candidate_ms: ArrayLike, confidence: float = CO
         return None
     median, low, high = (float(np.exp(value)) for value in (interval.median, interval.low, interval.high))
     return Ratio(median, low, high, len(logs))
-
-
-def at_confidence(ratio: Ratio, confidence: float) -> Ratio:
-    """Approximate a 95 % interval at another confidence, without the rounds.
-
-    The distances of its ends from the median grow in logarithms as a normal distribution's quantiles do;
-    order-statistic intervals approach that as rounds grow.
-    """
-    factor = float(norm.isf((1 - confidence) / 2) / norm.isf((1 - CONFIDENCE) / 2))
-    low, high = (ratio.median * (end / ratio.median) ** factor for end in (ratio.low, ratio.high))
-    return Ratio(ratio.median, low, high, ratio.rounds)
 
 
 def log_ratios(base_ms: ArrayLike, candidate_ms: ArrayLike) -> Values:

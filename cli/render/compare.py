@@ -11,9 +11,9 @@ from bench.stats.stopping import FIRST_LOOK
 from cli.console import out, table
 from cli.render.screen import Screen, by_reason, command, listed, shorten
 from cli.render.text import safe
-from export.common.errors import CheckFailed, Inconclusive, NotPossible
+from export.common.errors import CheckFailed, Inconclusive
 
-STYLE = {"PASS": "green", "IMPROVED": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "REFUSED": "yellow"}
+STYLE = {"PASS": "green", "IMPROVED": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
 
 DECISIONS = {
@@ -21,7 +21,6 @@ DECISIONS = {
     "IMPROVED": "the candidate is faster",
     "FAIL": "the candidate is worse; do not merge it",
     "INCONCLUSIVE": "the data cannot decide",
-    "REFUSED": "the two cannot be compared",
 }
 LONGER = 3
 """Factor of the budget that is advised where rounds were too few."""
@@ -35,10 +34,7 @@ def print_decision(comparison: Comparison, base: Path, candidate: Path, budget_s
         head=[f"[bold {style}]{comparison.outcome}[/]: {DECISIONS[comparison.outcome]} ({comparison.mode})"],
         columns=("cell", "candidate / baseline", "allowed", "rounds", "outcome"),
         rows=[_cells(cell) for cell in comparison.cells],
-        tail=[
-            *(f"{listed(names, 3)}: {safe(shorten(reason))}" for reason, names in reasons.items()),
-            *(safe(reason) for reason in comparison.reasons),
-        ],
+        tail=[f"{listed(names, 3)}: {safe(shorten(reason))}" for reason, names in reasons.items()],
         details=f"{out_file}, or --verbose" if out_file else "--verbose; --out FILE.json writes everything",
         commands=list(_next(comparison, base, candidate, budget_s)),
     ).show()
@@ -54,10 +50,8 @@ def _cells(cell: Cell) -> tuple[str, ...]:
 
 def _next(comparison: Comparison, base: Path, candidate: Path, budget_s: float) -> Iterator[str]:
     if comparison.outcome == "INCONCLUSIVE":
-        yield command("compare", base, candidate, *([f"--budget={LONGER * budget_s:g}"] if base.is_dir() else []))
-    elif comparison.outcome == "REFUSED":
-        yield command("compare", base.parent.parent, candidate.parent.parent)
-    elif comparison.outcome in ("FAIL", "IMPROVED") and candidate.is_dir():
+        yield command("compare", base, candidate, f"--budget={LONGER * budget_s:g}")
+    elif comparison.outcome in ("FAIL", "IMPROVED"):
         yield command("parity", candidate)
         yield command("bench", candidate, "--profile")
 
@@ -90,7 +84,6 @@ def require_pass(comparison: Comparison) -> None:
     Raises:
         CheckFailed: FAIL.
         Inconclusive: INCONCLUSIVE.
-        NotPossible: REFUSED.
     """
     reasons = "; ".join(f"{c.id}: {', '.join(c.reasons)}" for c in comparison.cells if c.outcome == comparison.outcome)
     if comparison.outcome == "FAIL":
@@ -98,14 +91,11 @@ def require_pass(comparison: Comparison) -> None:
     if comparison.outcome == "INCONCLUSIVE":
         problem = "the data cannot decide whether the candidate is worse"
         raise Inconclusive(problem, reasons, _advice(comparison))
-    if comparison.outcome == "REFUSED":
-        advice = "measure both here: convnextpose compare BASE_FOLDER CANDIDATE_FOLDER"
-        raise NotPossible("refused: the two cannot be compared", "; ".join(comparison.reasons), advice)
 
 
 def _advice(comparison: Comparison) -> str:
     """Return what helps an inconclusive comparison: more time if it ended before the last look."""
     rounds = [cell.rounds for cell in comparison.cells if cell.outcome == "INCONCLUSIVE" and cell.rounds]
-    if comparison.mode != "paired" or not rounds or min(rounds) >= last_look():
+    if not rounds or min(rounds) >= last_look():
         return "measure on a quieter machine"
     return "raise --budget" if min(rounds) < FIRST_LOOK else "raise --budget, or measure on a quieter machine"

@@ -1,6 +1,5 @@
-"""What the tables on the terminal and in the CSV show of a result, and what they hide."""
+"""What the tables on the terminal show of a result, and what they hide."""
 
-import csv
 import io
 from pathlib import Path
 
@@ -9,10 +8,9 @@ import pytest
 from rich.console import Console
 
 from bench.harness.measurements import Measurements
-from bench.results.result_csv import result_csv
 from cli.render import bench as render_bench
 from cli.render import passes as render_passes
-from tests.support.bench_results import CANDIDATE, REFERENCE, STEADY, measurements, result
+from tests.support.bench_results import CANDIDATE, STEADY, measurements, result
 
 
 def shown(of: Measurements, monkeypatch: pytest.MonkeyPatch, **changes: object) -> str:
@@ -49,10 +47,6 @@ def test_the_table_of_an_unstable_and_of_an_invalid_row(monkeypatch: pytest.Monk
     assert "invalid onnxruntime/fp32/b1/t2: parity fail: 7 mm" in text
 
 
-ENERGY = {"source": "RAPL, 1 package", "gross_j": 2.0, "net_j": 1.5, "inferences": 300, "seconds": 30.0}
-ENERGY |= {"power_w": 20.0, "idle_w": 5.0, "idle_seconds": 10.0, "caveat": "planted caveat"}
-
-
 IMAGE: dict[str, float | None] = {
     "image_width": 1280,
     "image_height": 720,
@@ -73,8 +67,6 @@ def test_an_unstable_row_has_no_best_throughput(monkeypatch: pytest.MonkeyPatch)
     wild = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
     of = measurements(STEADY | {CANDIDATE.id: wild}, image_to_joints=IMAGE, throughput=POINTS)
     assert "120.0" not in line(shown(of, monkeypatch), "onnxruntime  ")
-    told = list(csv.DictReader(io.StringIO(result_csv(result(of)))))[1]
-    assert (told["image_to_joints_p50_ms"], told["best_images_per_s"]) == ("", "")
 
 
 def test_what_the_harness_itself_takes_is_said_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,20 +77,3 @@ def test_what_the_harness_itself_takes_is_said_and_judged(monkeypatch: pytest.Mo
     quick = measurements({name: [value / 1e4 for value in of] for name, of in STEADY.items()})  # 0.001 ms
     assert "too much: the timing loop" in shown(quick, monkeypatch, harness_overhead_ns=100.0)
     assert "too much: the timing loop" in shown(measurements(STEADY), monkeypatch, harness_overhead_ns=1001.0)
-
-
-def test_the_csv_has_a_line_a_row_and_boundary_and_hides_what_the_table_hides() -> None:
-    lines = list(csv.DictReader(io.StringIO(result_csv(result(measurements(STEADY))))))
-    assert [(line["id"], line["speed_up"] and round(float(line["speed_up"]), 6), line["p50_ms"]) for line in lines] == [
-        (REFERENCE.id, "", "20.0"),
-        (CANDIDATE.id, 2.0, "10.0"),
-    ]
-    of = measurements(STEADY, energy=ENERGY, image_to_joints=IMAGE, throughput=POINTS)
-    full = list(csv.DictReader(io.StringIO(result_csv(result(of)))))[1]
-    assert (full["energy_gross_j"], full["image_to_joints_p50_ms"]) == ("2.0", "10.5")
-    assert (full["best_images_per_s"], full["best_batch"], full["best_in_flight"]) == ("120.0", "2", "1")
-    wild = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
-    hidden = list(csv.DictReader(io.StringIO(result_csv(result(measurements(STEADY | {CANDIDATE.id: wild}))))))[1]
-    assert (hidden["verdict"], hidden["speed_up"], hidden["p50_ms"]) == ("unstable", "", "")
-    gone = list(csv.DictReader(io.StringIO(result_csv(result(measurements(STEADY, faults=["crashed"]))))))[1]
-    assert (gone["boundary"], gone["p50_ms"], gone["reasons"]) == ("", "", "crashed")

@@ -59,8 +59,6 @@ def result(measured: Measurements, **changes: object) -> Result:
         "harness_overhead_ns": 100.0,
         "rows": [row(measured, REFERENCE), row(measured)],
         "not_run": [{"runtime": "tensorrt", "precision": None, "reason": "no NVIDIA driver"}],
-        "peaks": [],
-        "peaks_reason": "--profile or --publish takes it",
         "samples": None,
     }
     return Result.model_validate(fields | changes)

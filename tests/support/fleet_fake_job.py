@@ -79,12 +79,12 @@ def empty_result(model: str) -> dict[str, Any]:
 
     host = {"cpu": "A processor", "usable_cores": 2, "machine": "x86_64", "governor": None}
     environment = {"host": host, "gpus": [], "software": {"python": "3.11.2", "libraries": {}}}
-    absent = dict.fromkeys(("stop_reason", "control", "harness_overhead_ns", "peaks_reason", "samples"))
-    empty = {name: list[Any]() for name in ("sensors", "rows", "not_run", "peaks")}
+    absent = dict.fromkeys(("stop_reason", "control", "harness_overhead_ns", "samples"))
+    empty = {name: list[Any]() for name in ("sensors", "rows", "not_run")}
     return {
         **absent,
         **empty,
-        "schema_version": "1.2",
+        "schema_version": "1.3",
         "created": uuid.uuid4().hex,
         "model": model,
         "weights": "checkpoint",

@@ -13,7 +13,7 @@ from bench.harness.measurements import Measurements, WorkloadRecord
 from bench.harness.rounds import Block, Rounds
 from bench.harness.workload import HOST_E2E, Loaded, WarmUp
 from bench.machine.environment import fingerprint
-from bench.results.profile_record import LayerRecord, PartRecord, PeakRecord, ProfileRecord
+from bench.results.profile_record import LayerRecord, PartRecord, ProfileRecord
 from bench.results.result import (
     SAMPLES,
     ImageToJoints,
@@ -109,8 +109,6 @@ def write_bench(
         "harness_overhead_ns": 80.0,
         "rows": rows,
         "not_run": [missing],
-        "peaks_reason": None,
-        "peaks": [PeakRecord(precision="fp32", library="torch", size=1024, gflops=100.0, runs=5)],
         "samples": SamplesFile(path=SAMPLES, sha256=sha256_file(folder / SAMPLES)),
     }
     write_result(folder, Result(**{**fields, **changes}))
@@ -149,8 +147,6 @@ def more(runtime: str, verdict: str) -> dict[str, Any]:
             time_share=share,
             macs=of * 10**7,
             macs_share=of / 100,
-            gflops=of * 2.5 if of else None,
-            peak_share=of / 40 if of else None,
         )
         for part, share, of in zip(PARTS, shares, macs, strict=True)
     ]
@@ -164,7 +160,6 @@ def more(runtime: str, verdict: str) -> dict[str, Any]:
         layers_ms=8.0,
         attributed=0.98,
         remark=None,
-        peak_precision="fp32",
         parts=parts,
         layers=[LayerRecord(name="conv", origin="", part="stem", ms=0.24)],
     )

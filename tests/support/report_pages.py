@@ -1,6 +1,5 @@
 """Readers of a report's files, and writers of its inputs."""
 
-import csv
 import json
 import re
 from collections.abc import Callable
@@ -27,11 +26,6 @@ def text_of(page: Path) -> str:
 
 def sections_of(page: Path) -> set[str]:
     return set(re.findall(r'<(?:section|details) id="([^"]+)"', markup_of(page)))
-
-
-def lines_of(place: Path) -> list[dict[str, str]]:
-    with (place / "report.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

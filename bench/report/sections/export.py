@@ -15,7 +15,6 @@ GATE_TONES: dict[str, Tone] = {
     "IMPROVED": "good",
     "FAIL": "bad",
     "INCONCLUSIVE": "warn",
-    "REFUSED": "warn",
 }
 
 
@@ -30,7 +29,7 @@ def gate(comparison: Comparison) -> Section:
         )
         for cell in comparison.cells
     ]
-    lead = [f"{comparison.outcome}, {comparison.mode}.", *comparison.reasons]
+    lead = [f"{comparison.outcome}, {comparison.mode}."]
     lead += [] if comparison.complete else ["It was interrupted."]
     caption = "Time of the candidate over time of the baseline: above 1 is slower."
     table = Table(caption, ("cell", "outcome", "slowdown", "allowed"), tuple(lines))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from bench.report.charts.pareto import pareto
 from bench.report.charts.speed_up import speed_up
 from bench.report.charts.tail import tail
-from bench.report.charts.throughput import throughput
 from bench.report.device_facts import different_settings, facts_table
 from bench.report.measurement import references_of
 from bench.report.recommend import Choice
@@ -30,7 +29,6 @@ def chart_sections(choice: Choice) -> list[Section]:
         pareto([choice]),
         speed_up([choice]),
         tail(choice, samples or {}),
-        throughput(measurement.rows),
     )
     return [chart_section(chart) for chart in charts if chart]
 

@@ -10,10 +10,12 @@ from bench.harness.candidates import Candidate
 from bench.harness.measurements import Measurements
 from bench.harness.rounds import Block
 from bench.harness.workload import HOST_E2E, WarmUp
-from tests.cli.test_bench_table import ENERGY
 from tests.support.bench_results import CANDIDATE, CONTROL, QUIET, REFERENCE, STEADY, measurements, row
 
 WILD = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
+
+ENERGY = {"source": "RAPL, 1 package", "gross_j": 2.0, "net_j": 1.5, "inferences": 300, "seconds": 30.0}
+ENERGY |= {"power_w": 20.0, "idle_w": 5.0, "idle_seconds": 10.0, "caveat": "planted caveat"}
 
 
 def test_a_stable_row_has_all_figures_that_its_samples_allow() -> None:

@@ -13,13 +13,12 @@ import pytest
 from bench.harness.profiling import RUNS, Profiles, add_profile, take_profiles
 from bench.harness.timed_model import TimedModel
 from bench.harness.workload import Workload
-from bench.passes import peak
 from bench.passes.layer_times import Profile, take_profile
-from bench.results.profile_record import PeakRecord, ProfileRecord, profile_record
+from bench.results.profile_record import ProfileRecord, profile_record
 from bench.sessions.onnx_profile import origin, read_events
 from bench.sessions.onnx_runtime import OnnxRuntime
 from bench.sessions.openvino import OpenVino, averages_ms, recorded_means
-from bench.sessions.parts import DECODE, FINAL, OTHER, PARTS
+from bench.sessions.parts import FINAL, OTHER, PARTS
 from bench.sessions.protocol import LayerTime, Session
 from bench.sessions.pytorch import PyTorchReference, TorchChannelsLast, TorchCompiled
 from bench.sessions.pytorch_cuda import TorchCuda
@@ -33,11 +32,6 @@ from tests.support.checkpoints import TINY, alive_weights
 from tests.support.host_cuda import HostTorch, note_driver
 
 CONVOLUTION = re.compile(r"[\w.]+/Conv(/WithoutBiases)?")
-PEAKS = [
-    PeakRecord(precision="fp32", library="a", size=512, gflops=100.0, runs=3),
-    PeakRecord(precision="fp32", library="b", size=512, gflops=90.0, runs=3),
-    PeakRecord(precision="int8", library="b", size=512, gflops=400.0, runs=3),
-]
 
 
 # ── real profiles ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -58,11 +52,10 @@ def profiled(session: Session, folder: Path, runs: int = 20) -> Profile:
     return profile
 
 
-def recorded(profile: Profile, **changes: Any) -> ProfileRecord:
+def recorded(profile: Profile, unprofiled_p50_ms: float = 2.0) -> ProfileRecord:
     released = profile.source == "a clock around each module"
     graph = TINY.layers() if released else TINY.deployed_layers()
-    given: dict[str, Any] = {"unprofiled_p50_ms": 2.0, "computes_in": "fp32", "peaks": PEAKS}
-    return profile_record(profile, graph, **given | changes)
+    return profile_record(profile, graph, unprofiled_p50_ms)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +80,7 @@ def test_real_layers_are_attributed(runtime: str, typed_files: dict[str, Path], 
     assert made.attributed == pytest.approx(1 - times[OTHER] / made.layers_ms)
     # Times are those of one run; rounding to whole microseconds adds up to little.
     assert 0 < made.layers_ms <= made.call_mean_ms + 0.2
-    assert (made.runs, made.peak_precision) == (20, "fp32")
+    assert made.runs == 20
     lost = [layer.name for layer in made.layers if layer.part == OTHER]
     assert len(lost) <= 0.15 * len(made.layers), lost
     convolutions = [layer for layer in made.layers if CONVOLUTION.fullmatch(layer.origin or layer.name)]
@@ -192,24 +185,6 @@ def test_unknown_layers_are_other_with_a_remark() -> None:
     assert "above all the kernel" in lost.remark
 
 
-def test_the_share_of_the_peak() -> None:
-    macs = sum(layer.macs for layer in TINY.deployed_layers() if layer.name == "head.final_layer")
-    final = LayerTime("head.final_layer/Conv", 2.0)
-
-    def part(name: str, **changes: Any) -> Any:
-        made = recorded(planted(final, LayerTime("decode/Softmax", 1.0)), **changes)
-        return next(part for part in made.parts if part.part == name)
-
-    assert part(FINAL).macs == macs
-    assert part(FINAL).gflops == pytest.approx(2 * macs / 2e-3 / 1e9)
-    assert part(FINAL).peak_share == pytest.approx(part(FINAL).gflops / 100)
-    assert part(FINAL, computes_in="fp32+int8").peak_share == pytest.approx(part(FINAL).gflops / 400)
-    assert part(FINAL, computes_in="fp16").peak_share is None
-    assert part(FINAL, peaks=[]).peak_share is None
-    assert (part(DECODE).gflops, part(DECODE).peak_share) == (None, None)
-    assert (part("stem").ms, part("stem").gflops) == (0, None)
-
-
 def test_layers_without_any_time() -> None:
     made = recorded(planted(LayerTime("decode/Softmax", 0.0)))
     assert (made.layers_ms, made.attributed) == (0, 0)
@@ -220,16 +195,11 @@ def test_layers_without_any_time() -> None:
 def test_macs_are_those_of_the_graph_that_ran(runtime: str) -> None:
     timed = row(measurements(STEADY)).model_copy(update={"runtime": runtime})
     three = replace(TINY, upsamplings=3)
-    seen = Profiles({timed.id: planted(LayerTime("head.final_layer/Conv", 2.0))}, peaks=PEAKS)
+    seen = Profiles({timed.id: planted(LayerTime("head.final_layer/Conv", 2.0))})
     made = add_profile(timed, seen, three)
     assert made.profile is not None
     final = next(part for part in made.profile.parts if part.part == FINAL)
     assert final.macs == 16 * 18 * 32 * (64 if runtime == "pytorch" else 32) ** 2
-    assert final.peak_share is not None
-    elsewhere = timed.model_copy(update={"facts": {"device": "a GPU"}})
-    made = add_profile(elsewhere, seen, three)
-    assert made.profile is not None
-    assert made.profile.peak_precision is None  # the peak is the processor's
 
 
 # ── the pass ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -239,8 +209,7 @@ def workloads(**sessions: Any) -> list[Workload]:
     return [Workload(name, open_session) for name, open_session in sessions.items()]
 
 
-def test_a_failing_profile_is_a_reason_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.harness.profiling.PEAK_S", 0.0)
+def test_a_failing_profile_is_a_reason_only() -> None:
     given = workloads(
         good=Telling,
         untimed=Telling,
@@ -257,8 +226,6 @@ def test_a_failing_profile_is_a_reason_only(monkeypatch: pytest.MonkeyPatch) -> 
     assert seen.reasons["tells_nothing"] == "there is no profile: sleeper does not report the times of its layers"
     assert "SIGABRT" in seen.reasons["crashes"]
     assert seen.reasons["raises"] == "RuntimeError: no kernel for this"
-    assert seen.peaks_reason is not None
-    assert "no answer to peaks" in seen.peaks_reason  # and yet there are profiles
     timed = row(measurements(STEADY))
     lost = add_profile(timed, replace(seen, reasons={timed.id: seen.reasons["crashes"]}), TINY)
     assert lost.profile is None
@@ -275,7 +242,6 @@ def test_an_invalid_row_has_no_profile() -> None:
     assert "invalid" in str(add_profile(invalid, Profiles(), TINY).profile_reason)
     assert add_profile(invalid, Profiles(interrupted=True), TINY).profile_reason == "interrupted"
     assert add_profile(invalid, None, TINY) == invalid
-    assert take_profiles([], (), IMAGES, QUICK).peaks_reason == "no row was profiled"
 
 
 def test_ctrl_c_keeps_earlier_profiles() -> None:
@@ -286,17 +252,6 @@ def test_ctrl_c_keeps_earlier_profiles() -> None:
     given = workloads(A=Telling, B=Telling, C=Telling)
     seen = take_profiles(given, {"A", "B", "C"}, IMAGES, QUICK, progress)
     assert seen.interrupted
-    assert (list(seen.profiles), seen.peaks) == (["A"], [])
+    assert list(seen.profiles) == ["A"]
     assert seen.reasons == {"B": "interrupted", "C": "interrupted"}
-    assert seen.peaks_reason == "interrupted"
     assert worker_processes() == []
-
-
-def test_peaks_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peak, "SIZES", (64,))
-    monkeypatch.setattr(peak, "SECONDS", 0.0)
-    peaks = [PeakRecord(**found) for found in peak.measure_peaks(1)]
-    assert {("fp32", "torch"), ("fp32", "onnxruntime"), ("int8", "onnxruntime")} <= {
-        (of.precision, of.library) for of in peaks
-    }
-    assert all(of.gflops > 0 and of.runs >= 3 for of in peaks)

@@ -99,7 +99,7 @@ def sizes(page: "Page", selector: str) -> list[list[float]]:
 def test_every_figure_becomes_interactive_and_has_a_size(opened: Open) -> None:
     page = opened()
     figures = page.locator("[data-figure]").count()
-    assert figures == 4
+    assert figures == 3
     live = sizes(page, ".live svg")
     assert len(live) == figures
     assert all(width > 200 and height > 60 for width, height in live)

@@ -16,24 +16,18 @@ from bench.report import drawing, theme
 from bench.report.charts.pareto import pareto
 from bench.report.charts.speed_up import speed_up
 from bench.report.charts.tail import POINTS, slower_than, tail
-from bench.report.charts.throughput import throughput
 from bench.report.recommend import recommend
 from bench.report.views import Chart
-from bench.results.result import ThroughputPoint
 from export.common.files import PROJECT
 from tests.bench.report.planted import control, evaluation, measurement, row
 
 GOLDEN = PROJECT / "tests/data/golden/report"
-POINTS_MEASURED = [
-    ThroughputPoint(batch=batch, in_flight=flight, images_per_s=rate, p50_ms=10, seconds=5, calls=50)
-    for batch, flight, rate in ((1, 1, 100.0), (2, 1, 150.0), (2, 2, 160.0))
-]
 ROWS = (
     row("pytorch", 20.0),
-    row("onnxruntime", 8.0, throughput=POINTS_MEASURED),
+    row("onnxruntime", 8.0),
     row("openvino", 4.0, "int8", error_mm=0.5),
 )
-UNRANKED = row("onnxruntime-cuda", 1.0, verdict="unstable", throughput=POINTS_MEASURED)
+UNRANKED = row("onnxruntime-cuda", 1.0, verdict="unstable")
 FAILED = row("openvino", 3.0, "bf16", parity={"outcome": "fail", "reason": "", "mean_mm": 9.0, "max_mm": 9.0})
 SAMPLES = {f"{of.id}|host_e2e|samples_ms": np.array([4.0, 5.0, 6.0, 20.0]) for of in (*ROWS, UNRANKED)}
 
@@ -52,7 +46,6 @@ def charts() -> dict[str, Chart | None]:
         "speed-up": speed_up([recommend(of)]),
         "speed-up-of-devices": speed_up([recommend(orin), recommend(box)]),
         "tail": tail(recommend(of), SAMPLES),
-        "throughput": throughput(of.rows),
     }
 
 
@@ -91,7 +84,7 @@ def test_chart_follows_the_schema_of_vega_lite(name: str) -> None:
 
 def test_rows_that_are_not_ranked_or_failed_are_in_no_chart_that_compares() -> None:
     made = charts()
-    for name in ("pareto", "speed-up", "tail", "throughput"):
+    for name in ("pareto", "speed-up", "tail"):
         chart = made[name]
         assert chart is not None
         assert "onnxruntime-cuda" not in json.dumps(chart.spec)
@@ -114,7 +107,7 @@ def test_models_are_compared_by_mpjpe_and_never_by_their_export_errors() -> None
 def test_without_anything_to_draw_there_is_no_chart() -> None:
     of = measurement(UNRANKED)
     choice = recommend(of)
-    assert pareto([choice]) is speed_up([choice]) is tail(choice, SAMPLES) is throughput(of.rows) is None
+    assert pareto([choice]) is speed_up([choice]) is tail(choice, SAMPLES) is None
     assert tail(recommend(measurement(*ROWS)), {}) is None
 
 
@@ -142,14 +135,6 @@ def test_the_tail_keeps_the_slowest_calls_and_lies_on_the_curve_of_all_samples()
     assert (slower_than([]), slower_than([3.0])) == ([], [(3.0, 0.5)])
 
 
-def test_calls_in_flight_have_places_of_their_own() -> None:
-    """One image at once is one point: eight calls of one image are eight images at once."""
-    points = [ThroughputPoint(batch=1, in_flight=n, images_per_s=n, p50_ms=1, seconds=5, calls=50) for n in (1, 2, 8)]
-    chart = throughput([row("onnxruntime", 8.0, throughput=points)])
-    assert chart is not None
-    assert [of["at_once"] for of in chart.spec["data"]["values"]] == [1, 2, 8]
-
-
 def test_no_text_lies_on_marks_of_one_model() -> None:
     """The recommended row has a ring; models are named, because nothing else tells them apart."""
     made = charts()
@@ -164,7 +149,6 @@ def test_no_text_lies_on_marks_of_one_model() -> None:
     [
         ("pareto", "OpenVINO INT8 is fastest"),
         ("speed-up", "ONNX Runtime FP32 is 2.5× as fast as PyTorch FP32"),
-        ("throughput", "ONNX Runtime FP32 reaches 160 images a second, 4 at once"),
     ],
 )
 def test_title_of_a_chart_is_its_message(name: str, message: str) -> None:

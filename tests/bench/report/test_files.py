@@ -1,83 +1,23 @@
 """The files of a report: what lies beside the page, and what is escaped in all of them."""
 
-import csv
-import io
 import json
 import os
 import re
 import subprocess
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
-from bench.gate.decision import Cell, Comparison, Outcome
-from bench.report.badge import badge
-from bench.report.junit import junit
 from bench.report.measurement import Measurement, measurement_of
 from bench.report.model_files import read_model_files
 from bench.report.pages import models_page
-from bench.report.recommend import Choice, recommend
 from bench.report.rows import name_of
-from bench.report.rows_csv import rows_csv
 from bench.report.write import write_reports
 from export.common.errors import BadInput
 from export.common.files import PARTIAL_PREFIX
-from tests.bench.report.planted import measurement, not_run, row
 from tests.support.command_line import ROOT
 from tests.support.planted_bench import Planted
 from tests.support.report_folder import USUAL, write_folder
-
-GOOD, REFERENCE = row("openvino", 5.0), row("pytorch", 20.0)
-
-
-@pytest.mark.parametrize(
-    ("choice", "message", "colour"),
-    [
-        (recommend(measurement(GOOD, REFERENCE)), "openvino fp32, 5.00 ms, stable", "brightgreen"),
-        (recommend(measurement(REFERENCE)), "nothing may be shipped", "red"),
-        (recommend(measurement(missing="nothing was benchmarked")), "not measured", "lightgrey"),
-        (recommend(measurement(GOOD, weights="demo")), "openvino fp32, 5.00 ms, stable (demo weights)", "yellow"),
-    ],
-)
-def test_the_badge_is_an_endpoint_of_shields(choice: Choice, message: str, colour: str) -> None:
-    assert badge(choice) == {"schemaVersion": 1, "label": "S", "message": message, "color": colour}
-
-
-def gate(*outcomes: Outcome, complete: bool = True, reasons: tuple[str, ...] = ()) -> Comparison:
-    names = [f"{index}/fp32" for index in range(len(outcomes))]
-    cells = [
-        Cell(name, of, ("why \x00 & <so>",), None, 0.03, None, 0) for name, of in zip(names, outcomes, strict=True)
-    ]
-    return Comparison("paired", outcomes[0] if outcomes else "REFUSED", tuple(cells), complete, reasons)
-
-
-def test_junit_fails_what_failed_and_skips_what_is_undecided() -> None:
-    root = ElementTree.fromstring(junit(gate("FAIL", "PASS", "INCONCLUSIVE", "IMPROVED"), "S"))
-    assert dict(root.attrib) == {"tests": "4", "failures": "1", "errors": "0", "skipped": "1"}
-    cases = {case.get("name"): [child.tag for child in case] for case in root.iter("testcase")}
-    assert cases == {"0/fp32": ["failure"], "1/fp32": [], "2/fp32": ["skipped"], "3/fp32": []}
-    failure = root.find(".//failure")
-    assert failure is not None
-    assert failure.get("message") == "why \ufffd & <so>"
-
-
-def test_junit_of_what_was_refused_or_interrupted_never_passes() -> None:
-    for of in (gate(reasons=("other machines",)), gate("PASS", complete=False)):
-        assert ElementTree.fromstring(junit(of, "S")).get("skipped") == "1"
-
-
-def test_the_csv_has_a_line_for_every_row_and_for_what_a_device_did_not_run() -> None:
-    of = measurement(GOOD, REFERENCE, device="orin", not_run=(not_run("tensorrt", "no GPU"),))
-    lost = measurement(device="box", missing="it failed")
-    lines = list(csv.DictReader(io.StringIO(rows_csv([recommend(of), recommend(lost)]))))
-    assert [(line["device"], line["runtime"], line["not_run"]) for line in lines] == [
-        ("orin", "pytorch", ""),
-        ("orin", "openvino", ""),
-        ("orin", "tensorrt", "no GPU"),
-        ("box", "", "it failed"),
-    ]
-    assert [line["recommended"] for line in lines] == ["False", "True", "", ""]
 
 
 def measured(folder: Path) -> Measurement:
@@ -92,14 +32,12 @@ def test_accuracy_is_that_of_the_same_runtime_and_never_of_a_simulation(tmp_path
     assert seen["pytorch fp32"] == [52.0]
 
 
-def test_markdown_has_the_head_the_six_columns_and_three_pictures(tmp_path: Path) -> None:
+def test_markdown_has_the_head_and_the_six_columns(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "S", USUAL[:3])
     write_reports([folder])
     text = (folder / "report/report.md").read_text()
     assert text.startswith("# Ship OpenVINO FP32: ")
     assert f"- Next: `convnextpose bundle {folder}" in text
-    assert ".;" not in text
-    assert re.findall(r"\]\(([\w-]+\.png)\)", text) == ["pareto.png", "speed-up.png", "tail.png"]
     assert "| row | MPJPE (mm) | p50 (ms) | p99 (ms) | speed-up | memory (MiB) |" in text
 
 

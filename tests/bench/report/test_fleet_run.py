@@ -11,7 +11,6 @@ from bench.report.gaps import IN_THE_MATRIX, gaps_of
 from bench.report.measurement import Measurement
 from bench.report.recommend import recommend
 from bench.report.rows import name_of
-from bench.report.write import write_reports
 from export.pipeline.manifest import read_manifest
 from tests.support.fleet_measured import FAILED, with_idle_devices, write_run
 from tests.support.planted_evaluation import evaluation
@@ -90,12 +89,3 @@ def test_an_evaluation_at_home_holds_for_the_same_file_on_a_device(run: Path) ->
     of = measured(run)[0]
     found, *_ = of.accuracy_of(next(row for row in of.rows if name_of(row) == "tensorrt fp16"))
     assert found.mpjpe_mm == pytest.approx(52 + ERROR_MM["fp16"] / 4)
-
-
-def test_pictures_of_an_earlier_report_are_not_left_to_be_believed(run: Path) -> None:
-    write_reports([run])
-    assert (run / "report/speed-up.png").is_file()
-    record = read_fleet(run)
-    write_fleet(run, record.model_copy(update={"jobs": [record.jobs[3]]}))
-    write_reports([run])
-    assert not (run / "report/speed-up.png").exists()

@@ -7,7 +7,6 @@ from bench.harness.latency_table import LatencyTable
 from bench.report.charts.speed_up import speed_up as speed_up_chart
 from bench.report.recommend import recommend
 from bench.report.rows import is_known, with_trusted_speed_ups
-from bench.report.rows_csv import rows_csv
 from bench.report.sections.answers import answers, head
 from bench.report.sections.decision import decision, first_look
 from bench.report.sections.export import gate
@@ -40,7 +39,6 @@ def test_no_view_shows_a_speed_up_over_an_unstable_reference() -> None:
     choice = recommend(of)
     shown = [
         choice.reason,
-        rows_csv([choice]),
         str(decision(choice)),
         str(answers(choice, [])),
         str(head([choice], "")),

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from bench.machine.gpu_sensors import held_back
 from bench.results.result import (
     INTERRUPTED,
     Result,
+    SamplesFile,
     place_for,
     read_result,
     require_valid_rows,
     write_result,
 )
 from export.common.errors import BadInput, CheckFailed, Inconclusive
+from export.common.files import sha256_file
 from tests.support.bench_results import STEADY, measurements, result
 
 
@@ -35,6 +38,36 @@ def test_an_interrupted_result_never_replaces_a_whole_one(tmp_path: Path) -> Non
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
     made = result(measurements(STEADY))
     assert read_result(write_result(tmp_path, made)) == made
+
+
+def _edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    return lambda path: path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda path: path.unlink(), id="missing"),
+        pytest.param(lambda path: path.write_text("{"), id="cut off"),
+        pytest.param(lambda path: path.write_text("[" * 100_000), id="nested without end"),
+        pytest.param(lambda path: path.write_bytes(b"\xff\xfe\x00"), id="not text"),
+        pytest.param(_edited(lambda plain: [plain]), id="a list"),
+        pytest.param(_edited(lambda plain: plain | {"schema_version": "1.2"}), id="earlier version"),
+        pytest.param(_edited(lambda plain: plain | {"schema_version": "9.9"}), id="later version"),
+        pytest.param(_edited(lambda plain: plain | {"surprise": 1}), id="unknown key"),
+        pytest.param(_edited(lambda plain: plain | {"rows": [{}]}), id="empty row"),
+        pytest.param(lambda path: (path.parent / "samples.npz").write_bytes(b"new"), id="other samples"),
+    ],
+)
+def test_a_damaged_result_is_refused(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    samples = tmp_path / "samples.npz"
+    samples.write_bytes(b"old")
+    file = SamplesFile(path=samples.name, sha256=sha256_file(samples))
+    path = write_result(tmp_path, result(measurements(STEADY), samples=file))
+    read_result(path)
+    damage(path)
+    with pytest.raises(BadInput):
+        read_result(path)
 
 
 @pytest.mark.parametrize(
