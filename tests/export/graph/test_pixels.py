@@ -18,7 +18,7 @@ from export.parity.sessions import SimulatedSession, run_batches
 from export.runtime.onnx_runtime import OnnxRuntimeSession
 from tests.support.checkpoints import TINY, alive_weights
 
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16")
 
 
 @pytest.fixture(scope="module")
@@ -57,28 +57,12 @@ def test_fp32_joints_are_the_reference_s(files: dict[str, Path], reference: Conv
     np.testing.assert_allclose(joints, run_reference(copy.deepcopy(reference).double(), images, 3), atol=1e-3)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_half_variants_differ_in_nothing_but_their_input(
-    files: dict[str, Path], typed_files: dict[str, Path], precision: str
-) -> None:
+def test_a_half_variant_differs_in_nothing_but_its_input(files: dict[str, Path], typed_files: dict[str, Path]) -> None:
     """Both read the same whole numbers, which half precision holds exactly; what comes before is FP32 in one."""
     images = drawn_images(4, 256, SHAPES_SEED)
-    by_pixels = run_batches(SimulatedSession(files[precision], precision), images, 2)
-    by_floats = run_batches(SimulatedSession(typed_files[precision], precision), normalise(images), 2)
+    by_pixels = run_batches(SimulatedSession(files["fp16"], "fp16"), images, 2)
+    by_floats = run_batches(SimulatedSession(typed_files["fp16"], "fp16"), normalise(images), 2)
     assert np.abs(by_pixels - by_floats).mean() < 0.02
-
-
-def test_extremes_of_the_range_are_exact(reference: ConvNeXtPose) -> None:
-    """Black, white and single colours, through the float graph and through the pixel graph."""
-    colours = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
-    images = np.ascontiguousarray(np.broadcast_to(colours[:, None, None], (5, 256, 256, 3)))
-    pixels = in_precision(reference, "fp32", takes_pixels=True)
-    import torch
-
-    with torch.inference_mode():
-        stem = pixels.backbone.downsample_layers[0](pixels.entry(torch.from_numpy(images)))
-        plain = reference.backbone.downsample_layers[0](torch.from_numpy(normalise(images)))
-    np.testing.assert_allclose(stem.numpy(), plain.numpy(), rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
 
 
 def test_a_float_graph_is_no_pixel_graph(files: dict[str, Path], reference: ConvNeXtPose) -> None:

@@ -40,18 +40,6 @@ def test_every_convolution_lies_in_exactly_one_segment(form: object, architectur
             assert network.get_submodule(name) is conv
 
 
-def test_the_chain_stands_in_the_order_of_the_data() -> None:
-    names = [segment.name for segment in segments(tiny_network())]
-    assert names[:4] == [
-        "backbone.downsample_layers.0",
-        "backbone.stages.0.0",
-        "backbone.downsample_layers.1",
-        "backbone.stages.1.0",
-    ]
-    assert names[-5:] == ["backbone.norm", *(f"head.deconv_layers_{k}" for k in (1, 2, 3)), "head.final_layer"]
-    assert len(names) == 4 + sum(TINY.depths) + 1 + 3 + 1
-
-
 @settings(max_examples=10)
 @given(architecture=architectures)
 def test_the_chain_computes_what_the_network_computes(architecture: Architecture) -> None:
@@ -78,17 +66,3 @@ def test_inputs_of_all_segments_are_those_of_the_network(count: int) -> None:
     for index in (0, 1, 6, len(walked) - 1):
         assert len(walked[index][1]) == count
         assert torch.equal(run_from(network, index, walked[index][1]), joints)
-
-
-def test_a_segment_that_is_changed_changes_the_joints() -> None:
-    """Planted: a chain that left a segment out would not notice."""
-    network, pixels = half_graph(tiny_network(), torch.float32), drawn_images(2, TINY.input_size, 5)
-    walked = [(segment, x.clone()) for segment, x in segment_inputs(network, pixels)]
-    before = run_from(network, 0, walked[0][1])
-    for index, (segment, x) in enumerate(walked):
-        handle = segment.module.register_forward_hook(lambda _module, _inputs, value: 1.5 * value)
-        assert not torch.allclose(run_from(network, index, x), before, rtol=0, atol=1e-3), segment.name
-        assert index + 1 == len(walked) or torch.allclose(
-            run_from(network, index + 1, walked[index + 1][1]), before, rtol=0, atol=1e-4
-        )
-        handle.remove()

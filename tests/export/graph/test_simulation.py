@@ -20,8 +20,6 @@ from export.model.reference import run_reference
 from export.parity.budgets import budget_for
 from export.parity.comparison import ErrorSummary, compare_joints, summarize_errors
 from export.parity.sessions import SimulatedSession, computation, parity_runtimes, run_batches
-from export.runtime.onnx_runtime import OnnxRuntimeSession
-from export.runtime.openvino import OpenVinoSession
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.tiny_int8 import rounded_to_nearest
 
@@ -123,14 +121,3 @@ def test_each_session_says_what_it_computed_in(
         assert f"26 convolutions in {'bfloat16' if can else 'float32'}, decode in float32" in said
     else:
         assert re.search(r"CPU, threads: \d+; \d\d convolutions in float", said)
-
-
-def test_onnx_runtime_and_openvino_agree_on_fp32(
-    images: NDArray[np.uint8], truth: NDArray[np.floating], typed_files: dict[str, Path]
-) -> None:
-    for opened in (OnnxRuntimeSession, OpenVinoSession):
-        session = opened(typed_files["fp32"], "fp32")
-        assert summarize_errors(truth, run_batches(session, normalise(images), 5), VOLUME).max_mm < 0.1, (
-            session.describe()
-        )
-        assert "float32" in computation(session)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from export.plan.patches import as_columns, from_columns, input_moments, sample_patches
+from export.plan.patches import as_columns, from_columns, sample_patches
 
 CONVS: dict[str, Callable[[], nn.Conv2d]] = {
     "stem": lambda: nn.Conv2d(3, 8, 4, stride=4),
@@ -45,15 +45,3 @@ def test_patches_times_weights_are_the_outputs(conv: nn.Conv2d) -> None:
         positions = torch.randperm(height * width, generator=torch.Generator().manual_seed(2))[:count]
         expected = outputs.flatten(2)[:, :, positions]
         assert torch.allclose(by_image, expected.double(), rtol=0, atol=1e-4)
-
-
-def test_there_is_one_patch_per_position_at_most(conv: nn.Conv2d) -> None:
-    x = torch.randn(2, conv.in_channels, 8, 8)
-    positions = conv(x).shape[2] * conv(x).shape[3]
-    assert sample_patches(conv, x, 10_000, torch.Generator()).shape[1] == 2 * positions
-
-
-def test_moments_are_those_of_all_patches() -> None:
-    x = torch.randn(2, 30, 5, generator=torch.Generator().manual_seed(0))
-    expected = torch.stack([torch.stack([torch.outer(row, row) for row in group]).mean(dim=0) for group in x])
-    assert torch.allclose(input_moments(x), expected.double(), rtol=0, atol=1e-6)

@@ -15,7 +15,7 @@ from export.common.files import write_json
 from export.common.interface import PRECISIONS
 from export.images.drawings import drawn_images
 from export.images.image_set import ImageSet, ImagesRecord
-from export.plan.placement import HALF_REASON, place
+from export.plan.placement import place
 from export.plan.precision_plan import BY_HAND, FROM_FILE, PrecisionPlan, accept_plan, read_plan
 from export.plan.scales import stored_scale
 from export.plan.weights import prepare
@@ -128,16 +128,6 @@ def test_an_edited_plan_gets_true_reasons_and_no_measurements(tmp_path: Path) ->
     assert accept_plan(read, WEIGHTS_SHA256).search == read.search
 
 
-def test_a_block_that_the_user_moves_to_fp32_has_that_reason(tmp_path: Path) -> None:
-    record = tiny_plan("fp16").as_json()
-    for conv in record["convs"]:
-        conv["precision"] = "fp32" if in_block(conv["name"]) else "fp16"
-    write_json(tmp_path / "plan.json", record)
-    plan = read_plan(tmp_path / "plan.json", TINY)
-    assert plan.in_fp32 == {BLOCK}
-    assert {in_block(conv.name): conv.reason for conv in plan.convs} == {True: BY_HAND, False: HALF_REASON}
-
-
 def test_a_plan_for_other_weights_is_refused() -> None:
     with pytest.raises(BadInput, match=r"other weights.*aaaa.*bbbb"):
         accept_plan(tiny_plan(), "b" * 64)
@@ -162,15 +152,6 @@ def test_raising_changes_only_the_named_convolutions() -> None:
     assert raised.share("fp32") + raised.share("fp16") == pytest.approx(1)
 
 
-def test_a_summary_counts_convolutions() -> None:
-    half, int8 = tiny_plan("fp16"), tiny_plan()
-    assert half.summary() == "FP16, none of 26 convolutions in FP32"
-    assert with_block_in_fp32(half).summary() == "FP16, 3 of 26 convolutions in FP32"
-    assert with_block_in_fp32(tiny_plan("bf16")).summary() == "BF16, 3 of 26 convolutions in FP32"
-    share = f"{int8.share('int8'):.0%} of the multiplies"
-    assert int8.summary() == f"INT8: 17 of 26 convolutions, {share}; the rest in FP16"
-
-
 @pytest.mark.parametrize(("precision", "higher"), [("fp16", "fp32"), ("bf16", "fp32"), ("int8", "fp16")])
 def test_an_empty_plan_is_refused(precision: str, higher: str) -> None:
     plan = tiny_plan(precision)
@@ -182,15 +163,6 @@ def test_an_empty_plan_is_refused(precision: str, higher: str) -> None:
         accept_plan(empty, WEIGHTS_SHA256)
     with pytest.raises(CheckFailed, match=rf"9\.000 mm — use --precision {higher}"):
         replace(empty, search=("0: 1 mm", "0: 9.000 mm")).require_not_empty()
-
-
-def test_calibration_is_recorded_image_by_image() -> None:
-    calibration, plan = tiny_calibration(), tiny_plan()
-    assert plan.calibration.sha256 == calibration.sha256
-    assert len(set(plan.calibration.images)) == len(calibration.images) == plan.calibration.count
-    turned = replace(calibration, images=calibration.images[::-1])
-    assert turned.sha256 != calibration.sha256
-    assert set(turned.record.images) == set(plan.calibration.images)
 
 
 def test_an_accepted_plan_has_the_same_weights() -> None:

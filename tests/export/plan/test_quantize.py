@@ -28,7 +28,6 @@ from tests.support.tiny_int8 import (
     FEW,
     calibration_figures,
     joint_errors,
-    tiny_calibration,
     tiny_weights,
     trained_network,
 )
@@ -71,18 +70,6 @@ def test_the_graph_agrees_with_its_simulation(
     error = joint_errors(network, reference, joints).mean()
     assert error > 0.5  # otherwise nothing would be tested
     assert joint_errors(network, expected, joints).mean() < error
-
-
-def test_a_wrong_scale_changes_the_joints(network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights) -> None:
-    """Plant steps of forty times the size in one input."""
-    last = plan.quantized[-1].name
-    convs = tuple(
-        replace(c, input_scale=c.input_scale * 40) if c.name == last and c.input_scale else c for c in plan.convs
-    )
-    images = tiny_calibration().images[:4]
-    graphs = [simulated_graph(network, p, weights) for p in (plan, replace(plan, convs=convs))]
-    right, wrong = (run_reference(graph, images, 4) for graph in graphs)
-    assert joint_errors(network, right, wrong).mean() > 100
 
 
 def test_a_plan_for_another_graph_is_a_defect(plan: PrecisionPlan, weights: PlannedWeights, fp16_file: Path) -> None:

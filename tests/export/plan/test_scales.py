@@ -57,29 +57,6 @@ def test_inputs_are_rounded_to_the_nearest_step_and_clipped(values: NDArray[np.f
     assert np.abs(rounded - clipped).max() <= 0.501 * scale
 
 
-def test_scales_fit_the_rescaled_inputs(network: ConvNeXtPose, plan: PrecisionPlan, calibration: ImageSet) -> None:
-    """Compare with the largest values in a run of the rescaled network."""
-    exact = half_graph(network, torch.float32)
-    images = calibration.images[:8]
-    scaled = {c.name: c for c in scale_inputs(exact, initial_plan(network, "int8", calibration).convs, images)}
-    largest: dict[str, float] = {}
-
-    def record(name: str, x: torch.Tensor) -> None:
-        largest[name] = max(largest.get(name, 0.0), float(x.abs().max()))
-
-    for conv in plan.quantized:
-        exact.get_submodule(conv.name).register_forward_pre_hook(
-            lambda _module, inputs, name=conv.name: record(name, inputs[0])
-        )
-    run_reference(exact, images, 4)
-    ratios = sorted((scaled[name].input_scale or 0) * LARGEST / value for name, value in largest.items())
-    # One hidden layer has rare values 40 times as large as the rest, which are clipped; no other input is.
-    assert ratios[0] > 0.02
-    assert 0.4 < ratios[1] <= ratios[-1] < 1.25
-    assert scaled.keys() == {conv.name for conv in plan.convs}
-    assert {name for name, conv in scaled.items() if conv.input_scale is None} == scaled.keys() - largest.keys()
-
-
 def test_the_equalization_of_a_plan_is_kept(network: ConvNeXtPose, plan: PrecisionPlan, calibration: ImageSet) -> None:
     first = plan.quantized[0].name
     edited = tuple(replace(c, equalization=0.3) if c.name == first else c for c in plan.convs)

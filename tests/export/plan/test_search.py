@@ -2,14 +2,10 @@
 
 import copy
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from export.common.errors import CheckFailed
@@ -17,12 +13,10 @@ from export.model.network import ConvNeXtPose
 from export.model.pose import Volume
 from export.model.reference import run_reference
 from export.parity.budgets import GRADES, Grade
-from export.plan import search as plan_search
-from export.plan.placement import PlannedConv, place, segment_of
+from export.plan.placement import place, segment_of
 from export.plan.planned import PlannedWeights, simulated_graph
 from export.plan.precision_plan import HIGHER, TOO_MANY, PrecisionPlan
-from export.plan.search import MARGINS, error_mm, initial_plan, search_plan
-from tests.support.checkpoints import TINY
+from export.plan.search import MARGINS, error_mm, search_plan
 from tests.support.tiny_int8 import calibration_figures, other_figures, tiny_calibration, tiny_network, trained_network
 
 PLANNED = tuple(HIGHER)
@@ -194,54 +188,6 @@ def test_untrained_weights_are_not_searched(precision: str, monkeypatch: pytest.
 
 
 # ── the bisection, on planted errors ─────────────────────────────────────────────────────────────────────────────────
-
-
-def unit_of(conv: PlannedConv, precision: str) -> str:
-    return conv.name if precision == "int8" else segment_of(conv.name)
-
-
-def combined_error(plan: PrecisionPlan, alone: dict[str, float]) -> tuple[float, float]:
-    """Return mean and p99 of a plan with independent errors of its units."""
-    units = {unit_of(conv, plan.precision) for conv in plan.convs if conv.name in plan.in_own_precision}
-    mean = float(np.sqrt(sum(alone.get(unit, 0) ** 2 for unit in units)))
-    return mean, 4 * mean
-
-
-@settings(max_examples=15)
-@given(precision=st.sampled_from(PLANNED), seed=st.integers(0, 2**32 - 1), share=st.floats(0.05, 1.2))
-def test_no_more_units_are_raised_than_the_ranking_needs(precision: str, seed: int, share: float) -> None:
-    reference: Any = SimpleNamespace(architecture=TINY)
-    rule, rng = initial_plan(reference, precision, tiny_calibration()), np.random.default_rng(seed)
-    macs: dict[str, int] = {}
-    for conv in rule.convs:
-        macs[unit_of(conv, precision)] = macs.get(unit_of(conv, precision), 0) + conv.macs
-    units = dict.fromkeys(unit_of(conv, precision) for conv in rule.convs if conv.precision == precision)
-    alone = {unit: float(rng.lognormal(0, 1.5)) for unit in units}
-    grade = Grade("usable", mean_mm=share * combined_error(rule, alone)[0] / MARGINS[0], p99_mm=1e9)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan_search, "run_reference", lambda *_: None)
-        patch.setattr(plan_search._Search, "_errors_alone", lambda _: alone)
-        patch.setattr(plan_search._Search, "error", lambda _, plan: combined_error(plan, alone))
-        candidates: Any = SimpleNamespace(exact=None)
-        search = plan_search._Search(reference, rule, candidates, tiny_calibration().images, lambda *_: None)
-        plan = search.reach(grade, 1.0)
-        ranked = list(search._ranking())
-    assert ranked == sorted(alone, key=lambda unit: -(alone[unit] ** 2) / macs[unit])
-
-    def holds(out: set[str]) -> bool:
-        others = {unit: error for unit, error in alone.items() if unit not in out}
-        return grade.holds(combined_error(rule, others)[0] / MARGINS[0], 0, None)
-
-    needed = next(count for count in range(len(ranked) + 1) if holds(set(ranked[:count])))
-    if needed == len(ranked):
-        assert plan is None
-        return
-    assert plan is not None
-    out = {unit_of(conv, precision) for conv in plan.convs if conv.name in raised(plan)}
-    assert out <= set(ranked[:needed])
-    assert holds(out)
-    for conv in plan.convs if needed else ():
-        assert conv.error_alone_mm == alone.get(unit_of(conv, precision))
 
 
 def test_a_half_precision_settles_for_the_required_grade(monkeypatch: pytest.MonkeyPatch) -> None:
