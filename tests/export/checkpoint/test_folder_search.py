@@ -84,18 +84,6 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert WeightsFolder(tmp_path).files == ()
 
 
-@pytest.mark.parametrize(("most", "complete"), [(2, False), (3, False), (4, True)])
-def test_the_search_is_bounded_and_says_so(tmp_path: Path, most: int, complete: bool) -> None:
-    for name in ("a", "b", "below/c"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    search = search_folder(tmp_path, most)
-    assert search.complete is complete
-    assert search.entries == most
-    assert ("first" in (search.notice or "")) is not complete
-    assert str(most) in (search.notice or str(most))
-
-
 @pytest.mark.parametrize(
     ("names", "one"),
     [

@@ -100,13 +100,6 @@ def test_each_row_names_its_proof(files: dict[str, Checkpoint], file: str, field
     assert why in rows(judged(files, "L", file))[field].reason
 
 
-def test_exact_counts_are_of_what_is_used(files: dict[str, Checkpoint]) -> None:
-    counts = judged(files, "M", "depth 32").record().counts
-    assert counts.parameters == 7_438_976
-    assert counts.state_elements == 7_448_954 == sum(t.numel() for t in files["depth 32"].tensors.values())
-    assert f"{counts.macs / 1e9:.3f}" == "1.751"
-
-
 # ── the command line ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -151,22 +144,6 @@ def test_the_product_of_joints_and_depth_dim_may_be_split(
         assert (row.detected, row.source) == (None, "command line")
         assert f"--set {settings[0]}" in row.reason
         assert "[1152, 256, 1, 1]" in row.reason
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        (["depth_dim=32"], "would mean 36 joints, which is no known joint set"),
-        (["joints=21"], "--set joints=21 contradicts the weights"),
-        (["joints=18", "depth_dim=32"], "--set joints=18, --set depth_dim=32 contradicts the weights"),
-        (["joints=24"], "upsampling count is unknown"),
-        (["upsamplings=0", "input_size=1000"], "input_size is not possible"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_settings_that_contradict(files: dict[str, Checkpoint], settings: list[str], said: str) -> None:
-    with pytest.raises(BadInput, match=said):
-        judged(files, "M", "depth 64", *settings)
 
 
 def test_the_input_size_may_be_said(files: dict[str, Checkpoint]) -> None:
@@ -266,14 +243,6 @@ def test_a_count_that_nothing_declares_fails_strict(
         with pytest.raises(CheckFailed, match="XS and S would have 2"):
             require_declared_count(inspection)
     require_declared_count(inspect_checkpoint(path, inspection.model, {}))
-
-
-def test_a_count_unlike_the_declared_model_s_is_noticed(files: dict[str, Checkpoint]) -> None:
-    [about, advice] = count_notice(judged(files, "S", "depth 64").rows)
-    assert "a rule, here 3" in about
-    assert "declared S would have 2" in about
-    assert "--images" in advice
-    assert count_notice(judged(files, "S", "depth 32").rows) == []
 
 
 def test_all_nearest_models_are_told() -> None:

@@ -1,12 +1,10 @@
 """The upsampling count from images: found whatever a checkpoint is loaded with, and left open where nothing tells."""
 
-import json
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from export.checkpoint.loading import read_checkpoint
@@ -27,7 +25,6 @@ from export.common.progress import no_progress
 from export.images.figures import EVALUATION_SEED, draw_figures
 from export.model.architecture import Architecture
 from export.model.config import load_config
-from export.model.network import Doubling
 from export.model.pose import Array, Volume
 from tests.support.checkpoints import TINY, State, alive_weights, fresh_weights
 
@@ -54,13 +51,6 @@ def findings(evidence: UpsamplingEvidence) -> list[str]:
 # ── what a doubling does to positions ────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("edge", [8, 16, 32])
-def test_a_doubling_stretches_positions_as_said(edge: int) -> None:
-    ramp = torch.arange(float(edge)).expand(1, 1, edge, edge)
-    at = Doubling()(ramp)[0, 0, 0].numpy()
-    assert np.arange(2 * edge) == pytest.approx(at * (2 * edge - 1) / (edge - 1), abs=1e-4)
-
-
 @pytest.mark.parametrize(("upsamplings", "neighbour"), [(0, 1), (1, 2), (2, 3), (3, 2)])
 def test_allowed_is_half_of_what_the_nearest_other_count_would_show(upsamplings: int, neighbour: int) -> None:
     here, there = (replace(TINY, upsamplings=count) for count in (upsamplings, neighbour))
@@ -78,13 +68,6 @@ def demo() -> Demo:
     """The demo checkpoint, trained with two, on figures that it has not seen."""
     candidates = possible_candidates(load_config("XS-atto").architecture, (1, 2, 3))
     return candidates, run_candidates(candidates, read_checkpoint(DEMO).tensors, figures(16), no_progress)
-
-
-def test_a_doubling_too_many_stretches_the_poses_of_a_trained_network(demo: Demo) -> None:
-    _, own, stretched = demo[1]
-    difference = stretched - own * 63 / 62
-    assert np.median(np.abs(difference)) < 0.2
-    assert np.median(np.abs(stretched - own)) > 1.5
 
 
 # ── decisions on made-up runs ────────────────────────────────────────────────────────────────────────────────────────
@@ -155,13 +138,6 @@ def row(upsamplings: int, offset_px: float, uncertainty_px: float = 0.3, turned_
 )
 def test_one_count_must_fit_and_all_others_be_refuted(rows: list[Candidate], decided: int | None) -> None:
     assert decide(rows)[0] == decided
-
-
-def test_what_is_no_number_is_none_in_json() -> None:
-    told = UpsamplingEvidence(8, (row(2, float("nan"), turned_missed=float("inf")),), None, "why").as_json()
-    json.dumps(told, allow_nan=False)
-    assert (told["candidates"][0]["offset_px"], told["candidates"][0]["turned_missed"]) == (None, None)
-    assert told["candidates"][0]["finding"] == "does not follow"
 
 
 # ── real networks ────────────────────────────────────────────────────────────────────────────────────────────────────
