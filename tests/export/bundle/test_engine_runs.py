@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pose_runtime
 import pytest
 from pose_runtime import Pose
 from pose_runtime.bundle import Bundle
 from pose_runtime.engine_cache import store_engine
 from pose_runtime.runtime.engine_file import PRODUCTS, TENSORRT_RTX, Product
-from pose_runtime.runtime.tensorrt import read_convolution_types
 from pose_runtime.runtime.tensorrt_log import logger_of
 
 from export.runtime.gpu import Driver
@@ -61,31 +59,3 @@ def test_joints_are_those_of_onnx_runtime(pose: Pose, once_bundle: Path) -> None
             np.testing.assert_allclose(joints, wanted, atol=0.05)
     assert "Orin (8.7, 8 multiprocessors, 8.0 GiB)" in pose.network.describe()
     assert pose.network.largest_batch == 8
-
-
-def test_a_batch_outside_of_the_profile_is_refused(pose: Pose) -> None:
-    with pytest.raises(pose_runtime.BadInput, match=r"batch of 9.*1 to 8"):
-        pose.network.run(np.zeros((9, 3, 256, 256), np.float32))
-
-
-def test_a_failed_launch_is_noticed(pose: Pose) -> None:
-    pose.network._context.execute_async_v3 = lambda stream: False
-    with pytest.raises(pose_runtime.CheckFailed, match="does not take the launch"):
-        pose.network.run(np.zeros((1, 3, 256, 256), np.float32))
-
-
-@pytest.mark.parametrize(
-    ("text", "types"),
-    [
-        ('{"Layers": [{"LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": "Half"}]}]}', {"Half": 1}),
-        (
-            '{"Layers": [{"LayerType": "conv", "Outputs": [{"DataType": "Float"}, {"DataType": "Half"}]}]}',
-            {"Float": 1, "Half": 1},
-        ),
-        ('{"Layers": ["conv1", "conv2"]}', {}),
-        ("", {}),
-        ("[]", {}),
-    ],
-)
-def test_types_of_convolutions_in_an_inspectors_report(text: str, types: dict[str, int]) -> None:
-    assert read_convolution_types(text) == types

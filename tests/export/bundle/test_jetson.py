@@ -18,7 +18,7 @@ from pose_runtime import engine_cache
 from bench.results.device_report import DeviceReport, Row, read_device_report
 from tests.export.bundle.engines import ORIN
 from tests.support import fake_tensorrt
-from tests.support.bundles import PROBE_FREE, copied, flip_last
+from tests.support.bundles import PROBE_FREE, copied
 
 Run = tuple[subprocess.CompletedProcess[str], DeviceReport]
 
@@ -93,7 +93,6 @@ def test_a_second_verification_builds_nothing_again(jetson: Jetson) -> None:
     ("environment", "reason"),
     [
         ({"FAKE_GPU": "Thor"}, "this is Thor"),
-        ({"FAKE_LOADS_NOTHING": "1"}, "planted refusal"),
         ({"FAKE_HAS_NO_ROOM": "1"}, "too little memory to run"),
         ({"FAKE_NO_GPU": "1"}, "the NVIDIA driver sees no GPU"),
     ],
@@ -103,14 +102,6 @@ def test_an_engine_that_cannot_run_has_a_reason(jetson: Jetson, environment: dic
     assert run.returncode == 4, run.stdout
     assert report.results[0].status == "not run"
     assert reason in report.results[0].reason
-
-
-def test_an_engine_that_computes_nothing_fails(jetson: Jetson) -> None:
-    """Its output is NaN, and not the joints of an earlier run."""
-    run, report = jetson.verify("--precision", "fp16", FAKE_LAUNCHES_NOTHING="1")
-    assert run.returncode == 1
-    assert report.results[0].parity is not None
-    assert (report.results[0].status, report.results[0].parity.mean_mm) == ("fail", None)
 
 
 def test_a_runtime_that_raises_is_a_failed_row(jetson: Jetson) -> None:
@@ -140,7 +131,6 @@ def test_a_runtime_that_raises_while_it_is_timed_keeps_its_parity(jetson: Jetson
     [
         ("FAKE_KEEPS_TF32", "1", None, "TF32"),
         ("FAKE_REFUSES_MODEL", "1", "tensorrt", "planted refusal"),
-        ("FAKE_BUILDER_DIES", "11", "tensorrt", "planted: last words"),
         ("FAKE_BUILDER_DIES", "9", "tensorrt", "too much memory"),
     ],
 )
@@ -186,15 +176,3 @@ def test_the_builder_finds_the_packages_of_the_verifier(
     run, report = jetson.verify("--precision", "fp16", flags="-B", **environment)
     assert run.returncode == 0, run.stderr
     assert report.results[0].artifact == "built on this device"
-
-
-def test_a_changed_engine_is_refused(jetson: Jetson) -> None:
-    path = jetson.engine(jetson.report.results[0])
-    content = path.read_bytes()
-    path.write_bytes(flip_last(content))
-    try:
-        run, report = jetson.verify("--precision", "fp32", "--no-build")
-        assert run.returncode == 1
-        assert "was changed since it was built" in report.results[0].reason
-    finally:
-        path.write_bytes(content)

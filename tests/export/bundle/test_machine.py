@@ -17,8 +17,6 @@ from pose_verify.goldens import read_goldens
 from export.bundle.write import write_bundle
 from tests.support.bundles import PROBE_FREE, QUICK, report_of
 
-OPTIONS = ("--seconds", "0", "--runtime", "onnxruntime", "--precision", "fp32")
-
 
 def shell(bundle: Path, streams: str, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run the verifier in a shell, with streams redirected, and with variables that ``-I`` would ignore."""
@@ -29,17 +27,8 @@ def shell(bundle: Path, streams: str, *options: str, **environment: str) -> "sub
     )
 
 
-@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
-def test_closed_and_full_streams_change_no_result(bundle: Path, streams: str) -> None:
-    run = shell(bundle, streams, *OPTIONS)
-    assert run.returncode == 0, run.stderr
-    assert "Traceback" not in run.stderr
-    assert report_of(bundle / "device-report.json")["outcome"] == "pass"
-
-
-@pytest.mark.parametrize("options", [OPTIONS, ("--id",), ("--help",)])
-def test_lost_output_is_an_error(bundle: Path, options: tuple[str, ...]) -> None:
-    run = shell(bundle, ">/dev/full", *options)
+def test_lost_output_is_an_error(bundle: Path) -> None:
+    run = shell(bundle, ">/dev/full", "--id")
     assert run.returncode == 2
     assert "error: the output could not be written completely" in run.stderr
     assert "Traceback" not in run.stderr
@@ -50,19 +39,6 @@ def test_a_failure_keeps_its_exit_code_without_stderr(bundle: Path) -> None:
     (bundle / "more").touch()
     assert shell(bundle, "2>&-", "--hashes-only").returncode == 1
     assert shell(bundle, ">/dev/full", "--hashes-only").returncode == 1
-
-
-def test_a_reader_that_has_gone_is_no_traceback(bundle: Path) -> None:
-    run = shell(bundle, "| true; exit ${PIPESTATUS[0]}", "--help")
-    assert (run.returncode, run.stderr) in ((141, ""), (0, ""))
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])
-def test_characters_that_an_encoding_lacks_are_replaced(bundle: Path, encoding: str) -> None:
-    run = shell(bundle, "", *OPTIONS, PYTHONIOENCODING=encoding)
-    assert run.returncode == 0, run.stderr
-    assert "weights: checkpoint" in run.stdout
-    assert "Traceback" not in run.stderr
 
 
 def test_a_runtime_that_does_not_load_has_not_run(bundle: Path, tmp_path: Path) -> None:

@@ -15,10 +15,7 @@ from tests.support.command_line import assert_three_parts, convnextpose
     ("content", "message"),
     [
         (None, "there is no device report"),
-        ("{}", "no device report"),
-        ("[]", "no device report"),
         ("no JSON", "no device report"),
-        ("[" * 100_000, "no device report"),
         ('{"kind": "device-report", "schema_version": "0.9"}', "1.0 or 1.1 or 1.2 — schema_version 0.9"),
         ('{"kind": "device-report", "schema_version": "1.0"}', "Field required"),
     ],

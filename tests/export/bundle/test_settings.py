@@ -45,10 +45,6 @@ def test_output_of_nvpmodel(output: str, name: str, number: int | None) -> None:
     assert modes.parse_mode(output) == {"name": name, "number": number}
 
 
-def test_output_without_a_mode() -> None:
-    assert modes.parse_mode(REFUSED) is None
-
-
 @pytest.fixture
 def nvpmodel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Return a function that puts a program of this name first in the search path."""

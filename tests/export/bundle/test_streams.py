@@ -13,7 +13,7 @@ CODE = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import verify
-sys.exit(verify.run_program(lambda: print("a\\u2013b") or 0))
+sys.exit(verify.run_program(lambda: print("c", file=sys.stderr) or print("a\\u2013b") or 0))
 """
 PROGRAM = f"{shlex.quote(sys.executable)} -c {shlex.quote(CODE)} {shlex.quote(str(DEVICE))}"
 
@@ -24,7 +24,8 @@ PROGRAM = f"{shlex.quote(sys.executable)} -c {shlex.quote(CODE)} {shlex.quote(st
         ("", "latin-1", 0, "a?b"),
         ("", "utf-8", 0, "a\u2013b"),
         (">&-", "utf-8", 0, ""),
-        (">&- 2>&-", "utf-8", 0, ""),
+        ("<&- >&- 2>&-", "utf-8", 0, ""),
+        ("2>/dev/full", "ascii", 0, "a?b"),
         (">/dev/full", "utf-8", 2, "No space left on device"),
         ("| true", "utf-8", 141, ""),  # as of a program that SIGPIPE ends: no message
     ],

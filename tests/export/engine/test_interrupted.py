@@ -1,11 +1,9 @@
 """Interrupted and killed builds, which leave the old engine and no process."""
 
-import os
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -76,17 +74,8 @@ def test_an_exception_while_listening_ends_the_worker(
     assert [file.name for file in tmp_path.iterdir()] == ["tiny.onnx"]
 
 
-def control_c(parent: psutil.Process) -> None:
-    os.killpg(parent.pid, signal.SIGINT)
-
-
-def kill_parent(parent: psutil.Process) -> None:
-    parent.kill()
-
-
 @pytest.mark.usefixtures("rtx")
-@pytest.mark.parametrize("end", [control_c, kill_parent])
-def test_no_orphan(tiny: Path, tmp_path: Path, end: Callable[[psutil.Process], None]) -> None:
+def test_a_killed_parent_leaves_no_orphan(tiny: Path, tmp_path: Path) -> None:
     script = f"""
         import sys
         from pathlib import Path
@@ -103,19 +92,12 @@ def test_no_orphan(tiny: Path, tmp_path: Path, end: Callable[[psutil.Process], N
         [sys.executable, "-c", textwrap.dedent(script)],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
     assert run.stdout is not None
     assert run.stdout.readline() == "in the middle\n"
-    parent = psutil.Process(run.pid)
-    [worker] = workers_of(parent)
-    end(parent)
-    _, stderr = run.communicate(timeout=10)
+    [worker] = workers_of(psutil.Process(run.pid))
+    run.kill()
+    run.communicate(timeout=10)
     psutil.wait_procs([worker], timeout=10)
     assert not worker.is_running()
-    if end is control_c:
-        assert run.returncode == -signal.SIGINT
-        assert stderr.count("Traceback") == 1  # the parent's own; the worker's end is quiet
-        assert [file.name for file in tmp_path.iterdir()] == ["tiny.onnx"]

@@ -18,15 +18,10 @@ from export.runtime.engine_file import TENSORRT
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"batch_min": 2}, "(2, 1, 8)"),
         ({"batch_min": 0}, "(0, 1, 8)"),
         ({"batch_max": float("nan")}, "nan"),
         ({"targets": ("8.9", "9.0")}, "9.0 — choose from 7.5, 8.0, 8.6, 8.9, 12.0, 12.1"),
         ({"targets": ("8.9", "8.9")}, "each once"),
-        ({"workspace_bytes": 0}, "workspace"),
-        ({"runtime": "tensorrt_rtx"}, "auto, tensorrt, tensorrt-rtx"),
-        ({"precision": "int8", "targets": ("8.6", "7.5")}, "no int8 — 7.5: TensorRT-RTX has no INT8 convolution"),
-        ({"precision": "fp16", "tf32": True}, "a file of fp16 has none"),
         ({"timing_cache": ""}, "an empty name"),
     ],
 )
@@ -34,24 +29,6 @@ def test_impossible_plans(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput) as caught:
         EnginePlan(**fields)
     assert message in str(caught.value)
-
-
-@pytest.mark.usefixtures("rtx")
-@pytest.mark.parametrize(
-    ("plan", "option"),
-    [
-        (EnginePlan(hardware_compatible=True), "--hardware-compatible"),
-        (EnginePlan(version_compatible=True), "--version-compatible"),
-        (EnginePlan(optimization_level=5), "--optimization-level"),
-        (EnginePlan(timing_cache="none"), "--timing-cache"),
-    ],
-)
-def test_settings_that_rtx_ignores_are_refused_before_building(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: EnginePlan, option: str
-) -> None:
-    monkeypatch.setattr(engine, "_run_worker", lambda *_: pytest.fail("a builder was started"))
-    with pytest.raises(BadInput, match=f"TensorRT-RTX would ignore {option}"):
-        build_engine(tiny, tmp_path / "e", plan)
 
 
 def test_hardware_compatible_engines_are_refused_on_a_jetson(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import pytest
 from export.common.errors import BadInput, CheckFailed
 from export.engine.build import check_engine_file
 from export.engine.record import read_engine_record, require_planned
-from export.engine.worker import Phases
 from export.runtime.engine_file import TENSORRT, TENSORRT_RTX, Product
 from export.runtime.engine_network import Convolutions
 from tests.support.engines import RECORD, write_engine
@@ -22,12 +21,6 @@ def test_an_engine_of_another_int8_plan_is_refused() -> None:
     for planned in (41, 43, 0):
         with pytest.raises(CheckFailed, match=f"42 of 65 convolutions in int8, planned: {planned}"):
             require_planned(int8, planned)
-
-
-def test_a_record_survives_json(tmp_path: Path) -> None:
-    path = tmp_path / "e.json"
-    path.write_text(json.dumps(asdict(RECORD)))
-    assert read_engine_record(path) == RECORD
 
 
 @pytest.mark.parametrize(
@@ -56,20 +49,3 @@ def test_the_header_is_compared(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(CheckFailed):
             check_engine_file(path, product, replace(record, **change))
-
-
-def test_nested_phases_make_one_rising_share() -> None:
-    phases, shares = Phases(), []
-    phases.start("whole", None, 2)
-    phases.start("part", "whole", 4)
-    for step in range(4):
-        phases.step("part", step)
-        shares.append(phases.share)
-    phases.step("whole", 0)
-    phases.start("part", "whole", 0)  # a second phase of the same name; a count of 0 happens
-    phases.step("part", 0)
-    shares.append(phases.share)
-    phases.start("again", None, 2)  # a second phase at the top must not throw the share back
-    phases.step("again", 0)
-    shares.append(phases.share)
-    assert shares == [0.125, 0.25, 0.375, 0.5, 1.0, 1.0]

@@ -25,12 +25,6 @@ def config() -> IBuilderConfig:
     return trt.Builder(make_logger(trt, [])).create_builder_config()
 
 
-def test_a_cache_is_of_one_gpu_and_one_version(tmp_path: Path) -> None:
-    paths = {timing_cache_path(tmp_path, gpu, version) for gpu in ("Orin (nvgpu)", "A/../b") for version in "12"}
-    assert len(paths) == 4
-    assert {path.parent for path in paths} == {tmp_path}
-
-
 def test_what_is_kept_is_used_again(tmp_path: Path, config: IBuilderConfig) -> None:
     path = timing_cache_path(tmp_path, "a GPU", "1")
     use_timing_cache(config, path, [])

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from export.common.errors import BadInput, CheckFailed, NotPossible
 from export.runtime.engine_file import TENSORRT_RTX
 from export.runtime.inspector import read_convolution_types
-from tests.support.engines import ADA, VERSIONS
 from tests.support.fake_engines import FakeEngines, assert_joints, images, pixels
 
 
@@ -24,13 +23,6 @@ def test_batches_of_all_sizes(engines: FakeEngines) -> None:
     assert shapes == ["shape 4", "shape 1", "shape 4", "shape 3", "shape 1"]  # the first is for its memory
     strided = images(2)[:, :, :, ::-1]
     assert_joints(session.run(strided), strided)
-
-
-def test_description(engines: FakeEngines) -> None:
-    session = engines.open()
-    version = VERSIONS[engines.product.module]
-    assert session.describe() == f"{engines.product.name} {version}, {ADA.in_full}, no CUDA graph"
-    assert (session.runtime, session.largest_batch) == (engines.product.module, 4)
 
 
 def test_cuda_graphs(engines: FakeEngines) -> None:
@@ -120,12 +112,6 @@ def test_an_engine_that_the_library_refuses(
     engines.plant(*defect)
     with pytest.raises(kind, match=message):
         engines.open()
-
-
-def test_an_engine_of_floats_with_a_record_of_pixels(pixel_engines: FakeEngines) -> None:
-    pixel_engines.plant("INPUT_TYPE", "FLOAT")
-    with pytest.raises(CheckFailed, match="image: INPUT FLOAT"):
-        pixel_engines.open()
 
 
 def test_an_engine_for_other_shapes_than_its_record_says(engines: FakeEngines) -> None:

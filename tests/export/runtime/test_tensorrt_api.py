@@ -7,7 +7,6 @@ members of NVIDIA's bindings, which ``tests/support/tensorrt_members.py`` lists.
 import ast
 import inspect
 import re
-import subprocess
 import sys
 import typing
 from pathlib import Path
@@ -106,22 +105,10 @@ def test_the_list_is_true_of_the_installed_rtx() -> None:
     [
         ("    TF32: E", "    FP16: E", ["11.0", "11.4", RTX], "BuilderFlag.FP16 is gone"),
         (
-            "    shape: Sequence[int]",
-            "    dynamic_range: tuple[float, float]",
-            ["11.0", "11.4", RTX],
-            "ITensor.dynamic_range is gone",
-        ),
-        (
             "create_network: Callable[[int]",
             "create_network: Callable[[int, int]",
             [*VERSIONS],
             "Builder.create_network takes no 2 arguments",
-        ),
-        (
-            "set_tensor_address: Callable[[str, int]",
-            "set_tensor_address: Callable[[str]",
-            [*VERSIONS],
-            "IExecutionContext.set_tensor_address takes no 1 arguments",
         ),
         ("[[ILogger], Builder]", "[[], Builder]", [*VERSIONS], "Builder.__init__ takes no 0 arguments"),
         ("num_layers: int", "num_layers: Callable[[], int]", [*VERSIONS], "INetworkDefinition.num_layers is no call"),
@@ -162,10 +149,6 @@ def methods(cls: type) -> set[str]:
 # ── the code keeps to what is declared ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_users_of_the_api_are_found() -> None:
-    assert {"export/engine/worker.py", "export/runtime/tensorrt.py", "export/runtime/engine_builder.py"} <= set(USERS)
-
-
 @pytest.mark.parametrize("path", USERS)
 def test_no_user_declares_any(path: str) -> None:
     """``Any`` would pass the type checker: no parameter, variable or result has it, nor a loaded module."""
@@ -174,34 +157,3 @@ def test_no_user_declares_any(path: str) -> None:
         assert not any(isinstance(kind, ast.Name) and kind.id == "Any" for kind in kinds), ast.unparse(node)
         if isinstance(node, ast.Assign):
             assert not re.search("import_module|load_library", ast.unparse(node.value)), ast.unparse(node)
-
-
-def test_the_type_checker_sees_calls_that_are_not_declared(tmp_path: Path) -> None:
-    planted = {
-        "trt.BuilderFlag.FP16": '"BuilderFlag" has no attribute "FP16"',
-        "builder.create_network(1, 2)": "Too many arguments",
-        "builder.create_builder_config().int8_calibrator": 'has no attribute "int8_calibrator"',
-        "trt.Builder()": "Too few arguments",
-        "trt.ILogger.LOUD": 'has no attribute "LOUD"',
-        "trt.IAlgorithmSelector": 'has no attribute "IAlgorithmSelector"',
-    }
-    lines = [
-        "from export.runtime.tensorrt_api import Builder, TensorRT",
-        "def f(trt: TensorRT, builder: Builder) -> None:",
-    ]
-    path = tmp_path / "planted.py"
-    path.write_text("\n    ".join(["\n".join(lines), *planted, "trt.BuilderFlag.TF32\n"]))
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--strict",
-        "--follow-imports=silent",
-        "--no-error-summary",
-        "--no-site-packages",
-    ]
-    place = [f"--cache-dir={tmp_path / 'cache'}", "--config-file=", str(path)]
-    done = subprocess.run([*command, *place], cwd=ROOT, capture_output=True, text=True, check=False)
-    errors = [line for line in done.stdout.splitlines() if ": error:" in line]
-    assert len(errors) == len(planted), (done.stdout, done.stderr)
-    assert all(words in line for words, line in zip(planted.values(), errors, strict=True)), errors
