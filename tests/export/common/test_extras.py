@@ -15,6 +15,7 @@ from export.common.extras import EXTRAS, install_command, missing
 from export.parity import sessions, trace
 from tests.support.command_line import ROOT
 from tests.support.tensorrt_members import RTX, WHEELS
+from tests.support.tiny_export import Run
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRA_PACKAGES = {
@@ -62,7 +63,7 @@ def test_a_library_that_does_not_load_says_why(monkeypatch: pytest.MonkeyPatch, 
         require_report_extra()
 
 
-def test_parity_and_traces_without_openvino(demo_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parity_and_traces_without_openvino(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "installed", lambda name: False)
     for precision in ("bf16", "int8"):
         runtimes, skipped = sessions.parity_runtimes(precision)
@@ -71,11 +72,12 @@ def test_parity_and_traces_without_openvino(demo_export: Path, monkeypatch: pyte
         assert skipped["OpenVINO"] == missing("openvino")
     assert "OpenVINO" not in sessions.parity_runtimes("fp16")[1]
     monkeypatch.setattr(trace, "installed", lambda name: False)
-    (path,) = demo_export.glob("onnx/*-fp32.onnx")
+    exported = tiny_run[0] / "build/tiny"
+    (path,) = exported.glob("onnx/*-fp32.onnx")
     values, runtime = trace.run_bf16(trace.with_taps(path), np.zeros((1, 3, 256, 256), np.float32))
     assert values
     assert OPENVINO in runtime
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(NotPossible) as caught:
-        load_session(read_export(demo_export), "openvino", "fp32")
+        load_session(read_export(exported), "openvino", "fp32")
     assert OPENVINO in caught.value.advice

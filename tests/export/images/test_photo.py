@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -40,16 +39,6 @@ def test_exif_rotation_is_honoured_with_transparency(tmp_path: Path, suffix: str
     path = write_rotated_transparent(tmp_path / f"a{suffix}", np.concatenate([colours, opacity], axis=2))
     photo = read_photo(path)
     assert np.array_equal(photo.image, np.where(opacity > 0, colours, 0))
-    assert photo.notes == ("transparent parts are black",)
-
-
-def test_transparent_parts_are_black_and_said_so(tmp_path: Path, colours: NDArray[np.uint8]) -> None:
-    opacity = np.full((40, 60, 1), 255, np.uint8)
-    opacity[:, :30] = 0
-    cv2.imwrite(str(tmp_path / "a.png"), np.concatenate([colours[..., ::-1], opacity], axis=2))
-    photo = read_photo(tmp_path / "a.png")
-    assert not photo.image[:, :30].any()
-    assert np.array_equal(photo.image[:, 30:], colours[:, 30:])
     assert photo.notes == ("transparent parts are black",)
 
 

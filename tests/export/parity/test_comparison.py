@@ -1,7 +1,6 @@
 """Comparison with the FP64 ground truth finds every planted defect, and is inconclusive where it cannot decide."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from export.common.errors import BadInput, CheckFailed, Inconclusive
+from export.common.errors import BadInput, CheckFailed
 from export.graph.deploy import deploy
-from export.graph.onnx_graph import check_onnx, export_onnx
+from export.graph.onnx_graph import check_onnx
 from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.network import build_network
@@ -30,7 +29,7 @@ from export.parity.comparison import (
 )
 from export.parity.sessions import run_batches
 from export.runtime.onnx_runtime import OnnxRuntimeSession
-from tests.support.checkpoints import TINY, State, alive_weights, declared, fresh_weights
+from tests.support.checkpoints import TINY, State, alive_weights
 
 VOLUME = Volume.from_architecture(TINY)
 FP32 = budget_for("fp32", trained=True)
@@ -61,11 +60,9 @@ def truth_and_reference(weights: State, architecture: Architecture = TINY) -> tu
     return run_reference(network.double(), images(architecture), batch=5), reference
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("parity") / "tiny.onnx"
-    export_onnx(deploy(build_network(TINY, alive_weights())), path, {})
-    return path
+@pytest.fixture
+def exported(typed_files: dict[str, Path]) -> Path:
+    return typed_files["fp32"]
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +85,7 @@ def test_the_exported_file_passes(exported: Path, references: tuple[Joints, Join
     "tensor",
     [
         "backbone.downsample_layers.0.0.weight",
-        "backbone.stages.2.1.pwconv2.weight",
         "head.deconv_layers_2.dwconv.weight",
-        "head.final_layer.weight",
     ],
 )
 def test_a_weight_changed_by_one_percent_is_found(
@@ -104,27 +99,6 @@ def test_a_weight_changed_by_one_percent_is_found(
     assert compare(joints_of(defective), *references).outcome == "fail"
     with pytest.raises(CheckFailed, match=re.escape(tensor)):
         check_onnx(defective, deploy(build_network(TINY, alive_weights())))
-
-
-def test_another_number_of_upsamplings_is_found(references: tuple[Joints, Joints], tmp_path: Path) -> None:
-    """It fits the same weights, but its map is larger."""
-    wrong = replace(TINY, upsamplings=3)
-    export_onnx(deploy(build_network(wrong, alive_weights())), tmp_path / "wrong.onnx", {})
-    assert compare(joints_of(tmp_path / "wrong.onnx"), *references).outcome == "fail"
-
-
-@pytest.mark.parametrize("as_convnext", [True, False], ids=["ConvNeXt's initialisation", "torch's initialisation"])
-def test_freshly_initialised_weights_are_inconclusive(as_convnext: bool) -> None:
-    """Their joints are nearly the same for every image."""
-    architecture = declared("XS-atto")
-    truth, reference = truth_and_reference(fresh_weights(architecture, as_convnext=as_convnext), architecture)
-    if as_convnext:
-        assert np.ptp(truth, axis=0).max() < 1e-4
-    parity = compare(reference, truth, reference)
-    assert parity.outcome == "inconclusive"
-    with pytest.raises(Inconclusive) as error:
-        require_parity(parity.outcome, parity.reason, "fresh.onnx")
-    assert error.value.exit_code == 3
 
 
 # ── joints ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,47 +16,26 @@ from export.parity.budgets import WITHIN_ROUNDING
 from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
 from export.pipeline.recipe import Recipe, as_json, as_markdown, recipe_of, write_recipe
+from export.pipeline.reports import Tensor
 from tests.support.command_line import ROOT
+from tests.support.planted_manifest import artifact as planted_artifact
+from tests.support.planted_manifest import manifest_of
+from tests.support.tiny_export import Run
 
 
-def artifact(precision: str, batch: int | str = "batch", kind: str = "onnx", status: str = "parity pass") -> Artifact:
-    return Artifact.model_validate(
-        {
-            "kind": kind,
-            "runtime": kind,
-            "precision": precision,
-            "path": f"onnx/L-{precision}.onnx",
-            "sha256": precision.rjust(64, "0"),
-            "size_bytes": 1,
-            "inputs": [{"name": "image", "dtype": "float32", "shape": [batch, 3, 256, 256]}],
-            "outputs": [{"name": "joints", "dtype": "float32", "shape": [batch, 18, 3]}],
-            "status": status,
-            "details": {},
-        }
-    )
+def artifact(precision: str, **changes: Any) -> Artifact:
+    return planted_artifact("L", precision).model_copy(update=changes)
 
 
 def manifest(*artifacts: Artifact) -> Manifest:
-    nothing: dict[str, Any] = {"verdict": [], "nearest_models": [], "claims": [], "not_run": [], "parity": []}
-    return Manifest.model_validate(
-        {
-            "model": "L",
-            "weights": {"origin": "stand-in", "path": None, "sha256": "0" * 64, "container": None},
-            "architecture": dict.fromkeys(("joints", "depth_dim", "upsamplings", "input_size", "heatmap_size"), 1)
-            | {name: [] for name in ("depths", "dims", "head_channels", "head_kernels")},
-            "counts": {"parameters": 1, "state_elements": 1, "macs": 1},
-            "artifacts": [one.model_dump() for one in artifacts],
-            "tools": {},
-            **nothing,
-        }
-    )
+    return manifest_of("L", "stand-in", ()).model_copy(update={"artifacts": artifacts})
 
 
 PLAN = EnginePlan(batch_opt=4, workspace_bytes=512 << 20)
 
 
 def recipe(*precisions: str, plan: EnginePlan = PLAN) -> Recipe:
-    return recipe_of(manifest(*(artifact(precision) for precision in precisions)), plan)
+    return recipe_of(manifest_of("L", "stand-in", precisions), plan)
 
 
 def test_the_build_with_trtexec() -> None:
@@ -115,7 +94,7 @@ def test_a_timing_cache_is_kept_unless_it_is_not_wanted() -> None:
 )
 def test_an_engine_of_trtexec_can_be_proven(tmp_path: Path, types: tuple[str, str], said: str) -> None:
     """The command is really run, on what ``trtexec --exportLayerInfo`` writes."""
-    proven = artifact("int8").model_copy(update={"details": {"nodes": {"Conv": 1, "QuantizeLinear": 1}}})
+    proven = artifact("int8", details={"nodes": {"Conv": 1, "QuantizeLinear": 1}})
     [model] = recipe_of(manifest(proven), PLAN).models
     (tmp_path / "export").symlink_to(ROOT / "export")
     (tmp_path / "engines").mkdir()
@@ -177,11 +156,11 @@ def test_our_own_builder_is_asked_for_the_same(tmp_path: Path) -> None:
 
 
 def test_a_fixed_batch() -> None:
-    fixed = EnginePlan(batch_min=2, batch_opt=2, batch_max=2)
-    [model] = recipe_of(manifest(artifact("fp32", 2)), fixed).models
+    two = manifest(artifact("fp32", inputs=(Tensor(name="image", dtype="float32", shape=(2, 3, 256, 256)),)))
+    [model] = recipe_of(two, EnginePlan(batch_min=2, batch_opt=2, batch_max=2)).models
     assert (model.min_shape, model.max_shape) == ((2, 3, 256, 256), (2, 3, 256, 256))
     with pytest.raises(BadInput, match="--batches 2,2,2"):
-        recipe_of(manifest(artifact("fp32", 2)), PLAN)
+        recipe_of(two, PLAN)
 
 
 def test_only_proven_onnx_files_have_recipes() -> None:
@@ -221,10 +200,11 @@ def test_it_is_written_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_export_leaves_one_that_is_true_of_its_files(demo_export: Path) -> None:
-    made, read = json.loads((demo_export / "recipe.json").read_text()), read_manifest(demo_export / MANIFEST)
+def test_an_export_leaves_one_that_is_true_of_its_files(tiny_run: Run) -> None:
+    folder = tiny_run[0] / "build/tiny"
+    made, read = json.loads((folder / "recipe.json").read_text()), read_manifest(folder / MANIFEST)
     [model] = made["models"]
     assert (model["onnx"], model["onnx_sha256"]) == (read.artifacts[0].path, read.artifacts[0].sha256)
     check = f"echo '{model['onnx_sha256']}  {model['onnx']}' | sha256sum --check"
-    assert check in (demo_export / "recipe.md").read_text()
-    subprocess.run(check, shell=True, cwd=demo_export, check=True, capture_output=True)
+    assert check in (folder / "recipe.md").read_text()
+    subprocess.run(check, shell=True, cwd=folder, check=True, capture_output=True)

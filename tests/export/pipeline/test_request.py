@@ -45,12 +45,6 @@ def test_other_files_are_not_taken(tmp_path: Path, name: str) -> None:
     assert WeightsFolder(folder_with(tmp_path, name)).find(XS) is None
 
 
-def test_of_several_copies_the_user_chooses(tmp_path: Path) -> None:
-    folder = folder_with(tmp_path, "ConvNeXtPose_XS (1).tar", "ConvNeXtPose_XS (2).tar")
-    with pytest.raises(BadInput, match=r"several files.*\(1\).*\(2\).*--checkpoint"):
-        WeightsFolder(folder).find(XS)
-
-
 def test_a_key_needs_a_checkpoint() -> None:
     with pytest.raises(BadInput, match="--weights-key needs a checkpoint"):
         ExportRequest(XS, weights_key="ema")
