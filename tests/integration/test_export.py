@@ -21,7 +21,7 @@ from export.model.network import ConvNeXtPose
 from export.pipeline.steps import version
 from tests.support.bench_results import CANDIDATE, REFERENCE, STEADY, measurements
 from tests.support.checkpoints import TINY, alive_weights, fresh_weights, spelled, write
-from tests.support.command_line import ROOT, assert_three_parts, in_process
+from tests.support.command_line import FEW_IMAGES, ROOT, assert_three_parts, in_process
 from tests.support.tiny_export import STEPS, Run, assert_whole, manifest, steps_said
 
 
@@ -48,7 +48,7 @@ def test_the_first_run_makes_everything(tiny_run: Run) -> None:
         assert (drift["of"], drift["record"]) == (made.artifacts[0].path, "parity/fp32.json")
         assert drift["max_mm"] == made.parity[0].candidate.max_mm
         assert (place / "build/tiny" / drift["record"]).is_file()
-        assert drift["images"]["count"] == 64
+        assert drift["images"]["count"] == FEW_IMAGES
         if default_gpu()[0] is None:
             assert engine.details["not_run"] == default_gpu()[1]
             assert engine.details["proof"]["inspector"].startswith("no GPU loads it here: ")

@@ -24,7 +24,7 @@ from export.plan.precision_plan import FROM_FILE
 from export.runtime import openvino
 from export.runtime.openvino import SATURATES, saturates
 from tests.support.checkpoints import alive_weights, spelled, write
-from tests.support.command_line import assert_three_parts, in_process
+from tests.support.command_line import FEW_IMAGES, assert_three_parts, in_process
 from tests.support.photos import write_rgb
 from tests.support.planted_worker import plant
 from tests.support.tiny_export import Run, assert_whole, export_tiny, manifest, read_run, steps_said
@@ -161,7 +161,7 @@ def test_int8_and_its_pixel_variant_are_made_and_proven(int8_run: Run) -> None:
         assert sorted(said) == ["ONNX Runtime", "OpenVINO", "rounding, simulated"]
         assert [run.reason for run in result.not_run] == [SATURATES] * saturates()
         assert ("not run by OpenVINO" in run.stdout) == saturates()
-        assert (result.images.count, "drawn figures" in result.images.source) == (64, True)
+        assert (result.images.count, "drawn figures" in result.images.source) == (FEW_IMAGES, True)
     for file in files:
         convs = {conv["name"]: conv for conv in file.details["plan"]["convs"]}
         quantised = [name for name, conv in convs.items() if conv["precision"] == "int8"]
@@ -171,7 +171,7 @@ def test_int8_and_its_pixel_variant_are_made_and_proven(int8_run: Run) -> None:
         assert proof["compared"].startswith("bit for bit: the FP16 graph")
         assert (proof["convolutions_int8"], proof["convolutions_fp16"]) == (len(quantised), 26 - len(quantised))
         plan = file.details["plan"]
-        assert plan["calibration"]["count"] == 64
+        assert plan["calibration"]["count"] == FEW_IMAGES
         assert sha256_file(place / "build/tiny" / plan["record"]) == plan["sha256"]
     assert f"int8: INT8: {len(quantised)} of 26 convolutions" in run.stdout
     engines = [artifact for artifact in made.artifacts if artifact.kind == "engine"]
@@ -247,7 +247,7 @@ def test_a_plan_of_other_images_or_weights_is_refused(int8_run: Run, place: Path
     weights["head.final_layer.bias"][0] += 1
     write(place / "other.tar", spelled(weights))
     plan = int8_run[0] / "build/tiny/plan/int8.json"
-    for other, said in (("--images=crops", "64 images"), ("--checkpoint=other.tar", "other weights")):
+    for other, said in (("--images=crops", f"{FEW_IMAGES} images"), ("--checkpoint=other.tar", "other weights")):
         run = in_process("export", "tiny.yaml", "--precision", "int8", "--plan", plan, other, cwd=place)
         assert_three_parts(run, 2)
         assert said in run.stderr

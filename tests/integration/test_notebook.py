@@ -45,6 +45,9 @@ def test_the_committed_outputs_are_small_and_name_no_machine() -> None:
 
 
 def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a builder of engines: no cell shows any."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorrt_rtx'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("TMPDIR", TEMPORARY)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     write_released_files(tmp_path / "weights")

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from bench.fleet.spec import code_version
 from export.runtime.onnx_runtime import int8_is_wrong
 from tests.support.command_line import ROOT
+from tests.support.tiny_export import tiny_config
 
 ROOMS = ("export", "bench", "cli", "configs", "demo")
 
@@ -127,21 +128,21 @@ def test_the_wheel_alone_exports_and_names_what_it_lacks(wheel: Path, tmp_path: 
     convnextpose = BareEnvironment(tmp_path, wheel)
     for module in ("openvino", "altair", "distributed", "tensorrt_rtx", "pytest"):
         assert not (convnextpose.packages / module).exists()
-    done = convnextpose("export", "XS-atto", "--out", "out")
+    done = convnextpose("export", tiny_config(tmp_path).name, "--out", "out")
     assert done.returncode == 0, done.stderr
     assert "pip install 'convnextpose-deploy[tensorrt-rtx]'" in " ".join(done.stdout.split())
     refusals = {
-        ("report", "out/XS-atto"): "report",
-        ("bench", "out/XS-atto", "--runtime", "openvino"): "openvino",
-        ("engine", "out/XS-atto"): "tensorrt-rtx",
+        ("report", "out/tiny"): "report",
+        ("bench", "out/tiny", "--runtime", "openvino"): "openvino",
+        ("engine", "out/tiny"): "tensorrt-rtx",
     }
     for words, extra in refusals.items():
         done = convnextpose(*words)
         assert done.returncode == 4, (words, done.stderr)
         assert f"pip install 'convnextpose-deploy[{extra}]'" in " ".join(done.stderr.split()), done.stderr
     convnextpose.add("report")
-    assert convnextpose("report", "out/XS-atto").returncode == 0
-    assert (tmp_path / "out/XS-atto/report/report.html").is_file()
+    assert convnextpose("report", "out/tiny").returncode == 0
+    assert (tmp_path / "out/tiny/report/report.html").is_file()
 
 
 def test_the_notebook_installs_the_wheel_that_lies_beside_the_checkpoints(wheel: Path, tmp_path: Path) -> None:

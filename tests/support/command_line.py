@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPORARY = tempfile.mkdtemp(prefix="convnextpose-tests-")
 """One for each test process: the locks of benchmarks lie there, and two processes must not share them."""
 atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
+FEW_IMAGES = 40
+"""As few as have a p99 for 18 joints."""
 
 
 def convnextpose(
@@ -43,7 +45,8 @@ def assert_three_parts(run: subprocess.CompletedProcess[str], exit_code: int) ->
 def in_process(*arguments: object, cwd: Path, latency: bool = False) -> subprocess.CompletedProcess[str]:
     """Run the command within this process, which has imported everything already: about 3 s less for each call.
 
-    Without ``latency`` an export ends before its latency table, which takes two processes and 10 s.
+    Without ``latency`` an export ends before its latency table, which takes two processes and 10 s. Its parity and its
+    calibration have ``FEW_IMAGES`` drawn figures.
     """
     command = ["convnextpose", *map(str, arguments)]
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
@@ -52,6 +55,8 @@ def in_process(*arguments: object, cwd: Path, latency: bool = False) -> subproce
         patch.chdir(cwd)
         patch.setattr(sys, "argv", command)
         patch.setattr(sys, "excepthook", sys.excepthook)  # typer sets its own
+        patch.setattr("export.parity.images.COUNT", FEW_IMAGES)
+        patch.setattr("export.plan.calibration.DRAWN_IMAGES", FEW_IMAGES)
         if not latency:
             patch.setattr("bench.harness.latency_table.latency_table", lambda export, observer: None)
         try:
