@@ -61,7 +61,7 @@ def command(
     from bench.sessions.exported import read_export
     from cli.console import ConsoleObserver
     from cli.render.bench import print_benchmark
-    from cli.render.decision import print_decision
+    from cli.render.decision import choice_of, print_decision
     from export.common.files import require_writable
     from export.pipeline.options import parse_numbers
     from export.runtime.processor import default_threads
@@ -95,9 +95,10 @@ def command(
     if as_json:
         print(result.model_dump_json(indent=2))
     else:
+        choice = choice_of(result, exported)
         if verbose:
-            print_benchmark(result, folder / RESULT)
-        print_decision(result, exported, folder / RESULT)
+            print_benchmark(choice, result)
+        print_decision(choice, result, exported, folder / RESULT)
     if not result.complete:
         raise typer.Exit(INTERRUPTED)
     require_valid_rows(result)

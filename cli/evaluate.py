@@ -10,7 +10,7 @@ from cli.options import AsJson, Verbose, lower
 
 def command(
     model: Annotated[Path, typer.Argument(help="The folder that `export` wrote, such as build/XS-atto.")],
-    dataset: Annotated[str, typer.Option(help="drawn, coco, human36m or mupots.")] = "drawn",
+    dataset: Annotated[str, typer.Option(help="drawn, coco or human36m.")] = "drawn",
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the dataset; drawn needs none.")] = None,
     protocol: Annotated[int, typer.Option(help="Protocol of human36m: 1 or 2.")] = 2,
     pixels: Annotated[

@@ -9,7 +9,6 @@ from cli.options import AsJson, Command, Group, Verbose
 
 if TYPE_CHECKING:
     from bench.fleet.address import Scheduler
-    from bench.fleet.plan import FleetPlan
 
 app = typer.Typer(
     cls=Group, help="The same export, build and benchmark matrix on many machines, through Dask.", no_args_is_help=True
@@ -31,8 +30,6 @@ Folder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; by default the latest in build/fleet.")
 ]
 
-REFRESH_S = 1.0
-
 
 @app.command(cls=Command)
 def run(
@@ -47,10 +44,12 @@ def run(
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run models × precisions × runtimes × devices: export what is missing, measure on every device, compare."""
+    """Run models × precisions × runtimes × devices: export what is missing, do the jobs that are not done, compare."""
+    from bench.fleet.client import require_done, run_fleet
     from bench.fleet.matrix import read_matrix
     from bench.fleet.plan import plan_fleet
     from cli.console import ConsoleObserver
+    from cli.render import fleet as render
     from export.common.files import require_writable
 
     through = _scheduler(scheduler, insecure, tls_ca, tls_cert, tls_key, wait)
@@ -61,37 +60,19 @@ def run(
         plan = plan_fleet(content, observer)
     finally:
         observer.stop()
-    _run_and_print(plan, through, again=again, verbose=verbose, as_json=as_json)
-
-
-@app.command(cls=Command)
-def resume(
-    folder: Folder = None,
-    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="By default the run's scheduler.")] = None,
-    insecure: Insecure = False,
-    tls_ca: Ca = None,
-    tls_cert: Cert = None,
-    tls_key: Key = None,
-    wait: Wait = 60.0,
-    verbose: Verbose = False,
-    as_json: AsJson = False,
-) -> None:
-    """Continue a run: finished results are collected, and the missing jobs are done."""
-    from bench.fleet.plan import plan_resumed
-    from bench.fleet.record import read_fleet
-
-    place = _run_folder(folder)
-    record = read_fleet(place)
-    through = _scheduler(scheduler or record.scheduler, insecure, tls_ca, tls_cert, tls_key, wait)
-    _run_and_print(plan_resumed(place, record), through, again=False, verbose=verbose, as_json=as_json)
+    record = run_fleet(plan, through, render.Log().show, again=again)
+    if as_json:
+        print(record.model_dump_json(indent=2))
+    else:
+        if verbose:
+            render.notes(record)
+        render.print_result(record, plan.folder, matrix)
+    require_done(record)
 
 
 @app.command(cls=Command)
 def status(folder: Folder = None, as_json: AsJson = False) -> None:
-    """Show devices, running jobs, done, failed, estimated end; on a terminal, until the run ends."""
-    import sys
-    import time
-
+    """Show devices, and the jobs that are running, done and failed."""
     from bench.fleet.record import going_on, read_fleet
     from cli.render import fleet as render
 
@@ -99,48 +80,8 @@ def status(folder: Folder = None, as_json: AsJson = False) -> None:
     record = read_fleet(place)
     if as_json:
         print(record.model_dump_json(indent=2))
-        return
-    if sys.stdout.isatty() and going_on(place):
-        with render.live(record) as show:
-            while going_on(place):
-                time.sleep(REFRESH_S)
-                show(read_fleet(place))
-    render.status(read_fleet(place), going_on=going_on(place))
-
-
-@app.command(cls=Command)
-def devices(
-    scheduler: Address = None,
-    insecure: Insecure = False,
-    tls_ca: Ca = None,
-    tls_cert: Cert = None,
-    tls_key: Key = None,
-    as_json: AsJson = False,
-) -> None:
-    """Describe each worker, with its doctor's report; without a scheduler this machine."""
-    import json
-
-    from cli.render import fleet as render
-    from export.common.errors import NotPossible
-
-    through, silent = _scheduler(scheduler, insecure, tls_ca, tls_cert, tls_key, 0), list[str]()
-    if through is None:
-        from bench.fleet.client import describe_here
-
-        facts = [describe_here()]
     else:
-        from bench.fleet.cluster import survey
-
-        workers = survey(through)
-        facts = [worker.facts for worker in workers if worker.facts]
-        silent = [f"{worker.name}: {worker.problem}" for worker in workers if not worker.facts]
-    if as_json:
-        print(json.dumps([device.model_dump(mode="json") for device in facts], indent=2))
-    else:
-        render.devices(facts)
-    if silent:
-        advice = "check that the machine runs and has the same commit of this project installed (docs/how-to/fleet.md)"
-        raise NotPossible(f"{len(silent)} workers do not describe themselves", "; ".join(silent), advice)
+        render.status(record, going_on=going_on(place))
 
 
 def _scheduler(
@@ -154,25 +95,6 @@ def _scheduler(
     from bench.fleet.address import Scheduler, require_safe
 
     return None if address is None else Scheduler(require_safe(address, insecure=insecure), ca, cert, key, wait_s)
-
-
-def _run_and_print(
-    plan: "FleetPlan", scheduler: "Scheduler | None", *, again: bool, verbose: bool, as_json: bool
-) -> None:
-    """Run the plan with its progress, and compare the devices."""
-    from bench.fleet.client import require_done, run_fleet
-    from bench.fleet.record import measured
-    from cli.render import fleet as render
-
-    with render.live(None) as show:
-        record = run_fleet(plan, scheduler, show, again=again)
-    if as_json:
-        print(record.model_dump_json(indent=2))
-    else:
-        if verbose:
-            render.side_by_side(record, measured(plan.folder, record), plan.folder)
-        render.print_result(record, plan.folder)
-    require_done(record)
 
 
 def _run_folder(folder: Path | None) -> Path:

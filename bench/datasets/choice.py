@@ -10,12 +10,11 @@ from bench.datasets.coco import open_coco
 from bench.datasets.drawn import DrawnFigures
 from bench.datasets.human36m import open_human36m
 from bench.datasets.images import PIXELS
-from bench.datasets.mupots import open_mupots
 from bench.datasets.protocol import Dataset
 from bench.sessions.exported import ExportFolder
 from export.common.errors import BadInput
 
-DATASETS = ("drawn", "coco", "human36m", "mupots")
+DATASETS = ("drawn", "coco", "human36m")
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,6 @@ def open_dataset(options: DatasetOptions, exported: ExportFolder) -> Dataset:
         raise BadInput("unknown kind of pixels", options.pixels, f"give --pixels {' or '.join(PIXELS)}")
     if name == "coco":
         return open_coco(folder, exported.joint_set, size, pixels)
-    if name == "mupots":
-        return open_mupots(folder, size, pixels)
     if options.protocol not in (1, 2):
         raise BadInput("Human3.6M has protocols 1 and 2", str(options.protocol), "give --protocol 1 or 2")
     return open_human36m(folder, 1 if options.protocol == 1 else 2, size, pixels)

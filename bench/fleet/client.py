@@ -75,5 +75,5 @@ def require_done(record: FleetRecord) -> None:
         jobs = [job for job in record.jobs if job.state == state]
         if jobs:
             value = "; ".join(f"{job.spec.name}: {job.outcome.reason if job.outcome else ''}" for job in jobs)
-            advice = "remove the causes; then `convnextpose fleet resume` does the missing jobs"
+            advice = "remove the causes; then `convnextpose fleet run` does the missing jobs"
             raise kind(f"{len(jobs)} of {len(record.jobs)} jobs {state}", value, advice)

@@ -97,7 +97,7 @@ def connected_workers(client: Any) -> dict[str, Worker]:
             raise OSError(f"the connection is {client.status}")
         identity = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER_S)
     except LOST as error:
-        advice = "start it and its workers; then `convnextpose fleet resume` does the missing jobs"
+        advice = "start it and its workers; then `convnextpose fleet run` does the missing jobs"
         raise NotPossible("the scheduler is gone", one_line(error), advice) from error
     return {a: Worker(a, str(about["name"]), dict(about["resources"])) for a, about in identity["workers"].items()}
 
@@ -108,8 +108,7 @@ def describe(client: Any, workers: Sequence[Worker], jobs: Sequence[str] = ()) -
     def ask(target: Worker) -> None:
         try:
             facts = DeviceFacts.model_validate_json(call(client, target.address, worker.describe, list(jobs)))
-            update = {"worker": target.name, "resources": dict(target.resources)}
-            target.facts = facts.model_copy(update=update)
+            target.facts = facts.model_copy(update={"worker": target.name})
         except Exception as error:  # Dask promises nothing narrower, and the worker may be another program
             target.problem = f"it did not describe itself within {ANSWER_S:g} s ({one_line(error)})"
 
@@ -124,18 +123,6 @@ def call(client: Any, address: str, function: Any, *arguments: Any, timeout: flo
         Exception: that of the function, or Dask's own if the worker does not answer.
     """
     return client.run(function, *arguments, workers=[address], callback_timeout=timeout or ANSWER_S)[address]
-
-
-def survey(scheduler: Scheduler) -> list[Worker]:
-    """Return all workers with their facts, by name.
-
-    Raises:
-        NotPossible, BadInput: see ``connected``.
-    """
-    with connected(scheduler) as client:
-        workers = sorted(connected_workers(client).values(), key=lambda worker: worker.name)
-        describe(client, workers)
-    return workers
 
 
 def one_line(error: BaseException) -> str:

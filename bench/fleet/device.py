@@ -6,7 +6,6 @@ One folder holds everything that a device keeps: files by their hash, exports li
 import os
 import platform
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
@@ -16,9 +15,7 @@ from bench.fleet.blobs import BlobCache
 from bench.fleet.child import RESULT, ChildFailed, run_child
 from bench.fleet.record import JOB, read_finished
 from bench.fleet.spec import Answer, DeviceFacts, JobSpec, Outcome, ResultFile, code_on_disk, code_version, sha256_json
-from bench.machine.doctor import report
 from bench.machine.environment import environment_record, fingerprint
-from bench.machine.facts import collect_facts
 from export.common.files import sha256_file, write_text
 from export.common.locks import hold_lock, is_locked
 
@@ -74,17 +71,13 @@ def send_files(
 
 
 def device_facts(jobs: Sequence[str]) -> DeviceFacts:
-    """Describe this device, and list those of ``jobs`` that it holds; the caller adds worker name and resources."""
-    environment = environment_record()
-    own_fingerprint = fingerprint(environment)
+    """Describe this device, and list those of ``jobs`` that it holds; the caller adds the worker's name."""
+    own_fingerprint = fingerprint(environment_record())
     return DeviceFacts(
         worker="",
         machine=machine_id(),
-        resources={},
         code=code_here(),
-        environment=environment,
         fingerprint=own_fingerprint,
-        doctor=report(collect_facts(state_folder())),
         holding=tuple(job for job in jobs if _holds(job_folder(job, own_fingerprint), job)),
     )
 
@@ -95,10 +88,7 @@ def run_job(spec: JobSpec, again: bool, on_progress: Callable[[str], None]) -> A
     outcome = Outcome(
         job=spec.id,
         state="failed",
-        machine=machine_id(),
-        code=code_here(),
         fingerprint=own_fingerprint,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     folder = job_folder(spec.id, own_fingerprint)
     result = folder / RESULT

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from bench.fleet.record import EARLIER
 from bench.fleet.spec import BenchOptions, EngineOptions
 from bench.results.record import Record
 from bench.sessions.exported import RUNTIMES
@@ -67,8 +66,8 @@ class Matrix(Record):
         if self.runtimes is not None:
             _require_known(self.runtimes, RUNTIMES)
         places = [f"{kind.name}-{n}" if n > 1 else kind.name for kind in self.devices for n in range(1, kind.count + 1)]
-        if len(set(places)) < len(places) or EARLIER in places:
-            raise ValueError(f"devices need different names, and none may be {EARLIER}: {', '.join(places)}")
+        if len(set(places)) < len(places):
+            raise ValueError(f"devices need different names: {', '.join(places)}")
         return self
 
 

@@ -10,7 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.fleet.blobs import BlobCache
 from bench.fleet.matrix import Matrix, ModelEntry
-from bench.fleet.record import FleetRecord
 from bench.fleet.spec import JobSpec, code_version
 from bench.sessions.exported import ExportFolder, read_export
 from export.common.errors import BadInput
@@ -82,23 +81,6 @@ def expand(matrix: Matrix, models: Mapping[str, dict[str, str]]) -> Iterator[Job
                     code=code_version(),
                     deadline_s=matrix.deadline_s,
                 )
-
-
-def plan_resumed(folder: Path, record: FleetRecord) -> FleetPlan:
-    """Return the plan of a run that was started before, without exporting its models again.
-
-    Raises:
-        BadInput: another version of this project started it, or a file that devices need is missing.
-    """
-    advice = "start it again: convnextpose fleet run"
-    if record.code != code_version():
-        value = f"code {record.code[:12]}…, here {code_version()[:12]}…"
-        raise BadInput("another version of this project started this run", value, advice)
-    specs = tuple(job.spec for job in record.jobs)
-    sources = BlobCache(folder.parent / BLOBS)
-    if missing := sources.missing({digest for spec in specs for digest in spec.files.values()}):
-        raise BadInput("files of this run are missing", f"{len(missing)} of {sources.folder}", advice)
-    return FleetPlan(record.run, folder, record.matrix, specs, sources)
 
 
 def _export(entry: ModelEntry, matrix: Matrix, observer: StepObserver) -> ExportFolder:

@@ -2,35 +2,29 @@
 
 Each job has a folder beside it, ``<device>/<model>/``, with ``manifest.json``, ``bench/result.json`` and
 ``bench/samples.npz`` as the commands for one machine read them. ``job.json`` is written last and marks the folder as
-complete. Replaced results are in ``earlier/<job>-<number>/<device>/<model>/``.
+complete.
 """
 
-import shlex
 from collections import defaultdict
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import ConfigDict
 
 from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
 from bench.fleet.spec import DeviceFacts, JobSpec, Outcome
 from bench.results.record import Record
-from bench.results.result import RESULT, Result, read_result
 from export.common.errors import BadInput
 from export.common.files import sha256_file, write_text
 from export.common.locks import is_locked
 from export.common.records import read_record
 
-SCHEMA_VERSION = "1.2"
-READABLE = ("1.0", "1.1", SCHEMA_VERSION)
-"""1.0 had no ``earlier``; until 1.1 ``progress`` was called ``said``, and a device could be benched."""
+SCHEMA_VERSION = "2.0"
 FLEET, JOB, LOCK = "fleet.json", "job.json", ".lock"
-BENCH, EARLIER = "bench", "earlier"
 
 JobState = Literal["waiting", "running", "done", "failed", "lost"]
-DeviceState = Literal["ready", "refused", "benched", "silent", "gone"]
+DeviceState = Literal["ready", "refused", "silent", "gone"]
 
 
 class JobRecord(Record):
@@ -45,14 +39,14 @@ class JobRecord(Record):
     outcome: Outcome | None = None
     worker: str = ""
     """The device that has the job, or had it last."""
-    progress: str = Field(default="", validation_alias=AliasChoices("progress", "said"))
+    progress: str = ""
     """The device's last report."""
     since: str = ""
     """Time of the last change of state."""
 
 
 class DeviceRecord(Record):
-    """One device of the run; the last three fields are empty if it did not answer."""
+    """One device of the run; the last two fields are empty if it did not answer."""
 
     worker: str
     kinds: list[str]
@@ -60,7 +54,6 @@ class DeviceRecord(Record):
     state: DeviceState
     reason: str = ""
     machine: str = ""
-    environment: dict[str, Any] = Field(default_factory=dict)
     fingerprint: str = ""
 
     @classmethod
@@ -71,7 +64,6 @@ class DeviceRecord(Record):
             kinds=kinds,
             state="ready",
             machine=facts.machine,
-            environment=facts.environment,
             fingerprint=facts.fingerprint,
         )
 
@@ -93,8 +85,6 @@ class FleetRecord(Record):
     matrix: dict[str, Any]
     jobs: list[JobRecord]
     devices: list[DeviceRecord]
-    earlier: list[JobRecord] = Field(default_factory=list)
-    """Results that are kept and not counted: replaced ones, and those of jobs that the matrix no longer has."""
 
 
 def now() -> str:
@@ -113,7 +103,9 @@ def read_fleet(folder: Path) -> FleetRecord:
     Raises:
         BadInput: there is none, or it has another schema version.
     """
-    return read_record(folder / FLEET, FleetRecord, READABLE, "fleet record", "run `convnextpose fleet run` again")
+    return read_record(
+        folder / FLEET, FleetRecord, (SCHEMA_VERSION,), "fleet record", "run `convnextpose fleet run` again"
+    )
 
 
 def going_on(folder: Path) -> bool:
@@ -133,20 +125,6 @@ def read_finished(folder: Path, job: str) -> Outcome | None:
     return outcome if valid else None
 
 
-def measured(folder: Path, record: FleetRecord) -> Mapping[str, Result]:
-    """Read the results of the finished jobs: job's folder → result, in the order of the matrix.
-
-    Raises:
-        BadInput: a result was changed, or has another schema version.
-    """
-    done = [job.folder for job in record.jobs if job.state == "done"]
-    try:
-        return {name: read_result(folder / name / BENCH / RESULT) for name in done}
-    except BadInput as failure:
-        advice = f"fetch it again from its device: convnextpose fleet resume {shlex.quote(str(folder))}"
-        raise BadInput(failure.problem, failure.detail, advice) from failure
-
-
 def one_machine(record: FleetRecord) -> list[str]:
     """Return a line for each machine that is counted as several devices."""
     if record.scheduler is None:
@@ -161,23 +139,3 @@ def one_machine(record: FleetRecord) -> list[str]:
         for places in workers.values()
         if len(places) > 1
     ]
-
-
-def estimated_end(record: FleetRecord, at: datetime) -> datetime | None:
-    """Estimate the end of the last job from the mean time of the jobs of its kind; None without such a job."""
-    kinds = {job.spec.device for job in record.jobs if job.outcome is None}
-    ends = [_estimated_end(record, kind, at) for kind in kinds]
-    return max((end for end in ends if end is not None), default=None) if None not in ends else None
-
-
-def _estimated_end(record: FleetRecord, kind: str, at: datetime) -> datetime | None:
-    jobs = [job for job in record.jobs if job.spec.device == kind]
-    times = [job.outcome.seconds for job in jobs if job.state == "done" and job.outcome and not job.outcome.found]
-    devices = sum(kind in device.kinds and device.state == "ready" for device in record.devices)
-    if not times or not devices:
-        return None
-    mean = sum(times) / len(times)
-    running = [job for job in jobs if job.state == "running"]
-    spent = sum(min(mean, (at - datetime.fromisoformat(job.since)).total_seconds()) for job in running)
-    remaining = mean * sum(job.outcome is None for job in jobs) - spent
-    return at + timedelta(seconds=remaining / (devices if record.scheduler else 1))

@@ -14,7 +14,7 @@ from bench.fleet.record import (
     read_fleet,
     write_fleet,
 )
-from bench.fleet.results import earlier_results, write_result
+from bench.fleet.results import write_result
 from bench.fleet.spec import Answer, JobSpec, Outcome, code_version
 from export.common.errors import BadInput
 from export.common.files import write_error
@@ -36,7 +36,6 @@ class Run:
             value = f"{plan.folder} was made {'on this machine' if before.scheduler is None else 'through a scheduler'}"
             advice = "give the matrix another `name` or `out`, or give --scheduler as before"
             raise BadInput("a run is either local or uses a scheduler", value, advice)
-        earlier = [] if before is None else earlier_results(plan.folder, before, plan.specs)
         self.record = FleetRecord(
             run=plan.run,
             created=before.created if before else now(),
@@ -47,7 +46,6 @@ class Run:
             matrix=plan.matrix,
             jobs=[self._read_job(spec) for spec in plan.specs],
             devices=[],
-            earlier=earlier,
         )
         self._write()
 
@@ -91,7 +89,7 @@ class Run:
         outcome = answer.outcome.model_copy(update=about)
         if outcome.state == "done":
             try:
-                self.record.earlier += write_result(self.plan.folder, job, outcome, answer.files)
+                write_result(self.plan.folder, job, outcome, answer.files)
             except ValueError as damaged:
                 outcome = outcome.model_copy(update={"state": "failed", "reason": str(damaged), "files": {}})
             except OSError as error:

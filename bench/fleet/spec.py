@@ -10,7 +10,7 @@ from pydantic import Field
 from bench.results.record import Record
 from export.pipeline.steps import sha256_code
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
 CODE = ("export", "bench")
 """The packages that produce a result; all machines must have the same code."""
 
@@ -104,12 +104,8 @@ class DeviceFacts(Record):
     """The worker's name, or ``here``."""
     machine: str
     """Hash that distinguishes machines."""
-    resources: dict[str, float]
     code: str
-    environment: dict[str, Any]
-    """See ``bench.machine.environment``."""
     fingerprint: str
-    doctor: dict[str, Any]
     holding: tuple[str, ...] = ()
     """The given job ids with a result on the device, finished or in progress."""
 
@@ -123,10 +119,7 @@ class Outcome(Record):
     state: State
     reason: str = ""
     worker: str = ""
-    machine: str = ""
-    code: str = ""
     fingerprint: str = ""
-    started: str = ""
     seconds: float = Field(default=0.0, ge=0)
     found: bool = False
     """True if the device already had the result and did not measure again."""

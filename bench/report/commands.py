@@ -59,7 +59,7 @@ def next_step(choice: Choice) -> str | None:
     """Return the command that follows from a choice: bundle what may be shipped, otherwise measure what is open."""
     files = choice.measurement.export
     if files is None or choice.measurement.device:
-        is_measured = files is not None and choice.measurement.missing is None  # `fleet resume` would do nothing
+        is_measured = files is not None and choice.measurement.missing is None  # `fleet run` would do nothing
         return None if choice.row is not None or is_measured else choice.measurement.command
     if choice.row is not None:
         precision = precision_of(choice.row.precision)

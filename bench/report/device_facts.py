@@ -69,9 +69,6 @@ def facts_table(measurements: Sequence[Measurement]) -> Table:
 def _settings(report: DeviceReport) -> dict[str, str | None]:
     """Return settings in words; None where the device has no such setting."""
     settings = report.settings
-    if settings is None:  # written before settings were recorded
-        cores, governor = f"{report.device.usable_cores} usable", report.device.governor or UNKNOWN
-        return {POWER_MODE: UNKNOWN, GOVERNOR: governor, PINNED: UNKNOWN, "cores": cores}
     limit = limit_note(settings.cpu_limit)
     return {
         POWER_MODE: _power_mode(report, settings),

@@ -15,6 +15,9 @@ from bench.report.model_files import read_evaluations, read_model_files
 from bench.report.views import Missing
 from export.common.errors import BadInput
 
+MATRIX = "MATRIX.yaml"
+"""Stands for the file of the matrix in commands."""
+
 
 def read_measurements(folder: Path, record: FleetRecord) -> list[Measurement]:
     """Return a measurement for each job of the run, also for those without a result.
@@ -31,9 +34,6 @@ def notices_of(record: FleetRecord) -> list[str]:
     notices = [] if record.complete else [f"the run is not complete: {ended} of {len(record.jobs)} jobs have ended"]
     if record.scheduler is None and len({job.spec.place for job in record.jobs}) > 1:
         notices.append("one machine measured for all devices: their figures differ by chance alone")
-    if record.earlier:
-        earlier = ", ".join(f"{job.spec.name} in {job.folder}" for job in record.earlier)
-        notices.append(f"earlier results are kept, but not shown: {earlier}")
     return [*notices, *one_machine(record)]
 
 
@@ -50,33 +50,32 @@ def commands_of(folder: Path, record: FleetRecord) -> tuple[str, ...]:
     """Return the commands that make the run and its page again."""
     scheduler = ["--scheduler", record.scheduler] if record.scheduler else []
     return (
-        "convnextpose fleet run MATRIX.yaml --again",
-        shlex.join(["convnextpose", "fleet", "resume", str(folder), *scheduler]),
+        shlex.join(["convnextpose", "fleet", "run", MATRIX, *scheduler, "--again"]),
         shlex.join(["convnextpose", "report", str(folder)]),
     )
 
 
 def _measurement(folder: Path, record: FleetRecord, job: JobRecord) -> Measurement:
-    resume, place = shlex.join(["convnextpose", "fleet", "resume", str(folder)]), folder / job.folder
+    place, run_again = folder / job.folder, f"convnextpose fleet run {MATRIX}"
     if job.state != "done":
         facts = {"worker": job.worker} if job.worker else {}
         return Measurement(
             model=job.spec.model,
             weights="checkpoint",
             source=str(place),
-            command=resume,
+            command=run_again,
             device=job.spec.place,
             facts=facts,
             missing=_missing_reason(job),
         )
     if read_finished(place, job.spec.id) is None:
-        detail, advice = "a file of its result was changed, or is gone", f"measure it again: {resume}"
+        detail, advice = "a file of its result was changed, or is gone", f"measure it again: {run_again}"
         raise BadInput(f"{place} is not the result of {job.worker}", detail, advice)
     files = read_model_files(place)
     if files.result is None:
-        advice = f"measure it again: {resume}"
+        advice = f"measure it again: {run_again}"
         raise BadInput(f"{place} holds no benchmark", "the job is recorded as done", advice)
-    measurement = measurement_of(files, resume)
+    measurement = measurement_of(files, run_again)
     evaluated = (*measurement.evaluations, *_evaluations(folder, record, files.manifest.weights.sha256))
     not_run = [
         row.model_copy(update={"reason": row.reason.replace(HOW_TO_MEASURE, IN_THE_MATRIX)})

@@ -96,8 +96,6 @@ def _rows(choice: Choice) -> list[Missing]:
             advice = longer if verdict == "unstable" else None
             names = ", ".join(map(name_of, rows)) if len(rows) <= MOST else f"{len(rows)} rows"
             gaps.append(Missing(f"speed-up of {names}", f"{verdict}: {reason}", advice))
-    if files and files.result and files.result.samples and files.samples is None:
-        gaps.append(Missing("how often a call is slow", "samples.npz is not beside the result", command))
     return [*gaps, *_p99(choice.row, measurement)]
 
 

@@ -1,17 +1,10 @@
 """The files of one model, read together; what does not belong together is refused."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bench.accuracy.record import Evaluation
 from bench.gate.decision import Comparison
-from bench.harness.latency_table import REPORT, LatencyTable
 from bench.results.result import RESULT, Result, read_result, require_of_export
 from bench.sessions.exported import read_export
 from export.common.errors import BadInput
@@ -28,10 +21,7 @@ class ModelFiles:
 
     folder: Path
     manifest: Manifest
-    latency_table: LatencyTable | None
     result: Result | None
-    samples: Mapping[str, NDArray[Any]] | None
-    """Raw latencies, as ``bench.harness.assemble.sample_arrays`` names them."""
     evaluations: tuple[Evaluation, ...]
     comparison: Comparison | None
 
@@ -43,16 +33,11 @@ def read_model_files(folder: Path, gate: Path | None = None) -> ModelFiles:
         BadInput: no export lies there, or a file is damaged, has an unknown schema version, or is of another export.
     """
     manifest = read_export(folder).manifest
-    result = _read_bench(folder, manifest)
-    table = folder / REPORT
-    remake = f"make it again: convnextpose export {manifest.model}"
     compare = "make it: convnextpose compare … --out FILE.json"
     return ModelFiles(
         folder=folder,
         manifest=manifest,
-        latency_table=read_record(table, LatencyTable, ["1.1"], "latency table", remake) if table.exists() else None,
-        result=result,
-        samples=_read_samples(folder, result),
+        result=_read_bench(folder, manifest),
         evaluations=tuple(_read_evaluation(path, manifest) for path in sorted((folder / ACCURACY).glob("*.json"))),
         comparison=read_record(gate, Comparison, ["1.1"], "comparison", compare) if gate else None,
     )
@@ -76,20 +61,6 @@ def _read_bench(folder: Path, manifest: Manifest) -> Result | None:
     result = read_result(path)
     require_of_export(result, manifest, path)
     return result
-
-
-def _read_samples(folder: Path, result: Result | None) -> Mapping[str, NDArray[Any]] | None:
-    """Read the samples; ``read_result`` has compared their hash."""
-    if result is None or result.samples is None:
-        return None
-    path = folder / Path(BENCH).parent / result.samples.path
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise BadInput(f"cannot read {path}", str(error), "measure again: convnextpose bench") from error
 
 
 def _read_evaluation(path: Path, manifest: Manifest) -> Evaluation:

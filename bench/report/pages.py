@@ -1,11 +1,9 @@
 """Pages: of one model, of several models on one machine, and of several devices."""
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.fleet.record import FLEET
 from bench.machine.environment import identity
@@ -55,8 +53,7 @@ def model_page(measurement: Measurement, files: ModelFiles, on_devices: Sequence
         *_environment(measurement),
         _reproduce((*reproduce, commands.report(files.folder))),
     ]
-    first = str(files.latency_table.machine["cpu"]) if files.latency_table else "no machine yet"
-    machine = measurement.facts.get("processor", first)
+    machine = measurement.facts.get("processor", "no machine yet")
     page = Page(
         title=f"{measurement.model} on {machine}",
         subtitle=", ".join(
@@ -175,7 +172,8 @@ def require_same_machine(measurements: Sequence[Measurement]) -> None:
         assert base is not None
         assert result is not None
         if result.fingerprint != base.fingerprint:
-            differs = "; ".join(_differences(identity(base.environment), identity(result.environment)))
+            ours, theirs = identity(base.environment), identity(result.environment)
+            differs = "; ".join(f"{name}: {ours[name]}, {theirs[name]}" for name in ours if ours[name] != theirs[name])
             run = Path(folder).resolve().parent.parent
             advice = "measure all of them on one machine with one installation, or make a report of each"
             advice += f"; the devices of the run: {commands.report(run)}" if (run / FLEET).is_file() else ""
@@ -184,15 +182,3 @@ def require_same_machine(measurements: Sequence[Measurement]) -> None:
                 differs or "their fingerprints",
                 advice,
             )
-
-
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:
-    differences = []
-    for name in dict.fromkeys([*first, *second]):
-        a, b = first.get(name), second.get(name)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            differences += _differences(a, b, f"{prefix}{name}.")
-        elif a != b:
-            texts = (json.dumps(value, ensure_ascii=False) for value in (a, b))
-            differences.append(f"{prefix}{name}: {', '.join(texts)}")
-    return differences

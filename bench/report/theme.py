@@ -43,9 +43,6 @@ DARK = {
 MARKS = {"fp32": "circle", "fp16": "square", "bf16": "triangle-up", "int8": "diamond"}
 OTHER_MARK = "cross"
 
-DASHES: dict[str, list[int]] = {"fp32": [1, 0], "fp16": [7, 3], "bf16": [2, 2], "int8": [8, 3, 2, 3]}
-OTHER_DASH = [1, 4]
-
 WIDTH = 720
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 """Fonts of pictures: three names for one set of widths, so that a layout fits on every machine."""

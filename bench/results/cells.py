@@ -13,15 +13,6 @@ def milliseconds(verdict: str, p50_ms: float, low_ms: float, high_ms: float) -> 
     return f"{low_ms:.2f} to {high_ms:.2f}" if verdict == "unstable" else f"{p50_ms:.2f}"
 
 
-def percentile(
-    verdict: str, value_ms: float | None, upper_ms: float | None, *, samples: int, floor: int, rounds: int
-) -> str:
-    """Return a percentile with its upper bound, or why there is none: ``n/a (412 of 662 calls)``."""
-    if value_ms is not None:
-        return f"{value_ms:.2f} ≤ {upper_ms:.2f}"
-    return no_percentile(verdict, samples=samples, floor=floor, rounds=rounds)
-
-
 def no_percentile(verdict: str, *, samples: int, floor: int, rounds: int) -> str:
     """Return why there is no percentile."""
     if samples < floor:
@@ -32,11 +23,6 @@ def no_percentile(verdict: str, *, samples: int, floor: int, rounds: int) -> str
 def ratio(median: float, low: float, high: float) -> str:
     """Return ``2.41 [2.38, 2.44]``."""
     return f"{median:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def missed(verdict: str, count: int, high: float) -> str:
-    """Return the number of missed deadlines, and the upper end of the rate's interval."""
-    return NOTHING if verdict == "unstable" else f"{count} (≤ {high:.1%})"
 
 
 def spread(values: Sequence[float]) -> str:

@@ -8,9 +8,6 @@ from pydantic import BaseModel, ConfigDict
 from export.common.records import read_record
 
 SCHEMA_VERSION = "1.2"
-READABLE = ("1.0", "1.1", SCHEMA_VERSION)
-"""1.0 had no rows that were not requested, no builders' logs and no GPU multiprocessors. Up to 1.1 there were no
-threads, and no settings but one core's governor, among the device's fields."""
 
 Status = Literal["pass", "fail", "inconclusive", "not run"]
 
@@ -48,8 +45,6 @@ class Device(_Record):
     cores: int | None
     usable_cores: int
     memory_bytes: int | None
-    governor: str | None = None
-    """Governor of the first core; since 1.2 among the settings."""
     board: str | None
     l4t: str | None
     gpu: ReportedGpu | None
@@ -183,7 +178,7 @@ class DeviceReport(_Record):
     created: str
     bundle: ReportedBundle
     device: Device
-    settings: Settings | None = None
+    settings: Settings
     versions: dict[str, str]
     protocol: Protocol | None
     """None: latency was not measured."""
@@ -195,10 +190,10 @@ class DeviceReport(_Record):
 
 
 def read_device_report(path: Path) -> DeviceReport:
-    """Read a report of this schema version, or of an earlier one.
+    """Read a report of this schema version.
 
     Raises:
         BadInput: missing, not a device report, or another schema version.
     """
     advice = "give the file that a bundle's verify.py wrote, to the version of this tool that wrote the bundle"
-    return read_record(path, DeviceReport, READABLE, "device report", advice)
+    return read_record(path, DeviceReport, (SCHEMA_VERSION,), "device report", advice)

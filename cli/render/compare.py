@@ -7,10 +7,12 @@ from rich.markup import escape
 
 from bench.gate.decision import Cell, Comparison, last_look
 from bench.report.rows import is_known
+from bench.report.sections.export import gate
 from bench.stats.stopping import FIRST_LOOK
-from cli.console import out, table
+from cli.console import out
 from cli.render.screen import Screen, by_reason, command, listed, shorten
 from cli.render.text import safe
+from cli.render.view import print_view
 from export.common.errors import CheckFailed, Inconclusive
 
 STYLE = {"PASS": "green", "IMPROVED": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
@@ -57,25 +59,13 @@ def _next(comparison: Comparison, base: Path, candidate: Path, budget_s: float) 
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print every cell with its interval, and the reasons of each."""
-    grid = table("cell", "boundary", "candidate / baseline", "allowed", "control", "rounds", "outcome")
+    """Print every cell with its interval, and all reasons and notes of each."""
+    out.print()
+    for view in gate(comparison).tables:
+        print_view(view)
     for cell in comparison.cells:
-        ratio, control = "–", "–"
-        if cell.slowdown is not None:
-            ratio = f"{cell.slowdown.median:.3f} \\[{cell.slowdown.low:.3f}, {cell.slowdown.high:.3f}]"
-        if cell.control is not None:
-            control = f"{cell.control.median:.3f} \\[{cell.control.low:.3f}, {cell.control.high:.3f}]"
-        style = STYLE[cell.outcome]
-        allowed = f"{1 + cell.allowed:.3f}"
-        grid.add_row(cell.id, cell.boundary, ratio, allowed, control, str(cell.rounds), f"[{style}]{cell.outcome}[/]")
-    out.print(f"\n[bold]Candidate against baseline[/], {comparison.mode}")
-    if comparison.cells:
-        out.print(grid)
-    for cell in comparison.cells:
-        out.print(f"{cell.outcome} {cell.id}: {escape('; '.join(cell.reasons))}", soft_wrap=True)
         for note in cell.notes:
-            out.print(f"  {escape(note)}", soft_wrap=True)
-    out.print(f"[{STYLE[comparison.outcome]}]{comparison.outcome}[/]")
+            out.print(f"{cell.id}: {escape(note)}", soft_wrap=True)
 
 
 def require_pass(comparison: Comparison) -> None:

@@ -26,15 +26,14 @@ MOST_REASONS = 3
 
 def choice_of(result: Result, exported: ExportFolder) -> Choice:
     """Return what may be shipped of a benchmark, with the evaluations in the export's folder."""
-    files = ModelFiles(exported.path, exported.manifest, None, result, None, (), None)
+    files = ModelFiles(exported.path, exported.manifest, result, (), None)
     with suppress(BadInput):  # a damaged file beside the result is the report's to refuse
         files = replace(read_model_files(exported.path), result=result)
     return recommend(measurement_of(files, commands.bench(exported.path)))
 
 
-def print_decision(result: Result, exported: ExportFolder, path: Path) -> None:
+def print_decision(choice: Choice, result: Result, exported: ExportFolder, path: Path) -> None:
     """Print what to ship, every row with its speed-up, the reasons, and what to do next."""
-    choice = choice_of(result, exported)
     mark = f"  [yellow]weights: {result.weights}[/]" if result.weights != "checkpoint" else ""
     rounds = f"{result.rounds} round{'s' * (result.rounds != 1)}"
     threads = result.protocol["threads"]

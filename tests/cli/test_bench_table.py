@@ -1,4 +1,4 @@
-"""What the tables on the terminal show of a result, and what they hide."""
+"""What ``bench --verbose`` shows of a result, and what it hides."""
 
 import io
 from pathlib import Path
@@ -8,72 +8,53 @@ import pytest
 from rich.console import Console
 
 from bench.harness.measurements import Measurements
-from cli.render import bench as render_bench
-from cli.render import passes as render_passes
+from bench.report.measurement import measurement_of
+from bench.report.model_files import ModelFiles
+from bench.report.recommend import recommend
+from cli.render import bench, view
+from export.pipeline.manifest import read_manifest
 from tests.support.bench_results import CANDIDATE, STEADY, measurements, result
+from tests.support.report_folder import write_folder
+
+WILD = {CANDIDATE.id: list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))}
+POINTS = [{"batch": 2, "in_flight": 1, "images_per_s": 120.0, "p50_ms": 16.7, "seconds": 1.0, "calls": 55}]
 
 
-def shown(of: Measurements, monkeypatch: pytest.MonkeyPatch, **changes: object) -> str:
-    text = io.StringIO()
-    for module in (render_bench, render_passes):
-        monkeypatch.setattr(module, "out", Console(file=text, width=220, highlight=False))
-    render_bench.print_benchmark(result(of, **changes), Path("result.json"))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("table") / "S", extras=False)
+
+
+def shown(folder: Path, monkeypatch: pytest.MonkeyPatch, measured: Measurements, **changes: object) -> str:
+    """Return the text of one result, in the place of that of an export."""
+    text, made = io.StringIO(), result(measured, **changes)
+    for module in (bench, view):
+        monkeypatch.setattr(module, "out", Console(file=text, width=400, highlight=False))
+    files = ModelFiles(folder, read_manifest(folder / "manifest.json"), made, (), None)
+    bench.print_benchmark(recommend(measurement_of(files, "convnextpose bench")), made)
     return text.getvalue()
 
 
-def line(text: str, start: str) -> str:
-    return next(found for found in text.splitlines() if found.startswith(start))
-
-
-def test_the_table_names_boundary_samples_floors_and_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(measurements(STEADY), monkeypatch)
-    assert "2.00 [2.00, 2.00]" in line(text, "onnxruntime")
-    assert "n/a (150 of 662 calls)" in line(text, "onnxruntime")
-    assert "150" in line(text, "host_e2e  onnxruntime")
-    assert "boundary host_e2e" in text
-    assert "A′ over A 1.000" in text
-    assert "stable onnxruntime/fp32/b1/t2: ratio within" in text
+def test_the_table_has_intervals_floors_and_reasons(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(folder, monkeypatch, measurements(STEADY))
+    for part in ("2.00 [2.00, 2.00]", "n/a (150 of 662 calls)", "control: the reference over itself 1.00"):
+        assert part in text
     assert "not measured tensorrt: no NVIDIA driver" in text
-    assert "weights: demo" in text
+    assert "parity fail: 7 mm" in shown(folder, monkeypatch, measurements(STEADY, faults=["parity fail: 7 mm"]))
 
 
-def test_the_table_of_an_unstable_and_of_an_invalid_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    wild = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
-    unstable = line(shown(measurements(STEADY | {CANDIDATE.id: wild}), monkeypatch), "onnxruntime")
-    assert " to " in unstable
-    assert "[" not in unstable  # no interval, so no speed-up
-    text = shown(measurements(STEADY, faults=["parity fail: 7 mm"]), monkeypatch)
-    assert "10.00" not in text
-    assert "invalid onnxruntime/fp32/b1/t2: parity fail: 7 mm" in text
+def test_an_unstable_row_has_neither_speed_up_nor_throughput(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(folder, monkeypatch, measurements(STEADY | WILD, throughput=POINTS))
+    assert "not ranked" in text
+    assert "120" not in text
 
 
-IMAGE: dict[str, float | None] = {
-    "image_width": 1280,
-    "image_height": 720,
-    "samples": 77,
-    "total_p50_ms": 10.5,
-    "crop_p50_ms": 0.2,
-}
-IMAGE |= {"normalise_p50_ms": None, "network_p50_ms": 10.0, "decode_p50_ms": 0.1}
-
-
-POINTS = [
-    {"batch": batch, "in_flight": calls, "images_per_s": rate, "p50_ms": 1e3 / rate, "seconds": 1.0, "calls": 55}
-    for batch, calls, rate in ((1, 1, 90.0), (2, 1, 120.0), (2, 2, 118.0))
-]
-
-
-def test_an_unstable_row_has_no_best_throughput(monkeypatch: pytest.MonkeyPatch) -> None:
-    wild = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
-    of = measurements(STEADY | {CANDIDATE.id: wild}, image_to_joints=IMAGE, throughput=POINTS)
-    assert "120.0" not in line(shown(of, monkeypatch), "onnxruntime  ")
-
-
-def test_what_the_harness_itself_takes_is_said_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(measurements(STEADY), monkeypatch, harness_overhead_ns=100.0, coordinator_peak_mib=130.0)
+def test_what_the_harness_itself_takes_is_said_and_judged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steady = measurements(STEADY)
+    text = shown(folder, monkeypatch, steady, harness_overhead_ns=100.0, coordinator_peak_mib=130.0)
     assert "the timing loop adds 100 ns to an iteration, 0.00100% of the fastest median" in text
     assert "the process that times the workers took 130 MiB" in text
     assert "too much" not in text
     quick = measurements({name: [value / 1e4 for value in of] for name, of in STEADY.items()})  # 0.001 ms
-    assert "too much: the timing loop" in shown(quick, monkeypatch, harness_overhead_ns=100.0)
-    assert "too much: the timing loop" in shown(measurements(STEADY), monkeypatch, harness_overhead_ns=1001.0)
+    assert "too much: the timing loop" in shown(folder, monkeypatch, quick, harness_overhead_ns=100.0)
+    assert "too much: the timing loop" in shown(folder, monkeypatch, steady, harness_overhead_ns=1001.0)

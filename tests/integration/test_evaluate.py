@@ -11,7 +11,7 @@ import pytest
 
 from bench.datasets.human36m import ACTIONS
 from tests.support.command_line import assert_three_parts, in_process
-from tests.support.tiny_datasets import write_coco, write_human36m, write_mupots
+from tests.support.tiny_datasets import write_coco, write_human36m
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -95,23 +95,6 @@ def test_two_datasets_of_one_name_keep_both_evaluations(call: Call, tmp_path: Pa
         assert run.returncode == 0, run.stderr
     reports = [json.loads(path.read_text()) for path in (demo_export / "accuracy").glob("coco-people-*.json")]
     assert len({report["dataset"]["name"] for report in reports}) == 2
-
-
-def test_annotations_in_pixels_give_a_table_in_pixels(call: Call, tmp_path: Path, demo_export: Path) -> None:
-    write_coco(tmp_path / "data", in_mm=False)
-    run = call(demo_export, "--dataset", "coco", "--data", tmp_path / "data", "--no-reference", "--verbose")
-    table = run.stdout[run.stdout.index("error (px) by joint") :].splitlines()
-    joints = {line.split()[0]: line.split()[1] for line in table[1:] if line.startswith(("L_", "R_", "Pelvis"))}
-    assert len(joints) == 13
-    assert all(float(error) > 0 for error in joints.values())
-    assert "MPJPE (mm) by joint" not in run.stdout
-
-
-def test_joints_of_another_set_are_refused_before_anything_runs(call: Call, tmp_path: Path, demo_export: Path) -> None:
-    write_mupots(tmp_path / "data")
-    run = call(demo_export, "--dataset", "mupots", "--data", tmp_path / "data")
-    assert_three_parts(run, 2)
-    assert "MuCo" in run.stderr
 
 
 @pytest.mark.parametrize(

@@ -47,48 +47,22 @@ def test_again_keeps_the_earlier_result(fleet: Command, state: Path, tmp_path: P
     assert fleet("run", matrix, "--again").returncode == 0
     assert times_measured(state) == 2
     assert (run / "orin/A/bench/result.json").read_bytes() != before
-    (earlier,) = record_of(tmp_path)["earlier"]
-    assert (run / earlier["folder"] / "bench/result.json").read_bytes() == before
-    assert earlier["folder"].startswith("earlier/")
 
 
-def test_results_that_an_edited_matrix_lacks_are_kept_and_not_counted(
-    fleet: Command, state: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "build/fleet/spring"
-    assert fleet("run", write_matrix(tmp_path, "AB", KINDS[:1])).returncode == 0
-    before = {model: (run / f"orin/{model}/bench/result.json").read_bytes() for model in "AB"}
-    assert fleet("run", write_matrix(tmp_path, "A", KINDS[:1], bench={"seed": 1})).returncode == 0
-    assert states_of(tmp_path) == {"orin/A": "done"}
-    earlier = {job["spec"]["model"]: job["folder"] for job in record_of(tmp_path)["earlier"]}
-    assert {model: (run / folder / "bench/result.json").read_bytes() for model, folder in earlier.items()} == before
-    assert fleet("run", write_matrix(tmp_path, "AB", KINDS[:1])).returncode == 0
-    assert {model: (run / f"orin/{model}/bench/result.json").read_bytes() for model in "AB"} == before
-    assert times_measured(state) == 3
-
-
-def test_failed_job_is_exit_code_1_and_resume_repeats_only_that_job(
+def test_failed_job_is_exit_code_1_and_the_next_run_repeats_only_that_job(
     fleet: Command, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_JOB", "crash B")
-    run = fleet("run", write_matrix(tmp_path, devices=KINDS[:1]))
+    matrix = write_matrix(tmp_path, devices=KINDS[:1])
+    run = fleet("run", matrix)
     assert_three_parts(run, 1)
     assert "something terrible" in run.stderr
     assert states_of(tmp_path) == {"orin/A": "done", "orin/B": "failed"}
     monkeypatch.setenv("FAKE_JOB", "ok")
-    resumed = fleet("resume")  # the latest in build/fleet
+    resumed = fleet("run", matrix)
     assert resumed.returncode == 0, resumed.stderr
     assert states_of(tmp_path) == {"orin/A": "done", "orin/B": "done"}
     assert times_measured(state) == 3
-
-
-def test_hanging_job_is_killed_at_its_deadline(
-    fleet: Command, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAKE_JOB", "hang")
-    run = fleet("run", write_matrix(tmp_path, "A", KINDS[:1], deadline_s=1))
-    assert_three_parts(run, 1)
-    assert "within 1 s" in run.stderr
 
 
 def test_file_damaged_on_a_device_is_sent_again(fleet: Command, state: Path, tmp_path: Path) -> None:
@@ -103,29 +77,15 @@ def test_file_damaged_on_a_device_is_sent_again(fleet: Command, state: Path, tmp
 
 
 def test_damaged_result_is_replaced(fleet: Command, state: Path, tmp_path: Path) -> None:
-    assert fleet("run", write_matrix(tmp_path, "A", KINDS[:1])).returncode == 0
+    matrix = write_matrix(tmp_path, "A", KINDS[:1])
+    assert fleet("run", matrix).returncode == 0
     path = tmp_path / "build/fleet/spring/orin/A/bench/result.json"
     before = path.read_bytes()
     path.unlink()
     path.write_text("edited")
-    assert fleet("resume", "build/fleet/spring").returncode == 0
+    assert fleet("run", matrix).returncode == 0
     assert path.read_bytes() == before
     assert times_measured(state) == 1  # the device has it
-
-
-def test_resume_is_refused_with_other_code_or_without_a_file(
-    fleet: Command, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAKE_JOB", "crash A")
-    assert fleet("run", write_matrix(tmp_path, "A", KINDS[:1])).returncode == 1
-    path = tmp_path / "build/fleet/spring/fleet.json"
-    whole = path.read_text()
-    path.write_text(whole.replace(record_of(tmp_path)["code"], "0" * 64))
-    assert_three_parts(fleet("resume"), 2)
-    path.write_text(whole)
-    digest = jobs_of(tmp_path)["orin/A"]["spec"]["files"]["onnx/A-fp32.onnx"]
-    (tmp_path / "build/fleet/blobs" / digest).unlink()
-    assert_three_parts(fleet("resume"), 2)
 
 
 def test_status_shows_states_and_reasons(
@@ -150,7 +110,7 @@ def test_bad_input_is_exit_code_2_and_writes_no_run(fleet: Command, tmp_path: Pa
         ("run", "unknown.yaml"),
         ("run", matrix, "--scheduler", "tcp://192.0.2.7:8786"),
         ("run", matrix, "--scheduler", "tls://127.0.0.1:8786", "--tls-ca", "no.pem"),
-        ("resume",),
+        ("status",),
         ("status", "."),
     ):
         assert_three_parts(fleet(*arguments), 2)

@@ -42,12 +42,13 @@ def test_killed_worker_without_replacement_is_exit_code_4(cluster: Cluster, flee
     cluster.start_worker("box", X86)
     cluster.registered("orin-1", "box")
     thread = cluster.when_measuring("orin-1", lambda: cluster.kill("orin-1"))
-    run = fleet("run", write_matrix(tmp_path, "A"), "--scheduler", cluster.address, "--wait", 2)
+    matrix = write_matrix(tmp_path, "A")
+    run = fleet("run", matrix, "--scheduler", cluster.address, "--wait", 2)
     thread.join()
     assert_three_parts(run, 4)
     assert states_of(tmp_path) == {"orin/A": "lost", "x86/A": "done"}
     cluster.start_worker("orin-1", ORIN)
-    assert fleet("resume").returncode == 0
+    assert fleet("run", matrix, "--scheduler", cluster.address).returncode == 0
     assert set(states_of(tmp_path).values()) == {"done"}
     assert cluster.measurements("box") == 1
 
@@ -64,8 +65,8 @@ def test_restarted_client_resumes(cluster: Cluster, fleet: Command, tmp_path: Pa
         client.kill()
     before = record_of(tmp_path)
     assert not before["complete"]
-    assert "resume" in fleet("status").stdout
-    resumed = fleet("resume")
+    assert "no client works on it" in fleet("status").stdout
+    resumed = fleet("run", matrix, "--scheduler", cluster.address)
     assert resumed.returncode == 0, resumed.stderr
     assert set(states_of(tmp_path).values()) == {"done"}
     assert sum(job["outcome"]["found"] for job in jobs_of(tmp_path).values()) == 2
@@ -79,9 +80,6 @@ def test_worker_of_another_version_gets_no_job(cluster: Cluster, fleet: Command,
     run = fleet("run", matrix, "--scheduler", cluster.address, "--wait", 1)
     assert_three_parts(run, 4)
     assert "orin-1: it has another version of this project" in run.stderr
-    devices = fleet("devices", "--scheduler", cluster.address)
-    assert devices.returncode == 0, devices.stderr
-    assert "another version" in devices.stdout
 
     cluster.start_workers("orin-2", resource=ORIN)
     again = fleet("run", matrix, "--scheduler", cluster.address)
@@ -186,11 +184,13 @@ def test_real_matrix_gives_the_same_rows_locally_and_through_workers(tiny_run: R
 
         thread = threading.Thread(target=replace)
         thread.start()
-        there = convnextpose("fleet", "run", "there.yaml", "--scheduler", cluster.address, "--verbose", cwd=tmp_path)
+        there = convnextpose("fleet", "run", "there.yaml", "--scheduler", cluster.address, cwd=tmp_path)
         thread.join()
     assert there.returncode == 0, there.stderr
-    for shown in ("orin: speed-up", "x86: speed-up", "orin-1", "worker orin-2; reference", "worker box; reference"):
-        assert shown in there.stdout
+    assert {job["worker"] for job in json.loads((tmp_path / "there/fleet/whole/fleet.json").read_text())["jobs"]} == {
+        "orin-2",
+        "box",
+    }
     command = [sys.executable, "-c", WITHOUT_DASK, "fleet", "run", str(tmp_path / "here.yaml")]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     here = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)

@@ -18,7 +18,7 @@ Report = Callable[..., "subprocess.CompletedProcess[str]"]
 
 HOSTILE = "<script>alert(1)</script>|`*](x) \x1b[31m\x00\n"
 SECTIONS = {
-    *("decision", "pareto", "speed-up", "tail", "parts", "joints"),
+    *("decision", "pareto", "speed-up", "parts", "joints"),
     *("architecture", "files", "untested", "reproduce"),
 }
 

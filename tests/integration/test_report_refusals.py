@@ -18,7 +18,7 @@ Report = Callable[..., "subprocess.CompletedProcess[str]"]
 
 DAMAGE: list[tuple[str, Callable[[str], str]]] = [
     (name, damage)
-    for name in ("manifest.json", "latency.json", "bench/result.json", "accuracy/drawn.json")
+    for name in ("manifest.json", "bench/result.json", "accuracy/drawn.json")
     for damage in (
         lambda text: text[:-9],
         lambda text: "[[",

@@ -104,11 +104,11 @@ def write_run(
 
 
 def with_idle_devices(folder: Path) -> None:
-    """Add two devices that got no work: of other code, and benched, as there were until schema 1.1."""
-    plain = {"kinds": ["orin"], "machine": "m", "environment": {}, "fingerprint": "f"}
+    """Add two devices that got no work: of other code, and gone."""
+    plain = {"kinds": ["orin"], "machine": "m", "fingerprint": "f"}
     idle = [
         DeviceRecord.model_validate({**plain, "worker": "orin-old", "state": "refused", "reason": device.OTHER_CODE}),
-        DeviceRecord.model_validate({**plain, "worker": "orin-hot", "state": "benched", "reason": "it overheated"}),
+        DeviceRecord.model_validate({**plain, "worker": "orin-hot", "state": "gone", "reason": "not connected"}),
     ]
     record = read_fleet(folder)
     write_fleet(folder, record.model_copy(update={"devices": [*record.devices, *idle]}))

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from bench.datasets.human36m import ACTIONS, EVERY_FRAME, FIRST_ACTION
 from export.images.skeleton import random_joints
-from export.model.joint_sets import HUMAN36M, MUCO, JointSet
+from export.model.joint_sets import HUMAN36M
 from export.model.pose import Array, Box, Camera
 
 WIDTH, HEIGHT = 240, 200
@@ -44,9 +44,6 @@ COCO_NAMES = {
 """Spellings of the annotated joints; torso, neck and thorax are not annotated."""
 COCO_KEYPOINTS = ("left_ear", *sorted(COCO_NAMES.values()), "right_ear")
 """In another order than the network's, with two that it lacks."""
-
-_PLACE = {"Spine": "Torso", "Head": "Nose", "Head_top": "Head"}
-"""Joints of MuCo, and those of Human3.6M that are near enough for a drawing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +84,7 @@ def write_human36m(
                 truth = _world_truth(rng, folder / "images" / name, cameras[str(index)])
                 truths[name] = truth
                 if frame % EVERY_FRAME == 0:
-                    draw(truth.image, [truth], HUMAN36M)
+                    draw(truth.image, truth)
                 assert truth.world is not None
                 joints.setdefault(str(action), {}).setdefault("1", {})[str(frame)] = truth.world.tolist()
                 images.append(
@@ -129,41 +126,6 @@ def write_human36m_estimates(folder: Path, depth_mm: float) -> dict[int, Box]:
     return boxes
 
 
-def write_mupots(folder: Path) -> dict[str, Truth]:
-    """MuPoTS-3D: two images with three people each, of whom the last is marked as not valid."""
-    rng = np.random.default_rng(20)
-    truths: dict[str, Truth] = {}
-    images, annotations = [], []
-    for number, sequence in enumerate(("TS1", "TS2")):
-        name = f"{sequence}/img_000000.jpg"
-        path = folder / "data" / "MultiPersonTestSet" / name
-        camera = _camera(rng)
-        intrinsic = [camera.fx, camera.fy, camera.cx, camera.cy]
-        images.append({"id": number, "file_name": name, "width": WIDTH, "height": HEIGHT, "intrinsic": intrinsic})
-        together = []
-        for place, is_valid in enumerate((1, 1, 0)):
-            joints_cam = _muco(_pose(rng, x_mm=1000.0 * (place - 1)))
-            truth = _truth(path, joints_cam, camera, annotated=17)
-            together.append(truth)
-            identity = 10 * number + place
-            if is_valid:
-                truths[f"{name} (annotation {identity})"] = truth
-            annotations.append(
-                {
-                    "id": identity,
-                    "image_id": number,
-                    "is_valid": is_valid,
-                    "bbox": list(truth.bbox),
-                    "keypoints_cam": joints_cam[:17].tolist(),
-                    "keypoints_img": camera.project(joints_cam[:17]).tolist(),
-                    "keypoints_vis": [1] * 17,
-                }
-            )
-        draw(path, together, MUCO)
-    write_json(folder / "data" / "MuPoTS-3D.json", {"images": images, "annotations": annotations})
-    return truths
-
-
 def write_coco(folder: Path, in_mm: bool = True) -> dict[str, Truth]:
     """Three PNG images with one person each, whose joints are spelled in many ways."""
     rng = np.random.default_rng(17)
@@ -174,7 +136,7 @@ def write_coco(folder: Path, in_mm: bool = True) -> dict[str, Truth]:
         name = f"{number}.png"
         truth = _truth(folder / "images" / name, _pose(rng), _camera(rng))
         truths[f"{name} (annotation {number})"] = truth
-        draw(truth.image, [truth], HUMAN36M)
+        draw(truth.image, truth)
         pixels = truth.camera.project(truth.joints_cam)
         keypoints: list[float] = []
         keypoints_cam: list[list[float | None]] = []
@@ -202,21 +164,20 @@ def write_json(path: Path, document: Any) -> None:
     path.write_text(json.dumps(document))
 
 
-def draw(path: Path, people: Sequence[Truth], joint_set: JointSet) -> None:
-    """Bones in grey, and a disc of ``PELVIS_COLOUR`` where a pelvis is."""
+def draw(path: Path, truth: Truth) -> None:
+    """Bones in grey, and a disc of ``PELVIS_COLOUR`` where the pelvis is."""
     image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-    for truth in people:
-        pixels = np.rint(truth.camera.project(truth.joints_cam)).astype(int).tolist()
-        for start, end in joint_set.bones:
-            cv2.line(image, pixels[start], pixels[end], (200, 200, 200), 2)
-        cv2.circle(image, pixels[joint_set.joints.index("Pelvis")], PELVIS_RADIUS_PX, PELVIS_COLOUR[::-1], -1)
+    pixels = np.rint(truth.camera.project(truth.joints_cam)).astype(int).tolist()
+    for start, end in HUMAN36M.bones:
+        cv2.line(image, pixels[start], pixels[end], (200, 200, 200), 2)
+    cv2.circle(image, pixels[HUMAN36M.joints.index("Pelvis")], PELVIS_RADIUS_PX, PELVIS_COLOUR[::-1], -1)
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
 
 
-def _pose(rng: np.random.Generator, x_mm: float = 0.0) -> Array:
+def _pose(rng: np.random.Generator) -> Array:
     """(18, 3) joints of Human3.6M in a camera's coordinates."""
-    root = np.array([x_mm + rng.uniform(-150, 150), rng.uniform(-150, 150), rng.uniform(4500, 5500)])
+    root = np.array([rng.uniform(-150, 150), rng.uniform(-150, 150), rng.uniform(4500, 5500)])
     joints: Array = random_joints(rng) + root
     return joints
 
@@ -242,19 +203,8 @@ def _world_truth(rng: np.random.Generator, image: Path, outside: dict[str, Any])
     return Truth(image, joints_cam, plain.camera, plain.bbox, world, rotation, translation)
 
 
-def _truth(image: Path, joints_cam: Array, camera: Camera, annotated: int | None = None) -> Truth:
-    pixels = camera.project(joints_cam[:annotated])
+def _truth(image: Path, joints_cam: Array, camera: Camera) -> Truth:
+    pixels = camera.project(joints_cam)
     low, high = pixels.min(axis=0) - BOX_MARGIN_PX, pixels.max(axis=0) + BOX_MARGIN_PX
     x, y, width, height = (float(value) for value in (*low, *(high - low)))
     return Truth(image, joints_cam, camera, (x, y, width, height))
-
-
-def _muco(human36m: Array) -> Array:
-    """(18, 3) joints of Human3.6M → (21, 3) of MuCo, hands at the wrists and toes at the ankles."""
-    ends = {"Hand": "Wrist", "Toe": "Ankle"}
-    sources = []
-    for name in MUCO.joints:
-        side, _, part = name.partition("_")
-        sources.append(_PLACE.get(name, f"{side}_{ends[part]}" if part in ends else name))
-    joints: Array = human36m[[HUMAN36M.joints.index(source) for source in sources]]
-    return joints

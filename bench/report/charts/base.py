@@ -44,16 +44,9 @@ def colour(rows: Iterable[Row]) -> alt.Color:
 
 def shape(rows: Iterable[Row]) -> alt.Shape:
     """Encode the precision of a mark."""
-    names = _precisions(rows)
+    names = sorted({row.precision for row in rows}, key=lambda name: theme.order_key("", name)[2:])
     scale = alt.Scale(domain=names, range=[theme.MARKS.get(name, theme.OTHER_MARK) for name in names])
     return alt.Shape("precision:N", scale=scale, sort=None, legend=legend("precision"))
-
-
-def dash(rows: Iterable[Row], **options: Any) -> alt.StrokeDash:
-    """Encode the precision of a line; ``options`` are the legend's."""
-    names = _precisions(rows)
-    scale = alt.Scale(domain=names, range=[theme.DASHES.get(name, theme.OTHER_DASH) for name in names])
-    return alt.StrokeDash("precision:N", scale=scale, sort=None, legend=legend("precision", **options))
 
 
 def legend(title: str, **more: Any) -> alt.Legend:
@@ -89,8 +82,3 @@ def finish(chart: AnyChart, height: int, alt_text: str) -> dict[str, Any]:
         .configure_legend(**quiet, titleFontSize=12, titleFontWeight="normal", symbolStrokeWidth=2, **symbols)
     )
     return dict(styled.to_dict(validate=False))
-
-
-def _precisions(rows: Iterable[Row]) -> list[str]:
-    names = {row.precision for row in rows}
-    return sorted(names, key=lambda name: theme.order_key("", name)[2:])

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from bench.harness.latency_table import LatencyTable
 from bench.report.measurement import Measurement
 from bench.report.recommend import Choice
 from bench.report.rows import (
@@ -14,7 +13,6 @@ from bench.report.rows import (
     name_of,
     parity_status,
     percentile_of,
-    ratio_text,
 )
 from bench.report.views import VERDICT_TONES, Cell, Line, Section, Standing, Table, Tone, line, parity_tone
 from bench.results import cells
@@ -32,11 +30,10 @@ CAPTION = (
 
 
 def decision(choice: Choice) -> Section:
-    """Return all rows of one measurement; without a benchmark, the first look that the export took."""
+    """Return all rows of one measurement; without a benchmark, the reason."""
     measurement = choice.measurement
     if measurement.missing is not None:
-        first = measurement.export.latency_table if measurement.export else None
-        return Section("decision", "Not decided", (choice.reason,), tables=(first_look(first),) if first else ())
+        return Section("decision", "Not decided", (choice.reason,))
     table = decision_table([choice], measurement.reference)
     title = "Every row: the recommended one, then by speed" if choice.row else "Every row"
     return Section("decision", title, (choice.reason, *choice.passed_over), tables=(table,))
@@ -60,22 +57,6 @@ def decision_table(choices: Sequence[Choice], reference: str) -> Table:
         for row in sorted(in_order(choice.measurement.rows), key=lambda row: _speed_key(row, choice))
     ]
     return Table(f"{CAPTION}{reference}.", tuple(names), tuple(lines), brief=_brief(names))
-
-
-def first_look(table: LatencyTable) -> Table:
-    """Return the latency table of the export: a few rounds, no control, no verdict."""
-    lines = []
-    for row in table.rows:
-        ratio = "–"
-        if row.speed_up is not None and row.speed_up_low is not None and row.speed_up_high is not None:
-            ratio = ratio_text(row.speed_up, row.speed_up_low, row.speed_up_high)
-        text = "–" if row.latency_ms is None else f"{row.latency_ms:.2f}"
-        texts = (f"{row.runtime} {row.precision}", str(row.threads), text, ratio)
-        lines.append(line(*texts, standing="greyed"))
-    machine = table.machine
-    caption = f"A first look that the export took ({machine['cpu']}, {machine['cores']} cores): never ranked."
-    caption += f" Not known: {table.reason}." if table.reason else ""
-    return Table(caption, ("runtime", "threads", "p50 (ms)", "speed-up"), tuple(lines))
 
 
 def _speed_key(row: Row, choice: Choice) -> tuple[bool, bool, float]:
@@ -140,6 +121,7 @@ def _cells(choice: Choice, row: Row) -> dict[str, Cell | None]:
         **_late_calls(row, latency),
         "images/s": _throughput(row),
         "photo to joints (ms)": _photo(row),
+        "energy (J)": _energy(row),
         "file": _file(row),
         "cold start (ms)": _cold_start(row),
     }
@@ -232,6 +214,13 @@ def _photo(row: Row) -> Cell | None:
     return Cell(
         f"{photo.total_p50_ms:.2f}", f"network {photo.network_p50_ms:.2f}; {photo.image_width}×{photo.image_height}"
     )
+
+
+def _energy(row: Row) -> Cell | None:
+    energy = row.energy
+    if energy is None:
+        return None
+    return Cell(f"{energy.net_j:.3g}", f"net of idle; gross {energy.gross_j:.3g}; {energy.source}; {energy.caveat}")
 
 
 def _file(row: Row) -> Cell | None:

@@ -26,13 +26,14 @@ def gate(comparison: Comparison) -> Section:
             Cell(cell.outcome, "; ".join(cell.reasons), GATE_TONES[cell.outcome]),
             ratio_text(ratio.median, ratio.low, ratio.high) if (ratio := cell.slowdown) else cells.NOTHING,
             f"{1 + cell.allowed:.3f}",
+            ratio_text(control.median, control.low, control.high) if (control := cell.control) else cells.NOTHING,
         )
         for cell in comparison.cells
     ]
     lead = [f"{comparison.outcome}, {comparison.mode}."]
     lead += [] if comparison.complete else ["It was interrupted."]
-    caption = "Time of the candidate over time of the baseline: above 1 is slower."
-    table = Table(caption, ("cell", "outcome", "slowdown", "allowed"), tuple(lines))
+    caption = "Time of the candidate over time of the baseline: above 1 is slower. Control: the baseline over itself."
+    table = Table(caption, ("cell", "outcome", "slowdown", "allowed", "control"), tuple(lines))
     return Section("gate", f"The gate: {comparison.outcome}", tuple(lead), tables=(table,) if lines else ())
 
 

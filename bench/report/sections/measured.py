@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from bench.report.charts.pareto import pareto
 from bench.report.charts.speed_up import speed_up
-from bench.report.charts.tail import tail
 from bench.report.device_facts import different_settings, facts_table
 from bench.report.measurement import references_of
 from bench.report.recommend import Choice
@@ -23,14 +22,7 @@ def chart_section(chart: Chart) -> Section:
 
 def chart_sections(choice: Choice) -> list[Section]:
     """Return the charts of one measurement; where there is nothing to draw, "Not tested" has the reason."""
-    measurement = choice.measurement
-    samples = measurement.export.samples if measurement.export else None
-    charts = (
-        pareto([choice]),
-        speed_up([choice]),
-        tail(choice, samples or {}),
-    )
-    return [chart_section(chart) for chart in charts if chart]
+    return [chart_section(chart) for chart in (pareto([choice]), speed_up([choice])) if chart]
 
 
 def parts(rows: Sequence[Row]) -> list[Section]:

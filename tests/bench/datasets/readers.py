@@ -1,4 +1,4 @@
-"""The three readers with small datasets to read, and how to spoil them."""
+"""The two readers with small datasets to read, and how to spoil them."""
 
 import json
 from collections.abc import Callable
@@ -9,11 +9,10 @@ import pytest
 
 from bench.datasets.coco import open_coco
 from bench.datasets.human36m import ProtocolNumber, open_human36m
-from bench.datasets.mupots import open_mupots
 from bench.datasets.protocol import Dataset, Sample
 from export.model.joint_sets import HUMAN36M
 from export.model.pose import Volume, image_to_crop, locate
-from tests.support.tiny_datasets import Truth, write_coco, write_human36m, write_json, write_mupots
+from tests.support.tiny_datasets import Truth, write_coco, write_human36m, write_json
 
 SIZE = 128
 VOLUMES = (Volume(16, 16, SIZE), Volume(32, 64, SIZE))
@@ -25,22 +24,16 @@ def human36m(folder: Path, protocol: ProtocolNumber = 2) -> Dataset:
     return open_human36m(folder, protocol, SIZE)
 
 
-def mupots(folder: Path) -> Dataset:
-    return open_mupots(folder, SIZE)
-
-
 def coco(folder: Path) -> Dataset:
     return open_coco(folder, HUMAN36M, SIZE)
 
 
 READERS: dict[str, tuple[Callable[[Path], dict[str, Truth]], Callable[[Path], Dataset]]] = {
     "Human3.6M": (write_human36m, human36m),
-    "MuPoTS": (write_mupots, mupots),
     "COCO": (write_coco, coco),
 }
 
 of_human36m = pytest.mark.parametrize("folder", ["Human3.6M"], indirect=True)
-of_mupots = pytest.mark.parametrize("folder", ["MuPoTS"], indirect=True)
 of_coco = pytest.mark.parametrize("folder", ["COCO"], indirect=True)
 
 
@@ -66,10 +59,9 @@ def located(dataset: Dataset, sample: Sample, volume: Volume) -> Any:
 
 ANNOTATIONS = {
     "Human3.6M": "annotations/Human36M_subject11_data.json",
-    "MuPoTS": "data/MuPoTS-3D.json",
     "COCO": "annotations.json",
 }
 
-IMAGES = {"Human3.6M": "images", "MuPoTS": "data/MultiPersonTestSet", "COCO": "images"}
+IMAGES = {"Human3.6M": "images", "COCO": "images"}
 EVERY = [pytest.param(name, name, id=name) for name in READERS]
 every_dataset = pytest.mark.parametrize(("folder", "name"), EVERY, indirect=["folder"])

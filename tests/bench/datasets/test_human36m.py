@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.datasets.human36m import ACTIONS
 from export.common.errors import BadInput
 from export.model.config import Claim
 from export.model.joint_sets import HUMAN36M
@@ -32,16 +31,6 @@ def test_human36m_is_every_64th_frame_of_the_protocols_subjects(written: dict[st
 def test_human36m_frames_count_from_zero(tmp_path: Path) -> None:
     write_human36m(tmp_path, subjects=(11,), frames=(63, 64, 65, 127, 128), actions=(2,))
     assert [sample.name[-10:-4] for sample in samples(human36m(tmp_path, 1))] == ["000065", "000129"]
-
-
-def test_human36m_tells_fifteen_actions_apart(written: dict[str, Any]) -> None:
-    groups = {sample.name[5:11]: sample.group for sample in samples(human36m(written["Human3.6M"][0]))}
-    assert len(groups) == len(ACTIONS) == 15
-    assert groups["act_02"] == "Directions"
-    assert groups["act_11"] == "Smoking"
-    assert groups["act_12"] == "Photo"
-    assert groups["act_15"] == "WalkDog"
-    assert groups["act_16"] == "WalkTogether"
 
 
 def test_human36m_joints_are_seen_where_opencv_sees_them(written: dict[str, Any]) -> None:
@@ -87,14 +76,6 @@ def test_human36m_estimated_boxes_and_depths_are_used_as_they_are(folder: Path) 
         found = located(dataset, sample, VOLUMES[0])
         np.testing.assert_allclose(found[:, 2], truth[:, 2], atol=1e-6)
         assert np.abs(found - truth).max() > 1
-
-
-@of_human36m
-def test_human36m_the_last_estimate_of_an_image_counts(folder: Path) -> None:
-    write_human36m_estimates(folder, depth_mm=4321.0)
-    path = folder / "bbox_root" / "bbox_root_human36m_output.json"
-    edit(path, lambda document: document.append({**document[0], "root_cam": [0, 0, 4000]}))
-    assert [sample.root_depth_mm for sample in samples(human36m(folder, 1))[:2]] == [4000, 4321]
 
 
 @of_human36m

@@ -1,7 +1,6 @@
 """What every reader says of the people in a dataset."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +63,6 @@ def test_joints_without_annotation_are_nan(name: str, written: dict[str, Any]) -
         assert np.isnan(sample.joints_px[~sample.annotated]).all()
         assert np.isnan(sample.joints_mm[~sample.annotated]).all()
         assert sample.annotated[list(dataset.counted)].all()
-
-
-@pytest.mark.parametrize("name", READERS)
-def test_threads_read_what_one_reads(name: str, written: dict[str, Any]) -> None:
-    dataset = READERS[name][1](written[name][0])
-    with ThreadPoolExecutor(4) as pool:
-        for index, sample in enumerate(pool.map(dataset.sample, range(len(dataset)))):
-            again = dataset.sample(index)
-            assert sample.name == again.name
-            assert np.array_equal(sample.crop, again.crop)
 
 
 @every_dataset

@@ -7,11 +7,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.fleet.address import Scheduler
 from bench.fleet.blobs import BlobCache
-from tests.support.command_line import assert_three_parts, convnextpose
+from bench.fleet.client import run_fleet
+from bench.fleet.cluster import connected
+from export.common.errors import BadInput, NotPossible
 from tests.support.fleet_cluster import DOCS, Cluster, run_plan, states, until
 from tests.support.fleet_fake_job import PRELOAD
-from tests.support.fleet_plans import plan_of, spec_of
+from tests.support.fleet_plans import ignore, plan_of, spec_of
 
 pytest.importorskip("distributed")
 
@@ -61,15 +64,18 @@ def test_documented_tunnels_listen_on_loopback_only(cluster: Cluster, sources: B
         assert listening(cluster.processes[name].pid) == {"127.0.0.1"}
 
 
-def test_documented_certificates_are_required(tmp_path: Path) -> None:
+def test_documented_certificates_are_required(
+    sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The commands of the fleet page run, with both units; a client without a certificate gets nothing."""
+    monkeypatch.setenv("DASK_CONFIG", str(tmp_path))
     commands = DOCS.read_text(encoding="utf-8").split("```sh\n# certificates", 1)[1].split("```", 1)[0]
     made = subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     tls = tmp_path / "tls"
-    options = [("ca", tls / "ca.pem"), ("cert", tls / "lab.pem"), ("key", tls / "lab.key")]
+    files = (tls / "ca.pem", tls / "lab.pem", tls / "lab.key")
     here, web = free_ports(2)
-    change = {f"tls/{path.name}": str(path) for _, path in options}
+    change = {f"tls/{path.name}": str(path) for path in files}
     with Cluster(tmp_path) as cluster:
         cluster.kill("scheduler")
         cluster.address = f"tls://127.0.0.1:{here}"
@@ -80,12 +86,11 @@ def test_documented_certificates_are_required(tmp_path: Path) -> None:
         words = documented("ExecStart=/opt/convnextpose/.venv/bin/dask worker")
         as_documented(cluster, "orin-1", words, change | {"tls://lab:8786": cluster.address, "%H": "orin-1"})
         cluster.registered("orin-1")
-        ours = [word for name, path in options for word in (f"--tls-{name}", path)]
-        run = convnextpose("fleet", "devices", "--scheduler", cluster.address, *ours, cwd=tmp_path)
-        assert run.returncode == 0, run.stderr
-        assert "orin-1" in run.stdout
-        assert "jetson_orin=1" in run.stdout
-        run = convnextpose("fleet", "devices", "--scheduler", cluster.address, cwd=tmp_path)
-        assert_three_parts(run, 2)
-        plain = cluster.address.replace("tls://", "tcp://")
-        assert_three_parts(convnextpose("fleet", "devices", "--scheduler", plain, cwd=tmp_path), 4)
+        ours = Scheduler(cluster.address, *files)
+        plan = plan_of(tmp_path / "run", [spec_of("A", sources)], sources)
+        assert states(run_fleet(plan, ours, ignore)) == [("orin/A", "done", "orin-1")]
+        with pytest.raises(BadInput, match="needs certificates"), connected(Scheduler(cluster.address)):
+            pass
+        plain = Scheduler(cluster.address.replace("tls://", "tcp://"))
+        with pytest.raises(NotPossible, match="no scheduler answers"), connected(plain):
+            pass

@@ -12,8 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from bench.harness.worker import INTERRUPTS
-from bench.harness.worker_process import WorkerProcess, _interrupts_handled_by, end_all
+from bench.harness.worker_process import WorkerProcess, end_all
 from tests.support.command_line import ROOT
 
 COORDINATOR = """
@@ -213,34 +212,3 @@ def test_a_second_ctrl_c_does_not_keep_workers_from_being_ended() -> None:
     end_all({name: Worker() for name in "ABC"})  # type: ignore[misc]
     assert len(ended) == 3
     assert signal.getsignal(signal.SIGINT) is handler
-
-
-def test_all_handlers_are_restored_before_an_interrupt_is_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {number: signal.getsignal(number) for number in INTERRUPTS}
-    sent: list[int] = []
-
-    def raising(number: int, _: object) -> None:
-        raise KeyboardInterrupt
-
-    real = signal.signal
-
-    def setting(number: int, handler: Any) -> Any:
-        former = real(number, handler)
-        if handler is raising and not sent:
-            sent.append(number)
-            signal.raise_signal(number)
-        return former
-
-    def within() -> None:
-        with _interrupts_handled_by(signal.SIG_IGN):
-            monkeypatch.setattr(signal, "signal", setting)
-
-    try:
-        for number in INTERRUPTS:
-            real(number, raising)
-        with pytest.raises(KeyboardInterrupt):
-            within()
-        assert [signal.getsignal(number) for number in INTERRUPTS] == [raising] * len(INTERRUPTS)
-    finally:
-        for number, handler in before.items():
-            real(number, handler)

@@ -111,22 +111,3 @@ def test_a_paused_worker_is_stopped_and_can_be_resumed(worker: WorkerProcess) ->
     worker.end()
     assert not psutil.pid_exists(worker.pid)
     assert os.environ.get("OMP_NUM_THREADS") != "3"
-
-
-class Text(str):
-    """A string class as torch's version has it: whoever unpickles it has to import its module."""
-
-
-class Versioned(Sleeper):
-    def facts(self) -> dict[str, Any]:
-        return {"problems": [], "versions": {"sleeper": Text("1.0")}}
-
-
-def test_facts_are_plain_data_so_that_the_coordinator_imports_nothing_for_them() -> None:
-    loaded = measure(A=Sleeper, B=Versioned).records["B"].loaded
-    assert loaded is not None
-    assert type(loaded.facts["versions"]["sleeper"]) is str
-
-
-def test_the_timing_loop_adds_only_microseconds(worker: WorkerProcess) -> None:
-    assert min(worker.call("overhead_ns", timeout_s=60) for _ in range(5)) < 5000

@@ -1,8 +1,5 @@
 """From a photo to joints: by the code that ``predict`` uses, each stage by the clock."""
 
-import gc
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +27,6 @@ from export.images.figures import EVALUATION_SEED, IMAGE_SIZE, draw_scene
 from tests.integration.test_predict import NEAR_PX
 from tests.support.bench_quick import QUICK, check_parity
 from tests.support.bench_sessions import IMAGES, Sleeper, predict_nothing, refuse
-from tests.support.command_line import ROOT
 
 
 class Stages:
@@ -76,15 +72,6 @@ def test_a_network_that_takes_pixels_has_no_time_for_normalising() -> None:
 def test_slow_networks_are_run_a_few_times_and_quick_ones_not_for_ever() -> None:
     assert measured(Stages(network=5000.0), seconds=0.1)["samples"] == FEWEST
     assert measured(Stages(network=0.001), seconds=100)["samples"] == MOST
-
-
-def test_rubbish_is_collected_afterwards_again() -> None:
-    assert gc.isenabled()
-    collecting: list[bool] = []
-    clock = iter(range(0, 10**9, 1000))
-    measure_image_to_joints(lambda lap: collecting.append(gc.isenabled()), 0.0, clock=lambda: next(clock))
-    assert collecting == [True] * UNRECORDED + [False] * FEWEST
-    assert gc.isenabled()
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +127,3 @@ def test_the_control_takes_part_in_rounds_only(measurements: Measurements) -> No
     record = measurements.records["A#control"]
     assert measurements.rounds.blocks["A#control"]
     assert (record.image_to_joints, record.throughput) == (None, None)
-
-
-def test_it_travels_to_a_worker_without_what_the_timed_one_does_not_need() -> None:
-    """Unpickling a workload must not import OpenCV: the worker's memory is compared with others'."""
-    code = "import sys; import bench.passes.image_to_joints; assert not {'cv2', 'torch', 'scipy'} & sys.modules.keys()"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)

@@ -28,13 +28,6 @@ def test_all_calls_are_counted() -> None:
     assert point["seconds"] >= 0.05
 
 
-def test_images_are_run_alone_once_for_all_points() -> None:
-    session = Shared()
-    loop = ClosedLoop(session, IMAGES, seconds=0.0)
-    calls = sum(1 + loop(batch, 1)["calls"] for batch in (1, 2, 4))
-    assert session.runs == calls + len(IMAGES)
-
-
 def test_one_caller_is_the_thread_that_was_timed() -> None:
     """PyTorch's thread pools belong to the thread that calls: in another one it was half as fast."""
     threads, both = {threading.get_ident()}, threading.Barrier(2)

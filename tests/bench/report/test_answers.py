@@ -76,12 +76,6 @@ def test_evaluated_error_is_shown_where_no_row_is_recommended() -> None:
     assert cards(measurement(unstable))[1].text == "Unknown"
 
 
-def test_card_says_once_that_two_references_differ() -> None:
-    noisy = row("openvino", 5.0, verdict="noisy", reasons=["two instances of the reference differ: [1.02, 1.06]"])
-    sure = cards(measurement(noisy, control=control(1.02, 1.06)))[2]
-    assert sum("two instances" in detail for detail in sure.details) == 1
-
-
 def test_random_weights_are_never_said_to_pass() -> None:
     parity = {"outcome": "pass", "status": WITHIN_ROUNDING, "reason": "", "mean_mm": 183.2, "max_mm": 300.0}
     of = measurement(row("openvino", 5.0, parity=parity), weights="stand-in")
@@ -115,17 +109,6 @@ def test_where_nothing_may_be_shipped_the_next_command_measures_what_is_open(
     found = head_of(measurement_of(read_model_files(folder), "convnextpose bench"))
     assert found.text.startswith("Ship nothing yet")
     assert dict(found.steps)["Next"].startswith(f"{command} {folder}")
-
-
-def test_head_says_why_nothing_may_be_shipped() -> None:
-    unstable, int8 = row("openvino", 5.0, verdict="unstable"), row("openvino", 2.0, "int8")
-    assert head_of(measurement(unstable, int8)).text == "Ship nothing yet: 1 of 2 rows are unstable."
-    assert head_of(measurement(int8)).text == "Ship nothing yet: no row may be shipped."
-
-
-def test_interrupted_run_is_less_sure() -> None:
-    assert cards(measurement(FAST))[2].tone == "good"
-    assert cards(measurement(FAST, complete=False))[2].tone == "warn"
 
 
 def test_no_card_has_more_than_three_details() -> None:

@@ -9,19 +9,17 @@ from functools import cache
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pytest
 
 from bench.report import drawing, theme
 from bench.report.charts.pareto import pareto
 from bench.report.charts.speed_up import speed_up
-from bench.report.charts.tail import POINTS, slower_than, tail
 from bench.report.recommend import recommend
 from bench.report.views import Chart
 from export.common.files import PROJECT
 from tests.bench.report.planted import control, evaluation, measurement, row
 
-GOLDEN = PROJECT / "tests/data/golden/report"
+GOLDEN, GOLDENS = PROJECT / "tests/data/golden/report", ("pareto", "speed-up")
 ROWS = (
     row("pytorch", 20.0),
     row("onnxruntime", 8.0),
@@ -29,7 +27,6 @@ ROWS = (
 )
 UNRANKED = row("onnxruntime-cuda", 1.0, verdict="unstable")
 FAILED = row("openvino", 3.0, "bf16", parity={"outcome": "fail", "reason": "", "mean_mm": 9.0, "max_mm": 9.0})
-SAMPLES = {f"{of.id}|host_e2e|samples_ms": np.array([4.0, 5.0, 6.0, 20.0]) for of in (*ROWS, UNRANKED)}
 
 
 @cache
@@ -45,7 +42,6 @@ def charts() -> dict[str, Chart | None]:
         "pareto-of-models": pareto(evaluated),
         "speed-up": speed_up([recommend(of)]),
         "speed-up-of-devices": speed_up([recommend(orin), recommend(box)]),
-        "tail": tail(recommend(of), SAMPLES),
     }
 
 
@@ -68,7 +64,7 @@ def text_of(chart: Chart | None) -> str:
     return json.dumps(content_of(chart), indent=1, ensure_ascii=False) + "\n"
 
 
-@pytest.mark.parametrize("name", charts())
+@pytest.mark.parametrize("name", GOLDENS)
 def test_chart_has_the_marks_encodings_and_data_of_its_golden_file(name: str) -> None:
     assert text_of(charts()[name]) == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
 
@@ -84,7 +80,7 @@ def test_chart_follows_the_schema_of_vega_lite(name: str) -> None:
 
 def test_rows_that_are_not_ranked_or_failed_are_in_no_chart_that_compares() -> None:
     made = charts()
-    for name in ("pareto", "speed-up", "tail"):
+    for name in ("pareto", "speed-up"):
         chart = made[name]
         assert chart is not None
         assert "onnxruntime-cuda" not in json.dumps(chart.spec)
@@ -107,8 +103,7 @@ def test_models_are_compared_by_mpjpe_and_never_by_their_export_errors() -> None
 def test_without_anything_to_draw_there_is_no_chart() -> None:
     of = measurement(UNRANKED)
     choice = recommend(of)
-    assert pareto([choice]) is speed_up([choice]) is tail(choice, SAMPLES) is None
-    assert tail(recommend(measurement(*ROWS)), {}) is None
+    assert pareto([choice]) is speed_up([choice]) is None
 
 
 @pytest.mark.parametrize("name", charts())
@@ -124,40 +119,7 @@ def test_specifications_are_of_the_version_that_draws_them() -> None:
     assert alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0] == drawing.VEGA_LITE
 
 
-def test_the_tail_keeps_the_slowest_calls_and_lies_on_the_curve_of_all_samples() -> None:
-    samples = np.random.default_rng(0).lognormal(2, 0.4, 20_000)
-    points = slower_than(samples)
-    assert len(points) <= POINTS
-    assert [ms for ms, _ in points[-5:]] == sorted(samples)[-5:]
-    for ms, share in points[:-1]:
-        assert share == pytest.approx((samples > ms).mean())
-    assert points[-1][1] == 0.5 / len(samples)
-    assert (slower_than([]), slower_than([3.0])) == ([], [(3.0, 0.5)])
-
-
-def test_no_text_lies_on_marks_of_one_model() -> None:
-    """The recommended row has a ring; models are named, because nothing else tells them apart."""
-    made = charts()
-    for name, expected in (("pareto", False), ("pareto-of-models", True)):
-        chart = made[name]
-        assert chart is not None
-        assert ("text" in [layer["mark"]["type"] for layer in chart.spec["layer"]]) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("pareto", "OpenVINO INT8 is fastest"),
-        ("speed-up", "ONNX Runtime FP32 is 2.5× as fast as PyTorch FP32"),
-    ],
-)
-def test_title_of_a_chart_is_its_message(name: str, message: str) -> None:
-    chart = charts()[name]
-    assert chart is not None
-    assert chart.title.startswith(message)
-
-
 if __name__ == "__main__":
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    for name, chart in charts().items():
-        (GOLDEN / f"{name}.json").write_text(text_of(chart), encoding="utf-8")
+    for name in GOLDENS:
+        (GOLDEN / f"{name}.json").write_text(text_of(charts()[name]), encoding="utf-8")

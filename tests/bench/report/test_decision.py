@@ -87,12 +87,3 @@ def test_side_by_side_has_the_recommended_row_of_each_or_why_there_is_none() -> 
     assert (first["model"], first["row"], second["model"], second["row"]) == ("S", "openvino fp32", "L", "not run")
     assert [line.standing for line in table.lines] == ["", "greyed"]
     assert "it failed" in {cell.note for cell in table.lines[1].cells}
-
-
-def test_a_slow_device_changes_nothing_that_is_said_of_another() -> None:
-    fast = recommend(measurement(GOOD, REFERENCE, device="orin"))
-    for p50_ms in (5.0, 500.0):
-        other = recommend(measurement(row("openvino", p50_ms), REFERENCE, device="box"))
-        (table,) = side_by_side([fast, other]).tables
-        assert texts(table)[0]["p50 (ms)"] == "5.00"
-        assert [line.standing for line in table.lines] == ["", ""]

@@ -14,9 +14,7 @@ from bench.report.pages import models_page
 from bench.report.rows import name_of
 from bench.report.write import write_reports
 from export.common.errors import BadInput
-from export.common.files import PARTIAL_PREFIX
 from tests.support.command_line import ROOT
-from tests.support.planted_bench import Planted
 from tests.support.report_folder import USUAL, write_folder
 
 
@@ -39,15 +37,6 @@ def test_markdown_has_the_head_and_the_six_columns(tmp_path: Path) -> None:
     assert text.startswith("# Ship OpenVINO FP32: ")
     assert f"- Next: `convnextpose bundle {folder}" in text
     assert "| row | MPJPE (mm) | p50 (ms) | p99 (ms) | speed-up | memory (MiB) |" in text
-
-
-def test_the_page_of_a_long_run_with_many_rows_is_small_too(tmp_path: Path) -> None:
-    runtimes = ("onnxruntime", "openvino", "onnxruntime-cuda", "tensorrt")
-    planted = [Planted(name, of, 4.0) for name in runtimes for of in ("fp32", "fp16", "int8")]
-    folder = write_folder(tmp_path / "S", planted, rounds=300)
-    write_reports([folder])
-    assert (folder / "report/report.html").stat().st_size <= 3_000_000  # opens at once on a phone
-    assert not list(tmp_path.rglob(PARTIAL_PREFIX + "*"))
 
 
 def test_what_is_written_twice_is_the_same(tmp_path: Path) -> None:

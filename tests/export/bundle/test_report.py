@@ -1,13 +1,12 @@
 """Device reports read back, and ``convnextpose verify``."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from bench.results.device_report import read_device_report
 from export.common.errors import BadInput
-from tests.support.bundles import PLANTED, report_of, rewrite
+from tests.support.bundles import PLANTED, rewrite
 from tests.support.command_line import assert_three_parts, convnextpose
 
 
@@ -16,8 +15,8 @@ from tests.support.command_line import assert_three_parts, convnextpose
     [
         (None, "there is no device report"),
         ("no JSON", "no device report"),
-        ('{"kind": "device-report", "schema_version": "0.9"}', "1.0 or 1.1 or 1.2 — schema_version 0.9"),
-        ('{"kind": "device-report", "schema_version": "1.0"}', "Field required"),
+        ('{"kind": "device-report", "schema_version": "1.1"}', "1.2 — schema_version 1.1"),
+        ('{"kind": "device-report", "schema_version": "1.2"}', "Field required"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
@@ -26,28 +25,6 @@ def test_other_files_are_refused(tmp_path: Path, content: str | None, message: s
         path.write_text(content)
     with pytest.raises(BadInput, match=message):
         read_device_report(path)
-
-
-def test_reports_of_earlier_versions_are_read(device_report: Path, tmp_path: Path) -> None:
-    """Without the fields that 1.2, and then 1.1, added."""
-    report = report_of(device_report)
-    del report["settings"]
-    for row in report["results"]:
-        del row["threads"]
-    report["device"]["governor"] = "schedutil"
-    path = tmp_path / "earlier.json"
-    path.write_text(json.dumps(report | {"schema_version": "1.1"}))
-    earlier = read_device_report(path)
-    assert (earlier.settings, earlier.device.governor) == (None, "schedutil")
-    del report["missing"]
-    for row in report["results"]:
-        del row["asked"], row["build_log"]
-    report["device"] |= {"no_gpu": None, "gpu": {"name": "Orin", "compute_capability": "8.7", "memory_bytes": 8 << 30}}
-    path.write_text(json.dumps(report | {"schema_version": "1.0"}))
-    earlier = read_device_report(path)
-    assert earlier.device.gpu is not None
-    assert (earlier.missing, earlier.device.gpu.multiprocessors) == ([], None)
-    assert all(row.asked and row.build_log is None for row in earlier.results)
 
 
 def test_the_command_has_the_options_of_the_bundles_own_verifier() -> None:
