@@ -38,7 +38,7 @@ def command(
     from bench.sessions.exported import read_export
     from bench.sessions.inference import no_mirrors
     from cli.console import ConsoleObserver
-    from cli.render.evaluate import print_accuracy, print_dataset_notes, print_evaluation
+    from cli.render.evaluate import print_dataset_notes, print_evaluation, print_parts
     from export.common.files import require_writable, write_text
 
     exported = read_export(model)
@@ -67,6 +67,6 @@ def command(
         print(text)
     else:
         if verbose:
-            print_accuracy(evaluation, report)
+            print_parts(evaluation)
         print_evaluation(evaluation, model, report)
     require_finite(evaluation)

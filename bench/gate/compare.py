@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from statistics import median
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -124,13 +124,9 @@ def _require_same_task(baseline: ExportFolder, candidate: ExportFolder) -> None:
     first, second = (side.manifest.architecture.model_dump() for side in (baseline, candidate))
     if first != second:
         models = f"{baseline.manifest.model} and {candidate.manifest.model}"
-        detail = f"{models}: {'; '.join(differences(first, second))}"
+        differing = [f"{name}: {value} and {second[name]}" for name, value in first.items() if value != second[name]]
+        detail = f"{models}: {'; '.join(differing)}"
         raise BadInput("baseline and candidate are different models", detail, "compare exports of one model")
-
-
-def differences(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[str]:
-    """Return the keys whose values differ, with both values."""
-    return [f"{name}: {value} and {candidate[name]}" for name, value in baseline.items() if value != candidate[name]]
 
 
 def measure_pair(

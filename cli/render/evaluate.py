@@ -8,7 +8,7 @@ from rich.markup import escape
 from bench.accuracy.record import AccuracyLoss, Evaluated, Evaluation
 from cli.console import err, out, table
 from cli.render.screen import Screen, command, listed
-from cli.render.text import number, optional
+from cli.render.text import optional
 from export.parity.budgets import GRADES, REQUIRED_GRADE
 
 MPJPE, PIXELS = "MPJPE (mm)", "error (px)"
@@ -79,40 +79,16 @@ def _loss(loss: AccuracyLoss | None) -> str:
     return f"{loss.mean:+.3f}{interval}"
 
 
-def print_accuracy(evaluation: Evaluation, report: Path) -> None:
-    """Print the errors of each artifact, per joint and per group: in mm, or in pixels for annotations without mm."""
-    rows, data, origin = evaluation.rows, evaluation.dataset, evaluation.weights.origin
-    mark = f"  [yellow]weights: {origin}[/]" if origin != "checkpoint" else ""
-    grid = table(
-        *("runtime", "precision", MPJPE, "PA-MPJPE (mm)", PIXELS),
-        *("accuracy loss (mm MPJPE) [95 %]", "error mean, max (mm)"),
-    )
-    for row in rows:
-        error = row.error_mm
-        errors = "–" if error.mean is None else f"{number(error.mean)}, {number(error.max)}"
-        accuracy = (optional(value) for value in (row.mpjpe_mm, row.pa_mpjpe_mm, row.error_px))
-        grid.add_row(row.runtime, row.variant, *accuracy, _loss(row.accuracy_loss_mm), errors)
-    for claim in evaluation.published:
-        figures = (claim.get(field, "–") for field in ("mpjpe_mm", "pa_mpjpe_mm"))
-        grid.add_row(f"published ({claim['source']})", "–", *figures, "–", "–", "–")
-    flip = ", averaged over mirrored images" if evaluation.flip else ""
-    title = f"{escape(evaluation.model)}, {data.samples} samples of {escape(data.name)}"
-    out.print(f"\n[bold]Accuracy[/] of {title}{flip}{mark}")
-    out.print(grid)
-    _print_parts(evaluation)
-    busy = sum(row.seconds for row in rows) / evaluation.seconds
-    out.print(f"{evaluation.samples_per_s:.1f} samples a second; {busy:.0%} of the time in the models")
-    out.print(f"all details: {escape(str(report))}", soft_wrap=True)
-
-
-def _print_parts(evaluation: Evaluation) -> None:
-    """Print errors by joint and by action."""
+def print_parts(evaluation: Evaluation) -> None:
+    """Print errors by joint and by action: in mm, or in pixels for annotations without mm."""
     in_mm = any(row.mpjpe_mm is not None for row in evaluation.rows)
     title, measure = (MPJPE, "mpjpe_mm") if in_mm else (PIXELS, "error_px")
     joints = {row.name: evaluation.joint_errors(row, measure) for row in evaluation.rows}
     _print_table(f"{title} by joint", evaluation, evaluation.counted_joints, lambda row, j: joints[row.name].get(j))
     groups = sorted({group for row in evaluation.rows for group in row.groups})
     _print_table(f"{title} by action", evaluation, groups, lambda row, group: getattr(row.groups[group], measure))
+    busy = sum(row.seconds for row in evaluation.rows) / evaluation.seconds
+    out.print(f"{evaluation.samples_per_s:.1f} samples a second; {busy:.0%} of the time in the models")
 
 
 def _print_table(

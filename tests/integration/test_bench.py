@@ -241,6 +241,12 @@ def test_exports_with_other_parity_images_are_not_compared(measured: Path, tmp_p
     assert_three_parts(here("compare", measured, folder, *ONE_ROW, "--budget", "2"), 2)
 
 
+def unloaded_pair() -> Measurements:
+    pair = measured_pair()
+    pair.records[compare.CANDIDATE].not_possible = "INT8 saturates on this processor"
+    return pair
+
+
 def interrupted_pair() -> Measurements:
     pair = measured_pair()
     pair.rounds.interrupted = True
@@ -252,7 +258,8 @@ def interrupted_pair() -> Measurements:
     [
         (measured_pair(), "PASS", 0),
         (measured_pair(late=2.0), "FAIL", 1),
-        (interrupted_pair(), "INCONCLUSIVE", 3),
+        (unloaded_pair(), "INCONCLUSIVE", 3),
+        (interrupted_pair(), "INCONCLUSIVE", 130),
     ],
 )
 def test_the_exit_code_of_the_gate(
