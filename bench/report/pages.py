@@ -172,8 +172,10 @@ def require_same_machine(measurements: Sequence[Measurement]) -> None:
         assert base is not None
         assert result is not None
         if result.fingerprint != base.fingerprint:
-            ours, theirs = identity(base.environment), identity(result.environment)
-            differs = "; ".join(f"{name}: {ours[name]}, {theirs[name]}" for name in ours if ours[name] != theirs[name])
+            first_machine, machine = identity(base.environment), identity(result.environment)
+            differs = "; ".join(
+                f"{name}: {value}, {machine[name]}" for name, value in first_machine.items() if value != machine[name]
+            )
             run = Path(folder).resolve().parent.parent
             advice = "measure all of them on one machine with one installation, or make a report of each"
             advice += f"; the devices of the run: {commands.report(run)}" if (run / FLEET).is_file() else ""
