@@ -12,10 +12,9 @@ import numpy as np
 from pydantic import Field, FiniteFloat, TypeAdapter
 from pydantic.types import FailFast
 
-from bench.datasets.estimates import Estimate, read_estimates
 from bench.datasets.images import Pixels
 from bench.datasets.people import AnnotatedPeople, Person, pelvis
-from bench.datasets.source import NO_AREA, PixelCount, Source, numbers, with_images
+from bench.datasets.source import NO_AREA, PixelCount, Positive, Source, numbers, with_images
 from export.common.errors import BadInput
 from export.model.joint_sets import HUMAN36M
 from export.model.pose import Array, Camera, crop_box
@@ -81,7 +80,19 @@ class _Camera:
     c: Vector2
 
 
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """One person, detected by other networks."""
+
+    image_id: int
+    bbox: tuple[FiniteFloat, FiniteFloat, Positive, Positive]
+    """x, y, width, height in pixels of the image: already square and enlarged."""
+    root_cam: tuple[FiniteFloat, FiniteFloat, Positive]
+    """Root joint in the camera's coordinates, in mm."""
+
+
 _DATA = TypeAdapter(_Data)
+_ESTIMATES: TypeAdapter[list[_Estimate]] = TypeAdapter(Annotated[list[_Estimate], FailFast()])
 _CAMERAS: TypeAdapter[dict[str, _Camera]] = TypeAdapter(dict[str, _Camera])
 
 Joints = dict[str, dict[str, dict[str, Any]]]
@@ -106,8 +117,11 @@ def open_human36m(
             source.require(_file(source, subject, part))
     source.require(folder / "images")
     path = folder / "bbox_root" / "bbox_root_human36m_output.json"
-    estimates, notes = read_estimates(source, path) if path.exists() else None, tuple[str, ...]()
-    if estimates is None:
+    estimates: dict[int, _Estimate] | None = None
+    notes = tuple[str, ...]()
+    if path.exists():  # of several estimates of one image the last counts, as in the released code
+        estimates = {estimate.image_id: estimate for estimate in source.read(path, _ESTIMATES)}
+    else:
         notes = (f"without {source.relative(path)}: annotated boxes and true root depths are used",)
     return AnnotatedPeople(
         source=source,
@@ -135,7 +149,7 @@ def _file(source: Source, subject: int, part: str) -> Path:
 
 
 def _people(
-    source: Source, subject: int, estimates_path: Path, estimates: dict[int, list[Estimate]] | None
+    source: Source, subject: int, estimates_path: Path, estimates: dict[int, _Estimate] | None
 ) -> Iterator[Person]:
     data_path, camera_path, joints_path = (_file(source, subject, part) for part in PARTS)
     cameras, joints = source.read(camera_path, _CAMERAS), source.read(joints_path, _JOINTS)
@@ -146,7 +160,7 @@ def _people(
             raise BadInput(f"{data_path} contains another subject than {subject}", detail, "use the released file")
         if image.frame_idx % EVERY_FRAME or (path := source.find_image(image.file_name)) is None:
             continue
-        estimate = None if estimates is None else _last_estimate(estimates_path, estimates, image)
+        estimate = None if estimates is None else _estimate_of(estimates_path, estimates, image)
         try:
             box = crop_box(annotation.bbox, image.width, image.height) if estimate is None else estimate.bbox
         except BadInput:
@@ -172,15 +186,15 @@ def _people(
         )
 
 
-def _last_estimate(path: Path, estimates: dict[int, list[Estimate]], image: _Image) -> Estimate:
-    """Return the last estimate of the image, as the released code does."""
+def _estimate_of(path: Path, estimates: dict[int, _Estimate], image: _Image) -> _Estimate:
+    """Return the estimate of the image."""
     if image.id not in estimates:
         raise BadInput(
             f"{path} belongs to other images",
             f"it has no entry for image {image.id} ({image.file_name})",
             "use the file of this protocol, or remove it to use annotated boxes and true depths",
         )
-    return estimates[image.id][-1]
+    return estimates[image.id]
 
 
 def _frame(path: Path, joints: Joints, image: _Image) -> Any:

@@ -189,27 +189,6 @@ def test_a_command_is_named_as_the_shell_finds_it(tmp_path: Path, monkeypatch: p
     assert executable() == f"{sys.executable} -m cli.main"
 
 
-def test_an_error_names_the_command_as_the_shell_finds_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", [".venv/bin/convnextpose"])
-    monkeypatch.setenv("PATH", "/nowhere")
-    console.show_failure(Inconclusive("cannot decide", "my/convnextpose is a folder", "run convnextpose bench build/S"))
-    printed = capsys.readouterr().err
-    assert "run .venv/bin/convnextpose bench build/S" in printed
-    assert "my/convnextpose is a folder" in printed
-
-
-def test_every_usual_row_is_shown_and_further_ones_are_named(folder: Path, shown: Callable[[], list[str]]) -> None:
-    print_bench(folder)
-    text = " ".join(" ".join(shown()).split())
-    assert len(read_result(folder / "bench/result.json").rows) == 10
-    for row in ("openvino fp32 6.09", "onnxruntime fp32 7.97", "onnxruntime int8 17.90"):
-        assert row in text
-    assert "(not shown: " in text
-    assert "onnxruntime bf16)" in text
-
-
 def test_an_export_that_was_complete_takes_one_line(folder: Path, shown: Callable[[], list[str]]) -> None:
     manifest = read_manifest(folder / "manifest.json")
     export.print_unchanged(manifest, folder)

@@ -171,11 +171,6 @@ def test_a_t4_gets_no_engines_that_turing_lacks(report: Callable[..., tuple[int,
     assert all(call[-1] == "7.5" for call in calls(tmp_path) if call[0] == "engine")
 
 
-def test_a_gpu_that_rtx_does_not_know(report: Callable[..., tuple[int, GpuReport]]) -> None:
-    exit_code, written = report(gpu=Gpu("NVIDIA H200", "9.0", 139 << 30, 132))
-    assert (exit_code, statuses(written)["engine tensorrt-rtx"]) == (0, "skipped")
-
-
 def test_without_a_gpu_it_ends_at_once(
     report: Callable[..., tuple[int, GpuReport]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

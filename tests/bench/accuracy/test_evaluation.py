@@ -240,12 +240,6 @@ def test_the_interval_of_the_accuracy_loss() -> None:
     np.testing.assert_allclose([mean, low, high], [differences.mean() + d for d in (0, -half, half)])
 
 
-def test_one_sample_has_no_interval() -> None:
-    tally = Tally()
-    tally.add_accuracy_loss(0.5)
-    assert tally.accuracy_loss() == (0.5, None, None)
-
-
 def test_published_figures_of_a_matching_dataset() -> None:
     dataset = DrawnFigures(COUNT, 256)
     assert published("L", dataset) == []

@@ -64,14 +64,6 @@ def test_coco_without_millimetres_is_evaluated_in_pixels(tmp_path: Path) -> None
 
 
 @of_coco
-def test_coco_without_an_intrinsic_is_evaluated_in_pixels(folder: Path) -> None:
-    edit(folder / "annotations.json", lambda document: document["images"][1].pop("intrinsic"))
-    dataset = coco(folder)
-    assert [sample.joints_mm is None for sample in samples(dataset)] == [False, True, False]
-    assert any(note.startswith("1 evaluated in pixels only") and "1.png" in note for note in dataset.notes)
-
-
-@of_coco
 def test_coco_images_may_lie_beside_the_annotations_or_in_folders(folder: Path) -> None:
     (folder / "images" / "0.png").rename(folder / "0.png")
     (folder / "images" / "deep").mkdir()

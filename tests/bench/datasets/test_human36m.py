@@ -144,3 +144,11 @@ def test_a_few_contradictions_are_a_note(folder: Path) -> None:
     dataset = human36m(folder, 1)
     assert len(dataset) == 30
     assert any(re.match("1 people's joints lie outside their box.*s_11_act_02", note) for note in dataset.notes)
+
+
+@of_human36m
+def test_human36m_the_last_estimate_of_an_image_counts(folder: Path) -> None:
+    write_human36m_estimates(folder, depth_mm=4321.0)
+    path = folder / "bbox_root" / "bbox_root_human36m_output.json"
+    edit(path, lambda document: document.append({**document[0], "root_cam": [0, 0, 4000]}))
+    assert [sample.root_depth_mm for sample in samples(human36m(folder, 1))[:2]] == [4000, 4321]

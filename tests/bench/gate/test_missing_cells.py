@@ -58,15 +58,6 @@ def test_a_precision_that_the_candidate_has_lost_fails(exported: ExportFolder) -
     assert comparison.cells[-1].reasons == ("the candidate's export has lost this precision",)
 
 
-def test_a_lost_precision_fails_though_the_baseline_cannot_run_here_either(
-    exported: ExportFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    without("openvino", monkeypatch)
-    comparison = compared(with_precisions(exported, "fp32", "bf16"), with_precisions(exported, "fp32"))
-    assert outcomes(comparison)["openvino/bf16"] == "FAIL"
-    assert "onnxruntime/bf16" not in outcomes(comparison)
-
-
 def test_a_lost_precision_fails_though_nothing_else_can_run(
     exported: ExportFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,13 +76,6 @@ def test_a_missing_runtime_is_inconclusive_with_the_reason(
     cell = next(cell for cell in comparison.cells if cell.id == "openvino/fp32")
     for side, reason in zip(("baseline", "candidate"), cell.reasons, strict=True):
         assert reason.startswith(f"the {side} cannot run here: openvino is not installed")
-
-
-def test_a_gpu_runtime_without_a_gpu_is_inconclusive(exported: ExportFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.harness.candidates.no_gpu_runtime", lambda runtime: "no NVIDIA driver")
-    comparison = compared(exported, exported, ("onnxruntime", "onnxruntime-cuda"))
-    assert comparison.outcome == "INCONCLUSIVE"
-    assert outcomes(comparison)["onnxruntime-cuda"] == "INCONCLUSIVE"
 
 
 def test_an_engine_that_only_the_candidate_lacks_is_inconclusive(

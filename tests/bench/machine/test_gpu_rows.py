@@ -70,11 +70,6 @@ def test_a_driver_runs_every_minor_version_of_its_cuda_and_older_ones(driver: st
     assert (row(facts, "run-pytorch-cuda").available, row(facts, "run-tensorrt").available) == ("yes", "yes")
 
 
-def test_the_forward_compatibility_package_counts() -> None:
-    facts = replace(WITH_GPU, driver=Answer("550.90.07"), driver_cuda=Answer("13.0"))
-    assert row(facts, "run-pytorch-cuda").available == "yes"
-
-
 @pytest.mark.parametrize(
     ("change", "available", "reason", "advice"),
     [
@@ -181,9 +176,3 @@ def test_an_unknown_cuda_is_no_obstacle_to_a_driver_that_runs_all() -> None:
     assert "its CUDA is unknown (no package tensorrt-cu…), driver 570.133.20 runs CUDA 12.8" in old.reason
     assert row(ORIN, "run-tensorrt").available == "yes"  # JetPack's TensorRT is made for JetPack's driver
     assert row(replace(ORIN, jetson=Answer(None)), "run-tensorrt").available == "unknown"
-
-
-def test_a_cuda_that_the_table_lacks() -> None:
-    judged = row(replace(WITH_GPU, torch_cuda=Answer("14.0")), "run-pytorch-cuda")
-    assert judged.available == "no"
-    assert judged.advice == "update the driver, or install torch built for CUDA 13"

@@ -156,14 +156,6 @@ def test_two_reports_of_one_machine_are_said_to_be_that(device_report: Path, cop
     assert [of.device for of in measured(device_report, alike)] == [f"orin ({device_report})", f"orin ({alike})"]
 
 
-def test_the_sizes_of_the_exports_files_hold(device_report: Path, once_export: Path) -> None:
-    sizes = {
-        of["sha256"]: of["size_bytes"] for of in json.loads((once_export / "manifest.json").read_text())["artifacts"]
-    }
-    (of,) = measurements_of(read_reports([device_report]), (), sizes)
-    assert all(row.artifact_bytes == sizes[row.artifact_sha256 or ""] for row in of.rows)
-
-
 def power_mode(name: str, number: int, *, pinned: bool = False) -> Change:
     """What the same Jetson would have reported in this mode."""
 

@@ -92,12 +92,6 @@ def test_where_no_row_may_be_ranked_more_rounds_are_advised_and_not_the_same_aga
     assert dict(report(folder).page.head.steps)["Next"] == longer
 
 
-def test_the_same_gap_of_several_devices_is_said_once() -> None:
-    choices = [recommend(measurement(row("openvino", 5.0), device=name)) for name in ("orin", "box")]
-    accuracy = [(where, of) for where, of in gaps_of(choices) if "accuracy" in of.item]
-    assert [where for where, _ in accuracy] == ["all"]
-
-
 def test_what_disagrees_with_the_declaration_is_marked(whole: Path) -> None:
     fields = {line.cells[0].text: line.cells for line in section(whole, "architecture").tables[0].lines}
     assert [cell.text for cell in fields["depth_dim"]] == ["depth_dim", "64", "32", "32", "weights"]

@@ -105,19 +105,6 @@ def test_two_processes_of_one_artifact_may_differ_by_as_much_as_the_control_show
         assert found.row.precision == expected
 
 
-def test_rows_that_are_equally_fast_are_named_with_the_intervals_that_say_so() -> None:
-    """[3.98, 4.02] and [3.83, 3.87] lie apart: what overlaps is each widened by the difference of two references."""
-    rows = row("openvino", 5.0, "bf16", error_mm=0.6), row("openvino", 5.2)
-    reason = chosen(*rows, control=control(0.96, 0.98)).reason
-    assert "widened by the 4.0% of two references: openvino fp32 [3.68, 4.02], openvino bf16 [3.83, 4.18]" in reason
-
-
-def test_one_reason_of_several_rows_is_said_once() -> None:
-    rows = [row(name, 1.0, "int8") for name in ("openvino", "onnxruntime")]
-    (passed_over,) = chosen(*rows, SLOW).passed_over
-    assert "openvino int8, onnxruntime int8: within the INT8 budget" in passed_over
-
-
 def test_a_reference_that_is_not_pytorch_may_be_what_is_shipped() -> None:
     """On a device that has no PyTorch, a row that is not told apart from the reference does not win by a hair."""
     reference = row("onnxruntime", 20.0, is_reference=True, speed_up=None)

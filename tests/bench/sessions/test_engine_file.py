@@ -1,6 +1,5 @@
 """Engine files that are refused before they are loaded, and refusals of the real library."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -13,7 +12,6 @@ from bench.sessions import tensorrt
 from bench.sessions.engine_file import check_engine, require_gpu, require_version
 from bench.sessions.tensorrt import TensorRTEngine
 from export.common.errors import BadInput, NotPossible
-from export.common.files import sha256_file
 from export.common.gpu import Gpu
 from export.runtime.engine_file import TENSORRT, TENSORRT_RTX
 from tests.support.engines import ADA, ORIN, RECORD, overwrite, without_gpu, write_engine
@@ -66,21 +64,6 @@ def test_the_real_library_s_refusal_is_in_the_message(real: Path, monkeypatch: p
     monkeypatch.setattr(tensorrt, "first_gpu", lambda: ADA)
     with pytest.raises(NotPossible, match=r"TensorRT-RTX 1\..* does not load .*tiny.rtx.engine — .*cudaError 35"):
         TensorRTEngine(real / "tiny.rtx.engine", TENSORRT_RTX)
-
-
-@without_gpu
-def test_a_truncated_engine_with_an_agreeing_record(
-    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only the library can refuse it."""
-    monkeypatch.setattr(tensorrt, "first_gpu", lambda: ADA)
-    path = tmp_path / "cut"
-    path.write_bytes((real / "tiny.rtx.engine").read_bytes()[:-100])
-    record = json.loads((real / "tiny.rtx.engine.json").read_text())
-    record |= {"size_bytes": path.stat().st_size, "engine_sha256": sha256_file(path)}
-    Path(f"{path}.json").write_text(json.dumps(record))
-    with pytest.raises(NotPossible, match=r"header\.size == blobSize"):
-        TensorRTEngine(path, TENSORRT_RTX)
 
 
 @pytest.mark.skipif(find_spec("tensorrt") is not None, reason="tensorrt is installed")

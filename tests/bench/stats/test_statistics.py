@@ -19,11 +19,6 @@ def test_floors_are_those_of_loadgen(quantile: float, floor: int) -> None:
     assert statistics.percentile_floor(quantile) == floor
 
 
-@pytest.mark.parametrize(("quantile", "floor"), [(0.5, 6), (0.9, 36), (0.95, 72), (0.99, 368), (0.999, 3688)])
-def test_floors_of_two_sided_intervals(quantile: float, floor: int) -> None:
-    assert statistics.interval_floor(quantile) == floor
-
-
 @pytest.mark.parametrize(("n", "low", "high"), [(6, 1, 6), (20, 6, 15), (30, 10, 21), (50, 18, 33)])
 def test_ranks_of_the_medians_interval(n: int, low: int, high: int) -> None:
     interval = statistics.median_interval(np.arange(1.0, n + 1))
@@ -37,10 +32,6 @@ def test_five_rounds_have_no_interval_and_neither_have_values_that_are_not_finit
     assert statistics.median_interval([1, 2, 3, 4, 5]) is None
     assert statistics.median_interval([1, 2, 3, 4, 5, math.nan]) is None
     assert speed_up([1.0] * 6, [1.0] * 5 + [math.inf]) is None
-
-
-def test_confidence_shared_by_five_cells_needs_eight_rounds() -> None:
-    assert statistics.interval_floor(0.5, 1 - 0.05 / 5) == 8
 
 
 def test_a_known_speed_up_is_found_though_rounds_differ() -> None:
