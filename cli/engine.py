@@ -12,7 +12,6 @@ from cli.options import (
     OptimizationLevel,
     Targets,
     Tf32,
-    TimingCache,
     VersionCompatible,
     WorkspaceMib,
     lower,
@@ -33,7 +32,6 @@ def command(
     workspace_mib: WorkspaceMib = 1024,
     optimization_level: OptimizationLevel = 3,
     tf32: Tf32 = False,
-    timing_cache: TimingCache = "auto",
     hardware_compatible: HardwareCompatible = False,
     version_compatible: VersionCompatible = False,
 ) -> None:
@@ -55,7 +53,6 @@ def command(
         precision=precision or "fp32",
         optimization_level=optimization_level,
         tf32=tf32,
-        timing_cache=timing_cache,
         hardware_compatible=hardware_compatible,
         version_compatible=version_compatible,
     )

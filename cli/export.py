@@ -16,7 +16,6 @@ from cli.options import (
     Strict,
     Targets,
     Tf32,
-    TimingCache,
     Verbose,
     VersionCompatible,
     WeightsKey,
@@ -62,7 +61,6 @@ def command(
     workspace_mib: WorkspaceMib = 1024,
     optimization_level: OptimizationLevel = 3,
     tf32: Tf32 = False,
-    timing_cache: TimingCache = "auto",
     hardware_compatible: HardwareCompatible = False,
     version_compatible: VersionCompatible = False,
     with_preprocess: Annotated[
@@ -108,7 +106,6 @@ def command(
         runtime=engine_runtime,
         optimization_level=optimization_level,
         tf32=tf32,
-        timing_cache=timing_cache,
         hardware_compatible=hardware_compatible,
         version_compatible=version_compatible,
     )

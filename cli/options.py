@@ -69,10 +69,6 @@ EngineRuntime = Annotated[
 ]
 OptimizationLevel = Annotated[int, typer.Option(help="Effort of TensorRT's search for kernels, 0 to 5.")]
 Tf32 = Annotated[bool, typer.Option("--tf32", help="Let fp32 engines multiply with 10 bits of mantissa.")]
-TimingCache = Annotated[
-    str,
-    typer.Option(metavar="auto|none|DIR", help="Folder of TensorRT's timing caches; auto: beside the engine."),
-]
 HardwareCompatible = Annotated[
     bool, typer.Option("--hardware-compatible", help="Engines for all Ampere and newer GPUs (TensorRT; slower).")
 ]

@@ -83,10 +83,7 @@ class ServedModel:
             name, _, _ = text.partition("=")
             return f"{name}={paths[name]}" if name in paths else text
 
-        commands = {
-            major: tuple(switch(text) for text in command if not text.startswith("--timingCacheFile="))
-            for major, command in recipe.trtexec.items()
-        }
+        commands = {major: tuple(map(switch, command)) for major, command in recipe.trtexec.items()}
         return replace(recipe, onnx=self.path, trtexec=commands)
 
 

@@ -22,9 +22,8 @@ from export.common.errors import BadInput, CheckFailed, Failure, Inconclusive, N
 from export.common.files import PROJECT, sha256_file, whole_file, write_json, write_text
 from export.common.progress import Progress, no_progress
 from export.engine.choice import TO_INSTALL, Choice, choose_runtime, complete_plan
-from export.engine.plan import AUTO, NONE, BuildJob, EnginePlan
+from export.engine.plan import BuildJob, EnginePlan
 from export.engine.record import SCHEMA_VERSION, BuildResult, EngineRecord, beside
-from export.engine.timing_cache import timing_cache_path
 from export.runtime.engine_file import HEADER_BYTES, Product, wrong_header
 
 WORKER = (sys.executable, "-X", "faulthandler", "-m", "export.engine.worker")
@@ -48,8 +47,8 @@ def build_engine(
         onnx_path: the model.
         engine_path: the engine to write.
         plan: settings.
-        progress: called with the builder's phase and its share of the work.
-        kept_in: folder for the log of a failed build and for kernel timings; by default the engine's.
+        progress: called before the library is loaded and before it builds.
+        kept_in: folder for the log of a failed build; by default the engine's.
 
     Raises:
         BadInput: the ONNX file does not fit (unreadable, other names, types or shapes), the library would ignore a
@@ -63,8 +62,7 @@ def build_engine(
         raise NotPossible("no engine can be built here", choice.reason, TO_INSTALL)
     plan = complete_plan(plan, choice)
     _check_paths(onnx_path, engine_path)
-    folder = kept_in or engine_path.parent
-    failed_log, log = folder / (engine_path.name + FAILED_LOG), list[str]()
+    failed_log, log = (kept_in or engine_path.parent) / (engine_path.name + FAILED_LOG), list[str]()
     try:
         with whole_file(engine_path) as partial:
             job = BuildJob(
@@ -72,7 +70,6 @@ def build_engine(
                 onnx=onnx_path.resolve(),
                 engine=partial.resolve(),
                 plan=plan,
-                timing_cache=_timing_cache(plan, choice, folder),
                 inspect=not _why_no_inspection(plan, choice),
             )
             result = _run_worker(job, progress, log)
@@ -110,21 +107,12 @@ def _make_record(job: BuildJob, choice: Choice, result: BuildResult, log: list[s
         not_inspected=not_inspected,
         workspace_bytes=plan.workspace_bytes,
         optimization_level=plan.optimization_level,
-        timing_cache=str(job.timing_cache.parent) if job.timing_cache else None,
         hardware_compatible=plan.hardware_compatible,
         version_compatible=plan.version_compatible,
         warnings=tuple(dict.fromkeys(line.removeprefix("WARNING ") for line in log if line.startswith("WARNING "))),
         engine_sha256=sha256_file(job.engine),
         plan_version=check_engine_file(job.engine, choice.product, result),
     )
-
-
-def _timing_cache(plan: EnginePlan, choice: Choice, folder: Path) -> Path | None:
-    """Return the file of kernel timings; None: nothing is timed or kept."""
-    if choice.tunes_on is None or plan.timing_cache == NONE:
-        return None
-    place = folder / "timing" if plan.timing_cache == AUTO else Path(plan.timing_cache)
-    return timing_cache_path(place.resolve(), choice.tunes_on.kind, choice.version)
 
 
 def _why_no_inspection(plan: EnginePlan, choice: Choice) -> str:
@@ -177,8 +165,8 @@ def _run_worker(job: BuildJob, progress: Progress, log: list[str]) -> BuildResul
                 match json.loads(line) if line.endswith(b"}\n") else None:
                     case {"log": str(text)}:
                         log.append(text)
-                    case {"progress": str(text), "share": share}:
-                        progress(text, share)
+                    case {"progress": str(text)}:
+                        progress(text)
                     case {"failure": [problem, detail, advice], "exit_code": code}:
                         failure = FAILURES[code](problem, detail, advice)
                     case {"result": dict(fields)}:

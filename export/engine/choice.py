@@ -23,7 +23,6 @@ IGNORED_SETTINGS = {
         "hardware_compatible": "it warns and goes on; name GPUs with --targets",
         "version_compatible": "it has no runtime for other versions; build again for each",
         "optimization_level": "it times no kernels; engines of levels 0, 3 and 5 were the same size, as soon as built",
-        "timing_cache": "it times no kernels",
     },
 }
 """Library → setting of a plan that it accepts and ignores → reason."""

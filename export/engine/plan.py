@@ -20,7 +20,7 @@ TARGETS_WITHOUT: dict[str, dict[str, str]] = {
 }
 """Precision → compute capability that lacks it → reason. For INT8 the library says so itself, and still builds."""
 
-AUTO, NONE = "auto", "none"
+AUTO = "auto"
 RUNTIMES = (AUTO, *(product.option for product in PRODUCTS.values()))
 
 
@@ -45,8 +45,6 @@ class EnginePlan:
     """Effort of the search for kernels, 0 to 5; TensorRT only."""
     tf32: bool = False
     """Multiply FP32 with 10 bits of mantissa; for fp32 only, since no other precision multiplies in FP32."""
-    timing_cache: str = AUTO
-    """Folder for the builder's kernel timings; ``auto``: beside the engine; ``none``. TensorRT only."""
     targets: tuple[str, ...] | None = None
     """Compute capabilities; None: the library's default. TensorRT-RTX only."""
     hardware_compatible: bool = False
@@ -68,9 +66,6 @@ class EnginePlan:
         useless = self.tf32 and self.precision != "fp32"
         _require(
             not useless, "TF32 is for FP32 convolutions", f"a file of {self.precision} has none", "leave out --tf32"
-        )
-        _require(
-            bool(self.timing_cache), "no folder for the timing cache", "an empty name", f"name one, or give {NONE}"
         )
         if self.targets is not None:
             _check_targets(self.targets, self.precision)
@@ -105,8 +100,6 @@ class BuildJob:
     onnx: Path
     engine: Path
     plan: EnginePlan
-    timing_cache: Path | None
-    """File of kernel timings; None: none are used or kept."""
     inspect: bool
     """True: a GPU of this machine loads the engine, so that its types can be checked."""
 

@@ -9,9 +9,9 @@ from export.common.records import read_record
 from export.engine.layers import EngineLayers
 from export.runtime.engine_network import Convolutions
 
-SCHEMA_VERSION = 6
-READABLE = (5, SCHEMA_VERSION)
-"""5 also had sizes of memory from the builder's log."""
+SCHEMA_VERSION = 7
+READABLE = (5, 6, SCHEMA_VERSION)
+"""Earlier ones also had a folder of kernel timings, and 5 sizes of memory from the builder's log."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,6 @@ class EngineRecord(BuildResult):
     """The reason if there is no proof from the inspector; empty where it gave the types of layers."""
     workspace_bytes: int
     optimization_level: int
-    timing_cache: str | None
-    """The folder of kernel timings; None: nothing was kept."""
     hardware_compatible: bool
     version_compatible: bool
     warnings: tuple[str, ...]

@@ -4,7 +4,6 @@ It calls only members that ``export.runtime.tensorrt_api`` declares: those that 
 1.7 share, and the compute capabilities of RTX.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -23,64 +22,15 @@ from export.engine.layers import EngineLayers, inspect_engine, require_precision
 from export.engine.onnx_checks import onnx_precision, planned_fp32, profile_shapes
 from export.engine.plan import BuildJob
 from export.engine.record import BuildResult, Profile
-from export.engine.timing_cache import keep_timing_cache, use_timing_cache
 from export.runtime.engine_builder import Build
 from export.runtime.engine_file import PRODUCTS
 from export.runtime.engine_network import Convolutions, check_interface, check_types
 from export.runtime.registry import load_library
 from export.runtime.tensorrt import deserialize
-from export.runtime.tensorrt_api import ILogger, IProgressMonitor, TensorRT
+from export.runtime.tensorrt_api import ILogger, TensorRT
 from export.runtime.tensorrt_log import make_logger
 
 Send = Callable[[dict[str, Any]], None]
-
-
-class Phases:
-    """The builder's nested phases as one share of the whole (0 to 1) that never falls."""
-
-    def __init__(self) -> None:
-        self.share = 0.0
-        self._open: dict[str, tuple[float, float, int]] = {}  # begin, width of a step, steps done
-
-    def start(self, phase: str, parent: str | None, steps: int) -> None:
-        """Begin a phase, which fills the present step of its parent, or the whole where that is unknown."""
-        begin, width, done = self._open.get(parent or "", (0.0, 1.0, 0))
-        self._open[phase] = (begin + width * done, width / max(steps, 1), 0)
-
-    def step(self, phase: str, step: int) -> None:
-        """End step number ``step``, from 0."""
-        begin, width, _ = self._open[phase]
-        self._open[phase] = (begin, width, step + 1)
-        self.share = max(self.share, min(begin + width * (step + 1), 1.0))
-
-
-def make_monitor(trt: TensorRT, send: Send) -> IProgressMonitor:
-    """Return a monitor that sends each further hundredth.
-
-    Its methods raise nothing and return True: anything else would cancel the build.
-    """
-
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self.phases, self.lock, self.sent = Phases(), threading.Lock(), 0.0
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            with contextlib.suppress(Exception), self.lock:
-                self.phases.start(phase_name, parent_phase, num_steps)
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            with contextlib.suppress(Exception), self.lock:
-                self.phases.step(phase_name, step)
-                if self.phases.share >= self.sent + 0.01:
-                    self.sent = self.phases.share
-                    send({"progress": phase_name, "share": self.sent})
-            return True
-
-        def phase_finish(self, phase_name: str) -> None:
-            """Do nothing: the phase's last step has been reported."""
-
-    return Monitor()
 
 
 def build(trt: TensorRT, job: BuildJob, send: Send) -> BuildResult:
@@ -99,13 +49,9 @@ def build(trt: TensorRT, job: BuildJob, send: Send) -> BuildResult:
     precision = onnx_precision(model, job.onnx, job.plan)
     layer_types, convolutions = check_types(builder.network, name, precision, planned_fp32(model))
     low, usual, high = profile_shapes(shape, job.plan)
-    builder.config.progress_monitor = make_monitor(trt, send)
-    if job.timing_cache is not None:
-        use_timing_cache(builder.config, job.timing_cache, errors)
+    send({"progress": "building"})
     blob = builder.run((low, usual, high))
     job.engine.write_bytes(blob)
-    if job.timing_cache is not None:
-        keep_timing_cache(builder.config, job.timing_cache)
     return BuildResult(
         package_version=str(trt.__version__),
         precision=precision,
@@ -162,7 +108,7 @@ def main() -> None:
     send = open_channel()
     job = TypeAdapter(BuildJob).validate_json(sys.argv[1])
     try:
-        send({"progress": f"loading {PRODUCTS[job.product].name}", "share": 0.0})
+        send({"progress": f"loading {PRODUCTS[job.product].name}"})
         trt: TensorRT = load_library(job.product)
         send({"result": asdict(build(trt, job, send))})
     except Failure as failure:

@@ -13,7 +13,7 @@ from pathlib import Path
 from export.common.errors import BadInput
 from export.common.files import write_text
 from export.common.interface import INPUT
-from export.engine.plan import AUTO, NONE, EnginePlan
+from export.engine.plan import EnginePlan
 from export.parity.budgets import PASS, WITHIN_ROUNDING
 from export.pipeline.manifest import Artifact, Manifest
 from export.runtime.engine_file import TENSORRT
@@ -162,7 +162,6 @@ def _model(artifact: Artifact, options: EnginePlan) -> ModelRecipe:
             f"--builderOptimizationLevel={plan.optimization_level}",
             *(("--hardwareCompatibilityLevel=ampere+",) if plan.hardware_compatible else ()),
             *_version_switch(plan),
-            *((f"--timingCacheFile=engines/{stem}.timing.cache",) if plan.timing_cache != NONE else ()),
             "--profilingVerbosity=detailed",
             f"--exportLayerInfo={layers}",
             f"--saveEngine={name}",
@@ -196,8 +195,7 @@ def _model(artifact: Artifact, options: EnginePlan) -> ModelRecipe:
 
 def _device_plan(plan: EnginePlan, precision: str) -> EnginePlan:
     """Return the same build by TensorRT, without paths of this machine."""
-    cache = NONE if plan.timing_cache == NONE else AUTO
-    return replace(plan, runtime=TENSORRT.option, targets=None, timing_cache=cache).in_precision(precision)
+    return replace(plan, runtime=TENSORRT.option, targets=None).in_precision(precision)
 
 
 def _notes(artifact: Artifact, plan: EnginePlan) -> Iterator[str]:

@@ -254,7 +254,6 @@ OPTIONS = {
     "options plan batch_max": "--batches MAX",
     "options plan optimization_level": "--optimization-level",
     "options plan tf32": "--tf32",
-    "options plan timing_cache": "--timing-cache",
     "options plan targets": "--targets",
     "options plan hardware_compatible": "--hardware-compatible",
     "options plan version_compatible": "--version-compatible",

@@ -41,14 +41,6 @@ class ILogger(Protocol):
     log: Callable[[Enumerator, str], None]
 
 
-class IProgressMonitor(Protocol):
-    """Base class of a listener to a build; a step that does not return True cancels the build."""
-
-    phase_start: Callable[[str, str | None, int], None]
-    step_complete: Callable[[str, int], bool]
-    phase_finish: Callable[[str], None]
-
-
 class ITensor(Protocol):
     """An input or output of a network; a free dimension is -1."""
 
@@ -109,19 +101,12 @@ class IOptimizationProfile(Protocol):
     set_shape: Callable[[str, Shape, Shape, Shape], None]
 
 
-class ITimingCache(Protocol):
-    """Timings of kernels, kept for later builds."""
-
-    serialize: Callable[[], IHostMemory]
-
-
 class IBuilderConfig(Protocol):
     """Settings of a build; a refusal is only a returned False or -1."""
 
     builder_optimization_level: int
     profiling_verbosity: Enumerator
     hardware_compatibility_level: Enumerator
-    progress_monitor: IProgressMonitor
     num_compute_capabilities: int
 
     set_memory_pool_limit: Callable[[Enumerator, int], None]
@@ -129,9 +114,6 @@ class IBuilderConfig(Protocol):
     clear_flag: Callable[[Enumerator], None]
     get_flag: Callable[[Enumerator], bool]
     add_optimization_profile: Callable[[IOptimizationProfile], int]
-    create_timing_cache: Callable[[bytes], ITimingCache]
-    set_timing_cache: Callable[[ITimingCache, bool], bool]
-    get_timing_cache: Callable[[], ITimingCache]
     set_compute_capability: Callable[[Enumerator, int], bool]
 
 
@@ -274,7 +256,6 @@ MakeBuilder = Callable[[ILogger], Builder]
 MakeParser = Callable[[INetworkDefinition, ILogger], OnnxParser]
 MakeRuntime = Callable[[ILogger], Runtime]
 LoggerClass = Type[ILogger]
-MonitorClass = Type[IProgressMonitor]
 ProfilerClass = Type[IProfiler]
 
 
@@ -289,7 +270,6 @@ class TensorRT(Protocol):
     OnnxParser: MakeParser
     Runtime: MakeRuntime
     ILogger: LoggerClass
-    IProgressMonitor: MonitorClass
     IProfiler: ProfilerClass
     BuilderFlag: BuilderFlag
     HardwareCompatibilityLevel: HardwareCompatibilityLevel

@@ -47,7 +47,7 @@ def test_what_cannot_be_meant_is_refused(call: Call, typed_files: dict[str, Path
     assert_three_parts(call(typed_files["fp16"], "--out", "x.engine", *options), 2)
 
 
-IGNORED = ["--hardware-compatible", "--version-compatible", "--optimization-level=4", "--timing-cache=none"]
+IGNORED = ["--hardware-compatible", "--version-compatible", "--optimization-level=4"]
 
 
 @pytest.mark.parametrize("option", IGNORED)

@@ -98,7 +98,7 @@ for a in "$@"; do
     case $a in
     --onnx=*${REFUSED:-nothing}*) exit 7 ;;
     --onnx=*) [ -f "${a#*=}" ] || exit 9 ;;
-    --saveEngine=* | --exportLayerInfo=* | --timingCacheFile=*) echo "$@" > "${a#*=}" || exit 9 ;;
+    --saveEngine=* | --exportLayerInfo=*) echo "$@" > "${a#*=}" || exit 9 ;;
     esac
 done
 """

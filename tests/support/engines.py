@@ -41,7 +41,6 @@ RECORD = EngineRecord(
     profile=Profile("image", (1, 3, 256, 256), (1, 3, 256, 256), (8, 3, 256, 256)),
     workspace_bytes=1 << 30,
     optimization_level=3,
-    timing_cache=None,
     hardware_compatible=False,
     version_compatible=False,
     build_seconds=0.5,

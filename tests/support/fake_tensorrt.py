@@ -114,17 +114,6 @@ class OnnxParser:
         return self.num_errors == 0
 
 
-class IProgressMonitor:
-    """Base class of a monitor; this builder reports no progress."""
-
-
-class ITimingCache:
-    """Timings of kernels."""
-
-    def serialize(self) -> bytes:
-        return b"timings"
-
-
 class IBuilderConfig:
     """Settings of a build."""
 
@@ -135,16 +124,6 @@ class IBuilderConfig:
         self.hardware_compatibility_level: Any = None
         self.num_compute_capabilities = 0
         self.profiles: list[Any] = []
-
-    def create_timing_cache(self, serialized_timing_cache: bytes, /) -> ITimingCache:
-        return ITimingCache()
-
-    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool, /) -> bool:
-        self.cache = cache
-        return True
-
-    def get_timing_cache(self) -> ITimingCache:
-        return self.cache
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int, /) -> None:
         pass

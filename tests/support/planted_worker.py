@@ -22,16 +22,5 @@ def setting(line: str) -> str:
     return f"inner = b.configure\ndef configure(trt, builder, plan): {body}\nb.configure = configure"
 
 
-STALLING = plant(
-    """
-    def stalling(send):
-        def send_and_stall(message):
-            send(message)
-            if message.get("share", 0) > 0.3:
-                time.sleep(60)
-        return send_and_stall
-    inner = w.make_monitor
-    w.make_monitor = lambda trt, send: inner(trt, stalling(send))
-    """
-)
-"""A worker that stalls within the builder's own call, at a third of the work."""
+STALLING = plant("b.Build.run = lambda build, shapes: time.sleep(60)")
+"""A worker that stalls where the builder works."""

@@ -19,9 +19,9 @@ from tests.support.small_networks import FLOAT, half_network, int8_network, prod
 @pytest.mark.usefixtures("rtx", "no_partial_left")
 def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")  # the worker is found from any folder
-    shares: list[float] = []
+    phases: list[str] = []
     path = tmp_path / "new" / "tiny.rtx.engine"
-    record = build_engine(tiny, path, EnginePlan(), lambda text, share=None: shares.append(share or 0.0))
+    record = build_engine(tiny, path, EnginePlan(), lambda text, share=None: phases.append(text))
 
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, path.name + ".json", path.name + ".log"]
     assert record.status == "built for SM 8.0, 8.6, 8.9, 12.0; not run"
@@ -41,9 +41,7 @@ def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatc
     assert "INFO Engine generation completed" in (tmp_path / "new" / "tiny.rtx.engine.log").read_text()
     assert read_engine_record(tmp_path / "new" / "tiny.rtx.engine.json") == record
 
-    assert shares == sorted(shares)
-    assert (shares[0], shares[-1]) == (0, 1)
-    assert len(shares) > 5
+    assert phases == ["loading TensorRT-RTX", "building", record.status]
 
 
 @pytest.mark.usefixtures("rtx")
@@ -51,7 +49,6 @@ def test_an_engine_its_log_and_its_record(tiny: Path, tmp_path: Path, monkeypatc
 def test_tf32_is_recorded_as_the_builder_has_it(tiny: Path, tmp_path: Path, tf32: bool) -> None:
     record = build_engine(tiny, tmp_path / "e", EnginePlan(tf32=tf32, targets=("12.0",), batch_opt=4))
     assert record.tf32 is tf32
-    assert record.timing_cache is None  # compiled ahead of time, it times nothing
     assert record.status == "built for SM 12.0; not run"
     assert record.profile.opt == (4, 3, 32, 32)
 

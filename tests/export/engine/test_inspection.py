@@ -65,7 +65,7 @@ def test_the_builder_checks_its_new_engine(engines: FakeEngines) -> None:
     trt: Any = load_library(engines.product.module)
     logger, blob, counts = make_logger(trt, []), engines.path.read_bytes(), Convolutions(1, 1)
     plan = EnginePlan(precision="int8")
-    job = BuildJob(engines.product.module, Path("e.onnx"), Path("e"), plan, timing_cache=None, inspect=True)
+    job = BuildJob(engines.product.module, Path("e.onnx"), Path("e"), plan, inspect=True)
     types = [{"Format/Datatype": "Row major linear FP32"}]
     engines.plant_layers({"Name": "stem", "LayerType": "conv", "Inputs": types})
     with pytest.raises(CheckFailed, match="no layer computes in int8"):

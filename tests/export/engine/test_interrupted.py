@@ -32,7 +32,7 @@ def test_a_killed_worker_leaves_the_old_engine(
     monkeypatch.setattr(engine, "WORKER", STALLING)
 
     def kill(text: str, share: float | None = None) -> None:
-        if share is not None and share > 0.3:
+        if text == "building":
             [worker] = workers_of(psutil.Process())
             worker.send_signal(end)
 
@@ -63,7 +63,7 @@ def test_an_exception_while_listening_ends_the_worker(
     workers: list[psutil.Process] = []
 
     def interrupt(text: str, share: float | None = None) -> None:
-        if share is not None and share > 0.3:
+        if text == "building":
             workers.extend(workers_of(psutil.Process()))
             raise KeyboardInterrupt
 
@@ -83,7 +83,7 @@ def test_a_killed_parent_leaves_no_orphan(tiny: Path, tmp_path: Path) -> None:
         from export.engine.plan import EnginePlan
         engine.WORKER = {STALLING!r}
         def listen(text, share=None):
-            if share > 0.3:
+            if text == "building":
                 print("in the middle", flush=True)
         plan = EnginePlan(runtime="tensorrt-rtx")
         engine.build_engine(Path({str(tiny)!r}), Path({str(tmp_path / "e")!r}), plan, listen)

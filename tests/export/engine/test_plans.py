@@ -22,7 +22,6 @@ from export.runtime.engine_file import TENSORRT
         ({"batch_max": float("nan")}, "nan"),
         ({"targets": ("8.9", "9.0")}, "9.0 — choose from 7.5, 8.0, 8.6, 8.9, 12.0, 12.1"),
         ({"targets": ("8.9", "8.9")}, "each once"),
-        ({"timing_cache": ""}, "an empty name"),
     ],
 )
 def test_impossible_plans(fields: dict[str, Any], message: str) -> None:

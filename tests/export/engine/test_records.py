@@ -1,4 +1,4 @@
-"""Records, headers and progress of a build."""
+"""Records and headers of a build."""
 
 import json
 from dataclasses import asdict, replace

@@ -50,7 +50,6 @@ def test_the_build_with_trtexec() -> None:
         "--maxShapes=image:8x3x256x256",
         "--memPoolSize=workspace:512",
         "--builderOptimizationLevel=3",
-        "--timingCacheFile=engines/L-fp16.timing.cache",
         "--profilingVerbosity=detailed",
         "--exportLayerInfo=engines/L-fp16.trtexec.layers.json",
         "--saveEngine=engines/L-fp16.trtexec.engine",
@@ -78,14 +77,6 @@ def test_compatible_engines_are_asked_for_by_trtexec_and_by_us() -> None:
         assert all("--versionCompatible" in command for command in timing.trtexec.values())
     assert all("--versionCompatible" not in timing.trtexec["10"] for timing in recipe("fp32").models[0].timings)
     assert any("leave it out on a Jetson" in note for note in model.notes)
-
-
-def test_a_timing_cache_is_kept_unless_it_is_not_wanted() -> None:
-    for asked, kept in (("auto", True), ("/somewhere/here", True), ("none", False)):
-        [model] = recipe("fp32", plan=replace(PLAN, timing_cache=asked)).models
-        named = [switch for switch in model.trtexec["10"] if switch.startswith("--timingCacheFile")]
-        assert named == ["--timingCacheFile=engines/L-fp32.timing.cache"] * kept
-        assert f'timing_cache="{"auto" if kept else "none"}"' in model.python[2]
 
 
 @pytest.mark.parametrize(
