@@ -161,6 +161,6 @@ def _goldens_of_crops(contents: Contents, folder: Path, progress: Progress) -> G
     for precision in (artifact.precision for artifact in contents.onnx if artifact.precision != "fp32"):
         progress(f"the {precision} reference")
         record, planned, _ = (contents.folder / path for path in plan_paths(precision))
-        plan = read_plan(record, network.architecture)
+        plan = read_plan(record)
         references[precision] = run(simulated_graph(network, plan, load_planned(planned)))
     return Goldens(crops.images, run(network.double()), references, printable(crops.source))
