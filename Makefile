@@ -81,7 +81,7 @@ test: $(READY_DEV) ## Run the tests, in two processes
 test-arm: $(READY) ## Verify the demo's bundle on an emulated ARM processor (some minutes): OUT/arm
 	@$(BIN)/convnextpose export XS-atto --checkpoint demo/XS-atto-demo.pth --precision fp32,fp16,int8 \
 		--out "$(or $(OUT),build)/arm"
-	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/arm/XS-atto" --without-engines
+	@$(BIN)/convnextpose bundle "$(or $(OUT),build)/arm/XS-atto"
 	@$(BIN)/python -m scripts.arm_check "$(or $(OUT),build)/arm/XS-atto/bundle/XS-atto-bundle" \
 		--cache "$(or $(OUT),build)/arm/cache" $(ARGS)
 

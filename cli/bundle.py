@@ -28,16 +28,9 @@ def command(
         str | None,
         typer.Option(metavar="fp32,fp16", callback=lower, help="Precisions; by default all that are proven."),
     ] = None,
-    images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Crops of people for the goldens, in place of drawn figures.")
-    ] = None,
     form: Annotated[
         Form, typer.Option("--format", help="A folder, the folder and its zip archive, or a repository for Triton.")
     ] = Form.zip,
-    with_engines: Annotated[
-        bool | None,
-        typer.Option("--with-engines/--without-engines", help="Engines of TensorRT-RTX, if the export has any."),
-    ] = None,
     batches: Batches = "1,1,8",
     workspace_mib: WorkspaceMib = 1024,
 ) -> None:
@@ -57,15 +50,10 @@ def command(
     precisions = parse_precisions(precision) if precision is not None else None
     place = out or model / "bundle"
     if form is Form.triton:
-        if images is not None:
-            raise BadInput("a repository for Triton has no goldens", f"--images {images}", "leave it out")
-        if with_engines is not None:
-            option = "--with-engines" if with_engines else "--without-engines"
-            raise BadInput("a repository for Triton has no engines", f"{option}: servers build them", "leave it out")
         _print_triton(write_triton(model, place, precisions, plan))
         return
     observer = ConsoleObserver()
-    options = BundlePlan(precisions, with_engines is not False, images, form is Form.zip, plan)
+    options = BundlePlan(precisions, form is Form.zip, plan)
     try:
         bundle = write_bundle(model, place, options, observer.listener("bundle"))
     finally:
@@ -77,16 +65,15 @@ def _print_bundle(bundle: "Bundle") -> None:
     """Print which files passed the bundle's own verifier, the hashes, and what to do next."""
     from rich.markup import escape
 
-    from cli.render.screen import Screen, by_reason
+    from cli.render.screen import Screen
     from cli.render.screen import command as command_line
     from export.bundle.text import describe_origin
 
     contents, rows = bundle.contents, []
-    for artifact in (artifact for artifact in contents.artifacts if artifact.kind == "onnx"):
+    for artifact in contents.onnx:
         passed = [row for row in bundle.verified if row.precision == artifact.precision and row.status == "pass"]
         for result in [f"{row.runtime} {row.reason}" for row in passed] or ["no runtime here runs it"]:
             rows.append((escape(artifact.path), f"{artifact.size_bytes / 1e6:.1f} MB", result))
-    engines = by_reason((a.precision, a.status) for a in contents.artifacts if a.kind == "engine")
     archive = []
     if bundle.archive is not None:
         size = f"{bundle.archive.stat().st_size / 1e6:.1f} MB"
@@ -99,7 +86,6 @@ def _print_bundle(bundle: "Bundle") -> None:
         columns=("file", "size", "error on the goldens"),
         rows=rows,
         tail=[
-            *(f"engines {', '.join(names)}: {status}" for status, names in engines.items()),
             escape(str(bundle.folder)),
             f"  bundle id  {bundle.id}",
             *archive,

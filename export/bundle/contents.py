@@ -7,20 +7,10 @@ from pathlib import Path
 from export.common.errors import BadInput, CheckFailed
 from export.common.files import sha256_file
 from export.common.interface import PRECISIONS
-from export.engine.record import EngineRecord, beside, read_engine_record
 from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
 from export.pipeline.recipe import PROVEN
 from export.pipeline.reports import ParityReport
-from export.runtime.engine_file import PRODUCTS
-
-
-@dataclass(frozen=True)
-class BundledEngine:
-    """An engine that was compiled ahead of time for other GPUs."""
-
-    artifact: Artifact
-    record: EngineRecord
 
 
 @dataclass(frozen=True)
@@ -30,28 +20,21 @@ class Contents:
     folder: Path
     manifest: Manifest
     onnx: tuple[Artifact, ...]
-    engines: tuple[BundledEngine, ...]
 
     @property
     def model(self) -> str:
         """The model's name, which begins the names of files and folders."""
         return self.manifest.model
 
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """All chosen files."""
-        return (*self.onnx, *(engine.artifact for engine in self.engines))
-
     def parity_of(self, onnx: Artifact) -> ParityReport:
         """Return the export's parity report of an ONNX file."""
         return next(report for report in self.manifest.parity if report.artifact == onnx.path)
 
 
-def choose_contents(folder: Path, precisions: Sequence[str] | None = None, *, with_engines: bool = True) -> Contents:
-    """Choose the ONNX files of these precisions (None: all proven), and engines compiled ahead of time.
+def choose_contents(folder: Path, precisions: Sequence[str] | None = None) -> Contents:
+    """Choose the ONNX files of these precisions (None: all proven); engines are built where they run.
 
-    Engines that were tuned on this machine's GPU are valid here only. Graphs with the input format ``uint8`` are left
-    out, since the bundle's runtime crops and normalises by itself.
+    Graphs with the input format ``uint8`` are left out, since the bundle's runtime crops and normalises by itself.
 
     Raises:
         BadInput: no export in the folder, a precision that it does not hold, or a file that was changed since.
@@ -72,10 +55,8 @@ def choose_contents(folder: Path, precisions: Sequence[str] | None = None, *, wi
     for artifact in onnx:
         if artifact.status not in PROVEN:
             raise CheckFailed(f"{artifact.path} is not proven", artifact.status, "do not ship it")
-    engines = tuple(_engines(folder, manifest, onnx)) if with_engines else ()
-    contents = Contents(folder, manifest, onnx, engines)
-    _require_unchanged(folder, contents.artifacts, advice)
-    return contents
+    _require_unchanged(folder, onnx, advice)
+    return Contents(folder, manifest, onnx)
 
 
 def pixel_variants(contents: Contents) -> dict[str, Artifact]:
@@ -101,10 +82,3 @@ def _require_unchanged(folder: Path, artifacts: Sequence[Artifact], advice: str)
         if not path.is_file() or sha256_file(path) != artifact.sha256:
             value = "it was changed since" if path.is_file() else "it is gone"
             raise BadInput(f"{path} is not the file that the manifest describes", value, advice)
-
-
-def _engines(folder: Path, manifest: Manifest, onnx: Sequence[Artifact]) -> list[BundledEngine]:
-    sources = {artifact.sha256 for artifact in onnx}
-    artifacts = [a for a in manifest.artifacts if a.kind == "engine" and PRODUCTS[a.runtime].ahead_of_time]
-    engines = [BundledEngine(a, read_engine_record(beside(folder / a.path, ".json"))) for a in artifacts]
-    return [engine for engine in engines if engine.record.onnx_sha256 in sources]

@@ -16,7 +16,6 @@ from export.bundle.contents import Contents
 from export.common.errors import BadInput, Inconclusive
 from export.common.files import UNREADABLE_ARRAYS
 from export.common.plain import printable
-from export.common.progress import Progress, no_progress
 from export.images.image_set import DRAWN
 from export.model.joint_sets import joint_set
 from export.model.pose import CUBE_MM, MEAN, STD, Volume
@@ -29,8 +28,7 @@ from export.parity.comparison import (
     joint_spread,
     summarize_errors,
 )
-from export.pipeline.layout import TRUTH, WEIGHTS, plan_paths
-from export.pipeline.reference_steps import REFERENCE_BATCH
+from export.pipeline.layout import TRUTH, plan_paths
 
 COUNT = 16
 """Enough to show every joint in many poses, and few enough for a device without a GPU."""
@@ -58,18 +56,20 @@ class Goldens:
         return self.source.startswith(DRAWN)
 
 
-def make_goldens(contents: Contents, images: Path | None, progress: Progress = no_progress) -> Goldens:
-    """Return the first images of the export's parity, or a folder's crops, with their references.
+def make_goldens(contents: Contents) -> Goldens:
+    """Return the first images of the export's parity with their references.
 
     Raises:
-        BadInput: too few images, or the folder cannot be read.
+        BadInput: they cannot be read.
         Inconclusive: the network's joints hardly vary over them, so that any joints would agree.
     """
-    goldens = _goldens_of_export(contents) if images is None else _goldens_of_crops(contents, images, progress)
+    goldens = _read_goldens(contents)
     spread = joint_spread(goldens.truth, Volume.from_architecture(contents.manifest.architecture))
     if not min(spread.over_images_mm, spread.over_joints_mm) >= NEEDED_SPREAD_MM:
         value = f"joints spread {spread.over_images_mm:.3g} mm over images, {spread.over_joints_mm:.3g} mm over joints"
-        raise Inconclusive("these goldens would prove nothing", value, "name crops of different poses with --images")
+        raise Inconclusive(
+            "these goldens would prove nothing", value, "export with --images and crops of different poses"
+        )
     return goldens
 
 
@@ -124,7 +124,7 @@ def _facts(contents: Contents, goldens: Goldens, budgets: Budgets) -> Iterator[s
             yield f"limit {precision} {limit.statistic} {limit.allowed_mm!r}"
 
 
-def _goldens_of_export(contents: Contents) -> Goldens:
+def _read_goldens(contents: Contents) -> Goldens:
     """Read images and references that the export's parity left."""
     try:
         with np.load(contents.folder / TRUTH, allow_pickle=False) as file:
@@ -138,29 +138,3 @@ def _goldens_of_export(contents: Contents) -> Goldens:
         raise BadInput(f"{contents.folder} has no images of its parity", str(error), advice) from error
     source = next((report.images.source for report in contents.manifest.parity), "the export's parity")
     return Goldens(images, truth, references, printable(f"{source}, the first {len(images)}"))
-
-
-def _goldens_of_crops(contents: Contents, folder: Path, progress: Progress) -> Goldens:
-    """Run the references on a user's crops."""
-    from export.images.image_set import folder_set
-    from export.model.reference import run_reference
-    from export.model.weights_file import load_network
-    from export.plan.planned import load_planned, simulated_graph
-    from export.plan.precision_plan import read_plan
-
-    crops = folder_set(folder, contents.manifest.architecture.input_size, COUNT, COUNT)
-    if crops.distinct < COUNT:
-        advice = "name a folder with more crops of people, or leave --images out"
-        raise BadInput(f"goldens need {COUNT} distinct images", f"{crops.distinct} in {folder}", advice)
-
-    def run(network: Any) -> NDArray[Any]:
-        return run_reference(network, crops.images, REFERENCE_BATCH, progress)
-
-    network = load_network(contents.folder / WEIGHTS)
-    references = {"fp32": run(network)}
-    for precision in (artifact.precision for artifact in contents.onnx if artifact.precision != "fp32"):
-        progress(f"the {precision} reference")
-        record, planned, _ = (contents.folder / path for path in plan_paths(precision))
-        plan = read_plan(record)
-        references[precision] = run(simulated_graph(network, plan, load_planned(planned)))
-    return Goldens(crops.images, run(network.double()), references, printable(crops.source))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from export.bundle.contents import BundledEngine, Contents
+from export.bundle.contents import Contents
 from export.bundle.goldens import GOLDEN, Budgets, Goldens
 from export.checkpoint.records import ArchitectureRecord, Counts, VerdictRow
 from export.common.files import sha256_file
@@ -19,8 +19,8 @@ from export.model.pose import BOX_MARGIN, MEAN, PIXEL_RANGE, STD, Volume
 from export.parity.budgets import Budget
 from export.parity.comparison import NEEDED_SPREAD_MM, Limit
 
-SCHEMA_VERSION = "1.1"
-"""1.0 also had an entry for the INT8 probe, and said of engines that they are not reproducible."""
+SCHEMA_VERSION = "1.2"
+"""1.1 also had engines."""
 NAME = "manifest.json"
 
 NOTICES = {
@@ -86,23 +86,6 @@ class OnnxFile(File):
     """Number of convolutions that its plan keeps in FP32."""
 
 
-class EngineFile(File):
-    """An engine, and the values that decide where it can be loaded."""
-
-    precision: str
-    runtime: str
-    onnx_sha256: str
-    package_version: str
-    targets: tuple[str, ...]
-    gpu: None = None
-    """Engines tuned on a GPU stay on their machine: these are compiled ahead of time, for ``targets``."""
-    hardware_compatible: bool
-    version_compatible: bool
-    tf32: bool
-    profile: dict[Literal["min", "opt", "max"], tuple[int, ...]]
-    status: str
-
-
 class GoldenFile(File):
     """The goldens."""
 
@@ -149,7 +132,6 @@ class BundleManifest(_Record):
     joints: Joints
     volume: Volume
     onnx: list[OnnxFile]
-    engines: list[EngineFile]
     golden: GoldenFile
     budgets: dict[str, BundledBudget]
     needed_signal_mm: float = NEEDED_SPREAD_MM
@@ -186,7 +168,6 @@ def describe_bundle(
             )
             for onnx in contents.onnx
         ],
-        engines=[_engine_file(engine, files[engine.artifact.path]) for engine in contents.engines],
         golden=GoldenFile(**dict(files[GOLDEN]), count=len(goldens.images), source=goldens.source),
         budgets={precision: _budget(*budget) for precision, budget in budgets.items()},
         parity_at_home=[
@@ -221,18 +202,6 @@ def manifest_bytes(manifest: BundleManifest) -> bytes:
 def bundle_id(manifest: bytes) -> str:
     """Return the id of the bundle with this manifest, which changes with any byte of any file."""
     return hashlib.sha256(manifest).hexdigest()
-
-
-def _engine_file(engine: BundledEngine, file: File) -> EngineFile:
-    names = ("onnx_sha256", "package_version", "targets", "hardware_compatible", "version_compatible", "tf32", "status")
-    profile = engine.record.profile
-    return EngineFile(
-        **dict(file),
-        **{name: getattr(engine.record, name) for name in names},
-        precision=engine.artifact.precision,
-        runtime=engine.artifact.runtime,
-        profile={"min": profile.min, "opt": profile.opt, "max": profile.max},
-    )
 
 
 def _budget(budget: Budget, limits: tuple[Limit, ...]) -> BundledBudget:

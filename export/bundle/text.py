@@ -66,11 +66,9 @@ def write_licences(folder: Path, contents: Contents, goldens: Goldens) -> None:
         "# Origin and licences\n\n"
         "- The code (`pose_runtime/`, `pose_verify/`, `cpp/`, the scripts beside this folder): MIT, see `LICENSE`.\n"
         "- The network, ConvNeXtPose, is its authors' work (IEEE Access 2023).\n"
-        f"- The weights in `onnx/` and `engines/`: {WEIGHTS[weights.origin].format(sha256=weights.sha256)}.\n"
+        f"- The weights in `onnx/`: {WEIGHTS[weights.origin].format(sha256=weights.sha256)}.\n"
         f"- The images in `golden.npz` and `golden/`: {goldens.source}. {IMAGES[goldens.drawn]}\n"
     )
-    if contents.engines:
-        text += "- The files in `engines/`: written by NVIDIA's TensorRT-RTX, and run by it, under its licence.\n"
     (folder / "licences/NOTICE.md").write_text(text, encoding="utf-8")
 
 

@@ -104,7 +104,7 @@ def write_triton(export: Path, out: Path, precisions: tuple[str, ...] | None, pl
         BadInput: no export, a precision that it lacks, or ``out`` cannot be written or holds something else.
         CheckFailed: a file is not proven.
     """
-    contents = choose_contents(export, precisions, with_engines=False)
+    contents = choose_contents(export, precisions)
     place = out / f"{contents.model}-triton"
     require_replaceable(place, RECORD, KIND)
     require_writable(out)

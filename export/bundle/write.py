@@ -15,7 +15,6 @@ from export.common.errors import BadInput
 from export.common.files import apply_umask, require_writable, sha256_file, write_text
 from export.common.progress import Progress, no_progress
 from export.engine.plan import EnginePlan
-from export.engine.record import beside
 
 RUNTIME = Path(__file__).parents[1] / "runtime"
 PROGRAMS = ("verify.py", "build.py", "build.sh")
@@ -28,9 +27,6 @@ class BundlePlan:
 
     precisions: tuple[str, ...] | None = None
     """None: all that the export has proven."""
-    with_engines: bool = True
-    images: Path | None = None
-    """A folder of crops for the goldens; None: the first images of the export's parity."""
     archive: bool = True
     engine_plan: EnginePlan = field(default_factory=EnginePlan)
     """Settings of engines that are built on the device, unless its command line has others."""
@@ -58,11 +54,11 @@ def write_bundle(export: Path, out: Path, plan: BundlePlan, progress: Progress =
         Inconclusive: the goldens would prove nothing.
         NotPossible: no runtime here runs any of its files.
     """
-    contents = choose_contents(export, plan.precisions, with_engines=plan.with_engines)
+    contents = choose_contents(export, plan.precisions)
     place = out / f"{contents.model}-bundle"
     require_replaceable(place, NAME, "bundle")
     require_writable(out)
-    goldens = make_goldens(contents, plan.images, progress)
+    goldens = make_goldens(contents)
     with whole_folder(place) as folder:
         progress("copying")
         manifest = _fill(folder, contents, goldens, plan.engine_plan)
@@ -90,12 +86,9 @@ def copy_programs(folder: Path) -> None:
 def _fill(folder: Path, contents: Contents, goldens: Goldens, plan: EnginePlan) -> bytes:
     """Write all files of a bundle; return the manifest."""
     copy_programs(folder)
-    files = [Path(artifact.path) for artifact in contents.artifacts]
-    records = [beside(Path(engine.artifact.path), ".json") for engine in contents.engines]
-    for file in (*files, *records):
-        (folder / file).parent.mkdir(exist_ok=True)
-        shutil.copyfile(contents.folder / file, folder / file)
-    for artifact in contents.artifacts:
+    for artifact in contents.onnx:
+        (folder / artifact.path).parent.mkdir(exist_ok=True)
+        shutil.copyfile(contents.folder / artifact.path, folder / artifact.path)
         if sha256_file(folder / artifact.path) != artifact.sha256:
             raise BadInput(f"{artifact.path} was changed while it was copied", "another sha256", "run it again")
     budgets = budgets_of(contents, goldens)

@@ -10,7 +10,7 @@ from tests.support.command_line import assert_three_parts, in_process
 
 
 def test_the_command_prints_id_and_hash(once_export: Path, tmp_path: Path) -> None:
-    options = ("--precision", "fp32", "--without-engines", "--out", "out")
+    options = ("--precision", "fp32", "--out", "out")
     run = in_process("bundle", once_export, *options, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     bundle = tmp_path / "out/once-bundle"
@@ -25,12 +25,8 @@ def test_the_command_prints_id_and_hash(once_export: Path, tmp_path: Path) -> No
     [
         (("nowhere",), "no exported model"),
         (("FOLDER", "--precision", "fp8"), "unknown precision"),
-        (("FOLDER", "--images", "nowhere"), "cannot read"),
         (("FOLDER", "--batches", "0,1,8"), "batch sizes"),
         (("FOLDER", "--batches", "2,4,8"), "one image"),
-        (("FOLDER", "--format", "triton", "--images", "."), "goldens"),
-        (("FOLDER", "--format", "triton", "--without-engines"), "--without-engines"),
-        (("FOLDER", "--format", "triton", "--with-engines"), "--with-engines"),
         (("FOLDER", "--out", "/proc/none"), "cannot write"),
     ],
 )

@@ -26,12 +26,11 @@ def name_outside(bundle: Path) -> None:
     change_manifest(bundle, change)
 
 
-def name_engine(bundle: Path) -> None:
-    """Name an engine that the manifest's list of files does not have."""
+def name_model(bundle: Path) -> None:
+    """Name an ONNX file that the manifest's list of files does not have."""
 
     def change(manifest: dict[str, Any]) -> None:
-        engine = manifest["engines"][0] if manifest["engines"] else dict(manifest["onnx"][0])
-        manifest["engines"].append({**engine, "path": "engines/other.rtx.engine"})
+        manifest["onnx"].append({**manifest["onnx"][0], "path": "onnx/other.onnx"})
 
     change_manifest(bundle, change)
 
@@ -70,7 +69,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
     "a link to a folder": (lambda bundle: (bundle / "more").symlink_to("/etc"), "more is a link", 1),
     "a pipe": (lambda bundle: os.mkfifo(bundle / "pipe"), "pipe is no plain file", 1),
     "a manifest that names a place outside": (name_outside, "outside", 1),
-    "an engine that is not among the files": (name_engine, "other.rtx.engine", 1),
+    "a model that is not among the files": (name_model, "other.onnx", 1),
     "another hash in the manifest": (
         lambda bundle: change_manifest(bundle, lambda manifest: manifest["files"][0].update(sha256="0" * 64)),
         "was changed",

@@ -20,7 +20,7 @@ DEVICE = Path(_PLACE.name)
 """Folder with ``pose_runtime`` and ``pose_verify``, as in a bundle."""
 copy_programs(DEVICE)
 sys.path.insert(0, str(DEVICE))
-QUICK = BundlePlan(precisions=("fp32",), with_engines=False)
+QUICK = BundlePlan(precisions=("fp32",))
 PLANTED = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\n"
 """A module that leaves a mark where it is run."""
 PROBE_FREE = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
@@ -63,7 +63,7 @@ def rehash(bundle: Path) -> None:
     """Make the manifest agree with the files again, as an attacker would who changes both."""
 
     def update(manifest: dict[str, Any]) -> None:
-        for entry in [*manifest["files"], *manifest["onnx"], *manifest["engines"], manifest["golden"]]:
+        for entry in [*manifest["files"], *manifest["onnx"], manifest["golden"]]:
             path = bundle / entry["path"]
             entry |= {"sha256": sha256_file(path), "size_bytes": path.stat().st_size}
 

@@ -48,9 +48,6 @@ def argument_parser() -> argparse.ArgumentParser:
     add("--precision", default="all", help="comma-separated precisions: fp32, fp16, bf16, int8 (default: all)")
     add("--batches", metavar="MIN,OPT,MAX", help="batch sizes that an engine takes")
     add("--workspace-mib", type=int, help="scratch memory that an engine may use")
-    add("--optimization-level", type=int, choices=range(6), help="how long TensorRT searches for kernels")
-    add("--hardware-compatible", action="store_true", help="build for all Ampere and newer GPUs; slower")
-    add("--version-compatible", action="store_true", help="let later versions load the engine, too; slower")
     add("--targets", metavar="8.6,8.9", help="compute capabilities (TensorRT-RTX only; default: this GPU's)")
     return parser
 
@@ -117,18 +114,11 @@ def parse_settings(options: argparse.Namespace, default: Any) -> Tuple[Any, Any]
     """
     from pose_runtime.runtime.engine_builder import BuilderSettings
     from pose_runtime.runtime.errors import BadInput, NotPossible
-    from pose_runtime.runtime.gpu import first_gpu, jetson
+    from pose_runtime.runtime.gpu import first_gpu
 
     rtx = options.runtime == "tensorrt_rtx"
-    for name in ("hardware_compatible", "version_compatible", "optimization_level") if rtx else ("targets",):
-        value = getattr(options, name)
-        if value is not None and value is not False:  # 0 is a value
-            option = _verifier.option_of(name)
-            raise BadInput(f"{options.runtime} does not honour {option}", options.runtime, "leave it out")
-    board = jetson() if options.hardware_compatible else None
-    if board is not None:
-        advice = "leave it out: the engine is for this board only"
-        raise BadInput("NVIDIA supports no hardware compatible engines on JetPack", board.model, advice)
+    if options.targets is not None and not rtx:
+        raise BadInput(f"{options.runtime} does not honour --targets", options.targets, "leave it out")
     if options.workspace_mib is not None and options.workspace_mib < 1:
         raise BadInput("impossible workspace", f"--workspace-mib {options.workspace_mib}", "give at least 1")
     targets = () if options.targets is None else tuple(part.strip() for part in options.targets.split(","))
@@ -142,15 +132,8 @@ def parse_settings(options: argparse.Namespace, default: Any) -> Tuple[Any, Any]
             advice = "name GPUs with --targets" if rtx else reason.advice
             raise NotPossible(f"{options.runtime} has no GPU to build for", reason.detail, advice) from reason
         targets = (gpu.compute_capability,) if rtx else ()
-    workspace, level = options.workspace_mib, options.optimization_level
-    settings = BuilderSettings(
-        workspace_bytes=default["workspace_bytes"] if workspace is None else workspace << 20,
-        optimization_level=default["optimization_level"] if level is None else level,
-        hardware_compatible=options.hardware_compatible,
-        version_compatible=options.version_compatible,
-        targets=targets,
-    )
-    return gpu, settings
+    workspace = default["workspace_bytes"] if options.workspace_mib is None else options.workspace_mib << 20
+    return gpu, BuilderSettings(workspace, default["optimization_level"], targets=targets)
 
 
 @contextmanager

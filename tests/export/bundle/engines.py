@@ -19,8 +19,6 @@ def record(**change: Any) -> dict[str, Any]:
         "package_version": VERSION,
         "targets": [],
         **record_gpu(ORIN),
-        "hardware_compatible": False,
-        "version_compatible": False,
         "profile": {"min": [1, 3, 8, 8], "opt": [1, 3, 8, 8], "max": [8, 3, 8, 8]},
         **change,
     }

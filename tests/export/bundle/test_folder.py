@@ -30,11 +30,6 @@ def test_manifest_lists_every_file(once_bundle: Path, once_export: Path) -> None
         assert name in listed
     for artifact in (once_export / "onnx").iterdir():
         assert listed[f"onnx/{artifact.name}"].sha256 == sha256_file(artifact)
-    for engine in manifest.engines:
-        assert (engine.runtime, engine.gpu) == ("tensorrt_rtx", None)
-        assert "not run" in engine.status
-        assert engine.onnx_sha256 in {onnx.sha256 for onnx in manifest.onnx}
-        assert f"{engine.path}.json" in listed
     assert {row.field for row in manifest.verdict} >= {"depths", "dims", "upsamplings"}
     assert manifest.weights.origin == "checkpoint"
     assert (manifest.golden.count, manifest.volume.heatmap_size) == (16, 16)
@@ -43,7 +38,7 @@ def test_manifest_lists_every_file(once_bundle: Path, once_export: Path) -> None
 
 def test_no_file_contains_a_path_of_this_machine(once_bundle: Path, once_export: Path) -> None:
     places = [str(ROOT).encode(), str(once_export.parents[1]).encode()]
-    for path in (path for path in once_bundle.rglob("*") if path.is_file() and path.parent.name != "engines"):
+    for path in (path for path in once_bundle.rglob("*") if path.is_file()):
         content = path.read_bytes()
         assert not any(place in content for place in places), path
     assert not list(once_bundle.rglob("__pycache__"))
@@ -78,7 +73,7 @@ def test_budgets_have_reasons_and_limits(once_bundle: Path) -> None:
 def test_stand_in_weights_are_named(exported: Path, tmp_path: Path, unproven: None) -> None:
     path = exported / "manifest.json"
     rewrite(path, lambda text: text.replace(b'"origin": "checkpoint"', b'"origin": "stand-in"'))
-    bundle = write_bundle(exported, tmp_path / "out", BundlePlan(with_engines=False, archive=False)).folder
+    bundle = write_bundle(exported, tmp_path / "out", BundlePlan(archive=False)).folder
     manifest = manifest_of(bundle)
     assert manifest.weights.notice == "latency is meaningful, poses are not"
     assert "poses are not" in (bundle / "README.md").read_text()

@@ -75,7 +75,7 @@ def test_a_bundle_that_no_runtime_runs_is_not_written(
     hidden.write_text(f"""#!/bin/sh\nshift\nexec {sys.executable} -I -c "{code}" "$@"\n""")
     hidden.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(hidden))
-    bf16 = BundlePlan(precisions=("bf16",), with_engines=False)
+    bf16 = BundlePlan(precisions=("bf16",))
     with pytest.raises(NotPossible, match="openvino"):
         write_bundle(once_export, tmp_path / "out", bf16)
     assert not list((tmp_path / "out").iterdir())
@@ -116,7 +116,7 @@ def test_a_required_grade_goes_into_the_bundle(exported: Path) -> None:
     usable = ParityCheck(read_export(exported))("int8", far)
     rewrite(exported / "manifest.json", ask)
     contents = choose_contents(exported)
-    assert budgets_of(contents, make_goldens(contents, None))["int8"][0].grade == "near"
+    assert budgets_of(contents, make_goldens(contents))["int8"][0].grade == "near"
     near = ParityCheck(read_export(exported))("int8", far)
     allowed = [judged["reason"].partition("allowed ")[2] for judged in (usable, near)]
     assert allowed == ["5 mm", "1 mm"]

@@ -13,7 +13,7 @@ from pose_runtime.manifest_form import parse_whole, wrong_values
 from pose_runtime.runtime.errors import BadInput, CheckFailed
 from pose_runtime.runtime.pose import Volume
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 COPY_AGAIN = "copy the bundle again, or ask for a new one; never run a bundle that was changed"
 
 LARGEST_MANIFEST = 4 << 20
@@ -66,11 +66,6 @@ class Bundle:
             if entry["precision"] == precision:
                 return dict(entry)
         raise BadInput(f"no {precision} in this bundle", precision, f"choose of {', '.join(self.precisions)}")
-
-    def engines(self, runtime: str, precision: str) -> list[dict[str, Any]]:
-        """Return the manifest's entries of this runtime's engines of this precision."""
-        key = (runtime, precision)
-        return [dict(entry) for entry in self.manifest["engines"] if (entry["runtime"], entry["precision"]) == key]
 
     def content(self, path: str) -> bytes:
         """Return the bytes of a file, read once and compared with the manifest.

@@ -1,8 +1,7 @@
 """Engines that ``build.py`` built on this device, stored outside of any bundle, each with a record of its source.
 
-Loading an engine runs native code in it. Therefore an engine is loaded only if its SHA-256 is in a bundle's manifest or
-in a record here, where no bundle can put one: folder, records and engines belong to this user, and nobody else may
-write to them.
+Loading an engine runs native code in it. Therefore an engine is loaded only if its SHA-256 is in a record here, where
+no bundle can put one: folder, records and engines belong to this user, and nobody else may write to them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""The engine that may be loaded on this device: one that was built here, or else one of the bundle."""
+"""The engine that may be loaded on this device: one that was built here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
-from functools import partial
 from typing import Any, NamedTuple
 
 from pose_runtime.bundle import Bundle
@@ -23,51 +22,40 @@ class StoredEngine(NamedTuple):
 
     record: dict[str, Any]
     content: bytes
-    place: str
 
     @property
     def engine(self) -> Engine:
         """The engine, as a session takes it."""
         record = self.record
-        file = str(engine_path(record)) if self.place == BUILT_HERE else self.place
         profile = tuple(tuple(record["profile"][name]) for name in ("min", "opt", "max"))
         rebuild = rebuild_command(record["runtime"], record["precision"])
-        return Engine(self.content, file, record["precision"], profile, record["version_compatible"], rebuild)
+        return Engine(self.content, str(engine_path(record)), record["precision"], profile, False, rebuild)
 
 
 def find_engine(bundle: Bundle, product: Product, precision: str, version: str, gpu: Gpu) -> StoredEngine:
-    """Return the engine of this precision that fits.
+    """Return the engine of this precision that was built on this device and fits.
 
     Raises:
-        CheckFailed: the engine that should fit has other bytes than its record or the manifest says.
+        CheckFailed: the engine that should fit has other bytes than its record says.
         NotPossible: none fits this version and this GPU; names the reasons, and the command that builds one.
     """
-    source, reasons = bundle.onnx(precision)["sha256"], []
-    candidates: list[tuple[str, dict[str, Any], Callable[[], bytes]]] = [
-        *((BUILT_HERE, record, partial(engine_content, record)) for record in stored_records(product.module, source)),
-        *(
-            (entry["path"], entry, partial(bundle.content, entry["path"]))
-            for entry in bundle.engines(product.module, precision)
-        ),
-    ]
-    for place, record, read in candidates:
-        reason = misfit(record, product, source, version, gpu)
+    reasons = []
+    for record in stored_records(product.module, bundle.onnx(precision)["sha256"]):
+        reason = misfit(record, product, version, gpu)
         if not reason:
-            content = read()
-            reason = wrong_header(content, product, version, compatible=record["version_compatible"])
+            content = engine_content(record)
+            reason = wrong_header(content, product, version, compatible=False)
             if not reason:
-                return StoredEngine(record, content, place)
-        reasons.append(f"{place}: {reason}")
-    value = "; ".join(reasons) or "none in the bundle, none was built here"
+                return StoredEngine(record, content)
+        reasons.append(reason)
+    value = "; ".join(reasons) or "none was built here"
     advice = f"build one: {rebuild_command(product.module, precision)}"
     raise NotPossible(f"no {precision} engine for {product.name} {version} on {gpu.in_full}", value, advice)
 
 
-def misfit(record: Mapping[str, Any], product: Product, onnx_sha256: str, version: str, gpu: Gpu) -> str:
+def misfit(record: Mapping[str, Any], product: Product, version: str, gpu: Gpu) -> str:
     """Return why an engine with this record may not be loaded; empty if it may."""
-    if record["onnx_sha256"] != onnx_sha256:
-        return "built from another ONNX file"
-    reason = wrong_version(product, record["package_version"], version, compatible=record["version_compatible"])
+    reason = wrong_version(product, record["package_version"], version, compatible=False)
     if reason:
         return str(reason)
     tuned_on = None
@@ -76,7 +64,7 @@ def misfit(record: Mapping[str, Any], product: Product, onnx_sha256: str, versio
             tuned_on = Gpu(record["gpu"], *(record[name] for name in GPU_FIELDS[1:]))
         except KeyError as error:
             return f"tuned on {record['gpu']}, but the record of an older build.py lacks {error.args[0]}"
-    return str(wrong_gpu(gpu, record["targets"], tuned_on, hardware_compatible=record["hardware_compatible"]))
+    return str(wrong_gpu(gpu, record["targets"], tuned_on, hardware_compatible=False))
 
 
 def record_gpu(gpu: Gpu | None) -> dict[str, Any]:

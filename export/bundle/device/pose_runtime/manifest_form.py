@@ -55,23 +55,12 @@ def is_length(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < math.inf
 
 
-def is_flag(value: Any) -> bool:
-    """Return whether a value is true or false."""
-    return isinstance(value, bool)
-
-
-def is_none(value: Any) -> bool:
-    """Return whether a value is null."""
-    return value is None
-
-
 def is_text_or_none(value: Any) -> bool:
     """Return whether a value is null, or a text that can be printed."""
     return value is None or is_text(value)
 
 
 FILE = {"path": is_text, "sha256": is_text, "size_bytes": whole(0, MOST_BYTES)}
-SHAPE = ListOf(whole(1, MOST_SIZE), 4)
 FORM = {
     "budgets": {},
     "build": {
@@ -79,20 +68,6 @@ FORM = {
         "workspace_bytes": whole(1, 1 << 50),
         "optimization_level": whole(0, 5),
     },
-    "engines": ListOf(
-        {
-            **FILE,
-            "precision": one_of(*PRECISIONS),
-            "runtime": one_of("tensorrt", "tensorrt_rtx"),
-            "onnx_sha256": is_text,
-            "package_version": is_text,
-            "targets": ListOf(is_text),
-            "gpu": is_none,
-            "hardware_compatible": is_flag,
-            "version_compatible": is_flag,
-            "profile": {"min": SHAPE, "opt": SHAPE, "max": SHAPE},
-        }
-    ),
     "files": ListOf(FILE),
     "golden": {**FILE, "count": whole(1, MOST_SIZE), "source": is_text},
     "joints": {"names": ListOf(is_text), "bones": ListOf(ListOf(whole(0, MOST_SIZE), 2))},

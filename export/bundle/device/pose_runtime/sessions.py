@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pose_runtime.bundle import Bundle
-from pose_runtime.engines import find_engine
+from pose_runtime.engines import BUILT_HERE, find_engine
 from pose_runtime.runtime.engine_file import PRODUCTS, require_recent
 from pose_runtime.runtime.gpu import first_gpu
 from pose_runtime.runtime.registry import RUNTIMES, load_library, session_class
@@ -40,4 +40,4 @@ def open_session(bundle: Bundle, runtime: str, precision: str, threads: int | No
     require_recent(product, version)
     gpu = first_gpu()
     stored = find_engine(bundle, product, precision, version, gpu)
-    return OpenSession(session(stored.engine, product, gpu), stored.place, stored.record["sha256"])
+    return OpenSession(session(stored.engine, product, gpu), BUILT_HERE, stored.record["sha256"])

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from pose_runtime.runtime.processor import cpu_limit, read_text
 
-from pose_verify.power_mode import power_mode
-
 ROOT = Path("/")
 CPU_CLOCKS, DEVICE_CLOCKS = "sys/devices/system/cpu/cpufreq", "sys/class/devfreq"
 GPU = re.compile(r"gpu|g[pvab]\d+b")
 """Linux's names for the clock of a Jetson's GPU: ``17000000.gpu``, ``57000000.gpu``, ``17000000.ga10b``."""
+TOOL, PLACES = "nvpmodel", "/usr/sbin:/usr/bin:/sbin:/bin"
+"""The tool, and its folders in JetPack, for a user without the system's programs in PATH."""
+LIMIT_S = 10.0
+"""Longest wait for the tool, which answers at once unless its service hangs."""
 
 
 def describe_settings() -> dict[str, Any]:
@@ -31,6 +35,42 @@ def describe_settings() -> dict[str, Any]:
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "cpu_limit": cpu_limit(),
     }
+
+
+def power_mode() -> tuple[dict[str, Any] | None, str | None]:
+    """Return a Jetson's mode, as ``{"name": "MAXN", "number": 0}``, and None; or None and why it is not known.
+
+    Without root ``nvpmodel -q`` cannot read some of its files, and may fail after it has printed the mode.
+    """
+    tool = shutil.which(TOOL) or shutil.which(TOOL, path=PLACES)
+    if tool is None:
+        return None, f"there is no {TOOL}"
+    try:
+        run = subprocess.run(
+            [tool, "-q"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=LIMIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, f"{TOOL} -q does not answer: {error}"
+    mode = parse_mode(run.stdout.decode(errors="replace"))
+    return mode, None if mode else f"{TOOL} -q prints no mode"
+
+
+def parse_mode(output: str) -> dict[str, Any] | None:
+    r"""Parse the output of ``nvpmodel -q``; a missing number is None, and so is all without a name.
+
+    >>> parse_mode("NVPM WARN: fan mode is not set!\nNV Power Mode: MODE_15W_2CORE\n2\n")
+    {'name': 'MODE_15W_2CORE', 'number': 2}
+    """
+    name = re.search(r"NV Power Mode:[ \t]*(\S.*?)[ \t\r]*$", output, re.MULTILINE)
+    if name is None:
+        return None
+    number = re.search(r"^[ \t]*(\d+)[ \t\r]*$", output[name.end() :], re.MULTILINE)
+    return {"name": name.group(1), "number": int(number.group(1)) if number else None}
 
 
 def cpu_clocks(root: Path = ROOT) -> list[dict[str, Any]]:
