@@ -100,7 +100,7 @@ docs: $(READY) ## Build the documentation as a site: build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 	@echo 'build/site/index.html'
 
-demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour or two; interrupt it when you like)
+demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour or two)
 	@$(BIN)/python -m demo.train --steps 2940 $(ARGS)
 
 bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the latter is slower

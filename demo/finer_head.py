@@ -19,7 +19,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from demo.accuracy import held_out_accuracy
-from demo.command import run
 from demo.release import in_half
 from demo.training import expectation, log_marginals
 from export.checkpoint.loading import read_checkpoint
@@ -120,7 +119,7 @@ def settle_norms(head: Head, features: Tensor) -> None:
         norm.running_var.copy_(variance)
 
 
-def main() -> int:
+def main() -> None:
     """Run the command."""
     config = load_config(MODEL)
     assert config.demo is not None
@@ -145,8 +144,7 @@ def main() -> int:
     options.out.write_bytes(save(head))
     accuracy = held_out_accuracy(build_network(finer, {**tensors, **head}), HELD_OUT_FIGURES)
     print(f"{options.out}: {accuracy.mpjpe_mm:.2f} mm MPJPE on {accuracy.figures} held-out figures")
-    return 0
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

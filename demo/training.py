@@ -1,7 +1,6 @@
-"""Training: batches of drawn figures, the loss, the learning rate, and a state that can be saved."""
+"""Training: batches of drawn figures, the loss, and the learning rate."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,15 +35,6 @@ class Plan:
     seed: int = 0
     bfloat16: bool = True
     """True if convolutions run in bfloat16; weights, decode and loss are always float32."""
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Means over one batch."""
-
-    xy_bins: float
-    z_bins: float
-    marginal: float
 
 
 def training_batch(step: int, size: int, architecture: Architecture) -> Batch:
@@ -82,8 +72,8 @@ class Trainer:
             self.network.parameters(), lr=plan.rate, weight_decay=plan.weight_decay, fused=True
         )
 
-    def take_step(self, batch: Batch) -> Losses:
-        """Take one optimizer step on a batch."""
+    def take_step(self, batch: Batch) -> float:
+        """Take one optimizer step on a batch; return its loss."""
         images, bins = batch
         self.network.train()
         for group in self.optimizer.param_groups:
@@ -99,30 +89,13 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         self._average()
-        distance = distance.detach()
-        return Losses(distance[..., :2].mean().item(), distance[..., 2].mean().item(), entropy.item())
+        return loss.item()
 
     def _average(self) -> None:
         keep = min(self.plan.average, self.step / (self.step + 9))
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 self.averaged[name].lerp_(parameter, 1 - keep)
-
-    def state(self) -> dict[str, Any]:
-        """Return everything that the next step depends on, as tensors and numbers."""
-        return {
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "averaged": self.averaged,
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a state that ``state`` returned."""
-        self.step = state["step"]
-        self.network.load_state_dict(state["network"])
-        self.averaged = state["averaged"]
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def log_marginals(logits: Tensor, architecture: Architecture) -> tuple[Tensor, Tensor, Tensor]:
