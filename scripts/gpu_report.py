@@ -29,8 +29,8 @@ from export.common.errors import BadInput, CheckFailed, Failure, Inconclusive, N
 from export.common.files import PROJECT, write_text
 from export.common.gpu import Gpu, default_gpu
 from export.common.interface import PRECISIONS
-from export.common.records import read_json, read_record
-from export.engine.plan import RTX_TARGETS, TARGETS_WITHOUT
+from export.common.records import read_json
+from export.engine.plan import RTX_TARGETS, TARGETS_WITHOUT, EnginePlan
 from export.engine.record import beside
 from export.model.config import load_config
 from export.pipeline import recipe
@@ -174,7 +174,7 @@ def _trtexec(folder: Path, measured: Any) -> Iterator[Step]:
         yield _skipped("trtexec", "trtexec is not installed")
         return
     try:
-        models = read_record(folder / "recipe.json", recipe.Recipe, (recipe.SCHEMA_VERSION,), "recipe", "").models
+        models = recipe.recipe_of(read_manifest(folder / MANIFEST), EnginePlan()).models
     except BadInput as error:
         models = ()
         yield _skipped("trtexec", str(error))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,7 +20,7 @@ from export.parity.budgets import Budget
 from export.parity.comparison import NEEDED_SPREAD_MM, Limit
 
 SCHEMA_VERSION = "1.2"
-"""1.1 also had engines."""
+"""1.1 also had engines, and summaries of the export's parity."""
 NAME = "manifest.json"
 
 NOTICES = {
@@ -28,9 +28,6 @@ NOTICES = {
     "demo": "trained on drawn figures: its poses are real, but say nothing about people",
     "checkpoint": None,
 }
-PARITY_KEYS = (
-    *("artifact", "precision", "images", "runtime", "outcome", "status", "reason", "candidate", "reference", "signal"),
-)
 
 
 class _Record(BaseModel):
@@ -135,8 +132,6 @@ class BundleManifest(_Record):
     golden: GoldenFile
     budgets: dict[str, BundledBudget]
     needed_signal_mm: float = NEEDED_SPREAD_MM
-    parity_at_home: list[dict[str, Any]]
-    """Summaries of the export's parity, on more images than the goldens: one entry for each precision."""
     build: BuildSettings
     tools: dict[str, str]
     files: list[File]
@@ -170,9 +165,6 @@ def describe_bundle(
         ],
         golden=GoldenFile(**dict(files[GOLDEN]), count=len(goldens.images), source=goldens.source),
         budgets={precision: _budget(*budget) for precision, budget in budgets.items()},
-        parity_at_home=[
-            contents.parity_of(onnx).model_dump(mode="json", include=set(PARITY_KEYS)) for onnx in contents.onnx
-        ],
         build=BuildSettings(
             batches=(plan.batch_min, plan.batch_opt, plan.batch_max),
             workspace_bytes=plan.workspace_bytes,

@@ -5,7 +5,6 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,9 @@ from google.protobuf.message import DecodeError
 from onnx_ir.passes import common as passes
 
 from export.common.interface import INPUT, OUTPUT
+from export.graph.onnx_record import OnnxRecord, TensorSpec
 from export.graph.precision import reads_bytes
-from export.graph.type_proof import OPSETS, Int8Proof, TypeProof, file_defect, prove_types
+from export.graph.type_proof import OPSETS, file_defect, prove_types
 from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.joint_sets import joint_set
@@ -30,32 +30,6 @@ if TYPE_CHECKING:
 
 METADATA_SCHEMA = "1.0"
 WEIGHTS_COMPARED = "bit for bit: those of the planned network, in the file's types"
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """An input or output; a free dimension is a name."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class OnnxRecord:
-    """Description of an exported file."""
-
-    opset: int
-    ir_version: int
-    nodes: dict[str, int]
-    initializer_bytes: int
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    types: TypeProof
-    weights: str
-    """The comparison of the file's weights with the network's."""
-    int8: Int8Proof | None = None
-    """The proof of its quantized convolutions; only for INT8."""
 
 
 def export_onnx(

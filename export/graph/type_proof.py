@@ -3,13 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
 from itertools import pairwise
 
 import onnx
 from onnx import TensorProto
 
 from export.common.errors import CheckFailed
+from export.graph.onnx_record import TypeProof
 
 FLOAT = TensorProto.FLOAT
 BODY = {"fp32": FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "int8": TensorProto.FLOAT16}
@@ -26,27 +26,6 @@ ENDS = ("entry", "decode")
 DECODE = ("Softmax", "MatMul")
 """Operators of the decode alone. They need FP32, since a softmax over 262,144 bins has tiny terms."""
 WHOLE_NUMBERS = (TensorProto.INT64, TensorProto.INT8)
-
-
-@dataclass(frozen=True)
-class TypeProof:
-    """Types in a graph."""
-
-    operators: dict[str, dict[str, int]]
-    """Operator → output type → count."""
-    casts: dict[str, int]
-    initializer_share: float
-    """Size of the weights, as a share of their size in FP32."""
-
-
-@dataclass(frozen=True)
-class Int8Proof:
-    """Result of comparing an INT8 file with its FP16 file and its plan."""
-
-    compared: str
-    convolutions_int8: int
-    """Convolutions with input and weights dequantized from int8 by the plan's scales."""
-    convolutions_fp16: int
 
 
 def prove_types(model: onnx.ModelProto, precision: str, in_fp32: Collection[str] = ()) -> TypeProof:

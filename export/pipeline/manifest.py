@@ -6,8 +6,9 @@ from typing import Any, Literal
 from export.checkpoint.records import ArchitectureRecord, Counts, Finding, NearestModel, Record, VerdictRow
 from export.common.files import write_text
 from export.common.records import read_record
+from export.graph.onnx_record import TensorSpec
 from export.pipeline.layout import MANIFEST
-from export.pipeline.reports import ParityReport, RangesReport, Tensor
+from export.pipeline.reports import ParityReport, RangesReport
 
 SCHEMA_VERSION = "1.2"
 
@@ -38,8 +39,8 @@ class Artifact(Record):
     path: str
     sha256: str
     size_bytes: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     targets: tuple[str, ...] = ()
     status: str
     details: dict[str, Any]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from export.common.files import write_json
 from export.common.interface import precision_of
 from export.common.progress import Progress
+from export.graph.onnx_record import OnnxRecord
 from export.parity.budgets import Budget, budget_for, status_of
 from export.pipeline.layout import TRUTH, WEIGHTS, parity_path, plan_paths
 from export.pipeline.reference_steps import describe_weights
-from export.pipeline.reports import BatchReport, OnnxReport, ParityReport, RunReport, SkippedRun
+from export.pipeline.reports import BatchReport, ParityReport, RunReport, SkippedRun
 from export.pipeline.request import ExportRequest
 from export.pipeline.results import ExportResults
 from export.pipeline.steps import Folder, Step, StepResult
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 PARITY_BATCHES = (1, 5)
 
 
-def onnx_step(folder: Folder, request: ExportRequest, results: ExportResults, variant: str) -> StepResult[OnnxReport]:
+def onnx_step(folder: Folder, request: ExportRequest, results: ExportResults, variant: str) -> StepResult[OnnxRecord]:
     """Rewrite the network for deployment, and write it as ONNX."""
     path, precision, plan = request.onnx_path(variant), precision_of(variant), results.plan(variant)
     paths, description = plan_paths(precision), describe_weights(request, results.weights)
 
-    def work(target: Path, progress: Progress) -> OnnxReport:
+    def work(target: Path, progress: Progress) -> OnnxRecord:
         from export.common.interface import FP32_CONVOLUTIONS
         from export.graph.onnx_graph import consumer_metadata, export_onnx
         from export.graph.precision import in_precision
@@ -41,23 +42,20 @@ def onnx_step(folder: Folder, request: ExportRequest, results: ExportResults, va
         metadata = consumer_metadata(network.architecture, precision=precision, **description)
         if plan is None:
             graph = in_precision(network, precision, takes_pixels=takes_pixels)
-            record = export_onnx(graph, target / path, metadata, precision)
-        else:
-            choice = read_plan(folder.path / paths.record)
-            planned = load_planned(folder.path / paths.weights)
-            graph = planned_graph(network, choice, planned, takes_pixels=takes_pixels)
-            if precision == "int8":
-                record = export_int8(graph, target / path, metadata, choice, planned.int8)
-            else:
-                in_fp32 = [conv.name for conv in choice.convs if conv.precision == "fp32"]
-                metadata |= {FP32_CONVOLUTIONS: json.dumps(in_fp32)} if in_fp32 else {}
-                record = export_onnx(graph, target / path, metadata, precision, in_fp32)
-        return OnnxReport.model_validate(asdict(record))
+            return export_onnx(graph, target / path, metadata, precision)
+        choice = read_plan(folder.path / paths.record)
+        planned = load_planned(folder.path / paths.weights)
+        graph = planned_graph(network, choice, planned, takes_pixels=takes_pixels)
+        if precision == "int8":
+            return export_int8(graph, target / path, metadata, choice, planned.int8)
+        in_fp32 = [conv.name for conv in choice.convs if conv.precision == "fp32"]
+        metadata |= {FP32_CONVOLUTIONS: json.dumps(in_fp32)} if in_fp32 else {}
+        return export_onnx(graph, target / path, metadata, precision, in_fp32)
 
     inputs = results.weights.hashes(WEIGHTS) | (plan.hashes(paths.record, paths.weights) if plan else {})
     options = {"edition": variant, **description}
     step = Step(f"onnx-{variant}", (path,), inputs, options, ("torch", "onnx", "onnxscript", "onnx-ir"))
-    return folder.perform(step, work, OnnxReport)
+    return folder.perform(step, work, OnnxRecord)
 
 
 def parity_step(

@@ -1,4 +1,4 @@
-"""Commands that build and time engines on the device: ``recipe.md`` and ``recipe.json``.
+"""Commands that build and time engines on the device: ``recipe.md``.
 
 TensorRT tunes on the GPU that it builds for, so an engine for a Jetson can only be built there. The recipe holds the
 exact commands for ``trtexec`` of TensorRT 10 and 11, which differ in their defaults, and for this project's builder.
@@ -18,7 +18,7 @@ from export.parity.budgets import PASS, WITHIN_ROUNDING
 from export.pipeline.manifest import Artifact, Manifest
 from export.runtime.engine_file import TENSORRT
 
-SCHEMA_VERSION = "1.1"
+FILE = "recipe.md"
 PROVEN = tuple(f"parity {status}" for status in (PASS, WITHIN_ROUNDING))
 MAJORS = (10, 11)
 
@@ -77,10 +77,6 @@ class ModelRecipe:
     precision: str
     onnx: str
     onnx_sha256: str
-    min_shape: tuple[int, ...]
-    opt_shape: tuple[int, ...]
-    max_shape: tuple[int, ...]
-    tf32: bool
     notes: tuple[str, ...]
     """Remarks on the build."""
     engine: str
@@ -99,7 +95,6 @@ class ModelRecipe:
 class Recipe:
     """Commands for all ONNX files of an export."""
 
-    schema_version: str
     model: str
     weights_origin: str
     models: tuple[ModelRecipe, ...]
@@ -113,27 +108,22 @@ def recipe_of(manifest: Manifest, plan: EnginePlan) -> Recipe:
     """
     files = [artifact for artifact in manifest.artifacts if artifact.kind == "onnx" and artifact.status in PROVEN]
     models = tuple(_model(artifact, plan) for artifact in files)
-    return Recipe(SCHEMA_VERSION, manifest.model, manifest.weights.origin, models)
+    return Recipe(manifest.model, manifest.weights.origin, models)
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> Path | None:
-    """Write both files, unless they have this content already; return the readable one.
+    """Write the page, unless it has this content already; return its path.
 
     If no file is proven there is none, and an earlier one is removed.
     """
+    path = folder / FILE
     if not recipe.models:
-        for name in ("recipe.json", "recipe.md"):
-            (folder / name).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         return None
-    for name, text in (("recipe.json", as_json(recipe)), ("recipe.md", as_markdown(recipe))):
-        if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode():
-            write_text(folder / name, text)
-    return folder / "recipe.md"
-
-
-def as_json(recipe: Recipe) -> str:
-    """Return the recipe as JSON."""
-    return json.dumps(asdict(recipe), indent=2) + "\n"
+    text = as_markdown(recipe)
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
+    return path
 
 
 def as_markdown(recipe: Recipe) -> str:
@@ -174,10 +164,6 @@ def _model(artifact: Artifact, options: EnginePlan) -> ModelRecipe:
         precision=artifact.precision,
         onnx=artifact.path,
         onnx_sha256=artifact.sha256,
-        min_shape=low,
-        opt_shape=best,
-        max_shape=high,
-        tf32=plan.tf32,
         notes=tuple(_notes(artifact, plan)),
         engine=engine,
         python=_python(artifact, engine, plan),

@@ -4,7 +4,7 @@ This module imports neither torch nor onnx, so that an export that is up to date
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -67,28 +67,6 @@ class RangesReport(Record):
     activations: dict[str, float | None]
     """The largest values, largest first."""
     weights: dict[str, float | None]
-
-
-class Tensor(Record):
-    """An input or an output; a free dimension goes by its name."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-class OnnxReport(Record):
-    """Content of an ONNX file, and the proofs of its types and weights; see ``export.graph.onnx_graph``."""
-
-    opset: int
-    ir_version: int
-    nodes: dict[str, int]
-    initializer_bytes: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    types: dict[str, Any]
-    weights: str
-    int8: dict[str, Any] | None = None
 
 
 class ErrorReport(Record):

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Literal
 from export.checkpoint.records import CheckpointRecord
 from export.common.errors import BadInput, CheckFailed, Failure
 from export.common.interface import precision_of
+from export.graph.onnx_record import OnnxRecord
 from export.parity.budgets import PASS
 from export.parity.comparison import require_parity
-from export.pipeline.reports import BuiltEngine, CalibrationReport, OnnxReport, ParityImages, ParityReport, RangesReport
+from export.pipeline.reports import BuiltEngine, CalibrationReport, ParityImages, ParityReport, RangesReport
 from export.pipeline.steps import StepResult
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class ExportResults:
     """Precision → result."""
     plans: "dict[str, StepResult[PrecisionPlan]]" = field(default_factory=dict)
     """Precision → result."""
-    onnx: dict[str, StepResult[OnnxReport]] = field(default_factory=dict)
+    onnx: dict[str, StepResult[OnnxRecord]] = field(default_factory=dict)
     """Variant → result; so are those below."""
     parity: dict[str, StepResult[ParityReport]] = field(default_factory=dict)
     engine: dict[str, StepResult[BuiltEngine] | NotBuilt] = field(default_factory=dict)

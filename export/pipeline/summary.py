@@ -4,10 +4,11 @@ from dataclasses import asdict
 from typing import Any
 
 from export.common.interface import precision_of
+from export.graph.onnx_record import OnnxRecord
 from export.pipeline.layout import parity_path, plan_paths
 from export.pipeline.manifest import Artifact, Manifest, NotRun, Weights
 from export.pipeline.reference_steps import source_sha256
-from export.pipeline.reports import BuiltEngine, OnnxReport, ParityReport
+from export.pipeline.reports import BuiltEngine, ParityReport
 from export.pipeline.request import ExportRequest
 from export.pipeline.results import ExportResults, NotBuilt
 from export.pipeline.steps import Folder, StepResult, version
@@ -87,12 +88,13 @@ def _onnx_artifact(folder: Folder, request: ExportRequest, results: ExportResult
     )
 
 
-def _onnx_details(onnx: OnnxReport, parity: ParityReport) -> dict[str, Any]:
+def _onnx_details(onnx: OnnxRecord, parity: ParityReport) -> dict[str, Any]:
     """Return an ONNX file's content, its proofs, and its error."""
+    plain = asdict(onnx)
     proof = {"types": TYPES_CHECKED, "weights": onnx.weights}
     return {
-        **onnx.model_dump(include={"opset", "ir_version", "nodes", "initializer_bytes", "types"}),
-        "proof": proof if onnx.int8 is None else proof | {"int8": onnx.int8},
+        **{name: plain[name] for name in ("opset", "ir_version", "nodes", "initializer_bytes", "types")},
+        "proof": proof if onnx.int8 is None else proof | {"int8": plain["int8"]},
         "drift": {
             "status": parity.status,
             "grade": parity.grade,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.common.errors import CheckFailed
-from export.graph.type_proof import Int8Proof
+from export.graph.onnx_record import Int8Proof
 from export.plan.placement import PlannedConv
 from export.plan.precision_plan import PrecisionPlan
 

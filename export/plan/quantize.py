@@ -16,7 +16,8 @@ import onnx
 from onnx import numpy_helper
 
 from export.common.errors import CheckFailed
-from export.graph.onnx_graph import OnnxRecord, check_onnx, load_checked, write_onnx
+from export.graph.onnx_graph import check_onnx, load_checked, write_onnx
+from export.graph.onnx_record import OnnxRecord
 from export.graph.type_proof import OPSETS, prove_types
 from export.model.network import ConvNeXtPose
 from export.plan.int8_proof import DEFECT, DEQUANTIZE, NODE_SUFFIX, QUANTIZE, prove_int8

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from export.graph.onnx_record import TensorSpec
 from export.model.joint_sets import HUMAN36M
 from export.parity.budgets import REQUIRED_GRADE, budget_for
 from export.pipeline.manifest import Artifact, Manifest
-from export.pipeline.reports import Tensor
 
 ERROR_MM = {"fp32": 0.006, "fp16": 0.04, "bf16": 0.6, "int8": 2.0}
 SIZE_BYTES = {"fp32": 14_144_035, "fp16": 7_096_577, "bf16": 7_096_577, "int8": 3_817_599}
@@ -51,7 +51,7 @@ def manifest_of(model: str, weights: str, precisions: Sequence[str]) -> Manifest
 
 def artifact(model: str, precision: str) -> Artifact:
     """One ONNX file, whose hash is a digit for each precision."""
-    tensor = Tensor(name="image", dtype="float32", shape=("batch", 3, 256, 256))
+    tensor = TensorSpec("image", "float32", ("batch", 3, 256, 256))
     return Artifact(
         kind="onnx",
         runtime="onnx",

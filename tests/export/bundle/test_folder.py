@@ -33,7 +33,6 @@ def test_manifest_lists_every_file(once_bundle: Path, once_export: Path) -> None
     assert {row.field for row in manifest.verdict} >= {"depths", "dims", "upsamplings"}
     assert manifest.weights.origin == "checkpoint"
     assert (manifest.golden.count, manifest.volume.heatmap_size) == (16, 16)
-    assert all(report["outcome"] == "pass" for report in manifest.parity_at_home)
 
 
 def test_no_file_contains_a_path_of_this_machine(once_bundle: Path, once_export: Path) -> None:

@@ -10,7 +10,8 @@ from onnx import TensorProto, helper
 from export.common.errors import CheckFailed
 from export.common.files import PROJECT
 from export.graph.deploy import deploy
-from export.graph.onnx_graph import OnnxRecord, check_onnx, consumer_metadata, export_onnx, read_metadata
+from export.graph.onnx_graph import check_onnx, consumer_metadata, export_onnx, read_metadata
+from export.graph.onnx_record import OnnxRecord
 from export.graph.type_proof import OPSETS
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, build_network
