@@ -59,20 +59,22 @@ def choose_contents(folder: Path, precisions: Sequence[str] | None = None) -> Co
     return Contents(folder, manifest, onnx)
 
 
-def pixel_variants(contents: Contents) -> dict[str, Artifact]:
-    """Return, by chosen precision, the proven graphs with the input format ``uint8``, where the export has them.
+def pixel_variants(contents: Contents) -> list[Artifact]:
+    """Return the proven graphs of the chosen precisions with the input format ``uint8``.
 
     Raises:
-        BadInput: a file was changed since, or is gone.
+        BadInput: a precision has none, or a file was changed since.
     """
     precisions = {artifact.precision for artifact in contents.onnx}
-    artifacts = {
-        a.precision: a
+    artifacts = [
+        a
         for a in contents.manifest.artifacts
         if a.kind == "onnx" and a.inputs[0].dtype == "uint8" and a.precision in precisions and a.status in PROVEN
-    }
+    ]
     advice = f"make it: convnextpose export {contents.model} --with-preprocess"
-    _require_unchanged(contents.folder, tuple(artifacts.values()), advice)
+    if missing := precisions - {artifact.precision for artifact in artifacts}:
+        raise BadInput("a repository for Triton needs graphs that take pixels", f"none of {', '.join(missing)}", advice)
+    _require_unchanged(contents.folder, artifacts, advice)
     return artifacts
 
 

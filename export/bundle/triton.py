@@ -1,38 +1,30 @@
 """A model repository for NVIDIA's Triton Inference Server, for more requests than one device serves.
 
 ``cpu/`` is complete: ONNX Runtime's backend runs every file that it can run on a processor. ``gpu/`` has the same
-models for the TensorRT backend, with plans that have to be built on the server that runs them. In both, clients send
-uint8 pixels, so that no client can normalise them wrongly. If the export has a graph with the input format ``uint8``,
-that graph is the model: a quarter of the bytes goes to the GPU, one model is scheduled, and the proven file is served.
-Otherwise the model is an ensemble of a small graph that normalises, on the processor, and the network.
+models for the TensorRT backend, with plans that have to be built on the server that runs them. The models are the
+graphs with the input format ``uint8``: no client can normalise pixels wrongly, a quarter of the bytes goes to the GPU,
+and the proven file is served.
 """
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-import onnx
-from onnx import TensorProto, numpy_helper
 
 from export.bundle.build_script import model_recipes, trtexec_script
 from export.bundle.contents import Contents, choose_contents, pixel_variants
 from export.bundle.manifest import list_files
 from export.bundle.output import require_replaceable, whole_folder
 from export.bundle.text import describe_origin, fill_template
-from export.bundle.triton_config import Tensor, ensemble_config, model_config
+from export.bundle.triton_config import Tensor, model_config
 from export.common.files import apply_umask, require_writable
 from export.common.interface import INPUT, OUTPUT
 from export.engine.plan import EnginePlan
-from export.model.pose import MEAN, STD
 from export.pipeline.manifest import Artifact
 from export.pipeline.recipe import ModelRecipe
 
 SCHEMA_VERSION = "1.1"
 KIND, RECORD, SCRIPT = "triton-repository", "about.json", "build-gpu.sh"
-PIXELS = "pixels"
 START_ON_CPU = "tritonserver --model-repository=$PWD/cpu              # ONNX Runtime on the processor\n"
 
 NOT_ON_CPU = ("bf16",)
@@ -53,13 +45,6 @@ class ServedModel:
     name: str
     artifact: Artifact
     """The file that runs."""
-    takes_pixels: bool
-    """True: the file's input is uint8 pixels; False: an ensemble normalises before it."""
-
-    @property
-    def network(self) -> str:
-        """Name of the Triton model that holds the file."""
-        return self.name if self.takes_pixels else f"{self.name}-network"
 
     @property
     def on_cpu(self) -> bool:
@@ -69,13 +54,13 @@ class ServedModel:
     @property
     def path(self) -> str:
         """Path of its ONNX file in the repository."""
-        return f"cpu/{self.network}/1/model.onnx" if self.on_cpu else self.artifact.path
+        return f"cpu/{self.name}/1/model.onnx" if self.on_cpu else self.artifact.path
 
     def recipe(self, recipe: ModelRecipe) -> ModelRecipe:
         """Return a recipe with the repository's paths; timings are not stored, since each plan is built once."""
         paths = {
             "--onnx": self.path,
-            "--saveEngine": f"gpu/{self.network}/1/model.plan",
+            "--saveEngine": f"gpu/{self.name}/1/model.plan",
             "--exportLayerInfo": f"layers/{self.name}.json",
         }
 
@@ -101,18 +86,15 @@ def write_triton(export: Path, out: Path, precisions: tuple[str, ...] | None, pl
     """Write ``out/<MODEL>-triton``; an older one is replaced.
 
     Raises:
-        BadInput: no export, a precision that it lacks, or ``out`` cannot be written or holds something else.
+        BadInput: no export, a precision that it lacks or has no graph with uint8 input of, or ``out`` cannot be written
+            or holds something else.
         CheckFailed: a file is not proven.
     """
     contents = choose_contents(export, precisions)
     place = out / f"{contents.model}-triton"
     require_replaceable(place, RECORD, KIND)
     require_writable(out)
-    uint8 = pixel_variants(contents)
-    models = [
-        ServedModel(f"{contents.model}-{a.precision}", uint8.get(a.precision, a), a.precision in uint8)
-        for a in contents.onnx
-    ]
+    models = [ServedModel(f"{contents.model}-{a.precision}", a) for a in pixel_variants(contents)]
     with whole_folder(place) as folder:
         for side in ("cpu", "gpu"):
             served = [model for model in models if model.on_cpu or side == "gpu"]
@@ -136,52 +118,18 @@ def write_triton(export: Path, out: Path, precisions: tuple[str, ...] | None, pl
     return Repository(place, tuple(m.name for m in models if m.on_cpu), tuple(m.name for m in models))
 
 
-def normalising_graph(size: int) -> bytes:
-    """Return ``export.model.pose.normalise`` as an ONNX file: uint8 (N, S, S, 3) → float32 (N, 3, S, S), same bits."""
-    make = onnx.helper.make_node
-    nodes = [
-        make("Cast", [PIXELS], ["floats"], to=TensorProto.FLOAT),
-        make("Sub", ["floats", "mean"], ["centred"]),
-        make("Div", ["centred", "std"], ["scaled"]),
-        make("Transpose", ["scaled"], [INPUT], perm=[0, 3, 1, 2]),
-    ]
-    constants = [numpy_helper.from_array(np.array(v, np.float32), n) for n, v in (("mean", MEAN), ("std", STD))]
-    pixels = onnx.helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["batch", size, size, 3])
-    image = onnx.helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, size, size])
-    graph = onnx.helper.make_graph(nodes, "normalise", [pixels], [image], constants)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString(deterministic=True))
-
-
 def _write_side(folder: Path, contents: Contents, models: list[ServedModel], max_batch: int) -> None:
-    """Write the configurations of ``cpu/`` or ``gpu/``, and the graph that normalises if an ensemble needs it."""
-    architecture, on_gpu = contents.manifest.architecture, folder.name == "gpu"
-    square = (architecture.input_size, architecture.input_size)
-    image, joints = Tensor(INPUT, "FP32", (3, *square)), Tensor(OUTPUT, "FP32", (architecture.joints, 3))
-    normalise, pixels = f"{contents.model}-preprocess", Tensor(PIXELS, "UINT8", (*square, 3))
-    folder.mkdir()
-    if not all(model.takes_pixels for model in models):
-        version = _write_model(folder, normalise, model_config(normalise, max_batch, pixels, image, on_gpu=False))
-        (version / "model.onnx").write_bytes(normalising_graph(architecture.input_size))
+    """Write the configurations of ``cpu/`` or ``gpu/``."""
+    architecture = contents.manifest.architecture
+    image = Tensor(INPUT, "UINT8", (architecture.input_size, architecture.input_size, 3))
+    joints = Tensor(OUTPUT, "FP32", (architecture.joints, 3))
     for model in models:
-        network_input = replace(pixels, name=INPUT) if model.takes_pixels else image
-        config = model_config(model.network, max_batch, network_input, joints, on_gpu=on_gpu)
-        version = _write_model(folder, model.network, config)
-        if on_gpu:
+        version = folder / model.name / "1"
+        version.mkdir(parents=True)
+        config = model_config(model.name, max_batch, image, joints, on_gpu=folder.name == "gpu")
+        (folder / model.name / "config.pbtxt").write_text(config, encoding="utf-8")
+        if folder.name == "gpu":
             (version / "README.md").write_text(f"`{SCRIPT}` writes `model.plan` here, on the server.\n")
-        if not model.takes_pixels:
-            config = ensemble_config(model.name, max_batch, (pixels, image, joints), (normalise, model.network))
-            version = _write_model(folder, model.name, config)
-            (version / "README.md").write_text("An ensemble has no file of its own, but Triton needs this folder.\n")
-
-
-def _write_model(folder: Path, name: str, config: str) -> Path:
-    """Write a model's configuration; return the folder of its one version."""
-    version = folder / name / "1"
-    version.mkdir(parents=True)
-    (folder / name / "config.pbtxt").write_text(config, encoding="utf-8")
-    return version
 
 
 def _readme(contents: Contents, models: list[ServedModel]) -> str:
@@ -190,16 +138,5 @@ def _readme(contents: Contents, models: list[ServedModel]) -> str:
         "ORIGIN": describe_origin(contents.manifest.weights.origin),
         "SIZE": contents.manifest.architecture.input_size,
         "CPU": START_ON_CPU if any(model.on_cpu for model in models) else "",
-        "FORMS": "\n".join(_forms(contents, models)),
     }
     return fill_template("triton.md", values)
-
-
-def _forms(contents: Contents, models: list[ServedModel]) -> Iterator[str]:
-    """Yield lines that say which models are single graphs, and which are ensembles."""
-    if single := [f"`{model.name}`" for model in models if model.takes_pixels]:
-        yield f"- {', '.join(single)}: one graph with uint8 input, which normalises by itself."
-    if ensembles := [f"`{model.name}`" for model in models if not model.takes_pixels]:
-        yield f"- {', '.join(ensembles)}: an ensemble of `{contents.model}-preprocess`, which normalises on the"
-        yield "  processor, and the network, with the suffix `-network`. An export with `--with-preprocess` has graphs"
-        yield "  with uint8 input, which save this step and three quarters of the bytes that go to a GPU."

@@ -42,27 +42,3 @@ def model_config(name: str, max_batch: int, source: Tensor, target: Tensor, *, o
         f"dynamic_batching {{ max_queue_delay_microseconds: {QUEUE_DELAY_US} }}\n"
         f"model_warmup [\n  {warm_up}\n]\n"
     )
-
-
-def ensemble_config(name: str, max_batch: int, tensors: tuple[Tensor, Tensor, Tensor], models: tuple[str, str]) -> str:
-    """Return an ensemble of two models.
-
-    Args:
-        name: of the ensemble.
-        max_batch: its largest batch.
-        tensors: the first model's input, the tensor between both, and the second model's output. The ensemble's input
-            has the first one's shape and the second one's name.
-        models: names of the two models.
-    """
-    source, between, target = tensors
-    first, second = models
-    return (
-        f'name: "{name}"\nplatform: "ensemble"\nmax_batch_size: {max_batch}\n'
-        f'input [ {{ name: "{between.name}" {source.shape} }} ]\noutput [ {{ {target} }} ]\n'
-        "ensemble_scheduling { step [\n"
-        f'  {{ model_name: "{first}" model_version: -1 input_map {{ key: "{source.name}" value: "{between.name}" }} '
-        f'output_map {{ key: "{between.name}" value: "normalised" }} }},\n'
-        f'  {{ model_name: "{second}" model_version: -1 input_map {{ key: "{between.name}" value: "normalised" }} '
-        f'output_map {{ key: "{target.name}" value: "{target.name}" }} }}\n'
-        "] }\n"
-    )
