@@ -5,7 +5,7 @@ equal names are equal quantities.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,24 +16,18 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from export.common.errors import BadInput
-from export.common.extras import missing
 from export.common.files import UNREADABLE_ARRAYS
 from export.common.interface import INPUT
 from export.common.plain import finite_or_none
 from export.graph.simulation import with_rounding
 from export.model.pose import normalise
-from export.parity.sessions import in_words
 from export.runtime.onnx_runtime import open_session, session_options
-from export.runtime.openvino import FILE_TYPES, compile_for_cpu, layer_types
-from export.runtime.registry import installed
 
 Values = dict[str, NDArray[np.float32]]
-Run = Callable[[bytes, NDArray[Any]], tuple[Values, str]]
-"""(model, input) → the traced outputs by layer, and the runtime with the types that it computes in."""
-
 SCHEMA_VERSION = "1.1"
 IMAGES = 4
 TRACED = "Conv"
+RUNTIME = "ONNX Runtime, rounding simulated"
 SUFFIX = ".traced"
 
 EXPECTED = {"fp16": 0.005, "bf16": 0.03, "int8": 0.1}
@@ -62,28 +56,27 @@ class Jump:
     after: float
 
 
-def trace(reference: Path, candidate: Path, images: NDArray[np.float32], run: Run) -> tuple[list[LayerError], str]:
-    """Compare every convolution that both files have, in the reference's data order.
+def trace(reference: Path, candidate: Path, images: NDArray[np.float32], *, rounded: bool = True) -> list[LayerError]:
+    """Compare every convolution that both files have, in the reference's data order, in ONNX Runtime.
 
     Args:
-        reference: the FP32 ONNX file, which ONNX Runtime runs.
+        reference: the FP32 ONNX file.
         candidate: the same model in another precision.
         images: (N, 3, S, S) normalised pixels.
-        run: runs the candidate.
-
-    Returns:
-        The layers, and the candidate's runtime.
+        rounded: whether every half value of the candidate is rounded to its type; ONNX Runtime itself has no BF16
+            convolution, and may not round FP16 values.
 
     Raises:
         BadInput: the files have no convolution in common.
     """
-    expected, _ = run_onnxruntime(with_taps(reference), images)
-    outputs, runtime = run(with_taps(candidate), images)
+    expected = traced_values(with_taps(onnx.load(reference)), images)
+    model = onnx.load(candidate)
+    outputs = traced_values(with_rounding(with_taps(model)) if rounded else with_taps(model), images)
     common = [name for name in expected if name in outputs]
     if not common:
         do = "use two files of one export"
         raise BadInput("the two graphs have no convolution in common", f"{reference.name}, {candidate.name}", do)
-    return [_compare(name, expected[name], outputs[name]) for name in common], runtime
+    return [_compare(name, expected[name], outputs[name]) for name in common]
 
 
 def trace_record(reference: Path, candidate: Path, precision: str, truth: Path) -> dict[str, Any]:
@@ -98,12 +91,12 @@ def trace_record(reference: Path, candidate: Path, precision: str, truth: Path) 
             images = normalise(arrays["images"][:IMAGES])
     except UNREADABLE_ARRAYS as error:
         raise BadInput(f"cannot read the images of parity in {truth}", str(error), "export the model again") from error
-    layers, runtime = trace(reference, candidate, images, TRACED_BY[precision])
+    layers = trace(reference, candidate, images)
     departed, jump = first_departure(layers, precision), largest_jump(layers)
     return {
         "schema_version": SCHEMA_VERSION,
         "precision": precision,
-        "runtime": runtime,
+        "runtime": RUNTIME,
         "images": IMAGES,
         "expected_relative_error": EXPECTED[precision],
         "first_departure": departed and departed.layer,
@@ -136,9 +129,8 @@ def largest_jump(layers: Sequence[LayerError]) -> Jump:
     return max(jumps, key=lambda jump: math.inf if math.isnan(jump.after) else jump.after - jump.before)
 
 
-def with_taps(path: Path) -> bytes:
-    """Return a model with every convolution's output as a float32 output, named by its layer."""
-    model = onnx.load(path)
+def with_taps(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Add every convolution's output to the model's outputs, as float32 and named by its layer; return the model."""
     graph = model.graph
     taps = []
     for node in graph.node:
@@ -147,45 +139,15 @@ def with_taps(path: Path) -> bytes:
             taps.append(onnx.helper.make_node("Cast", [node.output[0]], [layer + SUFFIX], to=TensorProto.FLOAT))
             graph.output.append(onnx.helper.make_tensor_value_info(layer + SUFFIX, TensorProto.FLOAT, None))
     graph.node.extend(taps)
-    return bytes(model.SerializeToString())
+    return model
 
 
-def run_onnxruntime(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
-    """Run in ONNX Runtime on the CPU without optimization, which would fuse the traced layers."""
-    session = open_session(model, session_options(optimise=False))
+def traced_values(model: onnx.ModelProto, images: NDArray[Any]) -> Values:
+    """Run a model with taps on the CPU without optimization, which would fuse the traced layers."""
+    session = open_session(model.SerializeToString(), session_options(optimise=False))
     names = [output.name for output in session.get_outputs() if output.name.endswith(SUFFIX)]
-    return _by_layer(dict(zip(names, session.run(names, {INPUT: images}), strict=True))), "ONNX Runtime"
-
-
-def run_rounded(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
-    """Run in ONNX Runtime with every half value rounded to its type."""
-    values, runtime = run_onnxruntime(with_rounding(onnx.load_from_string(model)).SerializeToString(), images)
-    return values, f"{runtime}, rounding simulated"
-
-
-def run_bf16(model: bytes, images: NDArray[Any]) -> tuple[Values, str]:
-    """Run in OpenVINO if it is installed and convolves in bfloat16 on this CPU, otherwise with rounding simulated."""
-    if not installed("openvino"):
-        values, runtime = run_rounded(model, images)
-        return values, f"{runtime} ({missing('openvino')})"
-    compiled = compile_for_cpu(model, FILE_TYPES)
-    types = layer_types(compiled, "Convolution")
-    if types.keys() != {"bfloat16"}:
-        values, runtime = run_rounded(model, images)
-        return values, f"{runtime} (OpenVINO here: {in_words(types)})"
-    request = compiled.create_infer_request()
-    request.infer({INPUT: images})
-    ports = ((name, port) for port in compiled.outputs for name in port.names if name.endswith(SUFFIX))
-    values = _by_layer({name: request.get_tensor(port).data.copy() for name, port in ports})
-    return values, f"OpenVINO, {in_words(types)}"
-
-
-TRACED_BY: dict[str, Run] = {"fp16": run_rounded, "bf16": run_bf16, "int8": run_rounded}
-"""Precision → runner of its file. ONNX Runtime itself has no BF16 convolution and does not round FP16 values."""
-
-
-def _by_layer(values: Mapping[str, NDArray[Any]]) -> Values:
-    return {name.removesuffix(SUFFIX): value.astype(np.float32) for name, value in values.items()}
+    values = session.run(names, {INPUT: images})
+    return {name.removesuffix(SUFFIX): value.astype(np.float32) for name, value in zip(names, values, strict=True)}
 
 
 def _compare(layer: str, expected: NDArray[np.float32], output: NDArray[np.float32]) -> LayerError:

@@ -4,7 +4,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
@@ -12,7 +11,7 @@ from bench.report.drawing import require_report_extra
 from bench.sessions.exported import load_session, read_export
 from export.common.errors import NotPossible
 from export.common.extras import EXTRAS, install_command, missing
-from export.parity import sessions, trace
+from export.parity import sessions
 from tests.support.command_line import ROOT
 from tests.support.tensorrt_members import RTX, WHEELS
 from tests.support.tiny_export import Run
@@ -63,7 +62,7 @@ def test_a_library_that_does_not_load_says_why(monkeypatch: pytest.MonkeyPatch, 
         require_report_extra()
 
 
-def test_parity_and_traces_without_openvino(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parity_without_openvino(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "installed", lambda name: False)
     for precision in ("bf16", "int8"):
         runtimes, skipped = sessions.parity_runtimes(precision)
@@ -71,12 +70,7 @@ def test_parity_and_traces_without_openvino(tiny_run: Run, monkeypatch: pytest.M
         assert sessions.SIMULATION in runtimes
         assert skipped["OpenVINO"] == missing("openvino")
     assert "OpenVINO" not in sessions.parity_runtimes("fp16")[1]
-    monkeypatch.setattr(trace, "installed", lambda name: False)
     exported = tiny_run[0] / "build/tiny"
-    (path,) = exported.glob("onnx/*-fp32.onnx")
-    values, runtime = trace.run_bf16(trace.with_taps(path), np.zeros((1, 3, 256, 256), np.float32))
-    assert values
-    assert OPENVINO in runtime
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(NotPossible) as caught:
         load_session(read_export(exported), "openvino", "fp32")

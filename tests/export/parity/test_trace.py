@@ -1,6 +1,5 @@
 """The trace names the first layer with a planted defect, and none without one."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,12 @@ from onnx import numpy_helper
 
 from export.common.errors import BadInput
 from export.model.pose import normalise
-from export.parity import trace as traced
 from export.parity.images import parity_images
 from export.parity.trace import (
     LayerError,
     first_departure,
     largest_jump,
     require_traceable,
-    run_onnxruntime,
-    run_rounded,
     trace,
     trace_record,
 )
@@ -40,29 +36,11 @@ def test_rounding_alone_is_no_departure(typed_files: dict[str, Path], truth: Pat
     assert 0 < max(layer["relative_error"] for layer in record["layers"]) < record["expected_relative_error"]
 
 
-def test_bf16_is_run_by_openvino_only_where_that_convolves_in_bf16(
-    typed_files: dict[str, Path], truth: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Types are read back: what computed in FP32 would show no rounding, and be called bf16's."""
-    import openvino
-
-    files = typed_files["fp32"], typed_files["bf16"], "bf16", truth
-    can = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    record, simulated = trace_record(*files), "ONNX Runtime, rounding simulated (OpenVINO here: "
-    assert record["runtime"].startswith("OpenVINO, 26 convolutions in bfloat16" if can else simulated)
-    assert len(record["layers"]) == 26
-    monkeypatch.setattr(traced, "layer_types", lambda *_: Counter({"float32": 26}))
-    record = trace_record(*files)
-    assert record["runtime"] == simulated + "26 convolutions in float32)"
-    assert record["layers"][-1]["relative_error"] > 1e-4
-
-
 def test_rounding_between_layers_is_not_hidden(typed_files: dict[str, Path]) -> None:
     """ONNX Runtime alone computes the same file in FP32 between its layers, and seems nearer than FP16 is."""
     images = normalise(parity_images(TINY.input_size).images[:2])
     files = typed_files["fp32"], typed_files["fp16"]
-    rounded, _ = trace(*files, images, run_rounded)
-    unrounded, _ = trace(*files, images, run_onnxruntime)
+    rounded, unrounded = trace(*files, images), trace(*files, images, rounded=False)
     assert rounded[-1].relative_error > 1.2 * unrounded[-1].relative_error
 
 
