@@ -56,22 +56,22 @@ class Jump:
     after: float
 
 
-def trace(reference: Path, candidate: Path, images: NDArray[np.float32], *, rounded: bool = True) -> list[LayerError]:
+def trace(reference: Path, candidate: Path, images: NDArray[np.float32]) -> list[LayerError]:
     """Compare every convolution that both files have, in the reference's data order, in ONNX Runtime.
+
+    Every half value of the candidate is rounded to its type: ONNX Runtime has no BF16 convolution, and may not round
+    FP16 values.
 
     Args:
         reference: the FP32 ONNX file.
         candidate: the same model in another precision.
         images: (N, 3, S, S) normalised pixels.
-        rounded: whether every half value of the candidate is rounded to its type; ONNX Runtime itself has no BF16
-            convolution, and may not round FP16 values.
 
     Raises:
         BadInput: the files have no convolution in common.
     """
     expected = traced_values(with_taps(onnx.load(reference)), images)
-    model = onnx.load(candidate)
-    outputs = traced_values(with_rounding(with_taps(model)) if rounded else with_taps(model), images)
+    outputs = traced_values(with_rounding(with_taps(onnx.load(candidate))), images)
     common = [name for name in expected if name in outputs]
     if not common:
         do = "use two files of one export"
