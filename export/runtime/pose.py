@@ -108,12 +108,7 @@ class Volume:
         return joints
 
 
-def normalise(
-    crops: NDArray[np.uint8],
-    out: NDArray[np.float32] | None = None,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-) -> NDArray[np.float32]:
+def normalise(crops: NDArray[np.uint8], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Turn (N, S, S, 3) RGB pixels in 0..255 into (N, 3, S, S) float32 network input.
 
     New memory costs one per cent of a small network's time; ``out`` avoids it.
@@ -121,12 +116,12 @@ def normalise(
     planes = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32) if out is None else out
     for channel in range(3):  # six times as fast as all channels at once
         plane = planes[:, channel]
-        np.subtract(crops[..., channel], np.float32(mean[channel]), out=plane, dtype=np.float32)
-        plane /= np.float32(std[channel])
+        np.subtract(crops[..., channel], np.float32(MEAN[channel]), out=plane, dtype=np.float32)
+        plane /= np.float32(STD[channel])
     return planes
 
 
-def crop_box(box: Sequence[float], width: int, height: int, margin: float = BOX_MARGIN) -> Box:
+def crop_box(box: Sequence[float], width: int, height: int) -> Box:
     """Return the person's box clipped to the image, made square and enlarged, as in the released code.
 
     Raises:
@@ -142,13 +137,13 @@ def crop_box(box: Sequence[float], width: int, height: int, margin: float = BOX_
             f"box x={x:g}, y={y:g}, width={w:g}, height={h:g}; image {width}×{height}",
             "give x,y,width,height in pixels of the image",
         )
-    return enlarged((left, top, right - left, bottom - top), margin)
+    return enlarged((left, top, right - left, bottom - top))
 
 
-def enlarged(box: Sequence[float], margin: float = BOX_MARGIN) -> Box:
-    """Return the box made square about its centre, ``margin`` times as large."""
+def enlarged(box: Sequence[float]) -> Box:
+    """Return the box made square about its centre, ``BOX_MARGIN`` times as large."""
     x, y, width, height = (float(value) for value in box)
-    edge = max(width, height) * margin
+    edge = max(width, height) * BOX_MARGIN
     return x + (width - edge) / 2, y + (height - edge) / 2, edge, edge
 
 
