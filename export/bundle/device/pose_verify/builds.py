@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pose_runtime.bundle import Bundle
 from pose_runtime.engine_cache import prepare_cache
 from pose_runtime.engines import find_engine
-from pose_runtime.runtime.engine_file import PRODUCTS, require_recent
+from pose_runtime.runtime.engine_file import TENSORRT, require_recent
 from pose_runtime.runtime.errors import BadInput, Failure, NotPossible
 from pose_runtime.runtime.gpu import first_gpu
 from pose_runtime.runtime.registry import load_library
@@ -36,52 +36,48 @@ class FailedBuild(NamedTuple):
     """The builder's last lines."""
 
 
-def build_missing(
-    bundle: Bundle, runtimes: Iterable[str], precisions: Iterable[str]
-) -> dict[tuple[str, str], FailedBuild]:
-    """Build engines where their library is installed, a GPU answers, and none fits; return the failed builds.
+def build_missing(bundle: Bundle, runtimes: Iterable[str], precisions: Iterable[str]) -> dict[str, FailedBuild]:
+    """Build engines with TensorRT where it is installed, a GPU answers, and none fits; return the failed builds.
 
     Where no build can be tried, loading the engine later gives the reason.
-
-    Returns:
-        (runtime, precision) → failed build.
     """
-    failed: dict[tuple[str, str], FailedBuild] = {}
-    for product in (product for name, product in PRODUCTS.items() if name in runtimes):
+    failed: dict[str, FailedBuild] = {}
+    if TENSORRT.module not in runtimes:
+        return failed
+    try:
+        version = str(load_library(TENSORRT.module).__version__)
+        require_recent(TENSORRT, version)
+        gpu = first_gpu()
+    except Failure:
+        return failed
+    for precision in precisions:
         try:
-            version = str(load_library(product.module).__version__)
-            require_recent(product, version)
-            gpu = first_gpu()
+            find_engine(bundle, TENSORRT, precision, version, gpu)
+        except NotPossible:
+            if build := failed_build(bundle, precision):
+                failed[precision] = build
         except Failure:
-            continue
-        for precision in precisions:
-            try:
-                find_engine(bundle, product, precision, version, gpu)
-            except NotPossible:
-                if build := failed_build(bundle, product.module, precision):
-                    failed[product.module, precision] = build
-            except Failure:
-                continue  # an engine that was changed is reported, not replaced
+            continue  # an engine that was changed is reported, not replaced
     return failed
 
 
-def failed_build(bundle: Bundle, runtime: str, precision: str) -> FailedBuild | None:
+def failed_build(bundle: Bundle, precision: str) -> FailedBuild | None:
     """Build an engine where it can be stored; return why there is none, or None."""
     try:
         prepare_cache()
     except (BadInput, NotPossible) as lack:
         return FailedBuild("not run", f"no engine could be stored: {lack}", [])
-    exit_code, log = run_builder(bundle, runtime, precision)
+    exit_code, log = run_builder(bundle, precision)
     if exit_code == 0:
         return None
     status = "not run" if exit_code == NotPossible.exit_code else "fail"
     return FailedBuild(status, f"no engine could be built: {describe_end(exit_code, log)}", log[-LAST_LINES:])
 
 
-def run_builder(bundle: Bundle, runtime: str, precision: str) -> tuple[int, list[str]]:
+def run_builder(bundle: Bundle, precision: str) -> tuple[int, list[str]]:
     """Run ``build.py`` and pass its output on; return its exit code and its log."""
     command = [sys.executable, *interpreter_flags(), str(bundle.folder / "build.py")]
-    command += ["--runtime", runtime, "--precision", precision]
+    command += ["--runtime", TENSORRT.module, "--precision", precision]
     log: deque[str] = deque(maxlen=MOST_LINES)
     replace_line("")
     try:
