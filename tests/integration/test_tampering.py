@@ -61,7 +61,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], Any], str, int]] = {
     "code that Python cannot read": (changed("pose_runtime/bundle.py", lambda _: b"def"), "bundle.py was changed", 1),
     "a module added": (add("pose_runtime/runtime/evil.py"), "evil.py", 1),
     "a module that hides NumPy": (add("numpy.py", PLANTED.encode()), "numpy.py", 1),
-    "an engine added": (add("engines/once-fp16.trt.engine", b"ftrt"), "once-fp16.trt.engine", 1),
+    "an engine added": (add("onnx/once-fp16.trt.engine", b"ftrt"), "once-fp16.trt.engine", 1),
     "an empty folder added": (lambda bundle: (bundle / "onnx/more").mkdir(), "onnx/more", 1),
     "a file missing": (lambda bundle: (bundle / "build.py").unlink(), "build.py is missing", 1),
     "a folder missing": (lambda bundle: shutil.rmtree(bundle / "golden"), "facts.txt is missing", 1),

@@ -155,9 +155,9 @@ def test_the_worst_status_decides(statuses: tuple[str, ...], missing: list[str],
 
 
 def test_a_bundle_of_the_schema_before_is_refused_by_its_name(bundle: Path) -> None:
-    change_manifest(bundle, lambda manifest: manifest.update(schema_version="1.0"))
+    change_manifest(bundle, lambda manifest: manifest.update(schema_version="1.1"))
     run = verify(bundle, "--seconds", 0)
     assert_three_parts(run, 2)
-    assert "bundle 1.0" in run.stderr
-    with pytest.raises(BadInput, match=r"no bundle of schema 1\.1.*bundle 1\.0"):
+    assert "bundle 1.1" in run.stderr
+    with pytest.raises(BadInput, match=r"no bundle of schema 1\.2.*bundle 1\.1"):
         Bundle(bundle)
