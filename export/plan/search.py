@@ -33,9 +33,8 @@ from export.plan.weights import Candidates, prepare
 
 SENSITIVITY_IMAGES = 16
 """Number of images for the error of each unit alone; enough to rank units."""
-MARGINS = (SIMULATION_SHARE, 0.7, 0.5, 0.35)
-"""Shares of the budget for the search; each follows if the plan of the one before fails on the parity images. One or
-two of 64 images, with joints at two likely places, decide the p99; on other images it was up to 2.5 times as large."""
+MOST_PLANS = 16
+"""About as many plans at most are tried on the parity images."""
 MOST_IN_FP32 = 0.25
 """Largest share of the multiplies that a half precision leaves in FP32 to reach its target grade. More leaves little of
 its speed, and the search settles for the required grade."""
@@ -130,45 +129,52 @@ class _Search:
     def find(
         self, aims: Sequence[str], holds_on_parity_images: Callable[[PrecisionPlan, Grade], bool]
     ) -> PrecisionPlan | None:
-        """Return the plan for the first grade that it also reaches on the parity images, or else the last plan."""
+        """Return the first plan that reaches a grade on the parity images, too, or else the last plan.
+
+        Plans follow each other with one more unit raised. One or two of 64 images, with joints at two likely places,
+        decide the p99, so that a plan within the budget on the calibration images may exceed it on others.
+        """
         last = None
         for aim in aims:
-            for margin in MARGINS:
-                plan = self.reach(GRADES[aim], MOST_IN_FP32 if aim != aims[-1] else 1.0, margin)
-                if plan is None:
-                    break
+            grade = GRADES[aim]
+            for plan in self._plans_within(grade, MOST_IN_FP32 if aim != aims[-1] else 1.0):
                 last = replace(plan, aim=aim)
-                if holds_on_parity_images(last, GRADES[aim]):
+                if holds_on_parity_images(last, grade):
                     return last
-                self.lines.append(f"not {aim} on the images of parity, with {margin:.0%} of the budget")
+                self.lines.append(f"{_size(last)}: not {aim} on the images of parity")
         return last
 
-    def reach(self, grade: Grade, most_raised: float, margin: float = MARGINS[0]) -> PrecisionPlan | None:
-        """Return the plan with the fewest raised units within this share of a grade; None if they are too many."""
-        grade = replace(grade, mean_mm=_share(grade.mean_mm, margin), p99_mm=_share(grade.p99_mm, margin))
-        if self._holds(self._plan, grade):
-            return self._plan
+    def _plans_within(self, grade: Grade, most_raised: float) -> Iterator[PrecisionPlan]:
+        """Yield the plan with the fewest raised units that reaches a grade on the calibration images, then with more.
+
+        Nothing follows if more than ``most_raised`` of the multiplies would leave their precision.
+        """
+        grade = replace(grade, mean_mm=_share(grade.mean_mm), p99_mm=_share(grade.p99_mm))
+        first = 1
+        if holds := self._holds(self._plan, grade):
+            yield self._plan
         last = max(count for count in range(len(self._ranking())) if self._raised_share(count) <= most_raised)
-        if not (last and self._holds(self._raise_first(last), grade)):
-            amount = f"more than {most_raised:.0%}" if most_raised < 1 else "all"
-            higher = HIGHER[self._plan.precision]
-            self.lines.append(f"{grade.name} needs {amount} of the multiplies in {higher}{TOO_MANY}")
-            return None
-        low, high = 0, last  # the first does not hold, the last does
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self._holds(self._raise_first(middle), grade) else (middle, high)
-        return self._raise_first(high)
+        if not holds:
+            if not (last and self._holds(self._raise_first(last), grade)):
+                amount = f"more than {most_raised:.0%}" if most_raised < 1 else "all"
+                higher = HIGHER[self._plan.precision]
+                self.lines.append(f"{grade.name} needs {amount} of the multiplies in {higher}{TOO_MANY}")
+                return
+            low, first = 0, last  # the first does not hold, the last does
+            while first - low > 1:
+                middle = (low + first) // 2
+                low, first = (low, middle) if self._holds(self._raise_first(middle), grade) else (middle, first)
+        for count in range(first, last + 1, max(1, last // MOST_PLANS)):
+            yield self._raise_first(count)
 
     def _raised_share(self, count: int) -> float:
         precision = self._plan.precision
         return 1 - self._raise_first(count).share(precision) / self._plan.share(precision)
 
     def _holds(self, plan: PrecisionPlan, grade: Grade) -> bool:
-        convs = f"{len(plan.in_own_precision)} convolutions in {plan.precision}"
-        self._progress(f"search, {convs}")
+        self._progress(f"search, {_size(plan)}")
         mean, p99 = self.error(plan)
-        line = f"{convs}: mean {mean:.3f}, p99 {p99:.2f} mm"
+        line = f"{_size(plan)}: mean {mean:.3f}, p99 {p99:.2f} mm"
         self.lines += [line] if line not in self.lines else []
         return grade.holds(mean, p99, None)
 
@@ -233,8 +239,12 @@ def _round_segment(network: ConvNeXtPose, name: str, weights: PlannedWeights, dt
     round_values((segment,), dtype)
 
 
-def _share(limit: float | None, margin: float) -> float | None:
-    return None if limit is None else margin * limit
+def _size(plan: PrecisionPlan) -> str:
+    return f"{len(plan.in_own_precision)} convolutions in {plan.precision}"
+
+
+def _share(limit: float | None) -> float | None:
+    return None if limit is None else SIMULATION_SHARE * limit
 
 
 def error_mm(network: ConvNeXtPose, images: Images, target: Joints, volume: Volume) -> tuple[float, float]:

@@ -43,10 +43,10 @@ def test_every_precision_reaches_its_grade_on_photographs(exported: Path) -> Non
         assert error.p99_mm <= p99_mm, (precision, error)
 
 
-def test_half_precision_needs_no_fp32_and_int8_has_nearly_half_of_the_multiplies(exported: Path) -> None:
+def test_half_precision_needs_no_fp32_and_int8_has_half_of_the_multiplies(exported: Path) -> None:
     plans: dict[str, Any] = {p: json.loads((exported / f"plan/{p}.json").read_text()) for p in LIMITS_MM}
     for precision in ("fp16", "bf16"):
         assert {conv["precision"] for conv in plans[precision]["convs"]} == {precision}
     assert [plans[precision]["aim"] for precision in LIMITS_MM] == ["near", "usable", "usable"]
     macs = [(conv["macs"], conv["precision"] == "int8") for conv in plans["int8"]["convs"]]
-    assert sum(count for count, in_int8 in macs if in_int8) >= 0.45 * sum(count for count, _ in macs)
+    assert sum(count for count, in_int8 in macs if in_int8) >= 0.5 * sum(count for count, _ in macs)

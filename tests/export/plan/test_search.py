@@ -13,10 +13,11 @@ from export.model.network import ConvNeXtPose
 from export.model.pose import Volume
 from export.model.reference import run_reference
 from export.parity.budgets import GRADES, Grade
+from export.parity.comparison import SIMULATION_SHARE
 from export.plan.placement import place, segment_of
 from export.plan.planned import PlannedWeights, simulated_graph
 from export.plan.precision_plan import HIGHER, TOO_MANY, PrecisionPlan
-from export.plan.search import MARGINS, error_mm, search_plan
+from export.plan.search import error_mm, search_plan
 from tests.support.tiny_int8 import calibration_figures, other_figures, tiny_calibration, tiny_network, trained_network
 
 PLANNED = tuple(HIGHER)
@@ -123,18 +124,18 @@ def whole() -> PrecisionPlan:
         return searched(trained_network(), "int8", GENEROUS, patch)[0]
 
 
-@pytest.mark.parametrize("answers", [(True,), (False, True), (False, False, False, False)])
-def test_a_plan_that_fails_on_parity_images_is_searched_again_with_less_of_the_budget(
-    whole: PrecisionPlan, answers: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failures", [0, 1, 99])
+def test_a_plan_that_fails_on_parity_images_is_followed_by_one_with_less_in_int8(
+    whole: PrecisionPlan, failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If every plan fails, the strictest one is left for parity to refuse."""
+    """If every plan fails, the one with the least in INT8 is left for parity to refuse."""
     assert whole.mean_mm is not None
-    monkeypatch.setitem(GRADES, "usable", Grade("usable", whole.mean_mm / (0.97 * MARGINS[0]), 1e9))
+    monkeypatch.setitem(GRADES, "usable", Grade("usable", whole.mean_mm / (0.97 * SIMULATION_SHARE), 1e9))
     shares: list[float] = []
 
     def holds(plan: PrecisionPlan, weights: PlannedWeights, grade: Grade) -> bool:
         shares.append(plan.share("int8"))
-        return answers[len(shares) - 1]
+        return len(shares) > failures
 
     plan, _ = search_plan(
         trained_network(),
@@ -144,13 +145,12 @@ def test_a_plan_that_fails_on_parity_images_is_searched_again_with_less_of_the_b
         require="usable",
         holds_on_parity_images=holds,
     )
-    assert len(shares) == len(answers)
+    assert len(shares) == min(failures + 1, len(whole.quantized))
     assert shares[0] == whole.share("int8")
-    assert shares == sorted(shares, reverse=True)
+    assert shares == sorted(set(shares), reverse=True)
     assert plan.share("int8") == shares[-1]
-    assert (shares[-1] < shares[0]) == (len(answers) > 1)
-    refused = [line for line in plan.search if line.startswith("not usable on the images of parity")]
-    assert len(refused) == answers.count(False)
+    refused = [line for line in plan.search if line.endswith("not usable on the images of parity")]
+    assert len(refused) == min(failures, len(shares))
 
 
 @pytest.mark.parametrize("precision", PLANNED)
