@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 class Form(StrEnum):
     """Kinds of output."""
 
-    folder = "folder"
     zip = "zip"
     triton = "triton"
 
@@ -29,7 +28,7 @@ def command(
         typer.Option(metavar="fp32,fp16", callback=lower, help="Precisions; by default all that are proven."),
     ] = None,
     form: Annotated[
-        Form, typer.Option("--format", help="A folder, the folder and its zip archive, or a repository for Triton.")
+        Form, typer.Option("--format", help="A folder and its zip archive, or a repository for Triton.")
     ] = Form.zip,
     batches: Batches = "1,1,8",
     workspace_mib: WorkspaceMib = 1024,
@@ -37,7 +36,7 @@ def command(
     """Write a bundle that builds its engines on the device and verifies itself there, without this project."""
     from cli.console import ConsoleObserver
     from export.bundle.triton import write_triton
-    from export.bundle.write import BundlePlan, write_bundle
+    from export.bundle.write import write_bundle
     from export.common.errors import BadInput
     from export.engine.plan import EnginePlan
     from export.pipeline.options import parse_plan
@@ -53,9 +52,8 @@ def command(
         _print_triton(write_triton(model, place, precisions, plan))
         return
     observer = ConsoleObserver()
-    options = BundlePlan(precisions, form is Form.zip, plan)
     try:
-        bundle = write_bundle(model, place, options, observer.listener("bundle"))
+        bundle = write_bundle(model, place, precisions, plan, observer.listener("bundle"))
     finally:
         observer.stop()
     _print_bundle(bundle)
@@ -74,10 +72,7 @@ def _print_bundle(bundle: "Bundle") -> None:
         passed = [row for row in bundle.verified if row.precision == artifact.precision and row.status == "pass"]
         for result in [f"{row.runtime} {row.reason}" for row in passed] or ["no runtime here runs it"]:
             rows.append((escape(artifact.path), f"{artifact.size_bytes / 1e6:.1f} MB", result))
-    archive = []
-    if bundle.archive is not None:
-        size = f"{bundle.archive.stat().st_size / 1e6:.1f} MB"
-        archive = [f"{escape(str(bundle.archive))} ({size})", f"  sha256     {bundle.archive_sha256}"]
+    size = f"{bundle.archive.stat().st_size / 1e6:.1f} MB"
     Screen(
         head=[
             f"[bold]{escape(contents.model)}[/]: [green]the bundle passed its own verifier on this machine[/]",
@@ -88,7 +83,8 @@ def _print_bundle(bundle: "Bundle") -> None:
         tail=[
             escape(str(bundle.folder)),
             f"  bundle id  {bundle.id}",
-            *archive,
+            f"{escape(str(bundle.archive))} ({size})",
+            f"  sha256     {bundle.archive_sha256}",
             "Send the id separately; the receiver checks it: python3 verify.py --expect ID",
         ],
         commands=[command_line("verify", bundle.folder)],

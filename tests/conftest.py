@@ -18,7 +18,7 @@ os.environ.pop("COLUMNS", None)  # pytest-xdist sets it in its workers; output i
 from bench.fleet import child, cluster_run, device
 from bench.fleet.blobs import BlobCache
 from bench.harness.worker import INTERRUPTS
-from export.bundle.write import BundlePlan, write_bundle
+from export.bundle.write import write_bundle
 from export.common.files import sha256_path
 from export.common.interface import HALVES
 from export.graph.onnx_graph import consumer_metadata, export_onnx
@@ -124,7 +124,7 @@ def once_bundle(once_export: Path) -> Path:
     with FileLock(place.with_suffix(".lock")):
         done = place / "done"
         if not done.exists():
-            write_bundle(once_export, place, BundlePlan())
+            write_bundle(once_export, place)
             done.touch()
     return place / "once-bundle"
 

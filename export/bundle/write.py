@@ -1,7 +1,7 @@
 """Writing a bundle: its files are gathered, described, proven by its own verifier, and only then moved into place."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from export.bundle.build_script import build_script
@@ -18,18 +18,8 @@ from export.engine.plan import EnginePlan
 
 RUNTIME = Path(__file__).parents[1] / "runtime"
 PROGRAMS = ("verify.py", "build.py", "build.sh")
+DEFAULT_PLAN = EnginePlan()
 IGNORED = ("__pycache__", "*.pyc", ".mypy_cache", ".ruff_cache")
-
-
-@dataclass(frozen=True)
-class BundlePlan:
-    """Options of a bundle."""
-
-    precisions: tuple[str, ...] | None = None
-    """None: all that the export has proven."""
-    archive: bool = True
-    engine_plan: EnginePlan = field(default_factory=EnginePlan)
-    """Settings of engines that are built on the device, unless its command line has others."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +28,28 @@ class Bundle:
 
     folder: Path
     id: str
-    archive: Path | None
-    archive_sha256: str | None
+    archive: Path
+    archive_sha256: str
     contents: Contents
     verified: tuple[VerifiedRow, ...]
     """Results of the bundle's own verifier on this machine."""
 
 
-def write_bundle(export: Path, out: Path, plan: BundlePlan, progress: Progress = no_progress) -> Bundle:
+def write_bundle(
+    export: Path,
+    out: Path,
+    precisions: tuple[str, ...] | None = None,
+    plan: EnginePlan = DEFAULT_PLAN,
+    progress: Progress = no_progress,
+) -> Bundle:
     """Write ``out/<MODEL>-bundle``, its archive, and a file with the SHA-256 of both; an older bundle is replaced.
+
+    Args:
+        export: the folder of an export.
+        out: the folder to write into.
+        precisions: those of the bundle; None: all that the export has proven.
+        plan: settings of engines that are built on the device, unless its command line has others.
+        progress: called before each part of the work.
 
     Raises:
         BadInput: no export, a precision that it lacks, or ``out`` cannot be written or holds something else.
@@ -54,24 +57,21 @@ def write_bundle(export: Path, out: Path, plan: BundlePlan, progress: Progress =
         Inconclusive: the goldens would prove nothing.
         NotPossible: no runtime here runs any of its files.
     """
-    contents = choose_contents(export, plan.precisions)
+    contents = choose_contents(export, precisions)
     place = out / f"{contents.model}-bundle"
     require_replaceable(place, NAME, "bundle")
     require_writable(out)
     goldens = make_goldens(contents)
     with whole_folder(place) as folder:
         progress("copying")
-        manifest = _fill(folder, contents, goldens, plan.engine_plan)
+        manifest = _fill(folder, contents, goldens, plan)
         progress("proving the bundle with its own verifier")
         verified = prove_bundle(folder)
-    archive, archive_sha256 = None, None
-    hashes = f"{bundle_id(manifest)}  {place.name}/{NAME}\n"
-    if plan.archive:
-        progress("writing the archive")
-        archive = place.with_name(f"{place.name}.zip")
-        write_archive(place, archive)
-        archive_sha256 = sha256_file(archive)
-        hashes += f"{archive_sha256}  {archive.name}\n"
+    progress("writing the archive")
+    archive = place.with_name(f"{place.name}.zip")
+    write_archive(place, archive)
+    archive_sha256 = sha256_file(archive)
+    hashes = f"{bundle_id(manifest)}  {place.name}/{NAME}\n{archive_sha256}  {archive.name}\n"
     write_text(place.with_name(f"{place.name}.sha256"), hashes)
     return Bundle(place, bundle_id(manifest), archive, archive_sha256, contents, verified)
 

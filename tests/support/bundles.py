@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle.manifest import BundleManifest
-from export.bundle.write import BundlePlan, copy_programs
+from export.bundle.write import copy_programs
 from export.common.files import sha256_file
 from tests.support.command_line import ROOT, in_process
 
@@ -20,7 +20,7 @@ DEVICE = Path(_PLACE.name)
 """Folder with ``pose_runtime`` and ``pose_verify``, as in a bundle."""
 copy_programs(DEVICE)
 sys.path.insert(0, str(DEVICE))
-QUICK = BundlePlan(precisions=("fp32",))
+QUICK = ("fp32",)
 PLANTED = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\n"
 """A module that leaves a mark where it is run."""
 PROBE_FREE = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}

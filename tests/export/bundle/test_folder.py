@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.bundle.write import BundlePlan, write_bundle
+from export.bundle.write import write_bundle
 from export.common.files import sha256_file
 from export.parity.budgets import budget_for
 from export.pipeline.layout import TRUTH
@@ -72,7 +72,7 @@ def test_budgets_have_reasons_and_limits(once_bundle: Path) -> None:
 def test_stand_in_weights_are_named(exported: Path, tmp_path: Path, unproven: None) -> None:
     path = exported / "manifest.json"
     rewrite(path, lambda text: text.replace(b'"origin": "checkpoint"', b'"origin": "stand-in"'))
-    bundle = write_bundle(exported, tmp_path / "out", BundlePlan(archive=False)).folder
+    bundle = write_bundle(exported, tmp_path / "out").folder
     manifest = manifest_of(bundle)
     assert manifest.weights.notice == "latency is meaningful, poses are not"
     assert "poses are not" in (bundle / "README.md").read_text()
@@ -94,8 +94,6 @@ def test_the_same_inputs_give_the_same_bytes(once_export: Path, tmp_path: Path, 
         os.utime(path, (1, 1))
     second = write_bundle(once_export, tmp_path / "elsewhere/b", QUICK)
     assert first.id == second.id
-    assert first.archive is not None
-    assert second.archive is not None
     assert first.archive_sha256 == sha256_file(first.archive) == sha256_file(second.archive)
     hashes = (tmp_path / "a/once-bundle.sha256").read_text()
     assert hashes == f"{first.id}  once-bundle/manifest.json\n{first.archive_sha256}  once-bundle.zip\n"
@@ -105,7 +103,6 @@ def test_the_same_inputs_give_the_same_bytes(once_export: Path, tmp_path: Path, 
 
 def test_the_archive_is_the_folder(once_export: Path, tmp_path: Path, unproven: None) -> None:
     written = write_bundle(once_export, tmp_path, QUICK)
-    assert written.archive is not None
     with zipfile.ZipFile(written.archive) as archive:
         names = archive.namelist()
         assert names == sorted(names)

@@ -14,7 +14,7 @@ from bench.sessions.exported import read_export
 from export.bundle.contents import choose_contents
 from export.bundle.goldens import budgets_of, make_goldens
 from export.bundle.manifest import bundle_id
-from export.bundle.write import BundlePlan, write_bundle
+from export.bundle.write import write_bundle
 from export.common.errors import BadInput, CheckFailed, Inconclusive, NotPossible
 from export.common.files import PARTIAL_PREFIX
 from export.pipeline.layout import TRUTH
@@ -75,7 +75,7 @@ def test_a_bundle_that_no_runtime_runs_is_not_written(
     hidden.write_text(f"""#!/bin/sh\nshift\nexec {sys.executable} -I -c "{code}" "$@"\n""")
     hidden.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(hidden))
-    bf16 = BundlePlan(precisions=("bf16",))
+    bf16 = ("bf16",)
     with pytest.raises(NotPossible, match="openvino"):
         write_bundle(once_export, tmp_path / "out", bf16)
     assert not list((tmp_path / "out").iterdir())
