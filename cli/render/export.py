@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from bench.report.model_files import read_evaluations
 from cli.console import err, out, table
 from cli.render.checkpoint import count_notice, describe_alternative
 from cli.render.screen import Screen, by_reason, command, listed, shorten
@@ -181,6 +180,8 @@ def _shippable(manifest: Manifest, folder: Path, proven: list[str]) -> Iterator[
 
 def _accuracy(folder: Path, manifest: Manifest, report: ParityReport) -> str:
     """Return the accuracy loss of a file, or that it was never measured on images with annotations."""
+    from bench.report.model_files import read_evaluations  # loads SciPy
+
     sha256 = next((a.sha256 for a in manifest.artifacts if a.path == report.artifact), None)
     try:
         rows = [row for evaluation in read_evaluations(folder) for row in evaluation.rows if row.sha256 == sha256]
