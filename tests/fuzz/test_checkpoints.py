@@ -20,7 +20,7 @@ from export.checkpoint.networks import canonical_name
 from export.common.errors import BadInput
 from tests.support.checkpoints import TINY, Form, alive_weights, spelled, write
 
-CASES = int(os.environ.get("FUZZ_CASES", "60"))
+CASES = int(os.environ.get("FUZZ_CASES", "30"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 MOST_SECONDS = 10.0
 

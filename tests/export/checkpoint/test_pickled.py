@@ -299,26 +299,14 @@ def test_the_clock_of_1970(tmp_path: Path, form: Form, monkeypatch: pytest.Monke
     assert read_checkpoint(path).tensors.keys() == alive_weights().keys()
 
 
-def zip_with_backslashes(path: Path, *more: str) -> Path:
-    source = write(path.with_name("source"), alive_weights())
+def test_backslashes_in_a_zip_are_slashes(tmp_path: Path) -> None:
+    path, source = tmp_path / "file", write(tmp_path / "source", alive_weights())
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
-        names = [(info.filename, old.read(info)) for info in old.infolist()] + [(name, b"") for name in more]
-        for name, data in names:
+        for name, data in [*((info.filename, old.read(info)) for info in old.infolist()), ("source\\", b"")]:
             info = zipfile.ZipInfo("x")
             info.filename = name.replace("/", "\\")
             new.writestr(info, data)
-    return path
-
-
-def test_backslashes_in_a_zip_are_slashes(tmp_path: Path) -> None:
-    path = zip_with_backslashes(tmp_path / "file", "source\\")
     assert read_checkpoint(path).tensors.keys() == alive_weights().keys()
-
-
-@pytest.mark.parametrize("name", ["..\\evil", "a\\..\\..\\evil", "\\evil"])
-def test_backslashes_do_not_lead_outside(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadInput, match="points outside"):
-        read_checkpoint(zip_with_backslashes(tmp_path / "file", name))
 
 
 def test_one_name_in_both_spellings_is_twice(tmp_path: Path) -> None:

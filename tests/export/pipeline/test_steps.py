@@ -104,16 +104,6 @@ def test_an_output_that_is_gone_or_changed_repeats_the_step(folder: Folder) -> N
     assert last(folder) == ("copy", "run", "out.txt has changed")
 
 
-def test_new_versions_repeat_the_step(folder: Folder) -> None:
-    record = folder.path / ".steps" / "copy.json"
-    content = json.loads(record.read_text())
-    content["key"]["tools"]["pytest"] = "1.0"
-    content["key"]["code"]["export"] = "other"
-    record.write_text(json.dumps(content))
-    folder.perform(STEP, writing(), dict)
-    assert last(folder)[2].startswith("this project's code in export changed; pytest changed: 1.0 → ")
-
-
 @pytest.mark.parametrize("damage", ["", "[]", '{"key": {}}'])
 def test_a_damaged_record_repeats_the_step(folder: Folder, damage: str) -> None:
     (folder.path / ".steps" / "copy.json").write_text(damage)

@@ -13,18 +13,9 @@ GROUP = "sys/fs/cgroup"
 @pytest.mark.parametrize(
     ("files", "limit"),
     [
-        ({"proc/self/cgroup": "0::/", f"{GROUP}/cpu.max": "150000 100000"}, 1.5),
         ({"proc/self/cgroup": "0::/a/b", f"{GROUP}/a/cpu.max": "50000 100000", f"{GROUP}/a/b/cpu.max": "max 1"}, 0.5),
         ({"proc/self/cgroup": "0::/../host/only", f"{GROUP}/cpu.max": "200 100"}, 2.0),
         ({"proc/self/cgroup": "0::/", f"{GROUP}/cpu.max": "max 100000"}, None),
-        (
-            {
-                "proc/self/cgroup": "4:cpu,cpuacct:/docker/f9\n2:cpuset:/\n0::/",
-                f"{GROUP}/cpu/cpu.cfs_quota_us": "200000",
-                f"{GROUP}/cpu/cpu.cfs_period_us": "100000",
-            },
-            2.0,
-        ),
         (
             {
                 "proc/self/cgroup": "4:cpu,cpuacct:/docker/f9/job\n0::/",

@@ -73,21 +73,21 @@ def demo() -> Demo:
 # ── decisions on made-up runs ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def made_up(stretch: float = 1.0, noise_px: float = 0.4, images: int = 16, shift_x_px: float = 0.0) -> Array:
+def made_up(stretch: float, noise_px: float = 0.4, images: int = 16) -> Array:
     """A network that follows the image about its centre but for noise, with all positions stretched afterwards."""
     rng = np.random.default_rng(1)
     before = rng.uniform(30, 225, (images, 18, 2))
     views = [before] + [(before - 127.5) @ m.T + 127.5 for m in (*TURNED.matrices, *MIRRORED.matrices)]
     seen = np.stack(views) + noise_px * rng.standard_normal((4, images, 1, 2))
-    joints: Array = seen * stretch + [shift_x_px, 0]
+    joints: Array = seen * stretch
     return joints
 
 
-def runs_of(trained: int, **options: float) -> list[Array]:
+def runs_of(trained: int) -> list[Array]:
     """What a network that was trained with this count would show with each, were the stretch all that changed."""
     edges = [candidate.heatmap_size for candidate in possible_candidates(TINY)]
     share = [(edge - 1) / edge for edge in edges]
-    return [made_up(here / share[trained], **options) for here in share]  # type: ignore[arg-type]
+    return [made_up(here / share[trained]) for here in share]
 
 
 @pytest.mark.parametrize("trained", range(4))
@@ -96,19 +96,6 @@ def test_the_stretch_alone_tells_the_count(trained: int) -> None:
     assert evidence.decided == trained
     assert findings(evidence) == ["fits" if count == trained else "does not fit" for count in range(4)]
     assert f"only with {trained} " in evidence.reason
-
-
-def test_too_much_noise_is_no_evidence() -> None:
-    evidence = evidence_of(possible_candidates(TINY), runs_of(2, noise_px=2.0))
-    assert evidence.decided is None
-    assert "do not rule out" in evidence.reason
-    assert findings(evidence)[0] == "does not fit"
-
-
-def test_a_defect_that_is_no_stretch_is_not_taken_for_one() -> None:
-    """Two pixels to the right, as another convention for the middle of a pixel might cause, are not 1.6 per cent."""
-    evidence = evidence_of(possible_candidates(TINY), runs_of(2, noise_px=0.3, shift_x_px=2.0))
-    assert evidence.decided is None
 
 
 def test_a_stretch_that_no_count_explains_fits_none() -> None:
