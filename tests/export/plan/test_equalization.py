@@ -77,3 +77,8 @@ def test_factors_are_positive_and_leave_dead_channels_alone(largest: list[float]
     if exponent == 1:
         ranges = (values / factors)[~dead]
         assert torch.allclose(ranges, values.max().expand_as(ranges))
+
+
+def test_the_limit_of_a_dead_channel() -> None:
+    factors = equalizing_factors(torch.tensor([1.0, 1.01 * DEAD, 0.99 * DEAD, 0.0]), 1.0)
+    assert factors.tolist() == pytest.approx([1, 1.01 * DEAD, 1, 1])
