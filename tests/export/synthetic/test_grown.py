@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.checkpoint.loading import read_checkpoint
 from export.common.errors import BadInput
@@ -19,7 +19,7 @@ from export.model.network import ConvNeXtPose, SoftArgmax, build_network
 from export.model.pose import normalise
 from export.synthetic.grown import grow, grow_demo, interpolate_depth
 from export.synthetic.growth import growth_obstacle, plan_growth
-from tests.support.checkpoints import State, declared
+from tests.support.checkpoints import TINY, State, alive_weights, declared
 
 SMALL = Architecture(
     (1, 2, 1, 1), (3, 2, 4, 3), (3, 5, 2), (3, 5, 7), joints=3, depth_dim=4, upsamplings=1, input_size=64
@@ -74,6 +74,61 @@ def test_a_grown_network_computes_the_same_joints(depths: Counts, dims: Counts, 
     grown = grow(source, SMALL, target, PIXELS, seed)
     assert {name: tuple(tensor.shape) for name, tensor in grown.items()} == target.tensor_shapes()
     assert (joints_of(target, grown) - joints_of(SMALL, source)).abs().max() < 1e-9
+
+
+def test_every_norm_has_the_statistics_of_its_input() -> None:
+    """Those of added blocks are stored in bfloat16: their relative error is at most 2^-9."""
+    images = torch.from_numpy(normalise(np.stack([figure.image for figure in draw_figures(12, EVALUATION_SEED)])))
+    target = enlarged(TINY, (1, 1, 1, 1), (3, 5, 7, 9), (16, 8, 4))
+    source = build_network(TINY, alive_weights())
+    refit(source, images)
+    network = build_network(target, grow(source.state_dict(), TINY, target, images))
+    for name, (mean, variance) in sampled(network, images).items():
+        norm = network.get_submodule(name)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        allowed = 2**-8 * mean.abs() + 0.01 * (variance + 1e-5).sqrt()
+        assert ((norm.running_mean - mean).abs() <= allowed).all(), name
+        assert ((norm.running_var + 1e-5) / (variance + 1e-5) - 1).abs().max() < 2**-7, name
+
+
+def sampled(network: ConvNeXtPose, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Name of each norm → mean and variance of its input."""
+    found = {}
+
+    def record(name: str, values: Tensor) -> None:
+        variance, mean = torch.var_mean(values, dim=(0, 2, 3))
+        found[name] = (mean, variance)
+
+    hooks = [
+        module.register_forward_pre_hook(lambda _, values, name=name: record(name, values[0]))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    with torch.inference_mode():
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def refit(network: ConvNeXtPose, images: Tensor) -> None:
+    """Give every norm the statistics of its input, in the order of the data."""
+
+    def fit(norm: nn.Module, values: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        variance, mean = torch.var_mean(values[0], dim=(0, 2, 3))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+
+    hooks = [m.register_forward_pre_hook(fit) for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    with torch.no_grad():
+        network(images)
+    for hook in hooks:
+        hook.remove()
 
 
 def test_interpolated_bins_keep_the_depth() -> None:
