@@ -73,6 +73,10 @@ def command(
         Path | None,
         typer.Option(metavar="DIR", help="Crops of people for calibration (not fp32); by default drawn figures."),
     ] = None,
+    plans: Annotated[
+        list[Path] | None,
+        typer.Option("--plan", metavar="FILE", help="Use the precision plan of an earlier export: its plan/int8.json."),
+    ] = None,
     require: Annotated[
         str | None,
         typer.Option(metavar="near|usable", help="Grade of error that all but fp32 must reach."),
@@ -87,10 +91,10 @@ def command(
     from export.engine.choice import choose_runtime, complete_plan
     from export.engine.plan import EnginePlan
     from export.model.config import load_config
-    from export.pipeline.options import parse_overrides, parse_plan
+    from export.pipeline.options import parse_overrides, parse_plan, parse_plans
     from export.pipeline.request import ExportRequest, choose_checkpoint, parse_precisions, require_plain_paths
 
-    paths = (checkpoint, weights, images, calibration)
+    paths = (checkpoint, weights, images, calibration, *(plans or ()))
     require_plain_paths(out, *(path for path in paths if path))
     configs = [load_config(model) for model in split_models(models)]
     if checkpoint is not None and weights is not None:
@@ -119,6 +123,7 @@ def command(
             with_preprocess=with_preprocess,
             parity_images=images,
             calibration=calibration,
+            plans=parse_plans(plans or []),
             weights_key=weights_key,
             require=require,
         )

@@ -78,7 +78,7 @@ def write_graphs(exported: Path, precision: str, folder: Path) -> dict[str, Path
         graph = in_precision(reference, precision)
     else:
         paths = plan_paths(precision)
-        plan = read_plan(exported / paths.record)
+        plan = read_plan(exported / paths.record, reference.architecture)
         planned = load_planned(exported / paths.weights)
         graph = planned_graph(reference, plan, planned)
         insert = (plan, planned.int8) if precision == "int8" else None

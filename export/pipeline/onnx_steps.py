@@ -43,7 +43,7 @@ def onnx_step(folder: Folder, request: ExportRequest, results: ExportResults, va
         if plan is None:
             graph = in_precision(network, precision, takes_pixels=takes_pixels)
             return export_onnx(graph, target / path, metadata, precision)
-        choice = read_plan(folder.path / paths.record)
+        choice = read_plan(folder.path / paths.record, network.architecture)
         planned = load_planned(folder.path / paths.weights)
         graph = planned_graph(network, choice, planned, takes_pixels=takes_pixels)
         if precision == "int8":

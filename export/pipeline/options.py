@@ -3,10 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.checkpoint.records import BY_RULE, NearestModel, VerdictRecord, VerdictRow
 from export.common.errors import BadInput, CheckFailed
+from export.common.interface import PRECISIONS
+from export.common.records import read_json
 from export.engine.plan import EnginePlan
 from export.model.architecture import HEAD_LAYERS
 
@@ -132,3 +135,22 @@ def _difference(row: VerdictRow) -> str:
 
 def _text(value: object) -> str:
     return str(list(value)) if isinstance(value, list | tuple) else str(value)
+
+
+def parse_plans(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return precision plans by their precision.
+
+    Raises:
+        BadInput: a file that is no plan, or two for one precision.
+    """
+    plans: dict[str, Path] = {}
+    for path in paths:
+        advice = "give a plan/<precision>.json of an earlier export"
+        content = read_json(path, "precision plan", advice)
+        precision = content.get("precision") if isinstance(content, dict) else None
+        if precision not in PRECISIONS[1:]:
+            raise BadInput(f"{path} is no precision plan", f"precision: {precision}", advice)
+        if precision in plans:
+            raise BadInput(f"two plans for {precision}", f"{plans[precision]}, {path}", "give one")
+        plans[precision] = path
+    return plans

@@ -1,5 +1,6 @@
 """Steps that prepare a lower precision: calibration images, value ranges, and the precision plan."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ def plan_step(
 
     weights, calibration = results.weights, results.calibration
     assert calibration is not None
-    paths = plan_paths(precision)
+    paths, user_plan = plan_paths(precision), request.plans.get(precision)
 
     def work(target: Path, progress: Progress) -> PrecisionPlan:
         import numpy as np
@@ -101,22 +102,31 @@ def plan_step(
         from export.images.image_set import ImageSet
         from export.model.weights_file import load_network
         from export.plan.planned import save_planned
+        from export.plan.precision_plan import accept_plan, read_plan
         from export.plan.search import search_plan
+        from export.plan.weights import prepare
 
         network = load_network(folder.path / WEIGHTS)
         with np.load(folder.path / CALIBRATION) as arrays:
             report = calibration.get()
             images = ImageSet(arrays["images"], report.source, report.notes)
         simulation = _Simulation(network, folder.path / TRUTH, progress)
-        plan, planned = search_plan(
-            network,
-            precision,
-            images,
-            trained=request.trained,
-            require=request.require,
-            holds_on_parity_images=simulation.is_within,
-            progress=progress,
-        )
+        if user_plan is not None:
+            plan = accept_plan(read_plan(user_plan, network.architecture), weights.outputs[WEIGHTS])
+            plan = replace(plan, calibration=images.record)
+            plan, candidates = prepare(network, plan, images.images, progress)
+            planned = candidates.weights(plan)
+        else:
+            plan, planned = search_plan(
+                network,
+                precision,
+                images,
+                trained=request.trained,
+                require=request.require,
+                holds_on_parity_images=simulation.is_within,
+                progress=progress,
+            )
+            plan = replace(plan, weights_sha256=weights.outputs[WEIGHTS])
         for path in (paths.record, paths.simulation):
             (target / path).parent.mkdir(exist_ok=True)
         write_json(target / paths.record, plan.as_json())
@@ -124,7 +134,12 @@ def plan_step(
         np.savez(target / paths.simulation, simulation=simulation.joints(plan, planned))
         return plan
 
-    inputs = weights.hashes(WEIGHTS) | calibration.hashes(CALIBRATION) | results.truth.hashes(TRUTH)
+    inputs = (
+        weights.hashes(WEIGHTS)
+        | calibration.hashes(CALIBRATION)
+        | results.truth.hashes(TRUTH)
+        | hashes_of(plan=user_plan)
+    )
     options = {"precision": precision, "trained": request.trained, "require": request.require}
     step = Step(f"plan-{precision}", tuple(paths), inputs, options, ("torch", "numpy", "safetensors"))
     return folder.perform(step, work, PrecisionPlan)

@@ -38,6 +38,8 @@ class ExportRequest:
     """A folder of crops of people for parity; None: drawn figures."""
     calibration: Path | None = None
     """A folder of crops of people for calibration; None: drawn figures."""
+    plans: Mapping[str, Path] = field(default_factory=dict)
+    """Precision → a plan of an earlier export, which is used unchanged."""
     weights_key: str | None = None
     """Key of the weights in the checkpoint, if it holds several networks; None: the averaged one."""
     require: str | None = None
@@ -54,6 +56,9 @@ class ExportRequest:
             raise BadInput(
                 "fp32 needs no calibration", precisions, "add fp16, bf16 or int8 to --precision, or leave it out"
             )
+        if unused := [precision for precision in self.plans if precision not in self.precisions]:
+            do = f"add {unused[0]} to --precision, or leave it out"
+            raise BadInput(f"--plan is for {unused[0]}", precisions, do)
         if self.require is not None and self.require not in GRADES:
             raise BadInput("unknown grade of error", self.require, f"choose {' or '.join(GRADES)}")
         if self.require == "exact" and set(self.precisions) != {"fp32"}:

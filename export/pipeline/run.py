@@ -8,14 +8,17 @@
 precision of each convolution with its rounded weights.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from export.checkpoint.records import CheckpointRecord
 from export.common.errors import BadInput, CheckFailed, Failure
 from export.common.interface import HALVES, precision_of
 from export.common.progress import StepObserver
 from export.graph.ranges import require_range
 from export.pipeline.engine_step import engine_step
+from export.pipeline.layout import WEIGHTS
 from export.pipeline.manifest import Manifest, write_manifest
 from export.pipeline.onnx_steps import onnx_step, parity_step
 from export.pipeline.precision_steps import calibration_step, plan_step, ranges_step
@@ -76,6 +79,8 @@ def _run_steps(folder: Folder, request: ExportRequest) -> ExportResults:
     """Run every step that is not up to date, while the folder is locked."""
     weights, calibration = weights_step(folder, request), None
     refused: dict[str, Failure] = {}
+    if request.plans and weights.value:  # before any slow step
+        _require_plans(request.plans.values(), weights.value, weights.outputs[WEIGHTS])
     if set(request.precisions) != {"fp32"}:
         try:
             calibration = calibration_step(folder, request, weights)
@@ -91,6 +96,19 @@ def _run_steps(folder: Folder, request: ExportRequest) -> ExportResults:
         except CheckFailed as failure:
             results.refused[variant] = failure
     return results
+
+
+def _require_plans(paths: Iterable[Path], weights: CheckpointRecord, sha256: str) -> None:
+    """Check the user's precision plans.
+
+    Raises:
+        BadInput: one cannot be used for these weights.
+    """
+    from export.plan.precision_plan import accept_plan, read_plan
+
+    architecture = weights.architecture.as_architecture()
+    for path in paths:
+        accept_plan(read_plan(path, architecture), sha256)
 
 
 def _export_variant(folder: Folder, request: ExportRequest, results: ExportResults, variant: str) -> None:

@@ -243,6 +243,7 @@ def sha256_code(package: str) -> str:
 OPTIONS = {
     "inputs calibration": "the images of --calibration",
     "inputs parity_images": "the images of --images",
+    "inputs plan": "the file of --plan",
     "inputs checkpoint": "the checkpoint",
     "options origin": "the kind of weights",
     "options require": "--require",

@@ -55,21 +55,24 @@ def scale_inputs(
 ) -> tuple[PlannedConv, ...]:
     """Choose equalization and scale for the input of every INT8 convolution, and change ``network`` in place.
 
-    Ranges come from one half of the images; the choice has the least error on the other half, weighted by each output
-    channel's effect on the joints.
+    A convolution with a known exponent, from a user's plan, keeps it, even if the plan has it in FP16. Ranges come from
+    one half of the images; the choice has the least error on the other half, weighted by each output channel's effect
+    on the joints.
 
     Raises:
         CheckFailed: values are not finite, or FP16 cannot hold a scale.
     """
-    planned = {conv.name for conv in convs if conv.precision == "int8"}
+    planned = {conv.name: conv for conv in convs if conv.precision == "int8" or conv.equalization is not None}
     edge_of = edges(network)
     importance = output_importance(network, images[:IMPORTANCE_IMAGES])
     scalings: dict[str, Scaling] = {}
     for segment, x in segment_inputs(network, images, progress):
         names = [name for name in segment.convs if name in planned]
         for name, patches in conv_inputs(segment, x, names).items():
+            known = planned[name].equalization
+            exponents = EXPONENTS if known is None else (known,)
             conv, rows = segment.convs[name], patches[0, :, :-1]
-            scalings[name] = _choose(conv, rows, importance[name], edge_of[name].can_shift)
+            scalings[name] = _choose(conv, rows, importance[name], exponents, edge_of[name].can_shift)
     if overflowing := [name for name, scaling in scalings.items() if not math.isfinite(scaling.input_scale)]:
         problem = "int8 is not possible: fp16, the type of the rest of its graph, cannot hold the scales of inputs"
         raise CheckFailed(problem, ", ".join(overflowing), "use --precision bf16, which has the range of fp32")
@@ -129,7 +132,7 @@ def output_importance(network: ConvNeXtPose, images: Images) -> dict[str, Tensor
     return {name: value.detach() for name, value in total.items()}
 
 
-def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, shift: bool) -> Scaling:
+def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, exponents: tuple[float, ...], shift: bool) -> Scaling:
     """Return the exponent and range with the least weighted error of the outputs."""
     half = len(rows) // 2
     low, high = _channel_range(conv, rows[:half])
@@ -139,8 +142,8 @@ def _choose(conv: nn.Conv2d, rows: Tensor, importance: Tensor, shift: bool) -> S
     places = torch.linspace(half, len(rows) - 1, min(CHOICE_ROWS, len(rows) - half)).long()
     inputs, weight = rows[places] - offsets.repeat_interleave(kernel), conv.weight.detach().flatten(1)
     tiny, unit = torch.finfo(torch.float32).tiny, _ordinary_factor(largest)
-    best, least = Scaling(EXPONENTS[0], torch.ones_like(largest), offsets, math.inf), math.inf
-    for exponent in EXPONENTS:
+    best, least = Scaling(exponents[0], torch.ones_like(largest), offsets, math.inf), math.inf
+    for exponent in exponents:
         factors = equalizing_factors(largest, exponent)
         by_column = factors.repeat_interleave(kernel)
         scaled, rescaled = inputs / by_column, weight * by_column

@@ -19,10 +19,13 @@ from export.common.interface import PRECISIONS
 from export.parity.budgets import WITHIN_ROUNDING
 from export.parity.images import parity_images
 from export.pipeline.steps import version
+from export.plan.calibration import drawn_calibration
+from export.plan.precision_plan import FROM_FILE
 from export.runtime import openvino
 from export.runtime.openvino import SATURATES, saturates
 from tests.support.checkpoints import alive_weights, spelled, write
 from tests.support.command_line import FEW_IMAGES, assert_three_parts, in_process
+from tests.support.photos import write_rgb
 from tests.support.planted_worker import plant
 from tests.support.tiny_export import Run, assert_whole, export_tiny, manifest, read_run, steps_said
 
@@ -202,6 +205,18 @@ def test_where_int8_sums_saturate_openvino_runs_none(
         assert load_session(exported, "openvino", "int8").runtime == "openvino"
 
 
+def test_a_plan_can_be_given_back(int8_copy: Path) -> None:
+    record = json.loads((int8_copy / "build/tiny/plan/int8.json").read_text())
+    kept = next(conv for conv in record["convs"] if conv["precision"] == "int8")
+    kept.update(precision="fp16", reason="by hand")
+    (int8_copy / "mine.json").write_text(json.dumps(record))
+    run = in_process("export", "tiny.yaml", "--precision", "int8", "--plan", "mine.json", cwd=int8_copy)
+    assert run.returncode == 0, run.stderr
+    used = manifest(int8_copy).artifacts[0].details["plan"]
+    assert next(conv for conv in used["convs"] if conv["name"] == kept["name"])["reason"] == "by hand"
+    assert (used["search"][-1], used["mean_mm"]) == (FROM_FILE, None)
+
+
 def test_an_engine_of_fewer_int8_convolutions_than_planned_is_none(
     int8_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,11 +238,28 @@ def test_an_engine_of_fewer_int8_convolutions_than_planned_is_none(
     assert not engine.exists()
 
 
+def test_a_plan_of_other_images_or_weights_is_refused(int8_run: Run, place: Path) -> None:
+    """Two new crops beside the calibration's own do not make parity's images others."""
+    (place / "crops").mkdir()
+    for index, image in enumerate([*drawn_calibration(256).images, *parity_images(256).images[:2]]):
+        write_rgb(place / f"crops/{index}.png", image)
+    weights = alive_weights()
+    weights["head.final_layer.bias"][0] += 1
+    write(place / "other.tar", spelled(weights))
+    plan = int8_run[0] / "build/tiny/plan/int8.json"
+    for other, said in (("--images=crops", f"{FEW_IMAGES} images"), ("--checkpoint=other.tar", "other weights")):
+        run = in_process("export", "tiny.yaml", "--precision", "int8", "--plan", plan, other, cwd=place)
+        assert_three_parts(run, 2)
+        assert said in run.stderr
+    assert not list(place.rglob("*.onnx"))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         *(("--precision", "fp64"), ("--precision", ""), ("--precision", "bf16", "--targets", "7.5,8.6")),
-        *(("--calibration", "."), ("--images", "."), ("--precision", "int8", "--calibration", ".")),
+        *(("--calibration", "."), ("--plan", "plan.json"), ("--images", ".")),
+        *(("--precision", "int8", "--calibration", "."), ("--precision", "int8", "--plan", "nowhere.json")),
         *(("--require", "perfect"), ("--precision", "fp32,fp16", "--require", "exact")),
     ],
     ids=" ".join,

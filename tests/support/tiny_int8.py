@@ -1,5 +1,6 @@
 """Small networks, and precision plans for one by rule, without a search."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -23,6 +24,7 @@ from export.plan.weights import Candidates, prepare
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.command_line import ROOT
 
+WEIGHTS_SHA256 = "a" * 64
 FEW = 8
 """Number of images for weights and scales."""
 
@@ -71,7 +73,7 @@ def tiny_calibration() -> ImageSet:
 @cache
 def tiny_prepared(precision: str) -> tuple[PrecisionPlan, Candidates]:
     """Return a calibrated plan without a search, and its candidate weights."""
-    plan = initial_plan(tiny_network(), precision, tiny_calibration())
+    plan = replace(initial_plan(tiny_network(), precision, tiny_calibration()), weights_sha256=WEIGHTS_SHA256)
     return prepare(tiny_network(), plan, tiny_calibration().images[:FEW])
 
 

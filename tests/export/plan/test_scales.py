@@ -1,6 +1,7 @@
 """Scales of inputs and weights, and their FP16 values, also of dead channels."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from export.images.image_set import ImageSet
 from export.model.network import ConvNeXtPose
 from export.model.reference import run_reference
 from export.plan.equalization import as_conv, bias_of
-from export.plan.input_scaling import ORDINARY, output_importance
+from export.plan.input_scaling import ORDINARY, output_importance, scale_inputs
 from export.plan.planned import fake_quantize, simulated_graph
+from export.plan.precision_plan import PrecisionPlan
 from export.plan.scales import LARGEST, LARGEST_SCALE, SMALLEST_SCALE, stored_scale
 from export.plan.search import initial_plan
 from export.plan.weights import prepare, weight_scales
@@ -53,6 +55,13 @@ def test_inputs_are_rounded_to_the_nearest_step_and_clipped(values: NDArray[np.f
     assert np.abs(steps - np.round(steps)).max() < 1e-3
     clipped = np.clip(values, -LARGEST * scale, LARGEST * scale)
     assert np.abs(rounded - clipped).max() <= 0.501 * scale
+
+
+def test_the_equalization_of_a_plan_is_kept(network: ConvNeXtPose, plan: PrecisionPlan, calibration: ImageSet) -> None:
+    first = plan.quantized[0].name
+    edited = tuple(replace(c, equalization=0.3) if c.name == first else c for c in plan.convs)
+    scaled = scale_inputs(half_graph(network, torch.float32), edited, calibration.images[:4])
+    assert {c.name: c.equalization for c in scaled} == {c.name: c.equalization for c in edited}
 
 
 @pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
