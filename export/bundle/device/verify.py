@@ -21,6 +21,7 @@ if __name__ == "__main__":
     sys.dont_write_bytecode, sys.pycache_prefix = True, os.devnull
 
 import argparse
+import errno
 import hashlib
 import io
 import json
@@ -51,15 +52,28 @@ class Refusal(Exception):
 
 
 class Output(io.TextIOWrapper):
-    """A standard stream that shows any text.
+    """A standard stream that shows any text and fails at none.
 
     Control characters are escaped: names and texts of a bundle must not command a terminal. A character that the
-    encoding lacks is replaced.
+    encoding lacks is replaced. What cannot be written is lost, and ``error`` says why.
     """
 
+    error: Optional[OSError] = None
+
     def write(self, text: str) -> int:
-        """Write text."""
-        return super().write("\n".join(map(printable, text.split("\n"))))
+        """Write text, if that is possible."""
+        try:
+            return super().write("\n".join(map(printable, text.split("\n"))))
+        except OSError as error:
+            self.error = error
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, if that is possible."""
+        try:
+            super().flush()
+        except OSError as error:
+            self.error = error
 
 
 def printable(text: str) -> str:
@@ -367,23 +381,19 @@ def sha256(path: Path) -> str:
 
 def run_program(work: Callable[[], int]) -> int:
     """Call ``work`` and return its exit code; print a failure in its three parts, never as a traceback."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if type(stream) is io.TextIOWrapper:  # otherwise a caller has replaced it
-            setattr(sys, name, Output(stream.buffer, stream.encoding, "replace", line_buffering=True))
+    prepare_streams()
     try:
-        return work()
+        return finish_streams(work())
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more when it ends
-        return READER_GONE
+        return finish_streams(130)
+    except SystemExit as end:  # of argparse
+        return finish_streams(int(end.code or 0))
     except Exception as failure:
         if not hasattr(failure, "exit_code"):
             raise
         print_failure(*failure.args)
-        return int(failure.exit_code)
+        return finish_streams(int(failure.exit_code))
 
 
 def print_failure(*parts: str) -> None:
@@ -391,6 +401,42 @@ def print_failure(*parts: str) -> None:
     for label, part in zip(("error:", "found:", "try:  "), parts):
         line = printable(str(part))  # a line break, too
         print(label, line if len(line) <= LONGEST_PART else line[:LONGEST_PART] + " …", file=sys.stderr)
+
+
+def prepare_streams() -> None:
+    """Make stdout and stderr writable.
+
+    A closed descriptor is opened again, to nowhere: otherwise the next file would get its number, and whatever a
+    library prints would be written into that file.
+    """
+    while True:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor > 2:
+            break
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            buffer, encoding = open(number, "wb", closefd=False), "utf-8"  # noqa: SIM115
+        elif stream is getattr(sys, f"__{name}__") and type(stream) is io.TextIOWrapper:
+            buffer, encoding = stream.buffer, stream.encoding
+        else:
+            continue  # a caller has replaced it
+        setattr(sys, name, Output(buffer, encoding, "replace", line_buffering=number == 2 or buffer.isatty()))
+
+
+def finish_streams(exit_code: int) -> int:
+    """Flush stdout; return the exit code, which says that output was lost if nothing else went wrong."""
+    stream = sys.stdout
+    stream.flush()
+    if not isinstance(stream, Output) or stream.error is None:
+        return exit_code
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # Python flushes once more when it ends
+    if stream.error.errno == errno.EPIPE:
+        return exit_code or READER_GONE
+    print_failure("the output could not be written completely", str(stream.error), "make room, or write it elsewhere")
+    return exit_code or 2
 
 
 if __name__ == "__main__":

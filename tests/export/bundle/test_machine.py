@@ -27,6 +27,14 @@ def shell(bundle: Path, streams: str, *options: str, **environment: str) -> "sub
     )
 
 
+def test_lost_output_is_an_error(bundle: Path) -> None:
+    run = shell(bundle, ">/dev/full", "--id")
+    assert run.returncode == 2
+    assert "error: the output could not be written completely" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "Exception ignored" not in run.stderr
+
+
 def test_a_failure_keeps_its_exit_code_without_stderr(bundle: Path) -> None:
     (bundle / "more").touch()
     assert shell(bundle, "2>&-", "--hashes-only").returncode == 1

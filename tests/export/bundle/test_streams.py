@@ -1,4 +1,4 @@
-"""The bundle's programs with an encoding that lacks characters, and with a reader that has gone."""
+"""The bundle's programs with standard streams that are closed, full, or in an encoding that lacks characters."""
 
 import os
 import shlex
@@ -12,9 +12,8 @@ from export.bundle.verify import DEVICE
 CODE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import time, verify
-time.sleep(0.3)
-sys.exit(verify.run_program(lambda: print("a\\u2013b") or 0))
+import verify
+sys.exit(verify.run_program(lambda: print("c", file=sys.stderr) or print("a\\u2013b") or 0))
 """
 PROGRAM = f"{shlex.quote(sys.executable)} -c {shlex.quote(CODE)} {shlex.quote(str(DEVICE))}"
 
@@ -24,6 +23,10 @@ PROGRAM = f"{shlex.quote(sys.executable)} -c {shlex.quote(CODE)} {shlex.quote(st
     [
         ("", "latin-1", 0, "a?b"),
         ("", "utf-8", 0, "a\u2013b"),
+        (">&-", "utf-8", 0, ""),
+        ("<&- >&- 2>&-", "utf-8", 0, ""),
+        ("2>/dev/full", "ascii", 0, "a?b"),
+        (">/dev/full", "utf-8", 2, "No space left on device"),
         ("| true", "utf-8", 141, ""),  # as of a program that SIGPIPE ends: no message
     ],
 )
