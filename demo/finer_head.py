@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from demo.accuracy import held_out_accuracy
+from demo.command import run
 from demo.release import in_half
 from demo.training import expectation, log_marginals
 from export.checkpoint.loading import read_checkpoint
@@ -147,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

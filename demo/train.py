@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import torch
 
+from demo.command import run
 from demo.release import release
 from demo.training import Plan, Trainer, training_batch
+from export.common.files import require_writable
 from export.model.config import load_config
 
 MODEL = "XS-atto"
@@ -40,6 +42,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     config = load_config(options.model)
+    require_writable(options.out)
     trainer = Trainer(config.architecture, Plan(steps=options.steps))
     seconds = train(trainer)
     print("measuring norm statistics and accuracy on held-out figures", file=sys.stderr)
@@ -49,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -71,9 +71,11 @@ def pixel_variants(contents: Contents) -> list[Artifact]:
         for a in contents.manifest.artifacts
         if a.kind == "onnx" and a.inputs[0].dtype == "uint8" and a.precision in precisions and a.status in PROVEN
     ]
-    advice = f"make it: convnextpose export {contents.model} --with-preprocess"
-    if missing := precisions - {artifact.precision for artifact in artifacts}:
-        raise BadInput("a repository for Triton needs graphs that take pixels", f"none of {', '.join(missing)}", advice)
+    chosen = ",".join(sorted(precisions))
+    advice = f"make them: convnextpose export {contents.model} --with-preprocess --precision {chosen}"
+    if missing := sorted(precisions - {artifact.precision for artifact in artifacts}):
+        value = f"no proven one of {', '.join(missing)}"
+        raise BadInput("a repository for Triton needs graphs that take pixels", value, advice)
     _require_unchanged(contents.folder, artifacts, advice)
     return artifacts
 

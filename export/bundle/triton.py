@@ -57,7 +57,7 @@ class ServedModel:
         return f"cpu/{self.name}/1/model.onnx" if self.on_cpu else self.artifact.path
 
     def recipe(self, recipe: ModelRecipe) -> ModelRecipe:
-        """Return a recipe with the repository's paths; timings are not stored, since each plan is built once."""
+        """Return a recipe with the repository's paths."""
         paths = {
             "--onnx": self.path,
             "--saveEngine": f"gpu/{self.name}/1/model.plan",

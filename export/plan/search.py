@@ -2,7 +2,7 @@
 
 If the whole network in the lower precision exceeds the budget, its units (convolutions for INT8, segments for half
 precision) are ranked by error squared per multiply. Bisection finds how few of them must stay in the next higher
-precision.
+precision. If such a plan exceeds the budget on the parity images, more units stay there, until a plan holds.
 """
 
 import copy
@@ -33,8 +33,8 @@ from export.plan.weights import Candidates, prepare
 
 SENSITIVITY_IMAGES = 16
 """Number of images for the error of each unit alone; enough to rank units."""
-MOST_PLANS = 16
-"""About as many plans at most are tried on the parity images."""
+MOST_PLANS = 32
+"""Largest number of plans with raised units for a grade, before the one that raises the most."""
 MOST_IN_FP32 = 0.25
 """Largest share of the multiplies that a half precision leaves in FP32 to reach its target grade. More leaves little of
 its speed, and the search settles for the required grade."""
@@ -164,8 +164,11 @@ class _Search:
             while first - low > 1:
                 middle = (low + first) // 2
                 low, first = (low, middle) if self._holds(self._raise_first(middle), grade) else (middle, first)
-        for count in range(first, last + 1, max(1, last // MOST_PLANS)):
-            yield self._raise_first(count)
+        step = math.ceil((last - first + 1) / MOST_PLANS)
+        for count in [*range(first, last, step), last] if last else ():
+            plan = self._raise_first(count)
+            if self._holds(plan, grade):
+                yield plan
 
     def _raised_share(self, count: int) -> float:
         precision = self._plan.precision

@@ -8,6 +8,7 @@ import torch
 
 import demo.train
 from demo.accuracy import held_out_accuracy
+from demo.command import run
 from demo.release import averaged_network, in_half, release, settle_norms, tame_stem, write_checkpoint
 from demo.train import train
 from demo.training import Plan, Trainer, normalised, training_batch
@@ -40,6 +41,18 @@ def test_a_training_ends_with_its_plan_and_repeats() -> None:
     train(second)
     assert first.step == PLAN.steps
     assert all(torch.equal(tensor, second.averaged[name]) for name, tensor in first.averaged.items())
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("sys.argv", ["train", "--out", str(tmp_path / "file/folder")])
+    monkeypatch.setattr(demo.train, "train", lambda _: pytest.fail("it trains"))
+    with pytest.raises(SystemExit) as end:
+        run(demo.train.main)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_training_and_release_use_the_same_pixels() -> None:

@@ -2,10 +2,14 @@
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from export.common.errors import CheckFailed
@@ -14,10 +18,12 @@ from export.model.pose import Volume
 from export.model.reference import run_reference
 from export.parity.budgets import GRADES, Grade
 from export.parity.comparison import SIMULATION_SHARE
-from export.plan.placement import place, segment_of
+from export.plan import search as plan_search
+from export.plan.placement import PlannedConv, place, segment_of
 from export.plan.planned import PlannedWeights, simulated_graph
 from export.plan.precision_plan import HIGHER, TOO_MANY, PrecisionPlan
-from export.plan.search import error_mm, search_plan
+from export.plan.search import error_mm, initial_plan, search_plan
+from tests.support.checkpoints import TINY
 from tests.support.tiny_int8 import calibration_figures, other_figures, tiny_calibration, tiny_network, trained_network
 
 PLANNED = tuple(HIGHER)
@@ -187,7 +193,42 @@ def test_untrained_weights_are_not_searched(precision: str, monkeypatch: pytest.
     assert plan.mean_mm is not None
 
 
-# ── the bisection, on planted errors ─────────────────────────────────────────────────────────────────────────────────
+def unit_of(conv: PlannedConv, precision: str) -> str:
+    return conv.name if precision == "int8" else segment_of(conv.name)
+
+
+@settings(max_examples=15)
+@given(precision=st.sampled_from(PLANNED), seed=st.integers(0, 2**32 - 1), share=st.floats(0.05, 1.2))
+def test_plans_raise_no_more_units_than_the_ranking_needs_and_then_one_more_each(
+    precision: str, seed: int, share: float
+) -> None:
+    """Errors of units are planted, and independent."""
+    reference: Any = SimpleNamespace(architecture=TINY)
+    rule, rng = initial_plan(reference, precision, tiny_calibration()), np.random.default_rng(seed)
+    macs: dict[str, int] = {}
+    for conv in rule.convs:
+        macs[unit_of(conv, precision)] = macs.get(unit_of(conv, precision), 0) + conv.macs
+    units = dict.fromkeys(unit_of(conv, precision) for conv in rule.convs if conv.precision == precision)
+    alone = {unit: float(rng.lognormal(0, 1.5)) for unit in units}
+
+    def error(plan: PrecisionPlan) -> tuple[float, float]:
+        lowered = {unit_of(conv, precision) for conv in plan.convs if conv.name in plan.in_own_precision}
+        return float(np.sqrt(sum(alone[unit] ** 2 for unit in lowered))), 0.0
+
+    budget = share * error(rule)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_search, "run_reference", lambda *_: None)
+        patch.setattr(plan_search._Search, "_errors_alone", lambda _: alone)
+        patch.setattr(plan_search._Search, "error", lambda _, plan: error(plan))
+        candidates: Any = SimpleNamespace(exact=None)
+        search = plan_search._Search(reference, rule, candidates, tiny_calibration().images, lambda *_: None)
+        plans = list(search._plans_within(Grade("usable", budget / SIMULATION_SHARE, 1e9), 1.0))
+    ranked = sorted(alone, key=lambda unit: -(alone[unit] ** 2) / macs[unit])
+    left = [float(np.sqrt(sum(alone[unit] ** 2 for unit in ranked[count:]))) for count in range(len(ranked))]
+    expected = [set(ranked[:count]) for count, mm in enumerate(left) if mm <= budget]
+    assert [
+        {unit_of(conv, precision) for conv in plan.convs if conv.name in raised(plan)} for plan in plans
+    ] == expected
 
 
 def test_a_half_precision_settles_for_the_required_grade(monkeypatch: pytest.MonkeyPatch) -> None:

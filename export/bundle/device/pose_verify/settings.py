@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ TOOL, PLACES = "nvpmodel", "/usr/sbin:/usr/bin:/sbin:/bin"
 """The tool, and its folders in JetPack, for a user without the system's programs in PATH."""
 LIMIT_S = 10.0
 """Longest wait for the tool, which answers at once unless its service hangs."""
+KILL_S = 1.0
+"""Longest wait for the end of a killed tool; one that hangs in the kernel does not end."""
 
 
 def describe_settings() -> dict[str, Any]:
@@ -46,18 +51,31 @@ def power_mode() -> tuple[dict[str, Any] | None, str | None]:
     if tool is None:
         return None, f"there is no {TOOL}"
     try:
-        run = subprocess.run(
-            [tool, "-q"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=LIMIT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return None, f"{TOOL} -q does not answer: {error}"
-    mode = parse_mode(run.stdout.decode(errors="replace"))
+        output = _output([tool, "-q"])
+    except subprocess.TimeoutExpired:
+        return None, f"{TOOL} -q did not answer within {LIMIT_S:g} s"
+    except OSError as error:
+        return None, f"{TOOL} -q does not run: {error.strerror or error}"
+    mode = parse_mode(output)
     return mode, None if mode else f"{TOOL} -q prints no mode"
+
+
+def _output(command: list[str]) -> str:
+    """Return the tool's output, through a file: a pipe stays open as long as any child of a hanging program."""
+    with tempfile.TemporaryFile() as file:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            child.wait(LIMIT_S)
+        except BaseException:  # also Ctrl-C, which does not reach the child's session
+            with suppress(OSError):
+                os.killpg(child.pid, signal.SIGKILL)  # and what it started
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(KILL_S)
+            raise
+        file.seek(0)
+        return file.read().decode(errors="replace")
 
 
 def parse_mode(output: str) -> dict[str, Any] | None:
