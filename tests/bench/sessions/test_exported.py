@@ -40,7 +40,7 @@ def test_the_manifests_engine_is_opened(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("runtime", "precision", "message"),
     [
-        ("tensorrt", "fp32", r"no fp32 engine for TensorRT — no engines/L-fp32\.trt\.engine — .*recipe\.md"),
+        ("tensorrt", "fp32", r"no fp32 engine for TensorRT — no engines/L-fp32\.trt\.engine.*recipe\.md"),
         ("tensorrt-rtx", "fp16", "no fp16 ONNX file"),
         ("tensorrt_rtx", "fp32", "choose of onnxruntime, openvino, .*tensorrt, tensorrt-rtx"),
     ],
