@@ -40,7 +40,7 @@ def test_local_run_fills_its_folder_and_a_second_one_does_no_work(fleet: Command
     assert [job["folder"] for job in json.loads(as_json.stdout)["jobs"]] == list(states_of(tmp_path))
 
 
-def test_again_keeps_the_earlier_result(fleet: Command, state: Path, tmp_path: Path) -> None:
+def test_again_replaces_the_earlier_result(fleet: Command, state: Path, tmp_path: Path) -> None:
     matrix, run = write_matrix(tmp_path, "A", KINDS[:1]), tmp_path / "build/fleet/spring"
     assert fleet("run", matrix).returncode == 0
     before = (run / "orin/A/bench/result.json").read_bytes()
