@@ -1,6 +1,5 @@
 """Result folders of a run: each is written completely or not at all."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +26,12 @@ def write_result(folder: Path, job: JobRecord, outcome: Outcome, files: Mapping[
         write_text(new / JOB, outcome.model_dump_json(indent=2) + "\n")
         if read_finished(new, job.spec.id) is None:
             raise ValueError("its result was damaged on the way: a hash does not match its file")
+        earlier = temporary / "earlier"
         if place.exists():
-            shutil.move(place, temporary / "earlier")
-        new.replace(place)
+            place.rename(earlier)
+        try:
+            new.rename(place)
+        except OSError:
+            if earlier.exists():
+                earlier.rename(place)
+            raise
