@@ -1,6 +1,7 @@
 """A Dask cluster: the connection to its scheduler, and its workers with their descriptions."""
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -32,6 +33,8 @@ class Worker:
     facts: DeviceFacts | None = None
     problem: str = ""
     """The reason if there are no facts."""
+    other_code: bool = False
+    """True if it has another version of this project."""
     connected: bool = True
 
     def offers(self, resource: str) -> bool:
@@ -45,7 +48,7 @@ class Worker:
     @property
     def state(self) -> tuple[DeviceState, str]:
         """Its state, and the reason if it gets no jobs."""
-        if self.facts is not None and self.facts.code != code_version():
+        if self.other_code:
             return "refused", OTHER_CODE
         if not self.connected:
             return "gone", "its worker is not connected"
@@ -107,8 +110,9 @@ def describe(client: Any, workers: Sequence[Worker], jobs: Sequence[str] = ()) -
 
     def ask(target: Worker) -> None:
         try:
-            facts = DeviceFacts.model_validate_json(call(client, target.address, worker.describe, list(jobs)))
-            target.facts = facts.model_copy(update={"worker": target.name})
+            answer = call(client, target.address, worker.describe, list(jobs))
+            target.other_code = json.loads(answer).get("code") != code_version()  # its facts may have another form
+            target.facts = DeviceFacts.model_validate_json(answer).model_copy(update={"worker": target.name})
         except Exception as error:  # Dask promises nothing narrower, and the worker may be another program
             target.problem = f"it did not describe itself within {ANSWER_S:g} s ({one_line(error)})"
 

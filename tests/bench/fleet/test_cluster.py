@@ -1,5 +1,6 @@
 """Test failures of workers, jobs, files and the scheduler, through a cluster of processes on this machine."""
 
+import json
 import sys
 import threading
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from bench.fleet import cluster as dask_cluster
 from bench.fleet.address import Scheduler
 from bench.fleet.blobs import BlobCache
-from bench.fleet.cluster import connected
+from bench.fleet.cluster import Worker, connected, describe
+from bench.fleet.device import OTHER_CODE
 from export.common.errors import BadInput, NotPossible
 from tests.support.fleet_cluster import Cluster, run_plan, states, until
 from tests.support.fleet_plans import ORIN, plan_of, spec_of
@@ -27,6 +29,18 @@ def test_hanging_new_worker_gets_no_job(
     assert states(record) == [("orin/A", "done", "orin-2"), ("orin/B", "done", "orin-2")]
     (silent,) = [device for device in record.devices if device.state == "silent"]
     assert (silent.worker, "within 8 s" in silent.reason) == ("orin-1", True)
+
+
+@pytest.mark.parametrize("extra", [{}, {"resources": {ORIN: 1.0}, "environment": {}}])
+def test_device_of_another_version_is_refused_whatever_its_description(
+    monkeypatch: pytest.MonkeyPatch, extra: dict[str, object]
+) -> None:
+    facts = {"worker": "", "machine": "m", "code": "c", "fingerprint": "f", **extra}
+    monkeypatch.setattr(dask_cluster, "call", lambda *_: json.dumps(facts))
+    device = Worker("tcp://127.0.0.1:1", "orin-1", {ORIN: 1.0})
+    describe(None, [device])
+    assert device.state == ("refused", OTHER_CODE)
+    assert device.record({"orin": ORIN}).state == "refused"
 
 
 def test_answer_of_another_form_is_a_failed_job(cluster: Cluster, sources: BlobCache, tmp_path: Path) -> None:
