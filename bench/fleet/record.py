@@ -46,7 +46,7 @@ class JobRecord(Record):
 
 
 class DeviceRecord(Record):
-    """One device of the run; the last two fields are empty if it did not answer."""
+    """One device of the run; the last two fields are empty if its description was not read."""
 
     worker: str
     kinds: list[str]
@@ -103,9 +103,8 @@ def read_fleet(folder: Path) -> FleetRecord:
     Raises:
         BadInput: there is none, or it has another schema version.
     """
-    return read_record(
-        folder / FLEET, FleetRecord, (SCHEMA_VERSION,), "fleet record", "run `convnextpose fleet run` again"
-    )
+    advice = "give the matrix another `name`, or move the run's folder away"
+    return read_record(folder / FLEET, FleetRecord, (SCHEMA_VERSION,), "fleet record", advice)
 
 
 def going_on(folder: Path) -> bool:

@@ -73,5 +73,6 @@ def test_log_has_a_line_for_each_change_of_a_device(job: JobSpec, capsys: pytest
 def test_record_of_another_version_is_refused_by_name(job: JobSpec, tmp_path: Path) -> None:
     record = record_of([JobRecord(spec=job, folder="a", state="waiting")])
     write_fleet(tmp_path, record.model_copy(update={"schema_version": "1.2"}))
-    with pytest.raises(BadInput, match=r"1\.2"):
+    with pytest.raises(BadInput, match=r"1\.2") as caught:
         read_fleet(tmp_path)
+    assert "fleet run" not in caught.value.advice  # it would refuse the record, too
