@@ -48,15 +48,17 @@ def devices_without_work(record: FleetRecord) -> list[tuple[str, Missing]]:
 
 def commands_of(folder: Path, record: FleetRecord) -> tuple[str, ...]:
     """Return the commands that make the run and its page again."""
+    return (f"{_run_command(record)} --again", shlex.join(["convnextpose", "report", str(folder)]))
+
+
+def _run_command(record: FleetRecord) -> str:
+    """Return the command that does the run's missing jobs."""
     scheduler = ["--scheduler", record.scheduler] if record.scheduler else []
-    return (
-        shlex.join(["convnextpose", "fleet", "run", MATRIX, *scheduler, "--again"]),
-        shlex.join(["convnextpose", "report", str(folder)]),
-    )
+    return shlex.join(["convnextpose", "fleet", "run", MATRIX, *scheduler])
 
 
 def _measurement(folder: Path, record: FleetRecord, job: JobRecord) -> Measurement:
-    place, run_again = folder / job.folder, f"convnextpose fleet run {MATRIX}"
+    place, run_again = folder / job.folder, _run_command(record)
     if job.state != "done":
         facts = {"worker": job.worker} if job.worker else {}
         return Measurement(

@@ -56,6 +56,14 @@ def test_devices_without_work_are_named_as_not_tested(made: Path) -> None:
     assert len(gaps) == len(set(gaps))
 
 
+def test_command_of_a_job_names_the_scheduler_of_its_run(made: Path) -> None:
+    record = read_fleet(made)
+    through_dask = record.model_copy(update={"scheduler": "tls://box:8786"})
+    commands = [{of.command for of in read_measurements(made, one)} for one in (record, through_dask)]
+    run = "convnextpose fleet run MATRIX.yaml"
+    assert commands == [{run}, {f"{run} --scheduler tls://box:8786"}]
+
+
 def test_a_run_that_goes_on_is_shown_as_it_stands(run: Path) -> None:
     record = read_fleet(run)
     running = record.jobs[0].model_copy(update={"state": "running", "outcome": None})
