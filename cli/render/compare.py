@@ -33,7 +33,7 @@ def print_decision(comparison: Comparison, base: Path, candidate: Path, budget_s
     style = STYLE[comparison.outcome]
     reasons = by_reason((cell.id, reason) for cell in comparison.cells for reason in (*cell.reasons, *cell.notes))
     Screen(
-        head=[f"[bold {style}]{comparison.outcome}[/]: {DECISIONS[comparison.outcome]} ({comparison.mode})"],
+        head=[f"[bold {style}]{comparison.outcome}[/]: {DECISIONS[comparison.outcome]}"],
         columns=("cell", "candidate / baseline", "allowed", "rounds", "outcome"),
         rows=[_cells(cell) for cell in comparison.cells],
         tail=[f"{listed(names, 3)}: {safe(shorten(reason))}" for reason, names in reasons.items()],

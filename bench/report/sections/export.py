@@ -30,8 +30,7 @@ def gate(comparison: Comparison) -> Section:
         )
         for cell in comparison.cells
     ]
-    lead = [f"{comparison.outcome}, {comparison.mode}."]
-    lead += [] if comparison.complete else ["It was interrupted."]
+    lead = [] if comparison.complete else ["It was interrupted."]
     caption = "Time of the candidate over time of the baseline: above 1 is slower. Control: the baseline over itself."
     table = Table(caption, ("cell", "outcome", "slowdown", "allowed", "control"), tuple(lines))
     return Section("gate", f"The gate: {comparison.outcome}", tuple(lead), tables=(table,) if lines else ())
