@@ -172,6 +172,14 @@ def test_report_ends_with_what_to_ship(folder: Path, tmp_path: Path, shown: Call
     assert "M openvino fp32" in assert_one_screen(shown())
 
 
+def test_rows_that_find_no_place_are_named(shown: Callable[[], list[str]]) -> None:
+    rows = [(f"row {number}", "1") for number in range(screen.MOST_ROWS + 2)]
+    screen.Screen(
+        head=["head"], columns=("row", "value"), rows=rows, details="all", commands=["convnextpose doctor"]
+    ).show()
+    assert "details: all (not shown: row 9, row 10)" in assert_one_screen(shown())
+
+
 def test_a_command_is_named_as_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "bin/convnextpose"
     program.parent.mkdir()

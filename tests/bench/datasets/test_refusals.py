@@ -103,6 +103,13 @@ def test_encodings_of_windows_tools_are_read(folder: Path, name: str, encoding: 
 
 
 @every_dataset
+def test_json_of_another_kind_is_refused(folder: Path, name: str) -> None:
+    (folder / ANNOTATIONS[name]).write_text("[]")
+    with pytest.raises(BadInput, match=r"does not contain valid annotations.*the whole file"):
+        READERS[name][1](folder)
+
+
+@every_dataset
 @pytest.mark.parametrize(("part", "key"), [("images", "file_name"), ("images", "width"), ("annotations", "image_id")])
 def test_a_missing_key_is_named(folder: Path, name: str, part: str, key: str) -> None:
     edit(folder / ANNOTATIONS[name], lambda document: document[part][1].pop(key))

@@ -84,15 +84,18 @@ def test_failed_job_has_a_reason_without_traceback(
     assert "Traceback" not in outcome.reason
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"B"), lambda path: path.unlink()])
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [(lambda path: path.write_bytes(b"B"), "was changed since"), (lambda path: path.unlink(), "cannot be read")],
+)
 def test_changed_or_missing_file_of_the_client_fails_its_job(
-    state: Path, sources: BlobCache, tmp_path: Path, spoil: Callable[[Path], object]
+    state: Path, sources: BlobCache, tmp_path: Path, spoil: Callable[[Path], object], reason: str
 ) -> None:
     spec = spec_of("A", sources)
     spoil(sources.path(spec.files["model.onnx"]))
     outcome = outcome_of(spec, sources, tmp_path / "run")
     assert (outcome.state, times_measured(state)) == ("failed", 0)
-    assert outcome.reason.startswith("model.onnx ")
+    assert outcome.reason.startswith(f"model.onnx {reason}")
 
 
 def test_job_ends_with_its_worker(state: Path, sources: BlobCache, tmp_path: Path) -> None:

@@ -139,6 +139,11 @@ def test_the_error_shows_the_first_problems_and_counts_the_others(tmp_path: Path
     assert caught.value.detail.count(", expected ") == 8
 
 
+def test_a_weight_that_is_missing_beside_its_bias_is_said_to_be_that() -> None:
+    problems = problems_of(lambda state: lose(state, "backbone.norm.weight"))
+    assert problems == {"backbone.norm.weight": "missing, though its bias is there"}
+
+
 def test_an_absurd_block_number_costs_nothing() -> None:
     """A depth of 10^8 would be a list of as many layers."""
     name = f"backbone.stages.0.{10**8}.dwconv.weight"

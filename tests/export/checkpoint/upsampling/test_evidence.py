@@ -127,6 +127,10 @@ def test_one_count_must_fit_and_all_others_be_refuted(rows: list[Candidate], dec
     assert decide(rows)[0] == decided
 
 
+def test_counts_that_are_left_are_named() -> None:
+    assert "do not rule out 2 and 3" in decide([row(2, 0.2), row(3, 1.1)])[1]
+
+
 # ── real networks ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
