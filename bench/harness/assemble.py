@@ -42,6 +42,8 @@ from bench.stats.stopping import FIRST_LOOK
 from export.common.plain import finite_or_none
 
 INVALID = "not measured: the row is invalid"
+NO_ENERGY = "--energy measures it"
+"""Reason if energy was not requested."""
 
 
 def assess_row(name: str, measurements: Measurements, reference: str, control: Ratio | None) -> Quality:
@@ -222,7 +224,7 @@ def _no_pass(figures: Any, fault: str | None, quality: Quality) -> str | None:
 def _no_energy(record: WorkloadRecord, quality: Quality) -> str | None:
     if not quality.timing:
         return INVALID
-    return None if record.energy else record.energy_reason or "--energy measures it"
+    return None if record.energy else record.energy_reason or NO_ENERGY
 
 
 def _warm_up(record: WorkloadRecord) -> WarmUpRecord | None:

@@ -9,6 +9,8 @@ from bench.results import cells
 from bench.results.result import Result
 from bench.stats.quality import OVERHEAD_NS, OVERHEAD_SHARE
 from cli.console import out
+from cli.render.decision import missing_figures
+from cli.render.text import safe
 from cli.render.view import print_view
 
 
@@ -31,6 +33,8 @@ def print_benchmark(choice: Choice, result: Result) -> None:
     for skipped in result.not_run:
         name = f"{skipped.runtime} {skipped.precision or ''}".strip()
         out.print(f"[dim]not measured[/] {name}: {escape(skipped.reason)}", soft_wrap=True)
+    for figures, reason in missing_figures(result.rows):
+        out.print(f"[dim]no {escape(figures)}[/]: {safe(reason)}", soft_wrap=True)
 
 
 def _print_harness(result: Result) -> None:

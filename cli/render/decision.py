@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from bench.harness.assemble import NO_ENERGY
 from bench.report import commands
 from bench.report.measurement import measurement_of
 from bench.report.model_files import ModelFiles, read_model_files
@@ -14,6 +15,7 @@ from bench.report.recommend import Choice, recommend
 from bench.report.rows import error_mm, headline, is_ranked, name_of
 from bench.report.sections.answers import confidence, describe_error
 from bench.results import cells
+from bench.results.profile_record import NO_PROFILE
 from bench.results.result import Result, Row
 from bench.sessions.exported import ExportFolder
 from cli.render.screen import Screen, by_reason, command, listed, shorten
@@ -131,6 +133,26 @@ def _reasons(choice: Choice) -> Iterator[str]:
     skipped = [f"{s.runtime} {s.precision or ''}".strip() for s in choice.measurement.not_run]
     if skipped:
         yield f"[dim]not measured[/] {escape(listed(skipped))}"
+    for figures, reason in missing_figures(rows):
+        yield f"[dim]no {escape(figures)}[/] {safe(shorten(reason))}"
+
+
+def missing_figures(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Yield passes that were requested and have no figures, with their rows, and the reason; invalid rows have one."""
+    timed = [row for row in rows if row.verdict != "invalid"]
+    for name, reasons in (
+        ("image to joints", [row.image_to_joints_reason for row in timed]),
+        ("throughput", [row.throughput_reason for row in timed]),
+        ("profile", [row.profile_reason for row in timed]),
+        ("energy", [row.energy_reason for row in timed]),
+    ):
+        pairs = [
+            (name_of(row), reason)
+            for row, reason in zip(timed, reasons, strict=True)
+            if reason and reason not in (NO_PROFILE, NO_ENERGY)
+        ]
+        for reason, names in by_reason(pairs).items():
+            yield f"{name} of {listed(names)}", reason
 
 
 def _next(choice: Choice, exported: ExportFolder) -> Iterator[str]:

@@ -8,12 +8,16 @@ import pytest
 from rich.console import Console
 
 from bench.harness.measurements import Measurements
+from bench.passes.layer_times import Profile
 from bench.report.measurement import measurement_of
 from bench.report.model_files import ModelFiles
 from bench.report.recommend import recommend
+from bench.results.profile_record import profile_record
+from bench.sessions.protocol import LayerTime
 from cli.render import bench, view
 from export.pipeline.manifest import read_manifest
 from tests.support.bench_results import CANDIDATE, STEADY, measurements, result
+from tests.support.checkpoints import TINY
 from tests.support.report_folder import write_folder
 
 WILD = {CANDIDATE.id: list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))}
@@ -47,6 +51,30 @@ def test_an_unstable_row_has_neither_speed_up_nor_throughput(folder: Path, monke
     text = shown(folder, monkeypatch, measurements(STEADY | WILD, throughput=POINTS))
     assert "not ranked" in text
     assert "120" not in text
+
+
+def test_a_requested_pass_without_figures_has_its_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steady = measurements(STEADY)
+    assert "energy" not in shown(folder, monkeypatch, steady)  # nobody requested it
+    without = measurements(STEADY, energy_reason="no counter of joules", image_fault="SIGKILL")
+    text = shown(folder, monkeypatch, without)
+    assert "no energy of onnxruntime fp32: no counter of joules" in text
+    assert "no image to joints of onnxruntime fp32: SIGKILL" in text
+    rows = [row.model_copy(update={"profile_reason": "SIGABRT"}) for row in result(steady).rows]
+    text = shown(folder, monkeypatch, steady, rows=rows)
+    assert "no profile of pytorch fp32, onnxruntime fp32: SIGABRT" in text
+
+
+def test_a_profile_that_is_mostly_not_attributed_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steady = measurements(STEADY)
+    (first, second) = result(steady).rows
+    layers = (LayerTime("backbone.stages.0", 1.0), LayerTime("the kernel", 3.0))
+    record = profile_record(Profile("planted", layers, (4.0,)), TINY.deployed_layers(), 4.0)
+    assert record.remark is not None
+    rows = [first, second.model_copy(update={"profile": record, "profile_reason": None})]
+    text = shown(folder, monkeypatch, steady, rows=rows)
+    assert "Attributed to a part: 25% of onnxruntime fp32." in text
+    assert f"onnxruntime fp32: {record.remark}." in text
 
 
 def test_what_the_harness_itself_takes_is_said_and_judged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,12 @@ def parts(rows: Sequence[Row]) -> list[Section]:
         line(name, f"{macs.get(name, 0.0):.0%}", *(share.get(name, cells.NOTHING) for share in shares))
         for name in names
     ]
-    caption = "Share of the time of each row, beside the share of the multiply-accumulates (MACs)."
+    attributed = ", ".join(f"{profile.attributed:.0%} of {name_of(row)}" for row, profile in profiles)
+    remarks = [f" {name_of(row)}: {profile.remark}." for row, profile in profiles if profile.remark]
+    caption = (
+        "Share of the time of each row, beside the share of the multiply-accumulates (MACs). "
+        f"Attributed to a part: {attributed}.{''.join(remarks)}"
+    )
     table = Table(caption, ("part", "MACs", *(name_of(row) for row, _ in profiles)), tuple(lines))
     return [Section("parts", "Where the time goes", tables=(table,), folded=True)]
 
