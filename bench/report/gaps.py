@@ -134,13 +134,17 @@ def _passes(measurement: Measurement, files: ModelFiles) -> list[Missing]:
     if not rows:
         return []
     passes = (
-        ("throughput", any(row.throughput for row in rows), rows[-1].throughput_reason, "--throughput"),
-        ("where the time goes", any(row.profile for row in rows), rows[-1].profile_reason, "--profile"),
-        ("energy", any(row.energy for row in rows), rows[-1].energy_reason, "--energy"),
+        ("throughput", any(row.throughput for row in rows), [row.throughput_reason for row in rows], "--throughput"),
+        ("where the time goes", any(row.profile for row in rows), [row.profile_reason for row in rows], "--profile"),
+        ("energy", any(row.energy for row in rows), [row.energy_reason for row in rows], "--energy"),
     )
     return [
-        Missing(name, reason or "not measured", commands.bench(files.folder, option))
-        for name, measured, reason, option in passes
+        Missing(
+            name,
+            "; ".join(dict.fromkeys(filter(None, reasons))) or "not measured",
+            commands.bench(files.folder, option),
+        )
+        for name, measured, reasons, option in passes
         if not measured
     ]
 

@@ -83,6 +83,17 @@ def test_passes_that_were_not_taken_name_their_option(tmp_path: Path) -> None:
     assert not {of.id for of in report(folder).page.sections} & {"throughput", "parts"}
 
 
+def test_passes_without_any_figure_have_the_reason_of_every_row(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "S", extras=False)
+    path = folder / "bench/result.json"
+    result = json.loads(path.read_text())
+    for planted, reason in zip(result["rows"], ("SIGSEGV", "SIGKILL"), strict=False):
+        planted["energy_reason"] = reason
+    path.write_text(json.dumps(result))
+    reasons = {line.cells[0].text: line.cells[1].text for line in section(folder, "untested").tables[0].lines}
+    assert reasons["energy"] == "SIGSEGV; SIGKILL; --energy measures it"
+
+
 def test_where_no_row_may_be_ranked_more_rounds_are_advised_and_not_the_same_again(tmp_path: Path) -> None:
     restless = [Planted("openvino", of, 6.0, noise=0.3) for of in ("fp32", "fp16")]
     protocol = {"threads": 2, "seed": 0, "stop": {"budget_s": 40.0}}
