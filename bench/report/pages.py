@@ -18,7 +18,8 @@ from bench.report.recommend import Choice, recommend
 from bench.report.sections.answers import answers, head
 from bench.report.sections.decision import decision, decision_table, side_by_side
 from bench.report.sections.export import architecture, exported_files, gate, joints
-from bench.report.sections.measured import chart_section, chart_sections, devices, parts
+from bench.report.sections.measured import chart_section, chart_sections, devices
+from bench.report.sections.parts import parts
 from bench.report.views import Page, Section
 from export.common.errors import BadInput
 from export.parity.budgets import PASS

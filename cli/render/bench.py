@@ -4,7 +4,7 @@ from rich.markup import escape
 
 from bench.report.recommend import Choice
 from bench.report.sections.decision import decision_table
-from bench.report.sections.measured import parts
+from bench.report.sections.parts import parts
 from bench.results import cells
 from bench.results.result import Result
 from bench.stats.quality import OVERHEAD_NS, OVERHEAD_SHARE

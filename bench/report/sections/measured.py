@@ -7,12 +7,8 @@ from bench.report.charts.speed_up import speed_up
 from bench.report.device_facts import different_settings, facts_table
 from bench.report.measurement import references_of
 from bench.report.recommend import Choice
-from bench.report.rows import in_order, name_of
 from bench.report.sections.decision import decision_table
-from bench.report.views import Chart, Section, Table, line
-from bench.results import cells
-from bench.results.result import Row
-from bench.sessions.exported import TORCH_FORMS
+from bench.report.views import Chart, Section
 
 
 def chart_section(chart: Chart) -> Section:
@@ -23,29 +19,6 @@ def chart_section(chart: Chart) -> Section:
 def chart_sections(choice: Choice) -> list[Section]:
     """Return the charts of one measurement; where there is nothing to draw, "Not tested" has the reason."""
     return [chart_section(chart) for chart in (pareto([choice]), speed_up([choice])) if chart]
-
-
-def parts(rows: Sequence[Row]) -> list[Section]:
-    """Return each part's share of the time beside its share of the multiply-accumulates, of the rows with a profile."""
-    profiles = [(row, row.profile) for row in in_order(rows) if row.profile]
-    if not profiles:
-        return []
-    exported = [profile for row, profile in profiles if row.runtime not in TORCH_FORMS]
-    macs = {part.part: part.macs_share for part in (exported or [profiles[0][1]])[0].parts}
-    shares = [{part.part: f"{part.time_share:.0%}" for part in profile.parts} for _, profile in profiles]
-    names = dict.fromkeys([*macs, *(name for share in shares for name in share)])
-    lines = [
-        line(name, f"{macs.get(name, 0.0):.0%}", *(share.get(name, cells.NOTHING) for share in shares))
-        for name in names
-    ]
-    attributed = ", ".join(f"{profile.attributed:.0%} of {name_of(row)}" for row, profile in profiles)
-    remarks = [f" {name_of(row)}: {profile.remark}." for row, profile in profiles if profile.remark]
-    caption = (
-        "Share of the time of each row, beside the share of the multiply-accumulates (MACs). "
-        f"Attributed to a part: {attributed}.{''.join(remarks)}"
-    )
-    table = Table(caption, ("part", "MACs", *(name_of(row) for row, _ in profiles)), tuple(lines))
-    return [Section("parts", "Where the time goes", tables=(table,), folded=True)]
 
 
 def devices(choices: Sequence[Choice]) -> Section:
