@@ -1,4 +1,4 @@
-"""Where the time of each row goes, by part of the network."""
+"""The share of each part of the network in the time of a row."""
 
 from collections.abc import Sequence
 
