@@ -1,4 +1,4 @@
-"""What ``bench --verbose`` shows of a result, and what it hides."""
+"""The tables of ``bench --verbose``: their rows, and what is left out."""
 
 import io
 from pathlib import Path

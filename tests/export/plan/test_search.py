@@ -231,6 +231,19 @@ def test_plans_raise_no_more_units_than_the_ranking_needs_and_then_one_more_each
     ] == expected
 
 
+def test_a_later_plan_beyond_the_budget_on_calibration_images_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference: Any = SimpleNamespace(architecture=TINY)
+    rule = initial_plan(reference, "int8", tiny_calibration())
+    alone = {conv.name: 1.0 for conv in rule.quantized}
+    monkeypatch.setattr(plan_search, "run_reference", lambda *_: None)
+    monkeypatch.setattr(plan_search._Search, "_errors_alone", lambda _: alone)
+    monkeypatch.setattr(plan_search._Search, "error", lambda _, plan: (9.0 if len(raised(plan)) == 2 else 0.0, 0.0))
+    candidates: Any = SimpleNamespace(exact=None)
+    search = plan_search._Search(reference, rule, candidates, tiny_calibration().images, lambda *_: None)
+    counts = [len(raised(plan)) for plan in search._plans_within(Grade("usable", 1.0, 1.0), 1.0)]
+    assert counts == [count for count in range(len(alone)) if count != 2]
+
+
 def test_a_half_precision_settles_for_the_required_grade(monkeypatch: pytest.MonkeyPatch) -> None:
     """BF16 aims at *near*, and requires *usable*."""
     monkeypatch.setitem(GRADES, "near", IMPOSSIBLE)
