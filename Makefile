@@ -101,7 +101,7 @@ docs: $(READY) ## Build the documentation as a site: build/site
 	@echo 'build/site/index.html'
 
 demo-checkpoint: $(READY) ## Train the demo checkpoint on drawn figures (an hour or two)
-	@$(BIN)/python -m demo.train --steps 2940 $(ARGS)
+	@$(BIN)/python -m scripts.train_demo --steps 2940 $(ARGS)
 
 bench-gate: $(READY) ## Compare the exports in BASE and OUT/MODEL: exit 1 if the latter is slower
 	@$(if $(BASE),,echo 'error: set BASE to the folder of the earlier export: make bench-gate MODEL=S BASE=old/S' >&2; exit 2)

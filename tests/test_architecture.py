@@ -9,7 +9,7 @@ import pytest
 
 from export.common.files import PROJECT
 
-PRODUCT = ("export", "bench", "cli", "demo", "scripts")
+PRODUCT = ("export", "bench", "cli", "scripts")
 ENTRY_POINTS = 3
 NAMES = """
 alone absent asked blame border contender drift edition endings entrant found given held here how kept ledger lies

@@ -1,4 +1,4 @@
-"""Adapt the demo checkpoint's head to one more upsampling: ``python -m demo.finer_head``.
+"""Adapt the demo checkpoint's head to one more upsampling: ``python -m scripts.train_demo_head``.
 
 An upsampling with aligned corners keeps a joint at its fraction of the map. From 32 to 64 bins, bin s becomes
 63 s / 31 instead of 2 s, an error of 1.6 %. A least-squares fit of the last layer does not generalize, so the whole
@@ -18,10 +18,6 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from demo.accuracy import held_out_accuracy
-from demo.command import run
-from demo.release import in_half
-from demo.training import expectation, log_marginals
 from export.checkpoint.loading import read_checkpoint
 from export.images.figures import GROWTH_SEED, draw_figures
 from export.images.norm_statistics import observe_norms
@@ -29,8 +25,8 @@ from export.model.architecture import Architecture
 from export.model.config import load_config
 from export.model.network import ConvNeXtPose, Head, build_network
 from export.model.pose import normalise
+from scripts.train_demo import MODEL, expectation, held_out_mpjpe, in_half, log_marginals
 
-MODEL = "XS-atto"
 CHUNK = 16
 RATES = (5e-4, 2e-4)
 """Learning rates on the small map and on the finer one."""
@@ -125,7 +121,7 @@ def main() -> None:
     config = load_config(MODEL)
     assert config.demo is not None
     assert config.demo_head is not None
-    parser = argparse.ArgumentParser(prog="python -m demo.finer_head", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m scripts.train_demo_head", description=__doc__)
     parser.add_argument("--steps", type=int, nargs=2, default=(300, 120), help="on the small map, on the finer one")
     parser.add_argument("--figures", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=1)
@@ -143,9 +139,9 @@ def main() -> None:
     settle_norms(grown.head, data.features[: 16 * CHUNK])
     head = {f"head.{name}": in_half(name, tensor) for name, tensor in grown.head.state_dict().items()}
     options.out.write_bytes(save(head))
-    accuracy = held_out_accuracy(build_network(finer, {**tensors, **head}), HELD_OUT_FIGURES)
-    print(f"{options.out}: {accuracy.mpjpe_mm:.2f} mm MPJPE on {accuracy.figures} held-out figures")
+    mpjpe_mm = held_out_mpjpe(build_network(finer, {**tensors, **head}), HELD_OUT_FIGURES)
+    print(f"{options.out}: {mpjpe_mm:.2f} mm MPJPE on {HELD_OUT_FIGURES} held-out figures")
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

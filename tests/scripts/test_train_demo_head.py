@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-import demo.finer_head
-from demo.finer_head import Targets, make_targets, settle_norms, train
-from demo.training import expectation, log_marginals
 from export.model.network import ConvNeXtPose, Head, build_network
+from scripts import train_demo_head
+from scripts.train_demo import expectation, log_marginals
+from scripts.train_demo_head import Targets, make_targets, settle_norms, train
 from tests.support.checkpoints import TINY, alive_weights
 
 FINER = replace(TINY, upsamplings=3)
@@ -30,7 +30,7 @@ def test_targets_are_the_answers_on_a_map_twice_as_fine() -> None:
 
 
 def test_training_comes_nearer_to_the_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo.finer_head, "WARMUP_STEPS", 1)
+    monkeypatch.setattr(train_demo_head, "WARMUP_STEPS", 1)
     network = build_network(TINY, alive_weights())
     data = make_targets(network, 4)
     before = learned(network, data)
