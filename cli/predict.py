@@ -8,7 +8,7 @@ import typer
 from cli.options import AsJson, JointNames, Precision, Runtime, lower
 
 if TYPE_CHECKING:
-    from export.model.pose import Camera
+    from export.model.camera import Camera
 
 BBOX, CAMERA = "X,Y,W,H", "FX,FY,CX,CY"
 
@@ -92,7 +92,7 @@ def _lens(camera: str | None, root_depth: float | None) -> "Camera | None":
     import math
 
     from export.common.errors import BadInput
-    from export.model.pose import Camera
+    from export.model.camera import Camera
     from export.pipeline.options import parse_numbers
 
     lens = Camera(*parse_numbers("--camera", CAMERA, camera)) if camera is not None else None

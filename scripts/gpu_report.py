@@ -27,7 +27,6 @@ from bench.sessions.exported import GPU_RUNTIMES
 from cli.signals import INTERRUPTED
 from export.common.errors import BadInput, CheckFailed, Failure, Inconclusive, NotPossible
 from export.common.files import PROJECT, write_text
-from export.common.gpu import Gpu, default_gpu
 from export.common.interface import PRECISIONS
 from export.common.records import read_json
 from export.engine.plan import RTX_TARGETS, TARGETS_WITHOUT, EnginePlan
@@ -37,6 +36,7 @@ from export.pipeline import recipe
 from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import read_manifest
 from export.runtime.engine_file import TENSORRT, TENSORRT_RTX
+from export.runtime.gpu import Gpu, default_gpu
 
 COMMAND = (sys.executable, "-m", "cli.main")
 REPORT = "gpu-report.json"

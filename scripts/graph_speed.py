@@ -32,7 +32,6 @@ from export.graph.precision import in_precision
 from export.graph.type_proof import OPSETS
 from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.network import ConvNeXtPose, Doubling
-from export.model.pose import normalise
 from export.model.weights_file import load_network
 from export.pipeline.layout import WEIGHTS, plan_paths
 from export.plan.planned import load_planned, planned_graph
@@ -40,6 +39,7 @@ from export.plan.precision_plan import read_plan
 from export.plan.quantize import insert_int8
 from export.runtime.onnx_runtime import OnnxRuntimeSession
 from export.runtime.openvino import OpenVinoSession
+from export.runtime.pose import normalise
 from export.runtime.session import Images, Session
 
 PRECISIONS = ("fp32", "bf16", "int8")

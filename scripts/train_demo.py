@@ -24,7 +24,7 @@ from export.images.figures import EVALUATION_SEED, TRAIN_SEED, draw_figures
 from export.model.architecture import Architecture
 from export.model.config import load_config
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import MEAN, STD, Volume, normalise
+from export.runtime.pose import MEAN, STD, Volume, normalise
 
 MODEL = "XS-atto"
 OUT = Path("demo")
@@ -77,7 +77,7 @@ def training_batch(step: int, size: int, architecture: Architecture) -> Batch:
 
 
 def normalised(images: Tensor) -> Tensor:
-    """Normalise (N, S, S, 3) uint8 as ``export.model.pose.normalise`` does; return (N, 3, S, S), channels last."""
+    """Normalise (N, S, S, 3) uint8 as ``export.runtime.pose.normalise`` does; return (N, 3, S, S), channels last."""
     pixels = (images.float() - torch.tensor(MEAN)) / torch.tensor(STD)
     return pixels.permute(0, 3, 1, 2)
 

@@ -24,7 +24,7 @@ from export.images.norm_statistics import observe_norms
 from export.model.architecture import Architecture
 from export.model.config import load_config
 from export.model.network import ConvNeXtPose, Head, build_network
-from export.model.pose import normalise
+from export.runtime.pose import normalise
 from scripts.train_demo import MODEL, expectation, held_out_mpjpe, in_half, log_marginals
 
 CHUNK = 16

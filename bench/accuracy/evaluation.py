@@ -25,7 +25,7 @@ from export.common.errors import BadInput
 from export.common.files import whole_file
 from export.common.interface import precision_of, variant_of
 from export.common.progress import Progress
-from export.model.pose import Array
+from export.model.camera import Array
 from export.parity.sessions import parity_runtimes
 
 SAVE_EVERY_S = 5.0

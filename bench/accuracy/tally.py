@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.datasets.protocol import Dataset, Sample
-from export.model.pose import Array, Volume, crop_to_image, locate
+from export.model.camera import Array, locate
+from export.runtime.pose import Volume, crop_to_image
 
 ERROR_MM, ALIGNED_MM, ERROR_PX, REFERENCE_MM = "error_mm", "aligned_mm", "error_px", "reference_mm"
 """Measures: distances from the annotation, and from the reference model."""

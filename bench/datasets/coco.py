@@ -14,8 +14,9 @@ from bench.datasets.images import Pixels
 from bench.datasets.people import AnnotatedPeople, Person, pelvis
 from bench.datasets.source import NO_AREA, PixelCount, Positive, Source, listed, numbers, with_images
 from export.common.errors import BadInput
+from export.model.camera import Camera
 from export.model.joint_sets import JointSet
-from export.model.pose import Box, Camera, crop_box
+from export.runtime.pose import Box, crop_box
 
 MATCHED_SHARE = 0.5
 """Smallest share of the network's joints to be annotated; with fewer, the names are of another kind."""

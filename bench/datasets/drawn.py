@@ -8,7 +8,7 @@ from bench.datasets.protocol import Sample
 from export.common.errors import BadInput
 from export.images.figures import CROP_SIZE, EVALUATION_SEED, draw_figure
 from export.model.joint_sets import HUMAN36M
-from export.model.pose import crop_to_image
+from export.runtime.pose import crop_to_image
 
 
 class DrawnFigures:

@@ -16,8 +16,9 @@ from bench.datasets.images import Pixels
 from bench.datasets.people import AnnotatedPeople, Person, pelvis
 from bench.datasets.source import NO_AREA, PixelCount, Positive, Source, numbers, with_images
 from export.common.errors import BadInput
+from export.model.camera import Array, Camera
 from export.model.joint_sets import HUMAN36M
-from export.model.pose import Array, Camera, crop_box
+from export.runtime.pose import crop_box
 
 ProtocolNumber = Literal[1, 2]
 

@@ -16,8 +16,9 @@ from bench.datasets.source import Source, listed
 from export.common.errors import BadInput
 from export.common.files import sha256_file
 from export.images.orientation import SWAPPED, UPRIGHT, turn_points
+from export.model.camera import Array, Camera
 from export.model.joint_sets import JointSet
-from export.model.pose import Array, Box, Camera, crop
+from export.runtime.pose import Box, crop
 
 AGREEMENT = 0.1
 """Largest distance between annotated pixels and the projected millimetres, as a share of the box's edge.

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from export.model.camera import Array, Camera
 from export.model.joint_sets import JointSet
-from export.model.pose import Array, Box, Camera
+from export.runtime.pose import Box
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -19,7 +20,7 @@ class Sample:
     group: str | None
     """Group for a table: the action."""
     crop: NDArray[np.uint8]
-    """(S, S, 3) RGB, pixels 0..255, as ``export.model.pose.crop`` returns it."""
+    """(S, S, 3) RGB, pixels 0..255, as ``export.runtime.pose.crop`` returns it."""
     box: Box
     """Position of the crop in the image."""
     joints_px: Array

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from export.common.errors import BadInput
 from export.common.records import as_utf8
-from export.model.pose import Array
+from export.model.camera import Array
 
 SHOWN_NAMES = 3
 """Number of names in a message."""

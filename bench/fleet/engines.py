@@ -3,7 +3,6 @@
 from bench.fleet.spec import JobSpec
 from bench.sessions.exported import ENGINES, ExportFolder
 from export.common.errors import BadInput
-from export.common.gpu import default_gpu
 from export.engine.choice import choose_runtime
 from export.engine.plan import RTX_TARGETS, EnginePlan
 from export.pipeline.engine_step import built_engine
@@ -12,6 +11,7 @@ from export.pipeline.results import NotBuilt
 from export.pipeline.steps import Folder
 from export.pipeline.summary import engine_artifact
 from export.runtime.engine_file import TENSORRT_RTX
+from export.runtime.gpu import default_gpu
 
 
 def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple[ExportFolder, list[str]]:

@@ -45,8 +45,8 @@ def accelerators(runtimes: Sequence[str] | None, reference: str | None) -> list[
 
     The order is always the same, so that no two benchmarks wait for each other.
     """
+    from bench.machine.driver import first_bus_id
     from bench.sessions.gpu_runtimes import is_gpu
-    from export.common.gpu import first_bus_id
 
     names = [CPU]
     if runtimes is None or any(map(is_gpu, (*runtimes, reference))):

@@ -19,7 +19,7 @@ from bench.passes.layer_times import Profile, take_profile
 from bench.passes.timing import UNRECORDED_S, settle, time_runs
 from bench.sessions.protocol import Accountable, Bindable, Concurrent, Limited, Pinning, SelfTiming, Session
 from bench.stats.steadiness import WarmUpRule, Window, state
-from export.model.pose import normalise
+from export.runtime.pose import normalise
 
 GPU_UNRECORDED_S = 0.1
 """An idle GPU lowers its clock, and takes longer to raise it again."""

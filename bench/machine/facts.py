@@ -12,8 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from bench.machine.driver import driver_cuda, driver_version
 from bench.machine.system import cpu_features, cpu_name, free_disk_bytes, memory_bytes
-from export.common.gpu import NO_GPU, Gpu, Jetson, driver_cuda, driver_version, gpus, jetson
+from export.runtime.gpu import NO_GPU, Gpu, Jetson, gpus, jetson
 from export.runtime.host import require_temporary_folder
 from export.runtime.processor import cpu_limit, usable_cores
 from export.runtime.registry import metadata_version, module_version

@@ -9,8 +9,8 @@ from dataclasses import replace
 from bench.machine.capability import Available, Capability
 from bench.machine.facts import CUDA_PROVIDER, ONNX_RUNTIME_FOR_CPU, TORCH_FOR_CPU, Answer, Facts
 from export.common.extras import install_command
-from export.common.gpu import NO_GPU, Gpu
 from export.engine.plan import DEFAULT_RTX_TARGETS, RTX_TARGETS, TARGETS_WITHOUT
+from export.runtime.gpu import NO_GPU, Gpu
 
 MINIMUM_DRIVERS = {11: 450, 12: 525, 13: 580}
 """Major version of CUDA → oldest driver that runs all of it, whatever the minor version. A driver names the newest

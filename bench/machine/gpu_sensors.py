@@ -7,7 +7,7 @@ import hashlib
 from functools import cache
 from typing import Any
 
-from export.common.gpu import first_bus_id
+from bench.machine.driver import first_bus_id
 
 THROTTLED = 0x20 | 0x8 | 0x40 | 0x80
 """Software thermal, hardware slow-down, hardware thermal, power brake (nvmlClocksEventReasons)."""

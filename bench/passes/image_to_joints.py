@@ -16,7 +16,7 @@ from bench.sessions.exported import ExportFolder
 from bench.sessions.inference import STAGES, Lap
 from bench.sessions.protocol import Session
 from export.images.photo import Photo
-from export.model.pose import Box
+from export.runtime.pose import Box
 
 WIDTH, HEIGHT = 1280, 720
 UNRECORDED, FEWEST, MOST = 2, 3, 200

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from bench.predict.prediction import Prediction
 from export.images.photo import Photo
+from export.model.camera import Array
 from export.model.joint_sets import JointSet
-from export.model.pose import CUBE_MM, Array
+from export.runtime.pose import CUBE_MM
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]

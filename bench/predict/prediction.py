@@ -13,8 +13,9 @@ from bench.sessions.protocol import Session
 from export.common.errors import CheckFailed
 from export.common.records import peek
 from export.images.photo import Photo
+from export.model.camera import Array, Camera, locate
 from export.model.joint_sets import JointSet
-from export.model.pose import CUBE_MM, Array, Box, Camera, crop, crop_box, crop_to_image, locate
+from export.runtime.pose import CUBE_MM, Box, crop, crop_box, crop_to_image
 
 SCHEMA_VERSION = "1.1"
 

@@ -17,10 +17,10 @@ from export.common.interface import PRECISIONS, precision_of, variant_of
 from export.engine.record import beside, read_engine_record
 from export.model.architecture import Architecture
 from export.model.joint_sets import JointSet, joint_set
-from export.model.pose import Volume
 from export.pipeline.layout import MANIFEST, WEIGHTS
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
 from export.runtime.engine_file import PRODUCTS, Product
+from export.runtime.pose import Volume
 
 ONNX_RUNTIME, OPENVINO, PYTORCH = "onnxruntime", "openvino", "pytorch"
 CHANNELS_LAST, COMPILED = "pytorch-channels-last", "pytorch-compile"

@@ -17,11 +17,11 @@ from bench.sessions.exported import ENGINES, GPU_RUNTIMES, ExportFolder
 from bench.sessions.onnx_runtime_gpu import LIBRARIES, PROVIDERS
 from export.common.errors import BadInput, NotPossible
 from export.common.extras import missing
-from export.common.gpu import default_gpu
 from export.engine.plan import RTX_TARGETS
 from export.engine.record import beside, read_engine_record
 from export.pipeline.steps import version
 from export.runtime.engine_file import TENSORRT_RTX
+from export.runtime.gpu import default_gpu
 
 PROBE_S = 60
 TORCH_PROBE = "import torch; torch.zeros(1, device='cuda'); torch.cuda.synchronize()"

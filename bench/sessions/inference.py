@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from bench.sessions.exported import ExportFolder
 from bench.sessions.protocol import Session
 from export.common.errors import BadInput
-from export.model.pose import Array, Volume, normalise
+from export.model.camera import Array
+from export.runtime.pose import Volume, normalise
 
 CROP, NORMALISE, NETWORK, DECODE = STAGES = ("crop", "normalise", "network", "decode")
 """Stages from a photo to joints in its pixels."""
@@ -34,7 +35,7 @@ def run_network(
 
     Args:
         session: the model.
-        crops: crops of ``export.model.pose.crop``.
+        crops: crops of ``export.runtime.pose.crop``.
         volume: the model's volume.
         flip_pairs: joints to exchange; the result is then the mean with the mirrored crops' joints, as in the released
             evaluation.

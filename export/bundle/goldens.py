@@ -18,7 +18,6 @@ from export.common.files import UNREADABLE_ARRAYS
 from export.common.plain import printable
 from export.images.image_set import DRAWN
 from export.model.joint_sets import joint_set
-from export.model.pose import CUBE_MM, MEAN, STD, Volume
 from export.parity.budgets import Budget, budget_for
 from export.parity.comparison import (
     ANY_FP32_FACTOR,
@@ -29,6 +28,7 @@ from export.parity.comparison import (
     summarize_errors,
 )
 from export.pipeline.layout import TRUTH, plan_paths
+from export.runtime.pose import CUBE_MM, MEAN, STD, Volume
 
 COUNT = 16
 """Enough to show every joint in many poses, and few enough for a device without a GPU."""

@@ -15,9 +15,9 @@ from export.common.plain import printable_texts
 from export.engine.onnx_checks import planned_fp32
 from export.engine.plan import EnginePlan
 from export.model.joint_sets import joint_set
-from export.model.pose import BOX_MARGIN, MEAN, PIXEL_RANGE, STD, Volume
 from export.parity.budgets import Budget
 from export.parity.comparison import NEEDED_SPREAD_MM, Limit
+from export.runtime.pose import BOX_MARGIN, MEAN, PIXEL_RANGE, STD, Volume
 
 SCHEMA_VERSION = "1.2"
 """1.1 also had engines, and summaries of the export's parity."""

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 
 from export.common.errors import BadInput
 from export.common.extras import install_command
-from export.common.gpu import Gpu, default_gpu, jetson
 from export.engine.plan import AUTO, DEFAULT_RTX_TARGETS, RUNTIMES, EnginePlan
 from export.runtime.engine_file import PRODUCTS, Product
+from export.runtime.gpu import Gpu, default_gpu, jetson
 
 IMPORT_SECONDS = 60
 TO_INSTALL = (

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.common.errors import CheckFailed
-from export.common.gpu import Gpu
 from export.common.records import read_record
 from export.engine.layers import EngineLayers
 from export.runtime.engine_network import Convolutions
+from export.runtime.gpu import Gpu
 
 SCHEMA_VERSION = 7
 READABLE = (5, 6, SCHEMA_VERSION)

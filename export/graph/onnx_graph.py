@@ -23,7 +23,7 @@ from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.joint_sets import joint_set
 from export.model.network import ConvNeXtPose
-from export.model.pose import CUBE_MM, MEAN, PIXEL_RANGE, STD, normalise
+from export.runtime.pose import CUBE_MM, MEAN, PIXEL_RANGE, STD, normalise
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram

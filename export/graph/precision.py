@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from export.graph.deploy import affine, deploy
 from export.graph.segments import segments
 from export.model.network import ConvNeXtPose
-from export.model.pose import MEAN, STD
+from export.runtime.pose import MEAN, STD
 
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 BODY = HALF | {"int8": torch.float16}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from export.common.progress import Progress, no_progress
 from export.images.image_set import Images
 from export.model.network import ConvNeXtPose
-from export.model.pose import normalise
+from export.runtime.pose import normalise
 
 BATCH = 4
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from export.images.painting import paint
 from export.images.skeleton import Array, random_joints
-from export.model.pose import Box, Camera, Volume, enlarged, image_to_crop, locate
+from export.model.camera import Camera, locate
+from export.runtime.pose import Box, Volume, enlarged, image_to_crop
 
 TRAIN_SEED = 1_906
 """Training figures of the demo checkpoint; the other seeds are for other figures."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from export.common.errors import BadInput
 from export.images.photo import read_photo
-from export.model.pose import crop, enlarged
+from export.runtime.pose import crop, enlarged
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 

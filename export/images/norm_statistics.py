@@ -19,7 +19,7 @@ from export.common.errors import BadInput
 from export.common.plain import finite_or_none
 from export.common.progress import Progress, no_progress
 from export.model.network import BATCH_NORM_EPS, ConvNeXtPose
-from export.model.pose import normalise
+from export.runtime.pose import normalise
 
 Verdict = Literal["known", "unknown", "not available"]
 Array = NDArray[np.float64]

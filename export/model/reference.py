@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from export.common.progress import Progress, no_progress
 from export.model.network import ConvNeXtPose
-from export.model.pose import normalise
+from export.runtime.pose import normalise
 
 
 @torch.inference_mode()

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from export.common.errors import BadInput, CheckFailed, Inconclusive
 from export.common.plain import finite_or_none
-from export.model.pose import Volume
 from export.parity.budgets import EXACT, FP16_SUMS_FACTOR, GRADES, UNUSABLE, Budget, Grade, Outcome
+from export.runtime.pose import Volume
 
 Joints = NDArray[np.floating[Any]]
 Statistic = Literal["max", "mean", "p99"]

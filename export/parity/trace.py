@@ -20,8 +20,8 @@ from export.common.files import UNREADABLE_ARRAYS
 from export.common.interface import INPUT
 from export.common.plain import finite_or_none
 from export.graph.simulation import with_rounding
-from export.model.pose import normalise
 from export.runtime.onnx_runtime import open_session, session_options
+from export.runtime.pose import normalise
 
 Values = dict[str, NDArray[np.float32]]
 SCHEMA_VERSION = "1.1"

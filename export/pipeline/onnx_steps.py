@@ -70,9 +70,9 @@ def parity_step(
         import numpy as np
 
         from export.graph.onnx_graph import read_metadata
-        from export.model.pose import Volume, normalise
         from export.parity.comparison import compare_joints, worst_run
         from export.parity.sessions import computation, parity_runtimes, run_batches
+        from export.runtime.pose import Volume, normalise
 
         metadata, known = read_metadata(folder.path / path), results.truth.get()
         volume = Volume(metadata["heatmap_size"], metadata["depth_dim"], metadata["input_size"])

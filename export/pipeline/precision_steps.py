@@ -168,8 +168,8 @@ class _Simulation:
 
     def is_within(self, plan: "PrecisionPlan", planned: "PlannedWeights", grade: Grade) -> bool:
         """Return whether the errors of a plan's graph are within a grade."""
-        from export.model.pose import Volume
         from export.parity.comparison import simulation_is_within
+        from export.runtime.pose import Volume
 
         volume = Volume.from_architecture(self._network.architecture)
         return simulation_is_within(self._truth, self.joints(plan, planned), volume, grade)

@@ -12,7 +12,6 @@ from export.common.progress import Progress, no_progress
 from export.graph.segments import BATCH, segment_inputs
 from export.images.image_set import Images
 from export.model.network import ConvNeXtPose
-from export.model.pose import Volume, normalise
 from export.plan.equalization import (
     edges,
     equalizing_factors,
@@ -25,6 +24,7 @@ from export.plan.patches import NOT_FINITE, SEED, conv_inputs
 from export.plan.placement import PlannedConv
 from export.plan.planned import fake_quantize
 from export.plan.scales import LARGEST, stored_scale
+from export.runtime.pose import Volume, normalise
 
 EXPONENTS = (0.0, 0.5, 0.75, 1.0)
 """Candidates for the exponent of the equalization."""

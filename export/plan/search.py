@@ -21,7 +21,6 @@ from export.graph.precision import BODY
 from export.graph.segments import Segment, run_from, segment_inputs, segments
 from export.images.image_set import Images, ImageSet
 from export.model.network import ConvNeXtPose
-from export.model.pose import Volume
 from export.model.reference import run_reference
 from export.parity.budgets import GRADES, REQUIRED_GRADE, TARGET_GRADE, Grade
 from export.parity.comparison import SIMULATION_SHARE, Joints, errors_mm
@@ -30,6 +29,7 @@ from export.plan.placement import PlannedConv, place, segment_of
 from export.plan.planned import PlannedWeights, quantize_conv, round_values, simulated_graph
 from export.plan.precision_plan import HIGHER, TOO_MANY, PrecisionPlan
 from export.plan.weights import Candidates, prepare
+from export.runtime.pose import Volume
 
 SENSITIVITY_IMAGES = 16
 """Number of images for the error of each unit alone; enough to rank units."""

@@ -9,8 +9,8 @@ from export.common.progress import Progress, no_progress
 from export.graph.precision import HALF, half_graph
 from export.graph.ranges import Ranges
 from export.model.network import ConvNeXtPose
-from export.model.pose import normalise
 from export.plan.planned import stored_values
+from export.runtime.pose import normalise
 
 
 @torch.inference_mode()

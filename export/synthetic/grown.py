@@ -22,7 +22,7 @@ from export.common.errors import BadInput
 from export.images.figures import GROWTH_SEED, draw_figures
 from export.model.architecture import Architecture
 from export.model.network import BATCH_NORM_EPS, Backbone, build_network
-from export.model.pose import normalise
+from export.runtime.pose import normalise
 from export.synthetic.growth import Growth, growth_obstacle
 
 SEED = 0

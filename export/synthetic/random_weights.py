@@ -19,7 +19,7 @@ from export.images.image_set import drawn_set
 from export.images.norm_statistics import ChannelMoments
 from export.model.architecture import Architecture
 from export.model.network import Block, ConvNeXtPose
-from export.model.pose import normalise
+from export.runtime.pose import normalise
 from export.synthetic import weight_statistics as released
 from export.synthetic.weight_statistics import ConvStatistics, LogNormal, NormStatistics
 

@@ -16,9 +16,9 @@ import export.graph.deploy
 import export.graph.precision
 from bench.harness.latency_table import table_of
 from export.common.files import sha256_file, sha256_path
-from export.common.gpu import default_gpu
 from export.model.network import ConvNeXtPose
 from export.pipeline.steps import version
+from export.runtime.gpu import default_gpu
 from tests.support.bench_results import CANDIDATE, REFERENCE, STEADY, measurements
 from tests.support.checkpoints import TINY, alive_weights, fresh_weights, spelled, write
 from tests.support.command_line import FEW_IMAGES, ROOT, assert_three_parts, in_process

@@ -20,8 +20,9 @@ from bench.sessions.inference import run_network
 from export.common.errors import CheckFailed
 from export.images.figures import EVALUATION_SEED, Scene, draw_scene
 from export.images.photo import Photo
+from export.model.camera import Array
 from export.model.joint_sets import HUMAN36M
-from export.model.pose import Array, Volume
+from export.runtime.pose import Volume
 from tests.support.command_line import ROOT, assert_three_parts, in_process
 from tests.support.photos import write_rgb, write_rotated_jpeg
 

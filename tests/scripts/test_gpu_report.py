@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from bench.sessions.exported import GPU_RUNTIMES
-from export.common.gpu import Gpu
 from export.common.interface import PRECISIONS
 from export.common.records import read_record
+from export.runtime.gpu import Gpu
 from scripts import gpu_report
 from scripts.gpu_report import REPORT, GpuReport, main, packed
 from tests.support import fake_tensorrt

@@ -13,7 +13,7 @@ from export.images.figures import EVALUATION_SEED
 from export.model.architecture import Architecture
 from export.model.config import load_config
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import normalise
+from export.runtime.pose import normalise
 from scripts import train_demo
 from scripts.train_demo import (
     Plan,

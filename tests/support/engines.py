@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from export.common.files import sha256_file
-from export.common.gpu import Gpu, default_gpu
 from export.engine.layers import EngineLayers
 from export.engine.record import EngineRecord, Profile
 from export.pipeline.manifest import Artifact
 from export.runtime.engine_file import PRODUCTS, Product
 from export.runtime.engine_network import Convolutions
+from export.runtime.gpu import Gpu, default_gpu
 
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30, 128)
 ORIN = Gpu("Orin", "8.7", int(7.4 * 2**30), 8)

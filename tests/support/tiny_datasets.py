@@ -15,8 +15,9 @@ from scipy.spatial.transform import Rotation
 
 from bench.datasets.human36m import ACTIONS, EVERY_FRAME, FIRST_ACTION
 from export.images.skeleton import random_joints
+from export.model.camera import Array, Camera
 from export.model.joint_sets import HUMAN36M
-from export.model.pose import Array, Box, Camera
+from export.runtime.pose import Box
 
 WIDTH, HEIGHT = 240, 200
 BOX_MARGIN_PX = 6.0

@@ -14,13 +14,13 @@ from export.images.drawings import drawn_images
 from export.images.image_set import Images, ImageSet, drawn_set
 from export.model.config import load_config
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import Volume
 from export.parity.comparison import Joints, errors_mm
 from export.plan.calibration import FEWEST_IMAGES
 from export.plan.planned import PlannedWeights, simulated_graph
 from export.plan.precision_plan import PrecisionPlan
 from export.plan.search import initial_plan
 from export.plan.weights import Candidates, prepare
+from export.runtime.pose import Volume
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.command_line import ROOT
 

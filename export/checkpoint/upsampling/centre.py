@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from export.checkpoint.upsampling.motions import Motion
-from export.model.pose import Array
+from export.model.camera import Array
 
 CONFIDENCE = 0.95
 LEAST_DEVIATION_PX = 0.05

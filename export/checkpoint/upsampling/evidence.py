@@ -24,8 +24,8 @@ from export.checkpoint.upsampling.runs import run_candidates
 from export.checkpoint.verdict import MAX_VOLUME_ELEMENTS
 from export.common.progress import Progress, no_progress
 from export.model.architecture import HEAD_LAYERS, Architecture
+from export.model.camera import Array
 from export.model.joint_sets import joint_set
-from export.model.pose import Array
 
 FEWEST_IMAGES = 8
 """Least number of images: with fewer, the width of the interval is hardly known."""

@@ -6,7 +6,7 @@ from math import cos, radians, sin
 import numpy as np
 from numpy.typing import NDArray
 
-from export.model.pose import Array
+from export.model.camera import Array
 
 TURN_DEGREES = 20.0
 """Angle to either side. Smaller angles hardly move poses, larger ones make them unusual: the centre of rotation that

@@ -10,8 +10,9 @@ from torch import Tensor
 from export.checkpoint.upsampling.motions import MIRRORED, TURNED, move
 from export.common.progress import Progress
 from export.model.architecture import Architecture
+from export.model.camera import Array
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import Array, Volume, normalise
+from export.runtime.pose import Volume, normalise
 
 VIEWS = (np.eye(2), *TURNED.matrices, *MIRRORED.matrices)
 """The views of each crop: unchanged, turned to either side, and mirrored."""

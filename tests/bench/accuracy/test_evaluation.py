@@ -21,8 +21,8 @@ from bench.sessions.exported import ExportFolder, read_export
 from export.common.errors import BadInput, CheckFailed
 from export.common.progress import no_progress
 from export.images.figures import EVALUATION_SEED, draw_figures
+from export.model.camera import Array
 from export.model.joint_sets import MUCO
-from export.model.pose import Array
 
 COUNT, BATCH = 12, 4
 TRUE_BINS = np.stack([figure.joints_bins(32, 32) for figure in draw_figures(COUNT, EVALUATION_SEED)])

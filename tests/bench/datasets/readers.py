@@ -10,8 +10,9 @@ import pytest
 from bench.datasets.coco import open_coco
 from bench.datasets.human36m import ProtocolNumber, open_human36m
 from bench.datasets.protocol import Dataset, Sample
+from export.model.camera import locate
 from export.model.joint_sets import HUMAN36M
-from export.model.pose import Volume, image_to_crop, locate
+from export.runtime.pose import Volume, image_to_crop
 from tests.support.tiny_datasets import Truth, write_coco, write_human36m, write_json
 
 SIZE = 128

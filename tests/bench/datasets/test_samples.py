@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.datasets.images import read_image
-from export.model.pose import Volume, crop_box, image_to_crop
+from export.runtime.pose import Volume, crop_box, image_to_crop
 from tests.bench.datasets.readers import (
     ANNOTATIONS,
     IMAGES,

@@ -14,9 +14,9 @@ from bench.fleet.matrix import read_matrix
 from bench.fleet.plan import plan_fleet
 from bench.sessions.exported import read_export
 from export.common.errors import BadInput
-from export.common.gpu import Gpu, default_gpu
 from export.pipeline.manifest import Manifest
 from export.pipeline.steps import Folder
+from export.runtime.gpu import Gpu, default_gpu
 from tests.support.fleet_observer import Steps
 from tests.support.fleet_plans import spec_of
 

@@ -66,7 +66,7 @@ def test_one_benchmark_at_a_time_measures_an_accelerator(state: Path) -> None:
 
 
 def test_the_gpu_is_locked_if_one_answers_and_a_runtime_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.common.gpu.first_bus_id", lambda: "00000000:01:00.0")
+    monkeypatch.setattr("bench.machine.driver.first_bus_id", lambda: "00000000:01:00.0")
     gpu = ["cpu", "gpu-00000000-01-00-0"]
     assert accelerators(("onnxruntime", "openvino"), None) == ["cpu"]
     assert accelerators(("onnxruntime",), "pytorch-cuda") == accelerators(("tensorrt",), None) == gpu
@@ -75,7 +75,7 @@ def test_the_gpu_is_locked_if_one_answers_and_a_runtime_needs_it(monkeypatch: py
     def no_driver() -> str:
         raise OSError("no driver")
 
-    monkeypatch.setattr("export.common.gpu.first_bus_id", no_driver)
+    monkeypatch.setattr("bench.machine.driver.first_bus_id", no_driver)
     assert accelerators(None, None) == ["cpu"]
 
 

@@ -10,9 +10,9 @@ from bench.sessions import gpu_runtimes
 from bench.sessions.exported import ENGINES, GPU_RUNTIMES, read_export
 from export.common.errors import BadInput, NotPossible
 from export.common.files import sha256_file
-from export.common.gpu import Gpu
 from export.pipeline.manifest import write_manifest
 from export.runtime.engine_file import TENSORRT, TENSORRT_RTX
+from export.runtime.gpu import Gpu
 from tests.export.pipeline.test_recipe import manifest
 from tests.support.command_line import assert_three_parts, convnextpose
 from tests.support.engines import ADA, artifact_entry, without_gpu, write_engine

@@ -8,7 +8,7 @@ import pytest
 from bench.machine.doctor import capabilities, report, require
 from bench.machine.facts import ONNX_RUNTIME_FOR_CPU, PACKAGES, Answer, Facts
 from export.common.errors import BadInput, NotPossible
-from export.common.gpu import Gpu, Jetson
+from export.runtime.gpu import Gpu, Jetson
 from export.runtime.openvino import SATURATES
 
 GIB = 1 << 30

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.machine import facts, system
+from bench.machine import driver, facts, system
 from bench.machine.doctor import capabilities, report
 from bench.machine.environment import environment_record, fingerprint
 from bench.machine.facts import collect_facts
 from cli.render.doctor import print_doctor
-from export.common import gpu
-from export.common.gpu import Gpu, Jetson
 from export.pipeline.steps import version
-from export.runtime import gpu as runtime_gpu
+from export.runtime import gpu
+from export.runtime.gpu import Gpu, Jetson
 from tests.support.command_line import ROOT
 
 GIB = 1 << 30
@@ -81,8 +80,8 @@ def test_the_processor_and_its_memory(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_jetson_boards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str | None, release: str | None, board: Jetson | None
 ) -> None:
-    monkeypatch.setattr(runtime_gpu, "DEVICE_TREE", tmp_path / "model")
-    monkeypatch.setattr(runtime_gpu, "TEGRA_RELEASE", tmp_path / "release")
+    monkeypatch.setattr(gpu, "DEVICE_TREE", tmp_path / "model")
+    monkeypatch.setattr(gpu, "TEGRA_RELEASE", tmp_path / "release")
     for name, text in (("model", model), ("release", release)):
         if text is not None:
             (tmp_path / name).write_text(text)
@@ -91,19 +90,19 @@ def test_jetson_boards(
 
 @pytest.mark.usefixtures("driver")
 def test_a_driver_with_two_gpus_and_one_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "MANAGEMENT", runtime_gpu.DRIVER)
+    monkeypatch.setattr(driver, "MANAGEMENT", gpu.DRIVER)
     monkeypatch.setenv("FAKE_GPUS", "2")
     first, second = gpu.gpus()
     assert (first.name, second.name) == ("Orin", "Orin 1")
     assert gpu.default_gpu() == (first, "")
-    assert (gpu.driver_version(), gpu.driver_cuda()) == ("580.65.06", "13.0")
+    assert (driver.driver_version(), driver.driver_cuda()) == ("580.65.06", "13.0")
     monkeypatch.setenv("FAKE_REFUSES", "cuInit")
     with pytest.raises(RuntimeError, match="cuInit: error 999"):
         gpu.gpus()
     monkeypatch.setenv("FAKE_REFUSES", "nvmlInit_v2")
     with pytest.raises(RuntimeError, match="error 999"):
-        gpu.driver_version()
-    monkeypatch.setattr(runtime_gpu, "DRIVER", str(tmp_path / "absent.so"))
+        driver.driver_version()
+    monkeypatch.setattr(gpu, "DRIVER", str(tmp_path / "absent.so"))
     with pytest.raises(OSError, match="there is no NVIDIA driver"):
         gpu.gpus()
 
@@ -168,7 +167,7 @@ def test_one_distribution_installed_over_another(
 ) -> None:
     (tmp_path / "onnxruntime").mkdir()
     (tmp_path / "onnxruntime/__init__.py").write_text('"""A module."""\n__version__ = "1.23.2"\n')
-    for name, number in (("onnxruntime", "1.23.2"), ("onnxruntime_gpu", "1.31.1")):
+    for name, number in (("onnxruntime", "1.23.2"), ("onnxgpu", "1.31.1")):
         folder = tmp_path / f"{name}-{number}.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n")

@@ -11,7 +11,7 @@ from bench.machine.capability import Capability
 from bench.machine.doctor import capabilities
 from bench.machine.facts import ONNX_RUNTIME_FOR_CPU, TORCH_FOR_CPU, Answer, Facts
 from bench.machine.gpu_rows import CHECKED_RELEASES, gpu_rows
-from export.common.gpu import Gpu
+from export.runtime.gpu import Gpu
 from tests.bench.machine.test_doctor import GIB, ORIN, WITH_GPU
 from tests.support.command_line import ROOT
 

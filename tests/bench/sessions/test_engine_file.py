@@ -12,8 +12,8 @@ from bench.sessions import tensorrt
 from bench.sessions.engine_file import check_engine, require_gpu, require_version
 from bench.sessions.tensorrt import TensorRTEngine
 from export.common.errors import BadInput, NotPossible
-from export.common.gpu import Gpu
 from export.runtime.engine_file import TENSORRT, TENSORRT_RTX
+from export.runtime.gpu import Gpu
 from tests.support.engines import ADA, ORIN, RECORD, overwrite, without_gpu, write_engine
 
 TUNED = replace(RECORD, runtime="tensorrt", targets=(), gpu=ORIN)

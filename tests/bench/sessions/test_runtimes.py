@@ -19,9 +19,9 @@ from export.graph.onnx_graph import export_onnx
 from export.graph.precision import in_precision
 from export.images.drawings import drawn_images
 from export.model.network import build_network
-from export.model.pose import normalise
 from export.model.weights_file import save_weights
 from export.runtime import openvino as openvino_runtime
+from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY, alive_weights
 
 

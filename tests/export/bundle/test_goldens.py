@@ -11,8 +11,8 @@ import pytest
 from pose_runtime.runtime.pose import Volume as DeviceVolume
 from pose_verify.goldens import Goldens, batch_slices, judge
 
-from export.model.pose import CUBE_MM, Volume
 from export.parity.comparison import NEEDED_SPREAD_MM, summarize_errors
+from export.runtime.pose import CUBE_MM, Volume
 from tests.support.bundles import rehash, report_of, rewrite, verify
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from export.common import gpu as nvidia
 from export.common.errors import BadInput
 from export.common.files import sha256_file
 from export.engine import build as engine
 from export.engine.build import build_engine
 from export.engine.plan import DEFAULT_RTX_TARGETS, EnginePlan
 from export.engine.record import Profile, read_engine_record
+from export.runtime import gpu as nvidia
 from export.runtime.engine_network import Convolutions
 from tests.support.planted_worker import plant, setting
 from tests.support.small_networks import FLOAT, half_network, int8_network, product_network

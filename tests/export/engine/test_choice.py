@@ -9,13 +9,13 @@ import pytest
 
 from export.common.errors import NotPossible
 from export.common.files import PROJECT
-from export.common.gpu import Gpu
 from export.engine import choice as choosing
 from export.engine.build import build_engine
 from export.engine.choice import choose_runtime, library_version
 from export.engine.plan import EnginePlan
 from export.runtime import gpu as nvidia
 from export.runtime.engine_file import PRODUCTS, TENSORRT_RTX
+from export.runtime.gpu import Gpu
 
 
 def test_no_runtime_is_not_possible(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

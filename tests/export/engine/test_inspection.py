@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from export.common.errors import CheckFailed
-from export.common.gpu import Gpu
 from export.engine import build as engine
 from export.engine import choice as choosing
 from export.engine.build import build_engine
 from export.engine.plan import BuildJob, EnginePlan
 from export.engine.worker import inspect
 from export.runtime.engine_network import Convolutions
+from export.runtime.gpu import Gpu
 from export.runtime.registry import load_library
 from export.runtime.tensorrt_log import make_logger
 from tests.support.fake_engines import FakeEngines

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from export.common.errors import BadInput
-from export.common.gpu import Gpu, Jetson
 from export.engine import build as engine
 from export.engine import choice as choosing
 from export.engine.build import build_engine
 from export.engine.choice import Choice, complete_plan
 from export.engine.plan import EnginePlan
 from export.runtime.engine_file import TENSORRT
+from export.runtime.gpu import Gpu, Jetson
 
 
 @pytest.mark.parametrize(

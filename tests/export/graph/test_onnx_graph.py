@@ -15,9 +15,9 @@ from export.graph.onnx_record import OnnxRecord
 from export.graph.type_proof import OPSETS
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import normalise
 from export.parity.sessions import run_batches
 from export.runtime.onnx_runtime import OnnxRuntimeSession
+from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY, alive_weights
 
 TINY_3UP = Architecture(TINY.depths, TINY.dims, TINY.head_channels, (3, 5, 7), 21, 64, upsamplings=3)

@@ -12,10 +12,10 @@ from export.graph.onnx_graph import check_onnx, export_onnx
 from export.graph.precision import in_precision
 from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import normalise
 from export.model.reference import run_reference
 from export.parity.sessions import SimulatedSession, run_batches
 from export.runtime.onnx_runtime import OnnxRuntimeSession
+from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY, alive_weights
 
 PRECISIONS = ("fp32", "fp16")

@@ -12,8 +12,8 @@ from export.graph.segments import segments
 from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import normalise
 from export.plan.placement import place, segment_of
+from export.runtime.pose import normalise
 from tests.export.graph.test_deploy import BINS, architectures, images, lively
 from tests.support.checkpoints import TINY, alive_weights
 

@@ -11,8 +11,8 @@ from export.graph.segments import BATCH, in_batches, run_from, segment_inputs, s
 from export.images.drawings import drawn_images
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose
-from export.model.pose import normalise
 from export.plan.placement import place, segment_of
+from export.runtime.pose import normalise
 from tests.export.graph.test_deploy import BINS, architectures, images, lively
 from tests.support.checkpoints import TINY
 from tests.support.tiny_int8 import tiny_network

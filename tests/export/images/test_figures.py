@@ -10,7 +10,7 @@ from export.images.drawings import LIVENESS_SEED, SHAPES_SEED
 from export.images.figures import CROP_SIZE, IMAGE_SIZE, Figure, draw_figure, draw_figures, draw_scene
 from export.images.painting import DISC_LIFT_MM, JOINT_COLOURS, brightness
 from export.images.skeleton import REACH_MM
-from export.model.pose import enlarged, image_to_crop
+from export.runtime.pose import enlarged, image_to_crop
 
 SEED = 4
 SEEDS = (figures.TRAIN_SEED, figures.EVALUATION_SEED, figures.CALIBRATION_SEED, figures.PARITY_SEED)

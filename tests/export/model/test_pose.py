@@ -8,9 +8,19 @@ from hypothesis import strategies as st
 
 import export.runtime.pose
 from export.common.errors import BadInput
+from export.model.camera import Camera
 from export.model.joint_sets import HUMAN36M
-from export.model.pose import MEAN, STD, Camera, Volume, crop, crop_box, crop_to_image, image_to_crop, normalise
-from export.runtime.pose import crop_with_numpy
+from export.runtime.pose import (
+    MEAN,
+    STD,
+    Volume,
+    crop,
+    crop_box,
+    crop_to_image,
+    crop_with_numpy,
+    image_to_crop,
+    normalise,
+)
 
 VOLUMES = (Volume(32, 32, 256), Volume(64, 64, 256), Volume(32, 64, 256))
 SIZE = 256

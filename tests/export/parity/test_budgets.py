@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from export.common.interface import HALVES, PRECISIONS
-from export.model.pose import Volume
 from export.parity.budgets import GRADES, WITHIN_ROUNDING, Grade, budget_for, status_of
 from export.parity.comparison import (
     P99_COUNT,
@@ -17,6 +16,7 @@ from export.parity.comparison import (
     simulation_is_within,
     summarize_errors,
 )
+from export.runtime.pose import Volume
 from tests.support.checkpoints import TINY
 
 VOLUME = Volume.from_architecture(TINY)

@@ -15,7 +15,6 @@ from export.graph.onnx_graph import check_onnx
 from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.network import build_network
-from export.model.pose import Volume, normalise
 from export.model.reference import run_reference
 from export.parity.budgets import budget_for
 from export.parity.comparison import (
@@ -29,6 +28,7 @@ from export.parity.comparison import (
 )
 from export.parity.sessions import run_batches
 from export.runtime.onnx_runtime import OnnxRuntimeSession
+from export.runtime.pose import Volume, normalise
 from tests.support.checkpoints import TINY, State, alive_weights
 
 VOLUME = Volume.from_architecture(TINY)

@@ -8,7 +8,6 @@ import pytest
 from onnx import numpy_helper
 
 from export.common.errors import BadInput
-from export.model.pose import normalise
 from export.parity.images import parity_images
 from export.parity.trace import (
     LayerError,
@@ -18,6 +17,7 @@ from export.parity.trace import (
     trace,
     trace_record,
 )
+from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY
 
 

@@ -13,7 +13,6 @@ from export.graph.precision import HALF
 from export.graph.segments import segments
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import normalise
 from export.model.reference import run_reference
 from export.parity.sessions import SimulatedSession, run_batches
 from export.plan.placement import segment_of
@@ -21,6 +20,7 @@ from export.plan.planned import load_planned, planned_graph, save_planned, simul
 from export.plan.precision_plan import PrecisionPlan
 from export.plan.search import initial_plan
 from export.plan.weights import Candidates, prepare
+from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.tiny_int8 import (
     calibration_figures,

@@ -14,7 +14,6 @@ from torch import nn
 from export.common.errors import CheckFailed
 from export.images.image_set import ImageSet
 from export.model.network import ConvNeXtPose
-from export.model.pose import normalise
 from export.model.reference import run_reference
 from export.parity.sessions import SimulatedSession, run_batches
 from export.plan import weights as plan_weights
@@ -24,6 +23,7 @@ from export.plan.quantize import export_int8, insert_int8
 from export.plan.search import initial_plan
 from export.plan.weights import prepare
 from export.runtime.onnx_runtime import OnnxRuntimeSession
+from export.runtime.pose import normalise
 from tests.support.tiny_int8 import (
     FEW,
     calibration_figures,

@@ -14,7 +14,6 @@ from torch import nn
 
 from export.common.errors import CheckFailed
 from export.model.network import ConvNeXtPose
-from export.model.pose import Volume
 from export.model.reference import run_reference
 from export.parity.budgets import GRADES, Grade
 from export.parity.comparison import SIMULATION_SHARE
@@ -23,6 +22,7 @@ from export.plan.placement import PlannedConv, place, segment_of
 from export.plan.planned import PlannedWeights, simulated_graph
 from export.plan.precision_plan import HIGHER, TOO_MANY, PrecisionPlan
 from export.plan.search import error_mm, initial_plan, search_plan
+from export.runtime.pose import Volume
 from tests.support.checkpoints import TINY
 from tests.support.tiny_int8 import calibration_figures, other_figures, tiny_calibration, tiny_network, trained_network
 

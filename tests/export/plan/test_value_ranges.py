@@ -17,9 +17,9 @@ from export.graph.ranges import REPORTED, require_range
 from export.graph.type_proof import value_types
 from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.network import ConvNeXtPose, build_network
-from export.model.pose import normalise
 from export.plan.planned import stored_values
 from export.plan.value_ranges import measure_ranges
+from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY, State, alive_weights
 
 COUNT = 10

@@ -16,7 +16,7 @@ from export.images.figures import EVALUATION_SEED, draw_figures
 from export.model.architecture import Architecture
 from export.model.config import load_config
 from export.model.network import ConvNeXtPose, SoftArgmax, build_network
-from export.model.pose import normalise
+from export.runtime.pose import normalise
 from export.synthetic.grown import grow, grow_demo, interpolate_depth
 from export.synthetic.growth import growth_obstacle, plan_growth
 from tests.support.checkpoints import TINY, State, alive_weights, declared

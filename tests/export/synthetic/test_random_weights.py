@@ -11,10 +11,10 @@ from export.images.drawings import SHAPES_SEED, drawn_images
 from export.images.norm_statistics import measure_images
 from export.model.architecture import Architecture
 from export.model.network import BATCH_NORM_EPS, build_network
-from export.model.pose import Volume
 from export.model.reference import run_reference
 from export.parity.comparison import joint_spread
 from export.parity.images import parity_images
+from export.runtime.pose import Volume
 from export.synthetic import weight_statistics as released
 from export.synthetic.random_weights import stand_in_weights
 from tests.support.checkpoints import TINY, State, alive_weights, declared

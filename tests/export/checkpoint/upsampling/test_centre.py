@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from export.checkpoint.upsampling.centre import centres, missed_share
 from export.checkpoint.upsampling.motions import MIRRORED, TURNED, Motion
-from export.model.pose import Array
+from export.model.camera import Array
 
 PAIRS = ((0, 1), (2, 3))
 MOTIONS = {"turned": TURNED, "mirrored": MIRRORED}

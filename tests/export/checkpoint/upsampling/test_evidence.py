@@ -24,8 +24,9 @@ from export.common.files import PROJECT
 from export.common.progress import no_progress
 from export.images.figures import EVALUATION_SEED, draw_figures
 from export.model.architecture import Architecture
+from export.model.camera import Array
 from export.model.config import load_config
-from export.model.pose import Array, Volume
+from export.runtime.pose import Volume
 from tests.support.checkpoints import TINY, State, alive_weights, fresh_weights
 
 ONCE = PROJECT / "tests/data/once-demo.pth"

@@ -1,44 +1,11 @@
-"""Pose arithmetic: pixels, bins and millimetres (from the runtime package), and the camera."""
+"""The pinhole camera, and the place of a crop's joints before it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.runtime.pose import (
-    BOX_MARGIN,
-    CUBE_MM,
-    MEAN,
-    PIXEL_RANGE,
-    STD,
-    Box,
-    Volume,
-    crop,
-    crop_box,
-    crop_to_image,
-    enlarged,
-    image_to_crop,
-    normalise,
-)
-
-__all__ = [
-    "BOX_MARGIN",
-    "CUBE_MM",
-    "MEAN",
-    "PIXEL_RANGE",
-    "STD",
-    "Array",
-    "Box",
-    "Camera",
-    "Volume",
-    "crop",
-    "crop_box",
-    "crop_to_image",
-    "enlarged",
-    "image_to_crop",
-    "locate",
-    "normalise",
-]
+from export.runtime.pose import Box, Volume, crop_to_image
 
 Array = NDArray[np.float64]
 

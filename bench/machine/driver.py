@@ -1,20 +1,8 @@
-"""The NVIDIA GPUs of this machine, queried through the driver: without a CUDA library or torch."""
+"""Versions of the NVIDIA driver, and its bus id of the default GPU: asked without a CUDA library or torch."""
 
 import ctypes
 
-from export.runtime.gpu import NO_GPU, Driver, Gpu, Jetson, default_gpu, gpus, jetson
-
-__all__ = [
-    "NO_GPU",
-    "Gpu",
-    "Jetson",
-    "default_gpu",
-    "driver_cuda",
-    "driver_version",
-    "first_bus_id",
-    "gpus",
-    "jetson",
-]
+from export.runtime.gpu import Driver
 
 MANAGEMENT = "libnvidia-ml.so.1"
 
