@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
@@ -174,20 +175,20 @@ def _trtexec(folder: Path, measured: Any) -> Iterator[Step]:
         yield _skipped("trtexec", "trtexec is not installed")
         return
     try:
-        models = recipe.recipe_of(read_manifest(folder / MANIFEST), EnginePlan()).models
+        models = recipe.recipes_of(read_manifest(folder / MANIFEST), EnginePlan())
     except BadInput as error:
-        models = ()
+        models = []
         yield _skipped("trtexec", str(error))
     for model in models:
-        name, engine = f"trtexec {model.precision}", folder / model.engine
+        name, engine = f"trtexec {model.plan.precision}", folder / model.engine
         if not engine.is_file():
             yield _skipped(name, f"there is no {model.engine}")
             continue
-        timing = next(timing for timing in model.timings if (timing.batch, timing.boundary) == (1, "gpu"))
-        _, _, *words = timing.trtexec[str(recipe.MAJORS[-1])]  # the same for each version, and the recipe's engine
+        timed = replace(model, trtexec_engine=model.engine)
+        _, *words = timed.time(1, "gpu", recipe.MAJORS[-1])  # the same for each version
         times = folder / next(word.split("=", 1)[1] for word in words if word.startswith("--exportTimes="))
-        result = partial(_comparison, times, model.precision, measured)
-        yield _timed(name, [program, f"--loadEngine={model.engine}", *words], result, folder)
+        result = partial(_comparison, times, model.plan.precision, measured)
+        yield _timed(name, [program, *words], result, folder)
 
 
 def _comparison(times: Path, precision: str, measured: Any, _: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from export.bundle.contents import Contents
 from export.bundle.text import fill_template
 from export.engine.plan import EnginePlan
-from export.pipeline.manifest import Artifact
 from export.pipeline.recipe import MAJORS, ModelRecipe, recipe_of
 
 ABOUT = """\
@@ -35,16 +34,7 @@ def build_script(contents: Contents, plan: EnginePlan) -> str:
     Raises:
         BadInput: the batch of a file is fixed, and differs from the plan's.
     """
-    return trtexec_script("build.sh", ABOUT, PLACE, model_recipes(contents, contents.onnx, plan))
-
-
-def model_recipes(contents: Contents, artifacts: Sequence[Artifact], plan: EnginePlan) -> tuple[ModelRecipe, ...]:
-    """Return the recipes of these ONNX files.
-
-    Raises:
-        BadInput: the batch of a file is fixed, and differs from the plan's.
-    """
-    return recipe_of(contents.manifest.model_copy(update={"artifacts": list(artifacts)}), plan).models
+    return trtexec_script("build.sh", ABOUT, PLACE, [recipe_of(onnx, plan) for onnx in contents.onnx])
 
 
 def trtexec_script(name: str, about: str, place: str, models: Sequence[ModelRecipe]) -> str:
@@ -56,10 +46,10 @@ def trtexec_script(name: str, about: str, place: str, models: Sequence[ModelReci
         place: shell commands that prepare and enter the folder of the recipes' paths; ``$folder`` is the script's.
         models: recipes with the files, hashes and commands.
     """
-    checks = [f"echo {shlex.quote(f'{model.onnx_sha256}  {model.onnx}')} | sha256sum --check" for model in models]
+    checks = [f"echo {shlex.quote(f'{model.artifact.sha256}  {model.onnx}')} | sha256sum --check" for model in models]
     commands = [
-        f'        "{major} {model.precision}") "$trtexec" {shlex.join(model.trtexec[str(major)][1:])} ||\n'
-        f'            failed="$failed {model.precision}" ;;'
+        f'        "{major} {model.plan.precision}") "$trtexec" {shlex.join(model.build(major)[1:])} ||\n'
+        f'            failed="$failed {model.plan.precision}" ;;'
         for major in MAJORS
         for model in models
     ]
@@ -67,7 +57,7 @@ def trtexec_script(name: str, about: str, place: str, models: Sequence[ModelReci
         "SCRIPT": name,
         "ABOUT": about,
         "PLACE": place,
-        "PRECISIONS": " ".join(model.precision for model in models),
+        "PRECISIONS": " ".join(model.plan.precision for model in models),
         "MAJORS": " | ".join(map(str, MAJORS)),
         "CHECKS": "\n".join(checks),
         "COMMANDS": "\n".join(commands),

@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from export.bundle.build_script import model_recipes, trtexec_script
+from export.bundle.build_script import trtexec_script
 from export.bundle.contents import Contents, choose_contents, pixel_variants
 from export.bundle.manifest import list_files
 from export.bundle.output import require_replaceable, whole_folder
@@ -21,7 +21,7 @@ from export.common.files import apply_umask, require_writable
 from export.common.interface import INPUT, OUTPUT
 from export.engine.plan import EnginePlan
 from export.pipeline.manifest import Artifact
-from export.pipeline.recipe import ModelRecipe
+from export.pipeline.recipe import recipe_of
 
 SCHEMA_VERSION = "1.1"
 KIND, RECORD, SCRIPT = "triton-repository", "about.json", "build-gpu.sh"
@@ -56,21 +56,6 @@ class ServedModel:
         """Path of its ONNX file in the repository."""
         return f"cpu/{self.name}/1/model.onnx" if self.on_cpu else self.artifact.path
 
-    def recipe(self, recipe: ModelRecipe) -> ModelRecipe:
-        """Return a recipe with the repository's paths."""
-        paths = {
-            "--onnx": self.path,
-            "--saveEngine": f"gpu/{self.name}/1/model.plan",
-            "--exportLayerInfo": f"layers/{self.name}.json",
-        }
-
-        def switch(text: str) -> str:
-            name, _, _ = text.partition("=")
-            return f"{name}={paths[name]}" if name in paths else text
-
-        commands = {major: tuple(map(switch, command)) for major, command in recipe.trtexec.items()}
-        return replace(recipe, onnx=self.path, trtexec=commands)
-
 
 @dataclass(frozen=True)
 class Repository:
@@ -102,8 +87,15 @@ def write_triton(export: Path, out: Path, precisions: tuple[str, ...] | None, pl
         for model in models:
             (folder / model.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(contents.folder / model.artifact.path, folder / model.path)
-        recipes = model_recipes(contents, [model.artifact for model in models], plan)
-        recipes = tuple(model.recipe(recipe) for model, recipe in zip(models, recipes, strict=True))
+        recipes = [
+            replace(
+                recipe_of(model.artifact, plan),
+                onnx=model.path,
+                trtexec_engine=f"gpu/{model.name}/1/model.plan",
+                layers=f"layers/{model.name}.json",
+            )
+            for model in models
+        ]
         (folder / SCRIPT).write_text(trtexec_script(SCRIPT, ABOUT_SCRIPT, ENTER_FOLDER, recipes), encoding="utf-8")
         apply_umask(folder / SCRIPT, executable=True)
         (folder / "README.md").write_text(_readme(contents, models), encoding="utf-8")

@@ -6,13 +6,14 @@ exact commands for ``trtexec`` of TensorRT 10 and 11, which differ in their defa
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.common.errors import BadInput
 from export.common.files import write_text
 from export.common.interface import INPUT
+from export.common.program import PROGRAM
 from export.engine.plan import EnginePlan
 from export.parity.budgets import PASS, WITHIN_ROUNDING
 from export.pipeline.manifest import Artifact, Manifest
@@ -22,18 +23,11 @@ FILE = "recipe.md"
 PROVEN = tuple(f"parity {status}" for status in (PASS, WITHIN_ROUNDING))
 MAJORS = (10, 11)
 
-WARM_UP_MS, SECONDS, ITERATIONS = 1000, 10, 100
-"""Longer than trtexec's 200 ms and 3 s: a Jetson takes a second to raise its clocks."""
-PERCENTILES = (50, 90, 99)
-
-GRAPH_SWITCHES = ("--useSpinWait", "--useCudaGraph")
-TRANSFER_SWITCHES: dict[str, dict[int, tuple[str, ...]]] = {
-    "gpu": {10: ("--noDataTransfers",), 11: ("--noDataTransfers",)},
-    "host": {10: (), 11: ("--includeDataTransfers",)},
-}
-"""Boundary → TensorRT version → switches. Up to TensorRT 10, trtexec copies inputs and outputs, blocks, and launches
-kernel by kernel; since 11 it does none of the three. With these switches both measure the same: one CUDA graph a
-launch, with a spinning wait. TensorRT 11 accepts the switches of 10 without effect, since they are its defaults.
+BOUNDARIES = ("gpu", "host")
+"""Computing alone, and with copies of input and output. Up to TensorRT 10, trtexec copies inputs and outputs, blocks,
+and launches kernel by kernel; since 11 it does none of the three. The switches of ``ModelRecipe.time`` make both
+measure the same: one CUDA graph a launch, with a spinning wait. TensorRT 11 accepts the switches of 10 without effect,
+since they are its defaults.
 """
 
 UNSURE_OPSET = 22
@@ -60,238 +54,176 @@ mkdir -p engines
 
 
 @dataclass(frozen=True)
-class Timing:
-    """One measurement of one batch size."""
-
-    batch: int
-    boundary: str
-    """``gpu``: computing alone; ``host``: with copies of input and output."""
-    trtexec: dict[str, tuple[str, ...]]
-    """TensorRT major version → command."""
-
-
-@dataclass(frozen=True)
 class ModelRecipe:
-    """Commands for one ONNX file, to be run in the folder of the manifest."""
+    """Commands for one ONNX file, to be run in the folder of the paths."""
 
-    precision: str
+    artifact: Artifact
+    plan: EnginePlan
     onnx: str
-    onnx_sha256: str
-    notes: tuple[str, ...]
-    """Remarks on the build."""
-    engine: str
-    """Output of this project's builder, with a record beside it; this project runs only such engines."""
-    python: tuple[str, ...]
     trtexec_engine: str
-    trtexec: dict[str, tuple[str, ...]]
     layers: str
     """The file in which ``trtexec`` describes the layers of its engine."""
-    prove: tuple[str, ...]
-    """The command that compares this file with the precision, as this project's builder does by itself."""
-    timings: tuple[Timing, ...]
+
+    @property
+    def engine(self) -> str:
+        """Output of this project's builder, with a record beside it; this project runs only such engines."""
+        return f"engines/{Path(self.onnx).stem}{TENSORRT.suffix}"
+
+    @property
+    def batches(self) -> tuple[int, int, int]:
+        """The smallest, usual and largest batch."""
+        return self.plan.batch_min, self.plan.batch_opt, self.plan.batch_max
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on the build."""
+        notes = []
+        if (opset := self.artifact.details.get("opset", 0)) >= UNSURE_OPSET:
+            notes.append(f"The file has opset {opset}, which was not tried with TensorRT 10.3 (JetPack 6).")
+        if self.plan.hardware_compatible:
+            notes.append("NVIDIA does not support `--hardwareCompatibilityLevel` on JetPack: leave it out on a Jetson.")
+        return notes
+
+    def build(self, major: int) -> tuple[str, ...]:
+        """Return the build with ``trtexec`` of this major version of TensorRT."""
+        plan = self.plan
+        return (
+            "trtexec",
+            f"--onnx={self.onnx}",
+            *(("--stronglyTyped",) if major < 11 else ()),
+            *(() if plan.tf32 else ("--noTF32",)),
+            *(f"--{size}Shapes={self._shape(n)}" for size, n in zip(("min", "opt", "max"), self.batches, strict=True)),
+            f"--memPoolSize=workspace:{plan.workspace_bytes / 2**20:g}",
+            f"--builderOptimizationLevel={plan.optimization_level}",
+            *(("--hardwareCompatibilityLevel=ampere+",) if plan.hardware_compatible else ()),
+            *self._version_switch(),
+            "--profilingVerbosity=detailed",
+            f"--exportLayerInfo={self.layers}",
+            f"--saveEngine={self.trtexec_engine}",
+            "--skipInference",
+        )
+
+    def build_with_record(self) -> tuple[str, ...]:
+        """Return the build with this project's builder."""
+        plan = self.plan
+        return (
+            *(PROGRAM, "engine", self.onnx, "--out", self.engine, "--engine-runtime", TENSORRT.option),
+            *("--precision", plan.precision, "--batches", ",".join(map(str, self.batches))),
+            *("--workspace-mib", str(plan.workspace_bytes >> 20)),
+            *("--optimization-level", str(plan.optimization_level)),
+            *(("--tf32",) if plan.tf32 else ()),
+            *(("--hardware-compatible",) if plan.hardware_compatible else ()),
+            *(("--version-compatible",) if plan.version_compatible else ()),
+        )
+
+    def prove(self) -> tuple[str, ...]:
+        """Return the command that compares ``layers`` with the precision, as this project's builder does by itself."""
+        details = self.artifact.details
+        nodes, convolutions = details.get("nodes", {}), details.get("plan", {}).get("convs", ())
+        in_fp32 = sum(convolution["precision"] == "fp32" for convolution in convolutions)
+        code = (
+            "from pathlib import Path; from export.engine.layers import prove_layers; "
+            "from export.runtime.engine_network import Convolutions; "
+            f"print(prove_layers(Path({json.dumps(self.layers)}), {json.dumps(self.plan.precision)}, "
+            f"tf32={self.plan.tf32}, convolutions="
+            f"Convolutions({nodes.get('Conv', 0)}, {nodes.get('QuantizeLinear', 0)}, {in_fp32})).types)"
+        )
+        return ("python", "-c", code)
+
+    def time(self, batch: int, boundary: str, major: int) -> tuple[str, ...]:
+        """Return the timing of one batch size within one of ``BOUNDARIES``; longer than trtexec's 200 ms and 3 s.
+
+        A Jetson takes a second to raise its clocks.
+        """
+        copies = ("--includeDataTransfers",) if major >= 11 else ()
+        return (
+            "trtexec",
+            f"--loadEngine={self.trtexec_engine}",
+            *self._version_switch(),
+            f"--shapes={self._shape(batch)}",
+            *("--useSpinWait", "--useCudaGraph"),
+            *(copies if boundary == "host" else ("--noDataTransfers",)),
+            *("--warmUp=1000", "--duration=10", "--iterations=100", "--infStreams=1", "--percentile=50,90,99"),
+            f"--exportTimes=engines/{Path(self.onnx).stem}-b{batch}-{boundary}.times.json",
+        )
+
+    def _version_switch(self) -> tuple[str, ...]:
+        """Return the switch that building and loading a version compatible engine needs: it holds code for the host."""
+        return ("--versionCompatible",) if self.plan.version_compatible else ()
+
+    def _shape(self, batch: int) -> str:
+        """Return ``image:1x3x256x256``."""
+        return f"{INPUT}:{'x'.join(map(str, (batch, *self.artifact.inputs[0].shape[1:])))}"
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Commands for all ONNX files of an export."""
+def recipe_of(artifact: Artifact, plan: EnginePlan) -> ModelRecipe:
+    """Return the recipe for an ONNX file; ``plan`` has batches, workspace and TF32.
 
-    model: str
-    weights_origin: str
-    models: tuple[ModelRecipe, ...]
+    Raises:
+        BadInput: it has a fixed batch that is not the plan's.
+    """
+    batch, stem = artifact.inputs[0].shape[0], Path(artifact.path).stem
+    recipe = ModelRecipe(
+        artifact,
+        replace(plan, targets=None).in_precision(artifact.precision),
+        onnx=artifact.path,
+        trtexec_engine=f"engines/{stem}.trtexec.engine",
+        layers=f"engines/{stem}.trtexec.layers.json",
+    )
+    if isinstance(batch, int) and {batch} != set(recipe.batches):
+        values = f"{batch}; requested {recipe.batches} (min, opt, max)"
+        raise BadInput(f"the batch of {artifact.path} is fixed", values, f"pass --batches {batch},{batch},{batch}")
+    return recipe
 
 
-def recipe_of(manifest: Manifest, plan: EnginePlan) -> Recipe:
-    """Return the recipe for every ONNX file that passed its parity; ``plan`` has batches, workspace and TF32.
+def recipes_of(manifest: Manifest, plan: EnginePlan) -> list[ModelRecipe]:
+    """Return the recipe for every ONNX file that passed its parity.
 
     Raises:
         BadInput: a file has a fixed batch that is not the plan's.
     """
-    files = [artifact for artifact in manifest.artifacts if artifact.kind == "onnx" and artifact.status in PROVEN]
-    models = tuple(_model(artifact, plan) for artifact in files)
-    return Recipe(manifest.model, manifest.weights.origin, models)
+    return [recipe_of(a, plan) for a in manifest.artifacts if a.kind == "onnx" and a.status in PROVEN]
 
 
-def write_recipe(folder: Path, recipe: Recipe) -> Path | None:
+def write_recipe(folder: Path, manifest: Manifest, plan: EnginePlan) -> Path | None:
     """Write the page, unless it has this content already; return its path.
 
     If no file is proven there is none, and an earlier one is removed.
     """
-    path = folder / FILE
-    if not recipe.models:
+    path, recipes = folder / FILE, recipes_of(manifest, plan)
+    if not recipes:
         path.unlink(missing_ok=True)
         return None
-    text = as_markdown(recipe)
+    text = "\n".join(_lines(manifest, recipes)) + "\n"
     if not path.is_file() or path.read_bytes() != text.encode():
         write_text(path, text)
     return path
 
 
-def as_markdown(recipe: Recipe) -> str:
-    """Return the recipe as Markdown."""
-    return "\n".join(_lines(recipe)) + "\n"
-
-
-def _model(artifact: Artifact, options: EnginePlan) -> ModelRecipe:
-    plan = _device_plan(options, artifact.precision)
-    batches = (plan.batch_min, plan.batch_opt, plan.batch_max)
-    batch, *sizes = artifact.inputs[0].shape
-    if isinstance(batch, int) and {batch} != set(batches):
-        values = f"{batch}; requested {batches} (min, opt, max)"
-        raise BadInput(f"the batch of {artifact.path} is fixed", values, f"pass --batches {batch},{batch},{batch}")
-    low, best, high = ((size, *(int(side) for side in sizes)) for size in batches)
-    stem = Path(artifact.path).stem
-    name, layers = f"engines/{stem}.trtexec.engine", f"engines/{stem}.trtexec.layers.json"
-    build = {
-        str(major): (
-            "trtexec",
-            f"--onnx={artifact.path}",
-            *(("--stronglyTyped",) if major < 11 else ()),
-            *(() if plan.tf32 else ("--noTF32",)),
-            *(f"--{which}Shapes={_shape(shape)}" for which, shape in (("min", low), ("opt", best), ("max", high))),
-            f"--memPoolSize=workspace:{plan.workspace_bytes / 2**20:g}",
-            f"--builderOptimizationLevel={plan.optimization_level}",
-            *(("--hardwareCompatibilityLevel=ampere+",) if plan.hardware_compatible else ()),
-            *_version_switch(plan),
-            "--profilingVerbosity=detailed",
-            f"--exportLayerInfo={layers}",
-            f"--saveEngine={name}",
-            "--skipInference",
-        )
-        for major in MAJORS
-    }
-    engine = f"engines/{stem}{TENSORRT.suffix}"
-    return ModelRecipe(
-        precision=artifact.precision,
-        onnx=artifact.path,
-        onnx_sha256=artifact.sha256,
-        notes=tuple(_notes(artifact, plan)),
-        engine=engine,
-        python=_python(artifact, engine, plan),
-        trtexec_engine=name,
-        trtexec=build,
-        layers=layers,
-        prove=_prove(artifact, layers, plan),
-        timings=tuple(
-            _timing(name, stem, (size, *low[1:]), boundary, plan)
-            for size in sorted(set(batches))
-            for boundary in TRANSFER_SWITCHES
-        ),
-    )
-
-
-def _device_plan(plan: EnginePlan, precision: str) -> EnginePlan:
-    """Return the same build by TensorRT, without paths of this machine."""
-    return replace(plan, runtime=TENSORRT.option, targets=None).in_precision(precision)
-
-
-def _notes(artifact: Artifact, plan: EnginePlan) -> Iterator[str]:
-    if (opset := artifact.details.get("opset", 0)) >= UNSURE_OPSET:
-        yield f"The file has opset {opset}, which was not tried with TensorRT 10.3 (JetPack 6)."
-    if plan.hardware_compatible:
-        yield "NVIDIA does not support `--hardwareCompatibilityLevel` on JetPack: leave it out on a Jetson."
-
-
-def _version_switch(plan: EnginePlan) -> tuple[str, ...]:
-    """Return the switch that building and loading a version compatible engine needs: it holds code for the host."""
-    return ("--versionCompatible",) if plan.version_compatible else ()
-
-
-def _python(artifact: Artifact, engine: str, plan: EnginePlan) -> tuple[str, ...]:
-    settings = ", ".join(f"{name}={_literal(value)}" for name, value in asdict(plan).items())
-    code = (
-        "from pathlib import Path; from export.engine.build import build_engine; "
-        "from export.engine.plan import EnginePlan; "
-        f"print(build_engine(Path({_literal(artifact.path)}), Path({_literal(engine)}), EnginePlan({settings})).status)"
-    )
-    return ("python", "-c", code)
-
-
-def _prove(artifact: Artifact, layers: str, plan: EnginePlan) -> tuple[str, ...]:
-    nodes = artifact.details.get("nodes", {})
-    in_fp32 = sum(conv["precision"] == "fp32" for conv in artifact.details.get("plan", {}).get("convs", ()))
-    counts = f"Convolutions({nodes.get('Conv', 0)}, {nodes.get('QuantizeLinear', 0)}, {in_fp32})"
-    code = (
-        "from pathlib import Path; from export.engine.layers import prove_layers; "
-        "from export.runtime.engine_network import Convolutions; "
-        f"print(prove_layers(Path({_literal(layers)}), {_literal(artifact.precision)}, "
-        f"tf32={plan.tf32}, convolutions={counts}).types)"
-    )
-    return ("python", "-c", code)
-
-
-def _literal(value: object) -> str:
-    """Return a Python literal, with double quotes for the shell."""
-    return json.dumps(value) if isinstance(value, str) else repr(value)
-
-
-def _timing(engine: str, stem: str, shape: tuple[int, ...], boundary: str, plan: EnginePlan) -> Timing:
-    commands = {
-        str(major): (
-            "trtexec",
-            f"--loadEngine={engine}",
-            *_version_switch(plan),
-            f"--shapes={_shape(shape)}",
-            *GRAPH_SWITCHES,
-            *TRANSFER_SWITCHES[boundary][major],
-            f"--warmUp={WARM_UP_MS}",
-            f"--duration={SECONDS}",
-            f"--iterations={ITERATIONS}",
-            "--infStreams=1",
-            f"--percentile={','.join(map(str, PERCENTILES))}",
-            f"--exportTimes=engines/{stem}-b{shape[0]}-{boundary}.times.json",
-        )
-        for major in MAJORS
-    }
-    return Timing(shape[0], boundary, commands)
-
-
-def _shape(shape: Sequence[int]) -> str:
-    """Return ``image:1x3x256x256`` for ``(1, 3, 256, 256)``."""
-    return f"{INPUT}:{'x'.join(map(str, shape))}"
-
-
-def _lines(recipe: Recipe) -> Iterator[str]:
-    yield f"# {recipe.model}: building and timing engines on the device"
-    yield ""
-    yield f"Weights: {recipe.weights_origin}."
+def _lines(manifest: Manifest, recipes: Iterable[ModelRecipe]) -> Iterator[str]:
+    yield f"# {manifest.model}: building and timing engines on the device"
+    yield f"\nWeights: {manifest.weights.origin}.\n"
     yield from PREFACE.splitlines()
-    for model in recipe.models:
-        yield from _model_lines(model)
+    for recipe in recipes:
+        yield f"\n## {Path(recipe.onnx).stem}"
+        yield "\nCheck that the file is the proven one:"
+        yield from _shell(f"echo '{recipe.artifact.sha256}  {recipe.onnx}' | sha256sum --check")
+        yield from (f"\n{note}" for note in recipe.notes)
+        yield f"\nWith this project installed on the device; it also writes a record of `{recipe.engine}`,"
+        yield "which `predict --runtime tensorrt` needs:"
+        yield from _shell(shlex.join(recipe.build_with_record()))
+        for major in MAJORS:
+            yield f"\nWith `trtexec` of TensorRT {major}:"
+            yield from _shell(shlex.join(recipe.build(major)))
+        yield "\nCompare the types of the engine's layers with the file's precision (this project's builder does it):"
+        yield from _shell(shlex.join(recipe.prove()))
+        for major in MAJORS:
+            yield f"\nTiming with TensorRT {major}:"
+            timings = [(batch, boundary) for batch in sorted(set(recipe.batches)) for boundary in BOUNDARIES]
+            yield from _shell(
+                *(f"# batch {batch}, {end}\n{shlex.join(recipe.time(batch, end, major))}" for batch, end in timings)
+            )
 
 
-def _model_lines(model: ModelRecipe) -> Iterator[str]:
-    yield ""
-    yield f"## {Path(model.onnx).stem}"
-    yield ""
-    yield "Check that the file is the proven one:"
-    yield from _shell(("echo", f"{model.onnx_sha256}  {model.onnx}"), "| sha256sum --check")
-    for note in model.notes:
-        yield ""
-        yield note
-    yield ""
-    yield f"With this project installed on the device; it also writes a record of `{model.engine}`,"
-    yield "which `predict --runtime tensorrt` needs:"
-    yield from _shell(model.python)
-    for major, command in model.trtexec.items():
-        yield ""
-        yield f"With `trtexec` of TensorRT {major}:"
-        yield from _shell(command)
-    yield ""
-    yield "Compare the types of the engine's layers with the file's precision (this project's builder does it itself):"
-    yield from _shell(model.prove)
-    for major in model.trtexec:
-        yield ""
-        yield f"Timing with TensorRT {major}:"
-        yield ""
-        yield "```sh"
-        for timing in model.timings:
-            yield f"# batch {timing.batch}, {timing.boundary}"
-            yield shlex.join(timing.trtexec[major])
-        yield "```"
-
-
-def _shell(command: Sequence[str], then: str = "") -> Iterator[str]:
-    yield ""
-    yield "```sh"
-    yield f"{shlex.join(command)} {then}".strip()
-    yield "```"
+def _shell(*commands: str) -> Sequence[str]:
+    return ("\n```sh", *commands, "```")

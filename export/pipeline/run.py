@@ -22,7 +22,7 @@ from export.pipeline.layout import WEIGHTS
 from export.pipeline.manifest import Manifest, write_manifest
 from export.pipeline.onnx_steps import onnx_step, parity_step
 from export.pipeline.precision_steps import calibration_step, plan_step, ranges_step
-from export.pipeline.recipe import recipe_of, write_recipe
+from export.pipeline.recipe import write_recipe
 from export.pipeline.reference_steps import truth_step, weights_step
 from export.pipeline.request import ExportRequest
 from export.pipeline.results import ExportResults
@@ -70,7 +70,7 @@ def run_export(
         if dry_run:
             return Export(path, results, None)
         manifest = manifest_of(folder, request, results)
-        recipe = write_recipe(path, recipe_of(manifest, request.plan))
+        recipe = write_recipe(path, manifest, request.plan)
         write_manifest(path, manifest)
     return Export(path, results, manifest, recipe)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle.build_script import model_recipes
 from export.bundle.contents import choose_contents
 from export.engine.plan import EnginePlan
+from export.pipeline.recipe import recipe_of
 from tests.support.bundles import copied, flip_last, rewrite, run_with_trtexec, verify
 from tests.support.command_line import assert_three_parts
 
@@ -29,9 +29,8 @@ def test_the_script_runs_the_recipes_commands(
 ) -> None:
     run, calls = run_script(once_bundle, tmp_path, version)
     assert run.returncode == 0, run.stderr
-    contents = choose_contents(once_export)
-    recipes = model_recipes(contents, contents.onnx, EnginePlan())
-    expected = [list(model.trtexec[str(major)][1:]) for model in recipes]
+    onnx = choose_contents(once_export).onnx
+    expected = [list(recipe_of(artifact, EnginePlan()).build(major)[1:]) for artifact in onnx]
     assert [call.splitlines()[1:] for call in calls] == expected
     assert {call.splitlines()[0] for call in calls} == {str((tmp_path / "out").resolve())}
     for name in ("fp32", "fp16", "bf16", "int8"):  # the folders that commands name exist

@@ -4,19 +4,21 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
+from itertools import product, starmap
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from cli.main import app
 from export.common.errors import BadInput
 from export.engine.plan import EnginePlan
 from export.graph.onnx_record import TensorSpec
 from export.parity.budgets import WITHIN_ROUNDING
 from export.pipeline.layout import MANIFEST
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
-from export.pipeline.recipe import Recipe, as_markdown, recipe_of, write_recipe
+from export.pipeline.recipe import BOUNDARIES, MAJORS, ModelRecipe, recipe_of, recipes_of, write_recipe
 from tests.support.command_line import ROOT
 from tests.support.planted_manifest import artifact as planted_artifact
 from tests.support.planted_manifest import manifest_of
@@ -34,13 +36,13 @@ def manifest(*artifacts: Artifact) -> Manifest:
 PLAN = EnginePlan(batch_opt=4, workspace_bytes=512 << 20)
 
 
-def recipe(*precisions: str, plan: EnginePlan = PLAN) -> Recipe:
-    return recipe_of(manifest_of("L", "stand-in", precisions), plan)
+def recipe(precision: str, plan: EnginePlan = PLAN) -> ModelRecipe:
+    return recipe_of(artifact(precision), plan)
 
 
 def test_the_build_with_trtexec() -> None:
-    [model] = recipe("fp16").models
-    assert model.trtexec["10"] == (
+    model = recipe("fp16")
+    assert model.build(10) == (
         "trtexec",
         "--onnx=onnx/L-fp16.onnx",
         "--stronglyTyped",
@@ -55,26 +57,27 @@ def test_the_build_with_trtexec() -> None:
         "--saveEngine=engines/L-fp16.trtexec.engine",
         "--skipInference",
     )
-    assert [switch for switch in model.trtexec["10"] if switch not in model.trtexec["11"]] == ["--stronglyTyped"]
-    assert [switch for switch in model.trtexec["11"] if switch not in model.trtexec["10"]] == []
+    assert set(model.build(10)) - set(model.build(11)) == {"--stronglyTyped"}
+    assert set(model.build(11)) - set(model.build(10)) == set()
 
 
 def test_tf32_stays_where_it_was_asked_for() -> None:
-    [model] = recipe("fp32", plan=replace(PLAN, tf32=True)).models
-    assert "--noTF32" not in model.trtexec["10"] + model.trtexec["11"]
-    assert "--noTF32" in recipe("fp16", plan=replace(PLAN, tf32=True)).models[0].trtexec["10"]
+    plan = replace(PLAN, tf32=True)
+    assert "--noTF32" not in recipe("fp32", plan).build(10) + recipe("fp32", plan).build(11)
+    assert "--tf32" in recipe("fp32", plan).build_with_record()
+    assert "--noTF32" in recipe("fp16", plan).build(10)
+    assert "--tf32" not in recipe("fp16", plan).build_with_record()
 
 
 def test_compatible_engines_are_asked_for_by_trtexec_and_by_us() -> None:
-    plan = replace(PLAN, hardware_compatible=True, version_compatible=True)
-    [model] = recipe("fp32", plan=plan).models
-    for switch in ("--hardwareCompatibilityLevel=ampere+", "--versionCompatible"):
-        assert all(switch in command for command in model.trtexec.values())
-        assert all(switch not in command for command in recipe("fp32").models[0].trtexec.values())
-    assert "hardware_compatible=True, version_compatible=True" in model.python[2]
-    for timing in model.timings:  # or the runtime does not load what was built so
-        assert all("--versionCompatible" in command for command in timing.trtexec.values())
-    assert all("--versionCompatible" not in timing.trtexec["10"] for timing in recipe("fp32").models[0].timings)
+    model, usual = recipe("fp32", replace(PLAN, hardware_compatible=True, version_compatible=True)), recipe("fp32")
+    for major in MAJORS:
+        for switch in ("--hardwareCompatibilityLevel=ampere+", "--versionCompatible"):
+            assert switch in model.build(major)
+            assert switch not in usual.build(major)
+        assert "--versionCompatible" in model.time(1, "gpu", major)  # or the runtime does not load what was built so
+        assert "--versionCompatible" not in usual.time(1, "gpu", major)
+    assert model.build_with_record()[-2:] == ("--hardware-compatible", "--version-compatible")
     assert any("leave it out on a Jetson" in note for note in model.notes)
 
 
@@ -84,15 +87,15 @@ def test_compatible_engines_are_asked_for_by_trtexec_and_by_us() -> None:
 )
 def test_an_engine_of_trtexec_can_be_proven(tmp_path: Path, types: tuple[str, str], said: str) -> None:
     """The command is really run, on what ``trtexec --exportLayerInfo`` writes."""
-    proven = artifact("int8", details={"nodes": {"Conv": 1, "QuantizeLinear": 1}})
-    [model] = recipe_of(manifest(proven), PLAN).models
+    model = recipe_of(artifact("int8", details={"nodes": {"Conv": 1, "QuantizeLinear": 1}}), PLAN)
     (tmp_path / "export").symlink_to(ROOT / "export")
     (tmp_path / "engines").mkdir()
     taken, given = ([{"DataType": kind}] for kind in types)
     layer = {"Name": "c", "LayerType": "conv", "Inputs": taken, "Outputs": given}
     (tmp_path / model.layers).write_text(json.dumps({"Layers": [layer]}))
-    assert model.prove[:2] == ("python", "-c")
-    done = subprocess.run([sys.executable, *model.prove[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
+    program, *arguments = model.prove()
+    assert program == "python"
+    done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert said in done.stdout + done.stderr
     assert (done.returncode == 0) == ("no layer" not in said)
 
@@ -100,8 +103,8 @@ def test_an_engine_of_trtexec_can_be_proven(tmp_path: Path, types: tuple[str, st
 def test_both_majors_time_the_same_thing() -> None:
     """What is on by default differs, so the switches must differ; here is what each run comes to."""
     defaults = {
-        "10": {"transfers": True, "spin": False, "graph": False},
-        "11": {"transfers": False, "spin": True, "graph": True},
+        10: {"transfers": True, "spin": False, "graph": False},
+        11: {"transfers": False, "spin": True, "graph": True},
     }
     effects = {
         "--noDataTransfers": ("transfers", False),
@@ -111,79 +114,68 @@ def test_both_majors_time_the_same_thing() -> None:
         "--useCudaGraph": ("graph", True),
         "--noCudaGraph": ("graph", False),
     }
-    [model] = recipe("fp16").models
-    assert [(timing.batch, timing.boundary) for timing in model.timings] == [
-        (batch, boundary) for batch in (1, 4, 8) for boundary in ("gpu", "host")
-    ]
-    for timing in model.timings:
-        named = {major: {effects[s][0] for s in command if s in effects} for major, command in timing.trtexec.items()}
-        assert named["11"] == {"spin", "graph", "transfers"}  # nothing is left to what is on by default
-        for major, command in timing.trtexec.items():
-            settings = dict(defaults[major])
-            settings.update(effects[switch] for switch in command if switch in effects)
-            assert settings == {"transfers": timing.boundary == "host", "spin": True, "graph": True}
-            assert f"--shapes=image:{timing.batch}x3x256x256" in command
-            assert f"--loadEngine={model.trtexec_engine}" in command
-    times = [switch for timing in model.timings for switch in timing.trtexec["10"] if "--exportTimes" in switch]
-    assert len(set(times)) == len(times)
+    model, times = recipe("fp16"), set()
+    assert model.batches == (1, 4, 8)
+    for major, batch, boundary in product(MAJORS, model.batches, BOUNDARIES):
+        command = model.time(batch, boundary, major)
+        changed = dict(effects[switch] for switch in command if switch in effects)
+        assert defaults[major] | changed == {"transfers": boundary == "host", "spin": True, "graph": True}
+        assert major == 10 or changed.keys() == {
+            "spin",
+            "graph",
+            "transfers",
+        }  # nothing is left to what is on by default
+        assert f"--shapes=image:{batch}x3x256x256" in command
+        assert f"--loadEngine={model.trtexec_engine}" in command
+        times |= {switch for switch in command if "--exportTimes" in switch}
+    assert len(times) == 6
 
 
-def test_our_own_builder_is_asked_for_the_same(tmp_path: Path) -> None:
+def test_our_own_builder_is_asked_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command is really run, with a builder that only says what it was asked for."""
-    [model] = recipe("int8", plan=replace(PLAN, targets=("8.9",), runtime="tensorrt-rtx")).models
-    (tmp_path / "export").symlink_to(ROOT / "export")
-    head = (
-        "import export.engine.build as e, json, types, dataclasses\n"
-        "e.build_engine = lambda source, target, plan: types.SimpleNamespace(\n"
-        "    status=json.dumps([str(source), str(target), dataclasses.asdict(plan)]))\n"
-    )
-    assert model.python[:2] == ("python", "-c")
-    command = [sys.executable, "-c", head + model.python[2]]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    source, target, plan = json.loads(done.stdout)
-    assert (source, target) == ("onnx/L-int8.onnx", "engines/L-int8.trt.engine")
-    assert plan == {**asdict(PLAN), "precision": "int8", "targets": None, "runtime": "tensorrt"}
+    plans: list[tuple[Path, Path, EnginePlan]] = []
+
+    def build_engine(source: Path, target: Path, plan: EnginePlan, progress: object) -> NoReturn:
+        plans.append((source, target, plan))
+        raise BadInput("planted", "", "")
+
+    monkeypatch.setattr("export.engine.build.build_engine", build_engine)
+    model = recipe("int8", replace(PLAN, targets=("8.9",), runtime="tensorrt-rtx"))
+    with pytest.raises(BadInput, match="planted"):
+        app(model.build_with_record()[1:], standalone_mode=False)
+    plan = replace(PLAN, precision="int8", targets=None, runtime="tensorrt")
+    assert plans == [(Path("onnx/L-int8.onnx"), Path("engines/L-int8.trt.engine"), plan)]
 
 
 def test_a_fixed_batch() -> None:
-    two = manifest(artifact("fp32", inputs=(TensorSpec("image", "float32", (2, 3, 256, 256)),)))
-    [model] = recipe_of(two, EnginePlan(batch_min=2, batch_opt=2, batch_max=2)).models
-    assert {"--minShapes=image:2x3x256x256", "--maxShapes=image:2x3x256x256"} < set(model.trtexec["10"])
+    two = artifact("fp32", inputs=(TensorSpec("image", "float32", (2, 3, 256, 256)),))
+    model = recipe_of(two, EnginePlan(batch_min=2, batch_opt=2, batch_max=2))
+    assert {"--minShapes=image:2x3x256x256", "--maxShapes=image:2x3x256x256"} < set(model.build(10))
     with pytest.raises(BadInput, match="--batches 2,2,2"):
         recipe_of(two, PLAN)
 
 
 def test_only_proven_onnx_files_have_recipes() -> None:
     failed, explained = artifact("int8", status="parity fail"), artifact("fp16", status=f"parity {WITHIN_ROUNDING}")
-    made = recipe_of(manifest(artifact("fp32"), artifact("fp32", kind="engine"), failed, explained), PLAN)
-    assert [model.precision for model in made.models] == ["fp32", "fp16"]
+    recipes = recipes_of(manifest(artifact("fp32"), artifact("fp32", kind="engine"), failed, explained), PLAN)
+    assert [model.plan.precision for model in recipes] == ["fp32", "fp16"]
 
 
-def test_the_readable_form_holds_every_command() -> None:
-    made = recipe("fp32", "fp16")
-    lines = as_markdown(made).splitlines()
-    for model in made.models:
-        commands = [
-            model.python,
-            model.prove,
-            *model.trtexec.values(),
-            *(c for t in model.timings for c in t.trtexec.values()),
-        ]
-        assert all(shlex.join(command) in lines for command in commands)
-        assert f"echo '{model.onnx_sha256}  {model.onnx}' | sha256sum --check" in lines
-
-
-def test_it_is_written_once(tmp_path: Path) -> None:
-    made = recipe("fp32")
-    path = write_recipe(tmp_path, made)
+def test_the_page_holds_every_command_and_is_written_once(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, manifest(artifact("fp32"), artifact("fp16")), PLAN)
     assert path is not None
-    before = path.stat().st_mtime_ns
-    write_recipe(tmp_path, made)
+    lines, before = path.read_text().splitlines(), path.stat().st_mtime_ns
+    for model in (recipe("fp32"), recipe("fp16")):
+        timings = product(model.batches, BOUNDARIES, MAJORS)
+        commands = [model.build_with_record(), model.prove(), *map(model.build, MAJORS), *starmap(model.time, timings)]
+        assert all(shlex.join(command) in lines for command in commands)
+        assert f"echo '{model.artifact.sha256}  {model.onnx}' | sha256sum --check" in lines
+    write_recipe(tmp_path, manifest(artifact("fp32"), artifact("fp16")), PLAN)
     assert path.stat().st_mtime_ns == before
-    write_recipe(tmp_path, recipe("fp16"))
-    assert "L-fp16" in path.read_text()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["recipe.md"]
-    assert write_recipe(tmp_path, recipe()) is None
+    write_recipe(tmp_path, manifest(artifact("fp16")), PLAN)
+    assert "L-fp32" not in path.read_text()
+    assert [file.name for file in tmp_path.iterdir()] == ["recipe.md"]
+    assert write_recipe(tmp_path, manifest(), PLAN) is None
     assert list(tmp_path.iterdir()) == []
 
 
