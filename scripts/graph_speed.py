@@ -30,7 +30,8 @@ from export.graph.deploy import MatrixDecode
 from export.graph.onnx_graph import write_onnx
 from export.graph.precision import in_precision
 from export.graph.type_proof import OPSETS
-from export.images.drawings import SHAPES_SEED, drawn_images
+from export.images.figures import PARITY_SEED
+from export.images.image_set import drawn_set
 from export.model.network import ConvNeXtPose, Doubling
 from export.model.weights_file import load_network
 from export.pipeline.layout import WEIGHTS, plan_paths
@@ -101,7 +102,7 @@ def write_graphs(exported: Path, precision: str, folder: Path) -> dict[str, Path
 def compare(files: dict[str, Path], precision: str) -> Iterator[tuple[str, Rounds]]:
     """Yield each runtime for this precision with the rounds of all graphs in it, on one image."""
     size = onnx.load(next(iter(files.values()))).graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    image = normalise(drawn_images(1, size, SHAPES_SEED))
+    image = normalise(drawn_set(size, 1, PARITY_SEED).images)
     for open_session in (OnnxRuntimeSession, OpenVinoSession):
         try:
             timers = {name: _Timer(open_session(path, precision, 1), image) for name, path in files.items()}

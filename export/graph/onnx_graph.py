@@ -19,11 +19,10 @@ from export.common.interface import INPUT, OUTPUT
 from export.graph.onnx_record import OnnxRecord, TensorSpec
 from export.graph.precision import reads_bytes
 from export.graph.type_proof import OPSETS, file_defect, prove_types
-from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.joint_sets import joint_set
 from export.model.network import ConvNeXtPose
-from export.runtime.pose import CUBE_MM, MEAN, PIXEL_RANGE, STD, normalise
+from export.runtime.pose import CUBE_MM, MEAN, PIXEL_RANGE, STD
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
@@ -153,8 +152,10 @@ def _decode(text: str) -> Any:
 
 def _trace(network: ConvNeXtPose, opset: int) -> "ONNXProgram":
     """Trace with torch's dynamo exporter and a free batch; suppress its notices about missing packages."""
-    pixels = drawn_images(2, network.architecture.input_size, SHAPES_SEED)
-    image = torch.from_numpy(pixels if reads_bytes(network) else normalise(pixels))
+    size = network.architecture.input_size
+    of_bytes = reads_bytes(network)
+    shape = (2, size, size, 3) if of_bytes else (2, 3, size, size)
+    image = torch.zeros(shape, dtype=torch.uint8 if of_bytes else torch.float32)
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

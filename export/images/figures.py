@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from export.images.painting import paint
 from export.images.skeleton import Array, random_joints
-from export.model.camera import Camera, locate
+from export.model.camera import Camera
 from export.runtime.pose import Box, Volume, enlarged, image_to_crop
 
 TRAIN_SEED = 1_906
@@ -28,6 +28,8 @@ PARITY_SEED = 1_019
 """Figures on which artifacts are compared with the ground truth."""
 GROWTH_SEED = 2_016
 """Figures for fitting networks that are grown from the demo checkpoint."""
+LIVENESS_SEED = 7
+"""Figures for fitting the norms of random weights."""
 
 CROP_SIZE = 256
 IMAGE_SIZE = 1000
@@ -65,14 +67,6 @@ class Figure:
     def joints_bins(self, heatmap_size: int, depth_dim: int) -> Array:
         """Return (18, 3) x, y, z in bins: the correct output of a network with this volume."""
         return Volume(heatmap_size, depth_dim, CROP_SIZE).to_bins(self.joints_px, self.joints_mm[:, 2])
-
-    def located_mm(self, bins: Array, heatmap_size: int, depth_dim: int) -> Array:
-        """Return (18, 3) mm relative to the pelvis for a network's joints (18, 3) in bins.
-
-        Crop box, camera and pelvis depth are the figure's own, as in the released evaluation.
-        """
-        joints = locate(bins, Volume(heatmap_size, depth_dim, CROP_SIZE), self.box, self.camera, self.root_depth_mm)
-        return np.asarray(joints - joints[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from export.images.drawings import LIVENESS_SEED
+from export.images.figures import LIVENESS_SEED
 from export.images.image_set import drawn_set
 from export.images.norm_statistics import ChannelMoments
 from export.model.architecture import Architecture

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export.images.drawings import drawn_images
 from export.images.orientation import MIRRORED, QUARTER_TURNS
+from tests.support.drawings import drawn_images
 
 ROTATE_90_CLOCKWISE_TO_VIEW = 6
 """EXIF orientation of an image that must be rotated by 90 degrees clockwise."""

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from export.checkpoint.loading import read_checkpoint
 from export.checkpoint.verdict import judge
 from export.graph.precision import HALF, half_graph
-from export.images.drawings import drawn_images
 from export.images.image_set import Images, ImageSet, drawn_set
 from export.model.config import load_config
 from export.model.network import ConvNeXtPose, build_network
@@ -23,6 +22,7 @@ from export.plan.weights import Candidates, prepare
 from export.runtime.pose import Volume
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.command_line import ROOT
+from tests.support.drawings import drawn_images
 
 WEIGHTS_SHA256 = "a" * 64
 FEW = 8

@@ -23,12 +23,12 @@ from bench.sessions.protocol import LayerTime, Session
 from bench.sessions.pytorch import PyTorchReference, TorchChannelsLast, TorchCompiled
 from bench.sessions.pytorch_cuda import TorchCuda
 from export.common.errors import NotPossible
-from export.images.drawings import drawn_images
 from export.model.weights_file import save_weights
 from tests.support.bench_quick import QUICK, worker_processes
 from tests.support.bench_results import STEADY, measurements, row
 from tests.support.bench_sessions import IMAGES, Sleeper, Telling
 from tests.support.checkpoints import TINY, alive_weights
+from tests.support.drawings import drawn_images
 from tests.support.host_cuda import HostTorch, note_driver
 
 CONVOLUTION = re.compile(r"[\w.]+/Conv(/WithoutBiases)?")

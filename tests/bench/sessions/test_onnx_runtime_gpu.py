@@ -30,10 +30,10 @@ from bench.sessions.onnx_runtime_gpu import (
 )
 from bench.sessions.protocol import Accountable, Bindable, Limited, Pinning, SelfTiming
 from export.common.errors import BadInput, NotPossible
-from export.images.drawings import drawn_images
 from export.runtime.gpu import Driver
 from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY
+from tests.support.drawings import drawn_images
 from tests.support.engines import has_gpu, without_gpu
 from tests.support.host_cuda import COPIES, note_driver
 

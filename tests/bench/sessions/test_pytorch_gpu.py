@@ -11,11 +11,11 @@ import torch
 from bench.sessions.pytorch import PyTorchReference
 from bench.sessions.pytorch_cuda import TorchCuda, TorchCudaGraph
 from export.common.errors import NotPossible
-from export.images.drawings import drawn_images
 from export.model.weights_file import save_weights
 from export.runtime.gpu import Driver
 from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY, alive_weights
+from tests.support.drawings import drawn_images
 from tests.support.engines import has_gpu, without_gpu
 from tests.support.host_cuda import HostTorch
 

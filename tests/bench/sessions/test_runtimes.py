@@ -17,12 +17,12 @@ from export.common.interface import FP32_CONVOLUTIONS
 from export.graph.deploy import deploy
 from export.graph.onnx_graph import export_onnx
 from export.graph.precision import in_precision
-from export.images.drawings import drawn_images
 from export.model.network import build_network
 from export.model.weights_file import save_weights
 from export.runtime import openvino as openvino_runtime
 from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY, alive_weights
+from tests.support.drawings import drawn_images
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import pytest
 from export.common.errors import CheckFailed
 from export.graph.onnx_graph import check_onnx, export_onnx
 from export.graph.precision import in_precision
-from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.network import ConvNeXtPose, build_network
 from export.model.reference import run_reference
 from export.parity.sessions import SimulatedSession, run_batches
 from export.runtime.onnx_runtime import OnnxRuntimeSession
 from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY, alive_weights
+from tests.support.drawings import SHAPES_SEED, drawn_images
 
 PRECISIONS = ("fp32", "fp16")
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from export.graph.deploy import deploy
 from export.graph.precision import HALF, Pixels, half_graph, in_precision, read_pixels, spell_out_last_norm
 from export.graph.segments import segments
-from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose, build_network
 from export.plan.placement import place, segment_of
 from export.runtime.pose import normalise
 from tests.export.graph.test_deploy import BINS, architectures, images, lively
 from tests.support.checkpoints import TINY, alive_weights
+from tests.support.drawings import SHAPES_SEED, drawn_images
 
 
 def rewritten(reference: ConvNeXtPose) -> ConvNeXtPose:

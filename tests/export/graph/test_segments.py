@@ -8,13 +8,13 @@ from torch import nn
 from export.graph.deploy import deploy
 from export.graph.precision import half_graph
 from export.graph.segments import BATCH, in_batches, run_from, segment_inputs, segments
-from export.images.drawings import drawn_images
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose
 from export.plan.placement import place, segment_of
 from export.runtime.pose import normalise
 from tests.export.graph.test_deploy import BINS, architectures, images, lively
 from tests.support.checkpoints import TINY
+from tests.support.drawings import drawn_images
 from tests.support.tiny_int8 import tiny_network
 
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from export.common.interface import HALVES, INPUT
 from export.graph.precision import HALF, half_graph, in_precision
 from export.graph.simulation import with_rounding
-from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.network import ConvNeXtPose, build_network
 from export.model.reference import run_reference
 from export.parity.comparison import ErrorSummary, summarize_errors
 from export.parity.sessions import SimulatedSession, computation, parity_runtimes, run_batches
 from export.runtime.pose import Volume, normalise
 from tests.support.checkpoints import TINY, alive_weights
+from tests.support.drawings import SHAPES_SEED, drawn_images
 from tests.support.tiny_int8 import rounded_to_nearest
 
 VOLUME = Volume(TINY.heatmap_size, TINY.depth_dim, TINY.input_size)

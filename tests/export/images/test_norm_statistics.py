@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from export.checkpoint.loading import read_checkpoint
 from export.checkpoint.verdict import judge
 from export.common.errors import BadInput
-from export.images.drawings import SHAPES_SEED, drawn_images
 from export.images.image_folder import read_crops
 from export.images.image_set import ImageSet
 from export.images.norm_statistics import (
@@ -36,6 +35,7 @@ from export.plan.calibration import drawn_calibration
 from tests.export.checkpoint.upsampling.test_evidence import ONCE
 from tests.support.checkpoints import TINY, fresh_weights, spelled, write
 from tests.support.command_line import assert_three_parts, in_process
+from tests.support.drawings import SHAPES_SEED, drawn_images
 from tests.support.photos import write_rgb
 from tests.support.real_weights import needs_real_weights, real_calibration, real_checkpoint, real_parity
 

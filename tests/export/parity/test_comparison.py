@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from export.common.errors import BadInput, CheckFailed
 from export.graph.deploy import deploy
 from export.graph.onnx_graph import check_onnx
-from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.architecture import Architecture
 from export.model.network import build_network
 from export.model.reference import run_reference
@@ -30,6 +29,7 @@ from export.parity.sessions import run_batches
 from export.runtime.onnx_runtime import OnnxRuntimeSession
 from export.runtime.pose import Volume, normalise
 from tests.support.checkpoints import TINY, State, alive_weights
+from tests.support.drawings import SHAPES_SEED, drawn_images
 
 VOLUME = Volume.from_architecture(TINY)
 FP32 = budget_for("fp32", trained=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from export.common.errors import BadInput
-from export.images.drawings import drawn_images
 from export.plan.calibration import FEWEST_IMAGES, drawn_calibration, folder_calibration
+from tests.support.drawings import drawn_images
 from tests.support.photos import write_crops, write_rgb
 
 

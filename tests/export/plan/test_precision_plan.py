@@ -13,13 +13,13 @@ import torch
 from export.common.errors import BadInput, CheckFailed
 from export.common.files import write_json
 from export.common.interface import PRECISIONS
-from export.images.drawings import drawn_images
 from export.images.image_set import ImageSet, ImagesRecord
 from export.plan.placement import place
 from export.plan.precision_plan import BY_HAND, FROM_FILE, PrecisionPlan, accept_plan, read_plan
 from export.plan.scales import stored_scale
 from export.plan.weights import prepare
 from tests.support.checkpoints import TINY
+from tests.support.drawings import drawn_images
 from tests.support.tiny_int8 import FEW, WEIGHTS_SHA256, tiny_calibration, tiny_network, tiny_plan, tiny_prepared
 
 PLANNED = PRECISIONS[1:]

@@ -15,12 +15,12 @@ from export.common.interface import HALVES
 from export.graph.precision import HALF, half_graph
 from export.graph.ranges import REPORTED, require_range
 from export.graph.type_proof import value_types
-from export.images.drawings import SHAPES_SEED, drawn_images
 from export.model.network import ConvNeXtPose, build_network
 from export.plan.planned import stored_values
 from export.plan.value_ranges import measure_ranges
 from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY, State, alive_weights
+from tests.support.drawings import SHAPES_SEED, drawn_images
 
 COUNT = 10
 BLOCK = "backbone.stages.2.0"

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.images.drawings import SHAPES_SEED, drawn_images
 from export.images.norm_statistics import measure_images
 from export.model.architecture import Architecture
 from export.model.network import BATCH_NORM_EPS, build_network
@@ -18,6 +17,7 @@ from export.runtime.pose import Volume
 from export.synthetic import weight_statistics as released
 from export.synthetic.random_weights import stand_in_weights
 from tests.support.checkpoints import TINY, State, alive_weights, declared
+from tests.support.drawings import SHAPES_SEED, drawn_images
 
 SUBNORMAL_WEIGHTS = 0.168
 """Share of its convolutions' weights that are subnormal in FP16 or zero."""

@@ -1,4 +1,4 @@
-"""Drawings of random shapes, without people, on which networks are compared.
+"""Drawings of random shapes, without people, on which tests compare networks.
 
 The comparison needs joints that move from image to image. A deep network averages noise away, so noise is not enough.
 """
@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHAPES_SEED = 20_251_019
-LIVENESS_SEED = 7
-"""Seed of the figures that fit the norms of random weights, apart from those of parity."""
 
 
 def drawn_images(count: int, size: int, seed: int) -> NDArray[np.uint8]:
