@@ -70,7 +70,7 @@ def command(
     else:
         print_inspection(inspection)
     if strict:
-        require_agreement(inspection.model, inspection.record)
+        require_agreement(inspection.model, inspection.record.verdict, inspection.record.nearest_models)
         require_declared_count(inspection)
         require_images_agree(inspection.images)
 

@@ -178,11 +178,12 @@ def _print_upsamplings(images: "ImageInspection") -> None:
             f"[{FINDING_STYLE[row.finding]}]{row.finding}[/]",
         )
     out.print("[bold]Upsamplings, from images[/]")
-    square = f"; {images.made_square} not square: the whole image as the person's box" if images.made_square else ""
-    count = f"{evidence.images} of {images.files} images, each as the crop of one person{square}"
+    crops = images.crops
+    square = f"; {crops.made_square} not square: the whole image as the person's box" if crops.made_square else ""
+    count = f"{evidence.images} of {crops.files} images, each as the crop of one person{square}"
     out.print(safe(f"{images.folder}: {count}"), soft_wrap=True)
-    if images.unreadable:
-        out.print(safe(f"no image in {', '.join(images.unreadable)}"), soft_wrap=True)
+    if crops.unreadable:
+        out.print(safe(f"no image in {', '.join(crops.unreadable)}"), soft_wrap=True)
     out.print(grid)
     if evidence.decided is None:
         text = f"[yellow bold]inconclusive[/] from these images: {escape(evidence.reason)}"

@@ -5,13 +5,12 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from export.bundle.contents import Contents
 from export.bundle.goldens import GOLDEN, Budgets, Goldens
 from export.checkpoint.records import ArchitectureRecord, Counts, VerdictRow
 from export.common.files import sha256_file
 from export.common.plain import printable_texts
+from export.common.records import Record
 from export.engine.onnx_checks import planned_fp32
 from export.engine.plan import EnginePlan
 from export.model.joint_sets import joint_set
@@ -30,11 +29,7 @@ NOTICES = {
 }
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class File(_Record):
+class File(Record):
     """One file of the bundle; ``path`` is relative, with ``/``."""
 
     path: str
@@ -42,7 +37,7 @@ class File(_Record):
     size_bytes: int
 
 
-class BundledWeights(_Record):
+class BundledWeights(Record):
     """Origin of the weights; ``notice`` says what they are not good for."""
 
     origin: Literal["checkpoint", "demo", "stand-in"]
@@ -52,7 +47,7 @@ class BundledWeights(_Record):
     notice: str | None
 
 
-class Preprocessing(_Record):
+class Preprocessing(Record):
     """Input of the network, for programs without this bundle's runtime."""
 
     input: str = "image, float32 (batch, 3, S, S), RGB: (pixel - mean) / std"
@@ -64,7 +59,7 @@ class Preprocessing(_Record):
     box_margin: float = BOX_MARGIN
 
 
-class Joints(_Record):
+class Joints(Record):
     """Output of the network; bones and mirror pairs are indices of ``names``."""
 
     output: str = "joints, float32 (batch, J, 3): x, y, z in bins"
@@ -90,7 +85,7 @@ class GoldenFile(File):
     source: str
 
 
-class BundledLimit(_Record):
+class BundledLimit(Record):
     """The largest allowed value of a statistic of the goldens' errors."""
 
     statistic: Literal["max", "mean", "p99"]
@@ -98,7 +93,7 @@ class BundledLimit(_Record):
     reason: str
 
 
-class BundledBudget(_Record):
+class BundledBudget(Record):
     """A precision's budget with its reason, and the limits on the goldens that follow."""
 
     reason: str
@@ -106,7 +101,7 @@ class BundledBudget(_Record):
     limits: tuple[BundledLimit, ...]
 
 
-class BuildSettings(_Record):
+class BuildSettings(Record):
     """Settings of engines that are built on the device, unless its command line has others."""
 
     batches: tuple[int, int, int]
@@ -115,7 +110,7 @@ class BuildSettings(_Record):
     tf32: Literal[False] = False
 
 
-class BundleManifest(_Record):
+class BundleManifest(Record):
     """The whole file. It has no time and no path of this machine: the same inputs give the same bytes."""
 
     schema_version: str = SCHEMA_VERSION

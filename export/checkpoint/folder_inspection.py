@@ -6,11 +6,12 @@ from pathlib import Path
 
 from export.checkpoint.folder_search import FolderSearch, claims_to_be_checkpoint
 from export.checkpoint.inspection import inspect_checkpoint
-from export.checkpoint.records import Counts, Finding, NearestModel, Record, equal_models
+from export.checkpoint.records import Counts, Finding, NearestModel, equal_models
 from export.checkpoint.released_files import models_named
 from export.common.errors import BadInput, CheckFailed
 from export.common.plain import printable, shorten
 from export.common.progress import Progress, no_progress
+from export.common.records import Record
 from export.model.config import declared_models, load_config
 
 SCHEMA_VERSION = "1.0"

@@ -43,7 +43,7 @@ class FolderSearch:
         return f"looked at the first {self.entries:,} entries of {self.folder} only; name a folder further down"
 
 
-def search_folder(folder: Path, most: int = MAX_ENTRIES) -> FolderSearch:
+def search_folder(folder: Path) -> FolderSearch:
     """Find every file and every unpacked checkpoint below a folder.
 
     Links are followed, and each folder is visited once. Hidden entries and ``__MACOSX`` are passed over. An unpacked
@@ -51,7 +51,7 @@ def search_folder(folder: Path, most: int = MAX_ENTRIES) -> FolderSearch:
     """
     paths: list[Path] = []
     queue, visited, entries = deque([(folder, folder)]), set[tuple[int, int]](), 0
-    while queue and entries <= most:
+    while queue and entries <= MAX_ENTRIES:
         current, outer = queue.popleft()
         try:
             status = current.stat()
@@ -59,7 +59,7 @@ def search_folder(folder: Path, most: int = MAX_ENTRIES) -> FolderSearch:
                 continue
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(current) as content:
-                names = sorted(entry.name for entry in islice(content, most + 1 - entries))
+                names = sorted(entry.name for entry in islice(content, MAX_ENTRIES + 1 - entries))
         except OSError:
             paths.append(current)  # reading it tells the reason
             continue
@@ -74,7 +74,7 @@ def search_folder(folder: Path, most: int = MAX_ENTRIES) -> FolderSearch:
                 queue.append((path, current if wrapped else path))
             else:
                 paths.append(path)
-    return FolderSearch(folder, tuple(paths), min(entries, most), complete=entries <= most)
+    return FolderSearch(folder, tuple(paths), min(entries, MAX_ENTRIES), complete=entries <= MAX_ENTRIES)
 
 
 def is_one_checkpoint(search: FolderSearch) -> bool:

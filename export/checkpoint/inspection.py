@@ -1,21 +1,29 @@
 """Inspection of one checkpoint: ``convnextpose inspect``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.checkpoint.claims import audit_by_file
 from export.checkpoint.evidence import floating_dtypes
 from export.checkpoint.loading import Checkpoint, read_checkpoint
-from export.checkpoint.records import CheckpointRecord, Finding, equal_models, used_alternative
+from export.checkpoint.records import (
+    ArchitectureRecord,
+    CheckpointRecord,
+    Counts,
+    Finding,
+    equal_models,
+    used_alternative,
+)
 from export.checkpoint.released_files import models_named
 from export.checkpoint.verdict import Verdict, judge, nearest_models, other_counts
 from export.common.progress import Progress, no_progress
-from export.model.config import Alternative, ModelConfig, load_config
+from export.model.config import Alternative, load_config
 
 if TYPE_CHECKING:
     from export.checkpoint.upsampling.evidence import UpsamplingEvidence
+    from export.images.image_folder import Crops
     from export.images.norm_statistics import ImageStatistics
 
 SCHEMA_VERSION = "1.0"
@@ -29,10 +37,7 @@ class ImageInspection:
     """Comparison of a checkpoint with images of the kind that it was trained on."""
 
     folder: Path
-    files: int
-    """Image files in the folder."""
-    unreadable: tuple[str, ...]
-    made_square: int
+    crops: "Crops"
     statistics: "ImageStatistics"
     upsamplings: "UpsamplingEvidence"
     used: int
@@ -49,9 +54,9 @@ class ImageInspection:
             "image_statistics": {"folder": str(self.folder), **self.statistics.as_json()},
             "upsamplings_from_images": {
                 "folder": str(self.folder),
-                "found": self.files,
-                "unreadable": list(self.unreadable),
-                "made_square": self.made_square,
+                "found": self.crops.files,
+                "unreadable": list(self.crops.unreadable),
+                "made_square": self.crops.made_square,
                 **self.upsamplings.as_json(),
                 "used": self.used,
                 "agrees": self.agrees,
@@ -119,7 +124,7 @@ def inspect_checkpoint(
         models = models_named([path.name] if names is None else names)
         nearest = nearest_models(judge(load_config(FALLBACK_MODEL), checkpoint, overrides).architecture)
         equal = equal_models(nearest)
-        fitting = [name for name in models if equal & _accepted(load_config(name))]
+        fitting = [name for name in models if equal & load_config(name).accepted_models]
         by_name = fitting or (models if names is None or not equal else [])
         model, chosen_by = (by_name[0], "by its file name") if by_name else (nearest[0].model, NEAREST)
     config = load_config(model)
@@ -132,8 +137,12 @@ def inspect_checkpoint(
 
 def checkpoint_record(verdict: Verdict, file: Checkpoint | None, claims: Sequence[Finding]) -> CheckpointRecord:
     """Return the record of a verdict and of the file that holds the weights; None if weights are random."""
+    network = verdict.architecture
     return CheckpointRecord(
-        **dict(verdict.record()),
+        architecture=ArchitectureRecord(**asdict(network), heatmap_size=network.heatmap_size),
+        verdict=verdict.rows,
+        counts=Counts(parameters=network.parameters, state_elements=network.state_elements, macs=network.macs),
+        nearest_models=verdict.nearest,
         location=file.location or None if file else None,
         container=file.container if file else None,
         epoch=file.epoch if file else None,
@@ -156,10 +165,4 @@ def _compare_images(folder: Path, checkpoint: Checkpoint, verdict: Verdict, prog
     statistics = measure_images(network, crops.images, progress)
     crops = read_crops(folder, architecture.input_size, FEWEST_IMAGES, MOST_IMAGES)
     upsamplings = upsampling_evidence(architecture, checkpoint.tensors, crops.images, progress=progress)
-    return ImageInspection(
-        folder, crops.files, crops.unreadable, crops.made_square, statistics, upsamplings, architecture.upsamplings
-    )
-
-
-def _accepted(config: ModelConfig) -> set[str]:
-    return {config.name, config.alternative.model} if config.alternative else {config.name}
+    return ImageInspection(folder, crops, statistics, upsamplings, architecture.upsamplings)

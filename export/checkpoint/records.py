@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from export.common.records import Record
 from export.model.architecture import Architecture
 from export.model.config import Alternative, ModelConfig
 
@@ -30,12 +31,6 @@ class Finding:
     outcome: Outcome
     by: str
     """The evidence for the outcome, or the reason why there is none."""
-
-
-class Record(BaseModel):
-    """A frozen record without unknown fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 
 
 class ArchitectureRecord(Record):
@@ -86,18 +81,13 @@ class Counts(Record):
     macs: int
 
 
-class VerdictRecord(Record):
-    """The architecture with the source of each field, its counts, and the nearest declared models."""
+class CheckpointRecord(Record):
+    """The verdict on a checkpoint, its container, and its claims."""
 
     architecture: ArchitectureRecord
     verdict: tuple[VerdictRow, ...]
     counts: Counts
     nearest_models: tuple[NearestModel, ...]
-
-
-class CheckpointRecord(VerdictRecord):
-    """The verdict on a checkpoint, its container, and its claims."""
-
     location: str | None
     """Key of the file's dictionary that holds the weights."""
     container: str | None

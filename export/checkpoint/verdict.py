@@ -5,19 +5,11 @@ line, from an explicit declaration, and from a rule.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from export.checkpoint.evidence import Evidence, FieldName, contradiction, read_evidence
 from export.checkpoint.loading import Checkpoint
-from export.checkpoint.records import (
-    BY_RULE,
-    ArchitectureRecord,
-    Counts,
-    NearestModel,
-    Source,
-    VerdictRecord,
-    VerdictRow,
-)
+from export.checkpoint.records import BY_RULE, NearestModel, Source, VerdictRow
 from export.common.errors import BadInput
 from export.model.architecture import Architecture, cubic_upsamplings
 from export.model.config import ModelConfig, declared_models, load_config
@@ -38,16 +30,6 @@ class Verdict:
     architecture: Architecture
     rows: tuple[VerdictRow, ...]
     nearest: tuple[NearestModel, ...]
-
-    def record(self) -> VerdictRecord:
-        """Return the verdict for a manifest, with the network's exact counts."""
-        network = self.architecture
-        return VerdictRecord(
-            architecture=ArchitectureRecord(**asdict(network), heatmap_size=network.heatmap_size),
-            verdict=self.rows,
-            counts=Counts(parameters=network.parameters, state_elements=network.state_elements, macs=network.macs),
-            nearest_models=self.nearest,
-        )
 
 
 def judge(config: ModelConfig, checkpoint: Checkpoint | None, overrides: Mapping[str, int] | None = None) -> Verdict:

@@ -80,7 +80,8 @@ class WeightsFolder:
         """
         fitting = [file for file in self.files if _fits(config, file)]
         if fitting:
-            return self._choose(config, [file for file in fitting if _fits_only(config, file)] or fitting)
+            only = [file for file in fitting if config.accepted_models.issuperset(file.equal_models)]
+            return self._choose(config, only or fitting)
         path = self._by_name(config)
         if path is None and self.required:
             equal = sorted({name for file in self.files for name in file.equal_models}, key=declared_models().index)
@@ -140,8 +141,3 @@ def _read(path: Path, names: tuple[str, ...]) -> ReadFile | None:
 def _fits(config: ModelConfig, file: ReadFile) -> bool:
     accepted = [config] + ([load_config(config.alternative.model)] if config.alternative else [])
     return any(file.evidence.fits(declared.architecture) for declared in accepted)
-
-
-def _fits_only(config: ModelConfig, file: ReadFile) -> bool:
-    own = {config.name, config.alternative.model} if config.alternative else {config.name}
-    return own.issuperset(file.equal_models)

@@ -1,23 +1,29 @@
-"""Reader of JSON records that may be missing, damaged, huge, or of another version."""
+"""JSON records: their base class, and the reader of files that may be missing, damaged, huge or of another version."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from export.common.errors import BadInput
 
 LIMIT_BYTES = 64 << 20
 """Largest file that is read; every record of this project is far smaller."""
 
-Record = TypeVar("Record")
+Kind = TypeVar("Kind")
+
+
+class Record(BaseModel):
+    """A frozen record without unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 
 
 def read_record(
-    path: Path, kind: type[Record], versions: Sequence[str | int], name: str, remedy: str, *, strict: bool = False
-) -> Record:
+    path: Path, kind: type[Kind], versions: Sequence[str | int], name: str, remedy: str, *, strict: bool = False
+) -> Kind:
     """Read and validate the JSON record at ``path``.
 
     Args:

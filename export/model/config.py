@@ -8,10 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from export.common.errors import BadInput
 from export.common.files import PROJECT
+from export.common.records import Record
 from export.common.yaml_file import problems, read_yaml
 from export.model.architecture import BACKBONES, HEAD_LAYERS, Architecture, cubic_upsamplings
 
@@ -36,14 +37,10 @@ Figure = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?M?$")]
 """A number as it was printed, such as 7.45M: its digits tell its precision."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
 SourceName = Literal["note's text", "note's table", "repository's documentation", "paper", "public copy"]
 
 
-class Claim(_Strict):
+class Claim(Record):
     """Claims of one source about one model: never used to build, only checked."""
 
     source: SourceName
@@ -66,14 +63,14 @@ class Claim(_Strict):
         return {name: value for name, value in self if name not in ("source", "words") and value is not None}
 
 
-class Alternative(_Strict):
+class Alternative(Record):
     """Another declared model that a source publishes under this model's name."""
 
     model: Name
     source: SourceName
 
 
-class ModelConfig(_Strict):
+class ModelConfig(Record):
     """One declared model."""
 
     name: Name
@@ -116,6 +113,11 @@ class ModelConfig(_Strict):
     def upsampling_count(self) -> int | None:
         """The declared number of upsamplings, or the one that makes the volume a cube; None if there is none."""
         return self.upsamplings if self.upsamplings is not None else cubic_upsamplings(self.depth_dim, self.input_size)
+
+    @property
+    def accepted_models(self) -> set[str]:
+        """The declared models that a checkpoint may equal: this one and its alternative."""
+        return {self.name, self.alternative.model} if self.alternative else {self.name}
 
     @property
     def architecture(self) -> Architecture:

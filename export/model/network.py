@@ -180,12 +180,13 @@ def build_network(architecture: Architecture, weights: Mapping[str, Tensor]) -> 
 
 
 @torch.inference_mode()
-def check_sizes(network: ConvNeXtPose, architecture: Architecture, batch: int = 2) -> None:
-    """Check the shapes of logits and joints for a batch of images.
+def check_sizes(network: ConvNeXtPose, architecture: Architecture) -> None:
+    """Check the shapes of logits and joints for a batch of two images.
 
     Raises:
         BadInput: a shape is not that of the architecture.
     """
+    batch = 2
     image = torch.zeros(batch, 3, architecture.input_size, architecture.input_size)
     logits = network.head(network.backbone(image))
     edge = architecture.heatmap_size

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from export.checkpoint.records import ArchitectureRecord, Counts, Finding, NearestModel, Record, VerdictRow
+from export.checkpoint.records import ArchitectureRecord, Counts, Finding, NearestModel, VerdictRow
 from export.common.files import write_text
-from export.common.records import read_record
+from export.common.records import Record, read_record
 from export.graph.onnx_record import TensorSpec
 from export.pipeline.layout import MANIFEST
 from export.pipeline.reports import ParityReport, RangesReport

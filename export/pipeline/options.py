@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.checkpoint.records import BY_RULE, NearestModel, VerdictRecord, VerdictRow
+from export.checkpoint.records import BY_RULE, NearestModel, VerdictRow
 from export.common.errors import BadInput, CheckFailed
 from export.common.interface import PRECISIONS
 from export.common.records import read_json
@@ -73,18 +73,18 @@ def parse_plan(plan: EnginePlan, batches: str, targets: str | None, workspace_mi
     return replace(plan, batch_min=low, batch_opt=best, batch_max=high)
 
 
-def require_agreement(model: str, record: VerdictRecord) -> None:
+def require_agreement(model: str, verdict: Sequence[VerdictRow], nearest: Sequence[NearestModel]) -> None:
     """Check a verdict for ``--strict``.
 
     Raises:
         CheckFailed: a used value differs from the declared one.
     """
-    wrong = [row for row in record.verdict if not row.agrees]
+    wrong = [row for row in verdict if not row.agrees]
     if wrong:
         raise CheckFailed(
             f"the checkpoint is not the declared {model}",
             "; ".join(map(_difference, wrong)),
-            f"leave out --strict to use the weights as they are; nearest: {describe_nearest(record.nearest_models)}",
+            f"leave out --strict to use the weights as they are; nearest: {describe_nearest(nearest)}",
         )
 
 

@@ -59,7 +59,7 @@ def weights_step(folder: Folder, request: ExportRequest) -> StepResult[Checkpoin
     step = Step("weights", (WEIGHTS,), inputs, options, ("torch", "safetensors"))
     result = folder.perform(step, work, CheckpointRecord)
     if request.strict and result.value:
-        require_agreement(config.name, result.value)
+        require_agreement(config.name, result.value.verdict, result.value.nearest_models)
     return result
 
 
@@ -88,7 +88,7 @@ def _load_weights(
         return verdict, file, grow_demo(growth, file.tensors, verdict.architecture)
     verdict = judge(config, file, request.overrides)
     if request.strict:
-        require_agreement(config.name, verdict.record())
+        require_agreement(config.name, verdict.rows, verdict.nearest)
     return verdict, file, file.tensors
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from export.checkpoint.records import Record
+from export.common.records import Record
 from export.engine.record import EngineRecord
 from export.parity.budgets import Budget, Outcome
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import zipfile
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ from rich.cells import cell_len
 
 from cli import console
 from cli.render.screen import LINES
+from export.checkpoint import folder_search
 from export.checkpoint.folder_inspection import FolderInspection
-from export.checkpoint.folder_search import search_folder
 from export.pipeline.manifest import read_manifest
 from tests.support.checkpoints import alive_weights, spelled, write
 from tests.support.command_line import ROOT, assert_three_parts, in_process
@@ -136,8 +135,7 @@ def test_names_and_keys_that_are_no_text_or_markup_are_rows(tmp_path: Path) -> N
 
 
 def test_a_search_that_ends_at_its_limit_says_so(downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("folder_search", "weights_folder"):
-        monkeypatch.setattr(f"export.checkpoint.{module}.search_folder", partial(search_folder, most=7))
+    monkeypatch.setattr(folder_search, "MAX_ENTRIES", 7)
     run = in_process("inspect", "input", cwd=downloads.parent)
     assert run.returncode == 0, run.stderr
     assert "looked at the first 7 entries of input only" in " ".join(run.stdout.split())

@@ -17,7 +17,6 @@ the demo checkpoint shows on 96 drawn figures has a standard error of 0.20 px at
 class Motion:
     """One or several linear maps of the same kind."""
 
-    name: str
     matrices: tuple[Array, ...]
     """(2, 2) each, on pixels relative to the crop's centre."""
     axes: tuple[int, ...]
@@ -31,8 +30,8 @@ def _turn(degrees: float) -> Array:
     return np.array([[c, -s], [s, c]])
 
 
-TURNED = Motion("turned", (_turn(TURN_DEGREES), _turn(-TURN_DEGREES)), axes=(0, 1), swaps_sides=False)
-MIRRORED = Motion("mirrored", (np.diag([-1.0, 1.0]),), axes=(0,), swaps_sides=True)
+TURNED = Motion((_turn(TURN_DEGREES), _turn(-TURN_DEGREES)), axes=(0, 1), swaps_sides=False)
+MIRRORED = Motion((np.diag([-1.0, 1.0]),), axes=(0,), swaps_sides=True)
 
 
 def move(images: NDArray[np.uint8], matrix: Array) -> NDArray[np.uint8]:

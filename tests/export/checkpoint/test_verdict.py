@@ -198,10 +198,14 @@ def test_joints_of_an_own_configuration(files: dict[str, Checkpoint], tmp_path: 
 # ── strict, nearest, JSON ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def require_as_declared(model: str, verdict: Verdict) -> None:
+    require_agreement(model, verdict.rows, verdict.nearest)
+
+
 def test_strict(files: dict[str, Checkpoint]) -> None:
-    require_agreement("S", judged(files, "S", "depth 32").record())
+    require_as_declared("S", judged(files, "S", "depth 32"))
     with pytest.raises(CheckFailed) as caught:
-        require_agreement("S", judged(files, "S", "Atto").record())
+        require_as_declared("S", judged(files, "S", "Atto"))
     assert "not the declared S" in caught.value.problem
     assert "dims: declared [48, 96, 192, 384], used [40, 80, 160, 320]" in caught.value.detail
     assert "depths: declared [3, 3, 9, 3], used [2, 2, 6, 2]" in caught.value.detail
@@ -212,19 +216,19 @@ def test_strict(files: dict[str, Checkpoint]) -> None:
 
 def test_the_published_alternative_is_as_declared(files: dict[str, Checkpoint]) -> None:
     verdict = judged(files, "XS", "Atto")
-    require_agreement("XS", verdict.record())
+    require_as_declared("XS", verdict)
     assert rows(verdict)["dims"].declared == declared("XS-atto").dims
     assert used_alternative(load_config("XS"), verdict.nearest) == load_config("XS").alternative
     assert used_alternative(load_config("XS"), judged(files, "XS", "depth 32").nearest) is None
     with pytest.raises(CheckFailed, match="depth_dim: declared 32, used 64"):
-        require_agreement("XS", judged(files, "XS", "depth 64").record())
+        require_as_declared("XS", judged(files, "XS", "depth 64"))
     with pytest.raises(CheckFailed, match="upsamplings: used 1"):
-        require_agreement("XS", judged(files, "XS", "Atto", "upsamplings=1").record())
+        require_as_declared("XS", judged(files, "XS", "Atto", "upsamplings=1"))
 
 
 def test_strict_counts_the_command_line_as_a_difference(files: dict[str, Checkpoint]) -> None:
     with pytest.raises(CheckFailed, match=r"upsamplings: used 2 .*declared M would have 3"):
-        require_agreement("M", judged(files, "M", "depth 64", "upsamplings=2").record())
+        require_as_declared("M", judged(files, "M", "depth 64", "upsamplings=2"))
 
 
 @pytest.mark.parametrize(
