@@ -34,7 +34,7 @@ from export.engine.plan import RTX_TARGETS, TARGETS_WITHOUT, EnginePlan
 from export.engine.record import beside
 from export.model.config import load_config
 from export.pipeline import recipe
-from export.pipeline.layout import MANIFEST
+from export.pipeline.layout import MANIFEST, engine_path
 from export.pipeline.manifest import read_manifest
 from export.runtime.engine_file import TENSORRT, TENSORRT_RTX
 from export.runtime.gpu import Gpu, default_gpu
@@ -162,7 +162,7 @@ def _rtx_engines(folder: Path, exported: Any, gpu: Gpu) -> Iterator[Step]:
         if reason := TARGETS_WITHOUT.get(precision, {}).get(target):
             yield _skipped(f"{name} {precision}", reason)
             continue
-        engine = folder / f"engines/{path.stem}{TENSORRT_RTX.suffix}"
+        engine = folder / engine_path(artifact["path"], TENSORRT_RTX)
         build = ["engine", str(path), "--out", str(engine), "--engine-runtime", TENSORRT_RTX.option]
         result = partial(_engine_result, beside(engine, ".json"))
         yield _run(f"{name} {precision}", [*build, "--targets", target], result)

@@ -17,7 +17,7 @@ from export.common.interface import PRECISIONS, precision_of, variant_of
 from export.engine.record import beside, read_engine_record
 from export.model.architecture import Architecture
 from export.model.joint_sets import JointSet, joint_set
-from export.pipeline.layout import MANIFEST, WEIGHTS
+from export.pipeline.layout import MANIFEST, WEIGHTS, engine_path
 from export.pipeline.manifest import Artifact, Manifest, read_manifest
 from export.runtime.engine_file import PRODUCTS, Product
 from export.runtime.pose import Volume
@@ -125,7 +125,7 @@ class ExportFolder:
             BadInput: there is none, or it is not the manifest's, or it was built from another ONNX file.
         """
         source = self.onnx(variant)
-        name = f"engines/{Path(source.path).stem}{product.suffix}"
+        name = engine_path(source.path, product)
         if (listed := self.listed_engine(variant, product)) is not None:
             self._require_unchanged(listed)
             name = listed.path

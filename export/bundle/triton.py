@@ -16,7 +16,7 @@ from export.bundle.contents import Contents, choose_contents, pixel_variants
 from export.bundle.manifest import list_files
 from export.bundle.output import require_replaceable, whole_folder
 from export.bundle.text import describe_origin, fill_template
-from export.bundle.triton_config import Tensor, model_config
+from export.checkpoint.records import ArchitectureRecord
 from export.common.files import apply_umask, require_writable
 from export.common.interface import INPUT, OUTPUT
 from export.engine.plan import EnginePlan
@@ -29,6 +29,9 @@ START_ON_CPU = "tritonserver --model-repository=$PWD/cpu              # ONNX Run
 
 NOT_ON_CPU = ("bf16",)
 """ONNX Runtime has no such convolution on a processor."""
+
+QUEUE_DELAY_US = 1000
+"""Longest time that a request waits for others to share a batch: an eighth of the 8 ms that S took on two cores."""
 
 ABOUT_SCRIPT = """\
 # Writes every model.plan of gpu/ with trtexec, on the server that will run them: sh build-gpu.sh [fp16 int8 …]
@@ -112,16 +115,35 @@ def write_triton(export: Path, out: Path, precisions: tuple[str, ...] | None, pl
 
 def _write_side(folder: Path, contents: Contents, models: list[ServedModel], max_batch: int) -> None:
     """Write the configurations of ``cpu/`` or ``gpu/``."""
-    architecture = contents.manifest.architecture
-    image = Tensor(INPUT, "UINT8", (architecture.input_size, architecture.input_size, 3))
-    joints = Tensor(OUTPUT, "FP32", (architecture.joints, 3))
     for model in models:
         version = folder / model.name / "1"
         version.mkdir(parents=True)
-        config = model_config(model.name, max_batch, image, joints, on_gpu=folder.name == "gpu")
+        config = model_config(model.name, contents.manifest.architecture, max_batch, on_gpu=folder.name == "gpu")
         (folder / model.name / "config.pbtxt").write_text(config, encoding="utf-8")
         if folder.name == "gpu":
             (version / "README.md").write_text(f"`{SCRIPT}` writes `model.plan` here, on the server.\n")
+
+
+def model_config(name: str, network: ArchitectureRecord, max_batch: int, *, on_gpu: bool) -> str:
+    """Return ``config.pbtxt``, a model's description for Triton, as text of its schema ``model_config.proto``.
+
+    It asks for dynamic batching. The smallest and the largest batch run before the first request.
+    """
+    backend, kind = ("tensorrt", "KIND_GPU") if on_gpu else ("onnxruntime", "KIND_CPU")
+    image = f"data_type: TYPE_UINT8 dims: [ {network.input_size}, {network.input_size}, 3 ]"
+    joints = f"data_type: TYPE_FP32 dims: [ {network.joints}, 3 ]"
+    warm_up = ",\n  ".join(
+        f'{{ name: "batch of {size}" batch_size: {size} '
+        f'inputs {{ key: "{INPUT}" value: {{ {image} zero_data: true }} }} }}'
+        for size in dict.fromkeys((1, max_batch))
+    )
+    return (
+        f'name: "{name}"\nbackend: "{backend}"\nmax_batch_size: {max_batch}\n'
+        f'input [ {{ name: "{INPUT}" {image} }} ]\noutput [ {{ name: "{OUTPUT}" {joints} }} ]\n'
+        f"instance_group [ {{ kind: {kind} count: 1 }} ]\n"
+        f"dynamic_batching {{ max_queue_delay_microseconds: {QUEUE_DELAY_US} }}\n"
+        f"model_warmup [\n  {warm_up}\n]\n"
+    )
 
 
 def _readme(contents: Contents, models: list[ServedModel]) -> str:

@@ -8,7 +8,8 @@ from export.common.interface import precision_of
 from export.common.progress import Progress
 from export.engine.choice import TO_INSTALL, choose_runtime
 from export.engine.plan import EnginePlan
-from export.pipeline.reports import BuiltEngine
+from export.engine.record import EngineRecord
+from export.pipeline.layout import engine_path
 from export.pipeline.request import ExportRequest
 from export.pipeline.results import ExportResults, NotBuilt
 from export.pipeline.steps import Folder, Step, StepResult
@@ -17,7 +18,7 @@ from export.runtime.engine_file import PRODUCTS
 
 def engine_step(
     folder: Folder, request: ExportRequest, results: ExportResults, variant: str
-) -> StepResult[BuiltEngine] | NotBuilt:
+) -> StepResult[EngineRecord] | NotBuilt:
     """Build an engine of this variant with the runtime that is present."""
     path, plan, quantized = request.onnx_path(variant), results.plan(variant), None
     if precision_of(variant) == "int8" and plan and plan.value:
@@ -28,7 +29,7 @@ def engine_step(
 
 def built_engine(
     folder: Folder, source: str, sha256: str, plan: EnginePlan, variant: str, quantized: int | None = None
-) -> StepResult[BuiltEngine] | NotBuilt:
+) -> StepResult[EngineRecord] | NotBuilt:
     """Build an engine from the ONNX file ``source`` in ``folder``, or return why there is none.
 
     A failure is not recorded as a result: the next run tries again.
@@ -45,9 +46,9 @@ def built_engine(
     product = choice.product
     if product is None:
         return NotBuilt("not run", f"{choice.reason}; {TO_INSTALL}")
-    names = {known.module: f"engines/{Path(source).stem}{known.suffix}" for known in PRODUCTS.values()}
+    names = {known.module: engine_path(source, known) for known in PRODUCTS.values()}
 
-    def work(target: Path, progress: Progress) -> BuiltEngine:
+    def work(target: Path, progress: Progress) -> EngineRecord:
         from export.engine.build import build_engine
         from export.engine.record import require_planned
 
@@ -56,13 +57,13 @@ def built_engine(
         record = build_engine(folder.path / source, target / name, plan, progress, kept_in=permanent)
         if quantized is not None:
             require_planned(record, quantized)
-        return BuiltEngine(**vars(record), path=name)
+        return record
 
     gpu = choice.tunes_on.kind if choice.tunes_on else None
     options = {"plan": asdict(plan), "gpu": gpu, "runtime": product.module, "version": choice.version}
     outputs = tuple(name + suffix for name in names.values() for suffix in ("", ".log", ".json"))
     try:
-        return folder.perform(Step(f"engine-{variant}", outputs, {source: sha256}, options), work, BuiltEngine)
+        return folder.perform(Step(f"engine-{variant}", outputs, {source: sha256}, options), work, EngineRecord)
     except NotPossible as failure:
         return NotBuilt("not run", str(failure))
     except Failure as failure:

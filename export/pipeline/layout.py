@@ -1,6 +1,9 @@
 """Paths of an export's files, relative to the model's folder."""
 
+from pathlib import PurePosixPath
 from typing import NamedTuple
+
+from export.runtime.engine_file import Product
 
 MANIFEST = "manifest.json"
 """It is written last, and removed as soon as a step replaces files: a folder with a manifest is complete."""
@@ -33,6 +36,11 @@ def plan_paths(precision: str) -> PlanPaths:
 def ranges_path(precision: str) -> str:
     """Return the path of the report on the values' ranges."""
     return f"parity/{precision}-ranges.json"
+
+
+def engine_path(onnx: str, product: Product) -> str:
+    """Return the path of the engine that this library's builder makes of an ONNX file."""
+    return f"engines/{PurePosixPath(onnx).stem}{product.suffix}"
 
 
 def parity_path(variant: str) -> str:

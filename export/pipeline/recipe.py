@@ -16,6 +16,7 @@ from export.common.interface import INPUT
 from export.common.program import PROGRAM
 from export.engine.plan import EnginePlan
 from export.parity.budgets import PASS, WITHIN_ROUNDING
+from export.pipeline.layout import engine_path
 from export.pipeline.manifest import Artifact, Manifest
 from export.runtime.engine_file import TENSORRT
 
@@ -67,7 +68,7 @@ class ModelRecipe:
     @property
     def engine(self) -> str:
         """Output of this project's builder, with a record beside it; this project runs only such engines."""
-        return f"engines/{Path(self.onnx).stem}{TENSORRT.suffix}"
+        return engine_path(self.onnx, TENSORRT)
 
     @property
     def batches(self) -> tuple[int, int, int]:

@@ -3,13 +3,11 @@
 This module imports neither torch nor onnx, so that an export that is up to date stays fast.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from export.common.records import Record
-from export.engine.record import EngineRecord
 from export.parity.budgets import Budget, Outcome
 
 
@@ -137,10 +135,3 @@ class ParityReport(BatchReport):
     worst_joint_name: str
     budget: Budget
     status: str
-
-
-@dataclass(frozen=True)
-class BuiltEngine(EngineRecord):
-    """The record of an engine, and its path."""
-
-    path: str

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Literal
 from export.checkpoint.records import CheckpointRecord
 from export.common.errors import BadInput, CheckFailed, Failure
 from export.common.interface import precision_of
+from export.engine.record import EngineRecord
 from export.graph.onnx_record import OnnxRecord
 from export.parity.budgets import PASS
 from export.parity.comparison import require_parity
-from export.pipeline.reports import BuiltEngine, CalibrationReport, ParityImages, ParityReport, RangesReport
+from export.pipeline.reports import CalibrationReport, ParityImages, ParityReport, RangesReport
 from export.pipeline.steps import StepResult
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ExportResults:
     onnx: dict[str, StepResult[OnnxRecord]] = field(default_factory=dict)
     """Variant → result; so are those below."""
     parity: dict[str, StepResult[ParityReport]] = field(default_factory=dict)
-    engine: dict[str, StepResult[BuiltEngine] | NotBuilt] = field(default_factory=dict)
+    engine: dict[str, StepResult[EngineRecord] | NotBuilt] = field(default_factory=dict)
     refused: dict[str, Failure] = field(default_factory=dict)
     """The error of each variant without an ONNX file."""
 

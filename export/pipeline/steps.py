@@ -11,12 +11,11 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from export.common.errors import Failure
@@ -30,6 +29,7 @@ from export.common.files import (
     write_error,
     write_json,
 )
+from export.common.locks import hold_lock
 from export.common.progress import NO_RESULT, Progress, StepObserver
 from export.pipeline.layout import MANIFEST, STEP_RECORDS
 from export.runtime.registry import installed_version
@@ -119,24 +119,14 @@ class Folder:
         if self.dry_run and not self.path.is_dir():
             yield
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")
+        with ExitStack() as stack:
             try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                self.observer.waiting(str(self.path))
-                lock.acquire()
-        except OSError as error:
-            raise write_error(self.path, error) from error
-        try:
+                stack.enter_context(hold_lock(self.path / ".lock", lambda: self.observer.waiting(str(self.path))))
+            except OSError as error:
+                raise write_error(self.path, error) from error
+            stack.callback(self._sweep)  # an interrupt may come between the temporary folder and its removal
             self._sweep()
             yield
-        finally:
-            try:
-                self._sweep()  # an interrupt may come between the temporary folder and the block that removes it
-            finally:
-                lock.release()
 
     def _sweep(self) -> None:
         for folder in (self.path, self.path / STEP_RECORDS):

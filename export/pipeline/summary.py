@@ -4,14 +4,16 @@ from dataclasses import asdict
 from typing import Any
 
 from export.common.interface import precision_of
+from export.engine.record import EngineRecord
 from export.graph.onnx_record import OnnxRecord
-from export.pipeline.layout import parity_path, plan_paths
+from export.pipeline.layout import engine_path, parity_path, plan_paths
 from export.pipeline.manifest import Artifact, Manifest, NotRun, Weights
 from export.pipeline.reference_steps import source_sha256
-from export.pipeline.reports import BuiltEngine, ParityReport
+from export.pipeline.reports import ParityReport
 from export.pipeline.request import ExportRequest
 from export.pipeline.results import ExportResults, NotBuilt
 from export.pipeline.steps import Folder, StepResult, version
+from export.runtime.engine_file import PRODUCTS
 
 TOOLS = (
     *("torch", "onnx", "onnxscript", "onnx-ir"),
@@ -117,10 +119,10 @@ def _plan_details(results: ExportResults, variant: str) -> dict[str, Any]:
     return {"plan": {"record": record, "sha256": result.outputs[record], "summary": plan.summary(), **plain}}
 
 
-def engine_artifact(source: Artifact, engine: StepResult[BuiltEngine]) -> Artifact:
+def engine_artifact(source: Artifact, engine: StepResult[EngineRecord]) -> Artifact:
     """Return the manifest's row of an engine that was built from ``source``."""
     record = engine.get()
-    plain = asdict(record)
+    path = engine_path(source.path, PRODUCTS[record.runtime])
     types = ", ".join(f"{count} {kind}" for kind, count in record.layer_types["CONVOLUTION"].items())
     network = f"strongly typed network: convolutions {types}; {record.convolutions.int8} of them take int8"
     inspector = record.not_inspected or "its layers compute in the precision; inspected has the counts"
@@ -128,14 +130,14 @@ def engine_artifact(source: Artifact, engine: StepResult[BuiltEngine]) -> Artifa
         kind="engine",
         runtime=record.runtime,
         precision=source.precision,
-        path=plain.pop("path"),
-        sha256=engine.outputs[record.path],
+        path=path,
+        sha256=engine.outputs[path],
         size_bytes=record.size_bytes,
         inputs=source.inputs,
         outputs=source.outputs,
         targets=record.targets,
         status=record.status,
-        details=plain
+        details=asdict(record)
         | {
             "proof": {"network": network, "inspector": inspector},
             "drift": {"of": source.path, **source.details["drift"]},
