@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.datasets.orientation import JPEG, JPEG_HEAD, MIRRORED, SWAPPED, UPRIGHT, read_orientation
 from export.common.errors import BadInput
-from export.images.orientation import JPEG, JPEG_HEAD, MIRRORED, SWAPPED, UPRIGHT, read_orientation
 
 SIZE_TOLERANCE_PX = 4
 """Allowed difference between an image and its annotated size: tools that cut videos into images drop or pad a few rows.

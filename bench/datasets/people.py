@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.datasets.images import Pixels, find_pixels, read_image
+from bench.datasets.orientation import SWAPPED, UPRIGHT, turn_points
 from bench.datasets.protocol import Sample
 from bench.datasets.source import Source, listed
 from export.common.errors import BadInput
 from export.common.files import sha256_file
-from export.images.orientation import SWAPPED, UPRIGHT, turn_points
 from export.model.camera import Array, Camera
 from export.model.joint_sets import JointSet
 from export.runtime.pose import Box, crop

@@ -96,9 +96,8 @@ def write_goldens(folder: Path, contents: Contents, goldens: Goldens, budgets: B
 
     The latter holds ``images.u8`` (N, S, S, 3), ``joints.f64`` (N, J, 3), both little-endian, and ``facts.txt``.
     """
-    references = {f"reference_{precision}": joints for precision, joints in goldens.references.items()}
     truth = goldens.truth.astype("<f8")
-    np.savez(folder / GOLDEN, allow_pickle=False, images=goldens.images, truth=truth, **references)
+    np.savez(folder / GOLDEN, images=goldens.images, truth=truth)
     (folder / CPP_FOLDER).mkdir()
     (folder / CPP_FOLDER / "images.u8").write_bytes(goldens.images.tobytes())
     (folder / CPP_FOLDER / "joints.f64").write_bytes(truth.tobytes())

@@ -94,7 +94,7 @@ def read_evidence(checkpoint: Checkpoint) -> Evidence:
             value = f"shape {list(shape)}" if name in shapes else "missing"
             problems.append(Problem(spelled(name), value, "the weight of a convolution"))
     if problems:
-        raise contradiction(checkpoint, problems)
+        raise Contradiction(checkpoint, problems)
 
     depths, holes = _depths(shapes)
     dims = tuple(shapes[name][0] for name in (STEM, *DOWNSAMPLINGS))
@@ -135,10 +135,14 @@ def floating_dtypes(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 class Contradiction(BadInput):
-    """Weights that contradict themselves, with all problems."""
+    """Weights that contradict themselves, with all problems; the message has the first ones only."""
 
-    checkpoint: Checkpoint
-    problems: tuple[Problem, ...]
+    def __init__(self, checkpoint: Checkpoint, problems: Sequence[Problem]) -> None:
+        first = "; ".join(f"{p.where}: {p.value}, expected {p.expected}" for p in problems[:8])
+        more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
+        advice = "no configuration can repair this; get the file again, or find out what was done to it"
+        super().__init__(f"the weights in {checkpoint.path} contradict themselves", first + more, advice)
+        self.checkpoint, self.problems = checkpoint, tuple(problems)
 
     def as_json(self) -> dict[str, Any]:
         """Return the file and all its problems as plain data."""
@@ -149,19 +153,6 @@ class Contradiction(BadInput):
             "container": self.checkpoint.container,
             "problems": [{"where": p.where, "seen": p.value, "expected": p.expected} for p in self.problems],
         }
-
-
-def contradiction(checkpoint: Checkpoint, problems: Sequence[Problem]) -> Contradiction:
-    """Return the error for weights that contradict themselves; its message has the first problems only."""
-    first = "; ".join(f"{p.where}: {p.value}, expected {p.expected}" for p in problems[:8])
-    more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
-    error = Contradiction(
-        f"the weights in {checkpoint.path} contradict themselves",
-        first + more,
-        "no configuration can repair this; get the file again, or find out what was done to it",
-    )
-    error.checkpoint, error.problems = checkpoint, tuple(problems)
-    return error
 
 
 def _refuse_other_network(checkpoint: Checkpoint) -> None:

@@ -7,7 +7,7 @@ line, from an explicit declaration, and from a rule.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from export.checkpoint.evidence import Evidence, FieldName, contradiction, read_evidence
+from export.checkpoint.evidence import Contradiction, Evidence, FieldName, read_evidence
 from export.checkpoint.loading import Checkpoint
 from export.checkpoint.records import BY_RULE, NearestModel, Source, VerdictRow
 from export.common.errors import BadInput
@@ -48,7 +48,7 @@ def judge(config: ModelConfig, checkpoint: Checkpoint | None, overrides: Mapping
         config = alternative if evidence.fits(alternative.architecture) else config
     declared = config.architecture
     if checkpoint is not None and evidence is not None and evidence.problems:
-        raise contradiction(checkpoint, evidence.problems)
+        raise Contradiction(checkpoint, evidence.problems)
     rows = [_shape_row(field, config, declared, evidence) for field in SHAPE_FIELDS]
     if evidence is None:
         rows += [_setting_row(field, config, declared, overrides) for field in ("joints", "depth_dim")]

@@ -10,7 +10,7 @@ from export.common.progress import Progress
 from export.parity.budgets import Grade
 from export.pipeline.layout import CALIBRATION, TRUTH, WEIGHTS, plan_paths, ranges_path
 from export.pipeline.reference_steps import REFERENCE_BATCH, hashes_of
-from export.pipeline.reports import CalibrationReport, RangesReport
+from export.pipeline.reports import ImagesReport, RangesReport
 from export.pipeline.request import ExportRequest
 from export.pipeline.results import ExportResults
 from export.pipeline.steps import Folder, Step, StepResult
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 def calibration_step(
     folder: Folder, request: ExportRequest, weights: StepResult[CheckpointRecord]
-) -> StepResult[CalibrationReport]:
+) -> StepResult[ImagesReport]:
     """Read the images from which weights are rounded and INT8 scales are taken.
 
     Raises:
         BadInput: too few images, constant ones, parity images, or images of another kind than those of the training.
     """
 
-    def work(target: Path, progress: Progress) -> CalibrationReport:
+    def work(target: Path, progress: Progress) -> ImagesReport:
         import numpy as np
 
         from export.images.norm_statistics import measure_images, require_known
@@ -50,12 +50,12 @@ def calibration_step(
             require_known(statistics, images.source)
         (target / CALIBRATION).parent.mkdir()
         np.savez(target / CALIBRATION, images=images.images)
-        return CalibrationReport.model_validate({**images.as_json(), "statistics": statistics.summary()})
+        return ImagesReport.model_validate({**images.as_json(), "statistics": statistics.summary()})
 
     files = hashes_of(parity_images=request.parity_images, calibration=request.calibration)
     options = {"trained": request.trained}
     step = Step("calibration", (CALIBRATION,), weights.hashes(WEIGHTS) | files, options, ("torch", "numpy"))
-    return folder.perform(step, work, CalibrationReport)
+    return folder.perform(step, work, ImagesReport)
 
 
 def ranges_step(

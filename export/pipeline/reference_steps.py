@@ -13,7 +13,7 @@ from export.common.files import sha256_path, write_json
 from export.common.progress import Progress
 from export.pipeline.layout import IMAGE_STATISTICS, TRUTH, WEIGHTS
 from export.pipeline.options import require_agreement
-from export.pipeline.reports import ParityImages
+from export.pipeline.reports import ImagesReport
 from export.pipeline.request import ExportRequest
 from export.pipeline.steps import Folder, Step, StepResult
 
@@ -94,10 +94,10 @@ def _load_weights(
 
 def truth_step(
     folder: Folder, request: ExportRequest, weights: StepResult[CheckpointRecord]
-) -> StepResult[ParityImages]:
+) -> StepResult[ImagesReport]:
     """Run the reference model on the parity images in FP64, which is the ground truth, and in FP32."""
 
-    def work(target: Path, progress: Progress) -> ParityImages:
+    def work(target: Path, progress: Progress) -> ImagesReport:
         progress("loading PyTorch")
         import numpy as np
 
@@ -116,11 +116,11 @@ def truth_step(
         np.savez(target / TRUTH, truth=truth, reference=reference, images=images.images)
         write_json(target / IMAGE_STATISTICS, statistics.as_json())
         summary = {"every_norm": IMAGE_STATISTICS, **statistics.summary()}
-        return ParityImages.model_validate({**images.as_json(), "statistics": summary})
+        return ImagesReport.model_validate({**images.as_json(), "statistics": summary})
 
     inputs = weights.hashes(WEIGHTS) | hashes_of(parity_images=request.parity_images)
     step = Step("truth", (TRUTH, IMAGE_STATISTICS), inputs, {}, ("torch", "numpy"))
-    return folder.perform(step, work, ParityImages)
+    return folder.perform(step, work, ImagesReport)
 
 
 def describe_weights(request: ExportRequest, weights: StepResult[CheckpointRecord]) -> dict[str, str]:

@@ -27,28 +27,18 @@ class StatisticsReport(Record):
     log_variance_ratio: float | None
     images: int
     limits: StatisticsLimits
+    every_norm: str | None = None
+    """The file with the figures of each norm, of parity's images."""
 
 
-class CalibrationReport(Record):
-    """The calibration images."""
+class ImagesReport(Record):
+    """Images on which a network is compared or calibrated."""
 
     source: str
     count: int
     sha256: str
     notes: tuple[str, ...]
     statistics: StatisticsReport
-
-
-class ParityStatistics(StatisticsReport):
-    """The comparison, and the file with the figures of each norm."""
-
-    every_norm: str
-
-
-class ParityImages(CalibrationReport):
-    """The images on which parity is measured."""
-
-    statistics: ParityStatistics
 
 
 class RangesReport(Record):
@@ -125,7 +115,7 @@ class ParityReport(BatchReport):
     artifact: str
     precision: str
     variant: str = Field(alias="edition")
-    images: ParityImages
+    images: ImagesReport
     runs: tuple[RunReport, ...]
     not_run: tuple[SkippedRun, ...]
     runtime: str

@@ -10,7 +10,7 @@ from export.engine.record import EngineRecord
 from export.graph.onnx_record import OnnxRecord
 from export.parity.budgets import PASS
 from export.parity.comparison import require_parity
-from export.pipeline.reports import CalibrationReport, ParityImages, ParityReport, RangesReport
+from export.pipeline.reports import ImagesReport, ParityReport, RangesReport
 from export.pipeline.steps import StepResult
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class ExportResults:
     """Results of the steps, in their order."""
 
     weights: StepResult[CheckpointRecord]
-    truth: StepResult[ParityImages]
-    calibration: StepResult[CalibrationReport] | None = None
+    truth: StepResult[ImagesReport]
+    calibration: StepResult[ImagesReport] | None = None
     """None if all precisions are FP32, or all others are refused."""
     ranges: dict[str, StepResult[RangesReport]] = field(default_factory=dict)
     """Precision → result."""

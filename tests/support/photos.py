@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export.images.orientation import MIRRORED, QUARTER_TURNS
+from bench.datasets.orientation import MIRRORED, QUARTER_TURNS
 from tests.support.drawings import drawn_images
 
 ROTATE_90_CLOCKWISE_TO_VIEW = 6

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from export.checkpoint.upsampling.motions import Motion
+from export.checkpoint.upsampling.runs import Motion
 from export.model.camera import Array
 
 CONFIDENCE = 0.95

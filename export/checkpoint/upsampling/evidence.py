@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from export.checkpoint.upsampling.centre import centres, missed_share, pooled_offset
-from export.checkpoint.upsampling.motions import MIRRORED, TURNED
-from export.checkpoint.upsampling.runs import run_candidates
+from export.checkpoint.upsampling.runs import MIRRORED, TURNED, run_candidates
 from export.checkpoint.verdict import MAX_VOLUME_ELEMENTS
 from export.common.progress import Progress, no_progress
 from export.model.architecture import HEAD_LAYERS, Architecture

@@ -11,9 +11,9 @@ import pytest
 
 from bench.datasets.coco import open_coco
 from bench.datasets.images import Pixels
+from bench.datasets.orientation import turn_points
 from bench.datasets.protocol import Dataset
 from export.common.errors import BadInput
-from export.images.orientation import turn_points
 from export.model.joint_sets import HUMAN36M
 from tests.bench.datasets.readers import SIZE, edit
 from tests.support.photos import exif_of, turn_upright

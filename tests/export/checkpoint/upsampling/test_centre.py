@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.checkpoint.upsampling.centre import centres, missed_share
-from export.checkpoint.upsampling.motions import MIRRORED, TURNED, Motion
+from export.checkpoint.upsampling.runs import MIRRORED, TURNED, Motion
 from export.model.camera import Array
 
 PAIRS = ((0, 1), (2, 3))

@@ -18,8 +18,7 @@ from export.checkpoint.upsampling.evidence import (
     possible_candidates,
     upsampling_evidence,
 )
-from export.checkpoint.upsampling.motions import MIRRORED, TURNED
-from export.checkpoint.upsampling.runs import run_candidates
+from export.checkpoint.upsampling.runs import MIRRORED, TURNED, run_candidates
 from export.common.files import PROJECT
 from export.common.progress import no_progress
 from export.images.figures import EVALUATION_SEED, draw_figures

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.images.orientation import UPRIGHT, read_orientation, turn_points
+from bench.datasets.orientation import UPRIGHT, read_orientation, turn_points
 from tests.support.photos import exif_of, turn_upright
 
 STORED = np.kron(np.arange(24).reshape(4, 6), np.ones((8, 8))).astype(np.uint8)[..., None].repeat(3, axis=-1) * 10
