@@ -12,7 +12,7 @@ from pose_runtime.engines import find_engine
 from pose_runtime.runtime.engine_file import TENSORRT_RTX
 
 from tests.export.bundle.engines import ADA
-from tests.support.bundles import PROBE_FREE, copied, flip_last, rewrite
+from tests.support.bundles import PROBE_FREE, copied, flip_last, rewrite, run_here
 from tests.support.command_line import assert_three_parts
 
 RTX = ("--runtime", "tensorrt_rtx")
@@ -58,14 +58,14 @@ def test_a_real_engine_is_built_and_stored(once_bundle: Path, tmp_path: Path, ca
 def test_impossible_builds_are_refused(
     once_bundle: Path, arguments: tuple[str, ...], exit_code: int, message: str
 ) -> None:
-    run = build(once_bundle, *arguments)
+    run = run_here(once_bundle / "build.py", *arguments)
     assert_three_parts(run, exit_code)
     assert message in run.stderr
 
 
 def test_a_target_unknown_to_rtx_is_refused(once_bundle: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
-    run = build(once_bundle, *RTX, "--targets", "8.7", "--precision", "fp16")
+    run = run_here(once_bundle / "build.py", *RTX, "--targets", "8.7", "--precision", "fp16")
     assert run.returncode == 1
     assert "compute capability 8.7" in run.stderr
 

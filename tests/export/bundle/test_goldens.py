@@ -13,7 +13,7 @@ from pose_verify.goldens import Goldens, batch_slices, judge
 
 from export.parity.comparison import NEEDED_SPREAD_MM, summarize_errors
 from export.runtime.pose import CUBE_MM, Volume
-from tests.support.bundles import rehash, report_of, rewrite, verify
+from tests.support.bundles import rehash, report_of, rewrite, run_here
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_verifier_judges_joints(bundle: Path, change: Callable[[Any], Any], exit
     np.savez(content, **arrays | {"truth": change(arrays["truth"])})
     rewrite(bundle / "golden.npz", lambda _: content.getvalue())
     rehash(bundle)
-    run = verify(bundle, "--runtime", "onnxruntime", "--precision", "fp32", "--seconds", 1)
+    run = run_here(bundle / "verify.py", "--runtime", "onnxruntime", "--precision", "fp32", "--seconds", 1)
     assert run.returncode == exit_code, run.stdout + run.stderr
     [row] = [row for row in report_of(bundle / "device-report.json")["results"] if row["asked"]]
     assert (row["status"], row["latency"]) == (outcome, None)  # only what passed is timed

@@ -17,7 +17,7 @@ from pose_runtime.manifest_form import wrong_values
 
 from export.bundle.manifest import BundleManifest, manifest_bytes
 from export.bundle.output import require_replaceable
-from tests.support.bundles import change_manifest, manifest_of, rehash, rewrite, verify
+from tests.support.bundles import change_manifest, manifest_of, rehash, rewrite, run_here, verify
 from tests.support.command_line import assert_three_parts
 
 Change = Callable[[dict[str, Any]], object]
@@ -195,7 +195,7 @@ def test_hostile_goldens_are_refused(bundle: Path, write: Callable[[dict[str, An
     write(arrays, content)
     rewrite(bundle / "golden.npz", lambda _: content.getvalue())
     rehash(bundle)
-    run = verify(bundle, "--seconds", 0, "--runtime", "onnxruntime", "--precision", "fp32")
+    run = run_here(bundle / "verify.py", "--seconds", 0, "--runtime", "onnxruntime", "--precision", "fp32")
     assert_three_parts(run, 1)
     assert "the goldens" in run.stderr
 

@@ -13,7 +13,7 @@ from pose_verify.table import print_report
 from pose_verify.verification import overall_outcome
 
 from bench.results.device_report import read_device_report
-from tests.support.bundles import change_manifest, verify
+from tests.support.bundles import change_manifest, run_here, verify
 from tests.support.command_line import assert_three_parts
 
 
@@ -70,7 +70,9 @@ def test_the_output_fits_a_terminal_of_80_columns(
 
 def test_only_named_runtimes_and_precisions_run(bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "elsewhere.json"
-    run = verify(bundle, "--seconds", 0, "--runtime", "onnxruntime", "--precision", "fp16,fp32", "--out", out)
+    run = run_here(
+        bundle / "verify.py", "--seconds", 0, "--runtime", "onnxruntime", "--precision", "fp16,fp32", "--out", out
+    )
     assert run.returncode == 0, run.stderr
     report = read_device_report(out)
     named = [(row.runtime, row.precision) for row in report.results if row.asked]
@@ -86,11 +88,11 @@ def test_only_named_runtimes_and_precisions_run(bundle: Path, tmp_path: Path) ->
 
 def test_the_id_is_the_manifests_hash(bundle: Path) -> None:
     own = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
-    assert verify(bundle, "--id").stdout.strip() == own
-    assert verify(bundle, "--hashes-only", "--expect", own).returncode == 0
-    assert verify(bundle, "--id", "--expect", own).stdout.strip() == own
+    assert run_here(bundle / "verify.py", "--id").stdout.strip() == own
+    assert run_here(bundle / "verify.py", "--hashes-only", "--expect", own).returncode == 0
+    assert run_here(bundle / "verify.py", "--id", "--expect", own).stdout.strip() == own
     for option in ("--hashes-only", "--id"):
-        run = verify(bundle, option, "--expect", "0" * 64)
+        run = run_here(bundle / "verify.py", option, "--expect", "0" * 64)
         assert_three_parts(run, 1)
         assert "not the bundle that was expected" in run.stderr
         assert run.stdout == ""
@@ -113,7 +115,7 @@ def test_the_id_is_the_manifests_hash(bundle: Path) -> None:
     ],
 )
 def test_wrong_arguments_are_refused(bundle: Path, arguments: tuple[str, ...], message: str) -> None:
-    run = verify(bundle, *(argument.replace("BUNDLE", str(bundle)) for argument in arguments))
+    run = run_here(bundle / "verify.py", *(argument.replace("BUNDLE", str(bundle)) for argument in arguments))
     assert_three_parts(run, 2)
     assert message in run.stderr
 
@@ -131,7 +133,7 @@ def test_named_runtimes_and_precisions_must_run(
     bundle: Path, arguments: tuple[str, ...], missing: list[str], statuses: set[str]
 ) -> None:
     """There is no GPU here, so that TensorRT cannot run."""
-    run = verify(bundle, "--seconds", 0, *arguments)
+    run = run_here(bundle / "verify.py", "--seconds", 0, *arguments)
     assert run.returncode == (4 if missing else 0), run.stdout + run.stderr
     report = read_device_report(bundle / "device-report.json")
     assert (report.outcome, report.missing) == ("not run" if missing else "pass", missing)
@@ -156,7 +158,7 @@ def test_the_worst_status_decides(statuses: tuple[str, ...], missing: list[str],
 
 def test_a_bundle_of_the_schema_before_is_refused_by_its_name(bundle: Path) -> None:
     change_manifest(bundle, lambda manifest: manifest.update(schema_version="1.1"))
-    run = verify(bundle, "--seconds", 0)
+    run = run_here(bundle / "verify.py", "--seconds", 0)
     assert_three_parts(run, 2)
     assert "bundle 1.1" in run.stderr
     with pytest.raises(BadInput, match=r"no bundle of schema 1\.2.*bundle 1\.1"):
