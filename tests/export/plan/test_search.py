@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from export.plan.placement import PlannedConv, place, segment_of
 from export.plan.planned import PlannedWeights, simulated_graph
 from export.plan.precision_plan import HIGHER, TOO_MANY, PrecisionPlan
 from export.plan.search import error_mm, initial_plan, search_plan
+from export.plan.weights import Candidates, prepare
 from export.runtime.pose import Volume
 from tests.support.checkpoints import TINY
 from tests.support.tiny_int8 import calibration_figures, other_figures, tiny_calibration, tiny_network, trained_network
@@ -30,6 +32,21 @@ PLANNED = tuple(HIGHER)
 FEW = 4
 """Number of images; these tests plant their budgets, so that few are enough."""
 GENEROUS, IMPOSSIBLE = Grade("usable", 1e4, 1e4), Grade("usable", 1e-9, 1e-9)
+
+
+@cache
+def prepared(precision: str) -> tuple[PrecisionPlan, Candidates]:
+    """Return the calibrated plan of the trained network, which no budget changes, and its candidate weights."""
+    calibration = calibration_figures(FEW)
+    return prepare(trained_network(), initial_plan(trained_network(), precision, calibration), calibration.images)
+
+
+@pytest.fixture(autouse=True)
+def prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare_once(network: ConvNeXtPose, plan: PrecisionPlan, *rest: Any) -> tuple[PrecisionPlan, Candidates]:
+        return prepared(plan.precision) if network is trained_network() else prepare(network, plan, *rest)
+
+    monkeypatch.setattr(plan_search, "prepare", prepare_once)
 
 
 def searched(
@@ -123,18 +140,12 @@ def test_only_the_unit_with_the_largest_error_is_raised(
     assert budget.holds(mean, p99, None)
 
 
-@pytest.fixture(scope="module")
-def whole() -> PrecisionPlan:
-    """Return the plan with all in INT8 that may be."""
-    with pytest.MonkeyPatch.context() as patch:
-        return searched(trained_network(), "int8", GENEROUS, patch)[0]
-
-
 @pytest.mark.parametrize("failures", [0, 1, 99])
 def test_a_plan_that_fails_on_parity_images_is_followed_by_one_with_less_in_int8(
-    whole: PrecisionPlan, failures: int, monkeypatch: pytest.MonkeyPatch
+    failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If every plan fails, the one with the least in INT8 is left for parity to refuse."""
+    whole, _ = searched(trained_network(), "int8", GENEROUS, monkeypatch)
     assert whole.mean_mm is not None
     monkeypatch.setitem(GRADES, "usable", Grade("usable", whole.mean_mm / (0.97 * SIMULATION_SHARE), 1e9))
     shares: list[float] = []
