@@ -28,10 +28,15 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
     def make(python: str, *packages: str) -> Path:
         folder = tmp_path_factory.mktemp("environment")
-        subprocess.run([python, "-m", "venv", folder], check=True, capture_output=True)
-        interpreter = folder / "bin/python"
-        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", *packages]
-        run = subprocess.run([interpreter, *install], capture_output=True, text=True, timeout=300, check=False)
+        interpreter, program = folder / "bin/python", [python, "-m", "pip", "--python", str(folder / "bin/python")]
+        if python == sys.executable:  # whose pip serves both
+            subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True, capture_output=True)
+        else:
+            subprocess.run([python, "-m", "venv", folder], check=True, capture_output=True)
+            program = [str(interpreter), "-m", "pip"]
+        options = ["--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--no-compile"]
+        install = [*program, "install", *options, *packages]
+        run = subprocess.run(install, capture_output=True, text=True, timeout=300, check=False)
         if run.returncode != 0:
             pytest.skip(f"{', '.join(packages)} cannot be installed: {run.stderr.strip().splitlines()[-1]}")
         return interpreter

@@ -166,11 +166,11 @@ def test_real_matrix_gives_the_same_rows_locally_and_through_workers(tiny_run: R
     shared = {
         "name": "whole",
         "models": [str(tiny_run[0] / "build/tiny")],
-        "devices": KINDS,
         "runtimes": ["onnxruntime"],
+        "bench": {"budget_s": 1, "threads": 1},
     }
-    for out in ("here", "there"):
-        matrix = shared | {"bench": {"budget_s": 1, "threads": 1}, "out": out}
+    for out, devices in (("here", KINDS[:1]), ("there", KINDS)):
+        matrix = shared | {"devices": devices, "out": out}
         (tmp_path / f"{out}.yaml").write_text(json.dumps(matrix))
     (tmp_path / "cluster").mkdir()
     with Cluster(tmp_path / "cluster", preload=("--preload", "tests.support.fleet_short_job")) as cluster:
@@ -196,5 +196,5 @@ def test_real_matrix_gives_the_same_rows_locally_and_through_workers(tiny_run: R
     here = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert here.returncode == 0, here.stderr
     found = rows(tmp_path / "there/fleet/whole")
-    assert found == rows(tmp_path / "here/fleet/whole")
+    assert rows(tmp_path / "here/fleet/whole") == {"orin/tiny": found["orin/tiny"]}
     assert {folder: len(names) for folder, names in found.items()} == {"orin/tiny": 2, "x86/tiny": 2}

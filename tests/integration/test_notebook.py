@@ -13,6 +13,7 @@ from nbclient.exceptions import CellExecutionError
 
 from scripts.write_notebook import NOTEBOOK, SCRIPT, execute, read_script, write_released_files
 from tests.support.command_line import TEMPORARY, assert_three_parts
+from tests.support.grid import blank_weights
 from tests.support.tiny_datasets import write_human36m
 
 MOST_BYTES = 100_000
@@ -50,6 +51,9 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("TMPDIR", TEMPORARY)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(
+        "scripts.write_notebook.stand_in_weights", blank_weights
+    )  # those of S, which are only inspected
     write_released_files(tmp_path / "weights")
     write_human36m(tmp_path / "weights/h36m", subjects=(9, 11), frames=(0,), actions=(2, 3))
     notebook = read_script()

@@ -1,4 +1,4 @@
-"""Quick benchmarks with short warm-ups and passes, whose figures mean nothing; as a main module, the command with them.
+"""Benchmarks with short warm-ups and passes, whose figures mean nothing; as a main module, the command with them.
 
 A worker imports the main module again: what is heavy is imported in functions.
 """
@@ -6,22 +6,23 @@ A worker imports the main module again: what is heavy is imported in functions.
 from typing import Any
 
 
-def short_mode() -> Any:
-    """Return the quick mode, shortened."""
+def short_modes() -> dict[str, Any]:
+    """Return the modes by their names in ``bench.harness.benchmark``, shortened."""
     from dataclasses import replace
 
-    from bench.harness.benchmark import QUICK_MODE
+    from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE
     from bench.stats.steadiness import WarmUpRule
 
-    warm_up = WarmUpRule(minimum_s=0.1, cap_s=0.2)
-    return replace(QUICK_MODE, settings=replace(QUICK_MODE.settings, warm_up=warm_up, image_s=0.1, throughput_s=0.05))
+    changes: dict[str, Any] = {"warm_up": WarmUpRule(minimum_s=0.1, cap_s=0.2), "image_s": 0.1, "throughput_s": 0.05}
+    modes = {"QUICK_MODE": QUICK_MODE, "PUBLISH_MODE": PUBLISH_MODE}
+    return {name: replace(mode, settings=replace(mode.settings, **changes)) for name, mode in modes.items()}
 
 
 def shorten() -> None:
-    """Let the quick benchmarks of this process be short."""
+    """Let the benchmarks of this process be short."""
     from bench.harness import benchmark
 
-    benchmark.QUICK_MODE = short_mode()
+    vars(benchmark).update(short_modes())
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ pytest.importorskip("distributed")
 def test_hanging_new_worker_gets_no_job(
     cluster: Cluster, sources: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_cluster, "ANSWER_S", 8.0)
+    monkeypatch.setattr(dask_cluster, "ANSWER_S", 4.0)
     cluster.start_workers("orin-1", "orin-2", resource=ORIN)
     cluster.stop("orin-1")
     record = run_plan(plan_of(tmp_path / "run", [spec_of(model, sources) for model in "AB"], sources), cluster)
     assert states(record) == [("orin/A", "done", "orin-2"), ("orin/B", "done", "orin-2")]
     (silent,) = [device for device in record.devices if device.state == "silent"]
-    assert (silent.worker, "within 8 s" in silent.reason) == ("orin-1", True)
+    assert (silent.worker, "within 4 s" in silent.reason) == ("orin-1", True)
 
 
 @pytest.mark.parametrize("extra", [{}, {"resources": {ORIN: 1.0}, "environment": {}}])

@@ -14,7 +14,7 @@ from export.pipeline.manifest import write_manifest
 from export.runtime.engine_file import TENSORRT, TENSORRT_RTX
 from export.runtime.gpu import Gpu
 from tests.export.pipeline.test_recipe import manifest
-from tests.support.command_line import assert_three_parts, convnextpose
+from tests.support.command_line import assert_three_parts, in_process
 from tests.support.engines import ADA, artifact_entry, without_gpu, write_engine
 
 HOPPER = Gpu("NVIDIA H100", "9.0", 80 << 30, 132)
@@ -139,7 +139,7 @@ def test_an_impossible_reference_is_refused(folder: Path) -> None:
 @without_gpu
 @pytest.mark.parametrize("runtime", ["tensorrt-rtx", "onnxruntime-cuda,onnxruntime-tensorrt"])
 def test_a_gpu_runtime_without_a_gpu_is_no_traceback(folder: Path, runtime: str) -> None:
-    run = convnextpose("bench", folder, "--runtime", runtime, cwd=folder)
+    run = in_process("bench", folder, "--runtime", runtime, cwd=folder)
     assert_three_parts(run, 4)
     for name in runtime.split(","):
         assert f"{name}: there is no NVIDIA driver" in " ".join(run.stderr.split())

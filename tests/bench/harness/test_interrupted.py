@@ -72,7 +72,7 @@ def running(workers: Sequence[psutil.Process]) -> list[psutil.Process]:
     return [worker for worker in alive if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path) as run:
         workers = psutil.Process(run.pid).children(recursive=True)

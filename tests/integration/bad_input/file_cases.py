@@ -226,5 +226,3 @@ FILES: dict[str, tuple[Builder, tuple[str, ...]]] = {
 
 SURROGATE = put("head.\ud800", lambda s: torch.ones(3)), (CONTRADICT, "an extra tensor")
 """Torch reads a name that is no Unicode text; a terminal cannot show it."""
-
-IN_A_PROCESS = ("missing", "zip slip", "NaN", "name that is no Unicode")

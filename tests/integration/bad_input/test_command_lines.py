@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.bad_input.refusals import Here, assert_refused, left_in
 from tests.support import bad_files as bad
-from tests.support.command_line import assert_three_parts, convnextpose
+from tests.support.command_line import assert_three_parts
 
 EXPORT_TINY = ("export", "tiny.yaml", "--checkpoint", "good", "--out", "build")
 INSPECT = ("inspect", "good", "--model", "tiny.yaml")
@@ -50,13 +50,6 @@ def test_bad_command_lines(place: Path, here: Here, case: str) -> None:
 def test_a_map_of_two_bins_is_the_smallest(place: Path, here: Here) -> None:
     bad.good(place / "good")
     assert here(*with_set("input_size=64", "depth_dim=32", "upsamplings=0")).returncode == 0
-
-
-@pytest.mark.parametrize("case", ["unknown precision"])
-def test_bad_command_lines_in_a_process_of_their_own(place: Path, case: str) -> None:
-    bad.good(place / "good")
-    arguments, said = COMMAND_LINES[case]
-    assert_refused(convnextpose(*arguments, cwd=place), said)
 
 
 @pytest.mark.parametrize("command", [["export", "L", "--sett", "a"], ["inspect"], ["nothing"]], ids=" ".join)
