@@ -75,7 +75,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
     (folder / "engines").mkdir()
     (tmp_path / "command.py").write_text(COMMAND)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gpu_report, "COMMAND", (sys.executable, "command.py"))
+    monkeypatch.setattr(gpu_report, "COMMAND", (sys.executable, "-S", "command.py"))
     monkeypatch.setattr(gpu_report, "TRTEXEC_FOLDER", str(tmp_path))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.setenv("HOST", socket.gethostname())

@@ -81,38 +81,32 @@ def test_a_plan_for_another_graph_is_a_defect(plan: PrecisionPlan, weights: Plan
         insert_int8(onnx.load(fp16_file), plan, missing)
 
 
-@pytest.mark.parametrize("takes_pixels", [False, True])
+@pytest.mark.parametrize(
+    ("takes_pixels", "count", "share"), [(True, None, (0, 0.4)), (False, 3, (0.4, 0.55))], ids=["all", "few in INT8"]
+)
 def test_the_written_file_is_proven(
-    tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan, weights: PlannedWeights, takes_pixels: bool
+    tmp_path: Path,
+    network: ConvNeXtPose,
+    plan: PrecisionPlan,
+    takes_pixels: bool,
+    count: int | None,
+    share: tuple[float, float],
 ) -> None:
     """The record counts INT8 and FP16 convolutions."""
+    kept = plan.quantized[:count]
+    plan = plan.raise_precision([conv.name for conv in plan.quantized[len(kept) :]], "a test")
+    weights = tiny_weights(plan)
     graph = planned_graph(network, plan, weights, takes_pixels=takes_pixels)
     record = export_int8(graph, tmp_path / "int8.onnx", {}, plan, weights.int8)
-    assert record.types.operators["QuantizeLinear"] == {"int8": len(plan.quantized)}
+    assert record.types.operators["QuantizeLinear"] == {"int8": len(kept)}
     assert record.types.operators["Conv"] == {"float16": len(plan.convs)}
     assert record.types.operators["Softmax"] == {"float32": 1}
     assert record.inputs[0].dtype == ("uint8" if takes_pixels else "float32")
-    assert record.nodes["DequantizeLinear"] == 2 * len(plan.quantized)
+    assert record.nodes["DequantizeLinear"] == 2 * len(kept)
     assert record.int8 is not None
     counts = (record.int8.convolutions_int8, record.int8.convolutions_fp16)
-    assert counts == (len(plan.quantized), len(plan.convs) - len(plan.quantized))
-    assert record.types.initializer_share <= 0.4
-
-
-def test_an_int8_file_with_little_in_int8_is_written(
-    tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan
-) -> None:
-    few = plan.raise_precision([conv.name for conv in plan.quantized[3:]], "a test")
-    weights = tiny_weights(few)
-    record = export_int8(planned_graph(network, few, weights), tmp_path / "int8.onnx", {}, few, weights.int8)
-    assert 0.4 < record.types.initializer_share < 0.55
-
-
-def test_a_plan_that_quantizes_nothing_is_refused(tmp_path: Path, network: ConvNeXtPose, plan: PrecisionPlan) -> None:
-    nothing = plan.raise_precision([conv.name for conv in plan.convs], "a test")
-    weights = tiny_weights(nothing)
-    with pytest.raises(CheckFailed, match="quantizes nothing"):
-        export_int8(planned_graph(network, nothing, weights), tmp_path / "int8.onnx", {}, nothing, weights.int8)
+    assert counts == (len(kept), len(plan.convs) - len(kept))
+    assert share[0] < record.types.initializer_share <= share[1]
 
 
 @pytest.mark.parametrize(("steps", "same"), [(plan_weights.BIAS_STEPS, True), (1e9, False)])
