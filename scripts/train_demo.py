@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
 from bench.accuracy.tally import ERROR_MM, Tally, add_sample
 from bench.datasets.drawn import DrawnFigures
@@ -224,22 +225,12 @@ def averaged_network(trainer: Trainer) -> ConvNeXtPose:
     return network.requires_grad_(False).eval()
 
 
-@torch.no_grad()
 def settle_norms(network: ConvNeXtPose, batch: int, batches: int = NORM_BATCHES) -> None:
     """Give every norm its mean statistics over training figures in FP32.
 
     Statistics from the training belong to earlier weights and to bfloat16.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    network.train()
-    for step in range(batches):
-        network(normalised(training_batch(step, batch, network.architecture)[0]))
-    network.eval()
-    for norm in norms:
-        norm.momentum = 0.1
+    update_bn((normalised(training_batch(step, batch, network.architecture)[0]) for step in range(batches)), network)
 
 
 def write_checkpoint(network: ConvNeXtPose, path: Path, epoch: int) -> None:

@@ -23,7 +23,7 @@ from export.model.config import Alternative, load_config
 
 if TYPE_CHECKING:
     from export.checkpoint.upsampling.evidence import UpsamplingEvidence
-    from export.images.image_folder import Crops
+    from export.images.image_set import Crops
     from export.images.norm_statistics import ImageStatistics
 
 SCHEMA_VERSION = "1.0"
@@ -155,7 +155,7 @@ def checkpoint_record(verdict: Verdict, file: Checkpoint | None, claims: Sequenc
 def _compare_images(folder: Path, checkpoint: Checkpoint, verdict: Verdict, progress: Progress) -> ImageInspection:
     """Compare the folder's crops with the BatchNorm statistics, and find the upsampling count from them."""
     from export.checkpoint.upsampling.evidence import FEWEST_IMAGES, MOST_IMAGES, upsampling_evidence
-    from export.images.image_folder import read_crops
+    from export.images.image_set import read_crops
     from export.images.norm_statistics import ENOUGH_IMAGES, measure_images
     from export.model.network import build_network
 

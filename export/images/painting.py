@@ -39,15 +39,9 @@ DISC_LIFT_MM = 40.0
 LIGHT, TINT, GRAIN = 0.03, 0.02, 3.0
 SHIFT = 4
 """Fractional bits of OpenCV's coordinates."""
-
-
-def joint_colours() -> Array:
-    """Return (18, 3) RGB in 0..255 of each joint's disc at full brightness."""
-    colours = {name: colorsys.hsv_to_rgb(hue / 360, 1.0, 1.0) for name, hue in HUES.items()} | PALE
-    return 255 * np.array([colours[name] for name in HUMAN36M.joints])
-
-
-JOINT_COLOURS = joint_colours()
+_COLOURS = {name: colorsys.hsv_to_rgb(hue / 360, 1.0, 1.0) for name, hue in HUES.items()} | PALE
+JOINT_COLOURS = 255 * np.array([_COLOURS[name] for name in HUMAN36M.joints])
+"""(18, 3) RGB in 0..255 of each joint's disc at full brightness."""
 LIMB_COLOURS = np.array([JOINT_COLOURS[end] for _, end in HUMAN36M.bones]) * (1 - LIMB_PALENESS) + 255 * LIMB_PALENESS
 JOINT_RADII_MM = np.array([JOINT_RADIUS_MM.get(name, USUAL_JOINT_RADIUS_MM) for name in HUMAN36M.joints])
 

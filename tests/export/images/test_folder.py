@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from export.common.errors import BadInput
-from export.images.image_folder import SUFFIXES, read_crops
+from export.images.image_set import SUFFIXES, read_crops
 
 RED = (255, 0, 0)
 

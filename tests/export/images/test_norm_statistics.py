@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from export.checkpoint.loading import read_checkpoint
 from export.checkpoint.verdict import judge
 from export.common.errors import BadInput
-from export.images.image_folder import read_crops
-from export.images.image_set import ImageSet
+from export.images.image_set import ImageSet, read_crops
 from export.images.norm_statistics import (
     ENOUGH_IMAGES,
     LIMITS,
