@@ -85,12 +85,9 @@ def command(
         reference=reference,
         graph=cuda_graph,
     )
-    observer = ConsoleObserver()
     lock = exclusive_machine(options.runtimes, options.reference)
-    try:
+    with ConsoleObserver() as observer:
         result = benchmark(exported, options, out, observer.listener("bench"), lock)
-    finally:
-        observer.stop()
     folder = place_for(out, complete=result.complete)
     if as_json:
         print(result.model_dump_json(indent=2))

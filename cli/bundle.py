@@ -51,11 +51,8 @@ def command(
     if form is Form.triton:
         _print_triton(write_triton(model, place, precisions, plan))
         return
-    observer = ConsoleObserver()
-    try:
+    with ConsoleObserver() as observer:
         bundle = write_bundle(model, place, precisions, plan, observer.listener("bundle"))
-    finally:
-        observer.stop()
     _print_bundle(bundle)
 
 

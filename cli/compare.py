@@ -47,12 +47,10 @@ def command(
 
     settings = Settings(threads or default_threads(), StopRule(budget_s=budget), QUICK_MODE.settings.warm_up)
     folders, runtimes = (read_export(base), read_export(candidate)), names(runtime) or ()
-    observer, lock = ConsoleObserver(), exclusive_machine(runtimes)
-    try:
+    lock = exclusive_machine(runtimes)
+    with ConsoleObserver() as observer:
         progress = observer.listener("compare")
         comparison = compare_folders(*folders, runtimes, names(precision), settings, progress, lock)
-    finally:
-        observer.stop()
     record = comparison.as_json()
     if out is not None:
         write_json(out, record)

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
@@ -170,6 +170,12 @@ class ConsoleObserver(StepObserver):
         self.ran_steps = False
         """True if a step was not up to date."""
         self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def up_to_date(self, step: str) -> None:
         """See ``export.common.progress.StepObserver``."""

@@ -62,11 +62,8 @@ def command(
     plan = replace(plan, precision=precision or read_precision(onnx) or plan.precision)
     product = choice.product
     engine = out or onnx.with_suffix(product.suffix if product else ".engine")
-    observer = ConsoleObserver()
-    try:
+    with ConsoleObserver() as observer:
         record = build_engine(onnx, engine, plan, observer.listener("engine"))
-    finally:
-        observer.stop()
     for warning in record.warnings:
         stdout.print(f"warning: {escape(warning)}", soft_wrap=True)
     size, took = f"{record.size_bytes / 1e6:.1f} MB", f"{record.build_seconds:.1f} s"

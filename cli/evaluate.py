@@ -54,11 +54,8 @@ def command(
     interrupted = run.state.is_file()
     run.resume()
     print_dataset_notes(images.notes, run.done, len(images), restarted=interrupted and not run.done)
-    observer = ConsoleObserver()
-    try:
+    with ConsoleObserver() as observer:
         evaluate(exported, images, run, batch=batch, flip=mirrored, progress=observer.listener(images.name))
-    finally:
-        observer.stop()
     evaluation = evaluation_of(exported, images, run, flip=mirrored)
     report, text = folder / f"{name}.json", evaluation.model_dump_json(indent=2)
     write_text(report, text + "\n")

@@ -169,9 +169,9 @@ def export_model(
     from export.checkpoint.records import used_alternative
     from export.pipeline.run import run_export
 
-    config, observer = request.config, ConsoleObserver()
+    config = request.config
     print_weights(request, folder)
-    try:
+    with ConsoleObserver() as observer:
         export = run_export(request, out / config.name, observer, dry_run=dry_run)
         observer.stop()
         if (manifest := export.manifest) is not None:
@@ -182,8 +182,6 @@ def export_model(
             print_parity(manifest)
         is_unchanged = not observer.ran_steps  # a latency table alone, which a busy machine repeats, is no change
         latency = latency_table(export, observer)
-    finally:
-        observer.stop()
     if manifest is None:
         return
     if verbose:

@@ -55,11 +55,8 @@ def run(
     through = _scheduler(scheduler, insecure, tls_ca, tls_cert, tls_key, wait)
     content = read_matrix(matrix)
     require_writable(content.out)
-    observer = ConsoleObserver()
-    try:
+    with ConsoleObserver() as observer:
         plan = plan_fleet(content, observer)
-    finally:
-        observer.stop()
     record = run_fleet(plan, through, render.Log().show, again=again)
     if as_json:
         print(record.model_dump_json(indent=2))

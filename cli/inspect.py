@@ -53,18 +53,16 @@ def command(
             options = {"--model": model, "--images": images, "--weights-key": weights_key, "--set": settings}
             _inspect_folder(search, [name for name, value in options.items() if value], strict, as_json)
             return
-    observer = ConsoleObserver()
     try:
-        progress = observer.listener("inspect")
-        inspection = inspect_checkpoint(checkpoint, model, overrides, images, progress, weights_key)
+        with ConsoleObserver() as observer:
+            progress = observer.listener("inspect")
+            inspection = inspect_checkpoint(checkpoint, model, overrides, images, progress, weights_key)
     except Contradiction as contradiction:
         if as_json:
             print(json.dumps(contradiction.as_json(), indent=2))
         else:
             print_problems(contradiction.problems)
         raise
-    finally:
-        observer.stop()
     if as_json:
         print(json.dumps(inspection.as_json(), indent=2))
     else:
@@ -92,11 +90,8 @@ def _inspect_folder(search: "FolderSearch", options: Sequence[str], strict: bool
     if options:
         value = f"{search.folder} holds several files"
         raise BadInput(f"{options[0]} is for one checkpoint", value, "name one, or leave the option out")
-    observer = ConsoleObserver()
-    try:
+    with ConsoleObserver() as observer:
         inspection = inspect_folder(search, observer.listener("inspect"))
-    finally:
-        observer.stop()
     if as_json:
         print(inspection.model_dump_json(indent=2))
     else:

@@ -39,8 +39,7 @@ def command(
             else [p for p in exported.precisions if p != "fp32"]
         )
         reference = exported.path / exported.onnx("fp32").path
-        observer = ConsoleObserver()
-        try:
+        with ConsoleObserver() as observer:
             for variant in variants:
                 require_traceable(variant)
                 candidate = exported.path / exported.onnx(variant).path
@@ -48,8 +47,6 @@ def command(
                 record = trace_record(reference, candidate, variant, exported.path / TRUTH)
                 write_json(model / "parity" / f"trace-{variant}.json", record)
                 records.append(record)
-        finally:
-            observer.stop()
     if as_json:
         reports = [report.model_dump(mode="json") for report in exported.manifest.parity]
         print(json.dumps({"parity": reports, "traces": records}, indent=2))
