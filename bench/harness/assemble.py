@@ -1,7 +1,7 @@
 """Rows of a result from the measurements of a benchmark: pure functions."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,9 @@ from bench.results.result import (
     Latency,
     LaunchRecord,
     Memory,
-    MissesRecord,
-    PercentileRecord,
-    RatioRecord,
     Row,
     SpeedUp,
     ThroughputPoint,
-    WarmUpRecord,
 )
 from bench.stats.quality import Evidence, Quality, assess, same_as_reference
 from bench.stats.statistics import (
@@ -118,7 +114,7 @@ def row_of(
         latency=latency,
         speed_up=_speed_up(ratio, control),
         launches=launches_of(measurements, name, reference, quality) if quality.timing else None,
-        warm_up=_warm_up(record) if quality.timing else None,
+        warm_up=record.warm_up if quality.timing else None,
         cold_start=_cold_start(record) if quality.timing else None,
         memory=_memory(record),
         image_to_joints=ImageToJoints.model_validate(record.image_to_joints) if record.image_to_joints else None,
@@ -143,17 +139,9 @@ def latency_of(rounds: Rounds, name: str, boundary: str, deadlines_ms: Sequence[
     samples_ms = rounds.samples_ms(name, boundary)
     medians_ms = np.asarray(list(rounds.round_medians_ms(name, boundary).values()))
     tails = tails and len(medians_ms) >= FIRST_LOOK
-    records = []
-    for quantile in PERCENTILES:
-        value, is_allowed = percentile(samples_ms, quantile), tails or quantile == 0.5
-        records.append(
-            PercentileRecord(
-                quantile=quantile,
-                value_ms=value.value if is_allowed else None,
-                upper_ms=value.upper if is_allowed else None,
-                floor=value.floor,
-            )
-        )
+    percentiles = [percentile(samples_ms, quantile) for quantile in PERCENTILES]
+    if not tails:
+        percentiles = [p if p.quantile == 0.5 else replace(p, value_ms=None, upper_ms=None) for p in percentiles]
     return Latency(
         samples=samples_ms.size,
         rounds=len(medians_ms),
@@ -161,8 +149,8 @@ def latency_of(rounds: Rounds, name: str, boundary: str, deadlines_ms: Sequence[
         round_median_low_ms=float(medians_ms.min()),
         round_median_high_ms=float(medians_ms.max()),
         max_ms=float(samples_ms.max()),
-        percentiles=records,
-        deadlines=[_misses(samples_ms, deadline_ms) for deadline_ms in deadlines_ms] if tails else [],
+        percentiles=percentiles,
+        deadlines=[deadline_misses(samples_ms, deadline_ms) for deadline_ms in deadlines_ms] if tails else [],
     )
 
 
@@ -198,20 +186,10 @@ def sample_arrays(rounds: Rounds, rows: Sequence[Row]) -> dict[str, NDArray[Any]
     return arrays
 
 
-def ratio_record(ratio: Ratio | None) -> RatioRecord | None:
-    """Return the ratio as the result stores it."""
-    return RatioRecord(**asdict(ratio)) if ratio is not None else None
-
-
 def _speed_up(ratio: Ratio | None, control: Ratio | None) -> SpeedUp | None:
     if ratio is None or control is None:
         return None
     return SpeedUp(**asdict(ratio), same=same_as_reference(ratio, control))
-
-
-def _misses(samples_ms: Any, deadline_ms: float) -> MissesRecord:
-    misses = asdict(deadline_misses(samples_ms, deadline_ms))
-    return MissesRecord.model_validate({name: misses[name] for name in MissesRecord.model_fields})
 
 
 def _no_pass(figures: Any, fault: str | None, quality: Quality) -> str | None:
@@ -225,13 +203,6 @@ def _no_energy(record: WorkloadRecord, quality: Quality) -> str | None:
     if not quality.timing:
         return INVALID
     return None if record.energy else record.energy_reason or NO_ENERGY
-
-
-def _warm_up(record: WorkloadRecord) -> WarmUpRecord | None:
-    warm_up = record.warm_up
-    if warm_up is None or warm_up.state == "warming":
-        return None
-    return WarmUpRecord(state=warm_up.state, seconds=warm_up.seconds, windows_ms=list(warm_up.windows_ms))
 
 
 def _cold_start(record: WorkloadRecord) -> ColdStart | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness.assemble import ratio_record, row_of, sample_arrays
+from bench.harness.assemble import row_of, sample_arrays
 from bench.harness.candidates import PUBLISH, QUICK, Candidate, find_candidates, require_some
 from bench.harness.measure import measure_workloads
 from bench.harness.measurements import Measurements
@@ -219,7 +219,7 @@ def _write(
         fingerprint=fingerprint(environment),
         sensors=[dict(reading) for reading in rounds.sensors],
         reference_id=first,
-        control=ratio_record(control),
+        control=control,
         harness_overhead_ns=max(overheads_ns, default=None),
         coordinator_peak_mib=finite_or_none(memory_mib()["peak"]),
         rows=rows,

@@ -13,7 +13,8 @@ from bench.harness.measurements import Measurements
 from bench.harness.rounds import Plan, RunBlock, run_rounds
 from bench.harness.settings import CheckParity, Settings, Timeouts
 from bench.harness.worker_process import WorkerLost, WorkerProcess, end_all
-from bench.harness.workload import Samples, WarmUp, Workload
+from bench.harness.workload import Samples, Workload
+from bench.results.result import WarmUpRecord
 from export.common.progress import Progress
 
 
@@ -139,12 +140,12 @@ class Launcher:
         timeout_s = self.settings.timeouts.answer_s + 10 * rule.cap_s
         try:
             with self.workers[name].running():
-                warm_up: WarmUp = self.workers[name].call("warm_up", rule, timeout_s=timeout_s)
+                warm_up: WarmUpRecord = self.workers[name].call("warm_up", rule, timeout_s=timeout_s)
         except WorkerLost as loss:
             self._add_fault(name, f"while warming up: {loss}")
             self.workers.pop(name).end()
             return
-        latencies_ms[name] = warm_up.latency_ms
+        latencies_ms[name] = warm_up.windows_ms[-1]
         record.warm_up = max(filter(None, (record.warm_up, warm_up)), key=lambda w: (w.state != "steady", w.seconds))
 
     def _read_back(self, name: str) -> None:

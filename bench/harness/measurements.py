@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.harness.rounds import Rounds
-from bench.harness.workload import Loaded, WarmUp, Workload
+from bench.harness.workload import Loaded, Workload
+from bench.results.result import WarmUpRecord
 
 
 @dataclass
@@ -14,7 +15,7 @@ class WorkloadRecord:
 
     loaded: Loaded | None = None
     parity: Mapping[str, Any] | None = None
-    warm_up: WarmUp | None = None
+    warm_up: WarmUpRecord | None = None
     """With several launches: the one that did not become steady, or else the longest."""
     memory_mib: Mapping[str, float] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)

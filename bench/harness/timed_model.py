@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.harness.workload import DEVICE, HOST_E2E, HOST_NOCOPY, Loaded, Samples, WarmUp, Workload
+from bench.harness.workload import DEVICE, HOST_E2E, HOST_NOCOPY, Loaded, Samples, Workload
 from bench.machine.system import clock_mhz, memory_mib
 from bench.passes.layer_times import Profile, take_profile
 from bench.passes.timing import UNRECORDED_S, settle, time_runs
+from bench.results.result import WarmUpRecord
 from bench.sessions.protocol import Accountable, Bindable, Concurrent, Limited, Pinning, SelfTiming, Session
 from bench.stats.steadiness import WarmUpRule, Window, state
 from export.runtime.pose import normalise
@@ -74,7 +75,7 @@ class TimedModel:
         """
         return np.concatenate([checked(self._session.run(images)) for images in self._inputs[:count]])
 
-    def warm_up(self, rule: WarmUpRule) -> WarmUp:
+    def warm_up(self, rule: WarmUpRule) -> WarmUpRecord:
         """Run until ``bench.stats.steadiness`` finds a steady state, or gives up."""
         windows: list[Window] = []
         clock: Callable[[], float | None] = clock_mhz
@@ -95,8 +96,8 @@ class TimedModel:
             elapsed = time.perf_counter() - started
             now = state(windows, elapsed, rule)
             if now != "warming":
-                medians = tuple(window.median_ms for window in windows)
-                return WarmUp(now, elapsed, medians[-1], medians)
+                medians_ms = [window.median_ms for window in windows]
+                return WarmUpRecord(state=now, seconds=elapsed, windows_ms=medians_ms)
 
     def run_block(self, iterations: int) -> Samples:
         """Return ``iterations`` latencies at each boundary, after some that are not recorded.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.sessions.protocol import Session
-from bench.stats.steadiness import State
 
 HOST_E2E, HOST_NOCOPY, DEVICE = "host_e2e", "host_nocopy", "device"
 """``host_e2e``: wall clock around the call, NumPy to NumPy. ``host_nocopy``: the same on memory bound beforehand.
@@ -55,13 +54,3 @@ class Loaded:
     description: str
     facts: Mapping[str, Any]
     boundaries: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class WarmUp:
-    """State and duration of a warm-up, with the median of each of its windows."""
-
-    state: State
-    seconds: float
-    latency_ms: float
-    windows_ms: tuple[float, ...] = ()

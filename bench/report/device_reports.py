@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from bench.report.rows import HEADLINE, with_trusted_speed_ups
 from bench.report.sources import DEVICE_REPORT
 from bench.results import device_report
 from bench.results.device_report import DeviceReport
-from bench.results.result import Latency, NotRunRow, PercentileRecord, Row, SpeedUp
+from bench.results.result import Latency, NotRunRow, Row, SpeedUp
 from bench.stats.quality import PRECISE, USABLE
-from bench.stats.statistics import speed_up
+from bench.stats.statistics import Percentile, speed_up
 
 NO_CONTROL = "the bundle's verifier times no second reference, so no row is called stable"
 NOT_TIMED = "latency was left out (verify.py --seconds 0)"
@@ -141,13 +142,13 @@ def _timed(
     if not ratio.half_width <= USABLE:
         return row.model_copy(update={"verdict": "unstable", "reasons": [f"{known} only"]})
     reasons = [*([known] if not ratio.half_width <= PRECISE else []), NO_CONTROL]
-    up = SpeedUp(median=ratio.median, low=ratio.low, high=ratio.high, rounds=count, same=ratio.contains_one)
+    up = SpeedUp(**asdict(ratio), same=ratio.contains_one)
     return row.model_copy(update={"verdict": "noisy", "reasons": reasons, "speed_up": up})
 
 
 def _latency(latency: device_report.Latency, medians: Sequence[float], floors: Mapping[str, int]) -> Latency:
     percentiles = [
-        PercentileRecord(quantile=quantile, value_ms=value, upper_ms=None, floor=floors.get(name, 0))
+        Percentile(quantile, value, upper_ms=None, floor=floors.get(name, 0))
         for quantile, name, value in ((0.9, "p90", latency.p90_ms), (0.99, "p99", latency.p99_ms))
     ]
     return Latency(

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from bench.accuracy.record import AccuracyLoss, EvaluatedDataset, Evaluation
 from bench.report.model_files import ModelFiles
 from bench.report.rows import name_of, parity_status, with_trusted_speed_ups
-from bench.results.result import NotRunRow, RatioRecord, Result, Row
+from bench.results.result import NotRunRow, Result, Row
 from bench.sessions.exported import TORCH_FORMS
+from bench.stats.statistics import Ratio
 from export.parity.budgets import GRADES, PASS, REQUIRED_GRADE, within_budget
 from export.runtime.processor import limit_note
 
@@ -39,7 +40,7 @@ class Measurement:
     """Empty on a page of one machine."""
     rows: tuple[Row, ...] = ()
     not_run: tuple[NotRunRow, ...] = ()
-    control: RatioRecord | None = None
+    control: Ratio | None = None
     """Two instances of the reference, one over the other."""
     reference: str = "PyTorch"
     """The baseline of the speed-ups."""
@@ -65,7 +66,7 @@ class Measurement:
     @property
     def tolerance(self) -> float:
         """By how much two processes of one artifact may differ: the reach of the control's interval."""
-        return max(self.control.high - 1, 1 - self.control.low) if self.control else 0.0
+        return self.control.reach if self.control else 0.0
 
     def allowed_mm(self, precision: str) -> float | None:
         """Return the mean error that a precision may have."""

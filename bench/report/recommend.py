@@ -6,13 +6,14 @@ but the smaller export error, and where that is no difference either, the smalle
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.report.measurement import Measurement
 from bench.report.rows import error_mm, headline, name_of, parity_status
 from bench.results import cells
-from bench.results.result import RatioRecord, Row
+from bench.results.result import Row
 from bench.sessions.exported import TORCH_FORMS
+from bench.stats.statistics import Ratio
 from export.common.interface import HALVES
 from export.parity.budgets import PASS, WITHIN_ROUNDING
 
@@ -85,13 +86,10 @@ def not_told_apart(row: Row, other: Row, tolerance: float = 0.0) -> bool:
     return first.high >= second.low and second.high >= first.low
 
 
-def widened(row: Row, tolerance: float) -> RatioRecord | None:
+def widened(row: Row, tolerance: float) -> Ratio | None:
     """Return the speed-up with the interval that decides; the reference may be shipped, where it is not PyTorch."""
-    up = RatioRecord(median=1.0, low=1.0, high=1.0, rounds=1) if row.is_reference else row.speed_up
-    if up is None:
-        return None
-    bounds = {"low": up.low / (1 + tolerance), "high": up.high * (1 + tolerance)}
-    return up.model_copy(update=bounds)
+    up = Ratio(1.0, 1.0, 1.0, rounds=1) if row.is_reference else row.speed_up
+    return None if up is None else replace(up, low=up.low / (1 + tolerance), high=up.high * (1 + tolerance))
 
 
 def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:

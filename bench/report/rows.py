@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from bench.report import theme
 from bench.results import cells
-from bench.results.result import Latency, PercentileRecord, Row
+from bench.results.result import Latency, Row
+from bench.stats.statistics import Percentile
 from export.common.interface import PRECISIONS
 
 HEADLINE = "host_e2e"
@@ -38,7 +39,7 @@ def headline(row: Row) -> Latency | None:
     return row.latency.get(HEADLINE)
 
 
-def percentile_of(latency: Latency, quantile: float) -> PercentileRecord | None:
+def percentile_of(latency: Latency, quantile: float) -> Percentile | None:
     """Return this percentile's record."""
     return next((record for record in latency.percentiles if record.quantile == quantile), None)
 

@@ -4,12 +4,16 @@ It has no figures that must not be shown: an invalid row has no timing, an unsta
 Raw samples are beside it, in ``samples.npz``.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import with_config
 
 from bench.results.checked import Environment, Facts, Parity, Protocol
 from bench.results.profile_record import ProfileRecord
 from bench.results.record import Record as _Record
+from bench.stats.statistics import STORED, Misses, Percentile, Ratio
 from export.common.errors import BadInput, CheckFailed, Inconclusive
 from export.common.files import sha256_file, write_text
 from export.common.records import peek, read_record
@@ -21,38 +25,12 @@ INTERRUPTED = "interrupted"
 """Folder for the result of an interrupted run, if there is a complete one."""
 
 
-class RatioRecord(_Record):
-    """Speed-up: the median over rounds and its exact interval."""
-
-    median: float
-    low: float
-    high: float
-    rounds: int
-
-
-class SpeedUp(RatioRecord):
+@with_config(STORED)
+@dataclass(frozen=True)
+class SpeedUp(Ratio):
     """Speed-up over the reference; ``same``: the difference is less than twice the control's."""
 
     same: bool
-
-
-class PercentileRecord(_Record):
-    """Percentile by nearest rank; null below the floor of samples, and in unstable rows."""
-
-    quantile: float
-    value_ms: float | None
-    upper_ms: float | None
-    floor: int
-
-
-class MissesRecord(_Record):
-    """Number and rate of samples later than a deadline, with the rate's interval."""
-
-    deadline_ms: float
-    missed: int
-    rate: float
-    low: float
-    high: float
 
 
 class Latency(_Record):
@@ -65,8 +43,8 @@ class Latency(_Record):
     round_median_low_ms: float
     round_median_high_ms: float
     max_ms: float
-    percentiles: list[PercentileRecord]
-    deadlines: list[MissesRecord]
+    percentiles: list[Percentile]
+    deadlines: list[Misses]
 
 
 class LaunchRecord(_Record):
@@ -214,7 +192,7 @@ class Result(_Record):
     fingerprint: str
     sensors: list[dict[str, Any]]
     reference_id: str
-    control: RatioRecord | None
+    control: Ratio | None
     """Ratio of two instances of the reference, which must not differ."""
     harness_overhead_ns: float | None
     coordinator_peak_mib: float | None = None

@@ -5,13 +5,15 @@ intervals hold for all of them, as long as the values are independent. Single sa
 hundred of them slow), so ratios are taken from rounds, and a percentile describes only this run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom, binomtest, quantile_test
+from pydantic import ConfigDict, with_config
+from scipy.stats import binomtest, nbinom, quantile_test
 
 CONFIDENCE = 0.95
 TAIL_CONFIDENCE = 0.99
@@ -21,9 +23,11 @@ PERCENTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 Values = NDArray[np.float64]
 
+STORED = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""What a file may hold where a result stores these classes."""
 
-@dataclass(frozen=True)
-class Interval:
+
+class Interval(NamedTuple):
     """A median and its interval."""
 
     median: float
@@ -31,6 +35,7 @@ class Interval:
     high: float
 
 
+@with_config(STORED)
 @dataclass(frozen=True)
 class Ratio:
     """A speed-up over the base: the median over rounds, and that median's interval."""
@@ -56,23 +61,24 @@ class Ratio:
         return self.low <= 1 <= self.high
 
 
+@with_config(STORED)
 @dataclass(frozen=True)
 class Percentile:
-    """A nearest-rank percentile with its upper bound; None where there are fewer samples than ``floor``."""
+    """Percentile by nearest rank; null below the floor of samples, and in unstable rows."""
 
     quantile: float
+    value_ms: float | None
+    upper_ms: float | None
     floor: int
-    value: float | None
-    upper: float | None
 
 
+@with_config(STORED)
 @dataclass(frozen=True)
 class Misses:
-    """Samples of ``n`` later than the deadline; the rate's interval is exact (Clopper and Pearson 1934)."""
+    """Number and rate of samples later than a deadline; the rate's interval is exact (Clopper and Pearson 1934)."""
 
     deadline_ms: float
     missed: int
-    n: int
     rate: float
     low: float
     high: float
@@ -85,18 +91,20 @@ def median_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interv
     needs six values. Fewer values, or a value that is not finite, give None.
     """
     array = np.asarray(values, np.float64)
-    if array.size < interval_floor(0.5, confidence) or not np.isfinite(array).all():
+    ranks = _median_ranks(array.size, confidence)
+    if ranks is None or not np.isfinite(array).all():
         return None
-    low, high = _median_ranks(array.size, confidence)
-    ordered = np.sort(array)
-    return Interval(float(np.median(array)), float(ordered[low]), float(ordered[high]))
+    low, high = np.sort(array)[ranks]
+    return Interval(float(np.median(array)), float(low), float(high))
 
 
 @cache
-def _median_ranks(count: int, confidence: float) -> tuple[int, int]:
-    """Return the ranks, from 0, of the sorted values that bound the median."""
-    low, high = quantile_test(np.arange(count), q=0, p=0.5).confidence_interval(confidence)
-    return int(low), int(high)
+def _median_ranks(count: int, confidence: float) -> list[int] | None:
+    """Return the two ranks, from 0, of the sorted values that bound the median; None for too few values."""
+    if not count:
+        return None
+    ranks = quantile_test(np.arange(count), q=0, p=0.5).confidence_interval(confidence)
+    return None if np.isnan(ranks).any() else [int(rank) for rank in ranks]
 
 
 def speed_up(base_ms: ArrayLike, candidate_ms: ArrayLike, confidence: float = CONFIDENCE) -> Ratio | None:
@@ -111,7 +119,7 @@ def speed_up(base_ms: ArrayLike, candidate_ms: ArrayLike, confidence: float = CO
     interval = median_interval(logs, confidence)
     if interval is None:
         return None
-    median, low, high = (float(np.exp(value)) for value in (interval.median, interval.low, interval.high))
+    median, low, high = np.exp(interval).tolist()
     return Ratio(median, low, high, len(logs))
 
 
@@ -127,14 +135,7 @@ def percentile_floor(quantile: float, confidence: float = TAIL_CONFIDENCE) -> in
     With that many, the second largest sample is an upper bound of the percentile: all but 1 % of runs have two or more
     samples beyond it. (LoadGen: 64 for p90, 662 for p99.)
     """
-    return _smallest(lambda n: bool(binom.cdf(1, n, 1 - quantile) <= 1 - confidence))
-
-
-@cache
-def interval_floor(quantile: float, confidence: float = CONFIDENCE) -> int:
-    """Return the number of samples from which a two-sided order-statistic interval of this quantile exists."""
-    tail = (1 - confidence) / 2
-    return _smallest(lambda n: max(quantile, 1 - quantile) ** n <= tail)
+    return 2 + int(nbinom.ppf(confidence, 2, 1 - quantile))
 
 
 def percentile(samples: ArrayLike, quantile: float) -> Percentile:
@@ -142,10 +143,10 @@ def percentile(samples: ArrayLike, quantile: float) -> Percentile:
     array = np.asarray(samples, np.float64)
     floor = percentile_floor(quantile)
     if array.size < floor or not np.isfinite(array).all():
-        return Percentile(quantile, floor, None, None)
+        return Percentile(quantile, None, None, floor)
     upper = quantile_test(array, q=0, p=quantile, alternative="less").confidence_interval(TAIL_CONFIDENCE).high
     value = np.quantile(array, quantile, method="inverted_cdf")
-    return Percentile(quantile, floor, float(value), float(upper))
+    return Percentile(quantile, float(value), float(upper), floor)
 
 
 def deadline_misses(samples_ms: ArrayLike, deadline_ms: float) -> Misses:
@@ -153,7 +154,7 @@ def deadline_misses(samples_ms: ArrayLike, deadline_ms: float) -> Misses:
     array = np.asarray(samples_ms, np.float64)
     missed = int((~(array <= deadline_ms)).sum())
     low, high = binomtest(missed, array.size).proportion_ci(CONFIDENCE, method="exact")
-    return Misses(deadline_ms, missed, array.size, missed / array.size, float(low), float(high))
+    return Misses(deadline_ms, missed, missed / array.size, float(low), float(high))
 
 
 def relative_iqr(values: ArrayLike) -> float:
@@ -167,15 +168,3 @@ def shift(logs: Sequence[float] | Values) -> float:
     array = np.asarray(logs, np.float64)
     third = max(1, array.size // 3)
     return float(abs(np.expm1(np.median(array[-third:]) - np.median(array[:third]))))
-
-
-def _smallest(holds: Callable[[int], bool]) -> int:
-    """Return the smallest count from which a condition holds: doubling, then bisection."""
-    high = 1
-    while not holds(high):
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high

@@ -7,8 +7,8 @@ from bench.harness.assemble import row_of
 from bench.harness.candidates import Candidate, reference_candidate
 from bench.harness.measurements import Measurements, WorkloadRecord
 from bench.harness.rounds import Block, Rounds
-from bench.harness.workload import HOST_E2E, Loaded, WarmUp
-from bench.results.result import Result, Row
+from bench.harness.workload import HOST_E2E, Loaded
+from bench.results.result import Result, Row, WarmUpRecord
 
 REFERENCE, CANDIDATE = reference_candidate(2), Candidate("onnxruntime", "fp32", 2, None)
 CONTROL = REFERENCE.id + "#control"
@@ -24,7 +24,10 @@ def measurements(latencies_ms: Mapping[str, Sequence[float]], samples: int = 5, 
         for name, rounds in latencies_ms.items()
     }
     loaded = Loaded(1, 0.5, 20, "described", {"problems": [], "precision_used": "fp32"}, (HOST_E2E,))
-    records = {n: WorkloadRecord(loaded=loaded, warm_up=WarmUp("steady", 1, 10, (10, 10, 10))) for n in latencies_ms}
+    records = {
+        n: WorkloadRecord(loaded=loaded, warm_up=WarmUpRecord(state="steady", seconds=1, windows_ms=[10, 10, 10]))
+        for n in latencies_ms
+    }
     for name, value in record.items():
         setattr(records[CANDIDATE.id], name, value)
     sensors: list[Mapping[str, Any]] = [QUIET, QUIET | {"total_ticks": 1000}]

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness.assemble import ratio_record, row_of, sample_arrays
+from bench.harness.assemble import row_of, sample_arrays
 from bench.harness.candidates import Candidate, reference_candidate
 from bench.harness.measurements import Measurements, WorkloadRecord
 from bench.harness.rounds import Block, Rounds
-from bench.harness.workload import HOST_E2E, Loaded, WarmUp
+from bench.harness.workload import HOST_E2E, Loaded
 from bench.machine.environment import fingerprint
 from bench.results.profile_record import LayerRecord, PartRecord, ProfileRecord
 from bench.results.result import (
@@ -22,6 +22,7 @@ from bench.results.result import (
     Result,
     SamplesFile,
     ThroughputPoint,
+    WarmUpRecord,
     write_result,
 )
 from bench.sessions.parts import PARTS
@@ -105,7 +106,7 @@ def write_bench(
         "sensors": sensors,
         "fingerprint": fingerprint(environment),
         "reference_id": REFERENCE.id,
-        "control": ratio_record(control),
+        "control": control,
         "harness_overhead_ns": 80.0,
         "rows": rows,
         "not_run": [missing],
@@ -127,7 +128,7 @@ def record_of(of: Planted) -> WorkloadRecord:
     }
     return WorkloadRecord(
         loaded=loaded,
-        warm_up=WarmUp("steady", 1, 10, (10, 10, 10)),
+        warm_up=WarmUpRecord(state="steady", seconds=1, windows_ms=[10, 10, 10]),
         faults=list(of.faults),
         parity=parity | {"mean_mm": mean, "p99_mm": 3 * mean, "max_mm": 5 * mean},
         memory_mib={"peak": 120.0},

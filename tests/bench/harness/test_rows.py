@@ -9,9 +9,11 @@ from bench.harness.assemble import sample_arrays
 from bench.harness.candidates import Candidate
 from bench.harness.measurements import Measurements
 from bench.harness.rounds import Block
-from bench.harness.workload import HOST_E2E, WarmUp
+from bench.harness.workload import HOST_E2E
+from bench.results.result import WarmUpRecord
 from tests.support.bench_results import CANDIDATE, CONTROL, QUIET, REFERENCE, STEADY, measurements, row
 
+UNSTEADY = WarmUpRecord(state="not_steady", seconds=30, windows_ms=[10])
 WILD = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
 
 ENERGY = {"source": "RAPL, 1 package", "gross_j": 2.0, "net_j": 1.5, "inferences": 300, "seconds": 30.0}
@@ -61,7 +63,10 @@ def with_control(latencies_ms: Sequence[float], **record: object) -> Measurement
     [
         (with_control([20.0] * 6, faults=["round 7: the worker was lost"]), "round 7: the worker was lost"),
         (with_control([], faults=["killed by SIGKILL"]), "killed by SIGKILL"),
-        (with_control([20.0] * 30, warm_up=WarmUp("not_steady", 30, 10)), "did not end in a steady state"),
+        (
+            with_control([20.0] * 30, warm_up=UNSTEADY),
+            "did not end in a steady state",
+        ),
         (with_control(list(np.linspace(18.8, 21.2, 30))), "shifted by"),
         (with_control([18.6, 21.4] * 15), "two instances of the reference is known to"),
     ],
@@ -109,7 +114,7 @@ def test_fewer_than_six_rounds_have_no_speed_up() -> None:
 
 
 def test_an_unsteady_warm_up_and_stolen_time_are_reasons() -> None:
-    assert "warming up" in row(measurements(STEADY, warm_up=WarmUp("not_steady", 30, 10))).reasons[0]
+    assert "warming up" in row(measurements(STEADY, warm_up=UNSTEADY)).reasons[0]
     measured = measurements(STEADY)
     measured.rounds.sensors = [QUIET, QUIET | {"total_ticks": 1000, "steal_ticks": 20}]
     assert "stolen" in row(measured).reasons[0]

@@ -5,7 +5,8 @@ from typing import Any, Literal
 from bench.accuracy.record import Evaluation
 from bench.report.measurement import Measurement
 from bench.report.rows import HEADLINE, with_trusted_speed_ups
-from bench.results.result import Latency, MissesRecord, NotRunRow, PercentileRecord, RatioRecord, Row, SpeedUp
+from bench.results.result import Latency, NotRunRow, Row, SpeedUp
+from bench.stats.statistics import Misses, Percentile, Ratio
 from export.parity.budgets import PASS
 from tests.support import planted_evaluation
 
@@ -54,8 +55,8 @@ def latency(p50_ms: float) -> Latency:
         round_median_low_ms=0.9 * p50_ms,
         round_median_high_ms=1.1 * p50_ms,
         max_ms=2 * p50_ms,
-        percentiles=[PercentileRecord(quantile=0.9, value_ms=1.2 * p50_ms, upper_ms=1.3 * p50_ms, floor=64)],
-        deadlines=[MissesRecord(deadline_ms=16.7, missed=3, rate=0.01, low=0.0, high=0.02)],
+        percentiles=[Percentile(quantile=0.9, value_ms=1.2 * p50_ms, upper_ms=1.3 * p50_ms, floor=64)],
+        deadlines=[Misses(deadline_ms=16.7, missed=3, rate=0.01, low=0.0, high=0.02)],
     )
 
 
@@ -65,9 +66,9 @@ def speed_up(median: float, half_width: float = 0.005) -> SpeedUp:
     return SpeedUp(median=median, low=low, high=high, rounds=30, same=False)
 
 
-def control(low: float, high: float) -> RatioRecord:
+def control(low: float, high: float) -> Ratio:
     """Two instances of the reference."""
-    return RatioRecord(median=(low + high) / 2, low=low, high=high, rounds=30)
+    return Ratio(median=(low + high) / 2, low=low, high=high, rounds=30)
 
 
 def evaluation(**loss_mm: float) -> Evaluation:

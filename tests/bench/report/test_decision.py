@@ -7,7 +7,8 @@ from bench.report.recommend import recommend
 from bench.report.rows import HEADLINE
 from bench.report.sections.decision import ERROR, MPJPE, decision_table, side_by_side
 from bench.report.views import Table
-from bench.results.result import Latency, Memory, PercentileRecord
+from bench.results.result import Latency, Memory
+from bench.stats.statistics import Percentile
 from tests.bench.report.planted import evaluation, latency, measurement, row
 
 GOOD, REFERENCE, SLOWER = row("openvino", 5.0), row("pytorch", 20.0), row("onnxruntime", 8.0, "fp16")
@@ -16,7 +17,7 @@ INVALID = row("onnxruntime", 1.0, "bf16", verdict="invalid", reasons=["7 mm"])
 
 
 def with_p99(p50_ms: float) -> Latency:
-    p99 = PercentileRecord(quantile=0.99, value_ms=2 * p50_ms, upper_ms=3 * p50_ms, floor=662)
+    p99 = Percentile(quantile=0.99, value_ms=2 * p50_ms, upper_ms=3 * p50_ms, floor=662)
     return latency(p50_ms).model_copy(update={"percentiles": [p99]})
 
 

@@ -71,14 +71,14 @@ def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
 def test_a_percentile_below_its_floor_is_none_and_above_it_is_a_sample() -> None:
     samples = np.random.default_rng(2).permutation(np.arange(1.0, 663))
     below, at = statistics.percentile(samples[:661], 0.99), statistics.percentile(samples, 0.99)
-    assert (below.value, below.upper, below.floor) == (None, None, 662)
-    assert (at.value, at.upper) == (656, 661)  # nearest rank; the second largest is the upper bound
+    assert (below.value_ms, below.upper_ms, below.floor) == (None, None, 662)
+    assert (at.value_ms, at.upper_ms) == (656, 661)  # nearest rank; the second largest is the upper bound
 
 
 def test_nan_among_samples_leaves_no_percentile_and_misses_every_deadline() -> None:
     samples = np.full(100, 1.0)
     samples[7] = math.nan
-    assert statistics.percentile(samples, 0.5).value is None
+    assert statistics.percentile(samples, 0.5).value_ms is None
     assert statistics.deadline_misses(samples, 10).missed == 1
 
 
