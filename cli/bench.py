@@ -56,7 +56,8 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Measure parity, latency and speed-up vs PyTorch of every runtime; results go to MODEL/bench."""
-    from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Options, benchmark
+    from bench.harness.benchmark import benchmark
+    from bench.harness.options import BenchOptions
     from bench.results.result import RESULT, place_for, require_valid_rows
     from bench.sessions.exported import read_export
     from cli.console import ConsoleObserver
@@ -64,17 +65,15 @@ def command(
     from cli.render.decision import choice_of, print_decision
     from export.common.files import require_writable
     from export.pipeline.options import parse_numbers
-    from export.runtime.processor import default_threads
 
     deadlines = parse_numbers("--deadline", ",".join("MS" for _ in deadline.split(",")), deadline)
     exported = read_export(model)
     out = model / "bench"
     require_writable(out)
-    options = Options(
-        mode=PUBLISH_MODE if publish else QUICK_MODE,
-        runtimes=names(runtime),
-        precisions=names(precision),
-        threads=threads or default_threads(),
+    runtimes = names(runtime)
+    options = BenchOptions(
+        mode="publish" if publish else "quick",
+        threads=threads,
         half_width=half_width,
         budget_s=budget,
         deadlines_ms=deadlines,
@@ -83,11 +82,12 @@ def command(
         profile=profile,
         energy=energy,
         reference=reference,
-        graph=cuda_graph,
+        cuda_graph=cuda_graph,
     )
-    lock = exclusive_machine(options.runtimes, options.reference)
+    lock = exclusive_machine(runtimes, reference)
     with ConsoleObserver() as observer:
-        result = benchmark(exported, options, out, observer.listener("bench"), lock)
+        progress = observer.listener("bench")
+        result = benchmark(exported, options, out, runtimes, names(precision), progress=progress, machine_lock=lock)
     folder = place_for(out, complete=result.complete)
     if as_json:
         print(result.model_dump_json(indent=2))

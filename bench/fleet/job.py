@@ -101,35 +101,12 @@ def measure(state: Path, result_folder: Path, spec: JobSpec, send: Send) -> list
         for name, digest in spec.files.items():
             blobs.place(digest, place.path / name)
         exported, engines = with_engines(place, read_export(place.path), spec)
-        result = benchmark(exported, benchmark_request(spec), out, progress)
+        result = benchmark(exported, spec.bench, out, spec.runtimes, spec.precisions, progress=progress)
         if not result.complete:
             raise Inconclusive("the benchmark was interrupted", f"{result.rounds} rounds were measured", "run it again")
     shutil.rmtree(out / "cache", ignore_errors=True)
     write_manifest(result_folder, exported.manifest)
     return engines
-
-
-def benchmark_request(spec: JobSpec) -> Any:
-    """Return the benchmark's arguments for this machine."""
-    from bench.harness.benchmark import DEADLINES_MS, PUBLISH_MODE, QUICK_MODE, Options
-    from export.runtime.processor import default_threads
-
-    options = spec.bench
-    return Options(
-        mode=PUBLISH_MODE if options.mode == "publish" else QUICK_MODE,
-        runtimes=spec.runtimes,
-        precisions=spec.precisions,
-        threads=options.threads or default_threads(),
-        half_width=options.half_width,
-        budget_s=options.budget_s,
-        deadlines_ms=options.deadlines_ms or DEADLINES_MS,
-        seed=options.seed,
-        throughput=options.throughput,
-        profile=options.profile,
-        energy=options.energy,
-        reference=options.reference,
-        graph=options.cuda_graph,
-    )
 
 
 def start() -> int:

@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from bench.fleet.spec import BenchOptions, EngineOptions
+from bench.fleet.spec import EngineOptions
+from bench.harness.candidates import REFERENCES
+from bench.harness.options import BenchOptions
 from bench.results.record import Record
 from bench.sessions.exported import RUNTIMES
 from export.common.errors import BadInput
@@ -65,6 +67,8 @@ class Matrix(Record):
         _require_known(self.precisions, PRECISIONS)
         if self.runtimes is not None:
             _require_known(self.runtimes, RUNTIMES)
+        if self.bench.reference is not None:
+            _require_known((self.bench.reference,), REFERENCES)
         places = [f"{kind.name}-{n}" if n > 1 else kind.name for kind in self.devices for n in range(1, kind.count + 1)]
         if len(set(places)) < len(places):
             raise ValueError(f"devices need different names: {', '.join(places)}")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from bench.harness.options import BenchOptions
 from bench.results.record import Record
 from export.pipeline.steps import sha256_code
 
@@ -29,24 +30,6 @@ def code_version() -> str:
 def code_on_disk() -> str:
     """Return the hash of the code that a process started now would run."""
     return hashlib.sha256("".join(map(sha256_code, CODE)).encode()).hexdigest()
-
-
-class BenchOptions(Record):
-    """Options of ``convnextpose bench``, under the same names."""
-
-    mode: Literal["quick", "publish"] = "quick"
-    threads: int | None = Field(default=None, ge=1, le=1024)
-    """Threads of every runtime; None: all cores of the device."""
-    budget_s: float | None = Field(default=None, ge=1)
-    half_width: float = Field(default=0.01, ge=0.0005, le=0.5)
-    deadlines_ms: tuple[float, ...] | None = None
-    """None: the defaults of ``bench``."""
-    seed: int = Field(default=0, ge=0)
-    throughput: bool = False
-    profile: bool = False
-    energy: bool = False
-    cuda_graph: bool = True
-    reference: Literal["pytorch", "pytorch-cuda"] | None = None
 
 
 class EngineOptions(Record):

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from bench.harness.candidates import Candidate
 from bench.harness.measurements import Measurements, WorkloadRecord
 from bench.harness.rounds import Rounds
-from bench.harness.workload import CONTROL
+from bench.harness.workload import CONTROL, HOST_E2E
 from bench.machine.environment import share_with, steal_share
-from bench.results.profile_record import NO_PROFILE
+from bench.results.profile_record import NO_PROFILE, profile_record
 from bench.results.result import (
     ColdStart,
     Energy,
@@ -24,6 +24,7 @@ from bench.results.result import (
     SpeedUp,
     ThroughputPoint,
 )
+from bench.sessions.exported import TORCH_FORMS
 from bench.stats.quality import Evidence, Quality, assess, same_as_reference
 from bench.stats.statistics import (
     PERCENTILES,
@@ -36,6 +37,7 @@ from bench.stats.statistics import (
 )
 from bench.stats.stopping import FIRST_LOOK
 from export.common.plain import finite_or_none
+from export.model.architecture import Architecture
 
 INVALID = "not measured: the row is invalid"
 NO_ENERGY = "--energy measures it"
@@ -128,6 +130,17 @@ def row_of(
         facts=finite_or_none(facts),
         description=loaded.description if loaded else None,
     )
+
+
+def add_profile(row: Row, measurements: Measurements, architecture: Architecture) -> Row:
+    """Return the row with its profile, or with the reason why there is none."""
+    record, headline = measurements.records[row.id], row.latency.get(HOST_E2E)
+    if record.profile is None or headline is None:
+        nothing = f"{row.verdict}: nothing was timed to compare it with" if measurements.complete else "interrupted"
+        return row.model_copy(update={"profile_reason": record.profile_reason or nothing})
+    graph = architecture.layers() if row.runtime in TORCH_FORMS else architecture.deployed_layers()
+    profile = profile_record(record.profile, graph, headline.p50_ms)
+    return row.model_copy(update={"profile": profile, "profile_reason": None})
 
 
 def latency_of(rounds: Rounds, name: str, boundary: str, deadlines_ms: Sequence[float], *, tails: bool) -> Latency:

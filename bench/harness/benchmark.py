@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness.assemble import row_of, sample_arrays
+from bench.harness.assemble import add_profile, row_of, sample_arrays
 from bench.harness.candidates import PUBLISH, QUICK, Candidate, find_candidates, require_some
 from bench.harness.measure import measure_workloads
 from bench.harness.measurements import Measurements
+from bench.harness.options import BenchOptions
 from bench.harness.parity_check import ParityCheck
-from bench.harness.profiling import Profiles, add_profile, take_profiles
 from bench.harness.settings import Settings
 from bench.harness.worker_process import QUIESCE_METHOD
 from bench.harness.workload import CONTROL
@@ -31,6 +31,7 @@ from bench.stats.stopping import StopRule
 from export.common.files import sha256_file, whole_file
 from export.common.plain import finite_or_none
 from export.common.progress import Progress, no_progress
+from export.runtime.processor import default_threads
 
 DEADLINES_MS = (33.3, 16.7)
 IMAGES = 8
@@ -41,26 +42,21 @@ IMAGES = 8
 class Mode:
     """Thoroughness of a benchmark."""
 
-    name: str
     runtimes: tuple[str, ...]
     settings: Settings
     nocopy: bool
-    profile: bool
 
 
 GPU_ROW_S = 8.0
 """Time for rounds that each row on the GPU adds: 20 blocks of 0.1 s to settle and 0.15 s at two boundaries."""
 
 QUICK_MODE = Mode(
-    "quick",
     QUICK,
     Settings(1, StopRule(budget_s=40, quantile=0.9), WarmUpRule(cap_s=6), image_s=0.8, throughput_s=1.0),
     nocopy=False,
-    profile=False,
 )
 """S in four runtimes takes 90 s on two cores: 40 s of rounds; the rest is loading, warming up and passes."""
 PUBLISH_MODE = Mode(
-    "publish",
     PUBLISH,
     Settings(
         1,
@@ -70,37 +66,19 @@ PUBLISH_MODE = Mode(
         cold_starts=5,
         image_s=5.0,
         throughput_s=5.0,
+        profile=True,
     ),
     nocopy=True,
-    profile=True,
 )
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of a user."""
-
-    mode: Mode = QUICK_MODE
-    runtimes: tuple[str, ...] | None = None
-    precisions: tuple[str, ...] | None = None
-    threads: int = 1
-    half_width: float = 0.01
-    budget_s: float | None = None
-    deadlines_ms: tuple[float, ...] = DEADLINES_MS
-    seed: int = 0
-    throughput: bool = False
-    profile: bool = False
-    energy: bool = False
-    reference: str | None = None
-    """None: see ``bench.harness.candidates.choose_reference``."""
-    graph: bool = True
-    """Launch engines as CUDA graphs, as the recipe's trtexec does."""
 
 
 def benchmark(
     exported: ExportFolder,
-    options: Options,
+    options: BenchOptions,
     out: Path,
+    runtimes: Sequence[str] | None = None,
+    precisions: Sequence[str] | None = None,
+    *,
     progress: Progress = no_progress,
     machine_lock: AbstractContextManager[None] | None = None,
 ) -> Result:
@@ -110,6 +88,8 @@ def benchmark(
         exported: the model to measure.
         options: the user's.
         out: the folder for results.
+        runtimes: to measure; None: those of the mode.
+        precisions: of the files; None: all in the export.
         progress: called at each step.
         machine_lock: held while the machine is measured, but not yet while the request is checked.
 
@@ -117,19 +97,17 @@ def benchmark(
         BadInput: nothing to compare, or the export lacks its ground truth.
         NotPossible: none of the named runtimes can be measured on this machine.
     """
-    candidates, skipped = find_candidates(
-        exported, options.runtimes or options.mode.runtimes, options.precisions, options.threads, options.reference
-    )
-    if options.runtimes:
-        require_some(candidates, skipped, options.runtimes)
+    mode, threads = mode_of(options), options.threads or default_threads()
+    candidates, skipped = find_candidates(exported, runtimes or mode.runtimes, precisions, threads, options.reference)
+    if runtimes:
+        require_some(candidates, skipped, runtimes)
     parity = ParityCheck(exported)
     images = parity.images[:IMAGES]
     out.mkdir(parents=True, exist_ok=True)
-    settings = make_settings(options, out, candidates)
-    first, nocopy, profiles = candidates[0], options.mode.nocopy, None
+    settings, first = make_settings(options, out, candidates), candidates[0]
     workloads = [
-        *(candidate.workload(exported, nocopy=nocopy, graph=options.graph) for candidate in candidates),
-        first.workload(exported, first.id + CONTROL, nocopy=nocopy, graph=options.graph),
+        candidate.workload(exported, name, nocopy=mode.nocopy, graph=options.cuda_graph)
+        for candidate, name in [*((candidate, candidate.id) for candidate in candidates), (first, first.id + CONTROL)]
     ]
     with machine_lock or nullcontext():
         measurements = measure_workloads(
@@ -141,27 +119,27 @@ def benchmark(
             sensors=read_sensors,
             progress=progress,
         )
-        if options.profile or options.mode.profile:
-            blocks, records = measurements.rounds.blocks, measurements.records
-            timed = [c.id for c in candidates if blocks[c.id] and not records[c.id].faults]
-            profiles = Profiles(interrupted=True)
-            if measurements.complete:
-                profiles = take_profiles(workloads, timed, images, settings, progress)
-    return _write(exported, candidates, skipped, options, settings, measurements, profiles, out)
+    return _write(exported, candidates, skipped, options, settings, measurements, out)
 
 
-def make_settings(options: Options, out: Path, candidates: Sequence[Candidate]) -> Settings:
+def mode_of(options: BenchOptions) -> Mode:
+    """Return the mode that the options name."""
+    return PUBLISH_MODE if options.mode == "publish" else QUICK_MODE
+
+
+def make_settings(options: BenchOptions, out: Path, candidates: Sequence[Candidate]) -> Settings:
     """Return the settings of the harness for these options and candidates."""
-    mode, on_gpu = options.mode, sum(is_gpu(candidate.runtime) for candidate in candidates)
+    mode, on_gpu = mode_of(options), sum(is_gpu(candidate.runtime) for candidate in candidates)
     rule, throughput_s = mode.settings.rule, mode.settings.throughput_s
     budget_s = options.budget_s or rule.budget_s + GPU_ROW_S * on_gpu
     return replace(
         mode.settings,
-        threads=options.threads,
+        threads=options.threads or default_threads(),
         rule=replace(rule, half_width=options.half_width, budget_s=budget_s),
         parity_images=IMAGES,
         seed=options.seed,
         throughput_s=PUBLISH_MODE.settings.throughput_s if options.throughput else throughput_s,
+        profile=options.profile or mode.settings.profile,
         energy=EnergyPlan() if options.energy or (mode is PUBLISH_MODE and has_energy_meter(on_gpu > 0)) else None,
         environment={
             "TORCHINDUCTOR_CACHE_DIR": str((out / "cache/inductor").absolute()),
@@ -186,10 +164,9 @@ def _write(
     exported: ExportFolder,
     candidates: Sequence[Candidate],
     skipped: Sequence[NotRunRow],
-    options: Options,
+    options: BenchOptions,
     settings: Settings,
     measurements: Measurements,
-    profiles: Profiles | None,
     out: Path,
 ) -> Result:
     first, rounds, records = candidates[0].id, measurements.rounds, measurements.records
@@ -199,19 +176,18 @@ def _write(
         if (reason := records[candidate.id].not_possible) is not None:
             impossible.append(NotRunRow(runtime=candidate.runtime, precision=candidate.precision, reason=reason))
         else:
-            row = row_of(candidate, measurements, first, control, options.deadlines_ms)
-            rows.append(add_profile(row, profiles, exported.architecture))
-    complete = measurements.complete and not (profiles and profiles.interrupted)
-    out = place_for(out, complete=complete)
+            row = row_of(candidate, measurements, first, control, options.deadlines_ms or DEADLINES_MS)
+            rows.append(add_profile(row, measurements, exported.architecture) if settings.profile else row)
+    out = place_for(out, complete=measurements.complete)
     environment = environment_record()
     overheads_ns = [record.overhead_ns for record in records.values() if record.overhead_ns is not None]
     result = Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=exported.manifest.model,
         weights=exported.manifest.weights.origin,
-        complete=complete,
-        mode=options.mode.name,
-        protocol=_protocol(options, settings),
+        complete=measurements.complete,
+        mode=options.mode,
+        protocol=_protocol(settings, graph=options.cuda_graph),
         stop_reason=rounds.stop.reason if rounds.stop else None,
         precision_reached=rounds.stop is not None and rounds.stop.reached,
         rounds=rounds.completed,
@@ -230,7 +206,7 @@ def _write(
     return result
 
 
-def _protocol(options: Options, settings: Settings) -> dict[str, Any]:
+def _protocol(settings: Settings, *, graph: bool) -> dict[str, Any]:
     return {
         "topology": "one process for each backend; all but one stopped",
         "quiesce_method": QUIESCE_METHOD,
@@ -243,7 +219,7 @@ def _protocol(options: Options, settings: Settings) -> dict[str, Any]:
         "warm_up": asdict(settings.warm_up),
         "stop": asdict(settings.rule),
         "energy": asdict(settings.energy) if settings.energy else None,
-        "cuda_graph": options.graph,
+        "cuda_graph": graph,
     }
 
 

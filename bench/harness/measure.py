@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.harness.launch import Launcher
 from bench.harness.measurements import Measurements
-from bench.harness.passes import PASSES, cold_starts
+from bench.harness.passes import PASSES, cold_starts, profile
 from bench.harness.settings import CheckParity, Settings
 from bench.harness.worker_process import end_all
 from bench.harness.workload import Workload
@@ -67,3 +67,8 @@ def _run_passes(launcher: Launcher) -> None:
     for workload in workloads if settings.cold_starts > 1 else ():
         launcher.progress(f"starting {workload.name} afresh")
         cold_starts(workload, records[workload.name], settings, launcher.start_worker)
+    if settings.profile:
+        end_all(launcher.workers)
+        for workload in workloads:
+            launcher.progress(f"profiling {workload.name}")
+            profile(workload, records[workload.name], settings, launcher.start_worker)

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.harness.rounds import Rounds
 from bench.harness.workload import Loaded, Workload
+from bench.passes.layer_times import Profile
 from bench.results.result import WarmUpRecord
 
 
@@ -31,6 +32,8 @@ class WorkloadRecord:
     energy: Mapping[str, Any] | None = None
     energy_reason: str | None = None
     """Reason why there is no energy."""
+    profile: Profile | None = None
+    profile_reason: str | None = None
 
     @property
     def is_usable(self) -> bool:

@@ -10,6 +10,12 @@ from bench.harness.worker_process import WorkerLost, WorkerProcess
 from bench.harness.workload import Workload
 from bench.machine.energy_meters import NoMeter
 from bench.passes.energy import measure_energy
+from bench.passes.layer_times import Profile
+
+Start = Callable[[Workload], WorkerProcess]
+"""Returns a fresh worker process, which has loaded nothing yet."""
+
+PROFILE_WARM_UP, PROFILE_RUNS = 10, 30
 
 
 def image_to_joints(workload: Workload, record: WorkloadRecord, worker: WorkerProcess, settings: Settings) -> None:
@@ -55,9 +61,7 @@ PASSES = {"image to joints": image_to_joints, "throughput": throughput, "energy"
 """In this order, each for all workloads."""
 
 
-def cold_starts(
-    workload: Workload, record: WorkloadRecord, settings: Settings, start: Callable[[Workload], WorkerProcess]
-) -> None:
+def cold_starts(workload: Workload, record: WorkloadRecord, settings: Settings, start: Start) -> None:
     """Load the workload in fresh processes, as often as the launches have not done it."""
     for _ in range(settings.cold_starts - 1 - len(record.cold)):
         worker = start(workload)
@@ -67,3 +71,18 @@ def cold_starts(
             return
         finally:
             worker.end()
+
+
+def profile(workload: Workload, record: WorkloadRecord, settings: Settings, start: Start) -> None:
+    """Time the layers in a fresh process, which does nothing else; see ``bench.passes.layer_times``."""
+    worker = start(workload)
+    try:
+        timeout_s = settings.load_timeout_s(workload) + settings.timeouts.answer_s
+        taken: Profile = worker.call("profile", PROFILE_WARM_UP, PROFILE_RUNS, timeout_s=timeout_s)
+    except WorkerLost as loss:
+        record.profile_reason = str(loss)
+    else:
+        record.profile = taken if taken.layers else None
+        record.profile_reason = None if taken.layers else f"{taken.source} reported no layer"
+    finally:
+        worker.end()

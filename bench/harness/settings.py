@@ -44,6 +44,7 @@ class Settings:
     """Seconds for the pass from a photo to joints; 0 leaves it out."""
     throughput_s: float = 0.0
     """Seconds for each point of the throughput sweep; 0 leaves it out."""
+    profile: bool = False
     energy: EnergyPlan | None = None
     find_meter: Callable[[bool], Meter] = lambda gpu: find_meter(gpu=gpu)
     """Function from "runs on a GPU" to an energy meter."""

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.harness.benchmark import PUBLISH_MODE, QUICK_MODE, Options, has_energy_meter, make_settings
+from bench.harness.benchmark import has_energy_meter, make_settings
 from bench.harness.measure import measure_workloads
 from bench.harness.measurements import WorkloadRecord
+from bench.harness.options import BenchOptions
 from bench.harness.workload import Workload
 from bench.machine.energy_meters import NoMeter
 from bench.passes.energy import EnergyPlan, measure_energy
@@ -102,13 +103,13 @@ def test_without_a_counter_there_is_a_reason_and_no_fault() -> None:
 
 
 def test_publish_measures_energy_only_with_a_meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def planned(options: Options) -> bool:
+    def planned(options: BenchOptions) -> bool:
         return make_settings(options, tmp_path, []).energy is not None
 
     monkeypatch.setattr("bench.harness.benchmark.find_meter", lambda gpu: no_meter(gpu))
     assert not has_energy_meter(True)
-    assert not planned(Options(PUBLISH_MODE))
-    assert planned(Options(QUICK_MODE, energy=True))  # then each row says why there is none
+    assert not planned(BenchOptions(mode="publish"))
+    assert planned(BenchOptions(energy=True))  # then each row says why there is none
     monkeypatch.setattr("bench.harness.benchmark.find_meter", lambda gpu: WallClockMeter())
-    assert planned(Options(PUBLISH_MODE))
-    assert not planned(Options(QUICK_MODE))
+    assert planned(BenchOptions(mode="publish"))
+    assert not planned(BenchOptions())

@@ -10,8 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.harness.profiling import RUNS, Profiles, add_profile, take_profiles
+from bench.harness.assemble import add_profile
+from bench.harness.measure import measure_workloads
+from bench.harness.measurements import WorkloadRecord
+from bench.harness.passes import PROFILE_RUNS
+from bench.harness.passes import profile as profile_pass
 from bench.harness.timed_model import TimedModel
+from bench.harness.worker_process import WorkerProcess
 from bench.harness.workload import Workload
 from bench.passes.layer_times import Profile, take_profile
 from bench.results.profile_record import ProfileRecord, profile_record
@@ -24,9 +29,9 @@ from bench.sessions.pytorch import PyTorchReference, TorchChannelsLast, TorchCom
 from bench.sessions.pytorch_cuda import TorchCuda
 from export.common.errors import NotPossible
 from export.model.weights_file import save_weights
-from tests.support.bench_quick import QUICK, worker_processes
+from tests.support.bench_quick import QUICK, check_parity, worker_processes
 from tests.support.bench_results import STEADY, measurements, row
-from tests.support.bench_sessions import IMAGES, Sleeper, Telling
+from tests.support.bench_sessions import IMAGES, Sleeper, Telling, write_inputs
 from tests.support.checkpoints import TINY, alive_weights
 from tests.support.drawings import drawn_images
 from tests.support.host_cuda import HostTorch, note_driver
@@ -193,10 +198,9 @@ def test_layers_without_any_time() -> None:
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "pytorch"])
 def test_macs_are_those_of_the_graph_that_ran(runtime: str) -> None:
-    timed = row(measurements(STEADY)).model_copy(update={"runtime": runtime})
-    three = replace(TINY, upsamplings=3)
-    seen = Profiles({timed.id: planted(LayerTime("head.final_layer/Conv", 2.0))})
-    made = add_profile(timed, seen, three)
+    measured = measurements(STEADY, profile=planted(LayerTime("head.final_layer/Conv", 2.0)))
+    timed = row(measured).model_copy(update={"runtime": runtime})
+    made = add_profile(timed, measured, replace(TINY, upsamplings=3))
     assert made.profile is not None
     final = next(part for part in made.profile.parts if part.part == FINAL)
     assert final.macs == 16 * 18 * 32 * (64 if runtime == "pytorch" else 32) ** 2
@@ -205,43 +209,45 @@ def test_macs_are_those_of_the_graph_that_ran(runtime: str) -> None:
 # ── the pass ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def workloads(**sessions: Any) -> list[Workload]:
-    return [Workload(name, open_session) for name, open_session in sessions.items()]
-
-
-def test_a_failing_profile_is_a_reason_only() -> None:
-    given = workloads(
-        good=Telling,
-        untimed=Telling,
-        mute=partial(Telling, 0),
-        tells_nothing=Sleeper,
-        crashes=partial(Telling, 2, "crash"),
-        raises=partial(Telling, 2, "raise"),
-    )
-    seen = take_profiles(given, {workload.name for workload in given} - {"untimed"}, IMAGES, QUICK)
+@pytest.mark.parametrize(
+    ("session", "reason"),
+    [
+        (Telling, None),
+        (partial(Telling, 0), "a sleeper's word reported no layer"),
+        (Sleeper, "there is no profile: sleeper does not report the times of its layers"),
+        (partial(Telling, 2, "crash"), "SIGABRT"),
+        (partial(Telling, 2, "raise"), "RuntimeError: no kernel for this"),
+    ],
+)
+def test_a_failing_profile_is_a_reason_only(session: Any, reason: str | None, tmp_path: Path) -> None:
+    record, inputs = WorkloadRecord(), write_inputs(tmp_path)
+    workload = Workload("A", session)
+    profile_pass(workload, record, QUICK, lambda workload: WorkerProcess(workload, inputs, {}, tmp_path))
     assert worker_processes() == []
-    assert seen.profiles.keys() == {"good"}
-    assert len(seen.profiles["good"].calls_ms) == RUNS >= 20
-    assert seen.reasons["mute"] == "a sleeper's word reported no layer"
-    assert seen.reasons["tells_nothing"] == "there is no profile: sleeper does not report the times of its layers"
-    assert "SIGABRT" in seen.reasons["crashes"]
-    assert seen.reasons["raises"] == "RuntimeError: no kernel for this"
-    timed = row(measurements(STEADY))
-    lost = add_profile(timed, replace(seen, reasons={timed.id: seen.reasons["crashes"]}), TINY)
-    assert lost.profile is None
-    assert lost.profile_reason is not None
-    assert "SIGABRT" in lost.profile_reason
+    if reason is None:
+        assert record.profile is not None
+        assert len(record.profile.calls_ms) == PROFILE_RUNS >= 20
+    else:
+        assert record.profile is None
+        assert reason in str(record.profile_reason)
+
+
+def test_a_reason_leaves_the_row_as_it_is() -> None:
+    measured = measurements(STEADY, profile_reason="the worker was lost")
+    timed = row(measured)
+    lost = add_profile(timed, measured, TINY)
+    assert (lost.profile, lost.profile_reason) == (None, "the worker was lost")
     assert lost.model_copy(update={"profile_reason": timed.profile_reason}) == timed
     assert timed.latency
 
 
 def test_an_invalid_row_has_no_profile() -> None:
-    invalid = row(measurements(STEADY, faults=["parity fail: 7 mm"]))
-    seen = Profiles({invalid.id: planted(LayerTime("decode", 1.0))})
-    assert add_profile(invalid, seen, TINY).profile is None
-    assert "invalid" in str(add_profile(invalid, Profiles(), TINY).profile_reason)
-    assert add_profile(invalid, Profiles(interrupted=True), TINY).profile_reason == "interrupted"
-    assert add_profile(invalid, None, TINY) == invalid
+    measured = measurements(STEADY, faults=["parity fail: 7 mm"], profile=planted(LayerTime("decode", 1.0)))
+    invalid = row(measured)
+    assert add_profile(invalid, measured, TINY).profile is None
+    assert "invalid" in str(add_profile(invalid, measured, TINY).profile_reason)
+    measured.interrupted = True
+    assert add_profile(invalid, measured, TINY).profile_reason == "interrupted"
 
 
 def test_ctrl_c_keeps_earlier_profiles() -> None:
@@ -249,9 +255,8 @@ def test_ctrl_c_keeps_earlier_profiles() -> None:
         if text == "profiling B":
             raise KeyboardInterrupt
 
-    given = workloads(A=Telling, B=Telling, C=Telling)
-    seen = take_profiles(given, {"A", "B", "C"}, IMAGES, QUICK, progress)
-    assert seen.interrupted
-    assert list(seen.profiles) == ["A"]
-    assert seen.reasons == {"B": "interrupted", "C": "interrupted"}
+    three = [Workload(name, Telling) for name in "ABC"]
+    measured = measure_workloads(three, "A", IMAGES, check_parity, replace(QUICK, profile=True), progress=progress)
+    assert measured.interrupted
+    assert [name for name, record in measured.records.items() if record.profile] == ["A"]
     assert worker_processes() == []
