@@ -93,6 +93,6 @@ def _print_triton(repository: "Repository") -> None:
 
     from cli.console import out
 
-    out.print(escape(str(repository.folder)), soft_wrap=True)
+    out.print(escape(str(repository.folder)))
     out.print(f"  cpu/  {', '.join(repository.cpu) or 'none'}")
     out.print(f"  gpu/  {', '.join(repository.gpu)} (plans: sh build-gpu.sh, there)")

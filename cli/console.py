@@ -47,7 +47,7 @@ def show_failure(failure: Failure) -> None:
     """Print the three parts of an error, a line each."""
     parts = {"[bold red]error:[/]": failure.problem, "found:": failure.detail, "try:  ": failure.advice}
     for label, text in parts.items():
-        err.print(f"{label} {escape(runnable(printable(text)))}", soft_wrap=True)
+        err.print(f"{label} {escape(runnable(printable(text)))}")
 
 
 def raise_all(failures: Sequence[Failure]) -> None:
@@ -153,7 +153,7 @@ def _log_lines(step: str) -> Progress:
         nonlocal last
         if (now := monotonic()) - last >= LOG_PAUSE_S:
             last = now
-            err.print(f"  [dim]…           {_activity(step, text, share)}[/]", soft_wrap=True)
+            err.print(f"  [dim]…           {_activity(step, text, share)}[/]")
 
     return progress
 
@@ -187,7 +187,7 @@ class ConsoleObserver(StepObserver):
         self.stop()
         self.ran_steps = True
         because = "" if reason == NO_RESULT else f" [dim]({escape(reason)})[/]"
-        err.print(f"  [cyan]running[/]     {self._name(step)}{because}", soft_wrap=True)
+        err.print(f"  [cyan]running[/]     {self._name(step)}{because}")
         return self.listener(self._name(step))
 
     def _name(self, step: str) -> str:
@@ -211,15 +211,15 @@ class ConsoleObserver(StepObserver):
     def failed(self, step: str, problem: str) -> None:
         """See ``export.common.progress.StepObserver``."""
         self.stop()
-        err.print(f"  [red]failed[/]      {self._name(step)} [dim]({escape(printable(problem))})[/]", soft_wrap=True)
+        err.print(f"  [red]failed[/]      {self._name(step)} [dim]({escape(printable(problem))})[/]")
 
     def would_run(self, step: str, reason: str) -> None:
         """See ``export.common.progress.StepObserver``."""
-        err.print(f"  [yellow]would run[/]   {self._name(step)} [dim]({escape(reason)})[/]", soft_wrap=True)
+        err.print(f"  [yellow]would run[/]   {self._name(step)} [dim]({escape(reason)})[/]")
 
     def waiting(self, folder: str) -> None:
         """See ``export.common.progress.StepObserver``."""
-        err.print(f"  [yellow]waiting[/]     another run works in {escape(folder)} (Ctrl-C gives up)", soft_wrap=True)
+        err.print(f"  [yellow]waiting[/]     another run works in {escape(folder)} (Ctrl-C gives up)")
 
     def stop(self) -> None:
         """Remove the spinner."""

@@ -54,4 +54,4 @@ def command(
     known = OtherPose("known joints", scene.joints_px, scene.joints_mm)
     write_image(out, draw_prediction(photo, prediction, title, known, names=names))
     stdout.print(f"mean error of the joints: {error_px.mean():.1f} px, {error_mm.mean():.0f} mm (figure {index})")
-    stdout.print(f"picture: {escape(str(out))}", soft_wrap=True)
+    stdout.print(f"picture: {escape(str(out))}")

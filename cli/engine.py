@@ -65,8 +65,6 @@ def command(
     with ConsoleObserver() as observer:
         record = build_engine(onnx, engine, plan, observer.listener("engine"))
     for warning in record.warnings:
-        stdout.print(f"warning: {escape(warning)}", soft_wrap=True)
+        stdout.print(f"warning: {escape(warning)}")
     size, took = f"{record.size_bytes / 1e6:.1f} MB", f"{record.build_seconds:.1f} s"
-    stdout.print(
-        f"{escape(str(engine))}: {record.precision}, {size}, {escape(record.status)}, in {took}", soft_wrap=True
-    )
+    stdout.print(f"{escape(str(engine))}: {record.precision}, {size}, {escape(record.status)}, in {took}")

@@ -22,7 +22,7 @@ def exclusive_machine(runtimes: Sequence[str] | None = (), reference: str | None
 
     def waiting(name: str, holder: str) -> None:
         reason = f"another measurement runs on {name}" + (f": {escape(holder)}" if holder else "")
-        err.print(f"  [yellow]waiting[/]     {reason} (Ctrl-C gives up)", soft_wrap=True)
+        err.print(f"  [yellow]waiting[/]     {reason} (Ctrl-C gives up)")
 
     with lock_accelerators(runtimes, reference, waiting):
         yield

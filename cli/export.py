@@ -130,7 +130,7 @@ def command(
         for config in configs
     ]
     if checkpoint is None and folder.search.notice:
-        err.print(f"[yellow bold]notice:[/] {escape(folder.search.notice)}", soft_wrap=True)
+        err.print(f"[yellow bold]notice:[/] {escape(folder.search.notice)}")
     failures: list[Failure] = []
     for request in requests:
         try:

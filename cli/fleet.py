@@ -70,15 +70,16 @@ def run(
 @app.command(cls=Command)
 def status(folder: Folder = None, as_json: AsJson = False) -> None:
     """Show devices, and the jobs that are running, done and failed."""
-    from bench.fleet.record import going_on, read_fleet
+    from bench.fleet.record import LOCK, read_fleet
     from cli.render import fleet as render
+    from export.common.locks import is_locked
 
     place = _run_folder(folder)
     record = read_fleet(place)
     if as_json:
         print(record.model_dump_json(indent=2))
     else:
-        render.status(record, going_on=going_on(place))
+        render.status(record, going_on=is_locked(place / LOCK))
 
 
 def _scheduler(

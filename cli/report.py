@@ -33,9 +33,9 @@ def command(
     """
     import json
 
-    from bench.report.drawing import require_report_extra
+    from export.common.extras import require_modules
 
-    require_report_extra()
+    require_modules("a report", "altair", "jinja2", "vl_convert")
     from bench.report.write import as_json as plain
     from bench.report.write import write_reports
     from cli.console import raise_all

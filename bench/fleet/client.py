@@ -9,7 +9,7 @@ from bench.fleet.address import Scheduler
 from bench.fleet.plan import FleetPlan
 from bench.fleet.record import LOCK, DeviceRecord, FleetRecord
 from bench.fleet.run import OnChange, Run
-from bench.fleet.spec import Answer, DeviceFacts
+from bench.fleet.spec import Answer
 from export.common.errors import BadInput, CheckFailed, NotPossible
 from export.common.files import require_writable
 
@@ -35,9 +35,11 @@ def run_fleet(plan: FleetPlan, scheduler: Scheduler | None, on_change: OnChange,
         if scheduler is None:
             run_locally(run, again=again)
         else:
-            from bench.fleet.cluster_run import run_on_cluster
+            from bench.fleet.cluster import connected
+            from bench.fleet.cluster_run import ClusterRun
 
-            run_on_cluster(run, scheduler, again=again)
+            with connected(scheduler) as client:
+                ClusterRun(client, run, wait_s=scheduler.wait_s, again=again).run_all()
         return run.record
     finally:
         lock.release()
@@ -46,7 +48,8 @@ def run_fleet(plan: FleetPlan, scheduler: Scheduler | None, on_change: OnChange,
 def run_locally(run: Run, *, again: bool) -> None:
     """Do the jobs one after the other; this machine counts as every kind of device."""
     kinds = list(dict.fromkeys(spec.device for spec in run.plan.specs))
-    run.set_devices([DeviceRecord.from_facts(describe_here(), kinds)])
+    about = device.device_facts([]).model_dump(include={"machine", "fingerprint"})
+    run.set_devices([DeviceRecord(worker=LOCAL, kinds=kinds, state="ready", **about)])
     run.reopen(again=again)
     for job in run.unfinished():
         on_progress = partial(run.set_state, job, "running", LOCAL)
@@ -57,11 +60,6 @@ def run_locally(run: Run, *, again: bool) -> None:
         except device.BadFile as failure:
             sent, answer = 0, Answer.failed(job.spec, str(failure))
         run.finish(job, answer, worker=LOCAL, bytes_sent=sent)
-
-
-def describe_here() -> DeviceFacts:
-    """Describe this machine as a worker would."""
-    return device.device_facts([]).model_copy(update={"worker": LOCAL})
 
 
 def require_done(record: FleetRecord) -> None:

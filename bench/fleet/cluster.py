@@ -56,11 +56,10 @@ class Worker:
 
     def record(self, kinds: Mapping[str, str]) -> DeviceRecord:
         """Return its record; ``kinds``: name of a kind → its resource."""
+        state, reason = self.state
+        about = self.facts.model_dump(include={"machine", "fingerprint"}) if self.facts else {}
         kinds_here = [kind for kind, resource in kinds.items() if self.offers(resource)]
-        record = DeviceRecord(worker=self.name, kinds=kinds_here, state="silent")
-        if self.facts is not None:
-            record = DeviceRecord.from_facts(self.facts, kinds_here)
-        return record.model_copy(update={"state": self.state[0], "reason": self.state[1]})
+        return DeviceRecord(worker=self.name, kinds=kinds_here, state=state, reason=reason, **about)
 
 
 @contextmanager
@@ -112,7 +111,7 @@ def describe(client: Any, workers: Sequence[Worker], jobs: Sequence[str] = ()) -
         try:
             answer = call(client, target.address, worker.describe, list(jobs))
             target.other_code = json.loads(answer).get("code") != code_version()  # its facts may have another form
-            target.facts = DeviceFacts.model_validate_json(answer).model_copy(update={"worker": target.name})
+            target.facts = DeviceFacts.model_validate_json(answer)
         except Exception as error:  # Dask promises nothing narrower, and the worker may be another program
             target.problem = f"it did not describe itself within {ANSWER_S:g} s ({one_line(error)})"
 

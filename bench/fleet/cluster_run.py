@@ -12,8 +12,7 @@ from functools import partial
 from typing import Any
 
 from bench.fleet import worker
-from bench.fleet.address import Scheduler
-from bench.fleet.cluster import ANSWER_S, LOST, Worker, call, connected, connected_workers, describe, one_line
+from bench.fleet.cluster import ANSWER_S, LOST, Worker, call, connected_workers, describe, one_line
 from bench.fleet.device import BadFile, missing_files, send_files, store_file
 from bench.fleet.record import DeviceRecord, JobRecord
 from bench.fleet.run import Run
@@ -47,19 +46,8 @@ class Job:
         return self.record.spec
 
 
-def run_on_cluster(run: Run, scheduler: Scheduler, *, again: bool) -> None:
-    """Do the unfinished jobs of a run.
-
-    Raises:
-        NotPossible: the scheduler does not answer, or is gone.
-        BadInput: a result cannot be written, or certificates cannot be used.
-    """
-    with connected(scheduler) as client:
-        ClusterRun(client, run, wait_s=scheduler.wait_s, again=again).run_all()
-
-
 class ClusterRun:
-    """A run through one connection."""
+    """A run through one connection, a ``distributed.Client``."""
 
     def __init__(self, client: Any, run: Run, *, wait_s: float, again: bool) -> None:
         self._client, self._run, self._wait_s, self._again = client, run, wait_s, again
@@ -72,7 +60,12 @@ class ClusterRun:
         """Job's id → the worker's last report; written by Dask's thread."""
 
     def run_all(self) -> None:
-        """Do the unfinished jobs; see ``run_on_cluster``."""
+        """Do the unfinished jobs of the run.
+
+        Raises:
+            NotPossible: the scheduler is gone.
+            BadInput: a result cannot be written.
+        """
         self._client.subscribe_topic(worker.TOPIC, self._on_report)
         self._update_workers()
         self._run.reopen(again=self._again)

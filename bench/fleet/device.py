@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
-from typing import get_args
+from typing import Any, get_args
 
 from bench.fleet.blobs import BlobCache
 from bench.fleet.child import RESULT, ChildFailed, run_child
@@ -71,10 +71,9 @@ def send_files(
 
 
 def device_facts(jobs: Sequence[str]) -> DeviceFacts:
-    """Describe this device, and list those of ``jobs`` that it holds; the caller adds the worker's name."""
+    """Describe this device, and list those of ``jobs`` that it holds."""
     own_fingerprint = fingerprint(environment_record())
     return DeviceFacts(
-        worker="",
         machine=machine_id(),
         code=code_here(),
         fingerprint=own_fingerprint,
@@ -85,24 +84,18 @@ def device_facts(jobs: Sequence[str]) -> DeviceFacts:
 def run_job(spec: JobSpec, again: bool, on_progress: Callable[[str], None]) -> Answer:
     """Do a job, or find its result: that of the same specification, code, hardware and libraries."""
     own_fingerprint, start = fingerprint(environment_record()), monotonic()
-    outcome = Outcome(
-        job=spec.id,
-        state="failed",
-        fingerprint=own_fingerprint,
-    )
     folder = job_folder(spec.id, own_fingerprint)
     result = folder / RESULT
     with hold_lock(folder / LOCK, lambda: on_progress("waiting: the same job runs already")):
         if not again and (finished := read_finished(result, spec.id)):
             return _answer(finished.model_copy(update={"found": True}), result)
+        about: dict[str, Any] = {"job": spec.id, "fingerprint": own_fingerprint}
         try:
-            engines = run_child(state_folder(), folder, spec, on_progress)
+            about["engines"] = run_child(state_folder(), folder, spec, on_progress)
         except ChildFailed as failure:
-            update = {"reason": str(failure), "seconds": monotonic() - start}
-            return Answer(outcome=outcome.model_copy(update=update))
+            return Answer(outcome=Outcome(**about, state="failed", reason=str(failure), seconds=monotonic() - start))
         files = {name: sha256_file(result / name) for name in get_args(ResultFile) if (result / name).is_file()}
-        update = {"state": "done", "engines": engines, "files": files, "seconds": monotonic() - start}
-        outcome = outcome.model_copy(update=update)
+        outcome = Outcome(**about, state="done", files=files, seconds=monotonic() - start)
         write_text(result / JOB, outcome.model_dump_json(indent=2) + "\n")
         return _answer(outcome, result)
 

@@ -94,15 +94,24 @@ def read_matrix(path: Path) -> Matrix:
         matrix = Matrix.model_validate(document)
     except ValidationError as error:
         raise BadInput(f"{path} is not a valid matrix", problems(error, "matrix"), advice) from error
-    try:
-        name = TypeAdapter(Name).validate_python(matrix.name or path.stem)
-    except ValidationError as error:
-        raise BadInput("the run's name cannot name a folder", path.stem, "give the matrix a `name`") from error
+    name = valid_name(matrix.name or path.stem, "the run's name", "give the matrix a `name`")
     if name in RESERVED:
         raise BadInput("this name of a run is reserved", name, "give the matrix another `name`")
     base = path.absolute().parent
     models = tuple(_absolute(entry, base) for entry in matrix.models)
     return matrix.model_copy(update={"name": name, "models": models, "out": base / matrix.out})
+
+
+def valid_name(name: str, of_what: str, advice: str) -> str:
+    """Return a name that can name a folder.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    try:
+        return TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise BadInput(f"{of_what} cannot name a folder", name, advice) from error
 
 
 def _absolute(entry: ModelEntry, base: Path) -> ModelEntry:

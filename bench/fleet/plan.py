@@ -6,15 +6,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from bench.fleet.blobs import BlobCache
-from bench.fleet.matrix import Matrix, ModelEntry
+from bench.fleet.matrix import Matrix, ModelEntry, valid_name
 from bench.fleet.spec import JobSpec, code_version
 from bench.sessions.exported import ExportFolder, read_export
 from export.common.errors import BadInput
 from export.common.progress import StepObserver
-from export.model.config import Name, load_config
+from export.model.config import load_config
 from export.pipeline.layout import MANIFEST, TRUTH, WEIGHTS, plan_paths
 from export.pipeline.options import parse_overrides
 from export.pipeline.request import ExportRequest, choose_checkpoint
@@ -50,7 +48,8 @@ def plan_fleet(matrix: Matrix, observer: StepObserver) -> FleetPlan:
     models: dict[str, dict[str, str]] = {}
     for entry in matrix.models:
         exported = _export(entry, matrix, observer)
-        name = _valid_name(entry.name or exported.manifest.model)
+        advice = "give it a `name` in the matrix"
+        name = valid_name(entry.name or exported.manifest.model, "the model's name", advice)
         if name in models:
             raise BadInput("two models have one name", name, "give one of them another `name` in the matrix")
         models[name] = _add_files(exported, matrix, sources)
@@ -116,10 +115,3 @@ def _add_files(exported: ExportFolder, matrix: Matrix, sources: BlobCache) -> di
     digest = sha256(manifest).hexdigest()
     sources.store(digest, manifest)
     return {path: sources.add(exported.path / path) for path in paths} | {MANIFEST: digest}
-
-
-def _valid_name(name: str) -> str:
-    try:
-        return TypeAdapter(Name).validate_python(name)
-    except ValidationError as error:
-        raise BadInput("the model's name cannot name a folder", name, "give it a `name` in the matrix") from error

@@ -13,11 +13,10 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from bench.fleet.spec import SCHEMA_VERSION as SPEC_VERSION
-from bench.fleet.spec import DeviceFacts, JobSpec, Outcome
+from bench.fleet.spec import JobSpec, Outcome
 from bench.results.record import Record
 from export.common.errors import BadInput
 from export.common.files import sha256_file, write_text
-from export.common.locks import is_locked
 from export.common.records import read_record
 
 SCHEMA_VERSION = "2.0"
@@ -55,17 +54,6 @@ class DeviceRecord(Record):
     reason: str = ""
     machine: str = ""
     fingerprint: str = ""
-
-    @classmethod
-    def from_facts(cls, facts: DeviceFacts, kinds: list[str]) -> "DeviceRecord":
-        """Return the record of a device that is ready."""
-        return cls(
-            worker=facts.worker,
-            kinds=kinds,
-            state="ready",
-            machine=facts.machine,
-            fingerprint=facts.fingerprint,
-        )
 
 
 class FleetRecord(Record):
@@ -105,11 +93,6 @@ def read_fleet(folder: Path) -> FleetRecord:
     """
     advice = "give the matrix another `name`, or move the run's folder away"
     return read_record(folder / FLEET, FleetRecord, (SCHEMA_VERSION,), "fleet record", advice)
-
-
-def going_on(folder: Path) -> bool:
-    """Return whether a client works on this run now."""
-    return is_locked(folder / LOCK)
 
 
 def read_finished(folder: Path, job: str) -> Outcome | None:

@@ -1,10 +1,12 @@
 """The record of a run, written after every change, with the folder of its results."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from bench.fleet.plan import FleetPlan
 from bench.fleet.record import (
     FLEET,
+    JOB,
     DeviceRecord,
     FleetRecord,
     JobRecord,
@@ -14,10 +16,10 @@ from bench.fleet.record import (
     read_fleet,
     write_fleet,
 )
-from bench.fleet.results import write_result
-from bench.fleet.spec import Answer, JobSpec, Outcome, code_version
+from bench.fleet.spec import Answer, JobSpec, Outcome, ResultFile, code_version
 from export.common.errors import BadInput
-from export.common.files import write_error
+from export.common.files import PARTIAL_PREFIX, write_error, write_text
+from export.common.temporary import temporary_folder
 
 OnChange = Callable[[FleetRecord], None]
 
@@ -109,3 +111,31 @@ class Run:
         self.record.complete = all(job.outcome is not None for job in self.record.jobs)
         write_fleet(self.plan.folder, self.record)
         self._on_change(self.record)
+
+
+def write_result(folder: Path, job: JobRecord, outcome: Outcome, files: Mapping[ResultFile, bytes]) -> None:
+    """Write the result of a finished job in place of an earlier one.
+
+    Raises:
+        ValueError: a hash in the outcome is not that of its file.
+        OSError, BadInput: the folder cannot be written.
+    """
+    place = folder / job.folder
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(PARTIAL_PREFIX, place.parent) as temporary:
+        new = temporary / "new"
+        for name, content in files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(content)
+        write_text(new / JOB, outcome.model_dump_json(indent=2) + "\n")
+        if read_finished(new, job.spec.id) is None:
+            raise ValueError("its result was damaged on the way: a hash does not match its file")
+        earlier = temporary / "earlier"
+        if place.exists():
+            place.rename(earlier)
+        try:
+            new.rename(place)
+        except OSError:
+            if earlier.exists():
+                earlier.rename(place)
+            raise

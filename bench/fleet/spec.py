@@ -83,8 +83,6 @@ class JobSpec(Record):
 class DeviceFacts(Record):
     """A device's description of itself."""
 
-    worker: str
-    """The worker's name, or ``here``."""
     machine: str
     """Hash that distinguishes machines."""
     code: str

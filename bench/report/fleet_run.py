@@ -1,6 +1,5 @@
 """Measurements from a fleet's run: each job's folder is read as a model's folder."""
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +8,12 @@ from bench.accuracy.record import Evaluation
 from bench.fleet.plan import EXPORTS
 from bench.fleet.record import FleetRecord, JobRecord, one_machine, read_finished
 from bench.harness.candidates import HOW_TO_MEASURE
+from bench.report.commands import command
 from bench.report.gaps import IN_THE_MATRIX
 from bench.report.measurement import Measurement, measurement_of
 from bench.report.model_files import read_evaluations, read_model_files
 from bench.report.views import Missing
 from export.common.errors import BadInput
-
-MATRIX = "MATRIX.yaml"
-"""Stands for the file of the matrix in commands."""
 
 
 def read_measurements(folder: Path, record: FleetRecord) -> list[Measurement]:
@@ -48,17 +45,17 @@ def devices_without_work(record: FleetRecord) -> list[tuple[str, Missing]]:
 
 def commands_of(folder: Path, record: FleetRecord) -> tuple[str, ...]:
     """Return the commands that make the run and its page again."""
-    return (f"{_run_command(record)} --again", shlex.join(["convnextpose", "report", str(folder)]))
+    return (f"{run_command(record)} --again", command("report", folder))
 
 
-def _run_command(record: FleetRecord) -> str:
+def run_command(record: FleetRecord, matrix: Path | str = "MATRIX.yaml") -> str:
     """Return the command that does the run's missing jobs."""
     scheduler = ["--scheduler", record.scheduler] if record.scheduler else []
-    return shlex.join(["convnextpose", "fleet", "run", MATRIX, *scheduler])
+    return command("fleet", "run", matrix, *scheduler)
 
 
 def _measurement(folder: Path, record: FleetRecord, job: JobRecord) -> Measurement:
-    place, run_again = folder / job.folder, _run_command(record)
+    place, run_again = folder / job.folder, run_command(record)
     if job.state != "done":
         facts = {"worker": job.worker} if job.worker else {}
         return Measurement(
@@ -98,9 +95,7 @@ def _evaluations(folder: Path, record: FleetRecord, weights_sha256: str) -> Iter
     models = [Path(str(entry.get("model", ""))) for entry in record.matrix.get("models", ())]
     exports = [*(place for place in models if place.is_absolute()), *sorted((folder.parent / EXPORTS).glob("*"))]
     for export in exports:
-        yield from (
-            evaluation for evaluation in read_evaluations(export) if evaluation.weights.sha256 == weights_sha256
-        )
+        yield from (e for e in read_evaluations(export).values() if e.weights.sha256 == weights_sha256)
 
 
 def _missing_reason(job: JobRecord) -> str:

@@ -76,7 +76,9 @@ def _weights(measurement: Measurement) -> list[Missing]:
 def _accuracy(measurement: Measurement) -> list[Missing]:
     if measurement.evaluations:
         return []
-    command = commands.evaluate(measurement.source) if measurement.export and not measurement.device else None
+    command = (
+        commands.command("evaluate", measurement.source) if measurement.export and not measurement.device else None
+    )
     return [Missing("accuracy on annotated images", "never evaluated; int8 is recommended only if it was", command)]
 
 
@@ -105,7 +107,11 @@ def _p99(row: Row | None, measurement: Measurement) -> list[Missing]:
     if row is None or latency is None or tail is None or tail.value_ms is not None:
         return []
     reason = cells.no_percentile(row.verdict, samples=latency.samples, floor=tail.floor, rounds=latency.rounds)
-    command = commands.bench(measurement.source, "--publish") if measurement.export and not measurement.device else None
+    command = (
+        commands.command("bench", measurement.source, "--publish")
+        if measurement.export and not measurement.device
+        else None
+    )
     return [Missing(f"p99 of {name_of(row)}", reason, command)]
 
 
@@ -133,20 +139,13 @@ def _passes(measurement: Measurement, files: ModelFiles) -> list[Missing]:
     rows = [row for row in measurement.rows if row.verdict != "invalid"]
     if not rows:
         return []
-    passes = (
-        ("throughput", any(row.throughput for row in rows), [row.throughput_reason for row in rows], "--throughput"),
-        ("where the time goes", any(row.profile for row in rows), [row.profile_reason for row in rows], "--profile"),
-        ("energy", any(row.energy for row in rows), [row.energy_reason for row in rows], "--energy"),
-    )
-    return [
-        Missing(
-            name,
-            "; ".join(dict.fromkeys(filter(None, reasons))) or "not measured",
-            commands.bench(files.folder, option),
-        )
-        for name, measured, reasons, option in passes
-        if not measured
-    ]
+    gaps = []
+    for name, figures in (("throughput", "throughput"), ("where the time goes", "profile"), ("energy", "energy")):
+        if not any(getattr(row, figures) for row in rows):
+            reasons = dict.fromkeys(filter(None, (getattr(row, f"{figures}_reason") for row in rows)))
+            command = commands.command("bench", files.folder, f"--{figures}")
+            gaps.append(Missing(name, "; ".join(reasons) or "not measured", command))
+    return gaps
 
 
 def _skipped(row: NotRunRow) -> str:
@@ -155,7 +154,7 @@ def _skipped(row: NotRunRow) -> str:
 
 def _left_out(measurement: Measurement, files: ModelFiles | None) -> list[Missing]:
     """Return the rows that an option of the benchmark would have measured."""
-    command = commands.bench(files.folder, "--publish") if files and not measurement.device else None
+    command = commands.command("bench", files.folder, "--publish") if files and not measurement.device else None
     gaps = _grouped((_skipped(row), row.reason) for row in measurement.not_run if _is_left_out(row))
     return [replace(gap, command=command) for gap in gaps]
 

@@ -7,33 +7,50 @@ their hashes.
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
+from typing import Any
 
+import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from bench.report import drawing, theme
+from bench.report import theme
 from bench.report.views import Page
 
 TEMPLATES = "templates"
+VEGA_LITE = "6.4"
+"""The version that Altair's specifications are of; a test compares them."""
 
 
 def html(page: Page) -> str:
     """Return the whole file as text."""
     charts = [chart for section in page.sections for chart in section.charts]
-    bundle, upgrade = drawing.bundle(), _template("upgrade.js")
+    bundle, upgrade = _bundle(), _template("upgrade.js")
     loader = PackageLoader("bench.report", TEMPLATES)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=False)
     environment.filters["unbroken"] = _unbroken
     return environment.get_template("page.html.j2").render(
         page=page,
         style=Markup(_template("page.css") + _dark_pictures()),
-        pictures={chart.id: Markup(drawing.svg(chart.spec)) for chart in charts},
+        pictures={chart.id: Markup(svg(chart.spec)) for chart in charts},
         specifications={chart.id: chart.spec for chart in charts},
         bundle=Markup(bundle),
         upgrade=Markup(upgrade),
         script_hashes=Markup(" ".join(map(_csp_hash, (bundle, upgrade)))),
     )
+
+
+def svg(spec: Mapping[str, Any]) -> str:
+    """Return a specification as SVG markup, without a background and without a browser."""
+    return str(vl_convert.vegalite_to_svg(dict(spec), vl_version=VEGA_LITE))
+
+
+@cache
+def _bundle() -> str:
+    """Return Vega, Vega-Lite and vega-embed as one script, which sets ``window.vegaEmbed``."""
+    return str(vl_convert.javascript_bundle(vl_version=VEGA_LITE))  # type: ignore[call-arg]
 
 
 def _unbroken(text: str) -> Markup:

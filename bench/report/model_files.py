@@ -12,7 +12,6 @@ from export.common.records import read_record
 from export.pipeline.manifest import Manifest
 
 BENCH = f"bench/{RESULT}"
-ACCURACY = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -38,20 +37,20 @@ def read_model_files(folder: Path, gate: Path | None = None) -> ModelFiles:
         folder=folder,
         manifest=manifest,
         result=_read_bench(folder, manifest),
-        evaluations=tuple(_read_evaluation(path, manifest) for path in sorted((folder / ACCURACY).glob("*.json"))),
+        evaluations=_read_evaluations(folder, manifest),
         comparison=read_record(gate, Comparison, ["1.1"], "comparison", compare) if gate else None,
     )
 
 
-def read_evaluations(export: Path) -> list[Evaluation]:
+def read_evaluations(export: Path) -> dict[Path, Evaluation]:
     """Read the evaluations in an export's folder.
 
     Raises:
         BadInput: one of them is damaged.
     """
-    advice = f"evaluate again: convnextpose evaluate {export}"
-    paths = sorted((export / ACCURACY).glob("*.json"))
-    return [read_record(path, Evaluation, ["1.0"], "evaluation", advice) for path in paths]
+    advice = f"evaluate again, or remove it: convnextpose evaluate {export}"
+    paths = sorted((export / "accuracy").glob("*.json"))
+    return {path: read_record(path, Evaluation, ["1.0"], "evaluation", advice) for path in paths}
 
 
 def _read_bench(folder: Path, manifest: Manifest) -> Result | None:
@@ -63,15 +62,16 @@ def _read_bench(folder: Path, manifest: Manifest) -> Result | None:
     return result
 
 
-def _read_evaluation(path: Path, manifest: Manifest) -> Evaluation:
-    advice = f"evaluate again, or remove {path.name}: convnextpose evaluate {path.parent.parent}"
-    record = read_record(path, Evaluation, ["1.0"], "evaluation", advice)
-    if record.weights.sha256 != manifest.weights.sha256:
-        detail = f"sha256 {record.weights.sha256[:12]}, and {manifest.weights.sha256[:12]} in the manifest"
-        raise BadInput(f"{path} is of other weights than the export", detail, advice)
-    known = {artifact.sha256 for artifact in manifest.artifacts}
-    for row in record.rows:
-        if row.sha256 is not None and row.sha256 not in known:
-            detail = f"{row.name}: {row.sha256[:12]} is no file of the manifest"
-            raise BadInput(f"{path} was evaluated on other files than those of the export", detail, advice)
-    return record
+def _read_evaluations(folder: Path, manifest: Manifest) -> tuple[Evaluation, ...]:
+    """Read the evaluations of these weights and files."""
+    evaluations, known = read_evaluations(folder), {artifact.sha256 for artifact in manifest.artifacts}
+    for path, record in evaluations.items():
+        advice = f"evaluate again, or remove {path.name}: convnextpose evaluate {folder}"
+        if record.weights.sha256 != manifest.weights.sha256:
+            detail = f"sha256 {record.weights.sha256[:12]}, and {manifest.weights.sha256[:12]} in the manifest"
+            raise BadInput(f"{path} is of other weights than the export", detail, advice)
+        for row in record.rows:
+            if row.sha256 is not None and row.sha256 not in known:
+                detail = f"{row.name}: {row.sha256[:12]} is no file of the manifest"
+                raise BadInput(f"{path} was evaluated on other files than those of the export", detail, advice)
+    return tuple(evaluations.values())

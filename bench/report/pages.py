@@ -18,9 +18,8 @@ from bench.report.recommend import Choice, recommend
 from bench.report.sections.answers import answers, head
 from bench.report.sections.decision import decision, decision_table, side_by_side
 from bench.report.sections.export import architecture, exported_files, gate, joints
-from bench.report.sections.measured import chart_section, chart_sections, devices
 from bench.report.sections.parts import parts
-from bench.report.views import Page, Section
+from bench.report.views import Chart, Page, Section
 from export.common.errors import BadInput
 from export.parity.budgets import PASS
 
@@ -44,15 +43,15 @@ def model_page(measurement: Measurement, files: ModelFiles, on_devices: Sequence
     sections = [
         decision(choice),
         *([gate(files.comparison)] if files.comparison else []),
-        *chart_sections(choice),
-        *([devices(device_choices)] if device_choices else []),
+        *_charts(pareto([choice]), speed_up([choice])),
+        *([_on_devices(device_choices)] if device_choices else []),
         untested(gaps, several=bool(device_choices)),
         *parts(measurement.rows),
         joints(files),
         architecture(files),
         exported_files(files),
         *_environment(measurement),
-        _reproduce((*reproduce, commands.report(files.folder))),
+        _reproduce((*reproduce, commands.command("report", files.folder))),
     ]
     machine = measurement.facts.get("processor", "no machine yet")
     page = Page(
@@ -89,17 +88,16 @@ def models_page(measurements: Sequence[Measurement]) -> Content:
     ]
     measured = next((measurement for measurement in distinct if measurement.facts), distinct[0])
     choices = tuple(map(recommend, distinct))
-    report = commands.report(*(measurement.source for measurement in distinct))
+    report = commands.command("report", *(measurement.source for measurement in distinct))
     reproductions = [commands.reproduce(measurement.export) for measurement in distinct if measurement.export]
     reproduce = (*(command for each in reproductions for command in each), report)
-    charts = [chart_section(chart)] if (chart := pareto(choices)) else []
     names = ", ".join(measurement.model for measurement in distinct)
     page = Page(
         title=f"{names} on {measured.facts.get('processor', 'no machine yet')}",
         subtitle="Several models on one machine, each measured in a run of its own.",
         head=head(choices, report),
         answers=(),
-        sections=(*_side_by_side(choices, (), charts), *_environment(measured), _reproduce(reproduce)),
+        sections=(*_side_by_side(choices, (), pareto(choices)), *_environment(measured), _reproduce(reproduce)),
         notices=tuple(f"{measurement.model}: {notice}" for measurement in distinct for notice in _notices(measurement)),
     )
     return page, choices
@@ -123,22 +121,42 @@ def devices_page(
         subtitle=subtitle,
         head=head(choices, reproduce[0]),
         answers=(),
-        sections=(*_side_by_side(choices, gaps, []), table, _reproduce(reproduce)),
+        sections=(*_side_by_side(choices, gaps), table, _reproduce(reproduce)),
         notices=(*notices, *different_settings(measurements), *of_each),
     )
     return page, choices
 
 
-def _side_by_side(choices: Sequence[Choice], more: Sequence[Located], charts: Sequence[Section]) -> tuple[Section, ...]:
+def _charts(*charts: Chart | None) -> list[Section]:
+    """Return a section for each chart, titled by its message; where there is none, "Not tested" has the reason."""
+    return [Section(chart.id, chart.title, charts=(chart,), half=True) for chart in charts if chart]
+
+
+def _on_devices(choices: Sequence[Choice]) -> Section:
+    """Return what devices reported about bundles of one export: the decision table with a column for the device."""
+    measurements = [choice.measurement for choice in choices]
+    chart, reference = speed_up(choices), references_of(measurements)
+    lead = f"Speed-ups are over {reference}. Milliseconds of two devices do not compare."
+    return Section(
+        "devices",
+        "On devices",
+        (lead, *different_settings(measurements)),
+        tables=(decision_table(choices, reference), facts_table(measurements)),
+        charts=(chart,) if chart else (),
+    )
+
+
+def _side_by_side(
+    choices: Sequence[Choice], more: Sequence[Located], chart: Chart | None = None
+) -> tuple[Section, ...]:
     """Return the sections of several measurements: the usual tables, with columns that tell them apart."""
     measurements = [choice.measurement for choice in choices]
-    reference, gaps, chart = references_of(measurements), gaps_of(choices, more), speed_up(choices)
+    reference, gaps = references_of(measurements), gaps_of(choices, more)
     reasons = [
         f"{choice.measurement.label}: {text}" for choice in choices for text in (choice.reason, *choice.passed_over)
     ]
     rows = Section("rows", "Every row", tuple(reasons), tables=(decision_table(choices, reference),), folded=True)
-    charts = [*([chart_section(chart)] if chart else []), *charts]
-    return (side_by_side(choices), *charts, untested(gaps, several=True), rows)
+    return (side_by_side(choices), *_charts(speed_up(choices), chart), untested(gaps, several=True), rows)
 
 
 def _notices(measurement: Measurement) -> tuple[str, ...]:
@@ -179,7 +197,7 @@ def require_same_machine(measurements: Sequence[Measurement]) -> None:
             )
             run = Path(folder).resolve().parent.parent
             advice = "measure all of them on one machine with one installation, or make a report of each"
-            advice += f"; the devices of the run: {commands.report(run)}" if (run / FLEET).is_file() else ""
+            advice += f"; the devices of the run: {commands.command('report', run)}" if (run / FLEET).is_file() else ""
             raise BadInput(
                 f"{first} and {folder} were not measured on the same machine and software",
                 differs or "their fingerprints",

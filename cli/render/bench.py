@@ -32,9 +32,9 @@ def print_benchmark(choice: Choice, result: Result) -> None:
     _print_harness(result)
     for skipped in result.not_run:
         name = f"{skipped.runtime} {skipped.precision or ''}".strip()
-        out.print(f"[dim]not measured[/] {name}: {escape(skipped.reason)}", soft_wrap=True)
+        out.print(f"[dim]not measured[/] {name}: {escape(skipped.reason)}")
     for figures, reason in missing_figures(result.rows):
-        out.print(f"[dim]no {escape(figures)}[/]: {safe(reason)}", soft_wrap=True)
+        out.print(f"[dim]no {escape(figures)}[/]: {safe(reason)}")
 
 
 def _print_harness(result: Result) -> None:

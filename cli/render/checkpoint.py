@@ -30,7 +30,7 @@ def print_inspection(inspection: "Inspection") -> None:
     epoch = f", epoch {record.epoch}" if record.epoch is not None else ""
     location = f", weights under {record.location!r}" if record.location else ""
     header = f"{checkpoint.path}: {record.container}{location}{epoch}, {', '.join(record.dtypes)}"
-    out.print(safe(header), soft_wrap=True)
+    out.print(safe(header))
     out.print(f"sha256 {checkpoint.sha256}")
     print_other_networks(record.location, record.other_networks)
     out.print(f"compared with the declared {inspection.model} ({inspection.chosen_by}){_equally_near(inspection)}")
@@ -53,7 +53,7 @@ def print_other_networks(location: str | None, other_keys: Sequence[str]) -> Non
     """Print which network is used, if the file holds several."""
     if other_keys:
         text = f"{location!r} is used; the file also holds {', '.join(map(repr, other_keys))}: --weights-key chooses"
-        out.print(f"[yellow bold]notice:[/] {safe(text)}", soft_wrap=True)
+        out.print(f"[yellow bold]notice:[/] {safe(text)}")
 
 
 def _equally_near(inspection: "Inspection") -> str:
@@ -157,7 +157,7 @@ def _print_statistics(statistics: "ImageStatistics") -> None:
     out.print("[bold]Images compared with those of the training[/]")
     out.print(grid)
     if statistics.verdict != "known":
-        out.print(safe(statistics.reason), soft_wrap=True)
+        out.print(safe(statistics.reason))
 
 
 def _print_upsamplings(images: "ImageInspection") -> None:
@@ -181,9 +181,9 @@ def _print_upsamplings(images: "ImageInspection") -> None:
     crops = images.crops
     square = f"; {crops.made_square} not square: the whole image as the person's box" if crops.made_square else ""
     count = f"{evidence.images} of {crops.files} images, each as the crop of one person{square}"
-    out.print(safe(f"{images.folder}: {count}"), soft_wrap=True)
+    out.print(safe(f"{images.folder}: {count}"))
     if crops.unreadable:
-        out.print(safe(f"no image in {', '.join(crops.unreadable)}"), soft_wrap=True)
+        out.print(safe(f"no image in {', '.join(crops.unreadable)}"))
     out.print(grid)
     if evidence.decided is None:
         text = f"[yellow bold]inconclusive[/] from these images: {escape(evidence.reason)}"
@@ -194,4 +194,4 @@ def _print_upsamplings(images: "ImageInspection") -> None:
             f"[red bold]contradicted:[/] upsamplings={images.used} is used, the images show {evidence.decided}: "
             f"{escape(evidence.reason)}. Pass --set upsamplings={evidence.decided}"
         )
-    out.print(text, soft_wrap=True)
+    out.print(text)

@@ -65,7 +65,7 @@ def print_comparison(comparison: Comparison) -> None:
         print_view(view)
     for cell in comparison.cells:
         for note in cell.notes:
-            out.print(f"{cell.id}: {escape(note)}", soft_wrap=True)
+            out.print(f"{cell.id}: {escape(note)}")
 
 
 def require_pass(comparison: Comparison) -> None:

@@ -31,7 +31,7 @@ def choice_of(result: Result, exported: ExportFolder) -> Choice:
     files = ModelFiles(exported.path, exported.manifest, result, (), None)
     with suppress(BadInput):  # a damaged file beside the result is the report's to refuse
         files = replace(read_model_files(exported.path), result=result)
-    return recommend(measurement_of(files, commands.bench(exported.path)))
+    return recommend(measurement_of(files, commands.command("bench", exported.path)))
 
 
 def print_decision(choice: Choice, result: Result, exported: ExportFolder, path: Path) -> None:
@@ -140,17 +140,9 @@ def _reasons(choice: Choice) -> Iterator[str]:
 def missing_figures(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Yield passes that were requested and have no figures, with their rows, and the reason; invalid rows have one."""
     timed = [row for row in rows if row.verdict != "invalid"]
-    for name, reasons in (
-        ("image to joints", [row.image_to_joints_reason for row in timed]),
-        ("throughput", [row.throughput_reason for row in timed]),
-        ("profile", [row.profile_reason for row in timed]),
-        ("energy", [row.energy_reason for row in timed]),
-    ):
-        pairs = [
-            (name_of(row), reason)
-            for row, reason in zip(timed, reasons, strict=True)
-            if reason and reason not in (NO_PROFILE, NO_ENERGY)
-        ]
+    for name in ("image to joints", "throughput", "profile", "energy"):
+        reasons = [(name_of(row), getattr(row, f"{name.replace(' ', '_')}_reason")) for row in timed]
+        pairs = [(row, reason) for row, reason in reasons if reason and reason not in (NO_PROFILE, NO_ENERGY)]
         for reason, names in by_reason(pairs).items():
             yield f"{name} of {listed(names)}", reason
 

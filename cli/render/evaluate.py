@@ -17,7 +17,7 @@ MPJPE, PIXELS = "MPJPE (mm)", "error (px)"
 def print_dataset_notes(notes: Sequence[str], done: int, total: int, *, restarted: bool) -> None:
     """Print notes on the dataset, and the sample at which an interrupted run continues."""
     for text in notes:
-        err.print(f"note: {escape(text)}", soft_wrap=True)
+        err.print(f"note: {escape(text)}")
     if restarted:
         err.print("note: an earlier run is damaged, or had other files, options or code: starting again")
     if done:

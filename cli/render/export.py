@@ -41,12 +41,12 @@ def print_weights(request: ExportRequest, folder: WeightsFolder | None) -> None:
     config, checkpoint = request.config, request.checkpoint
     if request.origin == "checkpoint" and checkpoint is not None:
         source = f" (found in {escape(str(folder.path))}/{_by_content(config, checkpoint, folder)})" if folder else ""
-        err.print(f"weights: {escape(str(checkpoint))}{source}", soft_wrap=True)
+        err.print(f"weights: {escape(str(checkpoint))}{source}")
         return
     place = "weights" if folder is None else str(folder.path)
     files_there = sorted(p.name for p in Path(place).glob("*") if p.name != "README.md")
     also = f"; other files there: {', '.join(files_there)}" if files_there else ""
-    err.print(escape(f"no checkpoint of {config.name} in {place}/{also}"), soft_wrap=True)
+    err.print(escape(f"no checkpoint of {config.name} in {place}/{also}"))
     meaning = "trained on drawn figures, not on people"
     if request.growth:
         meaning = f"grown from {request.growth.model}, {meaning}"
@@ -184,7 +184,9 @@ def _accuracy(folder: Path, manifest: Manifest, report: ParityReport) -> str:
 
     sha256 = next((a.sha256 for a in manifest.artifacts if a.path == report.artifact), None)
     try:
-        rows = [row for evaluation in read_evaluations(folder) for row in evaluation.rows if row.sha256 == sha256]
+        rows = [
+            row for evaluation in read_evaluations(folder).values() for row in evaluation.rows if row.sha256 == sha256
+        ]
     except BadInput:  # a damaged evaluation is the report's to refuse
         rows = []
     losses = [row.accuracy_loss_mm.mean for row in rows if row.accuracy_loss_mm is not None]

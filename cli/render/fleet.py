@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from bench.fleet.record import FleetRecord, JobRecord, one_machine
-from bench.report.fleet_run import read_measurements
+from bench.report.fleet_run import read_measurements, run_command
 from bench.report.recommend import recommend
 from cli.console import err, out, table
 from cli.render.decision import CHOICE_COLUMNS, choice_cells, choice_reasons
@@ -39,7 +39,7 @@ class Log:
 
     @staticmethod
     def _line(style: str, state: str, text: str) -> None:
-        err.print(f"  [{style}]{state:<11}[/] {escape(text)}", soft_wrap=True)
+        err.print(f"  [{style}]{state:<11}[/] {escape(text)}")
 
 
 def _about(job: JobRecord) -> str:
@@ -69,10 +69,10 @@ def status(record: FleetRecord, *, going_on: bool) -> None:
     out.print(view)
     for device in record.devices:
         if device.reason:
-            out.print(f"[red]{escape(device.worker)} is {device.state}[/]: {escape(device.reason)}", soft_wrap=True)
+            out.print(f"[red]{escape(device.worker)} is {device.state}[/]: {escape(device.reason)}")
     for job in record.jobs:
         if job.outcome and job.state in ("failed", "lost"):
-            out.print(f"[red]{job.state}[/] {job.spec.name}: {escape(job.outcome.reason)}", soft_wrap=True)
+            out.print(f"[red]{job.state}[/] {job.spec.name}: {escape(job.outcome.reason)}")
     if not record.complete and not going_on:
         out.print("no client works on it: `convnextpose fleet run` with the same matrix does the missing jobs")
 
@@ -89,8 +89,7 @@ def print_result(record: FleetRecord, folder: Path, matrix: Path) -> None:
     missing = [job for job in record.jobs if job.state in ("failed", "lost")]
     unstable = any(row.verdict == "unstable" for choice in choices for row in choice.measurement.rows)
     style = "green" if done == len(record.jobs) else "red"
-    scheduler = ["--scheduler", record.scheduler] if record.scheduler else []
-    run_again = [command("fleet", "run", matrix, *scheduler)] if done < len(record.jobs) else []
+    run_again = [run_command(record, matrix)] if done < len(record.jobs) else []
     Screen(
         head=[f"[bold]fleet {escape(record.run)}[/]: [{style}]{done} of {len(record.jobs)} jobs done[/]"],
         columns=CHOICE_COLUMNS,
@@ -116,4 +115,4 @@ def notes(record: FleetRecord) -> None:
     for job in record.jobs:
         troubles, engines = (job.outcome.troubles, job.outcome.engines) if job.outcome else ((), ())
         for label, line in (*(("tried before", t) for t in troubles), *(("engine", e) for e in engines)):
-            out.print(f"[yellow]{label}[/] {job.spec.name}: {escape(line)}", soft_wrap=True)
+            out.print(f"[yellow]{label}[/] {job.spec.name}: {escape(line)}")

@@ -27,7 +27,7 @@ def print_parity(manifest: Manifest) -> None:
     for report in manifest.parity:
         _print_notes(report)
     for line in _plans(manifest):
-        out.print(escape(line), soft_wrap=True)
+        out.print(escape(line))
     for ranges in manifest.ranges:
         name, value = next(iter(ranges.activations.items()))
         largest = f"{number(value)} in {escape(name)}"
@@ -62,7 +62,7 @@ def _print_unknown_images(statistics: StatisticsReport) -> None:
     """Print why the network does not know the parity images, or why that cannot be checked."""
     if statistics.verdict != "known":
         style, reason = STATISTICS_STYLE[statistics.verdict], safe(f"BatchNorm statistics: {statistics.reason}")
-        out.print(f"[{style}]images {statistics.verdict}[/]: {reason}", soft_wrap=True)
+        out.print(f"[{style}]images {statistics.verdict}[/]: {reason}")
 
 
 def _plans(manifest: Manifest) -> Iterator[str]:

@@ -22,14 +22,14 @@ def print_prediction(record: Mapping[str, Any], picture: Path) -> None:
     out.print(f"pixels are the photo's; {measure}")
     if record["difference"]:
         out.print(escape(str(Difference(**record["difference"]))))
-    out.print(f"picture: {escape(str(picture))}", soft_wrap=True)
+    out.print(f"picture: {escape(str(picture))}")
 
 
 def print_notes(record: Mapping[str, Any]) -> None:
     """Print how the photo was prepared, and warnings about it."""
     for text in record["notes"]:
-        err.print(f"note: {escape(text)}", soft_wrap=True)
+        err.print(f"note: {escape(text)}")
     for text in record["warnings"]:
-        err.print(f"[yellow bold]warning:[/] {escape(text)}", soft_wrap=True)
+        err.print(f"[yellow bold]warning:[/] {escape(text)}")
     if record["weights"]["origin"] != "checkpoint":
         err.print(f"[yellow bold]weights: {record['weights']['origin']}[/] — the pose says nothing about people")

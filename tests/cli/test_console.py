@@ -45,7 +45,7 @@ def test_text_wraps_between_words_and_a_log_s_does_not(width: int, monkeypatch: 
     )
     text = io.StringIO()
     monkeypatch.setattr(console, "LOG_COLUMNS", None)
-    Output(file=text, width=width).print(sentence, soft_wrap=True)
+    Output(file=text, width=width).print(sentence)
     assert text.getvalue().split() == sentence.split()
     lines = text.getvalue().splitlines()
     assert all(len(line) <= width or " " not in line.strip() for line in lines)

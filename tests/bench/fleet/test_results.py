@@ -8,7 +8,7 @@ import pytest
 
 from bench.fleet.blobs import BlobCache
 from bench.fleet.record import JobRecord, read_finished
-from bench.fleet.results import write_result
+from bench.fleet.run import write_result
 from bench.fleet.spec import Outcome
 from tests.support.fleet_plans import spec_of
 

@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import pytest
 
-from bench.report import drawing, theme
+from bench.report import html, theme
 from bench.report.charts.pareto import pareto
 from bench.report.charts.speed_up import speed_up
 from bench.report.recommend import recommend
@@ -110,13 +110,13 @@ def test_without_anything_to_draw_there_is_no_chart() -> None:
 def test_every_colour_of_a_picture_has_its_dark_one(name: str) -> None:
     chart = charts()[name]
     assert chart is not None
-    markup = drawing.svg(chart.spec)
+    markup = html.svg(chart.spec)
     used = {word.split('"')[0].lower() for word in markup.replace('stroke="', 'fill="').split('fill="')[1:]}
     assert {colour for colour in used if colour.startswith("#")} <= set(theme.DARK) | {"#4c78a8"}  # unseen handles
 
 
 def test_specifications_are_of_the_version_that_draws_them() -> None:
-    assert alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0] == drawing.VEGA_LITE
+    assert alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0] == html.VEGA_LITE
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from bench.report.drawing import require_report_extra
 from bench.sessions.exported import load_session, read_export
+from cli import report
 from export.common.errors import NotPossible
 from export.common.extras import EXTRAS, install_command, missing
 from export.parity import sessions
@@ -47,11 +47,10 @@ def test_tensorrt_is_not_newer_than_the_bindings_that_are_checked(extra: str, ne
     assert not package.specifier.contains(f"{major}.{minor + 1}")
 
 
-def test_a_report_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_report_extra()
+def test_a_report_names_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(NotPossible, match=r"convnextpose-deploy\[report\]"):
-        require_report_extra()
+        report.command([tmp_path])
 
 
 def test_a_library_that_does_not_load_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -59,7 +58,7 @@ def test_a_library_that_does_not_load_says_why(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "jinja2", raising=False)
     with pytest.raises(NotPossible, match="libplanted"):
-        require_report_extra()
+        report.command([tmp_path])
 
 
 def test_parity_without_openvino(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
