@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any, Self
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markup import escape
+from rich.segment import Segment
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from cli.printable_console import PrintableConsole
 from export.common.errors import Failure
 from export.common.plain import printable
 from export.common.program import runnable
@@ -23,6 +23,17 @@ LOG_WIDTH = 160
 LOG_PAUSE_S = 20
 """Seconds between two lines of progress without a terminal."""
 LOG_COLUMNS = None if os.environ.get("COLUMNS", "").isdecimal() else LOG_WIDTH
+
+
+class PrintableConsole(Console):
+    """A console that escapes control characters: text from a file must not command the terminal that shows it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as rich does, with escaped text."""
+        for text, style, control in super().render(renderable, options):
+            if control is None and not text.isprintable():
+                text = "\n".join(map(printable, text.split("\n")))
+            yield Segment(text, style, control)
 
 
 class Output(PrintableConsole):

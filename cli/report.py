@@ -39,11 +39,12 @@ def command(
     from bench.report.write import as_json as plain
     from bench.report.write import write_reports
     from cli.console import raise_all
-    from cli.render import report as render_report
+    from cli.render.report import print_report
 
-    report = write_reports(folders, out, gate)
+    written = write_reports(folders, out, gate)
     if as_json:
-        print(json.dumps(plain(report), indent=2))
+        print(json.dumps(plain(written), indent=2))
     else:
-        render_report.reports(report)
-    raise_all(report.refused)
+        for report in filter(None, (written.models, *written.devices)):
+            print_report(report)
+    raise_all(written.refused)

@@ -12,8 +12,9 @@ from pydantic.types import FailFast
 
 from bench.datasets.images import Pixels
 from bench.datasets.people import AnnotatedPeople, Person, pelvis
-from bench.datasets.source import NO_AREA, PixelCount, Positive, Source, listed, numbers, with_images
+from bench.datasets.source import NO_AREA, PixelCount, Positive, Source, numbers, with_images
 from export.common.errors import BadInput
+from export.common.plain import listed
 from export.model.camera import Camera
 from export.model.joint_sets import JointSet
 from export.runtime.pose import Box, crop_box
@@ -128,7 +129,7 @@ def _annotation_file(source: Source) -> Path:
         return path
     files = sorted((source.folder / "annotations").glob("*.json"))
     if len(files) != 1:
-        names = listed([file.name for file in files])
+        names = listed([file.name for file in files], 3)
         raise source.layout_error(f"annotations.json is missing, and annotations/ contains {names}")
     return files[0]
 
@@ -237,5 +238,5 @@ def _without_camera(people: Sequence[Person], annotations: Sequence[_Annotation]
     if in_mm and in_pixels:
         yield (
             f"{len(in_pixels):,} evaluated in pixels only, without keypoints_cam or without an intrinsic of their "
-            f"image: {listed(in_pixels)}"
+            f"image: {listed(in_pixels, 3)}"
         )

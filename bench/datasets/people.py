@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from bench.datasets.images import Pixels, find_pixels, read_image
 from bench.datasets.orientation import SWAPPED, UPRIGHT, turn_points
 from bench.datasets.protocol import Sample
-from bench.datasets.source import Source, listed
+from bench.datasets.source import Source
 from export.common.errors import BadInput
 from export.common.files import sha256_file
+from export.common.plain import listed
 from export.model.camera import Array, Camera
 from export.model.joint_sets import JointSet
 from export.runtime.pose import Box, crop
@@ -204,7 +205,7 @@ def _check_consistency(folder: Path, people: Sequence[Person]) -> list[str]:
         raise BadInput(
             f"the annotations in {folder} contradict themselves",
             f"for {len(inconsistent):,} of {len(people):,} people the camera sees the joints outside the box or far "
-            f"from their pixels: {listed(inconsistent)}",
+            f"from their pixels: {listed(inconsistent, 3)}",
             "check that cameras, boxes and joints belong together; camera = R·world + t is expected, t in mm",
         )
     extents_mm = [person.extent_mm for person in people if person.extent_mm is not None]
@@ -213,6 +214,5 @@ def _check_consistency(folder: Path, people: Sequence[Person]) -> list[str]:
         raise BadInput(f"the joints in {folder} are not in millimetres", detail, "convert them to millimetres")
     if not inconsistent:
         return []
-    return [
-        f"{len(inconsistent):,} people's joints lie outside their box or far from their pixels: {listed(inconsistent)}"
-    ]
+    count, names = f"{len(inconsistent):,}", listed(inconsistent, 3)
+    return [f"{count} people's joints lie outside their box or far from their pixels: {names}"]

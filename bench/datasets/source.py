@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from export.common.errors import BadInput
+from export.common.plain import listed
 from export.common.records import as_utf8
 from export.model.camera import Array
 
-SHOWN_NAMES = 3
-"""Number of names in a message."""
 SHOWN_ENTRIES = 8
 """Number of entries of a folder in a message."""
 NO_AREA = "their box has no area inside the image"
@@ -89,7 +88,7 @@ class Source:
                 for e in details
             ]
             advice = "compare it with the dataset's description, or download it again"
-            raise BadInput(f"{path} does not contain valid annotations", listed(problems), advice) from error
+            raise BadInput(f"{path} does not contain valid annotations", listed(problems, 3), advice) from error
 
     def find_image(self, file_name: str) -> Path | None:
         """Return the image of that name from the first folder that has it; None if it is missing.
@@ -119,20 +118,15 @@ class Source:
         Raises:
             BadInput: all images are missing.
         """
-        notes = [f"{len(names):,} left out, {reason}: {listed(names)}" for reason, names in self._left_out.items()]
+        notes = [f"{len(names):,} left out, {reason}: {listed(names, 3)}" for reason, names in self._left_out.items()]
         missing = [name for name, path in self._images.items() if path is None]
         if not missing:
             return notes
         if len(missing) == len(self._images):
             folders = " or ".join(self.relative(folder) + "/" for folder in self._image_folders)
-            raise self.layout_error(f"none of {len(missing):,} annotated images is in {folders}: {listed(missing)}")
-        total = len(self._images)
-        return [f"{len(missing):,} of {total:,} images are missing, their people left out: {listed(missing)}", *notes]
-
-
-def listed(names: Sequence[str], count: int = SHOWN_NAMES) -> str:
-    """Return the first ``count`` names, and the number of the others."""
-    return ", ".join(names[:count]) + f" and {len(names) - count} more" * (len(names) > count) or "nothing"
+            raise self.layout_error(f"none of {len(missing):,} annotated images is in {folders}: {listed(missing, 3)}")
+        count, names = f"{len(missing):,} of {len(self._images):,}", listed(missing, 3)
+        return [f"{count} images are missing, their people left out: {names}", *notes]
 
 
 def numbers(value: Any, shape: tuple[int, ...], name: str, needed: NDArray[np.bool_] | None = None) -> Array:

@@ -6,7 +6,6 @@ from export.common.errors import BadInput
 from export.engine.choice import choose_runtime
 from export.engine.plan import RTX_TARGETS, EnginePlan
 from export.pipeline.engine_step import built_engine
-from export.pipeline.options import parse_plan
 from export.pipeline.results import NotBuilt
 from export.pipeline.steps import Folder
 from export.pipeline.summary import engine_artifact
@@ -52,9 +51,14 @@ def with_engines(folder: Folder, exported: ExportFolder, spec: JobSpec) -> tuple
 
 def _plan(spec: JobSpec, precision: str, targets: str | None) -> EnginePlan:
     options = spec.engine
-    plan = EnginePlan(
+    low, best, high = options.batches
+    return EnginePlan(
         precision=precision,
+        batch_min=low,
+        batch_opt=best,
+        batch_max=high,
+        targets=(targets,) if targets else None,
+        workspace_bytes=options.workspace_mib << 20,
         hardware_compatible=options.hardware_compatible,
         version_compatible=options.version_compatible,
     )
-    return parse_plan(plan, ",".join(map(str, options.batches)), targets, options.workspace_mib)

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from bench.machine.capability import Capability
-from bench.machine.facts import Facts
+from bench.machine.facts import Capability, Facts
 from bench.machine.gpu_rows import engine_row, gpu_rows
 from bench.machine.system import BF16_FEATURES, INT8_FEATURES
 from export.common.errors import BadInput, NotPossible

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from bench.machine.driver import driver_cuda, driver_version
 from bench.machine.system import cpu_features, cpu_name, free_disk_bytes, memory_bytes
@@ -113,6 +113,21 @@ class Facts:
     """The folder for temporary files."""
     distributions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Name and version of each distribution that installs a package, if there are several; the last one has won."""
+
+
+Available = Literal["yes", "no", "unknown"]
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One task that this project may do on a machine."""
+
+    name: str
+    """Name for ``--require``."""
+    about: str
+    available: Available
+    reason: str
+    advice: str = ""
 
 
 def ask(probe: Callable[[], T]) -> Answer[T]:
@@ -236,8 +251,18 @@ def cuda_session() -> str:
     Raises:
         RuntimeError: the session could not be opened.
     """
-    command = [sys.executable, "-c", CUDA_SESSION]
+    return str(json.loads(run_probe(CUDA_SESSION).splitlines()[-1])[0])
+
+
+def run_probe(script: str) -> str:
+    """Run Python code in a child process, and return its output.
+
+    Raises:
+        RuntimeError: it failed; the text is the last line of its errors.
+        subprocess.TimeoutExpired: it did not end within a minute.
+    """
+    command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SESSION_SECONDS, check=False)
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
-    return str(json.loads(done.stdout.splitlines()[-1])[0])
+    return done.stdout

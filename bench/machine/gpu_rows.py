@@ -6,8 +6,7 @@ The tables hold facts of NVIDIA's, each with its source. A version that is not k
 import re
 from dataclasses import replace
 
-from bench.machine.capability import Available, Capability
-from bench.machine.facts import CUDA_PROVIDER, ONNX_RUNTIME_FOR_CPU, TORCH_FOR_CPU, Answer, Facts
+from bench.machine.facts import CUDA_PROVIDER, ONNX_RUNTIME_FOR_CPU, TORCH_FOR_CPU, Answer, Available, Capability, Facts
 from export.common.extras import install_command
 from export.engine.plan import DEFAULT_RTX_TARGETS, RTX_TARGETS, TARGETS_WITHOUT
 from export.runtime.gpu import NO_GPU, Gpu

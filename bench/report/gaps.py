@@ -13,6 +13,7 @@ from bench.report.rows import headline, name_of, percentile_of
 from bench.report.views import Cell, Missing, Section, Table, line
 from bench.results import cells
 from bench.results.result import NotRunRow, Row
+from export.common.plain import by_reason
 
 IN_THE_MATRIX = "`mode: publish` or `runtimes` in the matrix measures it"
 MOST = 2
@@ -170,7 +171,4 @@ def _impossible(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
     """Return each reason once, with everything that it holds for."""
-    by_reason: dict[str, list[str]] = {}
-    for item, reason in pairs:
-        by_reason.setdefault(reason, []).append(item)
-    return [Missing(", ".join(items), reason) for reason, items in by_reason.items()]
+    return [Missing(", ".join(items), reason) for reason, items in by_reason(pairs).items()]

@@ -15,6 +15,7 @@ from bench.results.result import Row
 from bench.sessions.exported import TORCH_FORMS
 from bench.stats.statistics import Ratio
 from export.common.interface import HALVES
+from export.common.plain import by_reason
 from export.parity.budgets import PASS, WITHIN_ROUNDING
 
 SAME_ERROR_MM = 0.1
@@ -106,22 +107,21 @@ def _accuracy_refusal(row: Row, measurement: Measurement) -> str | None:
 
 def _no_row(refusals: Sequence[tuple[Row, str | None]]) -> str:
     """Say why nothing is recommended, each reason once for all rows."""
-    by_reason = _by_reason((row, reason) for row, reason in refusals if not row.is_reference)
-    if not by_reason:
+    reasons = _by_reason((row, reason) for row, reason in refusals if not row.is_reference)
+    if not reasons:
         return "No row may be shipped: only the reference was measured."
-    if len(by_reason) == 1:
-        return f"No row may be shipped. Every row: {next(iter(by_reason))}."
-    return f"No row may be shipped. {'; '.join(f'{names}: {reason}' for reason, names in by_reason.items())}."
+    if len(reasons) == 1:
+        return f"No row may be shipped. Every row: {next(iter(reasons))}."
+    return f"No row may be shipped. {'; '.join(f'{names}: {reason}' for reason, names in reasons.items())}."
 
 
 def _by_reason(refusals: Iterable[tuple[Row, str | None]]) -> dict[str, str]:
     """Return the rows of each reason; unstable rows with different causes share one, as the table has the causes."""
     pairs = [(row, reason) for row, reason in refusals if reason is not None]
     causes = {reason for row, reason in pairs if row.verdict == "unstable"}
-    names: dict[str, list[str]] = {}
-    for row, reason in pairs:
-        group = "unstable" if row.verdict == "unstable" and len(causes) > 1 else reason
-        names.setdefault(group, []).append(name_of(row))
+    names = by_reason(
+        (name_of(row), "unstable" if row.verdict == "unstable" and len(causes) > 1 else reason) for row, reason in pairs
+    )
     return {reason: ", ".join(rows) for reason, rows in names.items()}
 
 

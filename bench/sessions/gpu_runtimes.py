@@ -5,12 +5,11 @@ process of its own.
 """
 
 import subprocess
-import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.machine.facts import torch_cuda
+from bench.machine.facts import run_probe, torch_cuda
 from bench.machine.gpu_sensors import other_processes
 from bench.sessions.engine_file import require_gpu, require_version
 from bench.sessions.exported import ENGINES, GPU_RUNTIMES, ExportFolder
@@ -23,7 +22,6 @@ from export.pipeline.steps import version
 from export.runtime.engine_file import TENSORRT_RTX
 from export.runtime.gpu import default_gpu
 
-PROBE_S = 60
 TORCH_PROBE = "import torch; torch.zeros(1, device='cuda'); torch.cuda.synchronize()"
 
 
@@ -69,14 +67,12 @@ def torch_trouble() -> str:
     except RuntimeError as error:
         return f"{error}: install torch built for CUDA"
     try:
-        command = [sys.executable, "-c", TORCH_PROBE]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_S, check=False)
-    except subprocess.TimeoutExpired:
-        return f"torch did not reach the GPU within {PROBE_S} s"
-    if done.returncode == 0:
-        return ""
-    output = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    return f"torch does not reach the GPU: {output}"
+        run_probe(TORCH_PROBE)
+    except subprocess.TimeoutExpired as error:
+        return f"torch did not reach the GPU within {error.timeout:g} s"
+    except RuntimeError as error:
+        return f"torch does not reach the GPU: {error}"
+    return ""
 
 
 def no_engine(exported: ExportFolder, runtime: str, variant: str) -> str | None:

@@ -10,10 +10,11 @@ from bench.report.rows import is_known
 from bench.report.sections.export import gate
 from bench.stats.stopping import FIRST_LOOK
 from cli.console import out
-from cli.render.screen import Screen, by_reason, command, listed, shorten
+from cli.render.screen import Screen, command, shorten
 from cli.render.text import safe
 from cli.render.view import print_view
 from export.common.errors import CheckFailed, Inconclusive
+from export.common.plain import by_reason, listed
 
 STYLE = {"PASS": "green", "IMPROVED": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 

@@ -18,9 +18,10 @@ from bench.results import cells
 from bench.results.profile_record import NO_PROFILE
 from bench.results.result import Result, Row
 from bench.sessions.exported import ExportFolder
-from cli.render.screen import Screen, by_reason, command, listed, shorten
+from cli.render.screen import Screen, command, shorten
 from cli.render.text import safe
 from export.common.errors import BadInput
+from export.common.plain import by_reason, listed
 
 VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}
 MOST_REASONS = 3

@@ -11,8 +11,7 @@ from export.common.plain import show_list
 from export.runtime.processor import limit_note
 
 if TYPE_CHECKING:
-    from bench.machine.capability import Capability
-    from bench.machine.facts import Answer, Facts
+    from bench.machine.facts import Answer, Capability, Facts
 
 
 def print_doctor(facts: "Facts", capabilities: Sequence["Capability"]) -> None:

@@ -7,8 +7,9 @@ from rich.markup import escape
 
 from bench.accuracy.record import AccuracyLoss, Evaluated, Evaluation
 from cli.console import err, out, table
-from cli.render.screen import Screen, command, listed
+from cli.render.screen import Screen, command
 from cli.render.text import optional
+from export.common.plain import listed
 from export.parity.budgets import GRADES, REQUIRED_GRADE
 
 MPJPE, PIXELS = "MPJPE (mm)", "error (px)"

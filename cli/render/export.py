@@ -8,13 +8,13 @@ from rich.markup import escape
 
 from cli.console import err, out, table
 from cli.render.checkpoint import count_notice, describe_alternative
-from cli.render.screen import Screen, by_reason, command, listed, shorten
+from cli.render.screen import Screen, command, shorten
 from cli.render.text import number, optional, safe, weights_mark
 from export.checkpoint.released_files import name_rank
 from export.checkpoint.weights_folder import WeightsFolder
 from export.common.errors import BadInput
 from export.common.interface import precision_of
-from export.common.plain import show_list
+from export.common.plain import by_reason, listed, show_list
 from export.model.config import Alternative, ModelConfig
 from export.parity.budgets import PASS, WITHIN_ROUNDING, within_budget
 from export.pipeline.layout import MANIFEST

@@ -10,7 +10,8 @@ from bench.report.fleet_run import read_measurements, run_command
 from bench.report.recommend import recommend
 from cli.console import err, out, table
 from cli.render.decision import CHOICE_COLUMNS, choice_cells, choice_reasons
-from cli.render.screen import Screen, by_reason, command, listed, shorten
+from cli.render.screen import Screen, command, shorten
+from export.common.plain import by_reason, listed
 
 STATE_STYLE = {"done": "green", "failed": "red", "lost": "red", "running": "cyan", "waiting": "dim"}
 DEVICE_STYLE = {"ready": "green", "refused": "red", "silent": "yellow", "gone": "yellow"}

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 from rich.markup import escape
 
-from cli.render.screen import Screen, command, listed, shorten
+from cli.render.screen import Screen, command, shorten
 from cli.render.text import safe
 from export.checkpoint.folder_inspection import FolderInspection, InspectedFile
+from export.common.plain import listed
 from export.pipeline.options import describe_nearest
 
 NAME_WIDTH = 27

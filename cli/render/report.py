@@ -3,20 +3,13 @@
 from bench.report.commands import next_step
 from bench.report.gaps import gaps_of
 from bench.report.pages import WEIGHTS
-from bench.report.reports import Report, Reports
+from bench.report.reports import Report
 from cli.render.decision import CHOICE_COLUMNS, choice_cells, choice_reasons, describe_choice
 from cli.render.screen import Screen, shorten
 from cli.render.text import safe
 
 
-def reports(written: Reports) -> None:
-    """Print what to ship, model by model and device by device; nothing is ranked."""
-    for report in (written.models, *written.devices):
-        if report is not None:
-            _report(report)
-
-
-def _report(report: Report) -> None:
+def print_report(report: Report) -> None:
     """Print one page's decision: of one measurement with its reason, of several as a table."""
     choices, gaps = report.choices, gaps_of(report.choices)
     single = choices[0] if len(choices) == 1 else None

@@ -1,7 +1,7 @@
 """The end of a command: one screen with the decision, the reasons, and what to do next."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from cli.console import out, table, wrapped
 from cli.render.text import safe
+from export.common.plain import listed
 from export.common.program import executable, runnable
 
 LINES, WIDTH = 25, 80
@@ -104,20 +105,6 @@ def print_frame(lines: Sequence[str]) -> None:
     """Print lines in a yellow frame."""
     for line in _frame(lines):
         out.print(line)
-
-
-def by_reason(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
-    """Return each reason once, with the names that it holds for."""
-    names: dict[str, list[str]] = {}
-    for name, reason in pairs:
-        if name not in names.setdefault(reason, []):
-            names[reason].append(name)
-    return names
-
-
-def listed(names: Sequence[str], most: int = 4) -> str:
-    """Return names in a phrase: ``a, b and 3 more``."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def shorten(text: str, length: int = 120) -> str:

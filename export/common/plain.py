@@ -1,6 +1,7 @@
 """Plain data as JSON has it, without NaN and infinity, and its text for tables."""
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -50,3 +51,16 @@ def shorten(text: str, length: int = 200) -> str:
     if len(text) <= length:
         return text
     return f"{text[: length // 2]}… ({len(text):,} characters) …{text[-length // 4 :]}"
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Return names in a phrase: ``a, b and 3 more``; ``nothing`` without any."""
+    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most) or "nothing"
+
+
+def by_reason(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return each reason once, with the names that it holds for."""
+    names: dict[str, dict[str, None]] = {}
+    for name, reason in pairs:
+        names.setdefault(reason, {})[name] = None
+    return {reason: list(group) for reason, group in names.items()}

@@ -5,7 +5,7 @@ import io
 from rich.table import Table
 from rich.text import Text
 
-from cli.printable_console import PrintableConsole
+from cli.console import PrintableConsole
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[31mb\x9b"
 

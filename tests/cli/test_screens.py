@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from bench.accuracy.record import Evaluation
 from bench.gate.decision import Cell, Comparison, Slowdown
 from bench.harness.latency_table import LatencyTable
+from bench.report.reports import Reports
 from bench.report.write import write_reports
 from bench.results.result import read_result
 from bench.sessions.exported import read_export
@@ -164,11 +165,16 @@ def test_evaluate_ends_with_what_keeps_its_budget(tmp_path: Path, shown: Callabl
     assert "published (paper): MPJPE 51.80 mm" in text
 
 
+def print_models(written: Reports) -> None:
+    assert written.models is not None
+    report.print_report(written.models)
+
+
 def test_report_ends_with_what_to_ship(folder: Path, tmp_path: Path, shown: Callable[[], list[str]]) -> None:
-    report.reports(write_reports([folder]))
+    print_models(write_reports([folder]))
     assert "ship openvino bf16" in assert_one_screen(shown())
     other = write_folder(tmp_path / "M", USUAL[:3], model="M", extras=False)
-    report.reports(write_reports([folder, other], tmp_path / "page"))
+    print_models(write_reports([folder, other], tmp_path / "page"))
     assert "M openvino fp32" in assert_one_screen(shown())
 
 

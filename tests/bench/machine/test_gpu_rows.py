@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from bench.machine.capability import Capability
 from bench.machine.doctor import capabilities
-from bench.machine.facts import ONNX_RUNTIME_FOR_CPU, TORCH_FOR_CPU, Answer, Facts
+from bench.machine.facts import ONNX_RUNTIME_FOR_CPU, TORCH_FOR_CPU, Answer, Capability, Facts
 from bench.machine.gpu_rows import CHECKED_RELEASES, gpu_rows
 from export.runtime.gpu import Gpu
 from tests.bench.machine.test_doctor import GIB, ORIN, WITH_GPU
