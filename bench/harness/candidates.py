@@ -53,7 +53,7 @@ class Candidate:
     runtime: str
     precision: str
     threads: int
-    artifact: Artifact | None
+    artifact: Artifact | None = None
 
     @property
     def id(self) -> str:
@@ -83,11 +83,6 @@ class Candidate:
             compiles=self.runtime in COMPILE_AT_START,
             predict=Predictor(exported),
         )
-
-
-def reference_candidate(threads: int, runtime: str = PYTORCH) -> Candidate:
-    """Return the reference model as a candidate."""
-    return Candidate(runtime, "fp32", threads, None)
 
 
 def find_candidates(
@@ -128,7 +123,7 @@ def find_candidates(
                 skipped.append(NotRunRow(runtime=runtime, precision=precision, reason=reason))
             else:
                 candidates.append(Candidate(runtime, precision, threads, _artifact(exported, runtime, precision)))
-    first = reference_candidate(threads, choose_reference(candidates, reference))
+    first = Candidate(choose_reference(candidates, reference), "fp32", threads)
     not_requested = [runtime for runtime in PUBLISH if runtime not in (*runtimes, first.runtime, PYTORCH)]
     skipped += [NotRunRow(runtime=r, precision=None, reason=_reason_if_not_requested(r)) for r in not_requested]
     return list({candidate.id: candidate for candidate in [first, *candidates]}.values()), skipped

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.machine.system import machine
 from bench.results.record import Record
-from bench.sessions.exported import ExportFolder, read_export, usual_runtime
+from bench.sessions.exported import PYTORCH, ExportFolder, read_export, usual_runtime
 from export.common.files import write_json
 from export.common.progress import Progress, StepObserver
 from export.common.records import peek
@@ -110,7 +110,7 @@ def measure(exported: ExportFolder, precision: str, progress: Progress) -> Laten
     Raises:
         KeyboardInterrupt: the run was interrupted; its rounds are not kept.
     """
-    from bench.harness.candidates import Candidate, reference_candidate
+    from bench.harness.candidates import Candidate
     from bench.harness.measure import measure_workloads
     from bench.harness.parity_check import ParityCheck
     from bench.harness.settings import Settings
@@ -118,7 +118,7 @@ def measure(exported: ExportFolder, precision: str, progress: Progress) -> Laten
     from bench.stats.stopping import StopRule
 
     threads, parity = default_threads(), ParityCheck(exported)
-    reference = reference_candidate(threads)
+    reference = Candidate(PYTORCH, "fp32", threads)
     candidate = Candidate(usual_runtime(precision), precision, threads, exported.onnx(precision))
     rule = StopRule(half_width=0.1, budget_s=BUDGET_S, quantile=0.5, first_look=6)
     warm_up = WarmUpRule(minimum_s=0.3, cap_s=2.0, window_iterations=3, window_s=0.05)

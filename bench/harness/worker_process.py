@@ -6,19 +6,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
+
 from bench.harness.worker import INTERRUPTS, serve
 from bench.harness.workload import Workload
 
-CAN_STOP = hasattr(signal, "SIGSTOP")
-QUIESCE_METHOD = "SIGSTOP" if CAN_STOP else "wait 100 ms"
-WAIT_S = 0.1
-"""Pause where processes cannot be stopped: spinning thread pools were quiet after it."""
+QUIESCE_METHOD = "SIGSTOP" if hasattr(signal, "SIGSTOP") else "suspend"
 STOP_WITHIN_S = 0.05
+RUNNING = (psutil.STATUS_RUNNING, psutil.STATUS_SLEEPING)
 
 
 class WorkerLost(Exception):
@@ -52,12 +52,12 @@ class WorkerProcess:
         with _environment({**environment, "TMPDIR": str(folder)}), _interrupts_blocked():
             self._process.start()
         child_end.close()
+        self._system = psutil.Process(self._process.pid)
 
     @property
     def pid(self) -> int:
         """Process id."""
-        assert self._process.pid is not None
-        return self._process.pid
+        return self._system.pid
 
     def call(self, method: str, *arguments: Any, timeout_s: float) -> Any:
         """Return the answer of the worker's ``TimedModel``.
@@ -83,19 +83,18 @@ class WorkerProcess:
 
     def pause(self) -> None:
         """Stop the process, so that it takes no processor time. It must have answered its last call."""
-        if not CAN_STOP:
-            time.sleep(WAIT_S)
-            return
         self._paused = True  # first: if Ctrl-C comes in between, it is resumed once too often, not once too rarely
-        self._signal(signal.SIGSTOP)
         deadline = time.perf_counter() + STOP_WITHIN_S
-        while process_state(self.pid) in "RS" and time.perf_counter() < deadline:
-            time.sleep(0.0005)
+        with suppress(psutil.NoSuchProcess):
+            self._system.suspend()
+            while self._system.status() in RUNNING and time.perf_counter() < deadline:
+                time.sleep(0.0005)
 
     def resume(self) -> None:
         """Undo ``pause``."""
         if self._paused:
-            self._signal(signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):
+                self._system.resume()
             self._paused = False
 
     @contextmanager
@@ -114,10 +113,6 @@ class WorkerProcess:
             self._process.kill()
         self._process.join()
 
-    def _signal(self, number: int) -> None:
-        if self._process.is_alive():
-            os.kill(self.pid, number)
-
     def _exit_reason(self) -> str:
         """Return why the process ended, with the last line that it wrote."""
         self._process.join(5)
@@ -133,14 +128,6 @@ class WorkerProcess:
         lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n") if self._log.is_file() else []
         last_line = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return f"the worker was lost: {reason}" + (f" ({last_line[:200]})" if last_line else "")
-
-
-def process_state(pid: int) -> str:
-    """Return Linux's letter for a process's state, T when stopped; ``?`` where it cannot be read."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-    except OSError:
-        return "?"
 
 
 def end_all(workers: MutableMapping[str, WorkerProcess]) -> None:

@@ -5,10 +5,11 @@ import platform
 import shutil
 from pathlib import Path
 
+import psutil
+
 from export.runtime.processor import cpu_limit, memory_limit, read_text, usable_cores
 
 CPUINFO = Path("/proc/cpuinfo")
-MEMINFO = Path("/proc/meminfo")
 CPU = Path("/sys/devices/system/cpu")
 
 FEATURES = {
@@ -91,13 +92,11 @@ def memory_bytes() -> tuple[int, int]:
     """Return the memory that this process may use: all of it, and the free part.
 
     Raises:
-        OSError, ValueError, KeyError: the system does not report it.
+        OSError: the system does not report it.
     """
-    lines = (line.split() for line in MEMINFO.read_text(encoding="utf-8").splitlines())
-    sizes = {words[0]: int(words[1]) * 1024 for words in lines if len(words) > 1}
-    total, free = sizes["MemTotal:"], sizes["MemAvailable:"]
-    total = min(total, memory_limit() or total)
-    return total, min(free, total)
+    memory = psutil.virtual_memory()
+    total = min(memory.total, memory_limit() or memory.total)
+    return total, min(memory.available, total)
 
 
 def free_disk_bytes(folder: Path) -> int:
@@ -130,7 +129,7 @@ def host_record() -> dict[str, object]:
     """Return the facts of the host for a result; None where the kernel does not report one."""
     try:
         memory = memory_bytes()[0] >> 20
-    except (OSError, ValueError, KeyError):
+    except OSError:
         memory = None
     uptime = read_text(Path("/proc/uptime"))
     return {

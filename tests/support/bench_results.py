@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.harness.assemble import row_of
-from bench.harness.candidates import Candidate, reference_candidate
+from bench.harness.candidates import Candidate
 from bench.harness.measurements import Measurements, WorkloadRecord
 from bench.harness.rounds import Block, Rounds
 from bench.harness.workload import HOST_E2E, Loaded
 from bench.results.result import Result, Row, WarmUpRecord
 
-REFERENCE, CANDIDATE = reference_candidate(2), Candidate("onnxruntime", "fp32", 2, None)
+REFERENCE, CANDIDATE = Candidate("pytorch", "fp32", 2), Candidate("onnxruntime", "fp32", 2, None)
 CONTROL = REFERENCE.id + "#control"
 QUIET: dict[str, Any] = {"steal_ticks": 0, "total_ticks": 0, "gpus": []}
 STEADY = {REFERENCE.id: [20.0] * 30, CONTROL: [20.0] * 30, CANDIDATE.id: [10.0] * 30}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.harness.assemble import row_of, sample_arrays
-from bench.harness.candidates import Candidate, reference_candidate
+from bench.harness.candidates import Candidate
 from bench.harness.measurements import Measurements, WorkloadRecord
 from bench.harness.rounds import Block, Rounds
 from bench.harness.workload import HOST_E2E, Loaded
@@ -30,7 +30,7 @@ from export.common.files import sha256_file
 from export.pipeline.manifest import Manifest
 from tests.support.planted_manifest import ERROR_MM
 
-REFERENCE = reference_candidate(2)
+REFERENCE = Candidate("pytorch", "fp32", 2)
 CONTROL = REFERENCE.id + "#control"
 
 

@@ -185,14 +185,14 @@ def test_an_interrupt_in_the_middle_of_an_answer_is_raised_after_it(tmp_path: Pa
 def test_ctrl_c_while_a_worker_is_paused_does_not_leave_it_stopped(
     worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = worker._signal
+    suspend = worker._system.suspend
 
-    def interrupted(number: int) -> None:
-        send(number)
+    def interrupted() -> None:
+        suspend()
         raise KeyboardInterrupt
 
     worker.call("load", timeout_s=60)
-    monkeypatch.setattr(worker, "_signal", interrupted)
+    monkeypatch.setattr(worker._system, "suspend", interrupted)
     with pytest.raises(KeyboardInterrupt):
         worker.pause()
     monkeypatch.undo()

@@ -14,7 +14,7 @@ import pytest
 from bench.harness.measure import measure_workloads
 from bench.harness.measurements import Measurements
 from bench.harness.settings import Settings, Timeouts
-from bench.harness.worker_process import WorkerLost, WorkerProcess, process_state
+from bench.harness.worker_process import WorkerLost, WorkerProcess
 from bench.harness.workload import HOST_E2E, Workload
 from tests.support.bench_quick import QUICK, check_parity, worker_processes
 from tests.support.bench_sessions import IMAGES, Broken, Recompiling, Sleeper, missing, write_inputs
@@ -101,10 +101,10 @@ def test_a_paused_worker_is_stopped_and_can_be_resumed(worker: WorkerProcess) ->
     worker.call("load", timeout_s=60)
     assert psutil.Process(worker.pid).environ()["OMP_NUM_THREADS"] == "3"
     worker.pause()
-    deadline = time.monotonic() + 30
-    while process_state(worker.pid) != "T" and time.monotonic() < deadline:  # on a busy machine it takes a while
+    process, deadline = psutil.Process(worker.pid), time.monotonic() + 30
+    while process.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:  # on a busy machine it takes long
         time.sleep(0.001)
-    assert process_state(worker.pid) == "T"
+    assert process.status() == psutil.STATUS_STOPPED
     worker.resume()
     assert len(worker.call("run_block", 5, timeout_s=60)[HOST_E2E]) == 5
     worker.pause()

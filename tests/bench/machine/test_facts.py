@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from bench.machine import driver, facts, system
@@ -45,9 +47,9 @@ def test_a_failing_probe_is_an_answer(
 
 
 def test_the_processor_and_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info, limit, memory = tmp_path / "cpuinfo", None, tmp_path / "meminfo"
+    info, limit, memory = tmp_path / "cpuinfo", None, SimpleNamespace(total=8192, available=4096)
     monkeypatch.setattr(system, "CPUINFO", info)
-    monkeypatch.setattr(system, "MEMINFO", memory)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(system, "memory_limit", lambda: limit)
     info.write_text("processor\t: 0\nFeatures\t: fp asimd asimdhp asimddp i8mm bf16\n")
     assert system.cpu_features() == ("NEON", "NEON FP16", "NEON dot product", "I8MM", "BF16")
@@ -56,7 +58,6 @@ def test_the_processor_and_its_memory(tmp_path: Path, monkeypatch: pytest.Monkey
     info.write_text("processor : 0\n")
     with pytest.raises(ValueError, match="names no features"):
         system.cpu_features()
-    memory.write_text("MemTotal:  8 kB\nMemFree: 1 kB\nMemAvailable:  4 kB\n\n")
     assert system.memory_bytes() == (8192, 4096)
     limit = 2048
     assert system.memory_bytes() == (2048, 2048)
