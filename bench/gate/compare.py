@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from bench.gate.decision import (
+    LOOKS,
     Cell,
     CellData,
     Comparison,
@@ -20,8 +21,6 @@ from bench.gate.decision import (
     control_doubts,
     decide_cell,
     decide_time,
-    is_gate_look,
-    last_look,
     slowdown_of,
     worst_outcome,
 )
@@ -165,12 +164,12 @@ def stop_decision(cells: int, budget_s: float, device: str) -> Decide:
     def decide(rounds: Rounds, alive: Sequence[str], elapsed_s: float) -> Stop | None:
         if CANDIDATE not in alive:
             return Stop("the candidate was lost", reached=False)
-        if is_gate_look(rounds.completed):
+        if rounds.completed in LOOKS:
             ratio, control = rounds.ratio(BASELINE, CANDIDATE, confidence), rounds.ratio(BASELINE, CONTROL)
             allowed = allowed_slowdown(device, control)
             decided = ratio is not None and decide_time(slowdown_of(ratio), allowed) != "INCONCLUSIVE"
             decided = decided and control is not None and not control_doubts(control)
-            if decided or rounds.completed >= last_look():
+            if decided or rounds.completed >= LOOKS[-1]:
                 return Stop("decided" if decided else f"{rounds.completed} rounds did not decide it", reached=decided)
         return Stop(f"{budget_s:g} s were spent", reached=False) if elapsed_s >= budget_s else None
 

@@ -18,9 +18,8 @@ ALLOWED = {"CPU": 0.03, "GPU": 0.02}
 """Allowed slow-down of a candidate. Processors of shared machines cannot be measured better than to 3 %."""
 BIASED = 0.01
 """Largest distance of the control's interval from 1: a gate that decides on 3 % needs a better control than a row."""
-MAX_EXTENSIONS = 3
-LOOKS = MAX_EXTENSIONS + 1
-"""Largest number of looks; if the time is up between two, that look replaces the next one."""
+LOOKS = tuple(FIRST_LOOK << doublings for doublings in range(4))
+"""Rounds after which the gate looks; if the time is up between two, that look replaces the next one."""
 SIZE_ALLOWED = 0.02
 MEMORY_ALLOWED = 0.05
 TAIL_ALLOWED = 0.10
@@ -118,7 +117,7 @@ def slowdown_of(speed_up: Ratio) -> Slowdown:
 
 def allowed_slowdown(device: str, control: Ratio | None) -> float:
     """Return the allowed slow-down, which is never less than the uncertainty of two equal instances."""
-    limit = ALLOWED["CPU" if device.startswith("CPU") else "GPU"]
+    limit = ALLOWED[device]
     return max(limit, control.half_width) if control is not None else limit
 
 
@@ -142,7 +141,7 @@ def confidence_of_a_look(cells: int) -> float:
 
     The printed interval has this confidence, so that it covers the truth at whichever look it ends.
     """
-    return confidence_of_a_cell(max(1, cells) * LOOKS)
+    return confidence_of_a_cell(max(1, cells) * len(LOOKS))
 
 
 def decide_time(slowdown: Slowdown, allowed: float) -> Outcome:
@@ -180,16 +179,6 @@ def decide_cell(data: CellData) -> Decision:
 def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
     """Return the worst outcome; without any, inconclusive."""
     return min(outcomes, key=SEVERITY.index, default="INCONCLUSIVE")
-
-
-def is_gate_look(rounds: int, first: int = FIRST_LOOK) -> bool:
-    """Return whether the gate looks now: after 20 rounds, and after each of three doublings."""
-    return rounds in [first << extension for extension in range(LOOKS)]
-
-
-def last_look(first: int = FIRST_LOOK) -> int:
-    """Return the rounds after which an inconclusive cell stays so."""
-    return first << MAX_EXTENSIONS
 
 
 def _growth(data: CellData) -> list[str]:

@@ -162,11 +162,7 @@ def _decide(plan: Plan, rounds: Rounds, alive: Sequence[str], rounds_of_launch: 
         return Stop(NOTHING_LEFT, reached=False)
     if plan.decide is not None:
         return plan.decide(rounds, alive, rounds.elapsed_s)
-    return _apply_rule(plan, rounds, alive, rounds_of_launch)
-
-
-def _apply_rule(plan: Plan, rounds: Rounds, alive: Sequence[str], rounds_of_launch: int) -> Stop | None:
-    """Stop when all launches so far have done their part, and this one its share of the first look."""
+    # All launches so far must have done their part, and this one its share of the first look.
     rule = after_launches(plan.rule, plan.launch + 1, plan.launches)
     enough = rounds_of_launch >= math.ceil(plan.rule.first_look / plan.launches)
     if not (enough and is_look(rounds.completed, rule.first_look)) and not rounds.elapsed_s >= rule.budget_s:

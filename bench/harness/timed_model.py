@@ -47,7 +47,6 @@ class TimedModel:
         started = time.perf_counter()
         self._import()
         imported = time.perf_counter()
-        loading = time.perf_counter()
         self._session = self._workload.open()
         loaded = time.perf_counter()
         self._prepare()
@@ -60,7 +59,7 @@ class TimedModel:
             boundaries.append(HOST_NOCOPY)
         return Loaded(
             import_s=imported - started,
-            load_s=loaded - loading,
+            load_s=loaded - imported,
             first_ms=first,
             description=self._session.describe(),
             facts=self.facts(),

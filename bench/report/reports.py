@@ -105,9 +105,7 @@ def _read_models(sources: Sources, out: Path | None, gate: Path | None, refused:
     with _collect(refused):
         place = out or (sources.models[0] if single else sources.models[0].parent) / PLACE
         page, choices = model_page(*read[0]) if single else models_page([measurement for measurement, _, _ in read])
-        require_writable(place)
-        page = replace(page, notices=(*missing, *page.notices))
-        return Report(place, page, choices)
+        return _report(place, (replace(page, notices=(*missing, *page.notices)), choices))
     return None
 
 

@@ -8,7 +8,7 @@ test simulates colour blindness and measures contrast.
 from export.common.interface import PRECISIONS
 
 PAPER, INK, QUIET, GRID, BAND = "#ffffff", "#1b1f24", "#57606a", "#dde1e6", "#c9d1d9"
-ERROR, CHOSEN = "#c2410c", "#1a7f37"
+CHOSEN = "#1a7f37"
 
 RUNTIME_COLOURS = {
     "pytorch": ("#6e7781", "#8b949e"),
@@ -33,7 +33,6 @@ DARK = {
     QUIET: "#a3adb8",
     GRID: "#323a43",
     BAND: "#4a545f",
-    ERROR: "#ff9b6a",
     CHOSEN: "#56d364",
     **dict(RUNTIME_COLOURS.values()),
     **dict([OTHER_RUNTIME]),

@@ -32,11 +32,9 @@ def spread(values: Sequence[float]) -> str:
     return f"{median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
-def each(values: Sequence[float], digits: int) -> str:
+def each(values: Sequence[float]) -> str:
     """Return ``20.11, 20.15, 20.90 (range 3.9%)``."""
-    if not values:
-        return NOTHING
-    listed = ", ".join(f"{value:.{digits}f}" for value in values)
+    listed = ", ".join(f"{value:.2f}" for value in values)
     return f"{listed} (range {max(values) / min(values) - 1:.1%})" if len(values) > 1 else listed
 
 

@@ -129,13 +129,13 @@ def log_ratios(base_ms: ArrayLike, candidate_ms: ArrayLike) -> Values:
 
 
 @cache
-def percentile_floor(quantile: float, confidence: float = TAIL_CONFIDENCE) -> int:
+def percentile_floor(quantile: float) -> int:
     """Return the number of samples that a percentile needs, as MLPerf's LoadGen counts with one sample beyond it.
 
     With that many, the second largest sample is an upper bound of the percentile: all but 1 % of runs have two or more
     samples beyond it. (LoadGen: 64 for p90, 662 for p99.)
     """
-    return 2 + int(nbinom.ppf(confidence, 2, 1 - quantile))
+    return 2 + int(nbinom.ppf(TAIL_CONFIDENCE, 2, 1 - quantile))
 
 
 def percentile(samples: ArrayLike, quantile: float) -> Percentile:

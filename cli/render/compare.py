@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from bench.gate.decision import Cell, Comparison, last_look
+from bench.gate.decision import LOOKS, Cell, Comparison
 from bench.report.rows import is_known
 from bench.report.sections.export import gate
 from bench.stats.stopping import FIRST_LOOK
@@ -87,6 +87,6 @@ def require_pass(comparison: Comparison) -> None:
 def _advice(comparison: Comparison) -> str:
     """Return what helps an inconclusive comparison: more time if it ended before the last look."""
     rounds = [cell.rounds for cell in comparison.cells if cell.outcome == "INCONCLUSIVE" and cell.rounds]
-    if not rounds or min(rounds) >= last_look():
+    if not rounds or min(rounds) >= LOOKS[-1]:
         return "measure on a quieter machine"
     return "raise --budget" if min(rounds) < FIRST_LOOK else "raise --budget, or measure on a quieter machine"

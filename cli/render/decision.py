@@ -19,7 +19,7 @@ from bench.results.profile_record import NO_PROFILE
 from bench.results.result import Result, Row
 from bench.sessions.exported import ExportFolder
 from cli.render.screen import Screen, command, shorten
-from cli.render.text import safe
+from cli.render.text import safe, weights_mark
 from export.common.errors import BadInput
 from export.common.plain import by_reason, listed
 
@@ -37,11 +37,10 @@ def choice_of(result: Result, exported: ExportFolder) -> Choice:
 
 def print_decision(choice: Choice, result: Result, exported: ExportFolder, path: Path) -> None:
     """Print what to ship, every row with its speed-up, the reasons, and what to do next."""
-    mark = f"  [yellow]weights: {result.weights}[/]" if result.weights != "checkpoint" else ""
     rounds = f"{result.rounds} round{'s' * (result.rounds != 1)}"
     threads = result.protocol["threads"]
     machine = f"{result.environment['host']['cpu']}, {threads} thread{'s' * (threads != 1)}, {rounds}"
-    head = [f"[bold]{escape(result.model)}[/] on {escape(machine)}{mark}"]
+    head = [f"[bold]{escape(result.model)}[/] on {escape(machine)}{weights_mark(result.weights)}"]
     if not result.complete:
         head.append("[red bold]interrupted:[/] these are the measurements until then")
     Screen(

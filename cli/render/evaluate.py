@@ -8,7 +8,7 @@ from rich.markup import escape
 from bench.accuracy.record import AccuracyLoss, Evaluated, Evaluation
 from cli.console import err, out, table
 from cli.render.screen import Screen, command
-from cli.render.text import optional
+from cli.render.text import optional, weights_mark
 from export.common.plain import listed
 from export.parity.budgets import GRADES, REQUIRED_GRADE
 
@@ -28,8 +28,7 @@ def print_dataset_notes(notes: Sequence[str], done: int, total: int, *, restarte
 def print_evaluation(evaluation: Evaluation, model: Path, report: Path) -> None:
     """Print the accuracy of the reference, the accuracy loss of each file, and whether it is within its budget."""
     rows, data, origin = evaluation.rows, evaluation.dataset, evaluation.weights.origin
-    mark = f"  [yellow]weights: {origin}[/]" if origin != "checkpoint" else ""
-    in_mm = any(row.mpjpe_mm is not None for row in rows)
+    mark, in_mm = weights_mark(origin), any(row.mpjpe_mm is not None for row in rows)
     bundle = [command("bundle", model)] if origin == "checkpoint" else []
     Screen(
         head=[f"[bold]{escape(evaluation.model)}[/] on {data.samples} samples of {escape(data.name)}{mark}"],

@@ -83,7 +83,7 @@ def print_result(
     images = next((report.images for report in manifest.parity), None)
     errors = [f"errors: over {images.count} images ({safe(images.source)})"] if images else []
     Screen(
-        head=[f"[bold]{escape(manifest.model)}[/]: {verdict}{weights_mark(manifest)}"],
+        head=[f"[bold]{escape(manifest.model)}[/]: {verdict}{_mark(manifest)}"],
         columns=("ONNX file", "size", "mean error (mm)", "max (mm)", "parity"),
         rows=list(_files(manifest)),
         tail=[
@@ -97,6 +97,10 @@ def print_result(
         details=f"{folder / MANIFEST}, or --verbose" + (f"; engines for a device: {recipe.name}" if recipe else ""),
         commands=list(_next(manifest, folder, proven)),
     ).show()
+
+
+def _mark(manifest: Manifest) -> str:
+    return weights_mark(manifest.weights.origin, manifest.weights.grown_from)
 
 
 def needs_attention(manifest: Manifest) -> bool:
@@ -115,7 +119,7 @@ def print_unchanged(manifest: Manifest, folder: Path) -> None:
     precisions = ", ".join(report.variant for report in manifest.parity)
     out.print(
         f"[bold]{escape(manifest.model)}[/]: {escape(str(folder))} is up to date ({precisions}); --verbose shows it"
-        f"{weights_mark(manifest)}"
+        f"{_mark(manifest)}"
     )
 
 
@@ -213,7 +217,7 @@ def print_latency(result: "LatencyTable | None", manifest: Manifest) -> None:
     if result is None:
         err.print("no latency table: no file of the export passed its parity")
         return
-    out.print(f"\n[bold]Latency[/], one image, NumPy to NumPy (host_e2e){weights_mark(manifest)}")
+    out.print(f"\n[bold]Latency[/], one image, NumPy to NumPy (host_e2e){_mark(manifest)}")
     if result.reason:
         out.print(f"[yellow]not known[/]: {escape(result.reason)}; `bench` measures longer")
         return
@@ -237,7 +241,7 @@ def print_artifacts(manifest: Manifest, folder: Path, recipe: Path | None) -> No
         grid.add_row(artifact.path, artifact.precision, f"{artifact.size_bytes / 1e6:.1f} MB", escape(artifact.status))
     for skipped in manifest.not_run:
         grid.add_row(skipped.kind, skipped.precision, "–", f"[yellow]{skipped.status}:[/] {escape(skipped.reason)}")
-    out.print(f"\n[bold]{escape(str(folder))}[/]{weights_mark(manifest)}")
+    out.print(f"\n[bold]{escape(str(folder))}[/]{_mark(manifest)}")
     out.print(grid)
     out.print(f"all details: {escape(str(folder / MANIFEST))}")
     if recipe is not None:

@@ -22,7 +22,8 @@ def print_parity(manifest: Manifest) -> None:
                 worst = run.batches[str(run.worst_batch)]
                 grid.add_row(report.artifact, run.runner, outcome(run.status), worst.grade, *_errors(worst.candidate))
             grid.add_row(report.budget.reference, "PyTorch", "–", "–", *_errors(report.reference))
-        out.print(f"\n[bold]Parity with the reference model in FP64[/]{weights_mark(manifest)}")
+        mark = weights_mark(manifest.weights.origin, manifest.weights.grown_from)
+        out.print(f"\n[bold]Parity with the reference model in FP64[/]{mark}")
         out.print(grid)
     for report in manifest.parity:
         _print_notes(report)

@@ -3,7 +3,6 @@
 from rich.markup import escape
 
 from export.common.plain import printable
-from export.pipeline.manifest import Manifest
 
 OUTCOME_STYLE = {"agrees": "green", "pass": "green", "contradicted": "red", "fail": "red", "inconclusive": "yellow"}
 
@@ -28,8 +27,7 @@ def optional(value: float | None, form: str = ".2f") -> str:
     return "–" if value is None else format(value, form)
 
 
-def weights_mark(manifest: Manifest) -> str:
+def weights_mark(origin: str, grown_from: str | None = None) -> str:
     """Return the origin of the weights for a heading; empty for a checkpoint."""
-    origin, source = manifest.weights.origin, manifest.weights.grown_from
-    grown = f", grown from {escape(source)}" if source else ""
+    grown = f", grown from {escape(grown_from)}" if grown_from else ""
     return f"  [yellow]weights: {origin}{grown}[/]" if origin != "checkpoint" else ""

@@ -116,7 +116,7 @@ def _cells(choice: Choice, row: Row) -> dict[str, Cell | None]:
         "verdict": _verdict(row),
         "parity": _parity(measurement, row),
         "calls": Cell(str(latency.samples)) if latency else None,
-        "launches (ms)": Cell(cells.each([launch.p50_ms for launch in row.launches], 2)) if row.launches else None,
+        "launches (ms)": Cell(cells.each([launch.p50_ms for launch in row.launches])) if row.launches else None,
         "p90 (ms)": _percentile(row, latency, 0.9),
         **_late_calls(row, latency),
         "images/s": _throughput(row),
