@@ -18,7 +18,7 @@ from bench.harness.rounds import Plan, RunBlock, run_rounds
 from bench.harness.settings import CheckParity, Settings, Timeouts
 from bench.harness.worker_process import WorkerLost, WorkerProcess, end_all
 from bench.harness.workload import Samples, Workload
-from bench.results.result import WarmUpRecord
+from bench.stats.steadiness import WarmUp
 from export.common.progress import Progress, no_progress
 from export.common.temporary import temporary_folder
 from export.runtime.host import TEMPORARY_PREFIX
@@ -202,7 +202,7 @@ class Launcher:
         timeout_s = self.settings.timeouts.answer_s + 10 * rule.cap_s
         try:
             with self.workers[name].running():
-                warm_up: WarmUpRecord = self.workers[name].call("warm_up", rule, timeout_s=timeout_s)
+                warm_up: WarmUp = self.workers[name].call("warm_up", rule, timeout_s=timeout_s)
         except WorkerLost as loss:
             self._add_fault(name, f"while warming up: {loss}")
             self.workers.pop(name).end()

@@ -7,7 +7,7 @@ from typing import Any
 from bench.harness.rounds import Rounds
 from bench.harness.workload import Loaded, Workload
 from bench.passes.layer_times import Profile
-from bench.results.result import WarmUpRecord
+from bench.stats.steadiness import WarmUp
 
 
 @dataclass
@@ -16,7 +16,7 @@ class WorkloadRecord:
 
     loaded: Loaded | None = None
     parity: Mapping[str, Any] | None = None
-    warm_up: WarmUpRecord | None = None
+    warm_up: WarmUp | None = None
     """With several launches: the one that did not become steady, or else the longest."""
     memory_mib: Mapping[str, float] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)

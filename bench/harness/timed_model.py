@@ -17,9 +17,8 @@ from bench.harness.workload import DEVICE, HOST_E2E, HOST_NOCOPY, Loaded, Sample
 from bench.machine.system import clock_mhz, memory_mib
 from bench.passes.layer_times import Profile, take_profile
 from bench.passes.timing import UNRECORDED_S, settle, time_runs
-from bench.results.result import WarmUpRecord
 from bench.sessions.protocol import Accountable, Bindable, Concurrent, Limited, Pinning, SelfTiming, Session
-from bench.stats.steadiness import WarmUpRule, Window, state
+from bench.stats.steadiness import WarmUp, WarmUpRule, Window, state
 from export.runtime.pose import normalise
 
 GPU_UNRECORDED_S = 0.1
@@ -74,7 +73,7 @@ class TimedModel:
         """
         return np.concatenate([checked(self._session.run(images)) for images in self._inputs[:count]])
 
-    def warm_up(self, rule: WarmUpRule) -> WarmUpRecord:
+    def warm_up(self, rule: WarmUpRule) -> WarmUp:
         """Run until ``bench.stats.steadiness`` finds a steady state, or gives up."""
         windows: list[Window] = []
         clock: Callable[[], float | None] = clock_mhz
@@ -96,7 +95,7 @@ class TimedModel:
             now = state(windows, elapsed, rule)
             if now != "warming":
                 medians_ms = [window.median_ms for window in windows]
-                return WarmUpRecord(state=now, seconds=elapsed, windows_ms=medians_ms)
+                return WarmUp(state=now, seconds=elapsed, windows_ms=medians_ms)
 
     def run_block(self, iterations: int) -> Samples:
         """Return ``iterations`` latencies at each boundary, after some that are not recorded.

@@ -14,6 +14,7 @@ from bench.results.checked import Environment, Facts, Parity, Protocol
 from bench.results.profile_record import ProfileRecord
 from bench.results.record import Record as _Record
 from bench.stats.statistics import STORED, Misses, Percentile, Ratio
+from bench.stats.steadiness import WarmUp
 from export.common.errors import BadInput, CheckFailed, Inconclusive
 from export.common.files import sha256_file, write_text
 from export.common.records import peek, read_record
@@ -54,14 +55,6 @@ class LaunchRecord(_Record):
     """Median of this launch's round medians."""
     speed_up: float | None
     """Median over this launch's rounds; null for the reference, and if the row has none."""
-
-
-class WarmUpRecord(_Record):
-    """Warm-up; of several launches the longest."""
-
-    state: Literal["steady", "not_steady"]
-    seconds: float
-    windows_ms: list[float]
 
 
 class ColdStart(_Record):
@@ -139,7 +132,7 @@ class Row(_Record):
     speed_up: SpeedUp | None
     launches: list[LaunchRecord] | None
     """Null for a single launch."""
-    warm_up: WarmUpRecord | None
+    warm_up: WarmUp | None
     cold_start: ColdStart | None
     memory: Memory | None
     image_to_joints: ImageToJoints | None

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import ConfigDict, with_config
+
 State = Literal["warming", "steady", "not_steady"]
 
 
@@ -37,6 +39,17 @@ class WarmUpRule:
     least: int = 4
     """Fewest windows for a decision: of three, every third order rises or falls by chance."""
     clock_spread: float = 0.03
+
+
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+@dataclass(frozen=True)
+class WarmUp:
+    """Warm-up; of several launches the longest."""
+
+    state: Literal["steady", "not_steady"]
+    seconds: float
+    windows_ms: list[float]
+    """The median of each."""
 
 
 def state(windows: Sequence[Window], elapsed_s: float, rule: WarmUpRule) -> State:

@@ -8,7 +8,8 @@ from bench.harness.candidates import Candidate
 from bench.harness.measurements import Measurements, WorkloadRecord
 from bench.harness.rounds import Block, Rounds
 from bench.harness.workload import HOST_E2E, Loaded
-from bench.results.result import Result, Row, WarmUpRecord
+from bench.results.result import Result, Row
+from bench.stats.steadiness import WarmUp
 
 REFERENCE, CANDIDATE = Candidate("pytorch", "fp32", 2), Candidate("onnxruntime", "fp32", 2, None)
 CONTROL = REFERENCE.id + "#control"
@@ -25,7 +26,7 @@ def measurements(latencies_ms: Mapping[str, Sequence[float]], samples: int = 5, 
     }
     loaded = Loaded(1, 0.5, 20, "described", {"problems": [], "precision_used": "fp32"}, (HOST_E2E,))
     records = {
-        n: WorkloadRecord(loaded=loaded, warm_up=WarmUpRecord(state="steady", seconds=1, windows_ms=[10, 10, 10]))
+        n: WorkloadRecord(loaded=loaded, warm_up=WarmUp(state="steady", seconds=1, windows_ms=[10, 10, 10]))
         for n in latencies_ms
     }
     for name, value in record.items():

@@ -22,10 +22,10 @@ from bench.results.result import (
     Result,
     SamplesFile,
     ThroughputPoint,
-    WarmUpRecord,
     write_result,
 )
 from bench.sessions.parts import PARTS
+from bench.stats.steadiness import WarmUp
 from export.common.files import sha256_file
 from export.pipeline.manifest import Manifest
 from tests.support.planted_manifest import ERROR_MM
@@ -128,7 +128,7 @@ def record_of(of: Planted) -> WorkloadRecord:
     }
     return WorkloadRecord(
         loaded=loaded,
-        warm_up=WarmUpRecord(state="steady", seconds=1, windows_ms=[10, 10, 10]),
+        warm_up=WarmUp(state="steady", seconds=1, windows_ms=[10, 10, 10]),
         faults=list(of.faults),
         parity=parity | {"mean_mm": mean, "p99_mm": 3 * mean, "max_mm": 5 * mean},
         memory_mib={"peak": 120.0},

@@ -10,10 +10,10 @@ from bench.harness.candidates import Candidate
 from bench.harness.measurements import Measurements
 from bench.harness.rounds import Block
 from bench.harness.workload import HOST_E2E
-from bench.results.result import WarmUpRecord
+from bench.stats.steadiness import WarmUp
 from tests.support.bench_results import CANDIDATE, CONTROL, QUIET, REFERENCE, STEADY, measurements, row
 
-UNSTEADY = WarmUpRecord(state="not_steady", seconds=30, windows_ms=[10])
+UNSTEADY = WarmUp(state="not_steady", seconds=30, windows_ms=[10])
 WILD = list(10 * np.random.default_rng(0).lognormal(0, 0.3, 30))
 
 ENERGY = {"source": "RAPL, 1 package", "gross_j": 2.0, "net_j": 1.5, "inferences": 300, "seconds": 30.0}
