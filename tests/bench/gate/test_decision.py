@@ -62,7 +62,7 @@ def test_noise_widens_the_allowance_a_little_and_then_forbids_a_decision() -> No
         return Ratio(1.0, math.exp(-half_width), math.exp(half_width), 20)
 
     assert gate.allowed_slowdown("CPU", control(0.001)) == 0.03
-    assert gate.allowed_slowdown("GPU 0", control(0.025)) == pytest.approx(0.025)
+    assert gate.allowed_slowdown("GPU", control(0.025)) == pytest.approx(0.025)
     assert gate.control_doubts(control(0.02)) == []
     assert gate.control_doubts(control(0.04))
     assert gate.control_doubts(Ratio(1.02, 1.011, 1.03, 20))
