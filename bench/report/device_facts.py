@@ -6,6 +6,7 @@ from bench.report.measurement import Measurement
 from bench.report.views import Cell, Line, Table
 from bench.results import cells
 from bench.results.device_report import DeviceReport, Settings
+from export.common.plain import group_names
 from export.runtime.processor import limit_note
 
 POWER_MODE, GOVERNOR, PINNED = "power mode", "governor", "pinned clocks"
@@ -39,10 +40,7 @@ def different_settings(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     """Return a line for each of ``COMPARED`` in which devices differ; the unknown alone makes no difference."""
     lines = []
     for name in COMPARED:
-        values: dict[str, dict[str, None]] = {}
-        for measurement in measurements:
-            if name in measurement.facts:
-                values.setdefault(measurement.facts[name], {})[measurement.device] = None
+        values = group_names((m.device, m.facts[name]) for m in measurements if name in m.facts)
         if len(values.keys() - {UNKNOWN}) > 1:
             each = "; ".join(f"{value} on {', '.join(devices)}" for value, devices in values.items())
             lines.append(f"measured with different settings, {name}: {each}")
@@ -51,19 +49,17 @@ def different_settings(measurements: Sequence[Measurement]) -> tuple[str, ...]:
 
 def facts_table(measurements: Sequence[Measurement]) -> Table:
     """Return a line for each property and a column for each device; what differs comes first."""
-    facts: dict[str, dict[str, dict[str, None]]] = {}
-    for measurement in measurements:
-        for name, value in measurement.facts.items():
-            facts.setdefault(measurement.device, {}).setdefault(name, {})[value] = None
-    properties = dict.fromkeys(name for values_of in facts.values() for name in values_of)
+    facts = group_names((value, (m.device, name)) for m in measurements for name, value in m.facts.items())
+    devices = list(dict.fromkeys(device for device, _ in facts))
     lines = []
-    for name in properties:
-        values = ["; ".join(values_of.get(name, {})) or cells.NOTHING for values_of in facts.values()]
+    for name in dict.fromkeys(name for _, name in facts):
+        values = ["; ".join(facts.get((device, name), ())) or cells.NOTHING for device in devices]
         differs = len(set(values)) > 1
         note = ("differs" if differs else "the same") if len(values) > 1 else ""
         lines.append((not differs, Line((Cell(name, note, "warn" if differs else ""), *map(Cell, values)))))
-    ordered = tuple(line for _, line in sorted(lines, key=lambda values_of: values_of[0]))
-    return Table("Recorded when each device measured.", ("property", *(device or "value" for device in facts)), ordered)
+    ordered = tuple(line for _, line in sorted(lines, key=lambda pair: pair[0]))
+    columns = ("property", *(device or "value" for device in devices))
+    return Table("Recorded when each device measured.", columns, ordered)
 
 
 def _settings(report: DeviceReport) -> dict[str, str | None]:
@@ -106,8 +102,6 @@ def _megahertz(low: int | None, high: int | None, unit: float) -> str:
 
 def _threads(report: DeviceReport) -> str | None:
     """Return the threads of each runtime that ran on the processor."""
-    counts: dict[str, dict[str, None]] = {}
-    for row in report.results:
-        if row.threads is not None:
-            counts.setdefault(row.runtime.replace("_", "-"), {})[str(row.threads)] = None
+    rows = [row for row in report.results if row.threads is not None]
+    counts = group_names((str(row.threads), row.runtime.replace("_", "-")) for row in rows)
     return ", ".join(f"{runtime} {' and '.join(numbers)}" for runtime, numbers in counts.items()) or None

@@ -18,6 +18,7 @@ from bench.results.device_report import DeviceReport
 from bench.results.result import Latency, NotRunRow, Row, SpeedUp
 from bench.stats.quality import PRECISE, USABLE
 from bench.stats.statistics import Percentile, speed_up
+from export.common.plain import group_names
 
 NO_CONTROL = "the bundle's verifier times no second reference, so no row is called stable"
 NOT_TIMED = "latency was left out (verify.py --seconds 0)"
@@ -38,9 +39,7 @@ def measurements_of(
 
 def same_machine(reports: Sequence[NamedReport], measurements: Sequence[Measurement]) -> list[str]:
     """Say which reports may be of one machine: it is no second device."""
-    names: dict[device_report.Device, dict[str, None]] = {}
-    for (_, report), measurement in zip(reports, measurements, strict=True):
-        names.setdefault(report.device, {})[measurement.device] = None
+    names = group_names((m.device, report.device) for (_, report), m in zip(reports, measurements, strict=True))
     alike = [" and ".join(devices) for devices in names.values() if len(devices) > 1]
     return [f"{devices} have the same hardware and system: they may be one machine" for devices in alike]
 

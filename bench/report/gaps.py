@@ -13,7 +13,7 @@ from bench.report.rows import headline, name_of, percentile_of
 from bench.report.views import Cell, Missing, Section, Table, line
 from bench.results import cells
 from bench.results.result import NotRunRow, Row
-from export.common.plain import by_reason
+from export.common.plain import group_names
 
 IN_THE_MATRIX = "`mode: publish` or `runtimes` in the matrix measures it"
 MOST = 2
@@ -27,10 +27,7 @@ Located = tuple[str, Missing]
 
 def gaps_of(choices: Sequence[Choice], more: Sequence[Located] = ()) -> list[Located]:
     """Return everything that was not tested; the same gap of several measurements is listed once."""
-    where: dict[Missing, list[str]] = {}
-    for choice in choices:
-        for gap in _gaps(choice):
-            where.setdefault(gap, []).append(choice.measurement.label)
+    where = group_names((choice.measurement.label, gap) for choice in choices for gap in _gaps(choice))
     every = len(choices)
     gaps = [("all" if len(labels) == every > 1 else ", ".join(labels), gap) for gap, labels in where.items()]
     return [*more, *gaps]
@@ -171,4 +168,4 @@ def _impossible(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
     """Return each reason once, with everything that it holds for."""
-    return [Missing(", ".join(items), reason) for reason, items in by_reason(pairs).items()]
+    return [Missing(", ".join(items), reason) for reason, items in group_names(pairs).items()]

@@ -15,7 +15,7 @@ from bench.results.result import Row
 from bench.sessions.exported import TORCH_FORMS
 from bench.stats.statistics import Ratio
 from export.common.interface import HALVES
-from export.common.plain import by_reason
+from export.common.plain import group_names
 from export.parity.budgets import PASS, WITHIN_ROUNDING
 
 SAME_ERROR_MM = 0.1
@@ -119,7 +119,7 @@ def _by_reason(refusals: Iterable[tuple[Row, str | None]]) -> dict[str, str]:
     """Return the rows of each reason; unstable rows with different causes share one, as the table has the causes."""
     pairs = [(row, reason) for row, reason in refusals if reason is not None]
     causes = {reason for row, reason in pairs if row.verdict == "unstable"}
-    names = by_reason(
+    names = group_names(
         (name_of(row), "unstable" if row.verdict == "unstable" and len(causes) > 1 else reason) for row, reason in pairs
     )
     return {reason: ", ".join(rows) for reason, rows in names.items()}

@@ -9,7 +9,7 @@ from cli.console import out, table
 from cli.render.screen import command, print_frame
 from cli.render.text import number, optional, outcome, safe
 from export.checkpoint.records import Counts, Finding, NearestModel, VerdictRow
-from export.common.plain import show_list
+from export.common.plain import group_names, show_list
 from export.model.config import Alternative
 from export.pipeline.options import describe_nearest
 
@@ -85,15 +85,14 @@ def count_notice(
 
 def print_verdict(rows: Sequence[VerdictRow], nearest: Sequence[NearestModel], counts: Counts) -> None:
     """Print the declared, the detected and the used value of each field, and its source."""
-    grid, evidence = table("field", "declared", "in weights", "used", "source"), dict[str, list[str]]()
+    grid = table("field", "declared", "in weights", "used", "source")
     for row in rows:
         mark = "" if row.agrees else "[yellow]"
         values = (show_list(row.declared), show_list(row.detected), show_list(row.used))
         grid.add_row(*(mark + escape(cell) for cell in (row.field, *values, row.source)))
-        evidence.setdefault(row.reason, []).append(row.field)
     out.print("\n[bold]Architecture[/]")
     out.print(grid)
-    for reason, fields in evidence.items():
+    for reason, fields in group_names((row.field, row.reason) for row in rows).items():
         out.print(f"[dim]{', '.join(fields)}:[/] {safe(reason)}")
     wrong = [row.field for row in rows if not row.agrees]
     if wrong:
@@ -131,12 +130,7 @@ def print_contradicted(findings: Sequence[Finding], title: str) -> None:
 def print_claims(findings: Sequence[Finding], title: str) -> None:
     """Print each source's claims with their outcome; claims with the same outcome and evidence share a row."""
     grid = table("model", "source", "claim", "outcome", "evidence")
-    groups: dict[tuple[str, str, str, str], list[str]] = {}
-    for finding in findings:
-        claims = groups.setdefault((finding.model, finding.source, finding.outcome, finding.by), [])
-        claim = f"{finding.field} {show_list(finding.claimed)}"
-        if claim not in claims:
-            claims.append(claim)
+    groups = group_names((f"{f.field} {show_list(f.claimed)}", (f.model, f.source, f.outcome, f.by)) for f in findings)
     for (model, source, result, evidence), claims in groups.items():
         grid.add_row(model, source, escape("; ".join(claims)), outcome(result), escape(evidence))
     out.print(f"\n[bold]{escape(title)}[/]" + ("" if findings else ": none"))

@@ -14,7 +14,7 @@ from cli.render.screen import Screen, command, shorten
 from cli.render.text import safe
 from cli.render.view import print_view
 from export.common.errors import CheckFailed, Inconclusive
-from export.common.plain import by_reason, listed
+from export.common.plain import group_names, listed
 
 STYLE = {"PASS": "green", "IMPROVED": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
@@ -32,7 +32,7 @@ LONGER = 3
 def print_decision(comparison: Comparison, base: Path, candidate: Path, budget_s: float, out_file: Path | None) -> None:
     """Print the outcome, each cell with its interval, and what to do next."""
     style = STYLE[comparison.outcome]
-    reasons = by_reason((cell.id, reason) for cell in comparison.cells for reason in (*cell.reasons, *cell.notes))
+    reasons = group_names((cell.id, reason) for cell in comparison.cells for reason in (*cell.reasons, *cell.notes))
     Screen(
         head=[f"[bold {style}]{comparison.outcome}[/]: {DECISIONS[comparison.outcome]}"],
         columns=("cell", "candidate / baseline", "allowed", "rounds", "outcome"),

@@ -21,7 +21,7 @@ from bench.sessions.exported import ExportFolder
 from cli.render.screen import Screen, command, shorten
 from cli.render.text import safe, weights_mark
 from export.common.errors import BadInput
-from export.common.plain import by_reason, listed
+from export.common.plain import group_names, listed
 
 VERDICT_STYLE = {"stable": "green", "noisy": "yellow", "unstable": "red", "invalid": "red"}
 MOST_REASONS = 3
@@ -67,8 +67,8 @@ def choice_cells(choice: Choice) -> tuple[str, ...]:
 
 def choice_reasons(choices: Sequence[Choice]) -> Iterator[str]:
     """Yield why nothing may be shipped, and the caveats, each once."""
-    reasons = by_reason((c.measurement.label, c.reason) for c in choices if c.row is None)
-    caveats = by_reason((c.measurement.label, c.caveat) for c in choices if c.caveat)
+    reasons = group_names((c.measurement.label, c.reason) for c in choices if c.row is None)
+    caveats = group_names((c.measurement.label, c.caveat) for c in choices if c.caveat)
     for reason, names in (*reasons.items(), *caveats.items()):
         yield f"[yellow]{safe(listed(names))}:[/] {safe(shorten(reason))}"
 
@@ -121,14 +121,14 @@ def _reasons(choice: Choice) -> Iterator[str]:
     poor = [
         (name_of(row), f"{row.verdict}: {row.reasons[0]}") for row in rows if row.reasons and row.verdict != "stable"
     ]
-    for reason, names in list(by_reason(poor).items())[:MOST_REASONS]:
+    for reason, names in list(group_names(poor).items())[:MOST_REASONS]:
         who = "every row" if len(names) == len(rows) > 1 else listed(names)
         yield f"[dim]{escape(who)}[/] {safe(shorten(reason))}"
     converted = [
         (name_of(row), str(row.precision_used)) for row in rows if row.precision_used not in (None, row.precision)
     ]
     if converted:
-        texts = (f"{listed(names)} in {used}" for used, names in by_reason(converted).items())
+        texts = (f"{listed(names)} in {used}" for used, names in group_names(converted).items())
         yield f"[dim]computed[/] {escape('; '.join(texts))}"
     skipped = [f"{s.runtime} {s.precision or ''}".strip() for s in choice.measurement.not_run]
     if skipped:
@@ -143,7 +143,7 @@ def missing_figures(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     for name in ("image to joints", "throughput", "profile", "energy"):
         reasons = [(name_of(row), getattr(row, f"{name.replace(' ', '_')}_reason")) for row in timed]
         pairs = [(row, reason) for row, reason in reasons if reason and reason not in (NO_PROFILE, NO_ENERGY)]
-        for reason, names in by_reason(pairs).items():
+        for reason, names in group_names(pairs).items():
             yield f"{name} of {listed(names)}", reason
 
 

@@ -14,7 +14,7 @@ from export.checkpoint.released_files import name_rank
 from export.checkpoint.weights_folder import WeightsFolder
 from export.common.errors import BadInput
 from export.common.interface import precision_of
-from export.common.plain import by_reason, listed, show_list
+from export.common.plain import group_names, listed, show_list
 from export.model.config import Alternative, ModelConfig
 from export.parity.budgets import PASS, WITHIN_ROUNDING, within_budget
 from export.pipeline.layout import MANIFEST
@@ -146,10 +146,10 @@ def _open_points(manifest: Manifest) -> Iterator[str]:
     """Yield what failed or was not made, each reason once."""
     reports = [(r.variant, f"parity {r.outcome}: {shorten(r.reason)}") for r in manifest.parity if r.outcome != "pass"]
     missing = [(f"{r.precision} {r.kind}", f"{r.status}: {shorten(r.reason)}") for r in manifest.not_run]
-    for reason, names in (*list(by_reason(reports).items())[:MOST_FAILURES], *by_reason(missing).items()):
+    for reason, names in (*list(group_names(reports).items())[:MOST_FAILURES], *group_names(missing).items()):
         yield f"[yellow]{listed(names)}[/] {safe(reason)}"
     engines = [(a.precision, a.status) for a in manifest.artifacts if a.kind == "engine"]
-    for status, names in by_reason(engines).items():
+    for status, names in group_names(engines).items():
         yield f"engines {listed(names)}: {safe(status)}"
 
 

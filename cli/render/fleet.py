@@ -11,7 +11,7 @@ from bench.report.recommend import recommend
 from cli.console import err, out, table
 from cli.render.decision import CHOICE_COLUMNS, choice_cells, choice_reasons
 from cli.render.screen import Screen, command, shorten
-from export.common.plain import by_reason, listed
+from export.common.plain import group_names, listed
 
 STATE_STYLE = {"done": "green", "failed": "red", "lost": "red", "running": "cyan", "waiting": "dim"}
 DEVICE_STYLE = {"ready": "green", "refused": "red", "silent": "yellow", "gone": "yellow"}
@@ -98,7 +98,7 @@ def print_result(record: FleetRecord, folder: Path, matrix: Path) -> None:
         tail=[
             *(
                 f"[red]{escape(listed(names))}[/] {escape(shorten(reason))}"
-                for reason, names in by_reason(
+                for reason, names in group_names(
                     (job.spec.name, f"{job.state}: {job.outcome.reason if job.outcome else ''}") for job in missing
                 ).items()
             ),

@@ -8,7 +8,7 @@ from rich.markup import escape
 from cli.render.screen import Screen, command, shorten
 from cli.render.text import safe
 from export.checkpoint.folder_inspection import FolderInspection, InspectedFile
-from export.common.plain import listed
+from export.common.plain import group_names, listed
 from export.pipeline.options import describe_nearest
 
 NAME_WIDTH = 27
@@ -75,10 +75,7 @@ def _points(folder: FolderInspection) -> Iterator[str]:
 def _contradictions(folder: FolderInspection) -> Iterator[str]:
     """Yield the claims that each file contradicts, by source."""
     for file in folder.checkpoints:
-        fields: dict[str, list[str]] = {}
-        for claim in file.contradicted_claims:
-            if claim.field not in fields.setdefault(claim.source, []):
-                fields[claim.source].append(claim.field)
+        fields = group_names((claim.field, claim.source) for claim in file.contradicted_claims)
         claims = "; ".join(f"{source}: {', '.join(names)}" for source, names in fields.items())
         if claims:
             yield f"[yellow]{_short(folder, file)}[/] contradicts claims about {file.compared_with}: {escape(claims)}"

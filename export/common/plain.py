@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+Key = TypeVar("Key")
 
 
 def finite_or_none(value: Any) -> Any:
@@ -58,9 +60,9 @@ def listed(names: Sequence[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most) or "nothing"
 
 
-def by_reason(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Return each reason once, with the names that it holds for."""
-    names: dict[str, dict[str, None]] = {}
-    for name, reason in pairs:
-        names.setdefault(reason, {})[name] = None
-    return {reason: list(group) for reason, group in names.items()}
+def group_names(pairs: Iterable[tuple[str, Key]]) -> dict[Key, list[str]]:
+    """Return each key once, such as a reason, with the names that it holds for, each once."""
+    names: dict[Key, dict[str, None]] = {}
+    for name, key in pairs:
+        names.setdefault(key, {})[name] = None
+    return {key: list(group) for key, group in names.items()}

@@ -9,7 +9,8 @@ from bench.report.recommend import Choice, widened
 from bench.report.rows import error_mm, headline, name_of, percentile_of, title
 from bench.report.views import VERDICT_TONES, Answer, Head, Tone
 from bench.results import cells
-from bench.results.result import Latency, Row
+from bench.results.result import Row
+from export.common.plain import group_names
 from export.parity.budgets import PASS, WITHIN_ROUNDING
 
 MOST = 3
@@ -46,10 +47,7 @@ def _sentence(choice: Choice) -> str:
 
 
 def _sentence_of_all(choices: Sequence[Choice]) -> str:
-    places: dict[str, list[str]] = {}
-    for choice in choices:
-        name = title(name_of(choice.row)) if choice.row else "nothing"
-        places.setdefault(name, []).append(choice.measurement.label)
+    places = group_names((c.measurement.label, title(name_of(c.row)) if c.row else "nothing") for c in choices)
     each = "; ".join(f"{name} for {', '.join(labels)}" for name, labels in places.items())
     return f"Ship {each}."
 
@@ -92,12 +90,10 @@ def _fast(choice: Choice) -> Answer:
     details = [f"p50 of {latency.samples} calls, one image each{slow}"]
     if (up := row.speed_up) is not None:
         details.append(f"{cells.ratio(up.median, up.low, up.high)} times as fast as {choice.measurement.reference}")
-    return Answer(FAST, f"{latency.p50_ms:.2f} ms", (*details, *_late(latency)), "good")
-
-
-def _late(latency: Latency) -> list[str]:
-    late = [f"than {deadline.deadline_ms:g} ms: {deadline.missed}" for deadline in latency.deadlines]
-    return [f"calls later {', '.join(late)}"] if late else []
+    if latency.deadlines:
+        late = (f"than {deadline.deadline_ms:g} ms: {deadline.missed}" for deadline in latency.deadlines)
+        details.append(f"calls later {', '.join(late)}")
+    return Answer(FAST, f"{latency.p50_ms:.2f} ms", tuple(details), "good")
 
 
 def _wrong(choice: Choice) -> Answer:
