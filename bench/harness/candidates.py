@@ -154,8 +154,7 @@ def require_some(candidates: Sequence[Candidate], skipped: Sequence[NotRunRow], 
     """
     if any(candidate.runtime in runtimes for candidate in candidates):
         return
-    reasons = {f"{row.runtime} {row.precision or ''}".strip(): row.reason for row in skipped if row.runtime in runtimes}
-    listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    listed = "; ".join(f"{row.name}: {row.reason}" for row in skipped if row.runtime in runtimes)
     raise NotPossible("this machine can measure none of the named runtimes", listed, "see `convnextpose doctor`")
 
 

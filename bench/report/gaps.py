@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from bench.harness.candidates import HOW_TO_MEASURE
 from bench.report import commands
@@ -12,7 +11,7 @@ from bench.report.recommend import Choice
 from bench.report.rows import headline, name_of, percentile_of
 from bench.report.views import Cell, Missing, Section, Table, line
 from bench.results import cells
-from bench.results.result import NotRunRow, Row
+from bench.results.result import Row
 from export.common.plain import group_names
 
 IN_THE_MATRIX = "`mode: publish` or `runtimes` in the matrix measures it"
@@ -51,14 +50,17 @@ def untested(gaps: Sequence[Located], *, several: bool) -> Section:
 def _gaps(choice: Choice) -> list[Missing]:
     """Return the gaps of one measurement, the most important first."""
     measurement, files = choice.measurement, choice.measurement.export
+    more = commands.command("bench", files.folder, "--publish") if files and not measurement.device else None
     if measurement.missing is not None and measurement.device:
         return [Missing(measurement.model, measurement.missing, measurement.command)]
+    options = (HOW_TO_MEASURE, IN_THE_MATRIX)  # with one of them, the benchmark would have measured the row
+    left_out = [row for row in measurement.not_run if any(option in row.reason for option in options)]
     return [
         *_weights(measurement),
         *_accuracy(measurement),
         *_rows(choice),
-        *_left_out(measurement, files),
-        *_impossible((_skipped(row), row.reason) for row in measurement.not_run if not _is_left_out(row)),
+        *_grouped(((row.name, row.reason) for row in left_out), more, possible=True),
+        *_grouped((row.name, row.reason) for row in measurement.not_run if row not in left_out),
         *(_of_export(measurement, files) if files and not measurement.device else []),
     ]
 
@@ -122,10 +124,8 @@ def _of_export(measurement: Measurement, files: ModelFiles) -> list[Missing]:
         *([] if manifest.parity else [Missing("parity", "the manifest has none", commands.export(files))]),
         *_passes(measurement, files),
         *(Missing(f"{count} engine{'s' * (count > 1)}", status, possible=False) for status, count in idle.items()),
-        *_impossible(
-            (f"{entry.precision} {entry.kind}", f"{entry.status}: {entry.reason}") for entry in manifest.not_run
-        ),
-        *_impossible(
+        *_grouped((f"{entry.precision} {entry.kind}", f"{entry.status}: {entry.reason}") for entry in manifest.not_run),
+        *_grouped(
             (f"parity of {report.precision} by {skipped.runner}", skipped.reason)
             for report in manifest.parity
             for skipped in report.not_run
@@ -146,26 +146,8 @@ def _passes(measurement: Measurement, files: ModelFiles) -> list[Missing]:
     return gaps
 
 
-def _skipped(row: NotRunRow) -> str:
-    return f"{row.runtime} {row.precision or ''}".strip()
-
-
-def _left_out(measurement: Measurement, files: ModelFiles | None) -> list[Missing]:
-    """Return the rows that an option of the benchmark would have measured."""
-    command = commands.command("bench", files.folder, "--publish") if files and not measurement.device else None
-    gaps = _grouped((_skipped(row), row.reason) for row in measurement.not_run if _is_left_out(row))
-    return [replace(gap, command=command) for gap in gaps]
-
-
-def _is_left_out(row: NotRunRow) -> bool:
-    """Return whether an option of the benchmark would have measured it."""
-    return HOW_TO_MEASURE in row.reason or IN_THE_MATRIX in row.reason
-
-
-def _impossible(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
-    return [replace(gap, possible=False) for gap in _grouped(pairs)]
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> list[Missing]:
+def _grouped(pairs: Iterable[tuple[str, str]], command: str | None = None, *, possible: bool = False) -> list[Missing]:
     """Return each reason once, with everything that it holds for."""
-    return [Missing(", ".join(items), reason) for reason, items in group_names(pairs).items()]
+    return [
+        Missing(", ".join(items), reason, command, possible=possible) for reason, items in group_names(pairs).items()
+    ]

@@ -14,7 +14,7 @@ from bench.report.device_facts import different_settings, facts_table
 from bench.report.gaps import Located, gaps_of, untested
 from bench.report.measurement import Measurement, references_of
 from bench.report.model_files import ModelFiles
-from bench.report.recommend import Choice, recommend
+from bench.report.recommend import CAVEATS, Choice, recommend
 from bench.report.sections.answers import answers, head
 from bench.report.sections.decision import decision, decision_table, side_by_side
 from bench.report.sections.export import architecture, exported_files, gate, joints
@@ -22,13 +22,6 @@ from bench.report.sections.parts import parts
 from bench.report.views import Chart, Page, Section
 from export.common.errors import BadInput
 from export.parity.budgets import PASS
-
-WEIGHTS = {
-    "stand-in": "weights: stand-in — latency is meaningful, poses are not",
-    "demo": "weights: demo — trained on drawn figures, so that its poses say nothing about people",
-}
-"""Notice on top of a page, by the origin of the weights."""
-
 
 Content = tuple[Page, tuple[Choice, ...]]
 """A page, and the choices that it shows."""
@@ -162,7 +155,7 @@ def _side_by_side(
 def _notices(measurement: Measurement) -> tuple[str, ...]:
     """Return the notices about a measurement."""
     unknown = measurement.missing is not None and measurement.device
-    notices = [WEIGHTS[measurement.weights]] if measurement.weights in WEIGHTS and not unknown else []
+    notices = [CAVEATS[measurement.weights]] if measurement.weights in CAVEATS and not unknown else []
     if not measurement.complete:
         notices.append("the benchmark was interrupted: the figures are those until then")
     parity = measurement.export.manifest.parity if measurement.export and not measurement.device else []

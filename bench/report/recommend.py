@@ -28,7 +28,7 @@ CAVEATS = {
     "stand-in": "Stand-in weights: only the latency is meaningful, so choose again with your own checkpoint.",
     "demo": "Demo weights, trained on drawn figures: their accuracy says nothing about people.",
 }
-"""Notice beside a recommendation, by the origin of the weights."""
+"""Notice on top of a page and beside a recommendation, by the origin of the weights."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +40,31 @@ class Choice:
     reason: str
     passed_over: tuple[str, ...] = ()
     """The rows that look faster, and why they may not be shipped; each reason once."""
-    caveat: str | None = None
+
+    @property
+    def caveat(self) -> str | None:
+        """The notice about the weights; None for a user's checkpoint."""
+        return CAVEATS.get(self.measurement.weights)
 
 
 def recommend(measurement: Measurement) -> Choice:
     """Choose among the rows of one measurement."""
-    caveat = CAVEATS.get(measurement.weights)
     if measurement.missing is not None:
-        return Choice(measurement, None, f"Nothing can be recommended: {measurement.missing}.", caveat=caveat)
+        return Choice(measurement, None, f"Nothing can be recommended: {measurement.missing}.")
     tolerance = measurement.tolerance
     refusals = [(row, refusal(row, measurement)) for row in measurement.rows]
     able = [row for row, reason in refusals if reason is None]
     if not able:
-        return Choice(measurement, None, _no_row(refusals), caveat=caveat)
+        return Choice(measurement, None, _no_row(refusals))
     weighed, int8_gain = _weigh_int8(able)
     fastest = min(weighed, key=_p50_ms)
     same = [row for row in weighed if not_told_apart(row, fastest, tolerance)]
     chosen, decided_by = _choose(same)
     limit = max(_p50_ms(chosen), _p50_ms(fastest))
-    faster = _by_reason((row, reason) for row, reason in refusals if _looks_faster(row, limit))
+    faster = _by_reason((row, reason) for row, reason in refusals if _p50_ms(row) < limit)
     passed = [f"Passed over, though it looks faster: {names}: {reason}" for reason, names in faster.items()]
     reason = _reason(chosen, measurement, able, weighed, same, decided_by) + int8_gain
-    return Choice(measurement, chosen, reason, tuple(passed), caveat)
+    return Choice(measurement, chosen, reason, tuple(passed))
 
 
 def refusal(row: Row, measurement: Measurement) -> str | None:
@@ -187,17 +190,11 @@ def _rivals(row: Row, same: Sequence[Row], measurement: Measurement) -> str:
 
 
 def _p50_ms(row: Row) -> float:
+    """Return the median; a row without a latency might be anything, and so the fastest."""
     latency = headline(row)
-    assert latency is not None
-    return latency.p50_ms
+    return latency.p50_ms if latency else 0.0
 
 
 def _mean_error(row: Row) -> float:
     mean = error_mm(row)
     return float("inf") if mean is None else mean
-
-
-def _looks_faster(row: Row, limit_ms: float) -> bool:
-    """Return whether it might be faster; a row without a latency might be anything."""
-    latency = headline(row)
-    return latency is None or latency.p50_ms < limit_ms

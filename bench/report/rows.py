@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from bench.harness.workload import HOST_E2E
 from bench.report import theme
 from bench.results import cells
 from bench.results.result import Latency, Row
 from bench.stats.statistics import Percentile
 from export.common.interface import PRECISIONS
 
-HEADLINE = "host_e2e"
+HEADLINE = HOST_E2E
 """From the image in a NumPy array to the joints in one."""
 RANKED = ("stable", "noisy")
 """Verdicts with which figures of a row may be compared."""

@@ -159,6 +159,11 @@ class NotRunRow(_Record):
     precision: str | None
     reason: str
 
+    @property
+    def name(self) -> str:
+        """The row's name for a reader."""
+        return f"{self.runtime} {self.precision or ''}".strip()
+
 
 class SamplesFile(_Record):
     """File of the raw samples."""

@@ -31,8 +31,7 @@ def print_benchmark(choice: Choice, result: Result) -> None:
         out.print(f"control: the reference over itself {interval}, {control.rounds} rounds")
     _print_harness(result)
     for skipped in result.not_run:
-        name = f"{skipped.runtime} {skipped.precision or ''}".strip()
-        out.print(f"[dim]not measured[/] {name}: {escape(skipped.reason)}")
+        out.print(f"[dim]not measured[/] {skipped.name}: {escape(skipped.reason)}")
     for figures, reason in missing_figures(result.rows):
         out.print(f"[dim]no {escape(figures)}[/]: {safe(reason)}")
 

@@ -130,8 +130,7 @@ def _reasons(choice: Choice) -> Iterator[str]:
     if converted:
         texts = (f"{listed(names)} in {used}" for used, names in group_names(converted).items())
         yield f"[dim]computed[/] {escape('; '.join(texts))}"
-    skipped = [f"{s.runtime} {s.precision or ''}".strip() for s in choice.measurement.not_run]
-    if skipped:
+    if skipped := [row.name for row in choice.measurement.not_run]:
         yield f"[dim]not measured[/] {escape(listed(skipped))}"
     for figures, reason in missing_figures(rows):
         yield f"[dim]no {escape(figures)}[/] {safe(shorten(reason))}"

@@ -2,7 +2,7 @@
 
 from bench.report.commands import next_step
 from bench.report.gaps import gaps_of
-from bench.report.pages import WEIGHTS
+from bench.report.recommend import CAVEATS
 from bench.report.reports import Report
 from cli.render.decision import CHOICE_COLUMNS, choice_cells, choice_reasons, describe_choice
 from cli.render.screen import Screen, shorten
@@ -26,7 +26,7 @@ def print_report(report: Report) -> None:
             *(
                 f"[yellow]note[/] {safe(shorten(notice))}"
                 for notice in report.page.notices
-                if not notice.endswith(tuple(WEIGHTS.values()))  # the choice says it
+                if not notice.endswith(tuple(CAVEATS.values()))  # the choice says it
             ),
             *(choice_reasons(choices) if single is None else []),
             *(f"[dim]not tested[/] {safe(shorten(text))}" for text in open_points),
