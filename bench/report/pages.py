@@ -178,11 +178,9 @@ def require_same_machine(measurements: Sequence[Measurement]) -> None:
     Raises:
         BadInput: machine or software differ.
     """
-    results = [(measurement.source, measurement.result) for measurement in measurements if measurement.result]
+    results = [(measurement.source, result) for measurement in measurements if (result := measurement.result)]
     for folder, result in results[1:]:
         first, base = results[0]
-        assert base is not None
-        assert result is not None
         if result.fingerprint != base.fingerprint:
             first_machine, machine = identity(base.environment), identity(result.environment)
             differs = "; ".join(

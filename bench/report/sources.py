@@ -35,9 +35,7 @@ def find_sources(paths: Sequence[Path]) -> Sources:
     Raises:
         BadInput: a folder holds none of this, or is a bundle.
     """
-    models: list[Path] = []
-    runs: list[Path] = []
-    reports: list[Path] = []
+    models, runs, reports = list[Path](), list[Path](), list[Path]()
     for path in paths:
         if path.suffix == ".json" and not path.is_dir():
             reports.append(path)

@@ -13,8 +13,6 @@ from bench.report.rows import headline, parity_status
 from bench.report.views import Page, clean
 from export.common.files import write_text
 
-HTML, MARKDOWN = "report.html", "report.md"
-
 
 def write_reports(paths: Sequence[Path], out: Path | None = None, gate: Path | None = None) -> Reports:
     """Write one page for all models, one for each fleet run, and one for device reports without a model.
@@ -62,10 +60,10 @@ def as_json(reports: Reports) -> dict[str, Any]:
 
 def _write(report: Report) -> Report:
     page: Page = clean(report.page)
-    files = (report.folder / HTML, report.folder / MARKDOWN)
-    for path, text in zip(files, (html(page), markdown(page)), strict=True):
+    texts = {report.folder / "report.html": html(page), report.folder / "report.md": markdown(page)}
+    for path, text in texts.items():
         write_text(path, text)
-    return replace(report, files=files)
+    return replace(report, files=tuple(texts))
 
 
 def _plain(choice: Choice) -> dict[str, Any]:

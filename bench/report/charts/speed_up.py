@@ -10,7 +10,7 @@ from bench.report.measurement import Measurement
 from bench.report.recommend import Choice
 from bench.report.rows import in_order, is_ranked, name_of, title
 from bench.report.views import Chart
-from bench.results.result import Row
+from bench.results.result import Row, SpeedUp
 
 
 def speed_up(choices: Sequence[Choice]) -> Chart | None:
@@ -25,7 +25,7 @@ def speed_up(choices: Sequence[Choice]) -> Chart | None:
         return None
     several = len(choices) > 1
     values = [_value(measurement, row, several=several) for measurement, row in pairs]
-    alt_text = _words(pairs, several=several)
+    alt_text = _words(values, [row.speed_up for _, row in pairs])
     return Chart("speed-up", _message(choices), alt_text, _spec([row for _, row in pairs], values, alt_text))
 
 
@@ -80,12 +80,12 @@ def _spec(rows: Sequence[Row], values: base.Values, alt_text: str) -> dict[str, 
     return base.finish(layers, 34 * len(names), alt_text)
 
 
-def _words(pairs: Sequence[tuple[Measurement, Row]], *, several: bool) -> str:
+def _words(values: base.Values, speed_ups: Sequence[SpeedUp | None]) -> str:
     """Say each speed-up; nothing is said of one device against another."""
-    texts = []
-    for measurement, row in pairs:
-        if (up := row.speed_up) is not None:
-            name = f"{measurement.label}: {name_of(row)}" if several else name_of(row)
-            same = ", not distinguished from the reference" if up.same else ""
-            texts.append(f"{name} {up.median:.2f} [{up.low:.2f}, {up.high:.2f}]{same}")
+    texts = [
+        f"{value['line']} {up.median:.2f} [{up.low:.2f}, {up.high:.2f}]"
+        + ", not distinguished from the reference" * up.same
+        for value, up in zip(values, speed_ups, strict=True)
+        if up
+    ]
     return f"{'; '.join(texts)}. Within the grey band, two instances of the reference, rows are equally fast."
