@@ -1,14 +1,11 @@
 """``convnextpose fleet``: the same comparison on many machines."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cli.options import AsJson, Command, Group, Verbose
-
-if TYPE_CHECKING:
-    from bench.fleet.address import Scheduler
 
 app = typer.Typer(
     cls=Group, help="The same export, build and benchmark matrix on many machines, through Dask.", no_args_is_help=True
@@ -45,6 +42,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run models × precisions × runtimes × devices: export what is missing, do the jobs that are not done, compare."""
+    from bench.fleet.address import Scheduler, require_safe
     from bench.fleet.client import require_done, run_fleet
     from bench.fleet.matrix import read_matrix
     from bench.fleet.plan import plan_fleet
@@ -52,7 +50,9 @@ def run(
     from cli.render import fleet as render
     from export.common.files import require_writable
 
-    through = _scheduler(scheduler, insecure, tls_ca, tls_cert, tls_key, wait)
+    through = None
+    if scheduler is not None:
+        through = Scheduler(require_safe(scheduler, insecure=insecure), tls_ca, tls_cert, tls_key, wait)
     content = read_matrix(matrix)
     require_writable(content.out)
     with ConsoleObserver() as observer:
@@ -70,39 +70,17 @@ def run(
 @app.command(cls=Command)
 def status(folder: Folder = None, as_json: AsJson = False) -> None:
     """Show devices, and the jobs that are running, done and failed."""
-    from bench.fleet.record import LOCK, read_fleet
+    from bench.fleet.record import FLEET, LOCK, read_fleet
     from cli.render import fleet as render
+    from export.common.errors import BadInput
     from export.common.locks import is_locked
 
-    place = _run_folder(folder)
+    runs = sorted(Path("build/fleet").glob(f"*/{FLEET}"), key=lambda path: path.stat().st_mtime)
+    if folder is None and not runs:
+        raise BadInput("there is no run in build/fleet", "no fleet.json in it", "name a run's folder: OUT/fleet/RUN")
+    place = folder or runs[-1].parent
     record = read_fleet(place)
     if as_json:
         print(record.model_dump_json(indent=2))
     else:
         render.status(record, going_on=is_locked(place / LOCK))
-
-
-def _scheduler(
-    address: str | None, insecure: bool, ca: Path | None, cert: Path | None, key: Path | None, wait_s: float
-) -> "Scheduler | None":
-    """Return the scheduler, if one is named.
-
-    Raises:
-        BadInput: the connection would not be safe, or a certificate is missing.
-    """
-    from bench.fleet.address import Scheduler, require_safe
-
-    return None if address is None else Scheduler(require_safe(address, insecure=insecure), ca, cert, key, wait_s)
-
-
-def _run_folder(folder: Path | None) -> Path:
-    """Return the named folder, or that of the latest run."""
-    from bench.fleet.record import FLEET
-    from export.common.errors import BadInput
-
-    if folder is not None:
-        return folder
-    runs = sorted(Path("build/fleet").glob(f"*/{FLEET}"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        raise BadInput("there is no run in build/fleet", "no fleet.json in it", "name a run's folder: OUT/fleet/RUN")
-    return runs[-1].parent

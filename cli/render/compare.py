@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from bench.gate.decision import LOOKS, Cell, Comparison
+from bench.report.commands import LONGER
 from bench.report.rows import is_known
 from bench.report.sections.export import gate
 from bench.stats.stopping import FIRST_LOOK
@@ -25,8 +26,6 @@ DECISIONS = {
     "FAIL": "the candidate is worse; do not merge it",
     "INCONCLUSIVE": "the data cannot decide",
 }
-LONGER = 3
-"""Factor of the budget that is advised where rounds were too few."""
 
 
 def print_decision(comparison: Comparison, base: Path, candidate: Path, budget_s: float, out_file: Path | None) -> None:

@@ -54,6 +54,7 @@ def test_matrix_is_expanded_to_a_job_for_each_model_and_device(tmp_path: Path) -
         ({"runtimes": ["openvino", "openvino"]}, "each once"),
         ({"deadline_s": float("nan")}, "deadline_s"),
         ({"name": "exports"}, "reserved"),
+        ({"bench": {"reference": "abacus"}}, "unknown: abacus"),
     ],
 )
 def test_invalid_matrix_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
