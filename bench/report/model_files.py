@@ -32,11 +32,14 @@ def read_model_files(folder: Path, gate: Path | None = None) -> ModelFiles:
         BadInput: no export lies there, or a file is damaged, has an unknown schema version, or is of another export.
     """
     manifest = read_export(folder).manifest
-    compare = "make it: convnextpose compare … --out FILE.json"
+    path, compare = folder / BENCH, "make it: convnextpose compare … --out FILE.json"
+    result = read_result(path) if path.exists() else None
+    if result is not None:
+        require_of_export(result, manifest, path)
     return ModelFiles(
         folder=folder,
         manifest=manifest,
-        result=_read_bench(folder, manifest),
+        result=result,
         evaluations=_read_evaluations(folder, manifest),
         comparison=read_record(gate, Comparison, ["1.1"], "comparison", compare) if gate else None,
     )
@@ -51,15 +54,6 @@ def read_evaluations(export: Path) -> dict[Path, Evaluation]:
     advice = f"evaluate again, or remove it: convnextpose evaluate {export}"
     paths = sorted((export / "accuracy").glob("*.json"))
     return {path: read_record(path, Evaluation, ["1.0"], "evaluation", advice) for path in paths}
-
-
-def _read_bench(folder: Path, manifest: Manifest) -> Result | None:
-    path = folder / BENCH
-    if not path.exists():
-        return None
-    result = read_result(path)
-    require_of_export(result, manifest, path)
-    return result
 
 
 def _read_evaluations(folder: Path, manifest: Manifest) -> tuple[Evaluation, ...]:

@@ -10,12 +10,7 @@ from export.model.joint_sets import joint_set
 
 HASH_DIGITS = 16
 """Digits of a hash that are shown; the manifest has all."""
-GATE_TONES: dict[str, Tone] = {
-    "PASS": "good",
-    "IMPROVED": "good",
-    "FAIL": "bad",
-    "INCONCLUSIVE": "warn",
-}
+GATE_TONES: dict[str, Tone] = {"PASS": "good", "IMPROVED": "good", "FAIL": "bad", "INCONCLUSIVE": "warn"}
 
 
 def gate(comparison: Comparison) -> Section:
