@@ -41,11 +41,10 @@ def run_child(state: Path, folder: Path, spec: JobSpec, on_progress: Callable[[s
         ChildFailed: it ended without a result, or was killed at its deadline.
     """
     write_text(folder / SPEC, spec.model_dump_json(indent=2) + "\n")
-    message: dict[str, Any] = {}
+    message, killed = dict[str, Any](), list[str]()
     with (folder / LOG).open("wb") as log, _process(state, folder, log.fileno()) as child:
         assert child.stdout is not None
-        deadline = _Deadline(child.pid)
-        deadline.set(WAITING_DEADLINES * spec.deadline_s, "it did not begin")
+        deadline = _kill_after(WAITING_DEADLINES * spec.deadline_s, child.pid, killed, "it did not begin")
         try:
             for line in child.stdout:
                 message = json.loads(line)
@@ -54,34 +53,26 @@ def run_child(state: Path, folder: Path, spec: JobSpec, on_progress: Callable[[s
                         child.wait(EXIT_S)
                     return tuple(message["engines"])
                 if message.get("begun"):
-                    deadline.set(spec.deadline_s, "it was not done")
+                    deadline.cancel()
+                    deadline = _kill_after(spec.deadline_s, child.pid, killed, "it was not done")
                 on_progress(message.get("text", ""))
             code = child.wait()
         finally:
             deadline.cancel()
-    raise ChildFailed(deadline.reason or message.get("failed") or _exit_reason(code, folder / LOG))
+    raise ChildFailed("".join(killed) or message.get("failed") or _exit_reason(code, folder / LOG))
 
 
-class _Deadline:
-    """A timer that kills a process session."""
+def _kill_after(seconds: float, session: int, killed: list[str], reason: str) -> threading.Timer:
+    """Start a timer that kills a process session, and adds the reason to ``killed``."""
 
-    def __init__(self, session: int) -> None:
-        self.reason = ""
-        """The reason if the session was killed; empty if it was not."""
-        self._session, self._timer = session, threading.Timer(0, lambda: None)
+    def kill() -> None:
+        killed.append(f"{reason} within {seconds:g} s, and was killed")
+        _kill_session(session)
 
-    def set(self, seconds: float, reason: str) -> None:
-        self.cancel()
-        self._timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self._kill, (seconds, reason))
-        self._timer.daemon = True
-        self._timer.start()
-
-    def cancel(self) -> None:
-        self._timer.cancel()
-
-    def _kill(self, seconds: float, reason: str) -> None:
-        self.reason = f"{reason} within {seconds:g} s, and was killed"
-        _kill_session(self._session)
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), kill)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 @contextmanager
