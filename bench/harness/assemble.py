@@ -94,7 +94,9 @@ def row_of(
     quality = assess_row(name, measurements, reference, control)
     loaded, artifact = record.loaded, candidate.artifact
     facts = dict(loaded.facts) if loaded else {}
-    ratio = rounds.ratio(reference, name) if quality.speed_up and name != reference else None
+    ratio, speed_up = rounds.ratio(reference, name), None
+    if ratio is not None and control is not None and quality.speed_up and name != reference:
+        speed_up = SpeedUp(**asdict(ratio), same=same_as_reference(ratio, control))
     latency = {}
     if quality.timing and loaded is not None:
         for boundary in loaded.boundaries:
@@ -114,7 +116,7 @@ def row_of(
         reasons=list(quality.reasons),
         parity=dict(record.parity) if record.parity is not None else None,
         latency=latency,
-        speed_up=_speed_up(ratio, control),
+        speed_up=speed_up,
         launches=launches_of(measurements, name, reference, quality) if quality.timing else None,
         warm_up=record.warm_up if quality.timing else None,
         cold_start=_cold_start(record) if quality.timing else None,
@@ -197,12 +199,6 @@ def sample_arrays(rounds: Rounds, rows: Sequence[Row]) -> dict[str, NDArray[Any]
             for field in ("launch", "round", "position"):
                 arrays[key + field] = np.repeat([getattr(block, field) for block in blocks], counts)
     return arrays
-
-
-def _speed_up(ratio: Ratio | None, control: Ratio | None) -> SpeedUp | None:
-    if ratio is None or control is None:
-        return None
-    return SpeedUp(**asdict(ratio), same=same_as_reference(ratio, control))
 
 
 def _no_pass(figures: Any, fault: str | None, quality: Quality) -> str | None:

@@ -63,7 +63,8 @@ def engine_row(facts: Facts, package: str, name: str, about: str) -> Capability:
         reason = f"{package} {installed}: this project's calls are compared with the bindings of {span}"
         available: Available = "no" if release and release < first else "unknown"
         return Capability(name, about, available, reason, install_command(package.replace("-", "_")))
-    row = _with_cuda(facts, Capability(name, about, "yes", ""), package, _engine_cuda(facts, package), gpu)
+    cuda = facts.tensorrt_cuda if package == "tensorrt" else facts.tensorrt_rtx_cuda
+    row = _with_cuda(facts, Capability(name, about, "yes", ""), package, cuda, gpu)
     if row.available == "yes" and package == "tensorrt-rtx":
         row = replace(row, reason="; ".join((row.reason, *_rtx_limits(gpu))))
     return row
@@ -182,10 +183,6 @@ def _install(facts: Facts, package: str) -> str:
 def _without_cuda(trouble: str) -> Available:
     """Return the answer for a package without a known CUDA: it has none, or its files cannot be read."""
     return "no" if trouble in (TORCH_FOR_CPU, ONNX_RUNTIME_FOR_CPU) else "unknown"
-
-
-def _engine_cuda(facts: Facts, package: str) -> Answer[str]:
-    return facts.tensorrt_cuda if package == "tensorrt" else facts.tensorrt_rtx_cuda
 
 
 def _rtx_limits(gpu: Gpu) -> list[str]:

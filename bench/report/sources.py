@@ -45,23 +45,15 @@ def find_sources(paths: Sequence[Path]) -> Sources:
             _refuse_bundle(path)
             models.append(path)
         else:
-            inside, runs_inside = _models_in(path), _runs_in(path)
+            inside = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST}"))
+            places = (f"*/{FLEET}", f"{RUNS}/*/{FLEET}")  # in build/fleet, and in build
+            runs_inside = sorted(record.parent for place in places for record in path.glob(place))
             if not inside and not runs_inside:
                 detail, advice = f"no {MANIFEST} and no {FLEET} in it or below", "make one: make export MODEL=S"
                 raise BadInput(f"{path} holds no exported model and no fleet's run", detail, advice)
-            models += inside
+            models += [model for model in inside if (model / BENCH).exists()] or inside
             runs += runs_inside
     return Sources(*(tuple(dict.fromkeys(paths)) for paths in (models, runs, reports)))
-
-
-def _models_in(folder: Path) -> list[Path]:
-    inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
-    return [path for path in inside if (path / BENCH).exists()] or inside
-
-
-def _runs_in(folder: Path) -> list[Path]:
-    """In ``build`` they lie one level deeper than in ``build/fleet``."""
-    return sorted(path.parent for place in (f"*/{FLEET}", f"{RUNS}/*/{FLEET}") for path in folder.glob(place))
 
 
 def _refuse_bundle(folder: Path) -> None:
