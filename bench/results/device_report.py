@@ -3,20 +3,16 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from export.common.records import read_record
+from export.common.records import Record, read_record
 
 SCHEMA_VERSION = "1.2"
 
 Status = Literal["pass", "fail", "inconclusive", "not run"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ReportedBundle(_Record):
+class ReportedBundle(Record):
     """The verified bundle; ``id`` is the SHA-256 of its manifest."""
 
     id: str
@@ -26,7 +22,7 @@ class ReportedBundle(_Record):
     golden_source: str
 
 
-class ReportedGpu(_Record):
+class ReportedGpu(Record):
     """The first GPU, as its driver reports it."""
 
     name: str
@@ -35,7 +31,7 @@ class ReportedGpu(_Record):
     multiprocessors: int | None = None
 
 
-class Device(_Record):
+class Device(Record):
     """The device; None where a value cannot be read."""
 
     system: str
@@ -52,14 +48,14 @@ class Device(_Record):
     """Reason why there is no GPU."""
 
 
-class PowerMode(_Record):
+class PowerMode(Record):
     """Power mode of a Jetson, from ``nvpmodel -q``."""
 
     name: str
     number: int | None
 
 
-class CpuClock(_Record):
+class CpuClock(Record):
     """Clock limits of cores with equal ones; None where the kernel does not report them."""
 
     cores: list[int]
@@ -68,7 +64,7 @@ class CpuClock(_Record):
     max_khz: int | None
 
 
-class GpuClock(_Record):
+class GpuClock(Record):
     """Limits of one of the clocks of a Jetson's GPU."""
 
     name: str
@@ -76,7 +72,7 @@ class GpuClock(_Record):
     max_hz: int | None
 
 
-class Settings(_Record):
+class Settings(Record):
     """Settings of the device during the measurement."""
 
     power_mode: PowerMode | None
@@ -90,7 +86,7 @@ class Settings(_Record):
     """Processors that control groups allow; None: all."""
 
 
-class Protocol(_Record):
+class Protocol(Record):
     """Protocol of the latency measurement."""
 
     seconds: float
@@ -102,7 +98,7 @@ class Protocol(_Record):
     floors: dict[str, int]
 
 
-class ReportedLimit(_Record):
+class ReportedLimit(Record):
     """Allowed value of a statistic of the errors."""
 
     statistic: Literal["max", "mean", "p99"]
@@ -110,7 +106,7 @@ class ReportedLimit(_Record):
     reason: str
 
 
-class GoldenParity(_Record):
+class GoldenParity(Record):
     """Errors on the golden images; None where one is not finite."""
 
     mean_mm: float | None
@@ -123,7 +119,7 @@ class GoldenParity(_Record):
     reason: str
 
 
-class Latency(_Record):
+class Latency(Record):
     """Latency of one image, host to host; a percentile with too few samples is None."""
 
     rounds: int
@@ -135,7 +131,7 @@ class Latency(_Record):
     """All samples, a list for each round: rounds of different rows are paired."""
 
 
-class Row(_Record):
+class Row(Record):
     """One runtime × precision; a skipped row has a reason, and is never counted as passed."""
 
     runtime: str
@@ -157,7 +153,7 @@ class Row(_Record):
     latency: Latency | None
 
 
-class Overhead(_Record):
+class Overhead(Record):
     """Time that the bundle's Python adds to one runtime's network: crop, normalisation and decode."""
 
     runtime: str
@@ -170,7 +166,7 @@ class Overhead(_Record):
     samples: int
 
 
-class DeviceReport(_Record):
+class DeviceReport(Record):
     """The whole file."""
 
     schema_version: str
@@ -183,7 +179,7 @@ class DeviceReport(_Record):
     protocol: Protocol | None
     """None: latency was not measured."""
     outcome: Status
-    missing: list[str] = []
+    missing: list[str] = Field(default=[])
     """Named rows that did not run; the outcome is then ``not run``, unless something failed."""
     results: list[Row]
     overhead: Overhead | None
