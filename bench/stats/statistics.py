@@ -24,7 +24,7 @@ PERCENTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 Values = NDArray[np.float64]
 
 STORED = ConfigDict(extra="forbid", allow_inf_nan=False)
-"""What a file may hold where a result stores these classes."""
+"""Rules for these classes in a file."""
 
 
 class Interval(NamedTuple):
