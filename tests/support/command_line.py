@@ -2,6 +2,7 @@
 
 import atexit
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,8 @@ def in_process(*arguments: object, cwd: Path, latency: bool = False) -> subproce
         patch.chdir(cwd)
         patch.setattr(sys, "argv", command)
         patch.setattr(sys, "excepthook", sys.excepthook)  # typer sets its own
+        if "TMPDIR" not in os.environ:  # a test may have set it, for locks of its own
+            patch.setattr(tempfile, "tempdir", TEMPORARY)
         patch.setattr("export.parity.images.COUNT", FEW_IMAGES)
         patch.setattr("export.plan.calibration.DRAWN_IMAGES", FEW_IMAGES)
         if not latency:
