@@ -6,13 +6,12 @@ A segment has one input and one output; a block includes its residual sum. Segme
 FP32.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from export.common.progress import Progress, no_progress
 from export.images.image_set import Images
 from export.model.network import ConvNeXtPose
 from export.runtime.pose import normalise
@@ -46,24 +45,10 @@ def segments(network: ConvNeXtPose) -> tuple[Segment, ...]:
     return tuple(Segment(names[module], module) for module in modules)
 
 
-@torch.inference_mode()
-def segment_inputs(
-    network: ConvNeXtPose, images: Images, progress: Progress = no_progress
-) -> Iterator[tuple[Segment, Tensor]]:
-    """Yield every segment with its input on all images: (N, C, H, W) in the type of the network.
-
-    Args:
-        network: any form of the network that takes normalised images.
-        images: (N, S, S, 3) RGB pixels.
-        progress: called before each segment.
-    """
-    chain = segments(network)
+def first_input(network: ConvNeXtPose, images: Images) -> Tensor:
+    """Return the first segment's input on (N, S, S, 3) RGB pixels: (N, C, H, W) in the type of the network."""
     dtype = next(network.parameters()).dtype
-    x = in_batches(network.entry, torch.from_numpy(normalise(images)).to(dtype))
-    for index, segment in enumerate(chain):
-        progress(f"activations, {segment.name}", index / len(chain))
-        yield segment, x
-        x = in_batches(segment.module, x)
+    return in_batches(network.entry, torch.from_numpy(normalise(images)).to(dtype))
 
 
 @torch.inference_mode()

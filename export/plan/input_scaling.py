@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from export.common.errors import CheckFailed
 from export.common.progress import Progress, no_progress
-from export.graph.segments import BATCH, segment_inputs
+from export.graph.segments import BATCH, Segment
 from export.images.image_set import Images
 from export.model.network import ConvNeXtPose
 from export.plan.equalization import (
@@ -20,7 +20,7 @@ from export.plan.equalization import (
     shift_input,
     smallest_factors,
 )
-from export.plan.patches import NOT_FINITE, SEED, conv_inputs
+from export.plan.patches import NOT_FINITE, SEED, sampled_inputs
 from export.plan.placement import PlannedConv
 from export.plan.planned import fake_quantize
 from export.plan.scales import LARGEST, stored_scale
@@ -66,9 +66,11 @@ def scale_inputs(
     edge_of = edges(network)
     importance = output_importance(network, images[:IMPORTANCE_IMAGES])
     scalings: dict[str, Scaling] = {}
-    for segment, x in segment_inputs(network, images, progress):
-        names = [name for name in segment.convs if name in planned]
-        for name, patches in conv_inputs(segment, x, names).items():
+    streams: dict[str, Tensor] = {}
+    for segment, x, samples in sampled_inputs(network, images, planned, progress):
+        if _only_written(segment):
+            streams[segment.name] = x.abs().amax(dim=(0, 2, 3))
+        for name, patches in samples.items():
             known = planned[name].equalization
             exponents = EXPONENTS if known is None else (known,)
             conv, rows = segment.convs[name], patches[0, :, :-1]
@@ -82,7 +84,8 @@ def scale_inputs(
             shift_input(edge, scaling.offsets)
         smallest = smallest_factors(edge.producers).to(scaling.factors.dtype)
         rescale_input(edge, torch.maximum(scaling.factors, smallest))
-    _scale_other_streams(network, images)
+    for reader, largest in streams.items():
+        rescale_stream(network, reader, _ordinary_factor(largest))
     return tuple(
         replace(conv, input_scale=scalings[conv.name].input_scale, equalization=scalings[conv.name].exponent)
         if conv.name in scalings
@@ -166,15 +169,10 @@ def _ordinary_factor(largest: Tensor) -> Tensor:
     return torch.where(top > 0, top / ORDINARY, torch.ones_like(top))
 
 
-def _scale_other_streams(network: ConvNeXtPose, images: Images) -> None:
-    """Bring tensors that INT8 convolutions only write to ordinary size, in place."""
-    largest: dict[str, Tensor] = {}
-    for segment, x in segment_inputs(network, images):
-        behind_another = segment.name.startswith("head.deconv_layers") and not segment.name.endswith("_1")
-        if segment.name == "backbone.norm" or behind_another:
-            largest[segment.name] = x.abs().amax(dim=(0, 2, 3))
-    for reader, values in largest.items():
-        rescale_stream(network, reader, _ordinary_factor(values))
+def _only_written(segment: Segment) -> bool:
+    """Return whether INT8 convolutions write this segment's input and none reads it; it gets an ordinary size, too."""
+    behind_another = segment.name.startswith("head.deconv_layers") and not segment.name.endswith("_1")
+    return segment.name == "backbone.norm" or behind_another
 
 
 def _channel_range(conv: nn.Conv2d, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,16 @@
 """A convolution as a matrix product: patches of its input times columns of its weights."""
 
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
 from export.common.errors import CheckFailed
-from export.graph.segments import BATCH, Segment
+from export.common.progress import Progress, no_progress
+from export.graph.segments import Segment, first_input, in_batches, segments
+from export.images.image_set import Images
+from export.model.network import ConvNeXtPose
 from export.plan.equalization import bias_of
 
 SEED = 0
@@ -31,23 +37,44 @@ def input_moments(patches: Tensor) -> Tensor:
     return (patches.transpose(1, 2) @ patches).double() / patches.shape[1]
 
 
-def conv_inputs(segment: Segment, x: Tensor, names: list[str] | None = None) -> dict[str, Tensor]:
-    """Sample the inputs of a segment's convolutions: name → (G, M, K + 1), image by image (``sample_patches``).
+@torch.no_grad()
+def sampled_inputs(
+    network: ConvNeXtPose, images: Images, names: Container[str] | None = None, progress: Progress = no_progress
+) -> Iterator[tuple[Segment, Tensor, dict[str, Tensor]]]:
+    """Yield every segment, its input, and samples of its convolutions' inputs (``sample_patches``), in one pass.
 
     Args:
-        segment: the segment, which is run once on all images.
-        x: (N, C, H, W) its input.
+        network: any form of the network that takes normalised images.
+        images: (N, S, S, 3) RGB pixels.
         names: the convolutions; None for all.
+        progress: called before each segment.
+
+    Returns:
+        Segment, (N, C, H, W) input, and convolution → (G, M, K + 1), image by image.
 
     Raises:
         CheckFailed: an input is not finite.
     """
-    convs = {name: conv for name, conv in segment.convs.items() if names is None or name in names}
-    if not convs:
-        return {}
+    chain = segments(network)
+    x = first_input(network, images)
+    for index, segment in enumerate(chain):
+        progress(f"activations, {segment.name}", index / len(chain))
+        convs = {name: conv for name, conv in segment.convs.items() if names is None or name in names}
+        with _sampling(convs, max(1, ROWS // len(x))) as parts:
+            output = in_batches(segment.module, x)
+        patches = {name: torch.cat(samples, dim=1) for name, samples in parts.items()}
+        if broken := [name for name, samples in patches.items() if not torch.isfinite(samples).all()]:
+            problem = "the network's values on calibration images are not finite"
+            raise CheckFailed(problem, f"input of {broken[0]}", NOT_FINITE)
+        yield segment, x, patches
+        x = output
+
+
+@contextmanager
+def _sampling(convs: Mapping[str, nn.Conv2d], count: int) -> Iterator[dict[str, list[Tensor]]]:
+    """Collect ``count`` patches of each image that these convolutions read."""
     parts: dict[str, list[Tensor]] = {name: [] for name in convs}
     generators = {name: torch.Generator().manual_seed(SEED) for name in convs}  # independent of other convolutions
-    count = max(1, ROWS // len(x))
 
     def sample(name: str, value: Tensor) -> None:
         parts[name].append(sample_patches(convs[name], value, count, generators[name]))
@@ -57,16 +84,10 @@ def conv_inputs(segment: Segment, x: Tensor, names: list[str] | None = None) -> 
         for name, conv in convs.items()
     ]
     try:
-        for batch in torch.split(x, BATCH):
-            segment.module(batch)
+        yield parts
     finally:
         for hook in hooks:
             hook.remove()
-    patches = {name: torch.cat(samples, dim=1) for name, samples in parts.items()}
-    if broken := [name for name, samples in patches.items() if not torch.isfinite(samples).all()]:
-        problem = "the network's values on calibration images are not finite"
-        raise CheckFailed(problem, f"input of {broken[0]}", NOT_FINITE)
-    return patches
 
 
 def sample_patches(conv: nn.Conv2d, x: Tensor, count: int, generator: torch.Generator) -> Tensor:

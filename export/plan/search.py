@@ -18,13 +18,13 @@ import torch
 from export.common.errors import CheckFailed
 from export.common.progress import Progress, no_progress
 from export.graph.precision import BODY
-from export.graph.segments import Segment, run_from, segment_inputs, segments
+from export.graph.segments import Segment, run_from, segments
 from export.images.image_set import Images, ImageSet
 from export.model.network import ConvNeXtPose
 from export.model.reference import run_reference
 from export.parity.budgets import GRADES, REQUIRED_GRADE, TARGET_GRADE, Grade
 from export.parity.comparison import SIMULATION_SHARE, Joints, errors_mm
-from export.plan.patches import NOT_FINITE
+from export.plan.patches import NOT_FINITE, sampled_inputs
 from export.plan.placement import PlannedConv, place, segment_of
 from export.plan.planned import PlannedWeights, quantize_conv, round_values, simulated_graph
 from export.plan.precision_plan import HIGHER, TOO_MANY, PrecisionPlan
@@ -210,7 +210,7 @@ class _Search:
         weights = self._candidates.weights(self._plan)
         images = self._images[:SENSITIVITY_IMAGES]
         count = len(segments(exact))
-        for index, (segment, x) in enumerate(segment_inputs(exact, images)):
+        for index, (segment, x, _) in enumerate(sampled_inputs(exact, images, ())):
             for unit, lower in self._units(segment, weights):
                 self._progress(f"{unit} alone", index / count)
                 network = copy.deepcopy(exact)

@@ -1,6 +1,5 @@
 """Weights of a planned graph: rounded to half precision or INT8 with error feedback on calibration images."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,13 +7,12 @@ from torch import Tensor, nn
 
 from export.common.progress import Progress, no_progress
 from export.graph.precision import BODY, half_graph
-from export.graph.segments import segment_inputs
 from export.images.image_set import Images
 from export.model.network import ConvNeXtPose
 from export.plan.equalization import as_conv, bias_of
 from export.plan.error_feedback import round_with_feedback
 from export.plan.input_scaling import scale_inputs
-from export.plan.patches import as_columns, conv_inputs, from_columns, input_moments
+from export.plan.patches import as_columns, from_columns, input_moments, sampled_inputs
 from export.plan.planned import Int8Weights, PlannedWeights, fake_quantize
 from export.plan.precision_plan import PrecisionPlan
 from export.plan.scales import LARGEST, stored_scale
@@ -61,9 +59,16 @@ def prepare(
     exact = half_graph(reference, torch.float32)
     if plan.precision == "int8":
         plan = replace(plan, convs=scale_inputs(exact, plan.convs, images, progress))
-    floats = _half_weights(exact, plan.precision, images, progress)
     scales = {conv.name: conv.input_scale for conv in plan.quantized if conv.input_scale is not None}
-    int8, biases = _int8_weights(exact, scales, images, progress) if scales else ({}, {})
+    floats = {name: parameter.detach().to(BODY[plan.precision]) for name, parameter in exact.named_parameters()}
+    int8: dict[str, Int8Weights] = {}
+    biases: dict[str, Tensor] = {}
+    for segment, _, samples in sampled_inputs(exact, images, progress=progress):
+        for name, patches in samples.items():
+            floats |= _half_conv(segment.convs[name], name, input_moments(patches), BODY[plan.precision])
+            if name in scales:
+                patches[:, :, :-1] = fake_quantize(patches[:, :, :-1], scales[name])
+                int8[name], biases[name] = _int8_conv(segment.convs[name], input_moments(patches), scales[name])
     return plan, Candidates(exact, floats, int8, biases)
 
 
@@ -75,44 +80,22 @@ def weight_scales(weights: Tensor) -> Tensor:
     return _stored_scales(weights.abs().flatten(1).amax(dim=1) / LARGEST)
 
 
-def _half_weights(network: ConvNeXtPose, precision: str, images: Images, progress: Progress) -> dict[str, Tensor]:
-    """Round every weight of an FP32 ``half_graph`` to half precision, with error feedback.
+def _half_conv(conv: nn.Conv2d, name: str, moments: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Round weight and bias to half precision with error feedback.
 
     Returns:
-        Parameter → tensor in FP16 or BF16. A weight beyond its range is infinite; ``graph.ranges`` refuses it.
+        Parameter → tensor; none for weights beyond the range of FP16, which ``graph.ranges`` refuses.
     """
-    dtype = BODY[precision]
-    floats = {name: parameter.detach().to(dtype) for name, parameter in network.named_parameters()}
-    for segment, x in segment_inputs(network, images, progress):
-        for name, patches in conv_inputs(segment, x).items():
-            conv = segment.convs[name]
-            columns = as_columns(conv)
-            if torch.isfinite(columns.to(dtype)).all():
-                rounded = round_with_feedback(columns, input_moments(patches), lambda w, _: w.to(dtype).double())
-                weight, bias = from_columns(conv, rounded)
-                floats[f"{name}.weight"], floats[f"{name}.bias"] = weight.to(dtype), bias.to(dtype)
-    return floats
-
-
-def _int8_weights(
-    network: ConvNeXtPose, scales: Mapping[str, float], images: Images, progress: Progress
-) -> tuple[dict[str, Int8Weights], dict[str, Tensor]]:
-    """Round the weights of some convolutions to INT8 with error feedback, each for its rounded input.
-
-    Returns:
-        Weights, and biases in FP16, by convolution.
-    """
-    weights: dict[str, Int8Weights] = {}
-    biases: dict[str, Tensor] = {}
-    for segment, x in segment_inputs(network, images, progress):
-        names = [name for name in segment.convs if name in scales]
-        for name, patches in conv_inputs(segment, x, names).items():
-            patches[:, :, :-1] = fake_quantize(patches[:, :, :-1], scales[name])
-            weights[name], biases[name] = _int8_conv(segment.convs[name], input_moments(patches), scales[name])
-    return weights, biases
+    columns = as_columns(conv)
+    if not torch.isfinite(columns.to(dtype)).all():
+        return {}
+    rounded = round_with_feedback(columns, moments, lambda w, _: w.to(dtype).double())
+    weight, bias = from_columns(conv, rounded)
+    return {f"{name}.weight": weight.to(dtype), f"{name}.bias": bias.to(dtype)}
 
 
 def _int8_conv(conv: nn.Conv2d, moments: Tensor, input_scale: float) -> tuple[Int8Weights, Tensor]:
+    """Round weights to INT8 and the bias to FP16 with error feedback, for the rounded input."""
     columns = as_columns(conv)
     last = columns.shape[2] - 1
     bias_scales = _stored_scales(bias_of(conv).detach().double().abs() / (BIAS_STEPS * input_scale))

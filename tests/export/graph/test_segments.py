@@ -7,15 +7,11 @@ from torch import nn
 
 from export.graph.deploy import deploy
 from export.graph.precision import half_graph
-from export.graph.segments import BATCH, in_batches, run_from, segment_inputs, segments
+from export.graph.segments import run_from, segments
 from export.model.architecture import Architecture
 from export.model.network import ConvNeXtPose
 from export.plan.placement import place, segment_of
-from export.runtime.pose import normalise
 from tests.export.graph.test_deploy import BINS, architectures, images, lively
-from tests.support.checkpoints import TINY
-from tests.support.drawings import drawn_images
-from tests.support.tiny_int8 import tiny_network
 
 
 def half_form(reference: ConvNeXtPose) -> ConvNeXtPose:
@@ -51,18 +47,3 @@ def test_the_chain_computes_what_the_network_computes(architecture: Architecture
         assert torch.allclose(run_from(network, index, x), joints, rtol=0, atol=BINS), segment.name
         x = segment.module(x)
     assert torch.allclose(network.decode(x), joints, rtol=0, atol=BINS)
-
-
-@pytest.mark.parametrize("count", [1, BATCH, BATCH + 1])
-def test_inputs_of_all_segments_are_those_of_the_network(count: int) -> None:
-    """Of any number of images, in order; each input leads to the network's joints."""
-    network, pixels = half_graph(tiny_network(), torch.float32), drawn_images(count, TINY.input_size, 5)
-    with torch.inference_mode():
-        joints = in_batches(network, torch.from_numpy(normalise(pixels)))
-    said: list[str] = []
-    walked = list(segment_inputs(network, pixels, lambda what, _=None: said.append(what)))
-    assert [segment.name for segment, _ in walked] == [segment.name for segment in segments(network)]
-    assert said == [f"activations, {segment.name}" for segment, _ in walked]
-    for index in (0, 1, 6, len(walked) - 1):
-        assert len(walked[index][1]) == count
-        assert torch.equal(run_from(network, index, walked[index][1]), joints)

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from export.plan.patches import as_columns, from_columns, sample_patches
+from export.graph.precision import half_graph
+from export.graph.segments import BATCH, in_batches, run_from, segments
+from tests.support.drawings import drawn_images
+from export.plan.patches import as_columns, from_columns, sample_patches, sampled_inputs
+from export.runtime.pose import normalise
+from tests.support.checkpoints import TINY
+from tests.support.tiny_int8 import tiny_network
 
 CONVS: dict[str, Callable[[], nn.Conv2d]] = {
     "stem": lambda: nn.Conv2d(3, 8, 4, stride=4),
@@ -45,3 +51,26 @@ def test_patches_times_weights_are_the_outputs(conv: nn.Conv2d) -> None:
         positions = torch.randperm(height * width, generator=torch.Generator().manual_seed(2))[:count]
         expected = outputs.flatten(2)[:, :, positions]
         assert torch.allclose(by_image, expected.double(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, BATCH, BATCH + 1])
+def test_inputs_of_all_segments_are_those_of_the_network(count: int) -> None:
+    """Of any number of images, in order; each input leads to the network's joints."""
+    network, pixels = half_graph(tiny_network(), torch.float32), drawn_images(count, TINY.input_size, 5)
+    with torch.inference_mode():
+        joints = in_batches(network, torch.from_numpy(normalise(pixels)))
+    said: list[str] = []
+    walked = list(sampled_inputs(network, pixels, (), lambda what, _=None: said.append(what)))
+    assert [segment.name for segment, _, _ in walked] == [segment.name for segment in segments(network)]
+    assert said == [f"activations, {segment.name}" for segment, _, _ in walked]
+    for index in (0, 1, 6, len(walked) - 1):
+        assert len(walked[index][1]) == count
+        assert torch.equal(run_from(network, index, walked[index][1]), joints)
+
+
+def test_each_convolution_is_sampled_in_its_segment_and_no_hook_stays() -> None:
+    network, pixels = half_graph(tiny_network(), torch.float32), drawn_images(BATCH + 1, TINY.input_size, 5)
+    for segment, _, samples in sampled_inputs(network, pixels):
+        assert set(samples) == set(segment.convs)
+        assert {len(patches[0]) % len(pixels) for patches in samples.values()} <= {0}
+    assert not any(module._forward_pre_hooks for module in network.modules())
