@@ -4,7 +4,7 @@ A runtime may silently compute in other types than the file's. So a half-precisi
 runtime, and with its own types simulated.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from export.common.extras import missing
+from export.common.progress import Progress
 from export.graph.simulation import with_rounding
 from export.runtime.onnx_runtime import OnnxRuntimeSession, why_not
 from export.runtime.openvino import SATURATES, OpenVinoSession, layer_types, saturates
@@ -35,6 +36,9 @@ class ParityRuntime(NamedTuple):
     open: Callable[[Path, str], Session]
     """(ONNX file, precision) → session."""
 
+
+PARITY_BATCHES = (1, 5)
+"""Images at a time; runtimes may choose other kernels for each."""
 
 DECODE_LAYERS = ("Softmax", "MatMul", "FullyConnected")
 """OpenVINO's names of the decode's layers."""
@@ -73,6 +77,20 @@ def parity_runtimes(precision: str) -> tuple[tuple[ParityRuntime, ...], dict[str
 def run_batches(session: Session, images: Images, batch: int) -> Joints:
     """Return the joints of all images, run ``batch`` at a time."""
     return np.concatenate([session.run(images[start : start + batch]) for start in range(0, len(images), batch)])
+
+
+def run_everywhere(
+    path: Path, precision: str, images: Images, progress: Progress
+) -> Iterator[tuple[ParityRuntime, Session, dict[int, Joints]]]:
+    """Yield each runtime for this precision with its session, and the joints of all images by batch size."""
+    runtimes, _ = parity_runtimes(precision)
+    for index, runtime in enumerate(runtimes):
+        session = runtime.open(path, precision)
+        joints = {}
+        for number, batch in enumerate(PARITY_BATCHES):
+            progress(f"{runtime.name}, batch {batch}", (index + number / len(PARITY_BATCHES)) / len(runtimes))
+            joints[batch] = run_batches(session, images, batch)
+        yield runtime, session, joints
 
 
 def computation(session: Session) -> str:

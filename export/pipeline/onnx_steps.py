@@ -1,6 +1,5 @@
 """Steps that make one ONNX file: its graph, and its parity with the reference model."""
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,8 @@ from export.pipeline.steps import Folder, Step, StepResult
 if TYPE_CHECKING:
     from export.parity.comparison import Joints, Parity
 
-PARITY_BATCHES = (1, 5)
+PARITY_TOOLS = ("onnxruntime-gpu", "onnxruntime", "openvino", "numpy")
+"""Packages that decide the joints of a file."""
 
 
 def onnx_step(folder: Folder, request: ExportRequest, results: ExportResults, variant: str) -> StepResult[OnnxRecord]:
@@ -29,13 +29,12 @@ def onnx_step(folder: Folder, request: ExportRequest, results: ExportResults, va
     paths, description = plan_paths(precision), describe_weights(request, results.weights)
 
     def work(target: Path, progress: Progress) -> OnnxRecord:
-        from export.common.interface import FP32_CONVOLUTIONS
         from export.graph.onnx_graph import consumer_metadata, export_onnx
         from export.graph.precision import in_precision
         from export.model.weights_file import load_network
-        from export.plan.planned import load_planned, planned_graph
+        from export.plan.planned import load_planned
+        from export.plan.planned_file import export_planned
         from export.plan.precision_plan import read_plan
-        from export.plan.quantize import export_int8
 
         network, takes_pixels = load_network(folder.path / WEIGHTS), variant != precision
         progress("tracing and writing the graph")
@@ -45,12 +44,7 @@ def onnx_step(folder: Folder, request: ExportRequest, results: ExportResults, va
             return export_onnx(graph, target / path, metadata, precision)
         choice = read_plan(folder.path / paths.record, network.architecture)
         planned = load_planned(folder.path / paths.weights)
-        graph = planned_graph(network, choice, planned, takes_pixels=takes_pixels)
-        if precision == "int8":
-            return export_int8(graph, target / path, metadata, choice, planned.int8)
-        in_fp32 = [conv.name for conv in choice.convs if conv.precision == "fp32"]
-        metadata |= {FP32_CONVOLUTIONS: json.dumps(in_fp32)} if in_fp32 else {}
-        return export_onnx(graph, target / path, metadata, precision, in_fp32)
+        return export_planned(network, target / path, metadata, choice, planned, takes_pixels=takes_pixels)
 
     inputs = results.weights.hashes(WEIGHTS) | (plan.hashes(paths.record, paths.weights) if plan else {})
     options = {"edition": variant, **description}
@@ -71,7 +65,7 @@ def parity_step(
 
         from export.graph.onnx_graph import read_metadata
         from export.parity.comparison import compare_joints, worst_run
-        from export.parity.sessions import computation, parity_runtimes, run_batches
+        from export.parity.sessions import PARITY_BATCHES, computation, parity_runtimes, run_everywhere
         from export.runtime.pose import Volume, normalise
 
         metadata, known = read_metadata(folder.path / path), results.truth.get()
@@ -90,18 +84,13 @@ def parity_step(
             return parity
 
         inputs = images if variant != precision else normalise(images)
-        runtimes, skipped = parity_runtimes(precision)
+        _, skipped = parity_runtimes(precision)
         runs: list[RunReport] = []
         parities: dict[tuple[str, int], Parity] = {}
-        for runtime in runtimes:
-            session = runtime.open(folder.path / path, precision)
+        for runtime, session, candidates in run_everywhere(folder.path / path, precision, inputs, progress):
             sums_in_fp32 = "float16" not in session.convolution_types()
-            batches: dict[int, Parity] = {}
-            for batch in PARITY_BATCHES:
-                progress(f"{runtime.name}, batch {batch}", len(parities) / (len(runtimes) * len(PARITY_BATCHES)))
-                batches[batch] = parities[runtime.name, batch] = compare(
-                    run_batches(session, inputs, batch), sums_in_fp32
-                )
+            batches = {batch: compare(candidate, sums_in_fp32) for batch, candidate in candidates.items()}
+            parities |= {(runtime.name, batch): parity for batch, parity in batches.items()}
             runs.append(_run_report(runtime.name, computation(session), batches, budget))
         (name, batch), worst = worst_run(parities)
         result = ParityReport(
@@ -125,10 +114,8 @@ def parity_step(
 
     inputs = results.onnx[variant].hashes(path) | results.truth.hashes(TRUTH)
     inputs |= plan.hashes(simulated) if plan else {}
-    options = {"batches": list(PARITY_BATCHES), "budget": asdict(budget)}
-    step = Step(
-        f"parity-{variant}", (report,), inputs, options, ("onnxruntime-gpu", "onnxruntime", "openvino", "numpy")
-    )
+    options = {"budget": asdict(budget)}
+    step = Step(f"parity-{variant}", (report,), inputs, options, PARITY_TOOLS)
     return folder.perform(step, work, ParityReport)
 
 

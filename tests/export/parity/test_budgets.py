@@ -10,6 +10,7 @@ from export.common.interface import HALVES, PRECISIONS
 from export.parity.budgets import GRADES, WITHIN_ROUNDING, Grade, budget_for, status_of
 from export.parity.comparison import (
     P99_COUNT,
+    SIMULATION_SHARE,
     best_grade,
     compare_joints,
     fp32_factor,
@@ -54,7 +55,7 @@ def test_the_scale_is_ordered_and_a_tail_alone_lowers_the_grade() -> None:
 @pytest.mark.parametrize(("bins", "within"), [(0.84, True), (0.86, False), (np.nan, False)])
 def test_a_simulation_leaves_room_for_differences_between_runtimes(bins: float, within: bool) -> None:
     for grade in (Grade("tight", mean_mm=62.5, p99_mm=1e9), Grade("tight", mean_mm=1e9, p99_mm=62.5)):
-        assert simulation_is_within(TRUTH, shifted(62.5 * bins), VOLUME, grade) == within
+        assert simulation_is_within(TRUTH, shifted(62.5 * bins), VOLUME, grade, SIMULATION_SHARE) == within
 
 
 @pytest.mark.parametrize(("images", "factor", "outcome"), [(36, 4, "pass"), (37, 4, "fail"), (37, 2.9, "pass")])

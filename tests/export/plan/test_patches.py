@@ -8,10 +8,10 @@ from torch import nn
 
 from export.graph.precision import half_graph
 from export.graph.segments import BATCH, in_batches, run_from, segments
-from tests.support.drawings import drawn_images
 from export.plan.patches import as_columns, from_columns, sample_patches, sampled_inputs
 from export.runtime.pose import normalise
 from tests.support.checkpoints import TINY
+from tests.support.drawings import drawn_images
 from tests.support.tiny_int8 import tiny_network
 
 CONVS: dict[str, Callable[[], nn.Conv2d]] = {

@@ -1,0 +1,48 @@
+"""A plan near a limit is tried as a file: runtimes differ from the simulation, and one bad joint decides a p99."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import export.parity.sessions
+from export.model.reference import run_reference
+from export.parity.budgets import Grade
+from export.parity.comparison import summarize_errors
+from export.pipeline.precision_steps import _Trials
+from export.plan.precision_plan import PrecisionPlan
+from export.runtime.pose import Volume
+from tests.support.drawings import drawn_images
+from tests.support.tiny_int8 import tiny_network, tiny_plan, tiny_weights
+
+PRECISION = "fp16"
+
+
+@pytest.fixture
+def trials(tmp_path: Path) -> _Trials:
+    network = tiny_network()
+    images = drawn_images(4, network.architecture.input_size, 3)
+    np.savez(tmp_path / "truth.npz", images=images, truth=run_reference(network, images, 4))
+    return _Trials(network, tmp_path / "truth.npz", tmp_path / "trial.onnx", lambda *_: None)
+
+
+def limit(trials: _Trials, plan: PrecisionPlan, share: float) -> Grade:
+    """Return a grade of which the plan's simulation uses this share."""
+    volume = Volume.from_architecture(tiny_network().architecture)
+    error = summarize_errors(trials._truth, trials.simulate(plan, tiny_weights(plan)), volume)
+    return Grade("usable", error.mean_mm / share, 1e9)
+
+
+@pytest.mark.parametrize(
+    ("share", "shift_bins", "tried", "holds"),
+    [(0.74, 1.0, False, True), (0.86, 0.0, False, False), (0.8, 0.0, True, True), (0.8, 1.0, True, False)],
+)
+def test_only_between_sure_and_hopeless_does_the_file_decide(
+    trials: _Trials, share: float, shift_bins: float, tried: bool, holds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that is off by a bin is planted."""
+    run = export.parity.sessions.run_batches
+    monkeypatch.setattr(export.parity.sessions, "run_batches", lambda *args: run(*args) + shift_bins)
+    plan = tiny_plan(PRECISION)
+    assert trials.holds(plan, tiny_weights(plan), limit(trials, plan, share)) == holds
+    assert trials._file.is_file() == tried
