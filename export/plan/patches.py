@@ -18,6 +18,8 @@ SEED = 0
 """Seed of the sampled positions."""
 ROWS = 4096
 """Number of sampled patches over all images; more than the largest convolution has inputs."""
+DEPTHWISE_ROWS = 1024
+"""The same of a depthwise convolution, which has at most 49 inputs, but as many groups as channels."""
 NOT_FINITE = "check the calibration images, and the checkpoint with `convnextpose inspect`"
 """Advice for values that are not finite."""
 
@@ -61,7 +63,7 @@ def sampled_inputs(
     for index, segment in enumerate(chain):
         progress(f"activations, {segment.name}", index / len(chain))
         convs = {name: conv for name, conv in segment.convs.items() if names is None or name in names}
-        with _sampling(convs, max(1, ROWS // len(x))) as parts:
+        with _sampling(convs, len(x)) as parts:
             output = in_batches(segment.module, x)
         patches = {name: torch.cat(samples, dim=1) for name, samples in parts.items()}
         if broken := [name for name, samples in patches.items() if not math.isfinite(samples.sum())]:
@@ -72,13 +74,14 @@ def sampled_inputs(
 
 
 @contextmanager
-def _sampling(convs: Mapping[str, nn.Conv2d], count: int) -> Iterator[dict[str, list[Tensor]]]:
-    """Collect ``count`` patches of each image that these convolutions read."""
+def _sampling(convs: Mapping[str, nn.Conv2d], images: int) -> Iterator[dict[str, list[Tensor]]]:
+    """Collect patches that these convolutions read, the same number of each of ``images``."""
     parts: dict[str, list[Tensor]] = {name: [] for name in convs}
     generators = {name: torch.Generator().manual_seed(SEED) for name in convs}  # independent of other convolutions
 
     def sample(name: str, value: Tensor) -> None:
-        parts[name].append(sample_patches(convs[name], value, count, generators[name]))
+        rows = ROWS if convs[name].groups == 1 else DEPTHWISE_ROWS
+        parts[name].append(sample_patches(convs[name], value, max(1, rows // images), generators[name]))
 
     hooks = [
         conv.register_forward_pre_hook(lambda _module, inputs, name=name: sample(name, inputs[0]))
