@@ -48,9 +48,9 @@ on a processor with AMX.)"""
 SIMULATION_SHARE = 0.85
 """Share of a grade that the simulation of a plan may use; above, its file hardly ever holds."""
 
-SURE_SHARE = 0.75
+SURE_SHARE = 0.55
 """Share up to which the file of a plan need not be tried: runtimes sum in another order, and the p99 of a file was up
-to 1.3 times that of its simulation."""
+to 1.4 times that of its simulation."""
 
 P99_COUNT = 662
 """Fewest errors for comparing the p99s of two sound graphs: of a few hundred it is the largest or second largest, and
