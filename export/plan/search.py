@@ -2,13 +2,14 @@
 
 If the whole network in the lower precision exceeds the budget, its units (convolutions for INT8, segments for half
 precision) are ranked by error squared per multiply. Bisection finds how few of them must stay in the next higher
-precision. If such a plan exceeds the budget on the parity images, more units stay there, until a plan holds.
+precision. If such a plan exceeds the budget on the parity images, more units stay there, until a plan holds. Then some
+of them are tried in the lower precision again, since the effect of a unit depends on the others.
 """
 
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -35,6 +36,8 @@ SENSITIVITY_IMAGES = 16
 """Number of images for the error of each unit alone; enough to rank units."""
 MOST_PLANS = 32
 """Largest number of plans with raised units for a grade, before the one that raises the most."""
+MOST_RETURNED = 8
+"""Largest number of raised units that are tried in the lower precision again."""
 MOST_IN_FP32 = 0.25
 """Largest share of the multiplies that a half precision leaves in FP32 to reach its target grade. More leaves little of
 its speed, and the search settles for the required grade."""
@@ -140,16 +143,33 @@ class _Search:
             for plan in self._plans_within(grade, MOST_IN_FP32 if aim != aims[-1] else 1.0):
                 last = replace(plan, aim=aim)
                 if holds_on_parity_images(last, grade):
-                    return last
+                    return self._lower_again(last, grade, holds_on_parity_images)
                 self.lines.append(f"{_size(last)}: not {aim} on the images of parity")
         return last
+
+    def _lower_again(
+        self, plan: PrecisionPlan, grade: Grade, holds_on_parity_images: Callable[[PrecisionPlan, Grade], bool]
+    ) -> PrecisionPlan:
+        """Return a plan with fewer raised units that holds, too. The last raised one is needed, and not tried."""
+        raised = self._raised_units(plan)
+        for unit in raised[:-1][: -MOST_RETURNED - 1 : -1]:
+            lowered = replace(self._raise([name for name in raised if name != unit]), aim=plan.aim)
+            if self._holds(lowered, grade) and holds_on_parity_images(lowered, grade):
+                plan, raised = lowered, self._raised_units(lowered)
+                self.lines.append(f"{_size(plan)}: with {unit} again, and it holds")
+        return plan
+
+    def _raised_units(self, plan: PrecisionPlan) -> list[str]:
+        """Return the units that a plan has in the higher precision, in the order of the ranking."""
+        names = self._plan.in_own_precision - plan.in_own_precision
+        units = {self._unit_of(conv) for conv in self._plan.convs if conv.name in names}
+        return [unit for unit in self._ranking() if unit in units] if units else []
 
     def _plans_within(self, grade: Grade, most_raised: float) -> Iterator[PrecisionPlan]:
         """Yield the plan with the fewest raised units that reaches a grade on the calibration images, then with more.
 
         Nothing follows if more than ``most_raised`` of the multiplies would leave their precision.
         """
-        grade = replace(grade, mean_mm=_share(grade.mean_mm), p99_mm=_share(grade.p99_mm))
         first = 1
         if holds := self._holds(self._plan, grade):
             yield self._plan
@@ -179,12 +199,15 @@ class _Search:
         mean, p99 = self.error(plan)
         line = f"{_size(plan)}: mean {mean:.3f}, p99 {p99:.2f} mm"
         self.lines += [line] if line not in self.lines else []
-        return grade.holds(mean, p99, None)
+        return grade.holds(mean / SIMULATION_SHARE, p99 / SIMULATION_SHARE, None)
 
     def _raise_first(self, count: int) -> PrecisionPlan:
         """Return the plan with the first ``count`` units of the ranking in the next higher precision."""
+        return self._raise(list(self._ranking())[:count])
+
+    def _raise(self, raised: Collection[str]) -> PrecisionPlan:
+        """Return the plan with these units in the next higher precision."""
         ranking = self._ranking()
-        raised = set(list(ranking)[:count])
         convs = [replace(conv, error_alone_mm=ranking.get(self._unit_of(conv))) for conv in self._plan.convs]
         names = {conv.name for conv in convs if self._unit_of(conv) in raised}
         reason = f"kept in {HIGHER[self._plan.precision]} by the search: most error for its multiplies"
@@ -244,10 +267,6 @@ def _round_segment(network: ConvNeXtPose, name: str, weights: PlannedWeights, dt
 
 def _size(plan: PrecisionPlan) -> str:
     return f"{len(plan.in_own_precision)} convolutions in {plan.precision}"
-
-
-def _share(limit: float | None) -> float | None:
-    return None if limit is None else SIMULATION_SHARE * limit
 
 
 def error_mm(network: ConvNeXtPose, images: Images, target: Joints, volume: Volume) -> tuple[float, float]:

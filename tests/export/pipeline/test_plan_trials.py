@@ -35,7 +35,13 @@ def limit(trials: _Trials, plan: PrecisionPlan, share: float) -> Grade:
 
 @pytest.mark.parametrize(
     ("share", "shift_bins", "tried", "holds"),
-    [(0.54, 1.0, False, True), (0.86, 0.0, False, False), (0.56, 0.0, True, True), (0.84, 0.0, True, True), (0.56, 1.0, True, False)],
+    [
+        (0.54, 1.0, False, True),
+        (0.86, 0.0, False, False),
+        (0.56, 0.0, True, True),
+        (0.84, 0.0, True, True),
+        (0.56, 1.0, True, False),
+    ],
 )
 def test_only_between_sure_and_hopeless_does_the_file_decide(
     trials: _Trials, share: float, shift_bins: float, tried: bool, holds: bool, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -253,6 +253,32 @@ def test_a_later_plan_beyond_the_budget_on_calibration_images_is_left_out(monkey
     search = plan_search._Search(reference, rule, candidates, tiny_calibration().images, lambda *_: None)
     counts = [len(raised(plan)) for plan in search._plans_within(Grade("usable", 1.0, 1.0), 1.0)]
     assert counts == [count for count in range(len(alone)) if count != 2]
+
+
+def test_units_that_need_not_stay_raised_return(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of the ranking does no harm together with the others; the second and the third do."""
+    reference: Any = SimpleNamespace(architecture=TINY)
+    rule = initial_plan(reference, "int8", tiny_calibration())
+    alone = {conv.name: conv.macs**0.5 * (100 - index) for index, conv in enumerate(rule.quantized)}
+    harmless, *harmful = list(alone)[:3]
+    monkeypatch.setattr(plan_search, "run_reference", lambda *_: None)
+    monkeypatch.setattr(plan_search._Search, "_errors_alone", lambda _: alone)
+    monkeypatch.setattr(
+        plan_search._Search, "error", lambda _, plan: (9.0 if plan.in_own_precision & set(harmful) else 0.0, 0.0)
+    )
+    monkeypatch.setitem(GRADES, "usable", Grade("usable", 1.0, 1.0))
+    candidates: Any = SimpleNamespace(exact=None)
+    search = plan_search._Search(reference, rule, candidates, tiny_calibration().images, lambda *_: None)
+    assert list(search._ranking())[:3] == [harmless, *harmful]
+    for needed, expected in ((set(), set(harmful)), ({harmless}, {harmless, *harmful})):
+        plan = search.find(["usable"], partial(leaves_out, needed))
+        assert plan is not None
+        assert (raised(plan), plan.aim) == (expected, "usable")
+
+
+def leaves_out(names: set[str], plan: PrecisionPlan, _: Grade) -> bool:
+    """Return whether none of these convolutions is in the lower precision."""
+    return not plan.in_own_precision & names
 
 
 def test_a_half_precision_settles_for_the_required_grade(monkeypatch: pytest.MonkeyPatch) -> None:
