@@ -4,7 +4,7 @@ A runtime may silently compute in other types than the file's. So a half-precisi
 runtime, and with its own types simulated.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,15 +80,15 @@ def run_batches(session: Session, images: Images, batch: int) -> Joints:
 
 
 def run_everywhere(
-    path: Path, precision: str, images: Images, progress: Progress
+    path: Path, precision: str, images: Images, progress: Progress, batches: Sequence[int] = PARITY_BATCHES
 ) -> Iterator[tuple[ParityRuntime, Session, dict[int, Joints]]]:
     """Yield each runtime for this precision with its session, and the joints of all images by batch size."""
     runtimes, _ = parity_runtimes(precision)
     for index, runtime in enumerate(runtimes):
         session = runtime.open(path, precision)
         joints = {}
-        for number, batch in enumerate(PARITY_BATCHES):
-            progress(f"{runtime.name}, batch {batch}", (index + number / len(PARITY_BATCHES)) / len(runtimes))
+        for number, batch in enumerate(batches):
+            progress(f"{runtime.name}, batch {batch}", (index + number / len(batches)) / len(runtimes))
             joints[batch] = run_batches(session, images, batch)
         yield runtime, session, joints
 

@@ -1,9 +1,9 @@
 """Search for a plan within its error budget, in simulation on calibration images.
 
-If the whole network in the lower precision exceeds the budget, its units (convolutions for INT8, segments for half
-precision) are ranked by error squared per multiply. Bisection finds how few of them must stay in the next higher
-precision. If such a plan exceeds the budget on the parity images, more units stay there, until a plan holds. Then some
-of them are tried in the lower precision again, since the effect of a unit depends on the others.
+A plan also has to hold on the parity images, where the caller checks it. If the whole network in the lower precision
+does not hold, its units (convolutions for INT8, segments for half precision) are ranked by error squared per multiply.
+Bisection finds how many of them to keep in the next higher precision. Then they are tried one by one in the lower
+precision again, since the effect of a unit depends on the others.
 """
 
 import copy
@@ -34,9 +34,7 @@ from export.runtime.pose import Volume
 
 SENSITIVITY_IMAGES = 16
 """Number of images for the error of each unit alone; enough to rank units."""
-MOST_PLANS = 32
-"""Largest number of plans with raised units for a grade, before the one that raises the most."""
-MOST_RETURNED = 8
+MOST_RETURNED = 16
 """Largest number of raised units that are tried in the lower precision again."""
 MOST_IN_FP32 = 0.25
 """Largest share of the multiplies that a half precision leaves in FP32 to reach its target grade. More leaves little of
@@ -87,15 +85,13 @@ def search_plan(
     """
     start = time.monotonic()
     plan, candidates = prepare(reference, initial_plan(reference, precision, calibration), calibration.images, progress)
-    search = _Search(reference, plan, candidates, calibration.images, progress)
+    search = _Search(reference, plan, candidates, calibration.images, holds_on_parity_images, progress)
     if not trained:
         mean, p99 = search.error(plan)
         plan = replace(plan, mean_mm=mean, p99_mm=p99, search=("not searched: the weights were never trained",))
         return plan, candidates.weights(plan)
     aims = [require] if require else list(dict.fromkeys((TARGET_GRADE[precision], REQUIRED_GRADE[precision])))
-    best = search.find(aims, lambda plan, grade: holds_on_parity_images(plan, candidates.weights(plan), grade))
-    if best is None:
-        best = plan.raise_precision(plan.in_own_precision, "no plan holds the error budget")
+    best = search.find(aims)
     mean, p99 = search.error(best)
     seconds = round(time.monotonic() - start, 1)
     best = replace(best, mean_mm=mean, p99_mm=p99, search=tuple(search.lines), search_seconds=seconds)
@@ -111,11 +107,12 @@ class _Search:
         plan: PrecisionPlan,
         candidates: Candidates,
         images: Images,
+        holds_on_parity_images: PlanCheck,
         progress: Progress,
     ) -> None:
         self.lines: list[str] = []
         self._reference, self._plan, self._candidates = reference, plan, candidates
-        self._images, self._progress = images, progress
+        self._images, self._holds_on_parity_images, self._progress = images, holds_on_parity_images, progress
         self._volume = Volume.from_architecture(reference.architecture)
         self._target = run_reference(candidates.exact, images, 4)
         self._ranked: dict[str, float] = {}
@@ -129,77 +126,52 @@ class _Search:
             self._errors[key] = error_mm(network, self._images, self._target, self._volume)
         return self._errors[key]
 
-    def find(
-        self, aims: Sequence[str], holds_on_parity_images: Callable[[PrecisionPlan, Grade], bool]
-    ) -> PrecisionPlan | None:
-        """Return the first plan that reaches a grade on the parity images, too, or else the last plan.
-
-        Plans follow each other with one more unit raised. One or two of 64 images, with joints at two likely places,
-        decide the p99, so that a plan within the budget on the calibration images may exceed it on others.
-        """
-        last = None
+    def find(self, aims: Sequence[str]) -> PrecisionPlan:
+        """Return a plan that reaches the first possible grade; or else one with nothing in its own precision."""
         for aim in aims:
-            grade = GRADES[aim]
-            for plan in self._plans_within(grade, MOST_IN_FP32 if aim != aims[-1] else 1.0):
-                last = replace(plan, aim=aim)
-                if holds_on_parity_images(last, grade):
-                    return self._lower_again(last, grade, holds_on_parity_images)
-                self.lines.append(f"{_size(last)}: not {aim} on the images of parity")
-        return last
+            if plan := self._fewest_raised(GRADES[aim], 1.0 if aim == aims[-1] else MOST_IN_FP32):
+                return replace(plan, aim=aim)
+        return self._plan.raise_precision(self._plan.in_own_precision, "no plan holds the error budget")
 
-    def _lower_again(
-        self, plan: PrecisionPlan, grade: Grade, holds_on_parity_images: Callable[[PrecisionPlan, Grade], bool]
-    ) -> PrecisionPlan:
-        """Return a plan with fewer raised units that holds, too. The last raised one is needed, and not tried."""
-        raised = self._raised_units(plan)
+    def _fewest_raised(self, grade: Grade, most_raised: float) -> PrecisionPlan | None:
+        """Return a plan that reaches a grade and raises at most this share of the multiplies; None if there is none."""
+        if self._holds(self._plan, grade):
+            return self._plan
+        low, count = 0, max(n for n in range(len(self._ranking())) if self._raised_share(n) <= most_raised)
+        if not (count and self._holds(self._raise_first(count), grade)):
+            amount = f"more than {most_raised:.0%}" if most_raised < 1 else "all"
+            higher = HIGHER[self._plan.precision]
+            self.lines.append(f"{grade.name} needs {amount} of the multiplies in {higher}{TOO_MANY}")
+            return None
+        while count - low > 1:  # ``low`` units are too few, ``count`` are enough
+            middle = (low + count) // 2
+            low, count = (low, middle) if self._holds(self._raise_first(middle), grade) else (middle, count)
+        raised = list(self._ranking())[:count]
         for unit in raised[:-1][: -MOST_RETURNED - 1 : -1]:
-            lowered = replace(self._raise([name for name in raised if name != unit]), aim=plan.aim)
-            if self._holds(lowered, grade) and holds_on_parity_images(lowered, grade):
-                plan, raised = lowered, self._raised_units(lowered)
-                self.lines.append(f"{_size(plan)}: with {unit} again, and it holds")
-        return plan
-
-    def _raised_units(self, plan: PrecisionPlan) -> list[str]:
-        """Return the units that a plan has in the higher precision, in the order of the ranking."""
-        names = self._plan.in_own_precision - plan.in_own_precision
-        units = {self._unit_of(conv) for conv in self._plan.convs if conv.name in names}
-        return [unit for unit in self._ranking() if unit in units] if units else []
-
-    def _plans_within(self, grade: Grade, most_raised: float) -> Iterator[PrecisionPlan]:
-        """Yield the plan with the fewest raised units that reaches a grade on the calibration images, then with more.
-
-        Nothing follows if more than ``most_raised`` of the multiplies would leave their precision.
-        """
-        first = 1
-        if holds := self._holds(self._plan, grade):
-            yield self._plan
-        last = max(count for count in range(len(self._ranking())) if self._raised_share(count) <= most_raised)
-        if not holds:
-            if not (last and self._holds(self._raise_first(last), grade)):
-                amount = f"more than {most_raised:.0%}" if most_raised < 1 else "all"
-                higher = HIGHER[self._plan.precision]
-                self.lines.append(f"{grade.name} needs {amount} of the multiplies in {higher}{TOO_MANY}")
-                return
-            low, first = 0, last  # the first does not hold, the last does
-            while first - low > 1:
-                middle = (low + first) // 2
-                low, first = (low, middle) if self._holds(self._raise_first(middle), grade) else (middle, first)
-        step = math.ceil((last - first + 1) / MOST_PLANS)
-        for count in [*range(first, last, step), last] if last else ():
-            plan = self._raise_first(count)
-            if self._holds(plan, grade):
-                yield plan
+            fewer = [name for name in raised if name != unit]
+            if self._holds(self._raise(fewer), grade):
+                raised = fewer
+        return self._raise(raised)
 
     def _raised_share(self, count: int) -> float:
         precision = self._plan.precision
         return 1 - self._raise_first(count).share(precision) / self._plan.share(precision)
 
     def _holds(self, plan: PrecisionPlan, grade: Grade) -> bool:
+        """Return whether a plan reaches a grade, on the calibration images and on those of parity.
+
+        One or two of 64 images, with joints at two likely places, decide the p99. So a plan that holds on some images
+        may not hold on others.
+        """
         self._progress(f"search, {_size(plan)}")
         mean, p99 = self.error(plan)
         line = f"{_size(plan)}: mean {mean:.3f}, p99 {p99:.2f} mm"
         self.lines += [line] if line not in self.lines else []
-        return grade.holds(mean / SIMULATION_SHARE, p99 / SIMULATION_SHARE, None)
+        if not grade.holds(mean / SIMULATION_SHARE, p99 / SIMULATION_SHARE, None):
+            return False
+        holds = self._holds_on_parity_images(plan, self._candidates.weights(plan), grade)
+        self.lines += [] if holds else [f"{_size(plan)}: not {grade.name} on the images of parity"]
+        return holds
 
     def _raise_first(self, count: int) -> PrecisionPlan:
         """Return the plan with the first ``count`` units of the ranking in the next higher precision."""
