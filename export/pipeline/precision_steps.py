@@ -111,8 +111,8 @@ def plan_step(
         with np.load(folder.path / CALIBRATION) as arrays:
             report = calibration.get()
             images = ImageSet(arrays["images"], report.source, report.notes)
-        known = results.truth.get().statistics.verdict != "unknown"  # else they say nothing of a plan
-        trials = _Trials(network, folder.path / TRUTH, target / "trial.onnx", progress)
+        known = results.truth.get().statistics.verdict != "unknown"
+        trials = _Trials(network, folder.path / TRUTH, target / "trial.onnx", progress, known=known)
         if user_plan is not None:
             plan = accept_plan(read_plan(user_plan, network.architecture), weights.outputs[WEIGHTS])
             plan = replace(plan, calibration=images.record)
@@ -125,7 +125,7 @@ def plan_step(
                 images,
                 trained=request.trained,
                 require=request.require,
-                holds_on_parity_images=trials.holds if known else lambda *_: True,
+                holds_on_parity_images=trials.holds,
                 progress=progress,
             )
             plan = replace(plan, weights_sha256=weights.outputs[WEIGHTS])
@@ -149,16 +149,21 @@ def plan_step(
 
 
 class _Trials:
-    """Plans on the parity images: simulated, and near a limit also as a file in the runtimes of parity."""
+    """Plans on the parity images: simulated, and near a limit also as a file in the runtimes of parity.
 
-    def __init__(self, network: "ConvNeXtPose", truth: Path, file: Path, progress: Progress) -> None:
+    Images that the network does not know decide nothing.
+    """
+
+    def __init__(
+        self, network: "ConvNeXtPose", truth: Path, file: Path, progress: Progress, *, known: bool = True
+    ) -> None:
         import numpy as np
 
         from export.runtime.pose import Volume
 
         with np.load(truth) as arrays:
             self._images, self._truth = arrays["images"], arrays["truth"]
-        self._network, self._file, self._progress = network, file, progress
+        self._network, self._file, self._progress, self._known = network, file, progress, known
         self._volume = Volume.from_architecture(network.architecture)
         self._joints: dict[tuple[PlannedConv, ...], Joints] = {}
 
@@ -176,6 +181,8 @@ class _Trials:
         """Return whether the errors of a plan are within a grade; the simulation decides where that is sure."""
         from export.parity.comparison import SIMULATION_SHARE, SURE_SHARE, simulation_is_within
 
+        if not self._known:
+            return True
         simulation = self.simulate(plan, planned)
         if simulation_is_within(self._truth, simulation, self._volume, grade, SURE_SHARE):
             return True

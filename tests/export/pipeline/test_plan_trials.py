@@ -52,3 +52,11 @@ def test_only_between_sure_and_hopeless_does_the_file_decide(
     plan = tiny_plan(PRECISION)
     assert trials.holds(plan, tiny_weights(plan), limit(trials, plan, share)) == holds
     assert trials._file.is_file() == tried
+
+
+def test_unknown_images_decide_nothing(trials: _Trials) -> None:
+    plan = tiny_plan(PRECISION)
+    hopeless = limit(trials, plan, 2.0)
+    assert not trials.holds(plan, tiny_weights(plan), hopeless)
+    trials._known = False
+    assert trials.holds(plan, tiny_weights(plan), hopeless)
