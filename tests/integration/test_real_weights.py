@@ -8,31 +8,21 @@ import pytest
 
 import export.engine.choice
 from export.pipeline.manifest import read_manifest
-from tests.support.command_line import FEW_IMAGES, in_process
+from tests.support.command_line import in_process
 from tests.support.real_weights import needs_real_weights, real_calibration, real_checkpoint, real_parity
 
 pytestmark = needs_real_weights
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 LIMITS_MM = {"fp16": (0.3, 2.0), "bf16": (2.6, 17.0), "int8": (4.0, 25.0)}
 """Mean and p99 error. A CPU without BF16 had 0.26 / 1.7, 1.9 / 14.2 and 2.6 / 17.0 (docs/precision.md); one that
-convolves in BF16 had 0.27 / 1.9, 2.3 / 14.5 and 3.2 / 23.3, with 63 % of the multiplies in INT8 instead of 48 %. With
-40 of the 64 images the former had 0.23 / 1.9, 1.7 / 15.8 and 2.9 / 20.0, and 54 %."""
-
-
-def some_of(images: Path, folder: Path) -> Path:
-    """Link as many images as parity needs; all would take 1.6 times as long."""
-    folder.mkdir()
-    for path in sorted(images.iterdir())[:FEW_IMAGES]:
-        (folder / path.name).symlink_to(path)
-    return folder
+convolves in BF16 had 0.27 / 1.9, 2.3 / 14.5 and 3.2 / 23.3, with 63 % of the multiplies in INT8 instead of 48 %."""
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Without engines, of which no test asks anything."""
     folder = tmp_path_factory.mktemp("real")
-    parity = some_of(real_parity(), folder / "parity")
-    photographs = ("--images", parity, "--calibration", some_of(real_calibration(), folder / "calibration"))
+    photographs = ("--images", real_parity(), "--calibration", real_calibration())
     options = ("--checkpoint", real_checkpoint(), "--precision", ",".join(PRECISIONS), *photographs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export.engine.choice, "find_spec", lambda name: None)
