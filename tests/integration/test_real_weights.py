@@ -13,7 +13,7 @@ from tests.support.real_weights import needs_real_weights, real_calibration, rea
 
 pytestmark = needs_real_weights
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-LIMITS_MM = {"fp16": (0.3, 2.0), "bf16": (2.6, 17.0), "int8": (4.0, 25.0)}
+LIMITS_MM = {"fp16": (0.3, 2.0), "bf16": (2.6, 18.0), "int8": (4.0, 25.0)}
 """Mean and p99 error. A CPU without BF16 had 0.26 / 1.7, 1.9 / 14.2 and 2.6 / 17.0 (docs/precision.md); one that
 convolves in BF16 had 0.27 / 1.9, 2.3 / 14.5 and 3.2 / 23.3, with 63 % of the multiplies in INT8 instead of 48 %."""
 
