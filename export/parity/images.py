@@ -31,7 +31,7 @@ def parity_images(size: int, folder: Path | None = None) -> ImageSet:
 
 
 def require_disjoint(parity: ImageSet, calibration: ImagesRecord) -> None:
-    """Check that no image of parity is a calibration image, of this export or of the one that made the plan.
+    """Check that no parity image is a calibration image, of this export or of the one that made the plan.
 
     Raises:
         BadInput: the sets share images.

@@ -38,9 +38,7 @@ class ParityRuntime(NamedTuple):
 
 
 PARITY_BATCHES = (1, 5)
-"""Images at a time; runtimes may choose other kernels for each."""
-BATCHED_IMAGES = 18
-"""Number of images that also run five at a time; the last three are a batch of another size."""
+"""Images at a time; runtimes may choose other kernels for each. The simulation runs them one by one."""
 
 DECODE_LAYERS = ("Softmax", "MatMul", "FullyConnected")
 """OpenVINO's names of the decode's layers."""
@@ -84,18 +82,15 @@ def run_batches(session: Session, images: Images, batch: int) -> Joints:
 def run_everywhere(
     path: Path, precision: str, images: Images, progress: Progress
 ) -> Iterator[tuple[ParityRuntime, Session, dict[int, Joints]]]:
-    """Yield each runtime for this precision with its session, and the joints of all images by batch size.
-
-    The larger batches have ``BATCHED_IMAGES`` of the images; the joints of the others are those of the first size.
-    """
+    """Yield each runtime for this precision with its session, and the joints of all images by batch size."""
     runtimes, _ = parity_runtimes(precision)
-    one_by_one, larger = PARITY_BATCHES
     for index, runtime in enumerate(runtimes):
-        progress(runtime.name, index / len(runtimes))
         session = runtime.open(path, precision)
-        joints = run_batches(session, images, one_by_one)
-        batched = run_batches(session, images[:BATCHED_IMAGES], larger)
-        yield runtime, session, {one_by_one: joints, larger: np.concatenate([batched, joints[BATCHED_IMAGES:]])}
+        joints = {}
+        for batch in PARITY_BATCHES[:1] if runtime is SIMULATION else PARITY_BATCHES:
+            progress(f"{runtime.name}, batch {batch}", index / len(runtimes))
+            joints[batch] = run_batches(session, images, batch)
+        yield runtime, session, joints
 
 
 def computation(session: Session) -> str:

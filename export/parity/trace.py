@@ -80,7 +80,7 @@ def trace(reference: Path, candidate: Path, images: NDArray[np.float32]) -> list
 
 
 def trace_record(reference: Path, candidate: Path, precision: str, truth: Path) -> dict[str, Any]:
-    """Compare two files on a few images of parity; return plain data.
+    """Compare two files on a few parity images; return plain data.
 
     Raises:
         BadInput: the precision cannot be traced, or the export's images are missing.
@@ -90,7 +90,7 @@ def trace_record(reference: Path, candidate: Path, precision: str, truth: Path) 
         with np.load(truth) as arrays:
             images = normalise(arrays["images"][:IMAGES])
     except UNREADABLE_ARRAYS as error:
-        raise BadInput(f"cannot read the images of parity in {truth}", str(error), "export the model again") from error
+        raise BadInput(f"cannot read the parity images in {truth}", str(error), "export the model again") from error
     layers = trace(reference, candidate, images)
     departed, jump = first_departure(layers, precision), largest_jump(layers)
     return {

@@ -90,7 +90,10 @@ def ranges_step(
 def plan_step(
     folder: Folder, request: ExportRequest, results: ExportResults, precision: str
 ) -> "StepResult[PrecisionPlan]":
-    """Choose the precision of each convolution, round the weights, and simulate the graph on the parity images."""
+    """Choose the precision of each convolution, round the weights, and simulate the graph on the parity images.
+
+    Plans near a limit are also tried as an ONNX file, in the runtimes that check parity.
+    """
     from export.plan.precision_plan import PrecisionPlan
 
     weights, calibration = results.weights, results.calibration
@@ -149,7 +152,7 @@ def plan_step(
 
 
 class _Trials:
-    """Plans on the parity images: simulated, and near a limit also as a file in the runtimes of parity.
+    """Plans on the parity images: simulated, and near a limit also as a file in the runtimes that check parity.
 
     Images that the network does not know decide nothing.
     """
@@ -197,7 +200,7 @@ class _Trials:
         from export.plan.planned_file import export_planned
         from export.runtime.pose import normalise
 
-        self._progress("writing a file to try the plan on the images of parity")
+        self._progress("writing a file to try the plan on the parity images")
         metadata = consumer_metadata(self._network.architecture, precision=plan.precision)
         export_planned(self._network, self._file, metadata, plan, planned)
         inputs = normalise(self._images)

@@ -66,6 +66,7 @@ def sampled_inputs(
         with _sampling(convs, len(x)) as parts:
             output = in_batches(segment.module, x)
         patches = {name: torch.cat(samples, dim=1) for name, samples in parts.items()}
+        parts.clear()
         if broken := [name for name, samples in patches.items() if not math.isfinite(samples.sum())]:
             problem = "the network's values on calibration images are not finite"
             raise CheckFailed(problem, f"input of {broken[0]}", NOT_FINITE)

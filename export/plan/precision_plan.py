@@ -37,7 +37,7 @@ class PrecisionPlan:
     weights_sha256: str | None = None
     """Hash of the weights' file; None if there is none, and then a user cannot pass the plan back."""
     aim: str | None = None
-    """Grade that the search reached on the calibration images; None if there was no search."""
+    """Grade that the search reached on the calibration and the parity images; None if there was no search."""
     mean_mm: float | None = None
     """Mean error of the simulated graph on the calibration images, against the FP32 network."""
     p99_mm: float | None = None

@@ -66,7 +66,7 @@ def search_plan(
     holds_on_parity_images: PlanCheck = lambda *_: True,
     progress: Progress = no_progress,
 ) -> tuple[PrecisionPlan, PlannedWeights]:
-    """Find a plan with a simulated error within the budget on the calibration images, and its weights.
+    """Find a plan with an error within the budget on the calibration and the parity images, and its weights.
 
     If even one unit is too much, the plan has none in ``precision``. Untrained weights are not searched: their volumes
     have many peaks of nearly the same height, so that their errors say nothing about a trained network.
@@ -137,28 +137,29 @@ class _Search:
         """Return a plan that reaches a grade and raises at most this share of the multiplies; None if there is none."""
         if self._holds(self._plan, grade):
             return self._plan
-        low, count = 0, max(n for n in range(len(self._ranking())) if self._raised_share(n) <= most_raised)
-        if not (count and self._holds(self._raise_first(count), grade)):
-            amount = f"more than {most_raised:.0%}" if most_raised < 1 else "all"
-            higher = HIGHER[self._plan.precision]
-            self.lines.append(f"{grade.name} needs {amount} of the multiplies in {higher}{TOO_MANY}")
-            return None
-        while count - low > 1:  # ``low`` units are too few, ``count`` are enough
+        ranking = list(self._ranking())
+        low, count = 0, max(n for n in range(len(ranking) + 1) if self._raised_share(n) <= most_raised)
+        holds = count == len(ranking) or (count > 0 and self._holds(self._raise_first(count), grade))
+        while holds and count - low > 1:  # ``low`` units are too few, ``count`` are enough
             middle = (low + count) // 2
             low, count = (low, middle) if self._holds(self._raise_first(middle), grade) else (middle, count)
-        raised = list(self._ranking())[:count]
-        for unit in raised[:-1][: -MOST_RETURNED - 1 : -1]:
+        raised = ranking[:count]
+        for unit in ranking[max(0, count - 1 - MOST_RETURNED) : count - 1][::-1] if holds else []:
             fewer = [name for name in raised if name != unit]
             if self._holds(self._raise(fewer), grade):
                 raised = fewer
-        return self._raise(raised)
+        if holds and len(raised) < len(ranking):
+            return self._raise(raised)
+        amount = f"more than {most_raised:.0%}" if most_raised < 1 else "all"
+        self.lines.append(f"{grade.name} needs {amount} of the multiplies in {HIGHER[self._plan.precision]}{TOO_MANY}")
+        return None
 
     def _raised_share(self, count: int) -> float:
         precision = self._plan.precision
         return 1 - self._raise_first(count).share(precision) / self._plan.share(precision)
 
     def _holds(self, plan: PrecisionPlan, grade: Grade) -> bool:
-        """Return whether a plan reaches a grade, on the calibration images and on those of parity.
+        """Return whether a plan reaches a grade, on the calibration and the parity images.
 
         One or two of 64 images, with joints at two likely places, decide the p99. So a plan that holds on some images
         may not hold on others.
@@ -170,7 +171,7 @@ class _Search:
         if not grade.holds(mean / SIMULATION_SHARE, p99 / SIMULATION_SHARE, None):
             return False
         holds = self._holds_on_parity_images(plan, self._candidates.weights(plan), grade)
-        self.lines += [] if holds else [f"{_size(plan)}: not {grade.name} on the images of parity"]
+        self.lines += [] if holds else [f"{_size(plan)}: not {grade.name} on the parity images"]
         return holds
 
     def _raise_first(self, count: int) -> PrecisionPlan:

@@ -211,6 +211,9 @@ def test_parity_on_unknown_images_is_inconclusive(once_export: Path, tmp_path: P
     parity = json.loads((tmp_path / "build/once/parity/fp32.json").read_text())
     assert parity["outcome"] == parity["status"] == "inconclusive"
     assert {run["status"] for run in parity["runs"]} == {"inconclusive"}
+    plan = json.loads((tmp_path / "build/once/plan/int8.json").read_text())
+    assert plan["aim"] == "usable"
+    assert not any("parity images" in line for line in plan["search"])
     summary = manifest["parity"][0]["images"]["statistics"]
     assert summary == parity["images"]["statistics"]
     assert (summary["verdict"], summary["images"]) == ("unknown", 64)

@@ -1,4 +1,4 @@
-"""Files run image by image, and a part of the images in batches."""
+"""Files run image by image and in batches; the simulation, whose kernels are known, image by image."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from export.parity import sessions
-from export.parity.sessions import BATCHED_IMAGES, ParityRuntime, run_everywhere
+from export.parity.sessions import ParityRuntime, run_everywhere
 
 
 class ReversesBatches:
@@ -21,14 +21,17 @@ class ReversesBatches:
         return images[::-1]
 
 
-def test_a_runtime_that_mixes_up_the_images_of_a_batch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_simulation", [False, True])
+def test_a_runtime_that_mixes_up_the_images_of_a_batch_is_found(
+    is_simulation: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wrong: Any = ReversesBatches()
-    monkeypatch.setattr(sessions, "parity_runtimes", lambda _: ((ParityRuntime("wrong", lambda *_: wrong),), {}))
-    images = np.arange(40 * 3, dtype=np.uint8).reshape(40, 1, 3)
-    ((runtime, session, joints),) = run_everywhere(Path("a.onnx"), "fp32", images, lambda *_: None)
-    assert (runtime.name, session) == ("wrong", wrong)
-    assert wrong.sizes == [1] * 40 + [5, 5, 5, 3]
+    runtime = ParityRuntime("wrong", lambda *_: wrong)
+    monkeypatch.setattr(sessions, "parity_runtimes", lambda _: ((runtime,), {}))
+    if is_simulation:
+        monkeypatch.setattr(sessions, "SIMULATION", runtime)
+    images = np.arange(8 * 3, dtype=np.uint8).reshape(8, 1, 3)
+    ((_, _, joints),) = run_everywhere(Path("a.onnx"), "fp32", images, lambda *_: None)
+    assert wrong.sizes == [1] * 8 + ([] if is_simulation else [5, 3])
     assert np.array_equal(joints[1], images)
-    differs = (joints[5] != images).any(axis=(1, 2))
-    assert differs[:BATCHED_IMAGES].sum() == BATCHED_IMAGES - 4  # the middle ones of odd batches stay
-    assert not differs[BATCHED_IMAGES:].any()
+    assert (5 in joints and not np.array_equal(joints[5], images)) == (not is_simulation)

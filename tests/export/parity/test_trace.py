@@ -86,5 +86,5 @@ def test_what_cannot_be_traced_is_refused(typed_files: dict[str, Path], tmp_path
     for variant in ("fp32", "fp16-pixels", "fp8", ""):
         with pytest.raises(BadInput, match="compares fp32"):
             require_traceable(variant)
-    with pytest.raises(BadInput, match="images of parity"):
+    with pytest.raises(BadInput, match="parity images"):
         trace_record(typed_files["fp32"], typed_files["fp16"], "fp16", tmp_path / "nowhere.npz")

@@ -1,6 +1,7 @@
 """A plan near a limit is tried as a file: runtimes differ from the simulation, and one bad joint decides a p99."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,25 @@ def test_only_between_sure_and_hopeless_does_the_file_decide(
     plan = tiny_plan(PRECISION)
     assert trials.holds(plan, tiny_weights(plan), limit(trials, plan, share)) == holds
     assert trials._file.is_file() == tried
+
+
+@pytest.mark.parametrize("wrong_batch", [1, 5, None])
+def test_one_bad_joint_at_one_batch_size_exceeds_a_p99(
+    trials: _Trials, wrong_batch: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = export.parity.sessions.run_batches
+
+    def spoiled(session: Any, images: Any, batch: int) -> Any:
+        joints = run(session, images, batch)
+        joints[0, 0] += 100.0 * (batch == wrong_batch)
+        return joints
+
+    monkeypatch.setattr(export.parity.sessions, "run_batches", spoiled)
+    plan = tiny_plan(PRECISION)
+    volume = Volume.from_architecture(tiny_network().architecture)
+    p99_mm = summarize_errors(trials._truth, trials.simulate(plan, tiny_weights(plan)), volume).p99_mm
+    grade = Grade("usable", 1e9, p99_mm / 0.7)
+    assert trials.holds(plan, tiny_weights(plan), grade) == (wrong_batch is None)
 
 
 def test_unknown_images_decide_nothing(trials: _Trials) -> None:

@@ -162,7 +162,7 @@ def test_a_plan_holds_on_parity_images_too_or_is_empty(most: float, monkeypatch:
     )
     assert tried[0] == whole.share("int8")
     assert plan.share("int8") == max([share for share in tried if share <= most * tried[0]], default=0)
-    refused = [line for line in plan.search if line.endswith("not usable on the images of parity")]
+    refused = [line for line in plan.search if line.endswith("not usable on the parity images")]
     assert len(refused) == sum(share > most * tried[0] for share in tried)
     assert (plan.aim is None) == (most == 0)
 
@@ -257,6 +257,18 @@ def test_units_that_need_not_stay_raised_return(monkeypatch: pytest.MonkeyPatch)
     assert list(search._ranking())[:3] == [harmless, *harmful]
     plan = search.find(["usable"])
     assert (raised(plan), plan.aim) == (set(harmful), "usable")
+
+
+def test_few_units_are_tried_again_and_not_the_one_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the last of three raised units does harm; one of the others is tried."""
+    reference: Any = SimpleNamespace(architecture=TINY)
+    rule = initial_plan(reference, "int8", tiny_calibration())
+    alone = {conv.name: conv.macs**0.5 * (100 - index) for index, conv in enumerate(rule.quantized)}
+    first, _, needed = list(alone)[:3]
+    monkeypatch.setitem(GRADES, "usable", Grade("usable", 1.0, 1.0))
+    monkeypatch.setattr(plan_search, "MOST_RETURNED", 1)
+    search = planted_search(monkeypatch, rule, alone, lambda lowered: 9.0 if needed in lowered else 0.0)
+    assert raised(search.find(["usable"])) == {first, needed}
 
 
 def test_a_half_precision_settles_for_the_required_grade(monkeypatch: pytest.MonkeyPatch) -> None:
