@@ -50,7 +50,7 @@ SIMULATION_SHARE = 0.85
 
 SURE_SHARE = 0.55
 """Share up to which the file of a plan need not be tried: runtimes sum in another order, and the p99 of a file was up
-to 1.4 times that of its simulation."""
+to 1.3 times that of its simulation, and 1.4 times that of another runtime."""
 
 P99_COUNT = 662
 """Fewest errors for comparing the p99s of two sound graphs: of a few hundred it is the largest or second largest, and
