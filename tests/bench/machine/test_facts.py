@@ -168,7 +168,7 @@ def test_one_distribution_installed_over_another(
 ) -> None:
     (tmp_path / "onnxruntime").mkdir()
     (tmp_path / "onnxruntime/__init__.py").write_text('"""A module."""\n__version__ = "1.23.2"\n')
-    for name, number in (("onnxruntime", "1.23.2"), ("onnxgpu", "1.31.1")):
+    for name, number in (("onnxruntime", "1.23.2"), ("onnxruntime_gpu", "1.31.1")):
         folder = tmp_path / f"{name}-{number}.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n")
