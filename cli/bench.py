@@ -29,9 +29,9 @@ def command(
         int | None, typer.Option(min=1, max=1024, help="Threads of each runtime; by default all cores.")
     ] = None,
     half_width: Annotated[
-        float, typer.Option("--precision-wanted", min=0.0005, max=0.5, help="Half-width of the speed-ups' intervals.")
+        float, typer.Option("--precision-wanted", help="Half-width of the speed-ups' intervals, 0.0005 to 0.5.")
     ] = 0.01,
-    budget: Annotated[float | None, typer.Option(min=1, metavar="S", help="Time for the rounds in seconds.")] = None,
+    budget: Annotated[float | None, typer.Option(metavar="S", help="Time for the rounds, at least 1 s.")] = None,
     deadline: Annotated[
         str, typer.Option(metavar="MS,MS", help="Deadlines in ms; missed ones are counted.")
     ] = "33.3,16.7",
@@ -64,9 +64,12 @@ def command(
     from cli.render.bench import print_benchmark
     from cli.render.decision import choice_of, print_decision
     from export.common.files import require_writable
-    from export.pipeline.options import parse_numbers
+    from export.pipeline.options import parse_numbers, require_range
 
     deadlines = parse_numbers("--deadline", ",".join("MS" for _ in deadline.split(",")), deadline)
+    require_range("--precision-wanted", half_width, 0.0005, 0.5)
+    if budget is not None:
+        require_range("--budget", budget, 1)
     exported = read_export(model)
     out = model / "bench"
     require_writable(out)

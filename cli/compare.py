@@ -23,7 +23,7 @@ def command(
         ),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="By default all cores.")] = None,
-    budget: Annotated[float, typer.Option(min=1, metavar="S", help="Time for all rounds in seconds.")] = 240,
+    budget: Annotated[float, typer.Option(metavar="S", help="Time for all rounds, at least 1 s.")] = 240,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the comparison to this file.")] = None,
     verbose: Verbose = False,
     as_json: AsJson = False,
@@ -43,8 +43,10 @@ def command(
     from cli.console import ConsoleObserver
     from cli.render.compare import print_comparison, print_decision, require_pass
     from export.common.files import write_json
+    from export.pipeline.options import require_range
     from export.runtime.processor import default_threads
 
+    require_range("--budget", budget, 1)
     settings = Settings(threads or default_threads(), StopRule(budget_s=budget), QUICK_MODE.settings.warm_up)
     folders, runtimes = (read_export(base), read_export(candidate)), names(runtime) or ()
     lock = exclusive_machine(runtimes)

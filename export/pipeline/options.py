@@ -58,6 +58,17 @@ def parse_numbers(option: str, form: str, text: str) -> tuple[float, ...]:
     return numbers
 
 
+def require_range(option: str, value: float, low: float, high: float | None = None) -> None:
+    """Check the number of an option.
+
+    Raises:
+        BadInput: it is below ``low``, above ``high``, or not finite.
+    """
+    if not (math.isfinite(value) and low <= value and (high is None or value <= high)):
+        allowed = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+        raise BadInput(f"{option} is not possible", f"{value:g}", f"give a number {allowed}")
+
+
 def parse_plan(plan: EnginePlan, batches: str, targets: str | None, workspace_mib: int) -> EnginePlan:
     """Return ``plan`` with batches, targets and workspace, such as ``("1,1,8", "8.6,8.9", 1024)``.
 

@@ -36,6 +36,19 @@ COMMAND_LINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "depth_dim with unknown joints": (with_set("depth_dim=64"), ("would mean 9 joints", "18, 21", "joints=9")),
     "input_size": (with_set("input_size=250"), ("input_size is not possible", "multiple of 64")),
     "export: product": (with_set("depth_dim=64", "joints=18", command=EXPORT_TINY), ("contradicts the weights",)),
+    "bench: budget without end": (
+        ("bench", "good", "--budget", "inf"),
+        ("--budget is not possible", "inf", "at least 1"),
+    ),
+    "bench: budget of nan": (("bench", "good", "--budget", "nan"), ("--budget is not possible", "nan")),
+    "bench: budget too short": (("bench", "good", "--budget", "0.5"), ("--budget is not possible", "0.5")),
+    "bench: precision of nan": (
+        ("bench", "good", "--precision-wanted", "nan"),
+        ("--precision-wanted is not possible", "nan", "from 0.0005 to 0.5"),
+    ),
+    "bench: precision too wide": (("bench", "good", "--precision-wanted", "0.6"), ("--precision-wanted", "0.6")),
+    "bench: deadline of nan": (("bench", "good", "--deadline", "nan"), ("--deadline needs", "nan")),
+    "compare: budget without end": (("compare", "a", "b", "--budget", "inf"), ("--budget is not possible", "inf")),
 }
 
 
