@@ -12,7 +12,7 @@ from pose_runtime.engines import find_engine
 from pose_runtime.runtime.engine_file import TENSORRT_RTX
 
 from tests.export.bundle.engines import ADA
-from tests.support.bundles import PROBE_FREE, copied, run_here
+from tests.support.bundles import PROBE_FREE, copied, flip_last, rewrite, run_here
 from tests.support.command_line import assert_three_parts
 
 RTX = ("--runtime", "tensorrt_rtx")
@@ -68,3 +68,11 @@ def test_a_target_unknown_to_rtx_is_refused(once_bundle: Path) -> None:
     run = run_here(once_bundle / "build.py", *RTX, "--targets", "8.7", "--precision", "fp16")
     assert run.returncode == 1
     assert "compute capability 8.7" in run.stderr
+
+
+def test_nothing_is_built_from_a_changed_bundle(once_bundle: Path, tmp_path: Path) -> None:
+    bundle = copied(once_bundle, tmp_path)
+    rewrite(bundle / "onnx/once-fp32.onnx", flip_last)  # which this build does not read
+    run = run_here(bundle / "build.py", *RTX, "--targets", "8.9", "--precision", "fp16")
+    assert_three_parts(run, 1)
+    assert "once-fp32.onnx was changed" in run.stderr
