@@ -64,22 +64,22 @@ class Matrix(Record):
 
     @model_validator(mode="after")
     def _require_known_values(self) -> "Matrix":
-        _require_known(self.precisions, PRECISIONS)
+        _require_known("precisions", self.precisions, PRECISIONS)
         if self.runtimes is not None:
-            _require_known(self.runtimes, RUNTIMES)
+            _require_known("runtimes", self.runtimes, RUNTIMES)
         if self.bench.reference is not None:
-            _require_known((self.bench.reference,), REFERENCES)
+            _require_known("bench.reference", (self.bench.reference,), REFERENCES)
         places = [f"{kind.name}-{n}" if n > 1 else kind.name for kind in self.devices for n in range(1, kind.count + 1)]
         if len(set(places)) < len(places):
             raise ValueError(f"devices need different names: {', '.join(places)}")
         return self
 
 
-def _require_known(values: tuple[str, ...], known: tuple[str, ...]) -> None:
+def _require_known(field: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
     if unknown := [value for value in values if value not in known]:
-        raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(known)}")
+        raise ValueError(f"unknown {field}: {', '.join(unknown)}; choose from {', '.join(known)}")
     if not values or len(set(values)) < len(values):
-        raise ValueError("name at least one, each once")
+        raise ValueError(f"{field}: name at least one, each once")
 
 
 def read_matrix(path: Path) -> Matrix:
