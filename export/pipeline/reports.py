@@ -3,9 +3,9 @@
 This module imports neither torch nor onnx, so that an export that is up to date stays fast.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from export.common.records import Record
 from export.parity.budgets import Budget, Outcome
@@ -28,7 +28,12 @@ class StatisticsReport(Record):
     images: int
     limits: StatisticsLimits
     every_norm: str | None = None
-    """The file with the figures of each norm, of parity's images."""
+    """The file with the figures of each norm, of parity's images; others have no such key."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_file(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = serialize(self)
+        return {key: value for key, value in plain.items() if key != "every_norm" or value is not None}
 
 
 class ImagesReport(Record):
