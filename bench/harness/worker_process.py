@@ -52,12 +52,15 @@ class WorkerProcess:
         with _environment({**environment, "TMPDIR": str(folder)}), _interrupts_blocked():
             self._process.start()
         child_end.close()
-        self._system = psutil.Process(self._process.pid)
+        self._system: psutil.Process | None = None
+        with suppress(psutil.NoSuchProcess):  # it may have ended already; the next call says why
+            self._system = psutil.Process(self._process.pid)
 
     @property
     def pid(self) -> int:
         """Process id."""
-        return self._system.pid
+        assert self._process.pid is not None
+        return self._process.pid
 
     def call(self, method: str, *arguments: Any, timeout_s: float) -> Any:
         """Return the answer of the worker's ``TimedModel``.
@@ -83,6 +86,8 @@ class WorkerProcess:
 
     def pause(self) -> None:
         """Stop the process, so that it takes no processor time. It must have answered its last call."""
+        if self._system is None:
+            return
         self._paused = True  # first: if Ctrl-C comes in between, it is resumed once too often, not once too rarely
         deadline = time.perf_counter() + STOP_WITHIN_S
         with suppress(psutil.NoSuchProcess):
@@ -92,7 +97,7 @@ class WorkerProcess:
 
     def resume(self) -> None:
         """Undo ``pause``."""
-        if self._paused:
+        if self._paused and self._system is not None:
             with suppress(psutil.NoSuchProcess):
                 self._system.resume()
             self._paused = False

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import time
 from dataclasses import replace
 from functools import partial
@@ -85,6 +86,18 @@ def test_a_worker_that_hangs_is_ended(tmp_path: Path) -> None:
     with pytest.raises(WorkerLost, match="no answer to load"):
         worker.call("load", timeout_s=0.5)
     assert not psutil.pid_exists(worker.pid)
+
+
+def test_a_worker_that_ends_while_it_is_started_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(number: int) -> psutil.Process:
+        os.kill(number, signal.SIGKILL)
+        raise psutil.NoSuchProcess(number)
+
+    monkeypatch.setattr(psutil, "Process", ended)
+    worker = WorkerProcess(Workload("A", Sleeper), write_inputs(tmp_path), {}, tmp_path)
+    with pytest.raises(WorkerLost, match="SIGKILL"), worker.running():
+        worker.call("load", timeout_s=60)
+    worker.end()
 
 
 def test_a_worker_that_hangs_in_a_round_is_a_row_with_its_reason() -> None:
