@@ -72,7 +72,7 @@ def running(workers: Sequence[psutil.Process]) -> list[psutil.Process]:
     return [worker for worker in alive if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path) as run:
         workers = psutil.Process(run.pid).children(recursive=True)
@@ -185,14 +185,16 @@ def test_an_interrupt_in_the_middle_of_an_answer_is_raised_after_it(tmp_path: Pa
 def test_ctrl_c_while_a_worker_is_paused_does_not_leave_it_stopped(
     worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    suspend = worker._system.suspend
+    system = worker._system
+    assert system is not None
+    suspend = system.suspend
 
     def interrupted() -> None:
         suspend()
         raise KeyboardInterrupt
 
     worker.call("load", timeout_s=60)
-    monkeypatch.setattr(worker._system, "suspend", interrupted)
+    monkeypatch.setattr(system, "suspend", interrupted)
     with pytest.raises(KeyboardInterrupt):
         worker.pause()
     monkeypatch.undo()
