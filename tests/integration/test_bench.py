@@ -175,6 +175,14 @@ def with_shifted(measured: Path, place: Path, names: tuple[str, ...]) -> Path:
     return folder
 
 
+def test_wrong_results_are_not_timed(measured: Path, tmp_path: Path, here: Run) -> None:
+    folder = with_shifted(measured, tmp_path, ("truth", "reference"))
+    run = here("bench", folder, *ONE_ROW, "--budget", "1", "--json")
+    rows = json.loads(run.stdout)["rows"]
+    assert [entry["verdict"] for entry in rows] == ["invalid", "invalid"]
+    assert all(entry["latency"] == {} and "error" in entry["reasons"][0] for entry in rows)
+
+
 def test_images_that_all_look_alike_end_with_exit_code_3(measured: Path, tmp_path: Path, here: Run) -> None:
     """Any joints agree on them, so that parity is inconclusive, and no row is valid."""
     folder = tmp_path / "XS-atto"
