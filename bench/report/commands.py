@@ -11,8 +11,8 @@ LONGER = 3
 """So many times the budget is advised where rows could not be ranked: an interval narrows with its root."""
 
 
-def command(*words: object) -> str:
-    """Return a command of this program."""
+def portable_command(*words: object) -> str:
+    """Return a command of this program by its plain name, as pages for every machine show it."""
     return shlex.join(["convnextpose", *map(str, words)])
 
 
@@ -23,12 +23,14 @@ def export(files: ModelFiles) -> str:
     checkpoint = ["--checkpoint", manifest.weights.path or "CHECKPOINT"]
     weights = checkpoint if manifest.weights.origin == "checkpoint" else []
     precision = ",".join(precisions) or "fp32"
-    return command("export", manifest.model, "--precision", precision, *weights, "--out", files.folder.parent)
+    return portable_command("export", manifest.model, "--precision", precision, *weights, "--out", files.folder.parent)
 
 
 def longer_bench(files: ModelFiles) -> str:
     """Return the command that measures a model with more rounds than before."""
-    return command("bench", files.folder, "--budget", f"{LONGER * (_budget_s(files) or StopRule().budget_s):g}")
+    return portable_command(
+        "bench", files.folder, "--budget", f"{LONGER * (_budget_s(files) or StopRule().budget_s):g}"
+    )
 
 
 def reproduce(files: ModelFiles) -> tuple[str, ...]:
@@ -40,8 +42,8 @@ def reproduce(files: ModelFiles) -> tuple[str, ...]:
         if (budget_s := _budget_s(files)) is not None:
             options += ["--budget", f"{budget_s:g}"]
         options += ["--profile"] * (result.mode != "publish" and any(row.profile for row in result.rows))
-        steps.append(command("bench", files.folder, *options))
-    return (*steps, command("evaluate", files.folder)) if files.evaluations else tuple(steps)
+        steps.append(portable_command("bench", files.folder, *options))
+    return (*steps, portable_command("evaluate", files.folder)) if files.evaluations else tuple(steps)
 
 
 def next_step(choice: Choice) -> str | None:
@@ -51,12 +53,12 @@ def next_step(choice: Choice) -> str | None:
         is_measured = files is not None and choice.measurement.missing is None  # `fleet run` would do nothing
         return None if choice.row is not None or is_measured else choice.measurement.command
     if choice.row is not None:
-        return command("bundle", files.folder, "--precision", precision_of(choice.row.precision))
+        return portable_command("bundle", files.folder, "--precision", precision_of(choice.row.precision))
     if files.result is None:
-        return command("bench", files.folder)
+        return portable_command("bench", files.folder)
     if any(row.verdict == "unstable" for row in files.result.rows):
         return longer_bench(files)
-    return export(files) if files.evaluations else command("evaluate", files.folder)
+    return export(files) if files.evaluations else portable_command("evaluate", files.folder)
 
 
 def _budget_s(files: ModelFiles) -> float | None:

@@ -8,7 +8,7 @@ from bench.accuracy.record import Evaluation
 from bench.fleet.plan import EXPORTS
 from bench.fleet.record import FleetRecord, JobRecord, one_machine, read_finished
 from bench.harness.candidates import HOW_TO_MEASURE
-from bench.report.commands import command
+from bench.report.commands import portable_command
 from bench.report.gaps import IN_THE_MATRIX
 from bench.report.measurement import Measurement, measurement_of
 from bench.report.model_files import read_evaluations, read_model_files
@@ -45,13 +45,13 @@ def devices_without_work(record: FleetRecord) -> list[tuple[str, Missing]]:
 
 def commands_of(folder: Path, record: FleetRecord) -> tuple[str, ...]:
     """Return the commands that make the run and its page again."""
-    return (f"{run_command(record)} --again", command("report", folder))
+    return (f"{run_command(record)} --again", portable_command("report", folder))
 
 
 def run_command(record: FleetRecord, matrix: Path | str = "MATRIX.yaml") -> str:
     """Return the command that does the run's missing jobs."""
     scheduler = ["--scheduler", record.scheduler] if record.scheduler else []
-    return command("fleet", "run", matrix, *scheduler)
+    return portable_command("fleet", "run", matrix, *scheduler)
 
 
 def _measurement(folder: Path, record: FleetRecord, job: JobRecord) -> Measurement:

@@ -50,7 +50,7 @@ def untested(gaps: Sequence[Located], *, several: bool) -> Section:
 def _gaps(choice: Choice) -> list[Missing]:
     """Return the gaps of one measurement, the most important first."""
     measurement, files = choice.measurement, choice.measurement.export
-    more = commands.command("bench", files.folder, "--publish") if files and not measurement.device else None
+    more = commands.portable_command("bench", files.folder, "--publish") if files and not measurement.device else None
     if measurement.missing is not None and measurement.device:
         return [Missing(measurement.model, measurement.missing, measurement.command)]
     options = (HOW_TO_MEASURE, IN_THE_MATRIX)  # with one of them, the benchmark would have measured the row
@@ -77,7 +77,9 @@ def _accuracy(measurement: Measurement) -> list[Missing]:
     if measurement.evaluations:
         return []
     command = (
-        commands.command("evaluate", measurement.source) if measurement.export and not measurement.device else None
+        commands.portable_command("evaluate", measurement.source)
+        if measurement.export and not measurement.device
+        else None
     )
     return [Missing("accuracy on annotated images", "never evaluated; int8 is recommended only if it was", command)]
 
@@ -108,7 +110,7 @@ def _p99(row: Row | None, measurement: Measurement) -> list[Missing]:
         return []
     reason = cells.no_percentile(row.verdict, samples=latency.samples, floor=tail.floor, rounds=latency.rounds)
     command = (
-        commands.command("bench", measurement.source, "--publish")
+        commands.portable_command("bench", measurement.source, "--publish")
         if measurement.export and not measurement.device
         else None
     )
@@ -141,7 +143,7 @@ def _passes(measurement: Measurement, files: ModelFiles) -> list[Missing]:
     for name, figures in (("throughput", "throughput"), ("where the time goes", "profile"), ("energy", "energy")):
         if not any(getattr(row, figures) for row in rows):
             reasons = dict.fromkeys(filter(None, (getattr(row, f"{figures}_reason") for row in rows)))
-            command = commands.command("bench", files.folder, f"--{figures}")
+            command = commands.portable_command("bench", files.folder, f"--{figures}")
             gaps.append(Missing(name, "; ".join(reasons) or "not measured", command))
     return gaps
 

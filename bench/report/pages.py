@@ -44,7 +44,7 @@ def model_page(measurement: Measurement, files: ModelFiles, on_devices: Sequence
         architecture(files),
         exported_files(files),
         *_environment(measurement),
-        _reproduce((*reproduce, commands.command("report", files.folder))),
+        _reproduce((*reproduce, commands.portable_command("report", files.folder))),
     ]
     machine = measurement.facts.get("processor", "no machine yet")
     page = Page(
@@ -81,7 +81,7 @@ def models_page(measurements: Sequence[Measurement]) -> Content:
     ]
     measured = next((measurement for measurement in distinct if measurement.facts), distinct[0])
     choices = tuple(map(recommend, distinct))
-    report = commands.command("report", *(measurement.source for measurement in distinct))
+    report = commands.portable_command("report", *(measurement.source for measurement in distinct))
     reproductions = [commands.reproduce(measurement.export) for measurement in distinct if measurement.export]
     reproduce = (*(command for each in reproductions for command in each), report)
     names = ", ".join(measurement.model for measurement in distinct)
@@ -188,7 +188,8 @@ def require_same_machine(measurements: Sequence[Measurement]) -> None:
             )
             run = Path(folder).resolve().parent.parent
             advice = "measure all of them on one machine with one installation, or make a report of each"
-            advice += f"; the devices of the run: {commands.command('report', run)}" if (run / FLEET).is_file() else ""
+            if (run / FLEET).is_file():
+                advice += f"; the devices of the run: {commands.portable_command('report', run)}"
             raise BadInput(
                 f"{first} and {folder} were not measured on the same machine and software",
                 differs or "their fingerprints",

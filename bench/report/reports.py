@@ -98,7 +98,7 @@ def _read_models(sources: Sources, out: Path | None, gate: Path | None, refused:
         with _collect(refused):
             files = read_model_files(folder, gate)
             on_devices = _devices_of(files, sources.reports) if single else []
-            read.append((measurement_of(files, commands.command("bench", folder)), files, on_devices))
+            read.append((measurement_of(files, commands.portable_command("bench", folder)), files, on_devices))
     if not read:
         return None
     missing = tuple(printable(f"not on this page: {failure.problem} ({failure.detail})") for failure in refused)
@@ -154,6 +154,6 @@ def _read_device_reports(paths: Sequence[Path]) -> Content:
         gaps=(),
         reproduce=(
             *(f"python3 verify.py --expect {bundle}  # in {shlex.quote(model)}-bundle" for model, bundle in bundles),
-            commands.command("report", *(path for path, _ in reports)),
+            commands.portable_command("report", *(path for path, _ in reports)),
         ),
     )

@@ -32,7 +32,7 @@ def choice_of(result: Result, exported: ExportFolder) -> Choice:
     files = ModelFiles(exported.path, exported.manifest, result, (), None)
     with suppress(BadInput):  # a damaged file beside the result is the report's to refuse
         files = replace(read_model_files(exported.path), result=result)
-    return recommend(measurement_of(files, commands.command("bench", exported.path)))
+    return recommend(measurement_of(files, commands.portable_command("bench", exported.path)))
 
 
 def print_decision(choice: Choice, result: Result, exported: ExportFolder, path: Path) -> None:
