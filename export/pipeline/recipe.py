@@ -216,7 +216,8 @@ def _lines(manifest: Manifest, recipes: Iterable[ModelRecipe]) -> Iterator[str]:
         for major in MAJORS:
             yield f"\nWith `trtexec` of TensorRT {major}:"
             yield from _shell(shlex.join(recipe.build(major)))
-        yield "\nCompare the types of the engine's layers with the file's precision (this project's builder does it):"
+        yield "\nCompare the types of the engine's layers with the file's precision"
+        yield "(this project's builder does so by itself):"
         yield from _shell(shlex.join(recipe.prove()))
         for major in MAJORS:
             yield f"\nTiming with TensorRT {major}:"
