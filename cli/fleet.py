@@ -22,7 +22,7 @@ Ca = Annotated[
 ]
 Cert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Your certificate.")]
 Key = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Your key.")]
-Wait = Annotated[float, typer.Option(min=0, metavar="S", help="How long a job waits for a worker to connect.")]
+Wait = Annotated[float, typer.Option(metavar="S", help="How long a job waits for a worker to connect.")]
 Folder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; by default the latest in build/fleet.")
 ]
@@ -49,7 +49,9 @@ def run(
     from cli.console import ConsoleObserver
     from cli.render import fleet as render
     from export.common.files import require_writable
+    from export.pipeline.options import require_range
 
+    require_range("--wait", wait, 0)
     through = None
     if scheduler is not None:
         through = Scheduler(require_safe(scheduler, insecure=insecure), tls_ca, tls_cert, tls_key, wait)

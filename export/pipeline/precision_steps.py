@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from export.checkpoint.records import CheckpointRecord
 from export.common.files import write_json
 from export.common.progress import Progress
-from export.parity.budgets import Grade
 from export.pipeline.layout import CALIBRATION, TRUTH, WEIGHTS, plan_paths, ranges_path
 from export.pipeline.onnx_steps import PARITY_TOOLS
 from export.pipeline.reference_steps import REFERENCE_BATCH, hashes_of
@@ -17,10 +16,6 @@ from export.pipeline.results import ExportResults
 from export.pipeline.steps import Folder, Step, StepResult
 
 if TYPE_CHECKING:
-    from export.model.network import ConvNeXtPose
-    from export.parity.comparison import Joints
-    from export.plan.placement import PlannedConv
-    from export.plan.planned import PlannedWeights
     from export.plan.precision_plan import PrecisionPlan
 
 
@@ -105,6 +100,7 @@ def plan_step(
 
         from export.images.image_set import ImageSet
         from export.model.weights_file import load_network
+        from export.pipeline.plan_trials import ParityImages, PlanTrials
         from export.plan.planned import save_planned
         from export.plan.precision_plan import accept_plan, read_plan
         from export.plan.search import search_plan
@@ -114,8 +110,11 @@ def plan_step(
         with np.load(folder.path / CALIBRATION) as arrays:
             report = calibration.get()
             images = ImageSet(arrays["images"], report.source, report.notes)
-        known = results.truth.get().statistics.verdict != "unknown"
-        trials = _Trials(network, folder.path / TRUTH, target / "trial.onnx", progress, known=known)
+        with np.load(folder.path / TRUTH) as arrays:
+            parity = ParityImages(
+                arrays["images"], arrays["truth"], results.truth.get().statistics.verdict != "unknown"
+            )
+        trials = PlanTrials(network, parity, target / "trial.onnx", progress)
         if user_plan is not None:
             plan = accept_plan(read_plan(user_plan, network.architecture), weights.outputs[WEIGHTS])
             plan = replace(plan, calibration=images.record)
@@ -149,63 +148,3 @@ def plan_step(
     tools = ("torch", "safetensors", "onnx", "onnxscript", "onnx-ir", *PARITY_TOOLS)
     step = Step(f"plan-{precision}", tuple(paths), inputs, options, tools)
     return folder.perform(step, work, PrecisionPlan)
-
-
-class _Trials:
-    """Plans on the parity images: simulated, and near a limit also as a file in the runtimes that check parity.
-
-    Images that the network does not know decide nothing.
-    """
-
-    def __init__(
-        self, network: "ConvNeXtPose", truth: Path, file: Path, progress: Progress, *, known: bool = True
-    ) -> None:
-        import numpy as np
-
-        from export.runtime.pose import Volume
-
-        with np.load(truth) as arrays:
-            self._images, self._truth = arrays["images"], arrays["truth"]
-        self._network, self._file, self._progress, self._known = network, file, progress, known
-        self._volume = Volume.from_architecture(network.architecture)
-        self._joints: dict[tuple[PlannedConv, ...], Joints] = {}
-
-    def simulate(self, plan: "PrecisionPlan", planned: "PlannedWeights") -> "Joints":
-        """Return the joints of a plan's graph, (N, J, 3) bins; those of the same convolutions are computed once."""
-        from export.model.reference import run_reference
-        from export.plan.planned import simulated_graph
-
-        if plan.convs not in self._joints:
-            graph = simulated_graph(self._network, plan, planned)
-            self._joints[plan.convs] = run_reference(graph, self._images, REFERENCE_BATCH, self._progress)
-        return self._joints[plan.convs]
-
-    def holds(self, plan: "PrecisionPlan", planned: "PlannedWeights", grade: Grade) -> bool:
-        """Return whether the errors of a plan are within a grade; the simulation decides where that is sure."""
-        from export.parity.comparison import SIMULATION_SHARE, SURE_SHARE, simulation_is_within
-
-        if not self._known:
-            return True
-        simulation = self.simulate(plan, planned)
-        if simulation_is_within(self._truth, simulation, self._volume, grade, SURE_SHARE):
-            return True
-        if not simulation_is_within(self._truth, simulation, self._volume, grade, SIMULATION_SHARE):
-            return False
-        return self._file_holds(plan, planned, grade)
-
-    def _file_holds(self, plan: "PrecisionPlan", planned: "PlannedWeights", grade: Grade) -> bool:
-        from export.graph.onnx_graph import consumer_metadata
-        from export.parity.comparison import summarize_errors
-        from export.parity.sessions import run_everywhere
-        from export.plan.planned_file import export_planned
-        from export.runtime.pose import normalise
-
-        self._progress("writing a file to try the plan on the parity images")
-        metadata = consumer_metadata(self._network.architecture, precision=plan.precision)
-        export_planned(self._network, self._file, metadata, plan, planned)
-        inputs = normalise(self._images)
-        for _, _, joints in run_everywhere(self._file, plan.precision, inputs, self._progress):
-            errors = [summarize_errors(self._truth, candidate, self._volume) for candidate in joints.values()]
-            if not all(grade.holds(error.mean_mm, error.p99_mm, None) for error in errors):
-                return False
-        return True

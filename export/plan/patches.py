@@ -52,7 +52,7 @@ def sampled_inputs(
         names: the convolutions; None for all.
         progress: called before each segment.
 
-    Returns:
+    Yields:
         Segment, (N, C, H, W) input, and convolution → (G, M, K + 1), image by image.
 
     Raises:

@@ -62,8 +62,8 @@ def search_plan(
     calibration: ImageSet,
     *,
     trained: bool,
+    holds_on_parity_images: PlanCheck,
     require: str | None = None,
-    holds_on_parity_images: PlanCheck = lambda *_: True,
     progress: Progress = no_progress,
 ) -> tuple[PrecisionPlan, PlannedWeights]:
     """Find a plan with an error within the budget on the calibration and the parity images, and its weights.
@@ -76,8 +76,8 @@ def search_plan(
         precision: fp16, bf16 or int8.
         calibration: images like those of the training.
         trained: whether the weights are trained.
-        require: the grade that the user requires; None for the precision's own.
         holds_on_parity_images: whether a plan reaches a grade there; all that the search learns about these images.
+        require: the grade that the user requires; None for the precision's own.
         progress: called before each measurement.
 
     Raises:

@@ -30,7 +30,7 @@ def artifact(precision: str, **changes: Any) -> Artifact:
 
 
 def manifest(*artifacts: Artifact) -> Manifest:
-    return manifest_of("L", "stand-in", ()).model_copy(update={"artifacts": artifacts})
+    return manifest_of("L", "stand-in", ()).model_copy(update={"artifacts": list(artifacts)})
 
 
 PLAN = EnginePlan(batch_opt=4, workspace_bytes=512 << 20)

@@ -55,7 +55,7 @@ def test_patches_times_weights_are_the_outputs(conv: nn.Conv2d) -> None:
 
 @pytest.mark.parametrize("count", [1, BATCH, BATCH + 1])
 def test_inputs_of_all_segments_are_those_of_the_network(count: int) -> None:
-    """Of any number of images, in order; each input leads to the network's joints."""
+    """The order is that of the network, for any number of images; each input leads to the network's joints."""
     network, pixels = half_graph(tiny_network(), torch.float32), drawn_images(count, TINY.input_size, 5)
     with torch.inference_mode():
         joints = in_batches(network, torch.from_numpy(normalise(pixels)))

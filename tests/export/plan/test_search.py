@@ -1,4 +1,4 @@
-"""The search raises the fewest units that the budget needs, and says so if it needs all."""
+"""The search raises no unit that may stay lower, and says so if the budget needs all."""
 
 import copy
 from collections.abc import Callable
@@ -50,11 +50,23 @@ def prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_search, "prepare", prepare_once)
 
 
+def anywhere(*_: object) -> bool:
+    """Let any plan hold on the parity images."""
+    return True
+
+
 def searched(
     network: ConvNeXtPose, precision: str, grade: Grade, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[PrecisionPlan, PlannedWeights]:
     monkeypatch.setitem(GRADES, "usable", grade)
-    return search_plan(network, precision, calibration_figures(FEW), trained=True, require="usable")
+    return search_plan(
+        network,
+        precision,
+        calibration_figures(FEW),
+        trained=True,
+        holds_on_parity_images=anywhere,
+        require="usable",
+    )
 
 
 def raised(plan: PrecisionPlan) -> set[str]:
@@ -186,14 +198,16 @@ def test_joints_that_are_not_finite_end_the_search(precision: str) -> None:
         broken.get_parameter("head.deconv_layers_2.pwconv.weight")[0] = float("nan")
     few = replace(tiny_calibration(), images=tiny_calibration().images[:2])
     with pytest.raises(CheckFailed, match="not finite"):
-        search_plan(broken, precision, few, trained=True)
+        search_plan(broken, precision, few, trained=True, holds_on_parity_images=anywhere)
 
 
 @pytest.mark.parametrize("precision", PLANNED)
 def test_untrained_weights_are_not_searched(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(GRADES, "usable", IMPOSSIBLE)
     few = replace(tiny_calibration(), images=tiny_calibration().images[:4])
-    plan, _ = search_plan(tiny_network(), precision, few, trained=False, require="usable")
+    plan, _ = search_plan(
+        tiny_network(), precision, few, trained=False, holds_on_parity_images=anywhere, require="usable"
+    )
     assert not raised(plan)
     assert "not searched" in plan.search[0]
     assert all(conv.error_alone_mm is None for conv in plan.convs)
@@ -275,6 +289,8 @@ def test_a_half_precision_settles_for_the_required_grade(monkeypatch: pytest.Mon
     """BF16 aims at *near*, and requires *usable*."""
     monkeypatch.setitem(GRADES, "near", IMPOSSIBLE)
     monkeypatch.setitem(GRADES, "usable", GENEROUS)
-    plan, _ = search_plan(trained_network(), "bf16", calibration_figures(4), trained=True)
+    plan, _ = search_plan(
+        trained_network(), "bf16", calibration_figures(4), trained=True, holds_on_parity_images=anywhere
+    )
     assert (plan.aim, raised(plan)) == ("usable", set())
     assert any("more than 25% of the multiplies in fp32" in line and line.endswith(TOO_MANY) for line in plan.search)

@@ -48,6 +48,8 @@ COMMAND_LINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "bench: precision too wide": (("bench", "good", "--precision-wanted", "0.6"), ("--precision-wanted", "0.6")),
     "bench: deadline of nan": (("bench", "good", "--deadline", "nan"), ("--deadline needs", "nan")),
+    "fleet: wait of nan": (("fleet", "run", "matrix.yaml", "--wait", "nan"), ("--wait is not possible", "at least 0")),
+    "fleet: negative wait": (("fleet", "run", "matrix.yaml", "--wait", "-1"), ("--wait is not possible", "-1")),
     "compare: budget without end": (("compare", "a", "b", "--budget", "inf"), ("--budget is not possible", "inf")),
 }
 

@@ -34,8 +34,8 @@ def print_report(report: Mapping[str, Any], notice: str | None, path: Path) -> N
         show(line)
     if overhead is not None:
         change = f"{100 * abs(overhead['share']):.1f} % {'less' if overhead['share'] < 0 else 'more'}"
-        network = f"the network in {overhead['runtime']} {overhead['precision']}"
-        show(f"pose(image) takes {change} time than {network} ({overhead['rounds']} rounds)")
+        network = f"{overhead['runtime']} {overhead['precision']}"
+        show(f"pose(image) takes {change} time than {network} alone ({overhead['rounds']} rounds)")
     if report["missing"]:
         show(f"asked for by name, and did not run: {', '.join(report['missing'])}")
     show(settings_line(report))
